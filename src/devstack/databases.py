@@ -1,0 +1,45 @@
+"""Databases inside a PostgreSQL server, embedded or given."""
+
+from contextlib import closing
+
+import psycopg2
+from psycopg2 import errors, sql
+from psycopg2.extensions import ISOLATION_LEVEL_AUTOCOMMIT, connection
+from sqlalchemy.engine import make_url
+
+
+def with_database(uri: str, name: str) -> str:
+    """The same server and user, another database."""
+    return make_url(uri).set(database=name).render_as_string(hide_password=False)
+
+
+def create_database(uri: str, name: str, *, template: str | None = None) -> None:
+    """Create a database on the server of `uri`, as a copy of `template` where given.
+
+    Raises PermissionError with a plain message where the user lacks the CREATEDB right.
+    """
+    copied = sql.SQL(" TEMPLATE {}").format(sql.Identifier(template)) if template else sql.SQL("")
+    statement = sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)) + copied
+    with closing(_connect(uri)) as connection, connection.cursor() as cursor:
+        try:
+            cursor.execute(statement)
+        except errors.InsufficientPrivilege as error:
+            raise PermissionError(
+                f"The user of DATABASE_URI may not create databases, and tests need scratch databases. "
+                f"Grant it: ALTER ROLE {make_url(uri).username} CREATEDB;"
+            ) from error
+
+
+def drop_database(uri: str, name: str) -> None:
+    """Drop a database of the server of `uri`, cutting its connections; none there is no error."""
+    statement = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
+    with closing(_connect(uri)) as connection, connection.cursor() as cursor:
+        cursor.execute(statement)
+
+
+def _connect(uri: str) -> connection:
+    # libpq knows no driver names, as in SQLAlchemy's `postgresql+psycopg2`.
+    plain = make_url(uri).set(drivername="postgresql").render_as_string(hide_password=False)
+    connected = psycopg2.connect(plain)
+    connected.set_isolation_level(ISOLATION_LEVEL_AUTOCOMMIT)
+    return connected

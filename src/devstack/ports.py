@@ -1,0 +1,25 @@
+"""Ports to listen on."""
+
+import random
+import socket
+
+LOOPBACK = "127.0.0.1"
+# Below the range that the kernel hands to outgoing connections (from 32768 on): a server that is down
+# for a moment finds its port free again, and a client that retries can't connect to itself.
+_RANGE = range(20_000, 32_000)
+_ATTEMPTS = 200
+
+
+def free_port() -> int:
+    """A random port of 127.0.0.1 that nothing listens on now; another may still take it first."""
+    source = random.SystemRandom()
+    for _ in range(_ATTEMPTS):
+        port = source.choice(_RANGE)
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((LOOPBACK, port))
+            except OSError:
+                continue
+            return port
+    raise OSError(f"no free port found on {LOOPBACK} in {_RANGE}")

