@@ -1,0 +1,44 @@
+# `make help` lists what there is. Every target sets up what it needs first; paths are relative, so that
+# the clone may stand in any folder.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+MAKEFLAGS += --no-print-directory --no-builtin-rules
+.DEFAULT_GOAL := help
+.PHONY: help sync demo test check format lock clean
+
+# More arguments for `demo` (--once) and `test` (pytest's).
+ARGS ?=
+
+export PYTHONPATH := $(CURDIR)/src
+python := .venv/bin/python
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+sync: ## Install pipenv (.tools) and the locked packages (.venv), where not done yet
+	@bin/bootstrap
+
+demo: sync ## Show it all: servers, services, logins, transfers and retires (ARGS=--once: end after it)
+	@exec $(python) -m devstack.demo $(ARGS)
+
+test: check ## All checks and all tests (ARGS='-k compose': more arguments for pytest)
+	$(python) -m pytest $(ARGS)
+
+check: sync ## Lint, formatting, types, import direction
+	$(python) -m ruff check
+	$(python) -m ruff format --check
+	$(python) -m mypy
+	$(python) -c 'from importlinter.cli import lint_imports_command; lint_imports_command()'
+
+format: sync ## Format the code, mend what the linter can mend
+	$(python) -m ruff check --fix
+	$(python) -m ruff format
+
+lock: sync ## Resolve the Pipfile anew into Pipfile.lock, with no index's address in it
+	PIPENV_VENV_IN_PROJECT=1 PIPENV_IGNORE_VIRTUALENVS=1 .tools/bin/python -m pipenv lock --dev
+	$(python) bin/strip_lock.py Pipfile.lock
+
+clean: ## Remove everything that the targets above have made
+	rm -rf .venv .tools .run .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find src tests bin -name __pycache__ -prune -exec rm -rf {} +

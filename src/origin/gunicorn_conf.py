@@ -1,0 +1,36 @@
+"""Gunicorn's configuration, for what isn't an operator's choice (those stand in entrypoint.web.sh)."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+# A request may wait for a peer that is slow to answer; what takes longer hangs.
+timeout = 120
+# SIGTERM: how long requests that have begun may take to finish.
+graceful_timeout = 30
+# Longer than the usual proxy keeps an idle connection, so that it is never the proxy who finds it shut.
+keepalive = 75
+
+# The application's own log has what is worth knowing of a request.
+accesslog = None
+errorlog = "-"
+loglevel = (os.environ.get("LOG_LEVEL") or "INFO").lower()
+
+# Workers must not share connections or keys made before the fork.
+preload_app = False
+# The heartbeat file must not wait for a disk, and the rest of the file system may be read-only.
+_SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - gunicorn makes an unnamed file there
+worker_tmp_dir = str(_SHARED_MEMORY) if os.access(_SHARED_MEMORY, os.W_OK) else None
+# Nobody uses it, and it would be a file in the home folder.
+control_socket_disable = True
+
+# Links are built from PROJECT_URL, never from what a client or proxy says; gunicorn's defaults hold
+# for the rest: X-Forwarded-Proto is believed from loopback alone (FORWARDED_ALLOW_IPS says otherwise).
+
+
+def post_fork(_server: Any, _worker: Any) -> None:
+    """Make psycopg2 yield to other greenlets while it waits; gevent alone doesn't see its waiting."""
+    # Not before the fork: the master has no event loop.
+    from psycogreen.gevent import patch_psycopg
+
+    patch_psycopg()
