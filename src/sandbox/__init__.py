@@ -1,0 +1,1 @@
+"""The service's peers as small, honest servers: ledger, Hydra, DataHub, EnergyType, a receiver."""

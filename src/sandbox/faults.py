@@ -1,0 +1,227 @@
+"""Faults on demand, the same for every server of the sandbox.
+
+A fault is a wish about the next calls to an endpoint: answer late, answer with an error, answer
+with garbage, or cut the connection, before or after the call did its work. It wraps the WSGI
+application, so the application behind it stays honest and knows nothing of it.
+"""
+
+import errno
+import json
+import threading
+from collections import Counter, deque
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from fnmatch import fnmatchcase
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from werkzeug.exceptions import HTTPException
+from werkzeug.test import run_wsgi_app
+from werkzeug.wrappers import Response
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+    from werkzeug.routing import Map
+
+CALLS_KEPT = 10_000
+"""How many of the latest calls `/control/calls` lists; the counts cover all of them."""
+
+
+class Fault(BaseModel):
+    """One wish. At least one of the delays, `status`, `body` or `cut` is set.
+
+    - `endpoint`: a path (`/batches`) or a pattern (`/state/*`, `*` for all); `method` narrows it.
+    - `times`: how many calls it strikes, None until it is cleared.
+    - `delay_before`, `delay_after`: seconds held before the work, and between work and answer.
+    - `status`, `code`, `body`: the answer instead of the true one. `code` is a peer's own error
+      code (Sawtooth). `body` as text is sent as it is (garbage), as anything else it is JSON.
+    - `process`: the call does its work all the same, and only then gets the wrong answer.
+    - `cut`: close the connection without an answer, before or after the work.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    endpoint: str = "*"
+    method: str | None = None
+    times: int | None = Field(default=1, ge=1)
+    delay_before: float = Field(default=0, ge=0)
+    delay_after: float = Field(default=0, ge=0)
+    status: int | None = Field(default=None, ge=200, le=599)
+    code: int | None = None
+    body: Any = None
+    headers: dict[str, str] = Field(default_factory=dict)
+    process: bool = False
+    cut: Literal["before", "after"] | None = None
+
+    @model_validator(mode="after")
+    def _does_something(self) -> "Fault":
+        if not (self.answers or self.cut is not None or self.delay_before or self.delay_after):
+            raise ValueError("a fault needs a delay, a status, a code, a body or a cut")
+        return self
+
+    @property
+    def answers(self) -> bool:
+        """Whether the true answer is replaced."""
+        return self.status is not None or self.code is not None or self.body is not None
+
+    def strikes(self, method: str, path: str) -> bool:
+        """Whether a call is meant by this fault."""
+        return self.method in (None, method) and fnmatchcase(path, self.endpoint)
+
+
+ErrorBody = Callable[[int, int | None], tuple[int, Any]]
+"""From the HTTP status (0: choose by the code) and the code: the status and JSON of an error."""
+
+
+class _Active:
+    """A fault with what is left of it; `cleared` lets go of the calls that it holds."""
+
+    def __init__(self, fault: Fault, cleared: threading.Event) -> None:
+        self.fault = fault
+        self.left = fault.times
+        self.struck = 0
+        self.cleared = cleared
+
+
+class Faults:
+    """The wishes of one server, and the record of the calls it got. Safe for threads."""
+
+    def __init__(self, error_body: ErrorBody) -> None:
+        self._error_body = error_body
+        self._lock = threading.Lock()
+        self._active: list[_Active] = []
+        self._cleared = threading.Event()
+        self._counts: Counter[str] = Counter()
+        self._calls: deque[dict[str, Any]] = deque(maxlen=CALLS_KEPT)
+
+    def add(self, fault: Fault) -> None:
+        """Set a fault. Where several match a call, the one set first strikes."""
+        with self._lock:
+            self._active.append(_Active(fault, self._cleared))
+
+    def clear(self) -> None:
+        """Drop all faults; calls that one of them holds go on at once."""
+        with self._lock:
+            self._active = []
+            self._cleared.set()
+            self._cleared = threading.Event()
+
+    def forget_calls(self) -> None:
+        """Start counting calls anew."""
+        with self._lock:
+            self._counts.clear()
+            self._calls.clear()
+
+    def listing(self) -> list[dict[str, Any]]:
+        """Return the faults still set, each with how often it struck and what is left."""
+        with self._lock:
+            return [
+                {**active.fault.model_dump(), "left": active.left, "struck": active.struck}
+                for active in self._active
+            ]
+
+    def calls(self) -> dict[str, Any]:
+        """Return `counts` by `METHOD /rule`, and the latest `calls`, oldest first."""
+        with self._lock:
+            return {"counts": dict(self._counts), "calls": list(self._calls)}
+
+    def take(self, method: str, path: str) -> _Active | None:
+        """Return the fault that strikes this call, if one does, and use it up by one."""
+        with self._lock:
+            for active in self._active:
+                if not active.fault.strikes(method, path):
+                    continue
+                active.struck += 1
+                if active.left is not None:
+                    active.left -= 1
+                    if active.left == 0:
+                        self._active.remove(active)
+                return active
+        return None
+
+    def note_call(self, rule: str, method: str, path: str) -> dict[str, Any]:
+        """Record a call as it arrives; the caller fills in `status` (None: cut off)."""
+        call: dict[str, Any] = {
+            "at": datetime.now(UTC).isoformat(),
+            "method": method,
+            "path": path,
+            "status": None,
+        }
+        with self._lock:
+            self._counts[f"{method} {rule}"] += 1
+            self._calls.append(call)
+        return call
+
+    def answer(self, fault: Fault) -> Response:
+        """Return the wrong answer that a fault asks for."""
+        status, body = self._error_body(fault.status or 0, fault.code)
+        if fault.body is not None:
+            body = fault.body
+        if isinstance(body, str):
+            return Response(body, status, fault.headers, content_type="text/html")
+        return Response(json.dumps(body), status, fault.headers, content_type="application/json")
+
+
+class FaultMiddleware:
+    """A WSGI application that lets faults strike the calls to another; control calls pass."""
+
+    def __init__(self, app: "WSGIApplication", faults: Faults, url_map: "Map") -> None:
+        self._app = app
+        self._faults = faults
+        self._urls = url_map.bind("sandbox")
+
+    def __call__(
+        self, environ: "WSGIEnvironment", start_response: "StartResponse"
+    ) -> Iterable[bytes]:
+        """Answer one call, truly or as a fault wants it."""
+        method, path = environ["REQUEST_METHOD"], environ["PATH_INFO"]
+        if path.startswith("/control/"):
+            return self._app(environ, start_response)
+        call = self._faults.note_call(self._rule(method, path), method, path)
+        active = self._faults.take(method, path)
+        response = self._true_answer(environ) if active is None else self._struck(active, environ)
+        call["status"] = response.status_code
+        return response(environ, start_response)
+
+    def _rule(self, method: str, path: str) -> str:
+        try:
+            rule, _ = self._urls.match(path, method, return_rule=True)
+        except HTTPException:
+            return path
+        return str(rule.rule)
+
+    def _true_answer(self, environ: "WSGIEnvironment") -> Response:
+        # Buffered, so that a delay or a cut after the work comes before the first byte.
+        body, status, headers = run_wsgi_app(self._app, environ, buffered=True)
+        return Response(body, status, headers)
+
+    def _struck(self, active: _Active, environ: "WSGIEnvironment") -> Response:
+        fault = active.fault
+        if fault.delay_before:
+            active.cleared.wait(fault.delay_before)
+        if fault.cut == "before":
+            _cut()
+        response = None
+        if fault.process or not fault.answers:
+            response = self._true_answer(environ)
+        if fault.delay_after:
+            active.cleared.wait(fault.delay_after)
+        if fault.cut == "after":
+            _cut()
+        if response is None or fault.answers:
+            return self._faults.answer(fault)
+        return response
+
+
+def _cut() -> None:
+    # The server takes a broken pipe for a client that left: it closes without a byte.
+    raise BrokenPipeError(errno.EPIPE, "cut off by a fault")
+
+
+def status_phrase(status: int) -> str:
+    """Return the usual words for an HTTP status, for the message of a made-up error."""
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return f"Status {status}"
