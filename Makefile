@@ -36,9 +36,9 @@ format: sync ## Format the code, mend what the linter can mend
 	$(python) -m ruff format
 
 lock: sync ## Resolve the Pipfile anew into Pipfile.lock, with no index's address in it
-	PIPENV_VENV_IN_PROJECT=1 PIPENV_IGNORE_VIRTUALENVS=1 .tools/bin/python -m pipenv lock --dev
-	$(python) bin/strip_lock.py Pipfile.lock
+	PIPENV_VENV_IN_PROJECT=1 PIPENV_IGNORE_VIRTUALENVS=1 .tools/bin/python -m pipenv lock
+	$(python) -m devstack.strip_lock Pipfile.lock
 
 clean: ## Remove everything that the targets above have made
 	rm -rf .venv .tools .run .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
-	find src tests bin -name __pycache__ -prune -exec rm -rf {} +
+	find src tests -name __pycache__ -prune -exec rm -rf {} +
