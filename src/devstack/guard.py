@@ -62,6 +62,7 @@ class Guard:
         self._told_to_end = False
         self._input = b""
         self._child: subprocess.Popen[bytes] | None = None
+        self._asked_to_stop = False
         self._stop_signal = int(signal.SIGTERM)
         self._grace_seconds = 10.0
         self._wakeup = self._listen_to_signals()
@@ -109,10 +110,16 @@ class Guard:
         elif command["number"] == signal.SIGKILL:
             self._kill()
         elif self._child is not None:
-            os.kill(self._child.pid, command["number"])
+            self._pass_on(command["number"])
+
+    def _pass_on(self, number: int) -> None:
+        assert self._child is not None
+        os.kill(self._child.pid, number)
+        self._asked_to_stop = self._asked_to_stop or number == self._stop_signal
 
     def _start(self, command: dict[str, Any]) -> None:
         assert self._child is None, "one command at a time"
+        self._asked_to_stop = False
         self._stop_signal = command["stop_signal"]
         self._grace_seconds = command["grace_seconds"]
         uid, gid = command["user"] or (None, None)
@@ -186,7 +193,9 @@ class Guard:
     def _stop(self) -> None:
         if self._child is None:
             return
-        os.kill(self._child.pid, self._stop_signal)
+        # Not twice: to many programs the second means "at once".
+        if not self._asked_to_stop:
+            self._pass_on(self._stop_signal)
         if not self._reap_until_ended(time.monotonic() + self._grace_seconds):
             self._kill()
 

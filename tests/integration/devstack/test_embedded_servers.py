@@ -1,7 +1,6 @@
 """The embedded servers: who gets in, and that nothing outlives its owner."""
 
 import os
-import select
 import shutil
 import signal
 import stat
@@ -40,16 +39,6 @@ def _fetch(uri, statement):
         row = cursor.fetchone() if cursor.description else None
         connection.commit()
     return row
-
-
-def _wait_until_gone(pid):
-    """Wait for the end of a process that isn't our child."""
-    try:
-        handle = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return
-    with closing(os.fdopen(handle)) as process:
-        assert select.select([process], [], [], 15)[0], f"process {pid} is still there"
 
 
 @pytest.fixture(scope="module")
@@ -201,7 +190,7 @@ def test_valkey_comes_back_empty_on_its_port(valkey):
         (None, ["EmbeddedValkey"]),
     ],
 )
-def test_servers_end_with_their_owner(end, servers):
+def test_servers_end_with_their_owner(end, servers, wait_until_gone):
     with subprocess.Popen(
         [sys.executable, "-c", _OWNER, *servers],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
@@ -217,15 +206,15 @@ def test_servers_end_with_their_owner(end, servers):
             owner.send_signal(end)
         owner.wait(15)
     for guard, server, folder in told:
-        _wait_until_gone(int(guard))
-        _wait_until_gone(int(server))
+        wait_until_gone(int(guard))
+        wait_until_gone(int(server))
         assert not Path(folder).exists()
 
 
-def test_a_killed_guard_takes_its_server_along():
+def test_a_killed_guard_takes_its_server_along(wait_until_gone):
     with EmbeddedValkey() as server:
         pid = server._process.pid
         os.kill(server._process._guard.pid, signal.SIGKILL)
-        _wait_until_gone(pid)
+        wait_until_gone(pid)
         assert server._process.wait(15) == -signal.SIGKILL
     assert not server._private.exists()

@@ -1,0 +1,117 @@
+"""Supervised processes: ready when they say so, ended as asked, and nothing left behind."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from devstack.environment import inherited
+from devstack.guarded import ProcessFailedError
+from devstack.processes import SupervisedProcess, says
+
+# A process with a child; both say their ids and wait. SIGTERM ends the parent with status 7.
+_FAMILY = [
+    "bash",
+    "-c",
+    'sleep 1000 & trap "echo bye; exit 7" TERM; echo "up $$ child $!"; wait',
+]
+
+
+def _family(tmp_path):
+    return SupervisedProcess(
+        "family", _FAMILY, env=inherited(), logs=tmp_path, ready=says(r"up \d+ child \d+")
+    )
+
+
+def _ids(process):
+    return [int(number) for number in re.findall(r"\d+", process.output())]
+
+
+def test_a_terminated_process_leaves_no_child(tmp_path, wait_until_gone):
+    with _family(tmp_path) as process:
+        parent, child = _ids(process)
+        assert process.pid == parent
+        assert process.terminate() == 7
+        assert process.pid is None
+        assert process.output().endswith("bye\n")
+        wait_until_gone(child)
+
+
+def test_a_killed_process_leaves_no_child(tmp_path, wait_until_gone):
+    with _family(tmp_path) as process:
+        parent, child = _ids(process)
+        process.kill()
+        assert process.wait(0) == -signal.SIGKILL
+        wait_until_gone(parent)
+        wait_until_gone(child)
+
+
+def test_output_is_that_of_the_last_start_and_the_log_that_of_all(tmp_path):
+    with _family(tmp_path) as process:
+        first = process.output()
+        process.restart()
+        second = process.output()
+        assert first != second
+        assert process.log.read_text() == f"{first}bye\n{second}"
+
+
+def test_a_process_that_ends_before_it_is_ready_says_why(tmp_path):
+    process = SupervisedProcess(
+        "wrong", ["bash", "-c", "echo no luck; exit 3"], env={}, logs=tmp_path, ready=says("up")
+    )
+    with pytest.raises(ProcessFailedError, match=r"ended \(3\):\nno luck"), process:
+        pass
+
+
+def test_a_process_that_is_not_there_says_so(tmp_path):
+    process = SupervisedProcess(
+        "none", [tmp_path / "nothing"], env={}, logs=tmp_path, ready=says("up")
+    )
+    with pytest.raises(ProcessFailedError, match="No such file"), process:
+        pass
+
+
+def test_a_process_sees_its_own_environment_alone(tmp_path):
+    with SupervisedProcess(
+        "env",
+        ["/usr/bin/env"],
+        env={"ONLY": "this"},
+        logs=tmp_path,
+        ready=says("ONLY=this\n"),
+    ) as process:
+        process.wait(5)
+        assert process.output() == "ONLY=this\n"
+
+
+_OWNER = f"""
+import sys
+from pathlib import Path
+from devstack.environment import inherited
+from devstack.processes import SupervisedProcess, says
+with SupervisedProcess(
+    "family", {_FAMILY!r}, env=inherited(), logs=Path(sys.argv[1]), ready=says("child")
+) as process:
+    print(process.output(), flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM])
+def test_processes_end_with_a_killed_owner(tmp_path, end, wait_until_gone):
+    with subprocess.Popen(
+        [sys.executable, "-c", _OWNER, tmp_path],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as owner:
+        parent, child = (int(number) for number in re.findall(r"\d+", owner.stdout.readline()))
+        owner.send_signal(end)
+        owner.wait(15)
+    wait_until_gone(parent)
+    wait_until_gone(child)
+    # It was asked first, and killed only if it didn't listen.
+    assert (tmp_path / "family.log").read_text().endswith("bye\n")
