@@ -1,0 +1,1 @@
+"""AccountService: accounts of granular guarantees of origin on top of a ledger."""

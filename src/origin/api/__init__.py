@@ -1,0 +1,1 @@
+"""The HTTP views: they read requests, call use cases and word the answers."""

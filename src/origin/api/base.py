@@ -1,0 +1,78 @@
+"""What all views share: reading a JSON body by a schema, and answering in JSON."""
+
+from typing import Any, NoReturn, cast
+
+import orjson
+from flask import Response, current_app
+from flask.wrappers import Request
+from flask_smorest import Blueprint as SmorestBlueprint
+from marshmallow import Schema as MarshmallowSchema
+from marshmallow import ValidationError, pre_load
+from webargs.flaskparser import FlaskParser
+
+from origin.errors import Refused
+from origin.runtime import Runtime
+
+EXTENSION = "origin_runtime"
+
+
+def runtime() -> Runtime:
+    """The runtime of the app that answers this request."""
+    return cast("Runtime", current_app.extensions[EXTENSION])
+
+
+def json_response(body: dict[str, Any], status: int = 200) -> Response:
+    """Answer this object; aware times become ISO 8601."""
+    return Response(orjson.dumps(body), status, mimetype="application/json")
+
+
+class Schema(MarshmallowSchema):
+    """A request or answer. Unknown fields are refused; null means absent where that is allowed."""
+
+    @pre_load
+    def _null_means_absent(self, data: Any, **_: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        optional = {
+            field.data_key or name for name, field in self.load_fields.items() if not field.required
+        }
+        return {
+            name: value for name, value in data.items() if value is not None or name not in optional
+        }
+
+
+class _JsonBodyParser(FlaskParser):
+    """Reads a body as JSON whatever its Content-Type says, and words errors as the contract does."""
+
+    def load_json(self, req: Request, schema: MarshmallowSchema) -> Any:
+        """The body, parsed, for the schema to check.
+
+        :raises Refused: where there is none, or it isn't JSON.
+        """
+        del schema
+        raw = req.get_data()
+        if not raw.strip():
+            raise Refused("No JSON body provided")
+        try:
+            return orjson.loads(raw)
+        except orjson.JSONDecodeError:
+            raise Refused("Bad JSON body provided") from None
+
+    def handle_error(
+        self,
+        error: ValidationError,
+        req: Request,
+        schema: MarshmallowSchema,
+        *,
+        error_status_code: int | None,
+        error_headers: Any,
+    ) -> NoReturn:
+        """Turn a schema's complaint into a refusal by wire names."""
+        del req, schema, error_status_code, error_headers
+        raise Refused(cast("dict[str, Any]", error.messages)["json"]) from error
+
+
+class Blueprint(SmorestBlueprint):
+    """A group of views; `@arguments(Schema)` reads the body by our parser."""
+
+    ARGUMENTS_PARSER = _JsonBodyParser()

@@ -1,0 +1,125 @@
+"""Every error's answer, in one place (contract: http-api, Conventions)."""
+
+import logging
+
+from flask import Flask, Response
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from werkzeug.exceptions import HTTPException
+
+from origin.api.base import json_response
+from origin.errors import (
+    KeyInUse,
+    KeyReused,
+    Message,
+    PeerError,
+    PeerUnavailable,
+    Refused,
+    TokensSpent,
+)
+
+RETRY_AFTER_S = "10"
+
+log = logging.getLogger(__name__)
+
+
+class Unauthorized(Exception):
+    """No valid token of an active account (401, RFC 6750)."""
+
+    def __init__(self, message: str, challenge: str = "Bearer") -> None:
+        super().__init__(message)
+        self.message = message
+        self.challenge = challenge
+
+
+class Forbidden(Exception):
+    """The token's scope falls short (403, RFC 6750)."""
+
+    def __init__(self, message: str, challenge: str) -> None:
+        super().__init__(message)
+        self.message = message
+        self.challenge = challenge
+
+
+def failure(status: int, message: Message, **headers: str) -> Response:
+    """The answer to what didn't succeed."""
+    response = json_response({"success": False, "message": message}, status)
+    response.headers.extend({name.replace("_", "-"): text for name, text in headers.items()})
+    return response
+
+
+def _on_unauthorized(error: Unauthorized) -> Response:
+    return failure(401, error.message, WWW_Authenticate=error.challenge)
+
+
+def _on_forbidden(error: Forbidden) -> Response:
+    return failure(403, error.message, WWW_Authenticate=error.challenge)
+
+
+def _on_refused(error: Refused) -> Response:
+    return failure(400, error.message)
+
+
+def _on_tokens_spent(_error: TokensSpent) -> Response:
+    return failure(
+        401,
+        "The account's own tokens are spent: log in again",
+        WWW_Authenticate='Bearer error="invalid_token"',
+    )
+
+
+def _on_key_in_use(_error: KeyInUse) -> Response:
+    return failure(409, "A request with this Idempotency-Key still runs", Retry_After="1")
+
+
+def _on_key_reused(_error: KeyReused) -> Response:
+    return failure(422, "This Idempotency-Key came before with another body")
+
+
+def _on_peer_error(error: PeerError) -> Response:
+    log.warning("A peer failed: %s", error)
+    if isinstance(error, PeerUnavailable):
+        return failure(503, f"{error.peer} is out of reach", Retry_After=RETRY_AFTER_S)
+    return failure(502, f"{error.peer} answered what it should not")
+
+
+def _on_database_error(error: DBAPIError) -> Response:
+    """The database's weather is a passing matter; anything else it says is our mistake."""
+    passing = error.connection_invalidated or type(error).__name__ == "OperationalError"
+    if not passing:
+        return _on_unexpected(error)
+    log.warning("The database failed: %s", type(error.orig).__name__)
+    return failure(503, "The database is out of reach", Retry_After=RETRY_AFTER_S)
+
+
+def _on_pool_timeout(_error: PoolTimeoutError) -> Response:
+    log.warning("No database connection became free")
+    return failure(503, "Too busy", Retry_After=RETRY_AFTER_S)
+
+
+def _on_http_exception(error: HTTPException) -> Response:
+    response = failure(error.code or 500, error.name)
+    for name, text in error.get_headers():
+        if name.lower() != "content-type":
+            response.headers[name] = text
+    return response
+
+
+def _on_unexpected(error: Exception) -> Response:
+    log.error("Unexpected error", exc_info=error)
+    return failure(500, "Internal Server Error")
+
+
+def register_error_handlers(app: Flask) -> None:
+    """Make every error answer in the contract's shape."""
+    app.register_error_handler(Unauthorized, _on_unauthorized)
+    app.register_error_handler(Forbidden, _on_forbidden)
+    app.register_error_handler(Refused, _on_refused)
+    app.register_error_handler(TokensSpent, _on_tokens_spent)
+    app.register_error_handler(KeyInUse, _on_key_in_use)
+    app.register_error_handler(KeyReused, _on_key_reused)
+    app.register_error_handler(PeerError, _on_peer_error)
+    app.register_error_handler(DBAPIError, _on_database_error)
+    app.register_error_handler(PoolTimeoutError, _on_pool_timeout)
+    app.register_error_handler(HTTPException, _on_http_exception)
+    app.register_error_handler(Exception, _on_unexpected)

@@ -1,0 +1,61 @@
+"""Fields of requests, as the contract's conventions have them."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, tzinfo
+from typing import Any, ClassVar
+
+from marshmallow import ValidationError, fields, validate
+
+MAX_WH = 2**63 - 1
+"""What PostgreSQL's bigint holds."""
+
+MAX_TEXT_LENGTH = 500
+"""Characters; keeps what is indexed below PostgreSQL's limit for an index entry."""
+
+_DATE_LENGTH = len("2020-01-01")
+
+
+class Text(fields.String):
+    """A string that PostgreSQL can store: no NUL, not overly long."""
+
+    def __init__(self, *, max_length: int = MAX_TEXT_LENGTH, **arguments: Any) -> None:
+        given = arguments.pop("validate", [])
+        checks = list(given) if isinstance(given, list | tuple) else [given]
+        super().__init__(validate=[validate.Length(max=max_length), _no_nul, *checks], **arguments)
+
+
+def _no_nul(value: str) -> None:
+    if "\0" in value:
+        raise ValidationError("NUL characters are not allowed.")
+
+
+class WholeNumber(fields.Integer):
+    """A whole number from `least` up to what the database holds; 1.5 is refused."""
+
+    def __init__(self, *, least: int, **arguments: Any) -> None:
+        super().__init__(strict=True, validate=validate.Range(min=least, max=MAX_WH), **arguments)
+
+
+class Time(fields.Field[datetime]):
+    """ISO 8601 with `T` or a space. Without an offset it stays naive, for `in_utc` to place."""
+
+    default_error_messages: ClassVar[dict[str, str]] = {"invalid": "Not a valid datetime."}
+
+    def _deserialize(
+        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
+    ) -> datetime:
+        del attr, data, kwargs
+        if not isinstance(value, str) or len(value) <= _DATE_LENGTH:
+            raise self.make_error("invalid")
+        try:
+            time = datetime.fromisoformat(value)
+            # Proves that it has a place in UTC, and so in the database.
+            in_utc(time)
+        except (ValueError, OverflowError) as error:
+            raise self.make_error("invalid") from error
+        return time
+
+
+def in_utc(time: datetime, zone: tzinfo = UTC) -> datetime:
+    """The same moment in UTC; a naive time is one of this zone."""
+    return (time if time.tzinfo else time.replace(tzinfo=zone)).astimezone(UTC)

@@ -1,0 +1,49 @@
+"""The Flask application."""
+
+from typing import Any
+
+import flask_smorest
+from flask import Flask
+from flask_cors import CORS
+
+from origin.api import accounts, ggos, health, login, webhooks_in
+from origin.api.base import EXTENSION
+from origin.api.errors import register_error_handlers
+from origin.runtime import build_runtime
+from origin.settings import Settings, load_settings
+from origin.tasks.hints import CeleryHints
+from origin.telemetry.logs import configure_logging
+
+_BLUEPRINTS = (
+    health.blueprint,
+    login.blueprint,
+    accounts.blueprint,
+    ggos.blueprint,
+    webhooks_in.blueprint,
+)
+
+_OPENAPI: dict[str, Any] = {
+    "API_TITLE": "AccountService",
+    "API_VERSION": "1",
+    "OPENAPI_VERSION": "3.1.0",
+}
+
+
+def create_app(settings: Settings | None = None) -> Flask:
+    """Build the application; connects to nothing.
+
+    :param settings: Read from the environment if not given.
+    :raises ConfigurationError: where the environment is wrong.
+    """
+    settings = settings or load_settings(Settings)
+    configure_logging(settings)
+    app = Flask(__name__, static_folder=None)
+    app.config.update(_OPENAPI, MAX_CONTENT_LENGTH=settings.max_body_bytes, DEBUG=settings.debug)
+    app.extensions[EXTENSION] = build_runtime(settings, CeleryHints(settings))
+    CORS(app, origins=settings.cors_origins)
+    api = flask_smorest.Api(app)
+    for blueprint in _BLUEPRINTS:
+        api.register_blueprint(blueprint)
+    # After the API, whose own handlers these replace.
+    register_error_handlers(app)
+    return app

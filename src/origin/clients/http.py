@@ -1,0 +1,67 @@
+"""The one way to call a peer: pooled connections, time limits, typed errors."""
+
+from typing import Any
+
+import orjson
+import requests
+from requests.adapters import HTTPAdapter
+
+from origin.errors import PeerMisbehaved, PeerUnavailable
+
+CONNECT_TIMEOUT_S = 3.05
+READ_TIMEOUT_S = 15.0
+_POOL_SIZE = 100
+
+
+def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    """Authentication that adds nothing."""
+    return request
+
+
+class PeerClient:
+    """HTTP calls to one peer.
+
+    Redirects aren't followed: no peer's contract has any, and a token must not travel with one.
+
+    :param name: The peer's name, for errors and logs.
+    :param tls_verify: Check certificates; off in development only.
+    """
+
+    def __init__(self, name: str, *, tls_verify: bool) -> None:
+        self.name = name
+        self._session = requests.Session()
+        self._tls_verify = tls_verify
+        adapter = HTTPAdapter(pool_connections=4, pool_maxsize=_POOL_SIZE)
+        self._session.mount("http://", adapter)
+        self._session.mount("https://", adapter)
+
+    def request(self, method: str, url: str, **arguments: Any) -> requests.Response:
+        """One call; any status is an answer.
+
+        :param arguments: As for `requests.request`.
+        :raises PeerUnavailable: no answer in time, or a cut connection; it may have arrived.
+        """
+        arguments.setdefault("timeout", (CONNECT_TIMEOUT_S, READ_TIMEOUT_S))
+        # Without an `auth` of its own a request takes one from the machine's .netrc, which would
+        # replace the bearer token.
+        arguments.setdefault("auth", _as_it_is)
+        # Said with every request: what a session says gives way to REQUESTS_CA_BUNDLE.
+        arguments.setdefault("verify", self._tls_verify)
+        try:
+            return self._session.request(method, url, allow_redirects=False, **arguments)
+        except requests.RequestException as error:
+            # The library's text may quote the URL with its query: only its kind is told.
+            raise PeerUnavailable(self.name, type(error).__name__) from error
+
+    def json_object(self, response: requests.Response) -> dict[str, Any]:
+        """The answer's JSON object.
+
+        :raises PeerMisbehaved: where it isn't one.
+        """
+        try:
+            body = orjson.loads(response.content)
+        except orjson.JSONDecodeError as error:
+            raise PeerMisbehaved(self.name, f"no JSON in a {response.status_code}") from error
+        if not isinstance(body, dict):
+            raise PeerMisbehaved(self.name, "JSON, but not an object")
+        return body

@@ -1,0 +1,150 @@
+"""The ledger's HTTP side: a Sawtooth REST API (contract: peers, The ledger).
+
+Links in its answers are never followed: the batch ids are known before.
+"""
+
+from base64 import b64decode
+from binascii import Error as Base64Error
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+import orjson
+from requests import Response
+
+from origin.clients.http import PeerClient
+from origin.domain.settlement import BatchStatus, Next
+from origin.errors import PeerError, PeerMisbehaved, PeerUnavailable
+
+NAME = "Ledger"
+
+MAX_STATUSES_BY_GET = 15
+
+_NOT_NOW_CODES = frozenset({15, 18, 31})
+_REFUSAL_CODES = frozenset({30, 34, 35, 42, 43, 46, 60, 62, 66})
+_NOTHING_AT_ADDRESS = 75
+
+
+class Posted(Enum):
+    """What a POST of a batch came to."""
+
+    ACCEPTED = "accepted"
+    NOT_NOW = "not now"
+    """It wasn't taken: the ledger isn't ready, or its queue is full."""
+    REFUSED = "refused"
+    """The ledger says that the request is wrong, for good."""
+    UNCERTAIN = "uncertain"
+    """It may have arrived."""
+
+
+@dataclass(frozen=True)
+class PostAnswer:
+    """The outcome of a POST, and the ledger's own words where it had any."""
+
+    outcome: Posted
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class StatusAnswer:
+    """The status of one batch; the reason is the ledger's for an INVALID one."""
+
+    status: BatchStatus
+    reason: str = ""
+
+
+class LedgerClient:
+    """Posts batches, and asks what became of them.
+
+    :param url: LEDGER_URL, without a trailing slash.
+    """
+
+    def __init__(self, url: str, *, tls_verify: bool) -> None:
+        self._url = url
+        self._http = PeerClient(NAME, tls_verify=tls_verify)
+
+    def post(self, batch_list: bytes) -> PostAnswer:
+        """Post a serialised BatchList. Never raises for what the ledger does."""
+        try:
+            response = self._http.request(
+                "POST",
+                f"{self._url}/batches",
+                data=batch_list,
+                headers={"Content-Type": "application/octet-stream"},
+            )
+        except PeerUnavailable as error:
+            return PostAnswer(Posted.UNCERTAIN, error.reason)
+        if response.status_code == 202:
+            return PostAnswer(Posted.ACCEPTED)
+        code, reason = self._error_of(response)
+        if code in _NOT_NOW_CODES:
+            return PostAnswer(Posted.NOT_NOW, reason)
+        if code in _REFUSAL_CODES and response.status_code == 400:
+            return PostAnswer(Posted.REFUSED, reason)
+        return PostAnswer(Posted.UNCERTAIN, reason)
+
+    def statuses(self, batch_ids: Sequence[str]) -> dict[str, StatusAnswer]:
+        """Ask for the statuses of many batches in one call.
+
+        :returns: by batch id; one that the ledger left out, or gave a status that the contract
+            doesn't know, is missing.
+        :raises PeerError: the ledger can't say now.
+        """
+        url = f"{self._url}/batch_statuses"
+        if len(batch_ids) <= MAX_STATUSES_BY_GET:
+            response = self._http.request("GET", url, params={"id": ",".join(batch_ids)})
+        else:
+            response = self._http.request("POST", url, json=list(batch_ids))
+        self._expect_ok(response)
+        data = self._http.json_object(response).get("data")
+        if not isinstance(data, list):
+            raise PeerMisbehaved(NAME, "no list of batch statuses")
+        return dict(_statuses_in(data))
+
+    def ggo_next(self, address: str) -> Next | None:
+        """Ask what the GGO at this address was turned into.
+
+        :returns: None where it is unspent, or where nothing is at that address.
+        :raises PeerError: the ledger can't say now, or says what isn't a GGO.
+        """
+        response = self._http.request("GET", f"{self._url}/state/{address}")
+        if response.status_code == 404 and self._error_of(response)[0] == _NOTHING_AT_ADDRESS:
+            return None
+        self._expect_ok(response)
+        try:
+            state = orjson.loads(b64decode(self._http.json_object(response)["data"]))
+            following = state["next"]
+            if following is None:
+                return None
+            return Next(str(following["action"]), frozenset(following["addresses"]))
+        except (KeyError, TypeError, ValueError, Base64Error) as error:
+            raise PeerMisbehaved(NAME, f"no GGO at {address}") from error
+
+    def _expect_ok(self, response: Response) -> None:
+        if response.status_code == 200:
+            return
+        _, reason = self._error_of(response)
+        kind: type[PeerError] = PeerUnavailable if response.status_code >= 429 else PeerMisbehaved
+        raise kind(NAME, reason)
+
+    def _error_of(self, response: Response) -> tuple[int | None, str]:
+        """The error code, where there is one, and words for logs and the batch's row."""
+        try:
+            error = self._http.json_object(response)["error"]
+            code = error["code"]
+            words = f"{error.get('title')}: {error.get('message')}"
+        except (PeerMisbehaved, KeyError, TypeError, AttributeError):
+            return None, f"HTTP {response.status_code} without a Sawtooth error"
+        return (code if isinstance(code, int) else None), f"{code} {words}"[:1000]
+
+
+def _statuses_in(data: list[Any]) -> Iterable[tuple[str, StatusAnswer]]:
+    for item in data:
+        try:
+            status = BatchStatus(item["status"])
+            invalid = item.get("invalid_transactions") or []
+            reason = "; ".join(str(each.get("message")) for each in invalid)
+            yield str(item["id"]), StatusAnswer(status, reason[:1000])
+        except (KeyError, TypeError, ValueError, AttributeError):
+            continue

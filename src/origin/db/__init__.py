@@ -1,0 +1,1 @@
+"""The database: tables, queries, the work queue and encryption at rest."""

@@ -1,0 +1,82 @@
+"""Authenticated encryption of what must not be read from a copy of the database.
+
+A sealed text is `v1.<key id>.<base64url of nonce and ciphertext>`: AES-256-GCM under a key that
+HKDF-SHA256 derives from one of KEY_ENCRYPTION_SECRETS. The context (column and owner) is
+authenticated with it, so a sealed text that is copied to another row doesn't open there.
+"""
+
+import os
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Sequence
+from hashlib import sha256
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from origin.errors import OriginError
+
+_VERSION = "v1"
+_NONCE_BYTES = 12
+
+
+class CannotUnseal(OriginError):
+    """The text was sealed with a secret that isn't configured, for another row, or tampered with."""
+
+
+class Sealer:
+    """Seals with the first secret, opens with any."""
+
+    def __init__(self, secrets: Sequence[str]) -> None:
+        """Derive the keys.
+
+        :param secrets: KEY_ENCRYPTION_SECRETS, at least one.
+        """
+        self._ciphers: dict[str, AESGCM] = {}
+        for secret in secrets:
+            key = HKDF(hashes.SHA256(), 32, salt=None, info=b"account-service column key").derive(
+                secret.encode()
+            )
+            self._ciphers.setdefault(sha256(key).hexdigest()[:8], AESGCM(key))
+        self._current = next(iter(self._ciphers))
+
+    def seal(self, plaintext: str, context: str) -> str:
+        """Encrypt a text for one place.
+
+        :param context: Names the column and the row, such as `users.master_key:<subject>`.
+        """
+        nonce = os.urandom(_NONCE_BYTES)
+        sealed = self._ciphers[self._current].encrypt(nonce, plaintext.encode(), context.encode())
+        return f"{_VERSION}.{self._current}.{urlsafe_b64encode(nonce + sealed).decode()}"
+
+    def open(self, sealed: str, context: str) -> str:
+        """Decrypt what `seal` made for the same context.
+
+        :raises CannotUnseal: if secret, context or content don't match.
+        """
+        version, _, rest = sealed.partition(".")
+        key_id, _, body = rest.partition(".")
+        cipher = self._ciphers.get(key_id)
+        if version != _VERSION or cipher is None:
+            raise CannotUnseal("sealed with a secret that is not among KEY_ENCRYPTION_SECRETS")
+        raw = urlsafe_b64decode(body)
+        try:
+            return cipher.decrypt(raw[:_NONCE_BYTES], raw[_NONCE_BYTES:], context.encode()).decode()
+        except InvalidTag:
+            raise CannotUnseal("sealed for another row, or changed since") from None
+
+
+def master_key_context(subject: str) -> str:
+    """Where a user's master key is sealed for."""
+    return f"users.master_key:{subject}"
+
+
+def access_token_context(subject: str) -> str:
+    """Where a user's access token is sealed for."""
+    return f"users.access_token:{subject}"
+
+
+def refresh_token_context(subject: str) -> str:
+    """Where a user's refresh token is sealed for."""
+    return f"users.refresh_token:{subject}"

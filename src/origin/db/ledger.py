@@ -1,0 +1,102 @@
+"""How a batch ends in the database: each end once, in one transaction of the caller's."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import delete, func, or_, select, update
+from sqlalchemy.orm import Session
+
+from origin.db.models import Batch, Ggo, Transaction
+
+_NO_SYNC = {"synchronize_session": False}
+
+
+def _lock_live(session: Session, batch_ids: Sequence[int]) -> dict[int, int]:
+    """Lock those that haven't ended, in id order: the source GGO by batch."""
+    rows = session.execute(
+        select(Batch.id, Batch.ggo_id)
+        .where(Batch.id.in_(batch_ids), Batch.ended_at.is_(None))
+        .order_by(Batch.id)
+        .with_for_update()
+    )
+    return dict(rows.tuples().all())
+
+
+def _lock_ggos(session: Session, source_ids: Sequence[int]) -> None:
+    """Lock sources and children in id order, as everyone does who locks several."""
+    session.execute(
+        select(Ggo.id)
+        .where(or_(Ggo.id.in_(source_ids), Ggo.parent_id.in_(source_ids)))
+        .order_by(Ggo.id)
+        .with_for_update()
+    ).all()
+
+
+def complete_batches(session: Session, batch_ids: Sequence[int]) -> list[int]:
+    """Commit what the ledger has committed.
+
+    The source is spent, or retired; its children are their owners'.
+
+    :returns: the batches that this call ended; others had ended before.
+    """
+    live = _lock_live(session, batch_ids)
+    if not live:
+        return []
+    sources = list(live.values())
+    _lock_ggos(session, sources)
+    session.execute(
+        update(Ggo)
+        .where(or_(Ggo.id.in_(sources), Ggo.parent_id.in_(sources)))
+        .values(locked=False)
+        .execution_options(**_NO_SYNC)
+    )
+    session.execute(
+        update(Batch)
+        .where(Batch.id.in_(live))
+        .values(
+            state="COMPLETED",
+            submitted_at=func.coalesce(Batch.submitted_at, func.now()),
+            ended_at=func.now(),
+            next_attempt_at=None,
+        )
+        .execution_options(**_NO_SYNC)
+    )
+    return sorted(live)
+
+
+def decline_batch(session: Session, batch_id: int, reason: str) -> bool:
+    """Roll back what the ledger has refused.
+
+    The children vanish and the source is as it was before the compose. The batch stays, with the
+    ledger's reason and the bytes that were refused.
+
+    :param reason: The ledger's; where empty, what it said last stays.
+    :returns: whether this call ended it.
+    """
+    live = _lock_live(session, [batch_id])
+    if not live:
+        return False
+    source_id = live[batch_id]
+    _lock_ggos(session, [source_id])
+    session.execute(
+        delete(Transaction).where(Transaction.batch_id == batch_id).execution_options(**_NO_SYNC)
+    )
+    session.execute(delete(Ggo).where(Ggo.parent_id == source_id).execution_options(**_NO_SYNC))
+    session.execute(
+        update(Ggo)
+        .where(Ggo.id == source_id)
+        .values(stored=True, retired=False, locked=False, retire_gsrn=None, retire_address=None)
+        .execution_options(**_NO_SYNC)
+    )
+    session.execute(
+        update(Batch)
+        .where(Batch.id == batch_id)
+        .values(
+            state="DECLINED",
+            submitted_at=func.coalesce(Batch.submitted_at, func.now()),
+            ended_at=func.now(),
+            next_attempt_at=None,
+            last_error=func.coalesce(reason or None, Batch.last_error, "no reason given"),
+        )
+        .execution_options(**_NO_SYNC)
+    )
+    return True

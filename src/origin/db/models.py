@@ -1,0 +1,349 @@
+"""The tables. Energy is in Wh; times are aware and in UTC.
+
+Rules that one row can hold are CHECK constraints, uniqueness is an index.
+"""
+
+from datetime import datetime
+from typing import Any, ClassVar
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    DateTime,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    Text,
+    UniqueConstraint,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+
+class Base(DeclarativeBase):
+    """Base of all tables: naming of constraints, and the SQL types of Python's."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map: ClassVar[dict[Any, Any]] = {
+        str: Text,
+        int: BigInteger,
+        datetime: DateTime(timezone=True),
+        dict[str, Any]: JSONB(none_as_null=True),
+        bytes: LargeBinary,
+    }
+
+
+class Identified:
+    """A row with a surrogate key."""
+
+    id: Mapped[int] = mapped_column(Identity(always=True), primary_key=True)
+
+
+class Queued:
+    """A row that is its own queue entry (see `origin.db.queue`)."""
+
+    next_attempt_at: Mapped[datetime | None] = mapped_column(server_default=func.now())
+    """When work on it is due; claiming it moves this one lease ahead. NULL: nothing to do."""
+    attempts: Mapped[int] = mapped_column(Integer, server_default="0")
+    """How often it was claimed since it last made progress."""
+
+
+class User(Identified, Base):
+    """An account: the subject of tokens, and the owner of keys and GGOs."""
+
+    __tablename__ = "users"
+
+    subject: Mapped[str] = mapped_column(unique=True)
+    master_key: Mapped[str]
+    """Base58 extended private key `m`, sealed."""
+    access_token: Mapped[str | None]
+    """Sealed; NULL when disabled."""
+    refresh_token: Mapped[str | None]
+    """Sealed; NULL when disabled or never granted."""
+    token_expires_at: Mapped[datetime | None]
+    tokens_refused_at: Mapped[datetime | None]
+    """When Hydra refused a refresh for good; cleared by the next login."""
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    last_login_at: Mapped[datetime | None]
+    disabled_at: Mapped[datetime | None]
+    next_metering_point_index: Mapped[int] = mapped_column(server_default="0")
+    """The next i of `m/1/i`."""
+    next_trade_index: Mapped[int] = mapped_column(server_default="0")
+    """The next k of `m/0/k`; given out and never taken back."""
+
+
+class LoginState(Base):
+    """A login under way: one hour, once, one browser (contract: http-api, Accounts and login)."""
+
+    __tablename__ = "login_states"
+
+    state_hash: Mapped[str] = mapped_column(primary_key=True)
+    browser_hash: Mapped[str]
+    """Hash of the cookie that ties the state to the browser."""
+    return_url: Mapped[str]
+    nonce: Mapped[str]
+    code_verifier: Mapped[str]
+    """PKCE (RFC 7636), sealed."""
+    expires_at: Mapped[datetime] = mapped_column(index=True)
+
+
+class MeteringPoint(Identified, Base):
+    """A user's meter: production, whose GGOs are issued to it, or consumption, retired to."""
+
+    __tablename__ = "metering_points"
+    __table_args__ = (
+        UniqueConstraint("user_id", "key_index"),
+        CheckConstraint("type IN ('production', 'consumption')", name="type"),
+    )
+
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id"))
+    gsrn: Mapped[str] = mapped_column(unique=True)
+    type: Mapped[str]
+    sector: Mapped[str]
+    key_index: Mapped[int]
+    """The i of `m/1/i`."""
+    key_sent_at: Mapped[datetime | None]
+    """When DataHub confirmed that it has the key."""
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class DataHubJob(Identified, Queued, Base):
+    """Something DataHub must still be told or asked on a user's behalf; deleted when done."""
+
+    __tablename__ = "datahub_jobs"
+    __table_args__ = (
+        CheckConstraint(
+            "kind IN ('send_key', 'subscribe_metering_points', 'subscribe_ggos', "
+            "'import_metering_points')",
+            name="kind",
+        ),
+        CheckConstraint("(kind = 'send_key') = (metering_point_id IS NOT NULL)", name="subject"),
+        UniqueConstraint(
+            "user_id", "kind", "metering_point_id", postgresql_nulls_not_distinct=True
+        ),
+        Index("ix_datahub_jobs_due", "next_attempt_at"),
+    )
+
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id"))
+    kind: Mapped[str]
+    metering_point_id: Mapped[int | None] = mapped_column(ForeignKey("metering_points.id"))
+    last_error: Mapped[str | None]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class KeptEvent(Identified, Base):
+    """A webhook of DataHub's that can't be applied yet: its user or metering point is unknown."""
+
+    __tablename__ = "kept_events"
+    __table_args__ = (
+        CheckConstraint("kind IN ('metering_point', 'ggo')", name="kind"),
+        Index("ix_kept_events_subject", "subject", "kind"),
+        Index("ix_kept_events_gsrn", "gsrn"),
+    )
+
+    kind: Mapped[str]
+    subject: Mapped[str]
+    gsrn: Mapped[str]
+    payload: Mapped[dict[str, Any]]
+    """The event as it came, without the subject."""
+    digest: Mapped[str] = mapped_column(unique=True)
+    """Hash of kind, subject and payload: a repeat is the same event."""
+    received_at: Mapped[datetime] = mapped_column(server_default=func.now(), index=True)
+
+
+class Technology(Base):
+    """The label of a pair of technology and fuel code (AIB fact sheet 5), from DataHub."""
+
+    __tablename__ = "technologies"
+
+    technology_code: Mapped[str] = mapped_column(primary_key=True)
+    fuel_code: Mapped[str] = mapped_column(primary_key=True)
+    technology: Mapped[str]
+
+
+class Ggo(Identified, Base):
+    """A GGO of one owner, and where it stands (contract: domain, GGO).
+
+    `synchronized` of the contract is `NOT locked`: of the two, the table holds one.
+    """
+
+    __tablename__ = "ggos"
+    __table_args__ = (
+        CheckConstraint("amount > 0", name="amount"),
+        CheckConstraint('"end" > begin', name="period"),
+        CheckConstraint("NOT (stored AND retired)", name="stored_or_retired"),
+        CheckConstraint(
+            "retired = (retire_gsrn IS NOT NULL) AND retired = (retire_address IS NOT NULL)",
+            name="retired_to",
+        ),
+        CheckConstraint(
+            "(issue_gsrn IS NOT NULL) = (key_index IS NULL) "
+            "AND (parent_id IS NOT NULL) = (key_index IS NOT NULL) "
+            "AND (parent_id IS NOT NULL) = (sender_id IS NOT NULL) "
+            "AND (parent_id IS NOT NULL) = (split_position IS NOT NULL)",
+            name="issued_or_split",
+        ),
+        Index(
+            "uq_ggos_owner_id_key_index",
+            "owner_id",
+            "key_index",
+            unique=True,
+            postgresql_where=text("key_index IS NOT NULL"),
+        ),
+        Index(
+            "uq_ggos_parent_id_split_position",
+            "parent_id",
+            "split_position",
+            unique=True,
+            postgresql_where=text("parent_id IS NOT NULL"),
+        ),
+        Index("ix_ggos_owner_begin", "owner_id", "begin", "id"),
+        Index(
+            "ix_ggos_retire_address",
+            "retire_address",
+            postgresql_where=text("retired"),
+            postgresql_include=["amount"],
+        ),
+        Index(
+            "ix_ggos_sender_begin",
+            "sender_id",
+            "begin",
+            postgresql_where=text("sender_id <> owner_id"),
+        ),
+    )
+
+    owner_id: Mapped[int] = mapped_column(ForeignKey("users.id"))
+    address: Mapped[str] = mapped_column(unique=True)
+    amount: Mapped[int]
+    """Wh."""
+    begin: Mapped[datetime]
+    end: Mapped[datetime]
+    sector: Mapped[str]
+    technology_code: Mapped[str]
+    fuel_code: Mapped[str]
+    emissions: Mapped[dict[str, Any] | None]
+    """g/Wh by name of the emission."""
+    issue_time: Mapped[datetime]
+    expire_time: Mapped[datetime]
+    issue_gsrn: Mapped[str | None] = mapped_column(ForeignKey("metering_points.gsrn"))
+    """The production metering point it was issued to; NULL for a GGO out of a split."""
+    key_mismatch: Mapped[bool] = mapped_column(server_default=text("false"))
+    """Issued to an address that our keys don't give: the ledger would refuse to let it go."""
+    parent_id: Mapped[int | None] = mapped_column(ForeignKey("ggos.id"))
+    """The GGO it was split from."""
+    split_position: Mapped[int | None] = mapped_column(Integer)
+    """Its place among the targets of that split, from 0."""
+    sender_id: Mapped[int | None] = mapped_column(ForeignKey("users.id"))
+    """The owner of the GGO it was split from. A transfer, if it isn't the owner of this one."""
+    reference: Mapped[str | None]
+    """What the sender called the transfer."""
+    key_index: Mapped[int | None]
+    """The k of `m/0/k`; NULL for an issued GGO, whose key is `m/1/i/t`."""
+    stored: Mapped[bool]
+    retired: Mapped[bool] = mapped_column(server_default=text("false"))
+    locked: Mapped[bool] = mapped_column(server_default=text("false"))
+    """A transfer or retire is in flight."""
+    retire_gsrn: Mapped[str | None] = mapped_column(ForeignKey("metering_points.gsrn"))
+    retire_address: Mapped[str | None]
+    """The address of the measurement that it is retired to."""
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class Batch(Identified, Queued, Base):
+    """One compose on its way to the ledger (contract: domain, Batch).
+
+    PENDING → SUBMITTED → COMPLETED or DECLINED. Its children are the GGOs whose parent it spends.
+    """
+
+    __tablename__ = "batches"
+    __table_args__ = (
+        CheckConstraint("state IN ('PENDING', 'SUBMITTED', 'COMPLETED', 'DECLINED')", name="state"),
+        CheckConstraint(
+            "(state IN ('COMPLETED', 'DECLINED')) = (ended_at IS NOT NULL) "
+            "AND (ended_at IS NULL) = (next_attempt_at IS NOT NULL)",
+            name="ended",
+        ),
+        CheckConstraint(
+            "(signed_batch IS NULL) = (ledger_batch_id IS NULL) "
+            "AND (signed_batch IS NOT NULL OR posts = 0)",
+            name="signed",
+        ),
+        CheckConstraint("refused_posts <= posts", name="refused_posts"),
+        Index(
+            "uq_batches_live_ggo_id",
+            "ggo_id",
+            unique=True,
+            postgresql_where=text("ended_at IS NULL"),
+        ),
+        Index("ix_batches_ggo_id", "ggo_id"),
+        Index(
+            "ix_batches_due",
+            "next_attempt_at",
+            postgresql_where=text("next_attempt_at IS NOT NULL"),
+        ),
+    )
+
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id"))
+    ggo_id: Mapped[int] = mapped_column(ForeignKey("ggos.id"))
+    """The source GGO: the one it splits, or retires whole."""
+    state: Mapped[str] = mapped_column(server_default="PENDING")
+    ledger_batch_id: Mapped[str | None] = mapped_column(unique=True)
+    """The signed batch's header signature, known before it is sent."""
+    signed_batch: Mapped[bytes | None]
+    """The BatchList as it is posted, every time the same bytes."""
+    posts: Mapped[int] = mapped_column(Integer, server_default="0")
+    """How many POSTs were begun; counted before each, so that a crash can't hide one."""
+    refused_posts: Mapped[int] = mapped_column(Integer, server_default="0")
+    """How many of them the ledger answered with a lasting refusal."""
+    last_error: Mapped[str | None]
+    """What the ledger said last: its reason, when declined."""
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    submitted_at: Mapped[datetime | None]
+    ended_at: Mapped[datetime | None]
+
+
+class Transaction(Identified, Base):
+    """One operation of a batch, in the order in which the ledger applies them."""
+
+    __tablename__ = "transactions"
+    __table_args__ = (
+        CheckConstraint("type IN ('split', 'retire')", name="type"),
+        UniqueConstraint("batch_id", "position"),
+    )
+
+    batch_id: Mapped[int] = mapped_column(ForeignKey("batches.id"))
+    position: Mapped[int] = mapped_column(Integer)
+    type: Mapped[str]
+    ggo_id: Mapped[int] = mapped_column(ForeignKey("ggos.id"), unique=True)
+    """The GGO it spends: a GGO is spent once, whatever happens."""
+
+
+class IdempotencyKey(Base):
+    """The answer to a compose that carried an Idempotency-Key (contract: http-api, compose)."""
+
+    __tablename__ = "idempotency_keys"
+
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id"), primary_key=True)
+    key: Mapped[str] = mapped_column(primary_key=True)
+    request_hash: Mapped[str]
+    holder: Mapped[str]
+    """Token of the request that works on it; another one takes over when the lease ends."""
+    lease_until: Mapped[datetime]
+    status: Mapped[int | None] = mapped_column(SmallInteger)
+    """HTTP status of the answer; NULL while the request runs."""
+    response: Mapped[dict[str, Any] | None]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now(), index=True)

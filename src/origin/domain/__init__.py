@@ -1,0 +1,1 @@
+"""The rules, as plain functions: no Flask, no Celery, no database."""

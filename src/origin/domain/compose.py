@@ -1,0 +1,250 @@
+"""Splitting a GGO into transfers, retires and what remains (contract: http-api, compose).
+
+Pure rules over facts that the caller has read: first without locks, to ask DataHub no more than
+is needed, and once more under the locks that make the answer final.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+
+from origin.errors import Refused
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """A wish: so many Wh to that account, under that reference."""
+
+    amount: int
+    account: str
+    reference: str | None = None
+
+
+@dataclass(frozen=True)
+class Retire:
+    """A wish: so many Wh retired to the caller's own consumption at that metering point."""
+
+    amount: int
+    gsrn: str
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a compose asks for; `transfers` and `retires` as in the request."""
+
+    address: str
+    transfers: Sequence[Transfer] = ()
+    retires: Sequence[Retire] = ()
+
+    @property
+    def amount(self) -> int:
+        """The Wh asked for."""
+        transfers = sum(transfer.amount for transfer in self.transfers)
+        return transfers + sum(retire.amount for retire in self.retires)
+
+
+@dataclass(frozen=True)
+class Source:
+    """The GGO to be composed, as it stands."""
+
+    id: int
+    owner_id: int
+    address: str
+    amount: int
+    begin: datetime
+    end: datetime
+    sector: str
+    expire_time: datetime
+    stored: bool
+    retired: bool
+    locked: bool
+    key_mismatch: bool
+
+    def is_tradable(self, now: datetime) -> bool:
+        """Stored, not retired, in step with the ledger, not expired (contract: domain, GGO)."""
+        spendable = self.stored and not self.retired and not self.locked
+        return spendable and not self.key_mismatch and now < self.expire_time
+
+
+@dataclass(frozen=True)
+class Recipient:
+    """An account that is named as a transfer's target."""
+
+    id: int
+    disabled: bool
+
+
+@dataclass(frozen=True)
+class ConsumptionPoint:
+    """A consumption metering point of the caller's."""
+
+    id: int
+    gsrn: str
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What was consumed at a metering point in the GGO's period, as DataHub published it.
+
+    :param address_holds: Whether our own keys give this address, too.
+    """
+
+    address: str
+    gsrn: str
+    begin: datetime
+    end: datetime
+    sector: str
+    amount: int
+    is_consumption: bool
+    address_holds: bool
+
+
+class PartKind(Enum):
+    """What becomes of a part of the source."""
+
+    TRANSFER = "transfer"
+    REMAINDER = "remainder"
+    RETIRE = "retire"
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of the source: a target of the split, or the whole where nothing is split."""
+
+    kind: PartKind
+    owner_id: int
+    amount: int
+    reference: str | None = None
+    retire_gsrn: str | None = None
+    retire_address: str | None = None
+
+
+def check_order(
+    order: Order,
+    source: Source | None,
+    recipients: Mapping[str, Recipient],
+    points: Mapping[str, ConsumptionPoint],
+    now: datetime,
+) -> Source:
+    """Check all that can be known without the measurements.
+
+    :param source: The caller's own GGO at the order's address, if there is one.
+    :param recipients: Known accounts by subject.
+    :param points: The caller's consumption points by GSRN.
+    :returns: the source.
+    :raises Refused: in the contract's words.
+    """
+    if not order.transfers and not order.retires:
+        raise Refused("Nothing to transfer/retire")
+    _check_recipients(order.transfers, recipients)
+    if source is None or not source.is_tradable(now):
+        raise Refused(f"GGO not found or is unavailable: {order.address}")
+    if order.amount > source.amount:
+        raise Refused("Requested amount exceeds available amount")
+    for retire in order.retires:
+        if retire.gsrn not in points:
+            raise Refused(f"MeteringPoint unavailable (GSRN: {retire.gsrn})")
+    return source
+
+
+def _check_recipients(transfers: Sequence[Transfer], recipients: Mapping[str, Recipient]) -> None:
+    unknown = {
+        str(index): {"account": [f"No user exists with subject: {transfer.account}"]}
+        for index, transfer in enumerate(transfers)
+        if transfer.account not in recipients
+    }
+    if unknown:
+        raise Refused({"transfers": unknown})
+    for transfer in transfers:
+        if recipients[transfer.account].disabled:
+            raise Refused(f"Account unavailable ({transfer.account})")
+
+
+def check_measurements(
+    order: Order, source: Source, measurements: Mapping[str, Measurement | None]
+) -> dict[str, Measurement]:
+    """Check that each retire has a measurement that it may be retired to.
+
+    :param measurements: What DataHub answered for the source's period, by GSRN.
+    :returns: the measurements, all there.
+    :raises Refused: in the contract's words.
+    """
+    found: dict[str, Measurement] = {}
+    for retire in order.retires:
+        measurement = measurements.get(retire.gsrn)
+        if measurement is None:
+            begin = source.begin.isoformat()
+            raise Refused(f"No measurement available at {begin} for GSRN {retire.gsrn}")
+        fits = (
+            measurement.is_consumption
+            and measurement.address_holds
+            and measurement.gsrn == retire.gsrn
+            and measurement.sector == source.sector
+            and measurement.begin == source.begin
+            and measurement.end == source.end
+        )
+        if not fits:
+            raise Refused(f"Can not retire GGO to measurement {measurement.address}")
+        found[retire.gsrn] = measurement
+    return found
+
+
+def check_headroom(
+    order: Order, measurements: Mapping[str, Measurement], retired: Mapping[str, int]
+) -> None:
+    """Check that no measurement has more retired to it than was measured.
+
+    :param retired: Wh retired already, in flight included, by the measurement's address.
+    :raises Refused: in the contract's words.
+    """
+    taken: dict[str, int] = defaultdict(int, retired)
+    for retire in order.retires:
+        measurement = measurements[retire.gsrn]
+        headroom = max(measurement.amount - taken[measurement.address], 0)
+        if retire.amount > headroom:
+            raise Refused(f"Can only retire up to {headroom} (you tried to retire {retire.amount})")
+        taken[measurement.address] += retire.amount
+
+
+def parts_of(
+    order: Order,
+    source: Source,
+    recipients: Mapping[str, Recipient],
+    measurements: Mapping[str, Measurement],
+) -> list[Part]:
+    """The parts of a checked order: transfers, then the remainder, then what is retired.
+
+    They sum to the source's amount. One retire of the whole is one part: nothing is split.
+    """
+    parts = [
+        Part(
+            PartKind.TRANSFER,
+            recipients[transfer.account].id,
+            transfer.amount,
+            reference=transfer.reference,
+        )
+        for transfer in order.transfers
+    ]
+    remainder = source.amount - order.amount
+    if remainder:
+        parts.append(Part(PartKind.REMAINDER, source.owner_id, remainder))
+    parts.extend(
+        Part(
+            PartKind.RETIRE,
+            source.owner_id,
+            retire.amount,
+            retire_gsrn=retire.gsrn,
+            retire_address=measurements[retire.gsrn].address,
+        )
+        for retire in order.retires
+    )
+    assert sum(part.amount for part in parts) == source.amount
+    assert all(part.amount > 0 for part in parts)
+    return parts
+
+
+def is_whole_retire(parts: Sequence[Part]) -> bool:
+    """Whether one retire takes the whole GGO, so that no split is needed."""
+    return len(parts) == 1 and parts[0].kind is PartKind.RETIRE

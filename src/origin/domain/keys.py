@@ -1,0 +1,155 @@
+"""Keys and addresses (contract: domain, Keys and addresses).
+
+BIP32 over secp256k1: private derivation, never hardened. bip32utils reads and writes the keys'
+Base58; the derivation uses coincurve, some sixteen times faster and proven equal by the tests.
+"""
+
+import hmac
+import os
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+from functools import cached_property
+from hashlib import new, sha224, sha256, sha512
+
+from bip32utils import Base58
+from coincurve import PrivateKey
+
+from origin.errors import Refused
+
+ENTROPY_BYTES = 32
+HARDENED = 2**31
+"""Indexes from here on would mean hardened derivation, which the protocol doesn't use."""
+
+_TRADE_BRANCH = 0
+_METERING_POINT_BRANCH = 1
+_XPRV_VERSION = bytes.fromhex("0488ade4")
+_XPRV_LENGTH = 78
+_KIND_LENGTH = 3
+_CHECKSUM_LENGTH = 4
+
+
+class AddressKind(Enum):
+    """What stands at an address; the name is hashed into its first three bytes."""
+
+    GGO = "GGO"
+    MEASUREMENT = "MEASUREMENT"
+    SETTLEMENT = "SETTLEMENT"
+
+
+class IndexOutOfRange(Refused):
+    """A key index below 0 or from 2³¹ on: a period before 1970, or from 2038-01-19T03:14:08Z on."""
+
+
+@dataclass(frozen=True, repr=False)
+class Key:
+    """An extended private key. Its text form never shows it."""
+
+    private_key: bytes
+    chain_code: bytes
+    depth: int
+    index: int
+    parent_fingerprint: bytes | None = None
+    """As read from Base58; None where `parent` tells it."""
+    parent: "Key | None" = None
+
+    def __repr__(self) -> str:
+        return f"Key(depth={self.depth})"
+
+    @classmethod
+    def from_base58(cls, text: str) -> "Key":
+        """Read an extended private key (`xprv…`).
+
+        :raises ValueError: if it isn't one; the text isn't quoted.
+        """
+        raw = bytes(Base58.check_decode(text))
+        if len(raw) != _XPRV_LENGTH or raw[:4] != _XPRV_VERSION:
+            raise ValueError("not an extended private key")
+        return cls(
+            private_key=raw[46:],
+            chain_code=raw[13:45],
+            depth=raw[4],
+            index=int.from_bytes(raw[9:13], "big"),
+            parent_fingerprint=raw[5:9],
+        )
+
+    def base58(self) -> str:
+        """The extended private key in Base58 (`xprv…`)."""
+        fingerprint = self.parent_fingerprint or self._fingerprint_of_parent()
+        raw = _XPRV_VERSION + bytes([self.depth]) + fingerprint + self.index.to_bytes(4, "big")
+        return str(Base58.check_encode(raw + self.chain_code + b"\0" + self.private_key))
+
+    def _fingerprint_of_parent(self) -> bytes:
+        """The first four bytes of the parent's identifier (BIP32), zeros for a master key."""
+        if self.parent is None:
+            return bytes(4)
+        return new("ripemd160", sha256(self.parent.public_key).digest()).digest()[:4]
+
+    @cached_property
+    def public_key(self) -> bytes:
+        """The compressed public key, 33 bytes."""
+        return PrivateKey(self.private_key).public_key.format(compressed=True)
+
+    def child(self, index: int) -> "Key":
+        """CKDpriv of BIP32, not hardened.
+
+        :raises IndexOutOfRange: for an index that would be hardened, or below 0.
+        """
+        if not 0 <= index < HARDENED:
+            raise IndexOutOfRange(f"No key for index {index}: outside of 0 to {HARDENED - 1}")
+        data = self.public_key + index.to_bytes(4, "big")
+        digest = hmac.digest(self.chain_code, data, "sha512")
+        return Key(
+            private_key=PrivateKey(self.private_key).add(digest[:32]).secret,
+            chain_code=digest[32:],
+            depth=self.depth + 1,
+            index=index,
+            parent=self,
+        )
+
+    def address(self, kind: AddressKind) -> str:
+        """The ledger address of this kind under this key: 70 hex digits."""
+        return _address(kind, sha224(sha512(self.public_key).digest()).digest())
+
+
+def _address(kind: AddressKind, key_hash: bytes) -> str:
+    body = sha512(kind.value.encode()).digest()[:_KIND_LENGTH] + key_hash
+    return (body + sha512(sha512(body).digest()).digest()[:_CHECKSUM_LENGTH]).hex()
+
+
+def settlement_address(measurement_address: str) -> str:
+    """The address of the settlement of the measurement at this address: one key has both."""
+    key_hash = bytes.fromhex(measurement_address)[_KIND_LENGTH:-_CHECKSUM_LENGTH]
+    return _address(AddressKind.SETTLEMENT, key_hash)
+
+
+def master_key(entropy: bytes) -> Key:
+    """The master key `m` of this entropy, at least 256 bits (BIP32, Master key generation)."""
+    if len(entropy) < ENTROPY_BYTES:
+        raise ValueError("a master key needs at least 256 bits of entropy")
+    digest = hmac.digest(b"Bitcoin seed", entropy, "sha512")
+    return Key(private_key=digest[:32], chain_code=digest[32:], depth=0, index=0)
+
+
+def new_master_key() -> Key:
+    """A master key of fresh randomness."""
+    return master_key(os.urandom(ENTROPY_BYTES))
+
+
+def metering_point_key(master: Key, key_index: int) -> Key:
+    """`m/1/i`, which DataHub gets in Base58."""
+    return master.child(_METERING_POINT_BRANCH).child(key_index)
+
+
+def period_key(metering_point: Key, begin: datetime) -> Key:
+    """`m/1/i/t`: the key of the measurement, issued GGO and settlement of one period.
+
+    :param begin: Aware; its seconds are zeroed.
+    :raises IndexOutOfRange: for a begin before 1970, or from 2038-01-19T03:14:08Z on.
+    """
+    return metering_point.child(int(begin.replace(second=0, microsecond=0).timestamp()))
+
+
+def trade_branch(master: Key) -> Key:
+    """`m/0`, whose children `m/0/k` hold what came by transfer or split."""
+    return master.child(_TRADE_BRANCH)

@@ -1,0 +1,59 @@
+"""The composition root: everything that is made once per process, from the settings.
+
+`create_app` and the Celery app build one `Runtime` each; nothing else reads the environment or
+makes clients, and nothing connects before it is used.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from origin.clients.datahub import DataHubClient
+from origin.clients.hydra import HydraClient
+from origin.clients.ledger import LedgerClient
+from origin.db.encryption import Sealer
+from origin.db.engine import Database
+from origin.settings import Settings
+
+
+class Hints(Protocol):
+    """Wake-ups for the workers, by task name. A lost one costs seconds: Beat sweeps."""
+
+    def batches_due(self, delay_s: float = 0) -> None:
+        """Batches want to go to the ledger."""
+
+    def datahub_jobs_due(self) -> None:
+        """DataHub is to be told or asked something."""
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """What use cases need of the world."""
+
+    settings: Settings
+    database: Database
+    sealer: Sealer
+    hydra: HydraClient
+    datahub: DataHubClient
+    ledger: LedgerClient
+    hints: Hints
+
+
+def build_runtime(settings: Settings, hints: Hints) -> Runtime:
+    """Make everything, connect to nothing."""
+    secret = settings.hydra_client_secret.get_secret_value()
+    return Runtime(
+        settings=settings,
+        database=Database(settings.database_url, settings.database_conn_poll_size),
+        sealer=Sealer([each.get_secret_value() for each in settings.key_encryption_secrets]),
+        hydra=HydraClient(
+            settings.hydra_url,
+            settings.hydra_introspect_url,
+            client_id=settings.hydra_client_id,
+            client_secret=secret,
+            introspect_auth=settings.hydra_introspect_auth,
+            tls_verify=settings.tls_verify,
+        ),
+        datahub=DataHubClient(settings.datahub_service_url, tls_verify=settings.tls_verify),
+        ledger=LedgerClient(settings.ledger_url, tls_verify=settings.tls_verify),
+        hints=hints,
+    )

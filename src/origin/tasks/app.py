@@ -1,0 +1,38 @@
+"""The entry of worker and beat: `celery -A origin.tasks.app:celery_app …`.
+
+As an entry it reads the environment when imported; nothing else imports it.
+"""
+
+import sys
+from typing import Any
+
+from celery import signals
+
+from origin.errors import ConfigurationError
+from origin.runtime import build_runtime
+from origin.settings import Settings, load_settings
+from origin.tasks.celery import create_celery
+from origin.tasks.hints import CeleryHints
+from origin.tasks.tasks import register_tasks
+from origin.telemetry.logs import configure_logging
+
+try:
+    _settings = load_settings(Settings)
+except ConfigurationError as error:
+    sys.exit(str(error))
+
+celery_app = create_celery(_settings)
+register_tasks(celery_app, build_runtime(_settings, CeleryHints(_settings)))
+
+
+@signals.setup_logging.connect
+def _configure_logging(**_: Any) -> None:
+    configure_logging(_settings)
+
+
+@signals.worker_init.connect
+def _let_psycopg2_yield(**_: Any) -> None:
+    """Without this a query would block all greenlets of the worker."""
+    from psycogreen.gevent import patch_psycopg
+
+    patch_psycopg()

@@ -1,0 +1,50 @@
+"""How Celery is set up. Tasks carry no state: PostgreSQL's rows are the queue."""
+
+from celery import Celery
+from celery.schedules import crontab
+
+from origin.settings import Settings
+
+BATCHES = "origin.batches"
+DATAHUB_JOBS = "origin.datahub_jobs"
+STUCK_BATCHES = "origin.stuck_batches"
+TOKENS = "origin.tokens"
+TECHNOLOGIES = "origin.technologies"
+FIRST_TECHNOLOGIES = "origin.first_technologies"
+PRUNING = "origin.pruning"
+
+_BROKER_TIMEOUT_S = 2.0
+STALE_AFTER_S = 60
+"""A wake-up that no worker took for so long is dropped: the next sweep replaces it."""
+
+
+def create_celery(settings: Settings) -> Celery:
+    """Make a Celery app; connects to nothing."""
+    app = Celery("origin", broker=settings.broker_url)
+    sweep = {"schedule": settings.sweep_interval, "options": {"expires": STALE_AFTER_S}}
+    app.conf.update(
+        # Nobody asks for results: what was done is in PostgreSQL.
+        task_ignore_result=True,
+        result_backend=settings.backend_url,
+        task_publish_retry=False,
+        broker_transport_options={
+            "socket_timeout": _BROKER_TIMEOUT_S * 5,
+            "socket_connect_timeout": _BROKER_TIMEOUT_S,
+        },
+        broker_connection_timeout=_BROKER_TIMEOUT_S,
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+        worker_hijack_root_logger=False,
+        worker_redirect_stdouts=False,
+        timezone="UTC",
+        beat_schedule={
+            "batches": {"task": BATCHES, **sweep},
+            "datahub-jobs": {"task": DATAHUB_JOBS, **sweep},
+            "first-technologies": {"task": FIRST_TECHNOLOGIES, **sweep},
+            "stuck-batches": {"task": STUCK_BATCHES, "schedule": crontab(minute=5)},
+            "tokens": {"task": TOKENS, "schedule": crontab(minute="15,45")},
+            "technologies": {"task": TECHNOLOGIES, "schedule": crontab(hour=1, minute=0)},
+            "pruning": {"task": PRUNING, "schedule": crontab(hour=2, minute=30)},
+        },
+    )
+    return app

@@ -1,0 +1,31 @@
+"""Wake-ups for the workers."""
+
+import logging
+
+from kombu.exceptions import OperationalError
+
+from origin.settings import Settings
+from origin.tasks.celery import BATCHES, DATAHUB_JOBS, STALE_AFTER_S, create_celery
+
+log = logging.getLogger(__name__)
+
+
+class CeleryHints:
+    """Sends wake-ups through Redis. One that can't be sent is logged: the sweep comes anyway."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._celery = create_celery(settings)
+
+    def batches_due(self, delay_s: float = 0) -> None:
+        """Batches want to go to the ledger, now or in so many seconds."""
+        self._send(BATCHES, delay_s)
+
+    def datahub_jobs_due(self) -> None:
+        """DataHub is to be told or asked something."""
+        self._send(DATAHUB_JOBS, 0)
+
+    def _send(self, task: str, delay_s: float) -> None:
+        try:
+            self._celery.send_task(task, countdown=delay_s or None, expires=delay_s + STALE_AFTER_S)
+        except OperationalError as error:
+            log.warning("Wake-up not sent: %s", type(error).__name__, extra={"task": task})
