@@ -1,0 +1,99 @@
+"""The browser's side of a login (contract: http-api, Accounts and login)."""
+
+from typing import Any, NoReturn, cast
+from urllib.parse import urlsplit
+
+from flask import Response, request
+from marshmallow import EXCLUDE, ValidationError
+
+from origin.api.base import Blueprint, Schema, runtime
+from origin.api.fields import Text
+from origin.domain.return_urls import MAX_LENGTH, with_result
+from origin.errors import Refused
+from origin.services import login
+
+blueprint = Blueprint("login", __name__)
+
+LOGIN_PATH = "/auth/login"
+BROWSER_COOKIE = "account_service_login"
+_LONGEST_COOKIE = 100
+
+
+class Query(Schema):
+    """Parameters of a URL; whatever else it says is left alone."""
+
+    class Meta:
+        """Options of marshmallow's."""
+
+        unknown = EXCLUDE
+
+    def handle_error(self, error: ValidationError, data: Any, **_: Any) -> NoReturn:
+        """Refuse by the parameters' names."""
+        del data
+        raise Refused(cast("dict[str, Any]", error.messages)) from error
+
+
+class LoginQuery(Query):
+    """Where the login leads back to."""
+
+    returnUrl = Text(required=True, max_length=MAX_LENGTH)  # noqa: N815 - the wire's name
+
+
+class CallbackQuery(Query):
+    """What Hydra sends the browser back with; the rest of it (`scope`, `iss`) isn't needed."""
+
+    state = Text(required=True)
+    code = Text(max_length=MAX_LENGTH)
+    error = Text(max_length=MAX_LENGTH)
+
+
+@blueprint.after_request
+def _never_store(response: Response) -> Response:
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+@blueprint.get(LOGIN_PATH)
+@blueprint.arguments(LoginQuery, location="query", as_kwargs=True)
+@blueprint.response(303)
+def begin(returnUrl: str) -> Response:  # noqa: N803 - the wire's name
+    """Send the browser to Hydra to log in."""
+    # One cookie for all logins of a browser, so that several can go on side by side.
+    browser_id = _browser_id() or login.new_browser_id()
+    response = _see_other(login.begin(runtime(), returnUrl, browser_id))
+    project_url = urlsplit(runtime().settings.project_url)
+    response.set_cookie(
+        BROWSER_COOKIE,
+        browser_id,
+        max_age=login.STATE_LIVES,
+        path=project_url.path + LOGIN_PATH,
+        secure=project_url.scheme == "https",
+        httponly=True,
+        samesite="Lax",
+    )
+    return response
+
+
+@blueprint.get(login.CALLBACK_PATH)
+@blueprint.arguments(CallbackQuery, location="query", as_kwargs=True)
+@blueprint.response(303)
+def complete(state: str, code: str | None = None, error: str | None = None) -> Response:
+    """Finish the login that Hydra sent the browser back from."""
+    try:
+        return_url = login.complete(
+            runtime(), state=state, browser_id=_browser_id() or "", code=code, error=error
+        )
+    except login.LoginFailed as failure:
+        outcome = {"success": "0", "msg": failure.message}
+        return _see_other(with_result(failure.return_url, outcome))
+    return _see_other(with_result(return_url, {"success": "1"}))
+
+
+def _browser_id() -> str | None:
+    """What the cookie says, if it can be one of ours."""
+    value = request.cookies.get(BROWSER_COOKIE, "")
+    return value if 0 < len(value) <= _LONGEST_COOKIE else None
+
+
+def _see_other(url: str) -> Response:
+    return Response(status=303, headers={"Location": url})

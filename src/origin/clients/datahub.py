@@ -1,0 +1,198 @@
+"""DataHubService: metering points, measurements, technologies (contract: peers, DataHubService).
+
+Every call but `technologies` carries a user's access token; go through
+`origin.services.tokens.with_user_token`, which renews a spent one.
+"""
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal, TypeVar
+
+import requests
+from pydantic import AfterValidator, Field, Strict, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+from origin.clients.http import PeerClient
+from origin.errors import PeerMisbehaved, PeerUnauthorized, PeerUnavailable
+
+MEASUREMENTS_PER_PAGE = 1000
+MAX_WH = 2**63 - 1
+
+_PEER = "DataHubService"
+
+
+def _storable(text: str) -> str:
+    if "\0" in text:
+        raise ValueError("a NUL character")
+    return text
+
+
+def _utc(time: datetime) -> datetime:
+    """Aware and in UTC; a time without an offset is in UTC."""
+    if time.tzinfo is None:
+        return time.replace(tzinfo=UTC)
+    return time.astimezone(UTC)
+
+
+Text = Annotated[str, Strict(), Field(min_length=1, max_length=255), AfterValidator(_storable)]
+Time = Annotated[datetime, AfterValidator(_utc)]
+Wh = Annotated[int, Strict(), Field(ge=0, le=MAX_WH)]
+MeteringPointType = Literal["production", "consumption"]
+WebhookEvent = Literal["on-meteringpoint-available", "on-ggo-issued"]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class MeteringPoint:
+    """A meter as DataHub knows it, as far as it matters here."""
+
+    gsrn: Text
+    type: MeteringPointType
+    sector: Text
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What a meter measured in one period `[begin, end)`; times in UTC, `amount` in Wh."""
+
+    address: Text
+    gsrn: Text
+    begin: Time
+    end: Time
+    type: MeteringPointType
+    sector: Text
+    amount: Wh
+
+
+@dataclass(frozen=True)
+class Technology:
+    """The label of a pair of technology and fuel code; in the fields' names of the wire."""
+
+    technology: Text
+    technologyCode: Text  # noqa: N815 - the wire's
+    fuelCode: Text  # noqa: N815 - the wire's
+
+
+_metering_points = TypeAdapter(list[MeteringPoint])
+_measurement = TypeAdapter(Measurement)
+_measurements = TypeAdapter(list[Measurement])
+_technologies = TypeAdapter(list[Technology])
+
+
+class DataHubClient:
+    """Calls to DataHubService.
+
+    All raise PeerUnauthorized for a spent token (401), PeerUnavailable for no answer or a 5xx,
+    PeerMisbehaved for anything that isn't documented.
+
+    :param base_url: Without a trailing slash.
+    """
+
+    def __init__(self, base_url: str, *, tls_verify: bool) -> None:
+        self._http = PeerClient(_PEER, tls_verify=tls_verify)
+        self._base_url = base_url
+
+    def metering_points(self, token: str) -> list[MeteringPoint]:
+        """All metering points of the token's user."""
+        path = "/meteringpoints"
+        answer = self._successful(path, None, token)
+        return _parsed(_metering_points, answer.get("meteringpoints"), path)
+
+    def set_key(self, token: str, gsrn: str, key: str) -> None:
+        """Hand over a metering point's extended private key, in Base58."""
+        self._successful("/meteringpoints/set-key", {"gsrn": gsrn, "key": key}, token)
+
+    def consumed_measurement(self, token: str, gsrn: str, begin: datetime) -> Measurement | None:
+        """What a consumption point measured in the period that begins then; None: not published."""
+        path = "/measurements/consumed"
+        answer = self._call(path, {"gsrn": gsrn, "begin": begin.isoformat()}, token)
+        found = answer.get("measurement")
+        if answer.get("success") is not True or found is None:
+            return None
+        return _parsed(_measurement, found, path)
+
+    def measurements(
+        self,
+        token: str,
+        *,
+        gsrn: Sequence[str],
+        begin: datetime,
+        end: datetime,
+        kind: MeteringPointType | None = None,
+    ) -> Iterator[Measurement]:
+        """Measurements of these points that begin in the range, both ends included.
+
+        Fetched page by page while they are read.
+        """
+        path = "/measurements"
+        filters: dict[str, Any] = {
+            "gsrn": list(gsrn),
+            "beginRange": {"begin": begin.isoformat(), "end": end.isoformat()},
+        }
+        if kind is not None:
+            filters["type"] = kind
+        offset = 0
+        while True:
+            page = {"filters": filters, "offset": offset, "limit": MEASUREMENTS_PER_PAGE}
+            answer = self._successful(path, page, token)
+            total = answer.get("total")
+            if not isinstance(total, int):
+                raise PeerMisbehaved(_PEER, f"{path}: no total")
+            found = _parsed(_measurements, answer.get("measurements"), path)
+            yield from found
+            offset += len(found)
+            if offset >= total:
+                return
+            if not found:
+                raise PeerMisbehaved(_PEER, f"{path}: {offset} of {total}, and then no more")
+
+    def technologies(self) -> list[Technology]:
+        """All technologies; needs no token."""
+        path = "/technologies"
+        return _parsed(_technologies, self._successful(path, None, None).get("technologies"), path)
+
+    def subscribe(
+        self,
+        token: str,
+        event: WebhookEvent,
+        *,
+        url: str,
+        secret: str,
+    ) -> None:
+        """Have DataHub post this event of the token's user to `url`, signed with `secret`."""
+        self._successful(f"/webhook/{event}/subscribe", {"url": url, "secret": secret}, token)
+
+    def _successful(self, path: str, body: Any, token: str | None) -> dict[str, Any]:
+        answer = self._call(path, body, token)
+        if answer.get("success") is not True:
+            raise PeerMisbehaved(_PEER, f"{path} answered without success")
+        return answer
+
+    def _call(self, path: str, body: Any, token: str | None) -> dict[str, Any]:
+        headers = {"Accept": "application/json"}
+        if token is not None:
+            headers["Authorization"] = f"Bearer {token}"
+        response = self._http.request("POST", self._base_url + path, headers=headers, json=body)
+        status = response.status_code
+        if status == requests.codes.unauthorized:
+            raise PeerUnauthorized(_PEER, f"{path} answered 401")
+        if status >= 500 or status == requests.codes.too_many_requests:
+            raise PeerUnavailable(_PEER, f"{path} answered {status}")
+        if status != requests.codes.ok:
+            raise PeerMisbehaved(_PEER, f"{path} answered {status}")
+        return self._http.json_object(response)
+
+
+def _parsed(shape: TypeAdapter[T], value: Any, path: str) -> T:
+    try:
+        return shape.validate_python(value)
+    except (ValidationError, OverflowError) as error:
+        where = (
+            error.errors(include_url=False, include_input=False)[0]["loc"]
+            if isinstance(error, ValidationError)
+            else ("time",)
+        )
+        # Not chained: the cause quotes the answer.
+        raise PeerMisbehaved(
+            _PEER, f"{path}: unexpected {'.'.join(map(str, where)) or 'answer'}"
+        ) from None

@@ -1,0 +1,275 @@
+"""Hydra, the OpenID provider: logins, tokens and what a token is worth (contract: peers, Hydra)."""
+
+import math
+import threading
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import requests
+from authlib.oauth2.rfc6749.parameters import prepare_grant_uri
+from authlib.oauth2.rfc7636 import create_s256_code_challenge
+from joserfc import jwt
+from joserfc.errors import InvalidKeyIdError, JoseError
+from joserfc.jwk import KeySet
+
+from origin.clients.http import PeerClient
+from origin.clock import utcnow
+from origin.errors import PeerMisbehaved, PeerUnauthorized, PeerUnavailable
+
+SCOPES = (
+    "openid offline profile email disclosure meteringpoints.read measurements.read "
+    "ggo.read ggo.transfer ggo.retire"
+)
+"""All that a login asks for."""
+
+JWKS_MAX_AGE_S = 3600.0
+JWKS_MIN_AGE_S = 5.0
+"""However many unknown key ids turn up, the keys aren't fetched more often than this."""
+CLOCK_SKEW_S = 5
+"""How far Hydra's clock and ours may be apart."""
+
+_PEER = "Hydra"
+_ACCESS_TOKEN_TYPES = {"bearer", "access_token"}
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """What the token endpoint gave. Its text form shows no token."""
+
+    access_token: str = field(repr=False)
+    refresh_token: str | None = field(repr=False)
+    """None where none was granted; at a refresh: the old one stays valid."""
+    expires_at: datetime
+    """Of the access token."""
+    id_token: str | None = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Introspection:
+    """What an active access token is worth."""
+
+    subject: str
+    scopes: frozenset[str]
+    expires_at: datetime | None
+
+
+class HydraClient:
+    """Calls to Hydra.
+
+    :param hydra_url: Base of the public endpoints, without a trailing slash.
+    :param introspect_url: The introspection endpoint as it stands.
+    :param introspect_auth: Send the client's credentials to the introspection endpoint too.
+    """
+
+    def __init__(
+        self,
+        hydra_url: str,
+        introspect_url: str,
+        *,
+        client_id: str,
+        client_secret: str,
+        introspect_auth: bool,
+        tls_verify: bool,
+    ) -> None:
+        self._http = PeerClient(_PEER, tls_verify=tls_verify)
+        self._authorization_url = f"{hydra_url}/oauth2/auth"
+        self._token_url = f"{hydra_url}/oauth2/token"
+        self._introspect_url = introspect_url
+        self._client_id = client_id
+        # As bytes: of a str, requests would take nothing beyond Latin-1.
+        self._basic = (client_id.encode(), client_secret.encode())
+        self._introspect_auth = introspect_auth
+        self._keys = _KeyCache(self._http, f"{hydra_url}/.well-known/jwks.json")
+
+    def authorization_url(
+        self, *, redirect_uri: str, state: str, nonce: str, code_verifier: str
+    ) -> str:
+        """Where the browser goes to log in, with PKCE S256 (RFC 7636)."""
+        return str(
+            prepare_grant_uri(
+                self._authorization_url,
+                client_id=self._client_id,
+                response_type="code",
+                redirect_uri=redirect_uri,
+                scope=SCOPES,
+                state=state,
+                nonce=nonce,
+                code_challenge=create_s256_code_challenge(code_verifier),
+                code_challenge_method="S256",
+            )
+        )
+
+    def exchange_code(self, code: str, *, redirect_uri: str, code_verifier: str) -> Tokens:
+        """Tokens for the authorization code of a login.
+
+        :raises PeerUnauthorized: Hydra refused the code.
+        :raises PeerError: Hydra is out of reach or answers what it shouldn't.
+        """
+        return self._tokens(
+            grant_type="authorization_code",
+            code=code,
+            redirect_uri=redirect_uri,
+            code_verifier=code_verifier,
+        )
+
+    def refresh(self, refresh_token: str) -> Tokens:
+        """Fresh tokens for a refresh token, which may be spent by it.
+
+        :raises PeerUnauthorized: refused for good (400 or 401).
+        :raises PeerError: anything else; to be tried again.
+        """
+        return self._tokens(grant_type="refresh_token", refresh_token=refresh_token)
+
+    def _tokens(self, **form: str) -> Tokens:
+        response = self._http.request(
+            "POST",
+            self._token_url,
+            data=form,
+            headers={"Accept": "application/json"},
+            auth=self._basic,
+        )
+        if response.status_code in {400, 401}:
+            raise PeerUnauthorized(_PEER, f"{form['grant_type']} refused ({response.status_code})")
+        _require_ok(response, "the token endpoint")
+        return _parsed_tokens(self._http.json_object(response))
+
+    def subject_of(self, id_token: str, *, nonce: str) -> str:
+        """Who logged in, by an ID token whose signature and claims hold (OpenID Connect 3.1.3.7).
+
+        :raises PeerMisbehaved: it doesn't hold; the reason names the claim, not its value.
+        :raises PeerUnavailable: Hydra's keys can't be had.
+        """
+        try:
+            try:
+                token = jwt.decode(id_token, self._keys.known(), algorithms=["RS256"])
+            except InvalidKeyIdError:
+                token = jwt.decode(id_token, self._keys.newest(), algorithms=["RS256"])
+            jwt.JWTClaimsRegistry(
+                leeway=CLOCK_SKEW_S,
+                sub={"essential": True},
+                aud={"essential": True, "value": self._client_id},
+                exp={"essential": True},
+                iat={"essential": True},
+                nonce={"essential": True, "value": nonce},
+                azp={"value": self._client_id},
+            ).validate(token.claims)
+        except (JoseError, ValueError) as error:
+            claim = getattr(error, "claim", None)
+            reason = f"{type(error).__name__}{f' ({claim})' if claim else ''}"
+            raise PeerMisbehaved(_PEER, f"ID token refused: {reason}") from None
+        return _clean_subject(token.claims["sub"])
+
+    def introspect(self, token: str) -> Introspection | None:
+        """What a bearer token is worth now.
+
+        :returns: None for one that is unknown, inactive, expired, without a subject, or no
+            access token at all.
+        :raises PeerUnavailable: no answer, or not a 200.
+        :raises PeerMisbehaved: a 200 of another shape.
+        """
+        response = self._http.request(
+            "POST",
+            self._introspect_url,
+            data={"token": token, "scope": ""},
+            headers={"Accept": "application/json"},
+            **({"auth": self._basic} if self._introspect_auth else {}),
+        )
+        if response.status_code != requests.codes.ok:
+            raise PeerUnavailable(_PEER, f"introspection answered {response.status_code}")
+        return _parsed_introspection(self._http.json_object(response))
+
+
+class _KeyCache:
+    """Hydra's public keys."""
+
+    def __init__(self, http: PeerClient, url: str) -> None:
+        self._http = http
+        self._url = url
+        self._lock = threading.Lock()
+        self._keys: KeySet | None = None
+        self._fetched_at = -math.inf
+
+    def known(self) -> KeySet:
+        """The keys, at most an hour old."""
+        return self._no_older_than(JWKS_MAX_AGE_S)
+
+    def newest(self) -> KeySet:
+        """The keys of this moment, for a key id that isn't among the known ones."""
+        return self._no_older_than(JWKS_MIN_AGE_S)
+
+    def _no_older_than(self, age_s: float) -> KeySet:
+        with self._lock:
+            if self._keys is None or time.monotonic() - self._fetched_at > age_s:
+                self._keys = self._fetch()
+                self._fetched_at = time.monotonic()
+            return self._keys
+
+    def _fetch(self) -> KeySet:
+        response = self._http.request("GET", self._url, headers={"Accept": "application/json"})
+        _require_ok(response, "the keys")
+        body: Any = self._http.json_object(response)
+        try:
+            return KeySet.import_key_set(body)
+        except (JoseError, ValueError, KeyError, TypeError) as error:
+            raise PeerMisbehaved(_PEER, f"keys: {type(error).__name__}") from None
+
+
+def _require_ok(response: requests.Response, what: str) -> None:
+    status = response.status_code
+    if status >= 500 or status == requests.codes.too_many_requests:
+        raise PeerUnavailable(_PEER, f"{what} answered {status}")
+    if status != requests.codes.ok:
+        raise PeerMisbehaved(_PEER, f"{what} answered {status}")
+
+
+def _parsed_tokens(body: dict[str, Any]) -> Tokens:
+    access_token, expires_in = body.get("access_token"), body.get("expires_in")
+    refresh_token, id_token = body.get("refresh_token"), body.get("id_token")
+    if (
+        not isinstance(access_token, str)
+        or not access_token
+        or not isinstance(refresh_token, str | None)
+        or not isinstance(id_token, str | None)
+    ):
+        raise PeerMisbehaved(_PEER, "tokens of another shape")
+    try:
+        expires_at = utcnow() + timedelta(seconds=float(expires_in or 0))
+    except (TypeError, ValueError, OverflowError):
+        raise PeerMisbehaved(_PEER, "expires_in is no number of seconds") from None
+    return Tokens(access_token, refresh_token or None, expires_at, id_token or None)
+
+
+def _parsed_introspection(body: dict[str, Any]) -> Introspection | None:
+    active = body.get("active")
+    if not isinstance(active, bool):
+        raise PeerMisbehaved(_PEER, "introspection without `active`")
+    if not active or not _is_access_token(body):
+        return None
+    subject, scope, expires = body.get("sub"), body.get("scope"), body.get("exp")
+    if not isinstance(subject, str) or not subject or "\0" in subject:
+        return None
+    if not isinstance(scope, str | None):
+        raise PeerMisbehaved(_PEER, "introspection with a scope that is no string")
+    expires_at = None
+    if expires is not None:
+        try:
+            expires_at = datetime.fromtimestamp(float(expires), UTC)
+        except (TypeError, ValueError, OverflowError, OSError):
+            raise PeerMisbehaved(_PEER, "introspection with an odd `exp`") from None
+        if expires_at <= utcnow():
+            return None
+    return Introspection(subject, frozenset((scope or "").split()), expires_at)
+
+
+def _is_access_token(body: dict[str, Any]) -> bool:
+    """Hydra introspects refresh tokens too, and says so in one field or the other by version."""
+    kinds = [body.get("token_use"), body.get("token_type")]
+    return all(not kind or str(kind).lower() in _ACCESS_TOKEN_TYPES for kind in kinds)
+
+
+def _clean_subject(subject: str) -> str:
+    if "\0" in subject:
+        raise PeerMisbehaved(_PEER, "ID token refused: a subject that can't be stored")
+    return subject

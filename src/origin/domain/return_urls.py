@@ -1,0 +1,51 @@
+"""Where a login may lead back to (contract: http-api, Accounts and login)."""
+
+from collections.abc import Iterable
+from urllib.parse import SplitResult, urlencode, urlsplit, urlunsplit
+
+ANY_ORIGIN = "*"
+MAX_LENGTH = 4096
+
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+Origin = tuple[str, str, int]
+"""Scheme, host in lower case, port."""
+
+
+def is_allowed(url: str, origins: Iterable[str]) -> bool:
+    """Tell whether the URL is http(s) and of one of these origins, or of any where `*` is one.
+
+    What browsers and this parser might read differently is refused: white space, control
+    characters, backslashes, credentials, hosts beyond ASCII.
+    """
+    origin = _origin(url)
+    if origin is None:
+        return False
+    return any(each == ANY_ORIGIN or _origin(each) == origin for each in origins)
+
+
+def with_result(url: str, parameters: dict[str, str]) -> str:
+    """The URL with these parameters appended to whatever query it has."""
+    parts = urlsplit(url)
+    query = "&".join(part for part in (parts.query, urlencode(parameters)) if part)
+    return urlunsplit(parts._replace(query=query))
+
+
+def _origin(url: str) -> Origin | None:
+    if len(url) > MAX_LENGTH or any(char <= " " or char in "\\\x7f" for char in url):
+        return None
+    try:
+        parts = urlsplit(url)
+        return _origin_of_parts(parts)
+    except ValueError:
+        # A port that is no number, a bracket that isn't closed.
+        return None
+
+
+def _origin_of_parts(parts: SplitResult) -> Origin | None:
+    host = parts.hostname
+    if parts.scheme not in _DEFAULT_PORTS or not host or "@" in parts.netloc:
+        return None
+    if not host.isascii():
+        return None
+    return parts.scheme, host, parts.port or _DEFAULT_PORTS[parts.scheme]

@@ -1,0 +1,213 @@
+"""Work at DataHub on users' behalf: done when due, tried again until it succeeds."""
+
+import logging
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import cast
+
+from sqlalchemy import delete, func, select, update
+from sqlalchemy.orm import Session
+
+from origin.clients.datahub import WebhookEvent
+from origin.db.encryption import master_key_context
+from origin.db.models import DataHubJob, MeteringPoint, User
+from origin.db.queue import claim
+from origin.domain.events import MeteringPointEvent
+from origin.domain.keys import Key, metering_point_key
+from origin.domain.retries import backoff_s
+from origin.errors import OriginError, TokensSpent
+from origin.runtime import Runtime
+from origin.services import metering_points
+from origin.services.datahub_queue import JobKind
+from origin.services.issued_ggos import Owner
+from origin.services.kept_events import apply_ggos
+from origin.services.locks import lock_user
+from origin.services.tokens import with_user_token
+
+PARALLEL = 8
+"""Jobs at a time: below the size of the connection pool."""
+MAX_RUN_S = 20.0
+"""After this time a run takes up no more, so that a DataHub that hangs holds up nothing else."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """A claimed job; `lease_until` tells whether it is still the same that was claimed."""
+
+    id: int
+    user_id: int
+    kind: JobKind
+    metering_point_id: int | None
+    attempts: int
+    lease_until: datetime
+
+
+def run_due(runtime: Runtime) -> int:
+    """Do the jobs that are due, a few at a time, until none is left or 20 s have passed.
+
+    :returns: How many were done, successfully or not.
+    """
+    started = time.monotonic()
+    count = 0
+    with ThreadPoolExecutor(PARALLEL) as pool:
+        while time.monotonic() - started < MAX_RUN_S:
+            jobs = _claim(runtime)
+            if not jobs:
+                break
+            # All are waited for, and none raises.
+            count += len(list(pool.map(lambda job: _run(runtime, job), jobs)))
+    return count
+
+
+def _claim(runtime: Runtime) -> list[_Job]:
+    with runtime.database.transaction() as session:
+        ids = claim(session, DataHubJob, limit=PARALLEL, lease_s=runtime.settings.lease_seconds)
+        rows = session.execute(
+            select(
+                DataHubJob.id,
+                DataHubJob.user_id,
+                DataHubJob.kind,
+                DataHubJob.metering_point_id,
+                DataHubJob.attempts,
+                DataHubJob.next_attempt_at,
+            ).where(DataHubJob.id.in_(ids))
+        )
+        return [
+            _Job(
+                id=row.id,
+                user_id=row.user_id,
+                kind=cast("JobKind", row.kind),
+                metering_point_id=row.metering_point_id,
+                attempts=row.attempts,
+                lease_until=cast("datetime", row.next_attempt_at),
+            )
+            for row in rows
+        ]
+
+
+def _run(runtime: Runtime, job: _Job) -> None:
+    try:
+        _WORK[job.kind](runtime, job)
+    except TokensSpent:
+        _park(runtime, job)
+    except OriginError as error:
+        log.warning("DataHub job %s (%s) failed: %s", job.id, job.kind, error)
+        _retry(runtime, job, str(error))
+    except Exception as error:
+        # Whatever it is, it must neither stop the other jobs nor end this one.
+        log.exception("DataHub job %s (%s) failed", job.id, job.kind)
+        _retry(runtime, job, type(error).__name__)
+    else:
+        with runtime.database.transaction() as session:
+            _end(session, job)
+
+
+def _end(session: Session, job: _Job) -> None:
+    """The job is done, unless it was asked for again while it ran."""
+    session.execute(
+        delete(DataHubJob)
+        .where(DataHubJob.id == job.id, DataHubJob.next_attempt_at == job.lease_until)
+        .execution_options(synchronize_session=False)
+    )
+
+
+def _retry(runtime: Runtime, job: _Job, reason: str) -> None:
+    delay_s = backoff_s(runtime.settings.datahub_retry_delay, job.attempts)
+    with runtime.database.transaction() as session:
+        session.execute(
+            update(DataHubJob)
+            .where(DataHubJob.id == job.id, DataHubJob.next_attempt_at == job.lease_until)
+            .values(next_attempt_at=func.now() + timedelta(seconds=delay_s), last_error=reason)
+            .execution_options(synchronize_session=False)
+        )
+
+
+def _park(runtime: Runtime, job: _Job) -> None:
+    """Wait for the user's next login, which makes the job due.
+
+    Had it come meanwhile, the job would be due already, and isn't touched.
+    """
+    with runtime.database.transaction() as session:
+        session.execute(
+            update(DataHubJob)
+            .where(DataHubJob.id == job.id, DataHubJob.next_attempt_at == job.lease_until)
+            .values(next_attempt_at=None, last_error="the user must log in again")
+            .execution_options(synchronize_session=False)
+        )
+    log.info("DataHub job %s (%s) waits for user %s to log in", job.id, job.kind, job.user_id)
+
+
+def _send_key(runtime: Runtime, job: _Job) -> None:
+    with runtime.database.reading() as session:
+        row = session.execute(
+            select(User.subject, User.master_key, MeteringPoint.gsrn, MeteringPoint.key_index)
+            .join(MeteringPoint, MeteringPoint.user_id == User.id)
+            .where(MeteringPoint.id == job.metering_point_id)
+        ).one()
+    master = Key.from_base58(runtime.sealer.open(row.master_key, master_key_context(row.subject)))
+    key = metering_point_key(master, row.key_index).base58()
+    with_user_token(
+        runtime, job.user_id, lambda token: runtime.datahub.set_key(token, row.gsrn, key)
+    )
+    with runtime.database.transaction() as session:
+        session.execute(
+            update(MeteringPoint)
+            .where(MeteringPoint.id == job.metering_point_id)
+            .values(key_sent_at=func.now())
+            .execution_options(synchronize_session=False)
+        )
+
+
+def _subscribe_metering_points(runtime: Runtime, job: _Job) -> None:
+    _subscribe(runtime, job, "on-meteringpoint-available")
+
+
+def _subscribe_ggos(runtime: Runtime, job: _Job) -> None:
+    _subscribe(runtime, job, "on-ggo-issued")
+
+
+def _subscribe(runtime: Runtime, job: _Job, event: WebhookEvent) -> None:
+    settings = runtime.settings
+    with_user_token(
+        runtime,
+        job.user_id,
+        lambda token: runtime.datahub.subscribe(
+            token,
+            event,
+            url=f"{settings.project_url}/webhook/{event}",
+            secret=settings.webhook_secret.get_secret_value(),
+        ),
+    )
+
+
+def _import_metering_points(runtime: Runtime, job: _Job) -> None:
+    """Add the user's points that DataHub knows, and issue all GGOs that waited for points."""
+    points = with_user_token(runtime, job.user_id, runtime.datahub.metering_points)
+    events = [MeteringPointEvent(point.gsrn, point.type, point.sector) for point in points]
+    with runtime.database.transaction() as session:
+        owner = _owner(session, job.user_id)
+        metering_points.store(session, runtime.sealer, owner, events)
+    runtime.hints.datahub_jobs_due()
+    has_more = True
+    while has_more:
+        with runtime.database.transaction() as session:
+            lock_user(session, owner.id)
+            has_more = apply_ggos(session, runtime.sealer, owner)
+
+
+def _owner(session: Session, user_id: int) -> Owner:
+    user = session.get_one(User, user_id)
+    return Owner(user.id, user.subject, user.master_key, user.disabled_at is None)
+
+
+_WORK: dict[JobKind, Callable[[Runtime, _Job], None]] = {
+    "send_key": _send_key,
+    "subscribe_metering_points": _subscribe_metering_points,
+    "subscribe_ggos": _subscribe_ggos,
+    "import_metering_points": _import_metering_points,
+}

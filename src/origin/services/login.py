@@ -1,0 +1,192 @@
+"""Logins by OpenID Connect's code flow (contract: http-api, Accounts and login; peers, Hydra)."""
+
+import logging
+import secrets
+from dataclasses import dataclass
+from datetime import timedelta
+from hashlib import sha256
+
+from sqlalchemy import delete, func, select, update
+from sqlalchemy.orm import Session
+
+from origin.clients.hydra import Tokens
+from origin.db.encryption import Sealer, master_key_context
+from origin.db.models import LoginState, User
+from origin.domain.keys import new_master_key
+from origin.domain.return_urls import is_allowed
+from origin.errors import OriginError, PeerError, PeerUnauthorized, Refused
+from origin.runtime import Runtime
+from origin.services import kept_events, metering_points
+from origin.services.datahub_queue import OF_A_NEW_USER, enqueue, make_due
+from origin.services.issued_ggos import Owner
+from origin.services.locks import lock_subject
+from origin.services.tokens import sealed_tokens
+
+CALLBACK_PATH = "/auth/login/callback"
+STATE_LIVES = timedelta(hours=1)
+_SECRET_BYTES = 32
+
+log = logging.getLogger(__name__)
+
+
+class LoginFailed(OriginError):
+    """The login ends without success; the text is for the user, and where it leads says where."""
+
+    def __init__(self, message: str, return_url: str) -> None:
+        super().__init__(message)
+        self.message = message
+        self.return_url = return_url
+
+
+@dataclass(frozen=True, repr=False)
+class _State:
+    """What was remembered of a login under way."""
+
+    return_url: str
+    nonce: str
+    code_verifier: str
+
+
+def new_browser_id() -> str:
+    """An unguessable value for the cookie that ties logins to a browser."""
+    return secrets.token_urlsafe(_SECRET_BYTES)
+
+
+def begin(runtime: Runtime, return_url: str, browser_id: str) -> str:
+    """Start a login.
+
+    :returns: Where to send the browser.
+    :raises Refused: the return URL leads to an origin that isn't allowed.
+    """
+    settings = runtime.settings
+    if not is_allowed(return_url, settings.login_return_origins):
+        raise Refused({"returnUrl": ["Not a URL of an allowed origin."]})
+    state, nonce, code_verifier = (secrets.token_urlsafe(_SECRET_BYTES) for _ in range(3))
+    state_hash = _hash(state)
+    with runtime.database.transaction() as session:
+        session.add(
+            LoginState(
+                state_hash=state_hash,
+                browser_hash=_hash(browser_id),
+                return_url=return_url,
+                nonce=nonce,
+                code_verifier=runtime.sealer.seal(code_verifier, _verifier_context(state_hash)),
+                expires_at=func.now() + STATE_LIVES,
+            )
+        )
+    return runtime.hydra.authorization_url(
+        redirect_uri=settings.project_url + CALLBACK_PATH,
+        state=state,
+        nonce=nonce,
+        code_verifier=code_verifier,
+    )
+
+
+def complete(
+    runtime: Runtime, *, state: str, browser_id: str, code: str | None, error: str | None
+) -> str:
+    """Finish a login: tokens, and a user with all that a new one gets.
+
+    :param code: Hydra's authorization code, where the user consented.
+    :param error: Hydra's error code, where not.
+    :returns: The return URL that `begin` was given.
+    :raises Refused: an unknown, used or expired state, or another browser's.
+    :raises LoginFailed: anything else; no user was made or changed.
+    """
+    remembered = _take_state(runtime, state, browser_id)
+    if code is None or error is not None:
+        raise LoginFailed("The login was declined", remembered.return_url)
+    try:
+        tokens = runtime.hydra.exchange_code(
+            code,
+            redirect_uri=runtime.settings.project_url + CALLBACK_PATH,
+            code_verifier=remembered.code_verifier,
+        )
+        if tokens.id_token is None:
+            raise LoginFailed("The login was declined", remembered.return_url)
+        subject = runtime.hydra.subject_of(tokens.id_token, nonce=remembered.nonce)
+    except PeerUnauthorized as failure:
+        log.warning("%s", failure)
+        raise LoginFailed("The login was refused", remembered.return_url) from failure
+    except PeerError as failure:
+        log.warning("%s", failure)
+        raise LoginFailed("The login could not be completed", remembered.return_url) from failure
+    with runtime.database.transaction() as session:
+        is_active = _store_user(session, runtime.sealer, subject, tokens)
+    if not is_active:
+        raise LoginFailed("The account is disabled", remembered.return_url)
+    runtime.hints.datahub_jobs_due()
+    return remembered.return_url
+
+
+def _take_state(runtime: Runtime, state: str, browser_id: str) -> _State:
+    state_hash = _hash(state)
+    with runtime.database.transaction() as session:
+        row = session.execute(
+            delete(LoginState)
+            .where(
+                LoginState.state_hash == state_hash,
+                LoginState.browser_hash == _hash(browser_id),
+                LoginState.expires_at > func.now(),
+            )
+            .returning(LoginState.return_url, LoginState.nonce, LoginState.code_verifier)
+        ).one_or_none()
+    if row is None:
+        raise Refused({"state": ["Unknown, used or expired."]})
+    verifier = runtime.sealer.open(row.code_verifier, _verifier_context(state_hash))
+    return _State(row.return_url, row.nonce, verifier)
+
+
+def _store_user(session: Session, sealer: Sealer, subject: str, tokens: Tokens) -> bool:
+    """Create or update the user with its tokens; False, and nothing changed, where disabled."""
+    lock_subject(session, subject)
+    user = session.execute(
+        select(User.id, User.disabled_at)
+        .where(User.subject == subject)
+        .with_for_update(key_share=True)
+    ).one_or_none()
+    if user is None:
+        _create(session, sealer, subject, tokens)
+        return True
+    if user.disabled_at is not None:
+        return False
+    session.execute(
+        update(User)
+        .where(User.id == user.id)
+        .values(
+            last_login_at=func.now(),
+            tokens_refused_at=None,
+            **sealed_tokens(sealer, subject, tokens),
+        )
+        .execution_options(synchronize_session=False)
+    )
+    make_due(session, user.id)
+    return True
+
+
+def _create(session: Session, sealer: Sealer, subject: str, tokens: Tokens) -> None:
+    """A new user, what it needs of DataHub, and what DataHub told of it before."""
+    user = User(
+        subject=subject,
+        master_key=sealer.seal(new_master_key().base58(), master_key_context(subject)),
+        last_login_at=func.now(),
+        **sealed_tokens(sealer, subject, tokens),
+    )
+    session.add(user)
+    session.flush()
+    enqueue(session, user.id, OF_A_NEW_USER)
+    owner = Owner(user.id, subject, user.master_key, is_active=True)
+    metering_points.store(
+        session, sealer, owner, kept_events.take_metering_points(session, subject)
+    )
+    # Nor do GGOs wait for a metering point that another user has: those are dropped now.
+    kept_events.apply_ggos(session, sealer, owner)
+    log.info("User %s has logged in for the first time", user.id)
+
+
+def _hash(text: str) -> str:
+    return sha256(text.encode()).hexdigest()
+
+
+def _verifier_context(state_hash: str) -> str:
+    return f"login_states.code_verifier:{state_hash}"

@@ -1,0 +1,29 @@
+"""Forgetting what has had its time."""
+
+from datetime import timedelta
+from typing import Any, cast
+
+from sqlalchemy import CursorResult, delete, func
+
+from origin.db.models import IdempotencyKey, KeptEvent, LoginState
+from origin.runtime import Runtime
+
+
+def prune(runtime: Runtime) -> dict[str, int]:
+    """Delete kept events after 30 days, idempotency keys after 24 hours, and login states past.
+
+    :returns: How many rows went, by table.
+    """
+    past = {
+        KeptEvent: KeptEvent.received_at < func.now() - timedelta(days=30),
+        IdempotencyKey: IdempotencyKey.created_at < func.now() - timedelta(hours=24),
+        LoginState: LoginState.expires_at < func.now(),
+    }
+    gone = {}
+    for table, is_past in past.items():
+        with runtime.database.transaction() as session:
+            deleted = session.execute(
+                delete(table).where(is_past).execution_options(synchronize_session=False)
+            )
+            gone[table.__tablename__] = cast("CursorResult[Any]", deleted).rowcount
+    return gone

@@ -1,0 +1,52 @@
+"""The labels of technologies, as DataHub has them (contract: peers, DataHubService)."""
+
+import logging
+
+from sqlalchemy import delete, insert, select
+
+from origin.db.models import Technology
+from origin.errors import PeerMisbehaved
+from origin.runtime import Runtime
+from origin.services.locks import lock_name
+
+log = logging.getLogger(__name__)
+
+
+def import_all(runtime: Runtime) -> int:
+    """Replace all technologies by DataHub's, in one transaction.
+
+    :returns: How many there are now.
+    :raises PeerError: DataHub is out of reach, or its answer is empty or wrong; those that are
+        here are kept.
+    """
+    # Of two labels for one pair the later one holds.
+    labels = {
+        (each.technologyCode, each.fuelCode): each.technology
+        for each in runtime.datahub.technologies()
+    }
+    if not labels:
+        raise PeerMisbehaved("DataHubService", "no technologies")
+    with runtime.database.transaction() as session:
+        lock_name(session, "technologies")
+        session.execute(delete(Technology))
+        session.execute(
+            insert(Technology),
+            [
+                {"technology_code": code, "fuel_code": fuel, "technology": label}
+                for (code, fuel), label in labels.items()
+            ],
+        )
+    log.info("Imported %s technologies", len(labels))
+    return len(labels)
+
+
+def import_if_empty(runtime: Runtime) -> int:
+    """Import technologies where there are none yet, as at the first start.
+
+    :returns: How many were imported.
+    :raises PeerError: as `import_all`.
+    """
+    with runtime.database.reading() as session:
+        if session.scalars(select(Technology.technology_code).limit(1)).first() is not None:
+            return 0
+    return import_all(runtime)

@@ -1,0 +1,47 @@
+"""Accounts: who has one, and their end."""
+
+import logging
+
+from sqlalchemy import delete, func, select, update
+
+from origin.db.models import DataHubJob, User
+from origin.runtime import Runtime
+
+log = logging.getLogger(__name__)
+
+
+def active_user_id(runtime: Runtime, subject: str) -> int | None:
+    """The id of this subject's account; None where there is none, or it is disabled."""
+    with runtime.database.reading() as session:
+        return session.scalars(
+            select(User.id).where(User.subject == subject, User.disabled_at.is_(None))
+        ).one_or_none()
+
+
+def disable(runtime: Runtime, user_id: int) -> bool:
+    """Disable an account for good: no tokens, nothing more at DataHub; GGOs and history stay.
+
+    :returns: False where it was disabled before.
+    """
+    with runtime.database.transaction() as session:
+        disabled = session.scalars(
+            update(User)
+            .where(User.id == user_id, User.disabled_at.is_(None))
+            .values(
+                disabled_at=func.now(),
+                access_token=None,
+                refresh_token=None,
+                token_expires_at=None,
+            )
+            .returning(User.id)
+            .execution_options(synchronize_session=False)
+        ).one_or_none()
+        if disabled is None:
+            return False
+        session.execute(
+            delete(DataHubJob)
+            .where(DataHubJob.user_id == user_id)
+            .execution_options(synchronize_session=False)
+        )
+    log.info("User %s is disabled", user_id)
+    return True
