@@ -1,0 +1,132 @@
+"""The command line: which servers to start, on which ports, and with which settings."""
+
+import argparse
+import json
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Sequence
+
+import gevent
+from flask import Flask
+from gevent.event import Event
+from gevent.pywsgi import WSGIServer
+
+from sandbox import datahub, energytype, hydra, ledger, receiver
+from sandbox.datahub.peers import Introspection, LedgerControl
+from sandbox.hydra.app import Client
+from sandbox.ledger.validator import Validator
+
+SERVERS = ("hydra", "datahub", "ledger", "energytype", "receiver")
+PARENT_CHECK_INTERVAL = 0.2
+"""Seconds between two looks at whether the parent still lives."""
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line; its help is the documentation."""
+    parse = argparse.ArgumentParser(prog="python -m sandbox", description=__doc__)
+    option = parse.add_argument
+    default = Client()
+    option("server", nargs="?", choices=["all", *SERVERS], default="all")
+    option("--host", default="127.0.0.1", help="address to listen at (default: loopback)")
+    option("--port", type=int, default=0, help="port of the one server (0: a free one)")
+    for name in SERVERS:
+        option(f"--{name}-port", type=int, default=0, help=f"port of {name} (0: a free one)")
+    option("--client-id", default=default.id, help="Hydra: the client's id")
+    option("--client-secret", default=default.secret, help="Hydra: the client's secret")
+    option("--redirect-uri", action="append", default=[], help="Hydra: one that is registered")
+    option("--issuer", help="Hydra: iss of ID tokens (default: its URL)")
+    option("--introspect-auth", action="store_true", help="Hydra: introspection needs the client")
+    option("--introspect-url", help="DataHub: where tokens are checked (default: our Hydra)")
+    option("--ledger-url", help="DataHub: the sandbox ledger to issue on (default: ours)")
+    option("--webhook-retry", type=float, default=60, help="DataHub: seconds between attempts")
+    option("--webhook-secret", help="receiver: what deliveries are signed with")
+    option("--block-time", type=float, default=0.2, help="ledger: seconds per block (0: at once)")
+    option("--invalid-memory", type=float, default=600, help="ledger: s an INVALID is remembered")
+    option(
+        "--issuer-key", action="append", default=[], help="ledger: public key (hex) of an issuer"
+    )
+    option("--die-with-parent", action="store_true", help="end when the parent process has ended")
+    option("--log-level", default="WARNING", help="of what goes to stderr")
+    return parse
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Serve until SIGTERM, SIGINT, or the parent's end; one JSON line of URLs when ready."""
+    options = parser().parse_args(arguments)
+    parent = os.getppid()
+    logging.basicConfig(level=options.log_level.upper(), stream=sys.stderr)
+    chosen = SERVERS if options.server == "all" else (options.server,)
+    sockets = {name: _listen(options, name) for name in chosen}
+    urls = {name: _url(options.host, each) for name, each in sockets.items()}
+    stop = Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        gevent.signal_handler(number, stop.set)
+    servers = [WSGIServer(sockets[name], _create(name, options, urls), log=None) for name in chosen]
+    for server in servers:
+        server.start()
+    print(json.dumps(urls), flush=True)  # noqa: T201 (whoever started us reads it)
+    if options.die_with_parent:
+        gevent.spawn(_watch_parent, parent, stop)
+    stop.wait()
+    for server in servers:
+        server.stop(timeout=0)
+    return 0
+
+
+def _listen(options: argparse.Namespace, name: str) -> socket.socket:
+    port = options.port if options.server == name else 0
+    return socket.create_server(
+        (options.host, port or getattr(options, f"{name}_port")), backlog=1024
+    )
+
+
+def _url(host: str, listener: socket.socket) -> str:
+    return f"http://{host}:{listener.getsockname()[1]}"
+
+
+def _watch_parent(parent: int, stop: Event) -> None:
+    while os.getppid() == parent:
+        gevent.sleep(PARENT_CHECK_INTERVAL)
+    stop.set()
+
+
+def _create(name: str, options: argparse.Namespace, urls: dict[str, str]) -> Flask:
+    if name == "hydra":
+        return hydra.create_app(
+            Client(options.client_id, options.client_secret),
+            redirect_uris=options.redirect_uri,
+            issuer=options.issuer or urls["hydra"],
+            introspect_auth=options.introspect_auth,
+        )
+    if name == "datahub":
+        return _create_datahub(options, urls)
+    if name == "ledger":
+        return ledger.create_app(
+            Validator(
+                block_time=options.block_time,
+                issuers=[bytes.fromhex(key) for key in options.issuer_key],
+                invalid_memory=options.invalid_memory,
+            )
+        )
+    if name == "energytype":
+        return energytype.create_app()
+    return receiver.create_app(options.webhook_secret)
+
+
+def _create_datahub(options: argparse.Namespace, urls: dict[str, str]) -> Flask:
+    introspect_url = options.introspect_url
+    credentials = None
+    if introspect_url is None:
+        if "hydra" not in urls:
+            raise SystemExit("DataHub alone needs --introspect-url")
+        introspect_url = f"{urls['hydra']}/oauth2/introspect"
+        credentials = (options.client_id, options.client_secret)
+    ledger_url = options.ledger_url or urls.get("ledger")
+    return datahub.create_app(
+        Introspection(introspect_url, credentials),
+        None if ledger_url is None else LedgerControl(ledger_url.rstrip("/")),
+        retry_interval=options.webhook_retry,
+    )

@@ -1,0 +1,122 @@
+"""DataHub's endpoints for its clients (contract: peers, DataHubService)."""
+
+from dataclasses import dataclass
+
+from flask import Flask, Response, jsonify, request
+
+from sandbox.datahub.control import add_control
+from sandbox.datahub.issuing import EVENT_GGO, EVENT_POINT, Office
+from sandbox.datahub.peers import IssuingBody, TokenCheck
+from sandbox.datahub.store import Store
+from sandbox.datahub.technologies import TECHNOLOGIES
+from sandbox.datahub.webhooks import Dispatcher
+from sandbox.datahub.wire import (
+    ConsumedWanted,
+    GgosWanted,
+    MeasurementsWanted,
+    SetKey,
+    Subscription,
+)
+from sandbox.web import RefusalError, body_of, done, new_app
+
+PAGE_LIMIT = 1000
+"""How many measurements a page holds at most, whatever was asked for."""
+
+
+@dataclass
+class Settings:
+    """What control calls may change."""
+
+    page_limit: int = PAGE_LIMIT
+
+
+def create_app(
+    tokens: TokenCheck, ledger: IssuingBody | None = None, *, retry_interval: float = 60
+) -> Flask:
+    """Return DataHub with its control calls.
+
+    `tokens` checks the Bearer tokens; `ledger` issues on the ledger (None: on none);
+    `retry_interval` is how long (s) a webhook waits for its next attempt.
+    """
+    store, dispatcher, settings = Store(), Dispatcher(retry_interval), Settings()
+
+    def reset() -> None:
+        store.reset()
+        dispatcher.reset()
+        settings.page_limit = PAGE_LIMIT
+
+    app, _ = new_app("datahub", reset=reset)
+    add_control(app, store, dispatcher, Office(store, dispatcher, ledger), settings)
+    _add_points(app, store, tokens)
+    _add_measurements(app, store, tokens, settings)
+    _add_subscriptions(app, store, tokens)
+    return app
+
+
+def _caller(tokens: TokenCheck) -> str:
+    """Return whose access token came as Bearer; RefusalError 401 for none that is active."""
+    given = request.authorization
+    if given is None or given.type != "bearer" or not given.token:
+        raise RefusalError(401, "No token")
+    subject = tokens.subject(given.token)
+    if subject is None:
+        raise RefusalError(401, "The token is not active")
+    return subject
+
+
+def _add_points(app: Flask, store: Store, tokens: TokenCheck) -> None:
+    @app.post("/meteringpoints")
+    def meteringpoints() -> Response:
+        points = store.points_of(_caller(tokens))
+        return done(meteringpoints=[point.as_json() for point in points])
+
+    @app.post("/meteringpoints/set-key")
+    def set_key() -> Response:
+        sub, wish = _caller(tokens), body_of(SetKey)
+        store.set_key(wish.gsrn, sub, wish.key)
+        return done()
+
+    @app.post("/technologies")
+    def technologies() -> Response:
+        return done(technologies=TECHNOLOGIES)
+
+
+def _add_measurements(app: Flask, store: Store, tokens: TokenCheck, settings: Settings) -> None:
+    @app.post("/measurements")
+    def measurements() -> Response:
+        sub, wish = _caller(tokens), body_of(MeasurementsWanted)
+        found = store.measurements_of(sub, wish.filters)
+        size = min(wish.limit or settings.page_limit, settings.page_limit)
+        page = found[wish.offset : wish.offset + size]
+        return done(total=len(found), measurements=[one.as_json() for one in page])
+
+    @app.post("/measurements/consumed")
+    def consumed() -> Response:
+        sub, wish = _caller(tokens), body_of(ConsumedWanted)
+        point = store.point(wish.gsrn, sub)
+        found = store.measurement(wish.gsrn, wish.begin)
+        if found is None or point.shown.type != "consumption":
+            return jsonify({"success": False, "measurement": None})
+        return done(measurement=found.as_json())
+
+    @app.post("/ggo")
+    def ggo() -> Response:
+        sub, wish = _caller(tokens), body_of(GgosWanted)
+        store.point(wish.gsrn, sub)
+        found = store.ggos_of(wish.gsrn, wish.beginRange)
+        return done(ggos=[one.as_json() for one in found])
+
+
+def _add_subscriptions(app: Flask, store: Store, tokens: TokenCheck) -> None:
+    def subscribe(event: str) -> Response:
+        sub, wish = _caller(tokens), body_of(Subscription)
+        store.subscribe(sub, event, wish.url, wish.secret)
+        return done()
+
+    @app.post(f"/webhook/{EVENT_POINT}/subscribe")
+    def subscribe_to_points() -> Response:
+        return subscribe(EVENT_POINT)
+
+    @app.post(f"/webhook/{EVENT_GGO}/subscribe")
+    def subscribe_to_ggos() -> Response:
+        return subscribe(EVENT_GGO)

@@ -1,0 +1,42 @@
+"""From a metering point's key to the addresses of its periods (contract: domain, Keys).
+
+By bip32utils and the contract alone, so that it stands as a second opinion beside the service.
+"""
+
+from datetime import datetime
+from functools import lru_cache
+
+from bip32utils import BIP32Key
+
+from sandbox.addresses import Kind, address_of
+
+_HARDENED = 2**31
+
+
+class KeyProblemError(ValueError):
+    """A text that is no extended private key, or a time that it can't be derived for."""
+
+
+def require_private_key(text: str) -> None:
+    """Raise KeyProblemError unless the text is an extended private key (Base58, xprv…)."""
+    try:
+        key = BIP32Key.fromExtendedKey(text)
+    except Exception as error:
+        # bip32utils raises whatever its parsing runs into.
+        raise KeyProblemError("Not an extended key") from error
+    if key.public:
+        raise KeyProblemError("Not a private key")
+
+
+def addresses_at(key: str, begin: datetime) -> dict[Kind, str]:
+    """Return the addresses of one period by kind; KeyProblemError from 2038 on."""
+    index = int(begin.replace(second=0, microsecond=0).timestamp())
+    if not 0 <= index < _HARDENED:
+        raise KeyProblemError(f"No address can be derived for {begin.isoformat()}")
+    return _derived(key, index)
+
+
+@lru_cache(maxsize=10_000)
+def _derived(key: str, index: int) -> dict[Kind, str]:
+    public_key = BIP32Key.fromExtendedKey(key).ChildKey(index).PublicKey()
+    return {kind: address_of(kind, public_key) for kind in Kind}

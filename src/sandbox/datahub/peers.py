@@ -1,0 +1,77 @@
+"""The two peers that DataHub calls itself: Hydra for tokens, the ledger for issuing."""
+
+from typing import Any, Protocol
+
+import requests
+
+from sandbox.web import RefusalError
+
+TIMEOUT = (2, 10)
+"""Seconds to connect and to read."""
+
+
+class TokenCheck(Protocol):
+    """Finds out whose token it is."""
+
+    def subject(self, token: str) -> str | None:
+        """Return the user of an active access token, or None."""
+
+
+class IssuingBody(Protocol):
+    """What the issuing body alone may do on the ledger."""
+
+    def publish(self, measurements: list[dict[str, Any]]) -> None:
+        """Put measurements on the ledger."""
+
+    def issue(self, ggos: list[dict[str, Any]]) -> None:
+        """Issue GGOs on measurements that are there."""
+
+
+class Introspection:
+    """Asks Hydra about each token; RefusalError 503 where Hydra doesn't answer as it should."""
+
+    def __init__(self, url: str, credentials: tuple[str, str] | None = None) -> None:
+        self._url = url
+        self._http = requests.Session()
+        self._http.auth = credentials
+
+    def subject(self, token: str) -> str | None:
+        """Return the user of an active access token, or None."""
+        try:
+            answer = self._http.post(
+                self._url,
+                data={"token": token, "scope": ""},
+                headers={"Accept": "application/json"},
+                timeout=TIMEOUT,
+            )
+            answer.raise_for_status()
+            found = answer.json()
+        except requests.RequestException as error:
+            raise RefusalError(503, "Tokens can't be checked now") from error
+        if not found.get("active") or found.get("token_use") == "refresh_token":
+            return None
+        return str(found["sub"])
+
+
+class LedgerControl:
+    """Issues through the control calls of the sandbox's ledger; RefusalError 502 if it refuses."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._http = requests.Session()
+
+    def publish(self, measurements: list[dict[str, Any]]) -> None:
+        """Put measurements on the ledger."""
+        self._post("/control/publish", measurements)
+
+    def issue(self, ggos: list[dict[str, Any]]) -> None:
+        """Issue GGOs on measurements that are there."""
+        self._post("/control/issue", ggos)
+
+    def _post(self, path: str, body: list[dict[str, Any]]) -> None:
+        try:
+            answer = self._http.post(self._url + path, json=body, timeout=TIMEOUT)
+        except requests.RequestException as error:
+            raise RefusalError(502, "The ledger does not answer") from error
+        if answer.status_code != 200:
+            raise RefusalError(502, f"The ledger refused: {answer.text}")

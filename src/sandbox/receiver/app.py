@@ -1,0 +1,137 @@
+"""The receiver's hooks and its control calls (contract: peers, Webhook receivers).
+
+Any path under `/hook` takes deliveries. How it answers is a matter of faults, with `process` on,
+so that a delivery that was answered wrongly is recorded all the same.
+"""
+
+import base64
+import binascii
+import hashlib
+import hmac
+import json
+import threading
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from flask import Flask, Response, request
+from pydantic import BaseModel, ConfigDict
+
+from sandbox.web import body_of, done, new_app, wait_seconds
+
+STANDARD_PREFIX = "whsec_"
+
+
+class Secret(BaseModel):
+    """What deliveries to a path are signed with; without a path, to any other."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    secret: str
+    path: str | None = None
+
+
+class Inbox:
+    """The deliveries, in order of arrival. Safe for threads; `changed` may be waited on."""
+
+    def __init__(self, secret: str | None) -> None:
+        self.changed = threading.Condition()
+        self._first_secret = secret
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the deliveries, and the secrets told since the start."""
+        with self.changed:
+            self.deliveries: list[dict[str, Any]] = []
+            self.secrets: dict[str | None, str] = {}
+            if self._first_secret is not None:
+                self.secrets[None] = self._first_secret
+            self.changed.notify_all()
+
+    def keep(self, path: str, headers: Mapping[str, str], body: bytes) -> None:
+        """Record a delivery; the names of its headers are in lower case."""
+        secret = self.secrets.get(path, self.secrets.get(None))
+        delivery = {
+            "at": datetime.now(UTC).isoformat(),
+            "path": path,
+            "headers": dict(headers),
+            "body": body.decode(errors="replace"),
+            "json": _as_json(body),
+            "verified": None if secret is None else hub_signature_holds(secret, headers, body),
+            "standard_verified": (
+                None if secret is None else standard_signature_holds(secret, headers, body)
+            ),
+        }
+        with self.changed:
+            self.deliveries.append(delivery)
+            self.changed.notify_all()
+
+    def listing(self, path: str | None, count: int, seconds: float) -> list[dict[str, Any]]:
+        """Return the deliveries (to a path), once there are `count` of them or time is up."""
+
+        def found() -> list[dict[str, Any]]:
+            return [one for one in self.deliveries if path in (None, one["path"])]
+
+        with self.changed:
+            self.changed.wait_for(lambda: len(found()) >= count, seconds)
+            return found()
+
+
+def hub_signature_holds(secret: str, headers: Mapping[str, str], body: bytes) -> bool:
+    """Whether `x-hub-signature` is the one of these bytes."""
+    digest = hmac.new(secret.encode(), body, hashlib.sha256).digest()
+    expected = f"sha256={base64.b64encode(digest).decode()}"
+    return hmac.compare_digest(expected, headers.get("x-hub-signature", ""))
+
+
+def standard_signature_holds(secret: str, headers: Mapping[str, str], body: bytes) -> bool | None:
+    """Whether the standard-webhooks headers hold; None where there are none."""
+    names = ("webhook-id", "webhook-timestamp", "webhook-signature")
+    if not any(name in headers for name in names):
+        return None
+    delivery_id, timestamp, signatures = (headers.get(name, "") for name in names)
+    try:
+        key = (
+            base64.b64decode(secret.removeprefix(STANDARD_PREFIX), validate=True)
+            if secret.startswith(STANDARD_PREFIX)
+            else secret.encode()
+        )
+    except binascii.Error:
+        return False
+    signed = f"{delivery_id}.{timestamp}.".encode() + body
+    expected = base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()
+    return f"v1,{expected}" in signatures.split(" ")
+
+
+def create_app(secret: str | None = None) -> Flask:
+    """Return the receiver; `secret` is what deliveries are signed with unless told otherwise."""
+    inbox = Inbox(secret)
+    app, _ = new_app("receiver", reset=inbox.reset)
+
+    @app.post("/hook")
+    @app.post("/hook/<path:_name>")
+    def hook(_name: str = "") -> Response:
+        headers = {name.lower(): value for name, value in request.headers}
+        inbox.keep(request.path, headers, request.get_data())
+        return done()
+
+    @app.get("/control/deliveries")
+    def deliveries() -> Response:
+        count = int(request.args.get("count", "0"))
+        return done(deliveries=inbox.listing(request.args.get("path"), count, wait_seconds()))
+
+    @app.post("/control/secrets")
+    def set_secret() -> Response:
+        wish = body_of(Secret)
+        with inbox.changed:
+            inbox.secrets[wish.path] = wish.secret
+        return done()
+
+    return app
+
+
+def _as_json(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except ValueError:
+        return None
