@@ -1,6 +1,8 @@
 """Brings a database to the newest schema: `python -m origin.migrate`."""
 
+import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from alembic import command
@@ -8,7 +10,7 @@ from alembic.config import Config
 from sqlalchemy.engine import URL, make_url
 
 from origin.errors import ConfigurationError
-from origin.settings import DatabaseSettings, load_settings
+from origin.settings import DatabaseSettings, Settings, load_settings
 
 _INI = Path(__file__).resolve().parent.parent / "migrations" / "alembic.ini"
 
@@ -25,10 +27,17 @@ def upgrade(database_url: URL | str) -> None:
     command.upgrade(alembic_config(database_url), "head")
 
 
-def main() -> int:
-    """Migrate the database that DATABASE_URI names; exit status 2 where it is missing or wrong."""
+def main(arguments: Sequence[str]) -> int:
+    """Migrate the database that DATABASE_URI names; exit status 2 where the environment is wrong.
+
+    :param arguments: `--check-settings` refuses to migrate unless all settings are right, which
+        is what the service's own processes want: one message for all that is wrong.
+    """
+    parser = argparse.ArgumentParser(prog="python -m origin.migrate", description=__doc__)
+    parser.add_argument("--check-settings", action="store_true", help="check all settings first")
+    kind = Settings if parser.parse_args(arguments).check_settings else DatabaseSettings
     try:
-        settings = load_settings(DatabaseSettings)
+        settings = load_settings(kind)
     except ConfigurationError as error:
         sys.stderr.write(f"{error}\n")
         return 2
@@ -37,4 +46,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))
