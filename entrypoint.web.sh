@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
-# The HTTP API: gunicorn with gevent on PORT (8085), WORKERS (3) processes of WORKER_CONNECTIONS (100).
+# The HTTP API: gunicorn with gevent on BIND_HOST (all addresses) and PORT (8085), in WORKERS (3) processes
+# of WORKER_CONNECTIONS (100) each.
 set -euo pipefail
 source "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")/bin/service.sh"
 
 migrate
 exec "$python" -m gunicorn \
   --config "$root/src/origin/gunicorn_conf.py" \
-  --bind "0.0.0.0:${PORT:-8085}" \
+  --bind "${BIND_HOST:-0.0.0.0}:${PORT:-8085}" \
   --worker-class gevent \
   --workers "${WORKERS:-3}" \
   --worker-connections "${WORKER_CONNECTIONS:-100}" \

@@ -56,9 +56,11 @@ def service_environment(
         **QUICK_DELAYS,
         "SERVICE_NAME": "AccountService",
         "DEBUG": "0",
-        "SECRET": secrets.token_urlsafe(32),
+        # What a database that is kept was encrypted with must come back.
+        "SECRET": os.environ.get("SECRET") or secrets.token_urlsafe(32),
         "CORS_ORIGINS": url,
         "PROJECT_URL": url,
+        "BIND_HOST": LOOPBACK,
         "PORT": str(port),
         "WORKERS": "2",
         "LOG_LEVEL": "INFO",

@@ -1,0 +1,229 @@
+"""Clients of the service, as its users have them: a browser that logs in, and the HTTP API by token."""
+
+import secrets
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from html.parser import HTMLParser
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import parse_qsl, urljoin, urlsplit
+
+import requests
+from authlib.integrations.requests_client import OAuth2Session
+
+_TIMEOUT = (5, 30)
+_PAGES_OF_A_LOGIN = 10
+# Contract: peers, Hydra.
+ALL_SCOPES = (
+    "openid offline profile email disclosure meteringpoints.read measurements.read "
+    "ggo.read ggo.transfer ggo.retire"
+)
+
+
+class UnexpectedAnswerError(RuntimeError):
+    """A server answered what it shouldn't; the message says what, and holds no token."""
+
+
+class ApiRefusalError(RuntimeError):
+    """The service refused a request; `message` is a string or an object of messages by field."""
+
+    def __init__(self, path: str, status: int, message: Any) -> None:
+        super().__init__(f"{path}: {status} {message}")
+        self.status = status
+        self.message = message
+
+
+@dataclass
+class _Form:
+    """A form as a browser sees it: where it goes, and what it sends if nothing is changed."""
+
+    action: str = ""
+    fields: list[tuple[str, str]] = field(default_factory=list)
+
+
+def _is_sent(attributes: Mapping[str, str]) -> bool:
+    ticked = attributes.get("type") not in {"checkbox", "radio"} or "checked" in attributes
+    return "name" in attributes and ticked
+
+
+class _FormParser(HTMLParser):
+    """Finds the first form of a page."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.form: _Form | None = None
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Take a form's address and its fields; buttons are pressed, not sent along."""
+        values = {name: value or "" for name, value in attrs}
+        if tag == "form" and self.form is None:
+            self.form = _Form(values.get("action", ""))
+        elif tag == "input" and self.form is not None and _is_sent(values):
+            self.form.fields.append((values["name"], values.get("value", "")))
+
+
+class Browser:
+    """A browser with a cookie jar of its own: one user in front of one machine.
+
+    `session` is its HTTP session; proxies and other settings of the environment are left out.
+    """
+
+    def __init__(self) -> None:
+        self.session = requests.Session()
+        self.session.trust_env = False
+
+    def close(self) -> None:
+        """Shut its connections."""
+        self.session.close()
+
+    def log_in(
+        self, service_url: str, subject: str, return_url: str, *, accept: bool = True
+    ) -> dict[str, str]:
+        """Log in to the service at `service_url` as this subject, by Hydra's page.
+
+        Returns the query with which the service came back to `return_url` (`success`, `msg`).
+        """
+        start = self.session.get(
+            f"{service_url}/auth/login",
+            params={"returnUrl": return_url},
+            allow_redirects=False,
+            timeout=_TIMEOUT,
+        )
+        return _query(self.follow(start, return_url, subject, accept=accept))
+
+    def follow(
+        self, answer: requests.Response, target: str, subject: str, *, accept: bool = True
+    ) -> str:
+        """Follow redirects, and fill in the login page where it comes, until the target is reached.
+
+        Returns the URL that starts with `target` (which is not fetched). UnexpectedAnswerError where
+        the way ends elsewhere.
+        """
+        for _ in range(_PAGES_OF_A_LOGIN):
+            if answer.is_redirect:
+                location = urljoin(answer.url, answer.headers["Location"])
+                if location.startswith(target):
+                    return location
+                answer = self.session.get(location, allow_redirects=False, timeout=_TIMEOUT)
+            else:
+                answer = self._submit(answer, subject, "accept" if accept else "decline")
+        raise UnexpectedAnswerError("The login leads round in circles")
+
+    def _submit(self, page: requests.Response, subject: str, action: str) -> requests.Response:
+        where = urlsplit(page.url)
+        parser = _FormParser()
+        parser.feed(page.text)
+        if page.status_code != HTTPStatus.OK or parser.form is None:
+            raise UnexpectedAnswerError(
+                f"{page.status_code} and no login page from {where.netloc}{where.path}: "
+                f"{page.text[:300]}"
+            )
+        filled = [(name, value) for name, value in parser.form.fields if name != "subject"]
+        return self.session.post(
+            urljoin(page.url, parser.form.action),
+            data=[*filled, ("subject", subject), ("action", action)],
+            allow_redirects=False,
+            timeout=_TIMEOUT,
+        )
+
+
+def _query(url: str) -> dict[str, str]:
+    return dict(parse_qsl(urlsplit(url).query))
+
+
+@dataclass(frozen=True, slots=True)
+class OAuthClient:
+    """A client registered at Hydra, with the address that it wants codes at (nobody listens there)."""
+
+    hydra_url: str
+    client_id: str
+    client_secret: str = field(repr=False)
+    redirect_uri: str
+
+    def token(self, browser: Browser, subject: str, scopes: str = ALL_SCOPES) -> str:
+        """An access token of this subject with these scopes, by the code flow with PKCE."""
+        with OAuth2Session(
+            self.client_id,
+            self.client_secret,
+            redirect_uri=self.redirect_uri,
+            scope=scopes,
+            code_challenge_method="S256",
+        ) as oauth:
+            oauth.trust_env = False
+            verifier = secrets.token_urlsafe(48)
+            url, _ = oauth.create_authorization_url(
+                f"{self.hydra_url}/oauth2/auth", code_verifier=verifier
+            )
+            page = browser.session.get(url, allow_redirects=False, timeout=_TIMEOUT)
+            back = browser.follow(page, self.redirect_uri, subject)
+            token = oauth.fetch_token(
+                f"{self.hydra_url}/oauth2/token",
+                authorization_response=back,
+                code_verifier=verifier,
+                timeout=_TIMEOUT,
+            )
+            return str(token["access_token"])
+
+
+class ApiClient:
+    """The service's HTTP API for one access token (contract: http-api)."""
+
+    def __init__(self, url: str, token: str) -> None:
+        self.url = url
+        self.session = requests.Session()
+        self.session.trust_env = False
+        self.session.headers["Authorization"] = f"Bearer {token}"
+
+    def close(self) -> None:
+        """Shut its connections."""
+        self.session.close()
+
+    def request(
+        self, path: str, body: Any = None, *, headers: Mapping[str, str] | None = None
+    ) -> requests.Response:
+        """POST a JSON body (None: an empty one) and return the answer, whatever it is."""
+        return self.session.post(
+            f"{self.url}{path}",
+            json=body,
+            headers=dict(headers or {}),
+            allow_redirects=False,
+            timeout=_TIMEOUT,
+        )
+
+    def call(self, path: str, body: Any = None) -> dict[str, Any]:
+        """POST and return the answer's JSON; ApiRefusalError unless it is a success."""
+        answer = self.request(path, body)
+        try:
+            content: dict[str, Any] = answer.json()
+        except requests.JSONDecodeError as error:
+            raise ApiRefusalError(path, answer.status_code, answer.text[:300]) from error
+        if answer.status_code != HTTPStatus.OK or not content.get("success"):
+            raise ApiRefusalError(path, answer.status_code, content.get("message"))
+        return content
+
+    def account(self) -> str:
+        """The id by which others transfer to this account."""
+        return str(self.call("/accounts")["accounts"][0]["id"])
+
+    def ggos(self, **filters: Any) -> list[dict[str, Any]]:
+        """All GGOs that match and are in step with the ledger, by begin."""
+        listed: list[dict[str, Any]] = self.call("/ggo", {"filters": filters})["results"]
+        return listed
+
+    def total_wh(self, **filters: Any) -> int:
+        """The sum of all GGOs that match, those in flight counted as done; Wh."""
+        return int(self.call("/ggo/get-total-amount", {"filters": filters})["amount"])
+
+    def compose(
+        self,
+        address: str,
+        *,
+        transfers: Iterable[Mapping[str, Any]] = (),
+        retires: Iterable[Mapping[str, Any]] = (),
+    ) -> None:
+        """Split the GGO at this address; ApiRefusalError where that is refused.
+
+        `transfers`: `{"amount": Wh, "reference", "account"}`; `retires`: `{"amount": Wh, "gsrn"}`.
+        """
+        body = {"address": address, "transfers": list(transfers), "retires": list(retires)}
+        self.call("/ggo/compose", body)

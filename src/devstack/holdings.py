@@ -1,0 +1,87 @@
+"""What accounts hold, by two witnesses: the service's API, and the ledger itself."""
+
+import base64
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from http import HTTPStatus
+from typing import Any, Self
+
+import requests
+
+from devstack.client import ApiClient, UnexpectedAnswerError
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """An account in Wh: what was issued to it, came and went by transfer, is stored, was retired."""
+
+    issued: int = 0
+    received: int = 0
+    sent: int = 0
+    stored: int = 0
+    retired: int = 0
+
+    def __add__(self, other: Self) -> "Holding":
+        return Holding(
+            *(getattr(self, each.name) + getattr(other, each.name) for each in fields(Holding))
+        )
+
+
+def settled_wh(api: ApiClient) -> tuple[int, int]:
+    """Stored and retired Wh of the GGOs that the API lists: those the ledger has confirmed."""
+    stored, retired = (
+        sum(ggo["amount"] for ggo in api.ggos(category=category))
+        for category in ("stored", "retired")
+    )
+    return stored, retired
+
+
+class Ledger:
+    """Reads the state of a Sawtooth ledger (contract: peers, The ledger)."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._session = requests.Session()
+        self._session.trust_env = False
+
+    def close(self) -> None:
+        """Shut its connections."""
+        self._session.close()
+
+    def record(self, address: str) -> dict[str, Any] | None:
+        """What stands at an address, or None."""
+        answer = self._session.get(f"{self._url}/state/{address}", timeout=(5, 30))
+        if answer.status_code == HTTPStatus.NOT_FOUND:
+            return None
+        if answer.status_code != HTTPStatus.OK:
+            raise UnexpectedAnswerError(f"The ledger answers {answer.status_code}")
+        content: dict[str, Any] = json.loads(base64.b64decode(answer.json()["data"]))
+        return content
+
+
+def holdings_on_ledger(apis: Mapping[str, ApiClient], ledger: Ledger) -> dict[str, Holding]:
+    """What the ledger says of each account's GGOs; the API says no more than whose they are.
+
+    Amounts, what became of a GGO, and from which it was split are the ledger's word alone: a GGO whose
+    origin is another account's came by transfer. UnexpectedAnswerError where a GGO is on no ledger.
+    """
+    owners = {ggo["address"]: name for name, api in apis.items() for ggo in api.ggos()}
+    holdings = dict.fromkeys(apis, Holding())
+    for address, owner in owners.items():
+        record = ledger.record(address)
+        if record is None:
+            raise UnexpectedAnswerError(f"{owner} holds {address}, and the ledger doesn't know it")
+        wh = record["amount"]
+        action = (record["next"] or {}).get("action")
+        giver = owners.get(record["origin"])
+        holdings[owner] += Holding(
+            # What was issued has a measurement as its origin.
+            issued=wh if giver is None else 0,
+            received=wh if giver not in (None, owner) else 0,
+            stored=wh if action is None else 0,
+            retired=wh if action == "RETIRE" else 0,
+        )
+        if giver not in (None, owner):
+            holdings[giver] += Holding(sent=wh)
+    return holdings

@@ -1,0 +1,150 @@
+"""Two people with metering points, and some days of their electricity: the story that the demo tells."""
+
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from devstack.holdings import Holding
+
+HOURS_PER_DAY = 24
+DAYS = 3
+_SECTOR = "DK1"
+_WIND = {"technologyCode": "T020001", "fuelCode": "F01050100"}
+_HOUR = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """A user: `subject` at Hydra, with a consumption point and perhaps a production point."""
+
+    name: str
+    subject: str
+    consumption_gsrn: str
+    production_gsrn: str | None = None
+
+    def points(self) -> list[dict[str, Any]]:
+        """Their metering points, as DataHub registers them."""
+        common = {"sub": self.subject, "sector": _SECTOR}
+        consumption = {**common, "gsrn": self.consumption_gsrn, "type": "consumption"}
+        if self.production_gsrn is None:
+            return [consumption]
+        production = {**common, **_WIND, "gsrn": self.production_gsrn, "type": "production"}
+        return [production, consumption]
+
+
+@dataclass(frozen=True, slots=True)
+class Hour:
+    """An hour of the story; amounts in Wh."""
+
+    begin: datetime
+    produced: int
+    anna_used: int
+    bo_used: int
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A compose of one hour's GGO: what is sold to the other and what is retired for oneself, Wh."""
+
+    begin: datetime
+    sold: int = 0
+    retired: int = 0
+
+
+class Scenario:
+    """Anna has a wind turbine and a house, Bo has a house; Bo buys wind from Anna.
+
+    Subjects and GSRNs are new each time, so that a database that is kept can be used again. The hours
+    are those of the last full days.
+    """
+
+    def __init__(self) -> None:
+        run = secrets.token_hex(3)
+        self.anna = Person("Anna", f"anna-{run}", _gsrn(), _gsrn())
+        self.bo = Person("Bo", f"bo-{run}", _gsrn())
+        midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+        first = midnight - timedelta(days=DAYS)
+        self.hours = [_hour(first, number) for number in range(DAYS * HOURS_PER_DAY)]
+
+    @property
+    def people(self) -> tuple[Person, Person]:
+        """Anna and Bo."""
+        return (self.anna, self.bo)
+
+    def measurements(self) -> list[dict[str, Any]]:
+        """What both houses used."""
+        return [
+            {"gsrn": gsrn, "begin": hour.begin.isoformat(), "amount": used}
+            for hour in self.hours
+            for gsrn, used in (
+                (self.anna.consumption_gsrn, hour.anna_used),
+                (self.bo.consumption_gsrn, hour.bo_used),
+            )
+        ]
+
+    def ggos(self) -> list[dict[str, Any]]:
+        """What the turbine produced."""
+        return [
+            {
+                "gsrn": self.anna.production_gsrn,
+                "begin": hour.begin.isoformat(),
+                "amount": hour.produced,
+                "emissions": {"CO2": 0.0},
+            }
+            for hour in self.hours
+        ]
+
+    def annas_orders(self) -> Iterator[Order]:
+        """Day one: retires what her house used, sells Bo what his used. Day two: sells all. Then none."""
+        for number, hour in enumerate(self.hours):
+            if number < HOURS_PER_DAY:
+                yield Order(hour.begin, sold=hour.bo_used, retired=hour.anna_used)
+            elif number < 2 * HOURS_PER_DAY:
+                yield Order(hour.begin, sold=hour.produced)
+
+    def bos_orders(self) -> Iterator[Order]:
+        """Retires what his house used on both days: all that he bought on the first, some of the second."""
+        for hour in self.hours[: 2 * HOURS_PER_DAY]:
+            yield Order(hour.begin, retired=hour.bo_used)
+
+    def before(self) -> dict[str, Holding]:
+        """What both must hold when all is issued."""
+        produced = sum(hour.produced for hour in self.hours)
+        return {"Anna": Holding(issued=produced, stored=produced), "Bo": Holding()}
+
+    def sold(self) -> dict[str, Holding]:
+        """What both must hold after Anna's orders."""
+        orders = list(self.annas_orders())
+        sold, retired = (
+            sum(getattr(order, what) for order in orders) for what in ("sold", "retired")
+        )
+        anna = self.before()["Anna"]
+        return {
+            "Anna": anna + Holding(sent=sold, stored=-sold - retired, retired=retired),
+            "Bo": Holding(received=sold, stored=sold),
+        }
+
+    def after(self) -> dict[str, Holding]:
+        """What both must hold in the end."""
+        retired = sum(order.retired for order in self.bos_orders())
+        sold = self.sold()
+        return {**sold, "Bo": sold["Bo"] + Holding(stored=-retired, retired=retired)}
+
+
+def _hour(first: datetime, number: int) -> Hour:
+    """Wind that comes and goes, and houses that sleep at night; always enough wind for both."""
+    of_day = number % HOURS_PER_DAY
+    awake = 6 <= of_day <= 22
+    return Hour(
+        begin=first + number * _HOUR,
+        produced=4_000 + 137 * (number * 7 % 23),
+        anna_used=(900 if awake else 250) + 11 * (number % 5),
+        bo_used=(1_300 if awake else 400) + 13 * (number % 7),
+    )
+
+
+def _gsrn() -> str:
+    """A Danish GSRN: 18 digits that begin with 5713131."""
+    return "5713131" + "".join(str(secrets.randbelow(10)) for _ in range(11))
