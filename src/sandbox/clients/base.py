@@ -1,0 +1,110 @@
+"""What every server's client can do: faults, calls, reset.
+
+Times are aware datetimes, amounts Wh; JSON comes back as it is. A control call that is refused
+raises ControlError with the server's reason.
+"""
+
+from datetime import datetime
+from typing import Any
+
+import requests
+
+TIMEOUT = 90
+"""Seconds; longer than the longest wait that a control call allows (60)."""
+
+Json = dict[str, Any]
+
+
+class ControlError(Exception):
+    """A control call that was refused; the message is the server's."""
+
+
+class Control:
+    """What every server can be told. `url` is the server's own, without a slash at its end."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._http = requests.Session()
+
+    def fault(
+        self,
+        endpoint: str = "*",
+        *,
+        method: str | None = None,
+        times: int | None = 1,
+        delay_before: float = 0,
+        delay_after: float = 0,
+        status: int | None = None,
+        code: int | None = None,
+        body: Any = None,
+        headers: dict[str, str] | None = None,
+        process: bool = False,
+        cut: str | None = None,
+    ) -> None:
+        """Make the next `times` calls to a path or pattern (None: until cleared) go wrong.
+
+        See sandbox.faults.Fault for what each of them means.
+        """
+        self._post(
+            "faults",
+            {
+                "endpoint": endpoint,
+                "method": method,
+                "times": times,
+                "delay_before": delay_before,
+                "delay_after": delay_after,
+                "status": status,
+                "code": code,
+                "body": body,
+                "headers": headers or {},
+                "process": process,
+                "cut": cut,
+            },
+        )
+
+    def faults(self) -> list[Json]:
+        """Return the faults still set, each with `left` and `struck`."""
+        return list(self._get("faults")["faults"])
+
+    def clear_faults(self) -> None:
+        """Drop all faults; held calls go on at once."""
+        self._call("DELETE", "faults")
+
+    def calls(self) -> list[Json]:
+        """Return the latest calls (not control calls), oldest first: method, path, status, at."""
+        return list(self._get("calls")["calls"])
+
+    def count(self, rule: str) -> int:
+        """Return how many calls there were to a rule, e.g. `POST /batches`."""
+        return int(self._get("calls")["counts"].get(rule, 0))
+
+    def forget_calls(self) -> None:
+        """Start counting anew."""
+        self._call("DELETE", "calls")
+
+    def reset(self) -> None:
+        """Make the server as freshly started."""
+        self._post("reset")
+
+    def _get(self, path: str, **query: Any) -> Json:
+        return self._call("GET", path, params=query)
+
+    def _post(self, path: str, body: Any = None) -> Json:
+        return self._call("POST", path, json={} if body is None else body)
+
+    def _call(self, method: str, path: str, **more: Any) -> Json:
+        url = f"{self.url}/control/{path}"
+        answer = self._http.request(method, url, timeout=TIMEOUT, **more)
+        found: Json = answer.json()
+        if answer.status_code != 200:
+            raise ControlError(found.get("message", answer.text))
+        return found
+
+
+def with_times(one: Json) -> Json:
+    """Return JSON with its datetimes as ISO 8601, and without what is None."""
+    return {
+        name: value.isoformat() if isinstance(value, datetime) else value
+        for name, value in one.items()
+        if value is not None
+    }

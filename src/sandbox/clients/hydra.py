@@ -1,0 +1,73 @@
+"""A client for Hydra's control calls and its login page."""
+
+from typing import NamedTuple
+from urllib.parse import parse_qs, urlsplit
+
+import requests
+
+from sandbox.clients.base import TIMEOUT, Control, ControlError, Json
+
+
+class Tokens(NamedTuple):
+    """What `hydra.tokens` hands out; `refresh` only with the scope `offline`."""
+
+    access: str
+    refresh: str | None
+
+
+class HydraClient(Control):
+    """Hydra: be the browser, hand out tokens, make it go wrong."""
+
+    def accept(self, auth_url: str, sub: str, scopes: list[str] | None = None) -> str:
+        """Sign in as a browser would, and consent (to all scopes, or these).
+
+        Return the URL that the browser is sent to: the client's callback with its query.
+        """
+        asked = parse_qs(urlsplit(auth_url).query).get("scope", [""])[0].split()
+        granted = asked if scopes is None else scopes
+        return _submit(auth_url, {"subject": sub, "scope": granted, "action": "accept"})
+
+    def decline(self, auth_url: str) -> str:
+        """Refuse consent; return the URL that the browser is sent to."""
+        return _submit(auth_url, {"action": "decline"})
+
+    def tokens(
+        self, sub: str, *, scope: str | None = None, expires_in: float | None = None
+    ) -> Tokens:
+        """Return tokens for a user without the dance (default: all scopes, an hour)."""
+        wish: Json = {"sub": sub, "expires_in": expires_in}
+        made = self._post("tokens", wish if scope is None else {**wish, "scope": scope})
+        return Tokens(made["access_token"], made["refresh_token"])
+
+    def expire(self, *, sub: str | None = None, token: str | None = None) -> int:
+        """Let tokens expire now: one, a user's, or all. Return how many."""
+        return int(self._post("expire", {"sub": sub, "token": token})["tokens"])
+
+    def revoke(self, *, sub: str | None = None, token: str | None = None) -> int:
+        """Revoke consents, and refuse their refresh tokens. Return how many tokens ended."""
+        return int(self._post("revoke", {"sub": sub, "token": token})["tokens"])
+
+    def lifetimes(self, **seconds: float) -> None:
+        """Set how long `access_token`, `refresh_token`, `id_token` live from now on."""
+        self._post("lifetimes", seconds)
+
+    def id_tokens(self, mode: str, times: int | None = None) -> None:
+        """Make ID tokens wrong; modes stand in sandbox.hydra.idtokens.Mode."""
+        self._post("id-tokens", {"mode": mode, "times": times})
+
+    def rotate_keys(self, *, keep_old: bool = True) -> None:
+        """Sign ID tokens with a new key."""
+        self._post("rotate-keys", {"keep_old": keep_old})
+
+    def register(self, redirect_uri: str) -> None:
+        """Allow a redirect URI."""
+        self._post("redirect-uris", {"uri": redirect_uri})
+
+
+def _submit(auth_url: str, form: Json) -> str:
+    page = requests.get(auth_url, timeout=TIMEOUT, allow_redirects=False)
+    if page.status_code == 200:
+        page = requests.post(auth_url, data=form, timeout=TIMEOUT, allow_redirects=False)
+    if "Location" not in page.headers:
+        raise ControlError(page.text)
+    return page.headers["Location"]

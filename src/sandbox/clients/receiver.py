@@ -1,0 +1,45 @@
+"""A client for the receiver's control calls."""
+
+from typing import Any
+from urllib.parse import urlsplit
+
+from sandbox.clients.base import Control, Json
+
+
+class ReceiverClient(Control):
+    """The receiver: what came, and how to answer."""
+
+    def hook(self, name: str = "") -> str:
+        """Return a URL to subscribe with; each name has deliveries of its own."""
+        return f"{self.url}/hook/{name}" if name else f"{self.url}/hook"
+
+    def deliveries(self, name: str | None = None, *, count: int = 0, wait: float = 0) -> list[Json]:
+        """Return deliveries (to one hook); with `wait` (s), once there are `count`."""
+        query: Json = {"count": count, "wait": wait}
+        if name is not None:
+            query["path"] = self._path(name)
+        return list(self._get("deliveries", **query)["deliveries"])
+
+    def secret(self, secret: str, name: str | None = None) -> None:
+        """Set what deliveries (to one hook) are checked against."""
+        path = None if name is None else self._path(name)
+        self._post("secrets", {"secret": secret, "path": path})
+
+    def answer(
+        self,
+        status: int | None = None,
+        *,
+        name: str | None = None,
+        times: int | None = None,
+        delay: float = 0,
+        **more: Any,
+    ) -> None:
+        """Answer with a status or late (s), so many times or until cleared; still record it.
+
+        `more` is what a fault takes: `body`, `headers`, `cut`. `clear_faults` ends it.
+        """
+        endpoint = "/hook*" if name is None else self._path(name)
+        self.fault(endpoint, status=status, times=times, delay_after=delay, process=True, **more)
+
+    def _path(self, name: str) -> str:
+        return urlsplit(self.hook(name)).path
