@@ -2,12 +2,12 @@
 
 import logging
 
+import orjson
 from flask import Flask, Response
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from werkzeug.exceptions import HTTPException
 
-from origin.api.base import json_response
 from origin.errors import (
     KeyInUse,
     KeyReused,
@@ -43,7 +43,9 @@ class Forbidden(Exception):
 
 def failure(status: int, message: Message, **headers: str) -> Response:
     """The answer to what didn't succeed."""
-    response = json_response({"success": False, "message": message}, status)
+    # A schema's complaint names list items by number, which become JSON's strings.
+    body = orjson.dumps({"success": False, "message": message}, option=orjson.OPT_NON_STR_KEYS)
+    response = Response(body, status, mimetype="application/json")
     response.headers.extend({name.replace("_", "-"): text for name, text in headers.items()})
     return response
 

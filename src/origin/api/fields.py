@@ -33,7 +33,8 @@ class WholeNumber(fields.Integer):
     """A whole number from `least` up to what the database holds; 1.5 is refused."""
 
     def __init__(self, *, least: int, **arguments: Any) -> None:
-        super().__init__(strict=True, validate=validate.Range(min=least, max=MAX_WH), **arguments)
+        bounds = [validate.Range(min=least), validate.Range(max=MAX_WH)]
+        super().__init__(strict=True, validate=bounds, **arguments)
 
 
 class Time(fields.Field[datetime]):

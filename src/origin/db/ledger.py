@@ -18,7 +18,7 @@ def _lock_live(session: Session, batch_ids: Sequence[int]) -> dict[int, int]:
         .order_by(Batch.id)
         .with_for_update()
     )
-    return dict(rows.tuples().all())
+    return {row.id: row.ggo_id for row in rows}
 
 
 def _lock_ggos(session: Session, source_ids: Sequence[int]) -> None:

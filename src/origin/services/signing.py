@@ -2,7 +2,7 @@
 
 import logging
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -53,7 +53,8 @@ def sign_missing(runtime: Runtime, batch_ids: Sequence[int]) -> None:
             return
         sources = _ggos(session, Ggo.id.in_([batch.ggo_id for batch in batches]))
         children = _ggos(session, Ggo.parent_id.in_([batch.ggo_id for batch in batches]))
-        keys = _load_keys(session, runtime.sealer, [*sources, *children])
+        users = {batch.user_id for batch in batches}
+        keys = _load_keys(session, runtime.sealer, users, [*sources, *children])
     source_by_id = {ggo.id: ggo for ggo in sources}
     children_by_parent: dict[int, list[Row[Any]]] = defaultdict(list)
     for child in children:
@@ -72,7 +73,6 @@ def _ggos(session: Session, condition: ColumnElement[bool]) -> list[Row[Any]]:
     columns = (
         Ggo.id,
         Ggo.owner_id,
-        Ggo.sender_id,
         Ggo.parent_id,
         Ggo.address,
         Ggo.amount,
@@ -85,11 +85,12 @@ def _ggos(session: Session, condition: ColumnElement[bool]) -> list[Row[Any]]:
     return list(session.execute(query))
 
 
-def _load_keys(session: Session, sealer: Sealer, ggos: Sequence[Row[Any]]) -> _Keys:
-    """The keys of the senders, and of the metering points that the GGOs name."""
+def _load_keys(
+    session: Session, sealer: Sealer, user_ids: Iterable[int], ggos: Sequence[Row[Any]]
+) -> _Keys:
+    """The keys of the batches' users, and of those of their metering points that the GGOs name."""
     keys = _Keys()
-    senders = {ggo.sender_id or ggo.owner_id for ggo in ggos}
-    users = select(User.id, User.subject, User.master_key).where(User.id.in_(senders))
+    users = select(User.id, User.subject, User.master_key).where(User.id.in_(list(user_ids)))
     for user in session.execute(users):
         try:
             opened = sealer.open(user.master_key, master_key_context(user.subject))
