@@ -86,13 +86,13 @@ class Control:
         """Make the server as freshly started."""
         self._post("reset")
 
-    def _get(self, path: str, **query: Any) -> Json:
+    def _get(self, path: str, /, **query: Any) -> Json:
         return self._call("GET", path, params=query)
 
     def _post(self, path: str, body: Any = None) -> Json:
         return self._call("POST", path, json={} if body is None else body)
 
-    def _call(self, method: str, path: str, **more: Any) -> Json:
+    def _call(self, method: str, path: str, /, **more: Any) -> Json:
         url = f"{self.url}/control/{path}"
         answer = self._http.request(method, url, timeout=TIMEOUT, **more)
         found: Json = answer.json()

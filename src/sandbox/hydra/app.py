@@ -23,8 +23,8 @@ INVALID_CLIENT = "Client authentication failed."
 class Client:
     """The one client of the server. It authenticates by HTTP basic (client_secret_basic)."""
 
-    id: str = "account-service"
-    secret: str = "sandbox-client-secret"  # noqa: S105 (known to all: it guards nothing)
+    id: str
+    secret: str
     redirect_uris: set[str] = field(default_factory=set)
 
     def belongs(self, client_id: str, redirect_uri: str) -> bool:
@@ -55,7 +55,7 @@ class Hydra:
 
 
 def create_app(
-    client: Client | None = None,
+    client: Client,
     *,
     redirect_uris: Iterable[str] = (),
     issuer: str | None = None,
@@ -66,7 +66,6 @@ def create_app(
     `issuer` is the `iss` of ID tokens (default: the URL that it is called by). `introspect_auth`:
     introspection needs the client's credentials, too.
     """
-    client = client or Client()
     client.redirect_uris.update(redirect_uris)
     hydra = Hydra(client, issuer, introspect_auth=introspect_auth)
     app, _ = new_app("hydra", error_body=_error_body, reset=hydra.reset)

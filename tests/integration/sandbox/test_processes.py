@@ -1,0 +1,112 @@
+"""The command: one server or all, ready when it says so, gone when it should be."""
+
+import ast
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+import requests
+
+from sandbox import Peers, Sandbox
+
+SOURCE = Path(__file__).parents[3] / "src"
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(SOURCE)}
+SECONDS = 20
+
+
+def start(*arguments):
+    return subprocess.Popen(
+        [sys.executable, "-m", "sandbox", *arguments],
+        stdout=subprocess.PIPE,
+        env=ENVIRONMENT,
+    )
+
+
+def test_one_server_alone_ends_at_once():
+    """Even while a call is held in it."""
+    signals = (signal.SIGTERM, signal.SIGINT)
+    processes = [start("ledger", "--block-time=0") for _ in signals]
+    for process, number in zip(processes, signals, strict=True):
+        with process:
+            (url,) = json.loads(process.stdout.readline()).values()
+            fault = {"endpoint": "/state/*", "delay_before": 60, "times": None}
+            requests.post(f"{url}/control/faults", json=fault, timeout=SECONDS)
+            with pytest.raises(requests.ReadTimeout):
+                requests.get(f"{url}/state/x", timeout=0.1)
+            process.send_signal(number)
+            assert process.wait(2) == 0
+
+
+def test_datahub_alone_needs_to_know_where_tokens_are_checked(sandbox):
+    with start("datahub") as process:
+        assert process.wait(SECONDS) == 2
+    hydra = sandbox.environment()["HYDRA_INTROSPECT_URL"]
+    with start("datahub", f"--introspect-url={hydra}") as process:
+        (url,) = json.loads(process.stdout.readline()).values()
+        token = {"Authorization": f"Bearer {sandbox.hydra.tokens('anna').access}"}
+        answer = requests.post(f"{url}/meteringpoints", headers=token, timeout=SECONDS)
+        assert answer.json() == {"success": True, "meteringpoints": []}
+        process.terminate()
+
+
+def test_all_servers_of_a_running_sandbox(running):
+    names = {}
+    for name, url in Peers(running.urls).urls.items():
+        answer = requests.get(f"{url}/control/health", timeout=SECONDS)
+        names[name] = answer.json()["server"]
+    assert names == {name: name for name in running.urls}
+    assert all(url.startswith("http://127.0.0.1:") for url in running.urls.values())
+
+
+def test_stopping_leaves_nothing_behind():
+    with Sandbox() as sandbox:
+        process = psutil.Process(sandbox.pid)
+    assert not process.is_running()
+    sandbox.stop()
+
+
+def test_the_servers_die_with_their_parent():
+    """Also where the parent was killed and could tell nobody."""
+    code = "from sandbox import Sandbox; s = Sandbox(); print(s.pid, flush=True); input()"
+    parent = subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=ENVIRONMENT,
+    )
+    with parent:
+        servers = psutil.Process(int(parent.stdout.readline()))
+        parent.kill()
+    deadline = time.monotonic() + 5
+    while servers.is_running() and servers.status() != psutil.STATUS_ZOMBIE:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_a_sandbox_that_cannot_start_says_so(running, tmp_path):
+    """A port that is taken; what went wrong stands in the log."""
+    taken = int(running.urls["ledger"].rpartition(":")[2])
+    with (tmp_path / "log").open("w+b") as log:
+        with pytest.raises(RuntimeError, match="ended at once"):
+            Sandbox(ports={"ledger": taken}, log=log)
+        log.seek(0)
+        assert b"Address already in use" in log.read()
+
+
+def test_the_sandbox_imports_nothing_of_the_service():
+    """It is the yardstick: what the service gets wrong must not be wrong here as well."""
+    for path in (SOURCE / "sandbox").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = []
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                names = [node.module or ""]
+            foreign = [name for name in names if name.split(".")[0] in ("origin", "devstack")]
+            assert not foreign, path
