@@ -76,7 +76,7 @@ class Scenario:
     def measurements(self) -> list[dict[str, Any]]:
         """What both houses used."""
         return [
-            {"gsrn": gsrn, "begin": hour.begin.isoformat(), "amount": used}
+            {"gsrn": gsrn, "begin": hour.begin, "amount": used}
             for hour in self.hours
             for gsrn, used in (
                 (self.anna.consumption_gsrn, hour.anna_used),
@@ -89,7 +89,7 @@ class Scenario:
         return [
             {
                 "gsrn": self.anna.production_gsrn,
-                "begin": hour.begin.isoformat(),
+                "begin": hour.begin,
                 "amount": hour.produced,
                 "emissions": {"CO2": 0.0},
             }

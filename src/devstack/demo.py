@@ -1,0 +1,258 @@
+"""`make demo`: the whole system, two users, and their electricity from issue to retirement.
+
+`--once` ends after the story, with exit status 0 only if every balance is what it must be, by the
+service's word and by the ledger's. Otherwise everything stays up until Ctrl-C. Either way nothing
+remains: no process, and no data unless DATABASE_URI or REDIS_HOST named servers to use.
+"""
+
+import argparse
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from typing import Any
+
+from devstack.client import ApiClient, ApiRefusalError, Browser
+from devstack.configured import Redis, postgres_server, redis_server
+from devstack.console import Console
+from devstack.guarded import ProcessFailedError
+from devstack.holdings import Holding, Ledger, holdings_on_ledger, settled_wh
+from devstack.processes import ROOT
+from devstack.scenario import Order, Person, Scenario
+from devstack.stack import Stack, free_url, fresh_folder, running_sandbox, running_services
+
+_LOGS = ROOT / ".run" / "demo"
+_WAIT_SECONDS = 60.0
+_COLUMNS = ("issued", "received", "sent", "stored", "retired")
+
+
+class Demo:
+    """The story, told against a running system."""
+
+    def __init__(self, stack: Stack, console: Console) -> None:
+        self._stack = stack
+        self._console = console
+        self._scenario = Scenario()
+        self._apis: dict[str, ApiClient] = {}
+        self._right = True
+
+    def run(self) -> bool:
+        """Tell it all; whether every balance came out right. Raises where a step fails."""
+        with ExitStack() as stack:
+            for person in self._scenario.people:
+                self._apis[person.name] = stack.enter_context(closing(self._log_in(person)))
+            self._register()
+            self._issue()
+            before = self._check("Before", self._scenario.before())
+            self._trade()
+            self._settle(self._scenario.sold())
+            self._retire()
+            self._settle(self._scenario.after())
+            after = self._check("After", self._scenario.after())
+            self._show(before, after)
+        return self._right
+
+    def _log_in(self, person: Person) -> ApiClient:
+        url = self._stack.url
+        title = f"{person.name} logs in by the OAuth code flow and gets an API token"
+        with self._console.step(title), closing(Browser()) as browser:
+            answer = browser.log_in(url, person.subject, f"{url}/docs")
+            if answer.get("success") != "1":
+                raise ProcessFailedError(f"{person.name} could not log in: {answer.get('msg')}")
+            api = ApiClient(url, self._stack.oauth.token(browser, person.subject))
+        if api.account() != person.subject:
+            raise ProcessFailedError(f"{person.name} got the account of somebody else")
+        return api
+
+    def _register(self) -> None:
+        datahub = self._stack.sandbox.datahub
+        points = [point for person in self._scenario.people for point in person.points()]
+        gsrns = [point["gsrn"] for point in points]
+        with self._console.step(f"{len(points)} metering points, and their keys at DataHub"):
+            datahub.subscriptions(count=2 * len(self._scenario.people), wait=_WAIT_SECONDS)
+            datahub.add_meteringpoints(points)
+            keys = datahub.keys(*gsrns, wait=_WAIT_SECONDS)
+            missing = [gsrn for gsrn in gsrns if not keys.get(gsrn)]
+            if missing:
+                raise ProcessFailedError(f"DataHub got no key for {', '.join(missing)}")
+
+    def _issue(self) -> None:
+        datahub = self._stack.sandbox.datahub
+        measurements, ggos = self._scenario.measurements(), self._scenario.ggos()
+        with self._console.step(f"{len(measurements)} measurements of consumption published"):
+            datahub.publish_many(measurements)
+        with self._console.step(f"{len(ggos)} GGOs issued, and told by webhook"):
+            datahub.issue_many(ggos)
+            anna = self._apis["Anna"]
+            self._console.wait_for(
+                "GGOs received",
+                lambda: (len(anna.ggos(category="stored")), len(ggos)),
+                _WAIT_SECONDS,
+            )
+
+    def _trade(self) -> None:
+        anna, bo = self._scenario.anna, self._scenario.bo
+        orders = list(self._scenario.annas_orders())
+        with self._console.step(f"Anna sells wind to Bo and retires her own, {len(orders)} times"):
+            self._compose("Anna", orders, anna.consumption_gsrn, bo.subject)
+
+    def _retire(self) -> None:
+        bo = self._scenario.bo
+        orders = list(self._scenario.bos_orders())
+        with self._console.step(f"Bo retires what his house used, {len(orders)} times"):
+            self._compose("Bo", orders, bo.consumption_gsrn)
+
+    def _compose(
+        self, name: str, orders: Sequence[Order], gsrn: str, buyer: str | None = None
+    ) -> None:
+        api = self._apis[name]
+        addresses = {ggo["begin"]: ggo["address"] for ggo in api.ggos(category="stored")}
+        for number, order in enumerate(orders, start=1):
+            api.compose(
+                addresses[order.begin.isoformat()],
+                transfers=_parts(order.sold, account=buyer, reference="wind"),
+                retires=_parts(order.retired, gsrn=gsrn),
+            )
+            self._console.bar("composed", number, len(orders))
+
+    def _settle(self, expected: Mapping[str, Holding]) -> None:
+        """Wait until the API lists, as settled, all that is expected."""
+        total = sum(each.stored + each.retired for each in expected.values())
+
+        def settled() -> tuple[int, int]:
+            right = 0
+            for name, api in self._apis.items():
+                stored, retired = settled_wh(api)
+                right += min(stored, expected[name].stored) + min(retired, expected[name].retired)
+            return right, total
+
+        with self._console.step("The ledger commits"):
+            self._console.wait_for("Wh settled", settled, _WAIT_SECONDS)
+
+    def _check(self, when: str, expected: Mapping[str, Holding]) -> dict[str, Holding]:
+        """Compare with what the API and the ledger say; what the ledger says is returned."""
+        with closing(Ledger(self._stack.sandbox.urls["ledger"])) as ledger:
+            on_ledger = holdings_on_ledger(self._apis, ledger)
+        for name, api in self._apis.items():
+            if on_ledger[name] != expected[name]:
+                self._complain(
+                    f"{when}: by the ledger {name} has {on_ledger[name]}", expected[name]
+                )
+            totals = {
+                column: api.total_wh(category=column) for column in ("issued", "stored", "retired")
+            }
+            if any(getattr(expected[name], column) != wh for column, wh in totals.items()):
+                self._complain(f"{when}: by the API {name} has {totals}", expected[name])
+        return on_ledger
+
+    def _complain(self, found: str, expected: Holding) -> None:
+        self._right = False
+        self._console.say(f"  ✗ {found}, and should have {expected}")
+
+    def _show(self, before: Mapping[str, Holding], after: Mapping[str, Holding]) -> None:
+        self._console.say()
+        self._console.table(
+            ("Wh", "", *_COLUMNS),
+            [
+                (name, when, *(getattr(holdings[name], column) for column in _COLUMNS))
+                for name in self._apis
+                for when, holdings in (("before", before), ("after", after))
+            ],
+        )
+        self._console.say()
+        if self._right:
+            self._console.say(
+                "  Every balance is right, by the service's word and by the ledger's."
+            )
+
+    def token_for_curl(self) -> str:
+        """A new access token of Anna's, for whoever wants to look around."""
+        with closing(Browser()) as browser:
+            return self._stack.oauth.token(browser, self._scenario.anna.subject)
+
+
+def _parts(wh: int, **others: Any) -> Iterable[dict[str, Any]]:
+    """What a compose says of an amount: one part, or none for no energy."""
+    return [{"amount": wh, **others}] if wh else []
+
+
+@contextmanager
+def _system(console: Console) -> Iterator[Stack]:
+    """Everything that the story needs, each step shown as it comes up."""
+    logs = fresh_folder(_LOGS)
+    url = free_url()
+    with ExitStack() as stack:
+        with console.step(_server_title("PostgreSQL", "DATABASE_URI")):
+            postgres = stack.enter_context(postgres_server())
+            configured = os.environ.get("DATABASE_URI")
+            database_uri = configured or postgres.create_database("origin")
+        with console.step(_server_title("Redis", "REDIS_HOST")):
+            redis: Redis = stack.enter_context(redis_server())
+        with console.step("The peers: Hydra, DataHub, EnergyType, the ledger, a receiver"):
+            sandbox = stack.enter_context(running_sandbox(url, logs))
+        with console.step("Migrations, then web, worker and beat"):
+            running = stack.enter_context(
+                running_services(url, sandbox, database_uri=database_uri, redis=redis, logs=logs)
+            )
+        yield running
+
+
+def _server_title(name: str, variable: str) -> str:
+    return f"{name} ({f'of {variable}' if os.environ.get(variable) else 'embedded'})"
+
+
+def _invite(console: Console, stack: Stack, demo: Demo) -> None:
+    """Say what there is to try while everything stays up."""
+    console.say()
+    console.say(f"  The service        {stack.url}  (docs: {stack.url}/docs)")
+    for name, url in stack.sandbox.urls.items():
+        console.say(f"  {name:<18} {url}")
+    console.say(f"  Logs               {_LOGS.relative_to(ROOT)}")
+    console.say()
+    console.say("  Log in by a browser (any account id will do):")
+    console.say(f"    {stack.url}/auth/login?returnUrl={stack.url}/docs")
+    console.say("  A token, and Anna's GGOs:")
+    console.say(f"    TOKEN={demo.token_for_curl()}")
+    console.say(
+        f'    curl {stack.url}/ggo -H "Authorization: Bearer $TOKEN" --json \''
+        '{"filters": {"category": "stored"}, "limit": 3}\''
+    )
+    console.say()
+    console.say("  Everything stays up until Ctrl-C.")
+
+
+def _end(_number: int, _frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the demo; the exit status is 0 only if every balance came out right."""
+    parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
+    parser.add_argument("--once", action="store_true", help="end after the story")
+    once = parser.parse_args(arguments).once
+    # A terminated demo ends as an interrupted one: in order.
+    signal.signal(signal.SIGTERM, _end)
+    console = Console()
+    begin = time.monotonic()
+    try:
+        with _system(console) as stack:
+            demo = Demo(stack, console)
+            right = demo.run()
+            console.say(f"  {time.monotonic() - begin:.0f} s in all.")
+            if not once:
+                _invite(console, stack, demo)
+                signal.pause()
+    except KeyboardInterrupt:
+        console.say()
+        return 130 if once else 0
+    except (ProcessFailedError, ApiRefusalError) as error:
+        console.say(f"  ✗ {error}")
+        console.say(f"    The logs are in {_LOGS}.")
+        return 1
+    return 0 if right else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
