@@ -229,11 +229,13 @@ class _Round:
             }
         elif answer.outcome is Posted.REFUSED:
             log.error("The ledger refuses a batch: %s", answer.reason, extra={"batch_id": batch.id})
-            # Looked at at once: status and state decide what the refusal means.
+            # Status and state decide what the refusal means: at once, where no other POST may
+            # have arrived; else the same bytes may have to be posted again, and not in a hurry.
+            wait = 0 if batch.posts == batch.refused_posts else self._submit_delay_s(batch)
             values = {
                 "refused_posts": Batch.refused_posts + 1,
                 "last_error": answer.reason,
-                "next_attempt_at": func.now(),
+                "next_attempt_at": func.now() + timedelta(seconds=wait),
             }
         else:
             return answer
@@ -265,9 +267,11 @@ class _Round:
     def _retry_later(self, batches: Sequence[Row[Any]], reason: str) -> None:
         """Try again later, the later the longer the ledger has been out of reach."""
         log.warning("Ledger: %s", reason, extra={"batches": len(batches)})
-        first = self._settings.ledger_submit_retry_delay
         for batch in batches:
-            self._delays_s[batch.id] = backoff_s(first, batch.attempts)
+            self._delays_s[batch.id] = self._submit_delay_s(batch)
+
+    def _submit_delay_s(self, batch: Row[Any]) -> float:
+        return backoff_s(self._settings.ledger_submit_retry_delay, batch.attempts)
 
 
 def _status(answers: dict[str, StatusAnswer], batch: Row[Any]) -> BatchStatus | None:

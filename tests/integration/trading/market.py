@@ -99,7 +99,9 @@ class Market(World):
 
     def batches(self) -> list[tuple[str, str | None]]:
         """State and last error of each batch, oldest first."""
-        return [tuple(row) for row in self.rows("SELECT state, last_error FROM batches ORDER BY id")]
+        return [
+            tuple(row) for row in self.rows("SELECT state, last_error FROM batches ORDER BY id")
+        ]
 
     def snapshot(self) -> dict[str, list[Any]]:
         """All that a compose might leave behind."""
