@@ -10,16 +10,27 @@ _RANGE = range(20_000, 32_000)
 _ATTEMPTS = 200
 
 
+def is_loopback(host: str | None) -> bool:
+    """Whether this name or address is our own machine's loopback."""
+    return host in {"localhost", LOOPBACK}
+
+
+def is_free(port: int) -> bool:
+    """Whether nothing listens on this port of 127.0.0.1 now."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOOPBACK, port))
+        except OSError:
+            return False
+    return True
+
+
 def free_port() -> int:
     """A random port of 127.0.0.1 that nothing listens on now; another may still take it first."""
     source = random.SystemRandom()
     for _ in range(_ATTEMPTS):
         port = source.choice(_RANGE)
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((LOOPBACK, port))
-            except OSError:
-                continue
+        if is_free(port):
             return port
     raise OSError(f"no free port found on {LOOPBACK} in {_RANGE}")

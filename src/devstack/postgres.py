@@ -22,7 +22,8 @@ from devstack.privileges import Account, can_enter, can_run, give_to, unprivileg
 
 _logger = logging.getLogger(__name__)
 
-_USER = "origin"
+# The superuser that initdb makes, and the only one.
+USER = "origin"
 _START_SECONDS = 60.0
 _START_ATTEMPTS = 5
 _POLL_SECONDS = 0.02
@@ -104,7 +105,7 @@ class EmbeddedPostgres:
     @property
     def uri(self) -> str:
         """`postgresql://user:password@127.0.0.1:port/postgres`; a secret."""
-        return f"postgresql://{_USER}:{self._password}@{LOOPBACK}:{self.port}/postgres"
+        return f"postgresql://{USER}:{self._password}@{LOOPBACK}:{self.port}/postgres"
 
     def start(self) -> None:
         """Start the server and wait until it answers; the first time, make the data folder.
@@ -187,7 +188,7 @@ class EmbeddedPostgres:
     def _initdb_options(self, data: Path, password_file: Path) -> list[str]:
         options = {
             "pgdata": str(data),
-            "username": _USER,
+            "username": USER,
             "pwfile": str(password_file),
             "auth": "scram-sha-256",
             "encoding": "UTF8",
@@ -227,7 +228,11 @@ class EmbeddedPostgres:
     def _answers(self) -> bool:
         try:
             psycopg2.connect(self.uri, connect_timeout=5).close()
-        except psycopg2.OperationalError:
+        except psycopg2.OperationalError as error:
+            if "password authentication failed" in str(error):
+                self._process.stop()
+                message = f"{self._data} was made with another password"
+                raise ProcessFailedError(message) from error
             return False
         return self._process.pid is not None
 

@@ -1,0 +1,42 @@
+"""The demo's story: what it expects adds up, and each order is one that the service must take."""
+
+from devstack.scenario import HOURS_PER_DAY, Scenario
+
+
+def test_no_energy_is_made_or_lost():
+    story = Scenario()
+    for stage in (story.before(), story.sold(), story.after()):
+        assert sum(each.stored + each.retired for each in stage.values()) == sum(
+            each.issued for each in stage.values()
+        )
+        assert sum(each.sent for each in stage.values()) == sum(
+            each.received for each in stage.values()
+        )
+        for each in stage.values():
+            assert each.issued + each.received == each.sent + each.stored + each.retired
+
+
+def test_orders_are_covered_by_wind_and_measurements():
+    story = Scenario()
+    hours = {hour.begin: hour for hour in story.hours}
+    bought = {}
+    for order in story.annas_orders():
+        assert 0 < order.sold + order.retired <= hours[order.begin].produced
+        assert order.retired <= hours[order.begin].anna_used
+        bought[order.begin] = order.sold
+    for order in story.bos_orders():
+        assert 0 < order.retired <= min(bought[order.begin], hours[order.begin].bo_used)
+
+
+def test_whole_and_split_ggos_are_both_retired():
+    story = Scenario()
+    bought = {order.begin: order.sold for order in story.annas_orders()}
+    whole = [order for order in story.bos_orders() if order.retired == bought[order.begin]]
+    assert len(whole) == HOURS_PER_DAY
+
+
+def test_gsrns_and_subjects_differ_from_run_to_run():
+    first, second = Scenario(), Scenario()
+    assert first.anna.subject != second.anna.subject
+    assert first.anna.consumption_gsrn != second.anna.consumption_gsrn
+    assert all(len(point["gsrn"]) == 18 for each in first.people for point in each.points())
