@@ -90,9 +90,7 @@ def test_parts_sum_to_the_source_in_the_contracts_order(order: Order, spare: int
 
 @given(order=orders, limits=st.tuples(st.integers(0, 900), st.integers(0, 900)), done=amounts)
 def test_never_more_is_retired_than_measured(order: Order, limits: tuple[int, int], done: int):
-    measurements = {
-        gsrn: measured(gsrn, limit) for gsrn, limit in zip(POINTS, limits, strict=True)
-    }
+    measurements = {gsrn: measured(gsrn, limit) for gsrn, limit in zip(POINTS, limits, strict=True)}
     already = {measurements["p1"].address: done}
     asked = Counter[str]()
     for retire in order.retires:
