@@ -80,9 +80,13 @@ def main(arguments: Sequence[str]) -> int:
 
 def _listen(options: argparse.Namespace, name: str) -> socket.socket:
     port = options.port if options.server == name else 0
-    return socket.create_server(
+    listener = socket.create_server(
         (options.host, port or getattr(options, f"{name}_port")), backlog=1024
     )
+    # Inherited by what it accepts: headers and body are written one after the other, and the
+    # second would wait 40 ms for the client to acknowledge the first.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener
 
 
 def _url(host: str, listener: socket.socket) -> str:

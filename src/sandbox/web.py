@@ -145,3 +145,11 @@ def wait_seconds() -> float:
         return min(max(float(request.args.get("wait", "0")), 0), 60)
     except ValueError as error:
         raise RefusalError(400, "wait: not a number") from error
+
+
+def wanted_count() -> int:
+    """Return the query's `count` (how many are waited for; default 0)."""
+    try:
+        return int(request.args.get("count", "0"))
+    except ValueError as error:
+        raise RefusalError(400, "count: not a number") from error

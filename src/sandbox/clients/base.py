@@ -7,7 +7,7 @@ raises ControlError with the server's reason.
 from datetime import datetime
 from typing import Any
 
-import requests
+from sandbox.direct import direct_session
 
 TIMEOUT = 90
 """Seconds; longer than the longest wait that a control call allows (60)."""
@@ -24,7 +24,7 @@ class Control:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self._http = requests.Session()
+        self._http = direct_session()
 
     def fault(
         self,

@@ -3,8 +3,6 @@
 from typing import NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
-import requests
-
 from sandbox.clients.base import TIMEOUT, Control, ControlError, Json
 
 
@@ -25,11 +23,11 @@ class HydraClient(Control):
         """
         asked = parse_qs(urlsplit(auth_url).query).get("scope", [""])[0].split()
         granted = asked if scopes is None else scopes
-        return _submit(auth_url, {"subject": sub, "scope": granted, "action": "accept"})
+        return self._submit(auth_url, {"subject": sub, "scope": granted, "action": "accept"})
 
     def decline(self, auth_url: str) -> str:
         """Refuse consent; return the URL that the browser is sent to."""
-        return _submit(auth_url, {"action": "decline"})
+        return self._submit(auth_url, {"action": "decline"})
 
     def tokens(
         self, sub: str, *, scope: str | None = None, expires_in: float | None = None
@@ -63,11 +61,10 @@ class HydraClient(Control):
         """Allow a redirect URI."""
         self._post("redirect-uris", {"uri": redirect_uri})
 
-
-def _submit(auth_url: str, form: Json) -> str:
-    page = requests.get(auth_url, timeout=TIMEOUT, allow_redirects=False)
-    if page.status_code == 200:
-        page = requests.post(auth_url, data=form, timeout=TIMEOUT, allow_redirects=False)
-    if "Location" not in page.headers:
-        raise ControlError(page.text)
-    return page.headers["Location"]
+    def _submit(self, auth_url: str, form: Json) -> str:
+        page = self._http.get(auth_url, timeout=TIMEOUT, allow_redirects=False)
+        if page.status_code == 200:
+            page = self._http.post(auth_url, data=form, timeout=TIMEOUT, allow_redirects=False)
+        if "Location" not in page.headers:
+            raise ControlError(page.text)
+        return page.headers["Location"]

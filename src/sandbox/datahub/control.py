@@ -9,7 +9,7 @@ from sandbox.datahub.issuing import Ggos, Measurements, Office, Points
 from sandbox.datahub.store import Store
 from sandbox.datahub.webhooks import Dispatcher, Order, Signing
 from sandbox.datahub.wire import Body
-from sandbox.web import RefusalError, body_of, done, wait_seconds
+from sandbox.web import RefusalError, body_of, done, wait_seconds, wanted_count
 
 
 class _Settings(Protocol):
@@ -62,7 +62,7 @@ def add_control(
 
     @app.get("/control/subscriptions")
     def subscriptions() -> Response:
-        count = int(request.args.get("count", "0"))
+        count = wanted_count()
         with store.changed:
             store.changed.wait_for(lambda: len(store.subscriptions()) >= count, wait_seconds())
         return done(subscriptions=store.subscriptions())

@@ -3,6 +3,7 @@
 By bip32utils and the contract alone, so that it stands as a second opinion beside the service.
 """
 
+import time
 from datetime import datetime
 from functools import lru_cache
 
@@ -38,5 +39,12 @@ def addresses_at(key: str, begin: datetime) -> dict[Kind, str]:
 
 @lru_cache(maxsize=10_000)
 def _derived(key: str, index: int) -> dict[Kind, str]:
-    public_key = BIP32Key.fromExtendedKey(key).ChildKey(index).PublicKey()
+    public_key = _parent(key).ChildKey(index).PublicKey()
+    # A month of derivations takes seconds: other calls get their turn in between.
+    time.sleep(0)
     return {kind: address_of(kind, public_key) for kind in Kind}
+
+
+@lru_cache(maxsize=1000)
+def _parent(key: str) -> BIP32Key:
+    return BIP32Key.fromExtendedKey(key)

@@ -4,6 +4,7 @@ from typing import Any, Protocol
 
 import requests
 
+from sandbox.direct import direct_session
 from sandbox.web import RefusalError
 
 TIMEOUT = (2, 10)
@@ -32,7 +33,7 @@ class Introspection:
 
     def __init__(self, url: str, credentials: tuple[str, str] | None = None) -> None:
         self._url = url
-        self._http = requests.Session()
+        self._http = direct_session()
         self._http.auth = credentials
 
     def subject(self, token: str) -> str | None:
@@ -58,7 +59,7 @@ class LedgerControl:
 
     def __init__(self, url: str) -> None:
         self._url = url
-        self._http = requests.Session()
+        self._http = direct_session()
 
     def publish(self, measurements: list[dict[str, Any]]) -> None:
         """Put measurements on the ledger."""

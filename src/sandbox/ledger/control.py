@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from typing import Any
 
-from flask import Flask, Response, jsonify, request
+from flask import Flask, Response, jsonify
 from pydantic import BaseModel, ConfigDict, Field
 
 from sandbox.addresses import Kind
@@ -16,7 +16,7 @@ from sandbox.ledger.rules import (
 )
 from sandbox.ledger.validator import Status, Validator
 from sandbox.times import UtcTime
-from sandbox.web import RefusalError, body_list, body_of, done, wait_seconds
+from sandbox.web import RefusalError, body_list, body_of, done, wait_seconds, wanted_count
 
 
 class Publication(BaseModel):
@@ -145,9 +145,9 @@ def _add_observing(app: Flask, validator: Validator) -> None:
     def all_batches() -> Response:
         seconds = wait_seconds()
         if seconds:
-            count = int(request.args.get("count", "1"))
+            count = wanted_count()
             validator.wait_until(
-                lambda: len(validator.entries()) >= count and not validator.pending(), seconds
+                lambda: validator.seen() >= count and not validator.pending(), seconds
             )
         return jsonify({"batches": validator.entries(), "pending": validator.pending()})
 

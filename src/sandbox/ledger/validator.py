@@ -170,6 +170,11 @@ class Validator:
         with self._changed:
             return len(self._queue)
 
+    def seen(self) -> int:
+        """Return how many batches were ever posted, repeats not counted."""
+        with self._changed:
+            return len(self._entries)
+
     # What goes wrong on demand
 
     def trick(self, changes: dict[str, Any]) -> Tricks:
@@ -196,7 +201,7 @@ class Validator:
             self._changed.notify_all()
 
     def pretend(self, batch_id: str, status: Status, message: str) -> None:
-        """Report a batch with a status that isn't true, until it is posted again; RejectedError if new."""
+        """Report a status that isn't true until the batch is forgotten; RejectedError if new."""
         with self._changed:
             entry = self._entries.get(batch_id)
             if entry is None:

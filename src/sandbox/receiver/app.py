@@ -17,7 +17,7 @@ from typing import Any
 from flask import Flask, Response, request
 from pydantic import BaseModel, ConfigDict
 
-from sandbox.web import body_of, done, new_app, wait_seconds
+from sandbox.web import body_of, done, new_app, wait_seconds, wanted_count
 
 STANDARD_PREFIX = "whsec_"
 
@@ -117,7 +117,7 @@ def create_app(secret: str | None = None) -> Flask:
 
     @app.get("/control/deliveries")
     def deliveries() -> Response:
-        count = int(request.args.get("count", "0"))
+        count = wanted_count()
         return done(deliveries=inbox.listing(request.args.get("path"), count, wait_seconds()))
 
     @app.post("/control/secrets")

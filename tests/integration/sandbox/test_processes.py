@@ -40,7 +40,7 @@ def test_one_server_alone_ends_at_once():
             with pytest.raises(requests.ReadTimeout):
                 requests.get(f"{url}/state/x", timeout=0.1)
             process.send_signal(number)
-            assert process.wait(2) == 0
+            assert process.wait(5) == 0
 
 
 def test_datahub_alone_needs_to_know_where_tokens_are_checked(sandbox):
