@@ -7,23 +7,28 @@ remains: no process, and no data unless DATABASE_URI or REDIS_HOST named servers
 
 import argparse
 import os
+import shutil
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
-from devstack.client import ApiClient, ApiRefusalError, Browser
+from devstack.client import ApiClient, ApiRefusalError, Browser, UnexpectedAnswerError
 from devstack.configured import Redis, postgres_server, redis_server
 from devstack.console import Console
 from devstack.guarded import ProcessFailedError
 from devstack.holdings import Holding, Ledger, holdings_on_ledger, settled_wh
 from devstack.processes import ROOT
 from devstack.scenario import Order, Person, Scenario
-from devstack.stack import Stack, free_url, fresh_folder, running_sandbox, running_services
+from devstack.stack import Stack, free_url, redirect_uris, running_sandbox, running_services
+from sandbox.clients import ControlError
 
-_LOGS = ROOT / ".run" / "demo"
+_RUN = ROOT / ".run"
 _WAIT_SECONDS = 60.0
 _COLUMNS = ("issued", "received", "sent", "stored", "retired")
 
@@ -179,9 +184,8 @@ def _parts(wh: int, **others: Any) -> Iterable[dict[str, Any]]:
 
 
 @contextmanager
-def _system(console: Console) -> Iterator[Stack]:
+def _system(console: Console, logs: Path) -> Iterator[Stack]:
     """Everything that the story needs, each step shown as it comes up."""
-    logs = fresh_folder(_LOGS)
     url = free_url()
     with ExitStack() as stack:
         with console.step(_server_title("PostgreSQL", "DATABASE_URI")):
@@ -191,7 +195,9 @@ def _system(console: Console) -> Iterator[Stack]:
         with console.step(_server_title("Redis", "REDIS_HOST")):
             redis: Redis = stack.enter_context(redis_server())
         with console.step("The peers: Hydra, DataHub, EnergyType, the ledger, a receiver"):
-            sandbox = stack.enter_context(running_sandbox(url, logs))
+            sandbox = stack.enter_context(
+                running_sandbox(redirect_uris=redirect_uris(url), logs=logs)
+            )
         with console.step("Migrations, then web, worker and beat"):
             running = stack.enter_context(
                 running_services(url, sandbox, database_uri=database_uri, redis=redis, logs=logs)
@@ -203,13 +209,13 @@ def _server_title(name: str, variable: str) -> str:
     return f"{name} ({f'of {variable}' if os.environ.get(variable) else 'embedded'})"
 
 
-def _invite(console: Console, stack: Stack, demo: Demo) -> None:
+def _invite(console: Console, stack: Stack, demo: Demo, logs: Path) -> None:
     """Say what there is to try while everything stays up."""
     console.say()
     console.say(f"  The service        {stack.url}  (docs: {stack.url}/docs)")
     for name, url in stack.sandbox.urls.items():
         console.say(f"  {name:<18} {url}")
-    console.say(f"  Logs               {_LOGS.relative_to(ROOT)}")
+    console.say(f"  Logs               {logs.relative_to(ROOT)}")
     console.say()
     console.say("  Log in by a browser (any account id will do):")
     console.say(f"    {stack.url}/auth/login?returnUrl={stack.url}/docs")
@@ -235,23 +241,39 @@ def main(arguments: Sequence[str]) -> int:
     # A terminated demo ends as an interrupted one: in order.
     signal.signal(signal.SIGTERM, _end)
     console = Console()
-    begin = time.monotonic()
+    logs = _new_folder()
     try:
-        with _system(console) as stack:
-            demo = Demo(stack, console)
-            right = demo.run()
-            console.say(f"  {time.monotonic() - begin:.0f} s in all.")
-            if not once:
-                _invite(console, stack, demo)
-                signal.pause()
+        right = _tell(console, logs, once=once)
     except KeyboardInterrupt:
         console.say()
         return 130 if once else 0
-    except (ProcessFailedError, ApiRefusalError) as error:
+    except (ProcessFailedError, ApiRefusalError, UnexpectedAnswerError, ControlError) as error:
         console.say(f"  ✗ {error}")
-        console.say(f"    The logs are in {_LOGS}.")
-        return 1
-    return 0 if right else 1
+        right = False
+    if right:
+        shutil.rmtree(logs)
+        return 0
+    console.say(f"    The logs are in {logs.relative_to(ROOT)}.")
+    return 1
+
+
+def _tell(console: Console, logs: Path, *, once: bool) -> bool:
+    """The whole run; whether every balance came out right. KeyboardInterrupt where it is ended."""
+    begin = time.monotonic()
+    with _system(console, logs) as stack:
+        demo = Demo(stack, console)
+        right = demo.run()
+        console.say(f"  {time.monotonic() - begin:.0f} s in all.")
+        if not once:
+            _invite(console, stack, demo, logs)
+            signal.pause()
+    return right
+
+
+def _new_folder() -> Path:
+    """A folder for this run's logs: several runs may share a clone."""
+    _RUN.mkdir(exist_ok=True)
+    return Path(tempfile.mkdtemp(prefix=f"demo-{datetime.now(UTC):%Y%m%d-%H%M%S}-", dir=_RUN))
 
 
 if __name__ == "__main__":

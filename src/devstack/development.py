@@ -9,7 +9,6 @@ import signal
 import sys
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from psycopg2 import errors
@@ -20,8 +19,8 @@ from devstack.guarded import ProcessFailedError
 from devstack.ports import is_free, is_loopback
 from devstack.postgres import USER, EmbeddedPostgres
 from devstack.processes import ROOT
+from devstack.stack import redirect_uris, running_sandbox
 from devstack.valkey import EmbeddedValkey
-from sandbox.running import Sandbox
 
 _RUN = ROOT / ".run"
 _PEERS = {
@@ -61,22 +60,17 @@ def _start_redis(environ: Mapping[str, str], stack: ExitStack) -> str:
 
 def _start_peers(environ: Mapping[str, str], stack: ExitStack) -> str:
     ports = {name: urlsplit(environ[variable]).port or 80 for name, variable in _PEERS.items()}
-    log = stack.enter_context(_log("sandbox").open("ab"))
-    sandbox = Sandbox(
-        client_id=environ["HYDRA_CLIENT_ID"],
-        client_secret=environ["HYDRA_CLIENT_SECRET"],
-        redirect_uris=[f"{environ['PROJECT_URL'].rstrip('/')}/auth/login/callback"],
-        webhook_retry=5,
-        ports=ports,
-        log=log,
+    stack.enter_context(
+        running_sandbox(
+            redirect_uris=redirect_uris(environ["PROJECT_URL"].rstrip("/")),
+            logs=_RUN,
+            client_id=environ["HYDRA_CLIENT_ID"],
+            client_secret=environ["HYDRA_CLIENT_SECRET"],
+            webhook_retry_s=5,
+            ports=ports,
+        )
     )
-    stack.enter_context(sandbox)
     return "started"
-
-
-def _log(name: str) -> Path:
-    _RUN.mkdir(exist_ok=True)
-    return _RUN / f"{name}.log"
 
 
 def _interrupt(_number: int, _frame: object) -> None:

@@ -35,7 +35,7 @@ def answers(url: str) -> Ready:
     return ready
 
 
-def says(pattern: str) -> Ready:
+def says(pattern: str | re.Pattern[str]) -> Ready:
     """Ready as soon as the output holds a match of this pattern."""
     return lambda output: re.search(pattern, output) is not None
 

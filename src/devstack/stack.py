@@ -1,20 +1,23 @@
 """The whole system on this machine: database, Redis, peers, web, worker and beat."""
 
-import shutil
-from collections.abc import Iterator, Mapping
+import json
+import re
+import sys
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from devstack.client import OAuthClient
 from devstack.configured import Redis
-from devstack.environment import service_environment
+from devstack.environment import inherited, service_environment
 from devstack.ports import LOOPBACK, free_port
-from devstack.processes import ServiceProcesses
-from sandbox.running import Sandbox
+from devstack.processes import ROOT, ServiceProcesses, SupervisedProcess, says
+from sandbox.running import Peers
 
-_CLIENT_ID = "account-service"
-_CLIENT_SECRET = "sandbox-client-secret"  # noqa: S105 - it guards nothing
+CLIENT_ID = "account-service"
+CLIENT_SECRET = "sandbox-client-secret"  # noqa: S105 - it guards nothing
+_URLS_LINE = re.compile(r'^\{"hydra": .*\}$', re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,32 +26,61 @@ class Stack:
 
     url: str
     environment: dict[str, str]
-    sandbox: Sandbox
+    sandbox: Peers
     services: ServiceProcesses
     oauth: OAuthClient
 
 
 @contextmanager
-def running_sandbox(url: str, logs: Path) -> Iterator[Sandbox]:
-    """The peers for a service at `url`, which also knows them as an API client's peers."""
-    logs.mkdir(parents=True, exist_ok=True)
-    with (
-        (logs / "sandbox.log").open("ab") as log,
-        Sandbox(
-            client_id=_CLIENT_ID,
-            client_secret=_CLIENT_SECRET,
-            redirect_uris=[f"{url}/auth/login/callback", _api_callback(url)],
-            webhook_retry=1,
-            log=log,
-        ) as sandbox,
-    ):
-        yield sandbox
+def running_sandbox(
+    *,
+    redirect_uris: Iterable[str],
+    logs: Path,
+    client_id: str = CLIENT_ID,
+    client_secret: str = CLIENT_SECRET,
+    webhook_retry_s: float = 1,
+    ports: Mapping[str, int] | None = None,
+) -> Iterator[Peers]:
+    """The peers in a supervised process; `ports` by server name, free ones where none is given."""
+    process = SupervisedProcess(
+        "sandbox",
+        [sys.executable, "-m", "sandbox", "--block-time=0.05", f"--webhook-retry={webhook_retry_s}"]
+        + [f"--client-id={client_id}", f"--client-secret={client_secret}"]
+        + [f"--redirect-uri={uri}" for uri in redirect_uris]
+        + [f"--{name}-port={port}" for name, port in (ports or {}).items()],
+        env={**inherited(), "PYTHONPATH": str(ROOT / "src")},
+        logs=logs,
+        ready=says(_URLS_LINE),
+    )
+    with process:
+        found = _URLS_LINE.search(process.output())
+        assert found is not None, "ready means that the line is there"
+        yield Peers(json.loads(found[0]))
+
+
+def peers_environment(urls: Mapping[str, str]) -> dict[str, str]:
+    """The service's variables that lead to a sandbox with these URLs; holds (worthless) secrets."""
+    return {
+        "HYDRA_URL": urls["hydra"],
+        "HYDRA_INTROSPECT_URL": f"{urls['hydra']}/oauth2/introspect",
+        "HYDRA_CLIENT_ID": CLIENT_ID,
+        "HYDRA_CLIENT_SECRET": CLIENT_SECRET,
+        "DATAHUB_SERVICE_URL": urls["datahub"],
+        "LEDGER_URL": urls["ledger"],
+        "ENERGY_TYPE_SERVICE_URL": urls["energytype"],
+        "WEBHOOK_SECRET": "sandbox-webhook-secret",
+    }
+
+
+def redirect_uris(url: str) -> list[str]:
+    """Where Hydra sends browsers for a service at `url`, and for an API client of ours."""
+    return [f"{url}/auth/login/callback", _api_callback(url)]
 
 
 @contextmanager
 def running_services(
     url: str,
-    sandbox: Sandbox,
+    sandbox: Peers,
     *,
     database_uri: str,
     redis: Redis,
@@ -59,14 +91,14 @@ def running_services(
     environment = service_environment(
         database_uri=database_uri,
         redis=redis,
-        peers={**sandbox.environment(), "WEBHOOK_SECRET": "sandbox-webhook-secret"},
+        peers=peers_environment(sandbox.urls),
         port=int(url.rpartition(":")[2]),
         changes=changes,
     )
     oauth = OAuthClient(
         hydra_url=sandbox.urls["hydra"],
-        client_id=_CLIENT_ID,
-        client_secret=_CLIENT_SECRET,
+        client_id=CLIENT_ID,
+        client_secret=CLIENT_SECRET,
         redirect_uri=_api_callback(url),
     )
     with ServiceProcesses(environment, logs) as services:
@@ -84,7 +116,7 @@ def running_stack(
     """Peers and service, all ready, on a free port; they end with the block, or with this process."""
     url = free_url()
     with (
-        running_sandbox(url, logs) as sandbox,
+        running_sandbox(redirect_uris=redirect_uris(url), logs=logs) as sandbox,
         running_services(
             url, sandbox, database_uri=database_uri, redis=redis, logs=logs, changes=changes
         ) as stack,
@@ -95,13 +127,6 @@ def running_stack(
 def free_url() -> str:
     """Where a service may listen: `http://127.0.0.1:PORT`."""
     return f"http://{LOOPBACK}:{free_port()}"
-
-
-def fresh_folder(folder: Path) -> Path:
-    """The folder, empty."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    return folder
 
 
 def _api_callback(url: str) -> str:
