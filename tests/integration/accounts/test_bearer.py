@@ -1,0 +1,214 @@
+"""Who is let in: tokens by introspection, accounts, scopes, in this order and before the body."""
+
+import logging
+import time
+from collections.abc import Callable
+
+import pytest
+import requests
+
+from tests.integration.accounts.world import World
+
+
+def test_without_a_token(world: World) -> None:
+    for headers in ({}, {"Authorization": "Basic eDp5"}, {"Authorization": "Bearer"}):
+        response = world.client().post("/accounts", headers=headers)
+        assert response.status_code == 401
+        assert response.headers["WWW-Authenticate"] == 'Bearer realm="AccountService"'
+        assert response.json == {"success": False, "message": "No bearer token"}
+
+
+@pytest.mark.parametrize("token", ["unknown", "æ", "a b", "x" * 3000])
+def test_unknown_token(world: World, token: str) -> None:
+    response = world.post("/accounts", token=token)
+    assert response.status_code == 401
+    assert 'error="invalid_token"' in response.headers["WWW-Authenticate"]
+
+
+def test_all_wrong_tokens_get_one_answer(world: World) -> None:
+    """Nothing tells a disabled account from one that never was, or from a dead token."""
+    world.new_user("alice")
+    world.post("/auth/disable-user", token=world.token("alice"))
+    answers = [
+        world.post("/accounts", {"not": "looked at"}, token=token)
+        for token in ("unknown", world.token("nobody"), world.token("alice"))
+    ]
+    assert {answer.status_code for answer in answers} == {401}
+    assert len({answer.data for answer in answers}) == 1
+    assert len({answer.headers["WWW-Authenticate"] for answer in answers}) == 1
+
+
+def test_expired_and_revoked_tokens(world: World) -> None:
+    world.new_user("alice")
+    assert world.post("/accounts", token=world.token("alice", expires_in=-1)).status_code == 401
+    token = world.token("alice")
+    world.hydra.control("revoke", {"token": token})
+    assert world.post("/accounts", token=token).status_code == 401
+
+
+def test_scope_short(world: World) -> None:
+    world.new_user("alice")
+    response = world.post("/accounts", token=world.token("alice", scope="openid ggo.read"))
+    assert response.status_code == 403
+    assert response.headers["WWW-Authenticate"] == (
+        'Bearer realm="AccountService", error="insufficient_scope", scope="profile"'
+    )
+    assert response.json["success"] is False
+
+
+def test_two_scopes_are_both_needed(world: World) -> None:
+    world.new_user("alice")
+    for scope in ("ggo.transfer", "ggo.retire"):
+        assert world.post("/compose", {}, world.token("alice", scope=scope)).status_code == 403
+    both = world.token("alice", scope="ggo.transfer ggo.retire")
+    assert world.post("/compose", {}, both).status_code == 400
+
+
+def test_tokens_are_checked_before_bodies(world: World) -> None:
+    world.new_user("alice")
+    assert world.post("/compose").status_code == 401
+    assert world.post("/compose", {"x": 1}, world.token("nobody")).status_code == 401
+    assert world.post("/compose", {"x": 1}, world.token("alice", scope="x")).status_code == 403
+
+
+def test_refresh_token_posing_as_access_token(world: World) -> None:
+    world.new_user("alice")
+    tokens = world.hydra.control("tokens", {"sub": "alice"})
+    assert world.post("/accounts", token=tokens["access_token"]).status_code == 200
+    assert world.post("/accounts", token=tokens["refresh_token"]).status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("answer", "status"),
+    [
+        ({"active": True, "scope": "profile", "sub": "alice"}, 200),
+        ({"active": True, "scope": "profile", "sub": "alice", "new": {"field": 1}}, 200),
+        ({"active": True, "scope": "profile", "sub": "alice", "token_type": "Bearer"}, 200),
+        ({"active": True, "scope": "profile", "sub": "alice", "token_type": "access_token"}, 200),
+        ({"active": True, "scope": "profile", "sub": "alice", "token_type": "refresh_token"}, 401),
+        ({"active": True, "scope": "profile", "sub": "alice", "token_use": "refresh_token"}, 401),
+        ({"active": True, "scope": "profile", "sub": "alice", "token_use": "id_token"}, 401),
+        ({"active": True, "scope": "profile", "sub": "alice", "exp": 1}, 401),
+        ({"active": True, "scope": "profile", "sub": "alice", "exp": 4102444800}, 200),
+        ({"active": True, "scope": "profile"}, 401),
+        ({"active": True, "scope": "profile", "sub": ""}, 401),
+        ({"active": True, "scope": "profile", "sub": "a\0b"}, 401),
+        ({"active": True, "sub": "alice"}, 403),
+        ({"active": True, "scope": None, "sub": "alice"}, 403),
+        ({"active": False}, 401),
+        ({"active": "true", "sub": "alice"}, 502),
+        ({"active": True, "scope": ["profile"], "sub": "alice"}, 502),
+        ({"active": True, "scope": "profile", "sub": "alice", "exp": "soon"}, 502),
+        ({}, 502),
+        ([], 502),
+        ("garbage", 502),
+    ],
+)
+def test_what_introspection_says(world: World, answer: object, status: int) -> None:
+    world.new_user("alice")
+    world.hydra.fault(endpoint="/oauth2/introspect", times=1, body=answer, status=200)
+    assert world.post("/accounts", token="a-token").status_code == status
+
+
+@pytest.mark.parametrize("fault", [{"status": 500}, {"status": 404}, {"cut": "before"}])
+def test_hydra_out_of_reach(world: World, fault: dict[str, object]) -> None:
+    world.hydra.fault(endpoint="/oauth2/introspect", times=1, **fault)
+    response = world.post("/accounts", token="a-token")
+    assert response.status_code == 503
+    assert int(response.headers["Retry-After"]) > 0
+    assert response.json["success"] is False
+
+
+def test_introspection_with_credentials(new_world: Callable[..., World]) -> None:
+    world = new_world(hydra_introspect_auth=True)
+    world.new_user("alice")
+    assert world.post("/accounts", token=world.token("alice")).status_code == 200
+
+
+def _introspections(world: World) -> int:
+    return world.hydra.call_count("/oauth2/introspect")
+
+
+def test_good_answers_are_remembered(world: World) -> None:
+    world.new_user("alice")
+    token = world.token("alice")
+    assert [world.post("/accounts", token=token).status_code for _ in range(3)] == [200] * 3
+    assert _introspections(world) == 1
+    # Compose asks each time.
+    world.post("/compose", {}, token)
+    world.post("/compose", {}, token)
+    assert _introspections(world) == 3
+
+
+def test_bad_answers_are_not_remembered(world: World) -> None:
+    world.new_user("alice")
+    world.hydra.fault(endpoint="/oauth2/introspect", times=1, status=200, body={"active": False})
+    token = world.token("alice")
+    assert world.post("/accounts", token=token).status_code == 401
+    assert world.post("/accounts", token=token).status_code == 200
+
+
+def test_nothing_is_remembered_where_it_is_off(new_world: Callable[..., World]) -> None:
+    world = new_world(token_cache_seconds=0)
+    world.new_user("alice")
+    token = world.token("alice")
+    world.post("/accounts", token=token)
+    world.post("/accounts", token=token)
+    assert _introspections(world) == 2
+
+
+def test_memory_ends_with_the_token(world: World) -> None:
+    world.new_user("alice")
+    expires_at = int(time.time()) + 2
+    worth = {"active": True, "scope": "profile", "sub": "alice", "exp": expires_at}
+    world.hydra.fault(endpoint="/oauth2/introspect", times=1, status=200, body=worth)
+    assert world.post("/accounts", token="short-lived").status_code == 200
+    time.sleep(max(expires_at - time.time(), 0) + 0.05)
+    assert world.post("/accounts", token="short-lived").status_code == 401
+
+
+def test_revoked_token_is_found_out_by_compose(world: World) -> None:
+    world.new_user("alice")
+    token = world.token("alice")
+    world.post("/accounts", token=token)
+    world.hydra.control("revoke", {"token": token})
+    assert world.post("/compose", {}, token).status_code == 401
+    # What was remembered of it is forgotten.
+    assert world.post("/accounts", token=token).status_code == 401
+
+
+def test_disabling_acts_at_once(world: World) -> None:
+    world.new_user("alice")
+    token = world.token("alice")
+    assert world.post("/accounts", token=token).status_code == 200
+    assert world.post("/auth/disable-user", token=token).json == {"success": True}
+    assert world.post("/accounts", token=token).status_code == 401
+    assert world.post("/auth/disable-user", token=token).status_code == 401
+
+
+def test_no_token_in_the_log(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.DEBUG):
+        world.new_user("alice")
+        token = world.token("alice")
+        world.post("/accounts", token=token)
+        world.hydra.fault(endpoint="/oauth2/introspect", times=1, status=500)
+        world.post("/compose", {}, token)
+    assert token not in caplog.text
+    assert "code=" not in caplog.text.replace("response_type=code", "")
+
+
+def test_any_body_is_ignored_where_none_is_needed(world: World) -> None:
+    world.new_user("alice")
+    headers = {"Authorization": f"Bearer {world.token('alice')}"}
+    for body in (b"", b"not json", b'{"x": 1}'):
+        assert world.client().post("/accounts", data=body, headers=headers).status_code == 200
+
+
+def test_sandbox_speaks_as_contract(world: World) -> None:
+    """The token is opaque: nothing but Hydra knows what it is worth."""
+    token = world.token("alice")
+    answer = requests.post(
+        f"{world.hydra.url}/oauth2/introspect", data={"token": token, "scope": ""}, timeout=5
+    ).json()
+    assert answer["sub"] == "alice"
+    assert "alice" not in token
