@@ -59,7 +59,7 @@ def run_due(runtime: Runtime) -> int:
             jobs = _claim(runtime)
             if not jobs:
                 break
-            # All are waited for, and none raises.
+            # All are waited for; only a database that is away can make one raise.
             count += len(list(pool.map(lambda job: _run(runtime, job), jobs)))
     return count
 

@@ -252,7 +252,10 @@ def test_new_signing_key_is_fetched(world: World, monkeypatch: pytest.MonkeyPatc
     assert world.hydra.call_count("/.well-known/jwks.json") == 2
 
 
-def test_unknown_keys_are_not_fetched_at_every_call(world: World) -> None:
+def test_unknown_keys_are_not_fetched_at_every_call(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hydra_client, "JWKS_MIN_AGE_S", 60.0)
     world.new_user("alice")
     world.hydra.control("rotate-keys", {"keep_old": False})
     assert query_of(world.login("bob"))["success"] == "0"
