@@ -6,7 +6,7 @@ import flask_smorest
 from flask import Flask
 from flask_cors import CORS
 
-from origin.api import accounts, ggos, health, login, webhooks_in
+from origin.api import accounts, ggos, health, login, suppliers, webhooks_in
 from origin.api.base import EXTENSION
 from origin.api.errors import register_error_handlers
 from origin.runtime import build_runtime
@@ -18,6 +18,7 @@ _BLUEPRINTS = (
     health.blueprint,
     login.blueprint,
     accounts.blueprint,
+    suppliers.blueprint,
     ggos.blueprint,
     webhooks_in.blueprint,
 )

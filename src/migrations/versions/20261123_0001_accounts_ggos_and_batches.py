@@ -242,6 +242,14 @@ def upgrade() -> None:
         postgresql_include=["amount"],
     )
     op.create_index(
+        "ix_ggos_stored_begin",
+        "ggos",
+        ["begin", "owner_id"],
+        unique=False,
+        postgresql_where=sa.text("stored"),
+        postgresql_include=["amount", "expire_time"],
+    )
+    op.create_index(
         "ix_ggos_sender_begin",
         "ggos",
         ["sender_id", "begin"],
@@ -360,6 +368,12 @@ def downgrade() -> None:
         "uq_ggos_owner_id_key_index",
         table_name="ggos",
         postgresql_where=sa.text("key_index IS NOT NULL"),
+    )
+    op.drop_index(
+        "ix_ggos_stored_begin",
+        table_name="ggos",
+        postgresql_where=sa.text("stored"),
+        postgresql_include=["amount", "expire_time"],
     )
     op.drop_index(
         "ix_ggos_sender_begin", table_name="ggos", postgresql_where=sa.text("sender_id <> owner_id")

@@ -219,6 +219,13 @@ class Ggo(Identified, Base):
             postgresql_include=["amount"],
         ),
         Index(
+            "ix_ggos_stored_begin",
+            "begin",
+            "owner_id",
+            postgresql_where=text("stored"),
+            postgresql_include=["amount", "expire_time"],
+        ),
+        Index(
             "ix_ggos_sender_begin",
             "sender_id",
             "begin",

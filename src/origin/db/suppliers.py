@@ -1,0 +1,49 @@
+"""Who could supply: other accounts, by what they store (contract: http-api, find-suppliers)."""
+
+from datetime import datetime
+
+from sqlalchemy import Float, cast, func, select
+from sqlalchemy.orm import Session
+
+from origin.db.models import Ggo, User
+
+
+def find_suppliers(
+    session: Session,
+    user_id: int,
+    *,
+    begin: datetime,
+    end: datetime,
+    min_amount: int,
+    min_coverage: float,
+    now: datetime,
+) -> list[str]:
+    """The subjects of other active accounts that store enough, often enough.
+
+    Of the begins at which an account stores anything, the share whose sum reaches `min_amount`
+    (Wh) must be at least `min_coverage`. Expired GGOs don't count.
+
+    :param begin: The first begin that counts.
+    :param end: The begin from which on none counts.
+    :returns: most begins that reach `min_amount` first, then by subject.
+    """
+    per_begin = (
+        select(Ggo.owner_id, (func.sum(Ggo.amount) >= min_amount).label("reaches"))
+        .where(Ggo.stored, Ggo.begin >= begin, Ggo.begin < end, Ggo.expire_time > now)
+        .group_by(Ggo.begin, Ggo.owner_id)
+        .subquery()
+    )
+    reaching = func.count().filter(per_begin.c.reaches)
+    per_owner = (
+        select(per_begin.c.owner_id, reaching.label("reaching"))
+        .group_by(per_begin.c.owner_id)
+        .having(cast(reaching, Float) / func.count() >= min_coverage)
+        .subquery()
+    )
+    suppliers = (
+        select(User.subject)
+        .join(per_owner, per_owner.c.owner_id == User.id)
+        .where(User.id != user_id, User.disabled_at.is_(None))
+        .order_by(per_owner.c.reaching.desc(), User.subject.collate("C"))
+    )
+    return list(session.scalars(suppliers))
