@@ -9,6 +9,7 @@ from flask_cors import CORS
 from origin.api import accounts, ggos, health, login, suppliers, webhooks_in
 from origin.api.base import EXTENSION
 from origin.api.errors import register_error_handlers
+from origin.cli import register_commands
 from origin.runtime import build_runtime
 from origin.settings import Settings, load_settings
 from origin.tasks.hints import CeleryHints
@@ -47,4 +48,5 @@ def create_app(settings: Settings | None = None) -> Flask:
         api.register_blueprint(blueprint)
     # After the API, whose own handlers these replace.
     register_error_handlers(app)
+    register_commands(app)
     return app

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, tzinfo
-from typing import Any, ClassVar
+from typing import Any
 
 from marshmallow import ValidationError, fields, validate
 
@@ -12,6 +12,7 @@ MAX_WH = 2**63 - 1
 MAX_TEXT_LENGTH = 500
 """Characters; keeps what is indexed below PostgreSQL's limit for an index entry."""
 
+_NOT_A_TIME = "Not a valid datetime."
 _DATE_LENGTH = len("2020-01-01")
 
 
@@ -40,20 +41,18 @@ class WholeNumber(fields.Integer):
 class Time(fields.Field[datetime]):
     """ISO 8601 with `T` or a space. Without an offset it stays naive, for `in_utc` to place."""
 
-    default_error_messages: ClassVar[dict[str, str]] = {"invalid": "Not a valid datetime."}
-
     def _deserialize(
         self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
     ) -> datetime:
         del attr, data, kwargs
         if not isinstance(value, str) or len(value) <= _DATE_LENGTH:
-            raise self.make_error("invalid")
+            raise ValidationError(_NOT_A_TIME)
         try:
             time = datetime.fromisoformat(value)
             # Proves that it has a place in UTC, and so in the database.
             in_utc(time)
         except (ValueError, OverflowError) as error:
-            raise self.make_error("invalid") from error
+            raise ValidationError(_NOT_A_TIME) from error
         return time
 
 

@@ -7,13 +7,11 @@ from typing import Any
 from sqlalchemy import BigInteger, func, insert, select, text, update
 from sqlalchemy.orm import Session
 
+from origin.db.locks import lock_name
 from origin.db.models import Batch, Ggo, MeteringPoint, Transaction, User
 from origin.domain.compose import Part, PartKind, Source, is_whole_retire
 
 _NO_SYNC = {"synchronize_session": False}
-
-_MEASUREMENT_LOCKS = 1
-"""Class of the advisory locks that guard measurements."""
 
 
 @dataclass(frozen=True)
@@ -124,10 +122,7 @@ def allocate_trade_indexes(session: Session, counts: dict[int, int]) -> dict[int
 def lock_measurements(session: Session, addresses: Iterable[str]) -> None:
     """Have the measurements at these addresses to oneself until the transaction ends."""
     for address in sorted(addresses):
-        session.execute(
-            text("SELECT pg_advisory_xact_lock(:class, hashtext(:address))"),
-            {"class": _MEASUREMENT_LOCKS, "address": address},
-        )
+        lock_name(session, f"measurement:{address}")
 
 
 def retired_to(session: Session, addresses: Sequence[str]) -> dict[str, int]:

@@ -50,6 +50,20 @@ class Sealer:
         sealed = self._ciphers[self._current].encrypt(nonce, plaintext.encode(), context.encode())
         return f"{_VERSION}.{self._current}.{urlsafe_b64encode(nonce + sealed).decode()}"
 
+    @property
+    def current_prefix(self) -> str:
+        """What every text begins with that is sealed with the first secret."""
+        return f"{_VERSION}.{self._current}."
+
+    def reseal(self, sealed: str, context: str) -> str:
+        """Seal anew with the first secret, if it isn't yet.
+
+        :raises CannotUnseal: as `open`.
+        """
+        if sealed.startswith(self.current_prefix):
+            return sealed
+        return self.seal(self.open(sealed, context), context)
+
     def open(self, sealed: str, context: str) -> str:
         """Decrypt what `seal` made for the same context.
 

@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from origin.clients.datahub import WebhookEvent
 from origin.db.encryption import master_key_context
+from origin.db.locks import lock_user
 from origin.db.models import DataHubJob, MeteringPoint, User
 from origin.db.queue import claim
 from origin.domain.events import MeteringPointEvent
@@ -24,7 +25,6 @@ from origin.services import metering_points
 from origin.services.datahub_queue import JobKind
 from origin.services.issued_ggos import Owner
 from origin.services.kept_events import apply_ggos
-from origin.services.locks import lock_user
 from origin.services.tokens import with_user_token
 
 PARALLEL = 8

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from origin.db.locks import lock_subject, lock_user
 from origin.db.models import MeteringPoint, User
 from origin.domain.events import GgoEvent, MeteringPointEvent
 from origin.errors import Refused
@@ -13,7 +14,6 @@ from origin.services import metering_points
 from origin.services.datahub_queue import enqueue
 from origin.services.issued_ggos import Issue, Owner, record
 from origin.services.kept_events import keep
-from origin.services.locks import lock_subject, lock_user
 
 
 @dataclass(frozen=True)

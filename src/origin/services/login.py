@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from origin.clients.hydra import Tokens
 from origin.db.encryption import Sealer, master_key_context
+from origin.db.locks import lock_subject
 from origin.db.models import LoginState, User
 from origin.domain.keys import new_master_key
 from origin.domain.return_urls import is_allowed
@@ -19,7 +20,6 @@ from origin.runtime import Runtime
 from origin.services import kept_events, metering_points
 from origin.services.datahub_queue import OF_A_NEW_USER, enqueue, make_due
 from origin.services.issued_ggos import Owner
-from origin.services.locks import lock_subject
 from origin.services.tokens import sealed_tokens
 
 CALLBACK_PATH = "/auth/login/callback"

@@ -8,12 +8,12 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from origin.db.encryption import Sealer
+from origin.db.locks import lock_user
 from origin.db.models import MeteringPoint, User
 from origin.domain.events import MeteringPointEvent
 from origin.services.datahub_queue import enqueue, enqueue_keys
 from origin.services.issued_ggos import Owner
 from origin.services.kept_events import apply_ggos
-from origin.services.locks import lock_user
 
 log = logging.getLogger(__name__)
 

@@ -4,10 +4,10 @@ import logging
 
 from sqlalchemy import delete, insert, select
 
+from origin.db.locks import lock_name
 from origin.db.models import Technology
 from origin.errors import PeerMisbehaved
 from origin.runtime import Runtime
-from origin.services.locks import lock_name
 
 log = logging.getLogger(__name__)
 

@@ -13,10 +13,10 @@ from sqlalchemy.orm import Session
 from origin.clients.hydra import Tokens
 from origin.clock import utcnow
 from origin.db.encryption import Sealer, access_token_context, refresh_token_context
+from origin.db.locks import lock_name
 from origin.db.models import User
 from origin.errors import OriginError, PeerUnauthorized, TokensSpent
 from origin.runtime import Runtime
-from origin.services.locks import lock_name
 
 DUE_BEFORE_EXPIRY = timedelta(hours=24)
 LOCK_WAIT_S = 60

@@ -1,0 +1,160 @@
+"""The operators' commands: `flask users list` and so on; `flask --help` shows them all."""
+
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+from functools import wraps
+from typing import Any, ParamSpec
+
+import click
+from flask import Flask
+from flask.cli import AppGroup
+
+from origin.api.base import runtime
+from origin.errors import OriginError
+from origin.services import administration, key_rotation, tokens
+
+P = ParamSpec("P")
+
+users = AppGroup("users", help="Accounts: list, show, disable.")
+metering_points = AppGroup("metering-points", help="Metering points: import them, send their keys.")
+token_commands = AppGroup("tokens", help="The users' tokens at Hydra.")
+keys = AppGroup("keys", help="The keys that encrypt what is secret in the database.")
+
+
+def register_commands(app: Flask) -> None:
+    """Add the commands to the application's."""
+    for group in (users, metering_points, token_commands, keys):
+        app.cli.add_command(group)
+
+
+def _told(command: Callable[P, None]) -> Callable[P, None]:
+    """Tell what the service refuses in a sentence, and end with status 1."""
+
+    @wraps(command)
+    def telling(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            command(*args, **kwargs)
+        except OriginError as error:
+            raise click.ClickException(str(error)) from error
+
+    return telling
+
+
+def _table(headings: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    texts = [[_text(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(headings, *texts, strict=True)]
+    for line in (headings, *texts):
+        cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        click.echo("  ".join(cells).rstrip())
+
+
+def _text(cell: Any) -> str:
+    if isinstance(cell, datetime):
+        return cell.strftime("%Y-%m-%d %H:%M:%SZ")
+    return "-" if cell is None else str(cell)
+
+
+def _state(user: Any) -> str:
+    if user.disabled_at is not None:
+        return "disabled"
+    return "must log in" if user.tokens_refused_at is not None else "active"
+
+
+@users.command("list")
+@_told
+def list_users() -> None:
+    """List all accounts, oldest first."""
+    _table(
+        ("SUBJECT", "STATE", "CREATED", "LAST LOGIN", "TOKENS EXPIRE"),
+        [
+            (user.subject, _state(user), user.created_at, user.last_login_at, user.token_expires_at)
+            for user in administration.list_users(runtime())
+        ],
+    )
+
+
+@users.command("show")
+@click.argument("subject")
+@_told
+def show_user(subject: str) -> None:
+    """Show an account, its metering points, and what DataHub must still be told."""
+    account = administration.show_user(runtime(), subject)
+    click.echo(f"{subject}: {_state(account.user)}, {account.stored_wh} Wh stored\n")
+    points = [(each.gsrn, each.type, each.sector, each.key_sent_at) for each in account.points]
+    _table(("GSRN", "TYPE", "SECTOR", "KEY SENT"), points)
+    click.echo()
+    _table(
+        ("WORK AT DATAHUB", "NEXT ATTEMPT", "ATTEMPTS", "LAST ERROR"),
+        [
+            (each.kind, each.next_attempt_at, each.attempts, each.last_error)
+            for each in account.jobs
+        ],
+    )
+
+
+@users.command("disable")
+@click.argument("subject")
+@click.confirmation_option(prompt="Disable this account for good?")
+@_told
+def disable_user(subject: str) -> None:
+    """Disable an account for good. Its GGOs and history stay."""
+    was_active = administration.disable_user(runtime(), subject)
+    click.echo("Disabled." if was_active else "It was disabled before.")
+
+
+@metering_points.command("import")
+@click.argument("subject")
+@_told
+def import_metering_points(subject: str) -> None:
+    """Have a worker import a user's metering points from DataHub."""
+    administration.import_metering_points(runtime(), subject)
+    click.echo("A worker will import them.")
+
+
+@metering_points.command("resend-keys")
+@click.argument("subject")
+@_told
+def resend_keys(subject: str) -> None:
+    """Have a worker send the keys of a user's metering points to DataHub again."""
+    count = administration.resend_keys(runtime(), subject)
+    click.echo(f"A worker will send {count} keys.")
+
+
+@token_commands.command("refresh")
+@click.argument("subject", required=False)
+@_told
+def refresh_tokens(subject: str | None) -> None:
+    """Renew a user's tokens, due or not; without SUBJECT, all that are due."""
+    if subject is None:
+        click.echo(f"{tokens.refresh_due(runtime())} users have fresh tokens.")
+    else:
+        administration.refresh_tokens(runtime(), subject)
+        click.echo("Renewed.")
+
+
+@keys.command("status")
+@_told
+def key_status() -> None:
+    """Tell how many users have something that isn't sealed with the first secret."""
+    click.echo(f"{key_rotation.outdated(runtime())} users to rotate.")
+
+
+@keys.command("rotate")
+@_told
+def rotate_keys() -> None:
+    """Seal everything anew with the first of KEY_ENCRYPTION_SECRETS, while the service runs.
+
+    Put the new secret first and keep the old one; restart web, worker and beat, so that all of
+    them know it; rotate; when `flask keys status` says 0, take the old one away. It may be stopped
+    and begun again at any time.
+    """
+    failed = 0
+    with click.progressbar(length=1, label="Rotating") as bar:
+        for progress in key_rotation.rotate(runtime()):
+            bar.length = max(progress.total, 1)
+            bar.pos = progress.done + progress.failed
+            bar.update(0)
+            failed = progress.failed
+    if failed:
+        raise click.ClickException(f"{failed} users open with none of KEY_ENCRYPTION_SECRETS.")
+    click.echo(f"{key_rotation.outdated(runtime())} users left.")
