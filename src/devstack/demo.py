@@ -30,6 +30,8 @@ from sandbox.clients import ControlError
 
 _RUN = ROOT / ".run"
 _WAIT_SECONDS = 60.0
+# Where a login comes back to: a page that is there.
+_LANDING = "/health/ready"
 _COLUMNS = ("issued", "received", "sent", "stored", "retired")
 
 
@@ -63,7 +65,7 @@ class Demo:
         url = self._stack.url
         title = f"{person.name} logs in by the OAuth code flow and gets an API token"
         with self._console.step(title), closing(Browser()) as browser:
-            answer = browser.log_in(url, person.subject, f"{url}/docs")
+            answer = browser.log_in(url, person.subject, f"{url}{_LANDING}")
             if answer.get("success") != "1":
                 raise ProcessFailedError(f"{person.name} could not log in: {answer.get('msg')}")
             api = ApiClient(url, self._stack.oauth.token(browser, person.subject))
@@ -212,13 +214,13 @@ def _server_title(name: str, variable: str) -> str:
 def _invite(console: Console, stack: Stack, demo: Demo, logs: Path) -> None:
     """Say what there is to try while everything stays up."""
     console.say()
-    console.say(f"  The service        {stack.url}  (docs: {stack.url}/docs)")
+    console.say(f"  The service        {stack.url}")
     for name, url in stack.sandbox.urls.items():
         console.say(f"  {name:<18} {url}")
     console.say(f"  Logs               {logs.relative_to(ROOT)}")
     console.say()
     console.say("  Log in by a browser (any account id will do):")
-    console.say(f"    {stack.url}/auth/login?returnUrl={stack.url}/docs")
+    console.say(f"    {stack.url}/auth/login?returnUrl={stack.url}{_LANDING}")
     console.say("  A token, and Anna's GGOs:")
     console.say(f"    TOKEN={demo.token_for_curl()}")
     console.say(
@@ -230,6 +232,9 @@ def _invite(console: Console, stack: Stack, demo: Demo, logs: Path) -> None:
 
 
 def _end(_number: int, _frame: object) -> None:
+    # Once is enough: the way out must not be cut short by a second one.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 
@@ -238,8 +243,10 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
     parser.add_argument("--once", action="store_true", help="end after the story")
     once = parser.parse_args(arguments).once
-    # A terminated demo ends as an interrupted one: in order.
-    signal.signal(signal.SIGTERM, _end)
+    # A terminated demo ends as an interrupted one: in order. (Shells start what runs in the background
+    # with SIGINT ignored.)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _end)
     console = Console()
     logs = _new_folder()
     try:

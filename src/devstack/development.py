@@ -79,7 +79,8 @@ def _interrupt(_number: int, _frame: object) -> None:
 
 def main() -> int:
     """Start what is not there yet, and stay until interrupted."""
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
     console = Console()
     try:
         with ExitStack() as stack:
