@@ -50,7 +50,7 @@ def parser() -> argparse.ArgumentParser:
     option(
         "--issuer-key", action="append", default=[], help="ledger: public key (hex) of an issuer"
     )
-    option("--die-with-parent", action="store_true", help="end when the parent process has ended")
+    option("--die-with-parent", type=int, metavar="PID", help="end when this parent has ended")
     option("--log-level", default="WARNING", help="of what goes to stderr")
     return parse
 
@@ -58,7 +58,6 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str]) -> int:
     """Serve until SIGTERM, SIGINT, or the parent's end; one JSON line of URLs when ready."""
     options = _options(arguments)
-    parent = os.getppid()
     logging.basicConfig(level=options.log_level.upper(), stream=sys.stderr)
     chosen = SERVERS if options.server == "all" else (options.server,)
     sockets = {name: _listen(options, name) for name in chosen}
@@ -71,7 +70,7 @@ def main(arguments: Sequence[str]) -> int:
         server.start()
     print(json.dumps(urls), flush=True)  # noqa: T201 (whoever started us reads it)
     if options.die_with_parent:
-        gevent.spawn(_watch_parent, parent, stop)
+        gevent.spawn(_watch_parent, options.die_with_parent, stop)
     stop.wait()
     for server in servers:
         server.stop(timeout=0)

@@ -83,7 +83,7 @@ class Sandbox(Peers):
         if webhook_secret is not None:
             arguments.append(f"--webhook-secret={webhook_secret}")
         self._process = subprocess.Popen(  # noqa: S603 (our own module)
-            [sys.executable, "-m", "sandbox", "--die-with-parent", *arguments],
+            [sys.executable, "-m", "sandbox", f"--die-with-parent={os.getpid()}", *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=log,
