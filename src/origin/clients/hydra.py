@@ -31,6 +31,7 @@ CLOCK_SKEW_S = 5
 """How far Hydra's clock and ours may be apart."""
 
 _PEER = "Hydra"
+_KINDS = ("token_use", "token_type")
 _ACCESS_TOKEN_TYPES = {"bearer", "access_token"}
 
 
@@ -264,9 +265,14 @@ def _parsed_introspection(body: dict[str, Any]) -> Introspection | None:
 
 
 def _is_access_token(body: dict[str, Any]) -> bool:
-    """Hydra introspects refresh tokens too, and says so in one field or the other by version."""
-    kinds = [body.get("token_use"), body.get("token_type")]
-    return all(not kind or str(kind).lower() in _ACCESS_TOKEN_TYPES for kind in kinds)
+    """Tell an access token from a refresh token, which is introspected as active, too.
+
+    Hydra says which in `token_use`, in `token_type` or in both, by version. Other providers say
+    nothing at all of a refresh token (RFC 7662: `token_type` is an access token's), so silence
+    doesn't make an access token.
+    """
+    kinds = [str(kind).lower() for name in _KINDS if (kind := body.get(name))]
+    return bool(kinds) and _ACCESS_TOKEN_TYPES.issuperset(kinds)
 
 
 def _clean_subject(subject: str) -> str:

@@ -78,27 +78,40 @@ def test_refresh_token_posing_as_access_token(world: World) -> None:
     assert world.post("/accounts", token=tokens["refresh_token"]).status_code == 401
 
 
+_GOOD = {"active": True, "scope": "profile", "sub": "alice", "token_type": "Bearer"}
+
+
 @pytest.mark.parametrize(
     ("answer", "status"),
     [
-        ({"active": True, "scope": "profile", "sub": "alice"}, 200),
-        ({"active": True, "scope": "profile", "sub": "alice", "new": {"field": 1}}, 200),
-        ({"active": True, "scope": "profile", "sub": "alice", "token_type": "Bearer"}, 200),
-        ({"active": True, "scope": "profile", "sub": "alice", "token_type": "access_token"}, 200),
-        ({"active": True, "scope": "profile", "sub": "alice", "token_type": "refresh_token"}, 401),
-        ({"active": True, "scope": "profile", "sub": "alice", "token_use": "refresh_token"}, 401),
-        ({"active": True, "scope": "profile", "sub": "alice", "token_use": "id_token"}, 401),
-        ({"active": True, "scope": "profile", "sub": "alice", "exp": 1}, 401),
-        ({"active": True, "scope": "profile", "sub": "alice", "exp": 4102444800}, 200),
-        ({"active": True, "scope": "profile"}, 401),
-        ({"active": True, "scope": "profile", "sub": ""}, 401),
-        ({"active": True, "scope": "profile", "sub": "a\0b"}, 401),
-        ({"active": True, "sub": "alice"}, 403),
-        ({"active": True, "scope": None, "sub": "alice"}, 403),
+        (_GOOD, 200),
+        (_GOOD | {"new": {"field": 1}}, 200),
+        (_GOOD | {"token_type": "bearer"}, 200),
+        (_GOOD | {"token_type": "access_token"}, 200),
+        (_GOOD | {"token_use": "access_token"}, 200),
+        (_GOOD | {"token_type": "", "token_use": "access_token"}, 200),
+        (_GOOD | {"token_type": None, "token_use": "access_token"}, 200),
+        (_GOOD | {"token_type": "refresh_token"}, 401),
+        (_GOOD | {"token_use": "refresh_token"}, 401),
+        (_GOOD | {"token_type": "", "token_use": "refresh_token"}, 401),
+        (_GOOD | {"token_type": "access_token", "token_use": "id_token"}, 401),
+        (_GOOD | {"token_type": "refresh_token", "token_use": "access_token"}, 401),
+        (_GOOD | {"token_type": ["Bearer"]}, 401),
+        # Nothing says that it is an access token.
+        ({"active": True, "scope": "profile", "sub": "alice"}, 401),
+        (_GOOD | {"token_type": "", "token_use": ""}, 401),
+        (_GOOD | {"token_type": None}, 401),
+        (_GOOD | {"exp": 1}, 401),
+        (_GOOD | {"exp": 4102444800}, 200),
+        ({"active": True, "scope": "profile", "token_type": "Bearer"}, 401),
+        (_GOOD | {"sub": ""}, 401),
+        (_GOOD | {"sub": "a\0b"}, 401),
+        ({"active": True, "sub": "alice", "token_type": "Bearer"}, 403),
+        (_GOOD | {"scope": None}, 403),
         ({"active": False}, 401),
-        ({"active": "true", "sub": "alice"}, 502),
-        ({"active": True, "scope": ["profile"], "sub": "alice"}, 502),
-        ({"active": True, "scope": "profile", "sub": "alice", "exp": "soon"}, 502),
+        (_GOOD | {"active": "true"}, 502),
+        (_GOOD | {"scope": ["profile"]}, 502),
+        (_GOOD | {"exp": "soon"}, 502),
         ({}, 502),
         ([], 502),
         ("garbage", 502),
@@ -160,7 +173,7 @@ def test_nothing_is_remembered_where_it_is_off(new_world: Callable[..., World]) 
 def test_memory_ends_with_the_token(world: World) -> None:
     world.new_user("alice")
     expires_at = int(time.time()) + 2
-    worth = {"active": True, "scope": "profile", "sub": "alice", "exp": expires_at}
+    worth = _GOOD | {"exp": expires_at}
     world.hydra.fault(endpoint="/oauth2/introspect", times=1, status=200, body=worth)
     assert world.post("/accounts", token="short-lived").status_code == 200
     time.sleep(max(expires_at - time.time(), 0) + 0.05)
