@@ -1,0 +1,124 @@
+"""Web, worker and beat as operators run them: how they start, how they refuse to, how they end."""
+
+import os
+import shutil
+import socket
+import subprocess
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from devstack.environment import inherited
+from devstack.processes import ROOT
+from tests.support.database import rows
+from tests.support.town import Town
+from tests.support.waiting import eventually
+
+_NAMES = ("web", "worker", "beat")
+
+
+def _refuses(url: str) -> bool:
+    """Whether nobody listens there any more."""
+    host, _, port = url.removeprefix("http://").rpartition(":")
+    with socket.socket() as probe:
+        return probe.connect_ex((host, int(port))) != 0
+
+
+def test_sigterm_lets_what_has_begun_finish(town: Town):
+    """A compose that waits for DataHub gets its answer, a POST to the ledger is waited for."""
+    anna, bo = town.households("anna", "bo")
+    posted, waiting = town.issue(anna, 0, 100), town.issue(anna, 1, 100)
+    town.consume(anna, 1, 100)
+    datahub, ledger = town.sandbox.datahub, town.sandbox.ledger
+    ledger.fault("/batches", times=None, delay_after=60)
+    assert anna.compose(posted, transfers=[(40, bo)]).status_code == 200
+    town.struck(ledger)
+    datahub.fault("/measurements/consumed", times=None, delay_before=60)
+    with ThreadPoolExecutor() as pool:
+        answer = pool.submit(anna.compose, waiting, retires=[30])
+        town.struck(datahub)
+        for process in town.services.all:
+            process.ask_to_end()
+        eventually(lambda: _refuses(town.stack.url), "the web takes no more calls")
+        assert not answer.done()
+        datahub.clear_faults()
+        assert answer.result(10).json() == {"success": True, "message": None}
+    ledger.clear_faults()
+    begin = time.monotonic()
+    assert [process.wait(15) for process in town.services.all] == [0, 0, 0]
+    assert time.monotonic() - begin < 10
+    assert town.batch_states(posted) == ["SUBMITTED"]
+    for process in town.services.all:
+        process.launch()
+    for process in town.services.all:
+        process.wait_until_ready()
+    town.settle()
+    assert town.batch_states(posted) == town.batch_states(waiting) == ["COMPLETED"]
+
+
+def test_sigterm_does_not_wait_for_connections_on_which_nothing_is_said(town: Town):
+    """Proxies and clients keep them for a minute."""
+    with closing(town.log_in("dora")[1]) as api:
+        assert api.total_wh() == 0
+        begin = time.monotonic()
+        assert town.services.web.terminate(timeout=15) == 0
+        assert time.monotonic() - begin < 10
+    town.services.web.start()
+
+
+@pytest.mark.parametrize("name", _NAMES)
+def test_a_wrong_environment_is_told_of_in_one_message(town: Town, tmp_path: Path, name: str):
+    """Started by a link, in another folder; every variable is named, no value that is secret shown."""
+    link = tmp_path / name
+    link.symlink_to(ROOT / f"entrypoint.{name}.sh")
+    environment = dict(town.stack.environment)
+    for missing in ("HYDRA_URL", "WEBHOOK_SECRET"):
+        del environment[missing]
+    wrong = {
+        "DATABASE_URI": "mysql://me:dbsecret@nowhere/x",
+        "REDIS_PORT": "many",
+        "LEDGER_URL": "no url",
+        "LEASE_SECONDS": "-1",
+    }
+    ended = subprocess.run(
+        [link],
+        env={**environment, **wrong},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert ended.returncode == 2
+    assert ended.stdout == ""
+    first, *lines = ended.stderr.splitlines()
+    assert first == "The environment is not right:"
+    named = {line.strip().partition(":")[0] for line in lines}
+    assert named == {"HYDRA_URL", "WEBHOOK_SECRET", *wrong}
+    for secret in ("dbsecret", *(environment[each] for each in ("SECRET", "HYDRA_CLIENT_SECRET"))):
+        assert secret not in ended.stderr
+
+
+@pytest.mark.parametrize("folder", [".", "src/migrations"])
+def test_operators_migrate_by_pipenv_in_any_folder(empty_database_uri: str, folder: str):
+    pipenv = shutil.which("pipenv", path=f"{ROOT}/.tools/bin:{os.environ['PATH']}")
+    assert pipenv, "run `make sync` first"
+    subprocess.run(
+        [pipenv, "run", "migrate"],
+        env={
+            **inherited(),
+            "DATABASE_URI": empty_database_uri,
+            # The project's own environment, and no `.env` of whoever runs this.
+            "PIPENV_IGNORE_VIRTUALENVS": "1",
+            "PIPENV_VENV_IN_PROJECT": "1",
+            "PIPENV_DONT_LOAD_ENV": "1",
+        },
+        cwd=ROOT / folder,
+        capture_output=True,
+        timeout=60,
+        check=True,
+    )
+    assert len(rows(empty_database_uri, "SELECT version_num FROM alembic_version")) == 1

@@ -1,0 +1,19 @@
+"""Waiting for what another process does: look again and again, and not for ever."""
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+_POLL_SECONDS = 0.05
+
+
+def eventually(look: Callable[[], T], what: str, *, within: float = 30) -> T:
+    """What `look` returns as soon as that is true; AssertionError after so many seconds."""
+    deadline = time.monotonic() + within
+    while not (seen := look()):
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {within} s: {what}; last seen: {seen!r}")
+        time.sleep(_POLL_SECONDS)
+    return seen
