@@ -26,6 +26,12 @@ class CeleryHints:
 
     def _send(self, task: str, delay_s: float) -> None:
         try:
-            self._celery.send_task(task, countdown=delay_s or None, expires=delay_s + STALE_AFTER_S)
+            self._celery.send_task(
+                task,
+                countdown=delay_s or None,
+                expires=delay_s + STALE_AFTER_S,
+                # Else Celery subscribes to the result, and insists for 20 s where Redis is down.
+                ignore_result=True,
+            )
         except OperationalError as error:
             log.warning("Wake-up not sent: %s", type(error).__name__, extra={"task": task})
