@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 
-from devstack.client import ApiClient
 from tests.support.town import Town, new_gsrn
 from tests.support.waiting import eventually
 
@@ -61,7 +60,7 @@ def test_a_spent_token_is_refreshed(town: Town):
     jobs = "SELECT datahub_jobs.id FROM datahub_jobs JOIN users ON users.id = user_id "
     eventually(lambda: not town.rows(f"{jobs} WHERE subject = %s", subject), "no job is left")
     # The last to expire, also where the service cuts off fractions of a second.
-    api = ApiClient(town.stack.url, hydra.tokens(subject, expires_in=2).access)
+    api = town.client(hydra.tokens(subject, expires_in=2).access)
     eventually(lambda: api.request("/accounts").status_code == 401, "all tokens have expired")
     hydra.lifetimes(access_token=3600)
     refreshes = hydra.count("POST /oauth2/token")

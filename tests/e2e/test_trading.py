@@ -6,17 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from devstack.client import ApiClient
 from tests.support.parallel import at_once
-from tests.support.town import Household, Town, hour, new_gsrn
+from tests.support.town import Town, hour, new_gsrn
 from tests.support.waiting import eventually
-
-
-def another_session(home: Household) -> Household:
-    """The same user, on a connection of its own."""
-    api = ApiClient(home.api.url, "")
-    api.session.headers.update(home.api.session.headers)
-    return replace(home, api=api)
 
 
 def test_three_processes_migrate_an_empty_database_at_once(town: Town):
@@ -103,7 +95,7 @@ def test_a_ggo_before_its_metering_point_waits_for_it(town: Town):
 def test_ten_clients_compose_one_ggo_at_once(town: Town):
     anna, bo = town.households("anna", "bo")
     address = town.issue(anna, 0, 1000)
-    clients = [another_session(anna) for _ in range(10)]
+    clients = [town.another_session(anna) for _ in range(10)]
     answers = at_once(
         *(
             lambda client=client: client.compose(address, transfers=[(100, bo)])
@@ -125,7 +117,7 @@ def test_ten_clients_compose_one_ggo_at_once(town: Town):
 def test_two_composes_retire_to_one_measurement_at_once(town: Town, measured: int):
     """70 Wh each, of two GGOs: both where there is room, else one of them."""
     anna = town.household("anna")
-    homes = [anna, town.another_meter(another_session(anna))]
+    homes = [anna, town.another_meter(town.another_session(anna))]
     town.consume(anna, 0, measured)
     sources = [town.issue(home, 0, 1000) for home in homes]
     answers = at_once(

@@ -2,7 +2,7 @@
 
 import secrets
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -86,6 +86,15 @@ class Town:
         self.stack = stack
         self.database_uri = database_uri
         self.redis = redis
+        self._clients = ExitStack()
+
+    def close(self) -> None:
+        """Shut the clients' connections."""
+        self._clients.close()
+
+    def client(self, token: str) -> ApiClient:
+        """A client of the API, on a connection of its own."""
+        return self._clients.enter_context(closing(ApiClient(self.stack.url, token)))
 
     @property
     def sandbox(self) -> Peers:
@@ -107,7 +116,11 @@ class Town:
         url = self.stack.url
         with closing(Browser()) as browser:
             assert browser.log_in(url, subject, f"{url}/home") == {"success": "1"}
-            return subject, ApiClient(url, self.stack.oauth.token(browser, subject))
+            return subject, self.client(self.stack.oauth.token(browser, subject))
+
+    def another_session(self, home: Household) -> Household:
+        """The same household with another token, on another connection."""
+        return replace(home, api=self.client(self.sandbox.hydra.tokens(home.subject).access))
 
     def subscribed(self, subject: str) -> None:
         """Wait until DataHub knows where this user's webhooks go."""
@@ -172,7 +185,7 @@ class Town:
     def audit(self) -> None:
         """Have the books compared with the ledger."""
         complaints = audit(read_books(self.database_uri), read_ledger(self.sandbox.urls["ledger"]))
-        assert complaints == []
+        assert not complaints, "\n".join(complaints)
 
     def settle(self) -> None:
         """Wait until every batch has ended, and have the books audited."""
@@ -200,7 +213,10 @@ def running_town(
     database_uri: str, redis: Redis, logs: Path, changes: Mapping[str, str] | None = None
 ) -> Iterator[Town]:
     """All processes, started at once; the database may be empty."""
-    with running_stack(
-        database_uri=database_uri, redis=redis, logs=logs, changes={**QUICK, **(changes or {})}
-    ) as stack:
-        yield Town(stack, database_uri, redis)
+    with (
+        running_stack(
+            database_uri=database_uri, redis=redis, logs=logs, changes={**QUICK, **(changes or {})}
+        ) as stack,
+        closing(Town(stack, database_uri, redis)) as town,
+    ):
+        yield town

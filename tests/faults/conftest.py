@@ -1,0 +1,43 @@
+"""One town for all tests of this folder, on a database server and a Redis that may be broken."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from devstack.postgres import EmbeddedPostgres
+from devstack.valkey import EmbeddedValkey
+from tests.support.town import Town, running_town
+
+
+@pytest.fixture(scope="package")
+def own_postgres() -> Iterator[EmbeddedPostgres]:
+    """A server of these tests alone; what it has committed survives a crash."""
+    with EmbeddedPostgres() as server:
+        yield server
+
+
+@pytest.fixture(scope="package")
+def own_valkey() -> Iterator[EmbeddedValkey]:
+    """A server of these tests alone."""
+    with EmbeddedValkey() as server:
+        yield server
+
+
+@pytest.fixture(scope="package")
+def town(
+    own_postgres: EmbeddedPostgres,
+    own_valkey: EmbeddedValkey,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Town]:
+    """The town; what is broken in it is each test's to mend."""
+    uri = own_postgres.create_database("faults")
+    with running_town(uri, own_valkey, tmp_path_factory.mktemp("faults")) as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def no_fault_is_left(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Whatever a test has set is cleared after it, also where it failed."""
+    yield
+    if "town" in request.fixturenames:
+        request.getfixturevalue("town").clear_faults()

@@ -1,0 +1,81 @@
+"""PostgreSQL or Redis are gone for a while: what is answered holds, and nothing needs a hand."""
+
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
+
+import requests
+
+from devstack.postgres import EmbeddedPostgres
+from devstack.valkey import EmbeddedValkey
+from tests.support.stubborn import Stubborn
+from tests.support.town import Town
+from tests.support.waiting import eventually
+
+
+def test_a_compose_without_redis_settles_when_it_is_back(town: Town, own_valkey: EmbeddedValkey):
+    """The web's wake-up is lost; so are all of Beat's, and the worker's connection."""
+    anna, bo = town.households("anna", "bo")
+    address = town.issue(anna, 0, 100)
+    own_valkey.stop()
+    try:
+        assert anna.compose(address, transfers=[(30, bo)]).status_code == 200
+        assert bo.api.total_wh(category="stored") == 30
+        ready = requests.get(f"{town.stack.url}/health/ready", timeout=30)
+        assert ready.status_code == 503
+    finally:
+        own_valkey.start()
+    town.settle()
+    assert [ggo["amount"] for ggo in bo.stored()] == [30]
+
+
+def test_a_compose_settles_by_its_wake_up_alone(town: Town):
+    """Without Beat nothing sweeps."""
+    town.services.beat.kill()
+    try:
+        anna, bo = town.households("anna", "bo")
+        address = town.issue(anna, 0, 100)
+        assert anna.compose(address, transfers=[(30, bo)]).status_code == 200
+        town.settle()
+    finally:
+        town.services.beat.start()
+    assert [ggo["amount"] for ggo in bo.stored()] == [30]
+
+
+def test_postgres_restarts_while_composing(town: Town, own_postgres: EmbeddedPostgres):
+    """Meanwhile calls are answered by a 503; the same calls again do what they say, once."""
+    anna, bo = town.households("anna", "bo")
+    addresses = [town.issue(anna, number, 100) for number in range(12)]
+    clients = [Stubborn(town, anna), Stubborn(town, anna)]
+    stopped, halves = Event(), (addresses[:6], addresses[6:])
+
+    def compose(client: Stubborn, sources: list[str]) -> None:
+        for number, address in enumerate(sources):
+            if number == 3:
+                assert stopped.wait(30)
+            assert client.compose(anna.order(address, transfers=[(30, bo)])).status_code == 200
+
+    with ThreadPoolExecutor() as pool:
+        work = [pool.submit(compose, *each) for each in zip(clients, halves, strict=True)]
+        own_postgres.kill()
+        stopped.set()
+        try:
+            eventually(
+                lambda: all(client.unanswered for client in clients), "both were turned away"
+            )
+        finally:
+            own_postgres.start()
+        for each in work:
+            each.result(60)
+    assert {status for client in clients for status in client.unanswered} <= {503, 409, None}
+    town.settle()
+    # Connections that the web had kept are found dead one by one, each by a 503.
+    assert [ggo["amount"] for ggo in Stubborn(town, bo).stored()] == [30] * 12
+    assert (
+        len(
+            town.rows(
+                "SELECT id FROM batches WHERE user_id = (SELECT id FROM users WHERE subject = %s)",
+                anna.subject,
+            )
+        )
+        == 12
+    )

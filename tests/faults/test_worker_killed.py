@@ -1,0 +1,109 @@
+"""A worker that dies at a chosen point of a batch's way: the batch ends all the same, and right.
+
+The ledger's answer is held until the worker is dead, so each point is met for sure.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from sandbox.clients import LedgerClient
+from tests.support.town import Town
+from tests.support.waiting import eventually
+
+
+def _nothing(_ledger: LedgerClient) -> None:
+    """The ledger is as it should be."""
+
+
+_BEFORE: dict[str, Any] = {"delay_before": 60, "cut": "before"}
+_AFTER: dict[str, Any] = {"delay_after": 60, "cut": "after"}
+_POINTS: dict[str, tuple[str, dict[str, Any], Callable[[LedgerClient], None], str]] = {
+    "the ledger hasn't got the batch yet": ("/batches", _BEFORE, _nothing, "COMPLETED"),
+    "the ledger has it, we don't know": ("/batches", _AFTER, _nothing, "COMPLETED"),
+    "we ask for its status": ("/batch_statuses", _AFTER, _nothing, "COMPLETED"),
+    "it is unknown, we ask for the source": (
+        "/state/*",
+        _AFTER,
+        LedgerClient.drop_next,
+        "COMPLETED",
+    ),
+    "it is invalid, we ask for the source": (
+        "/state/*",
+        _AFTER,
+        LedgerClient.refuse_next,
+        "DECLINED",
+    ),
+}
+
+
+@pytest.mark.parametrize("point", _POINTS)
+def test_the_worker_is_killed_when(town: Town, point: str):
+    endpoint, hold, prepare, end = _POINTS[point]
+    ledger, worker = town.sandbox.ledger, town.services.worker
+    anna, bo = town.households("anna", "bo")
+    address = town.issue(anna, 0, 1000)
+    town.consume(anna, 0, 50)
+    ledger.fault(endpoint, times=None, **hold)
+    prepare(ledger)
+    assert anna.compose(address, transfers=[(100, bo)], retires=[50]).status_code == 200
+    town.struck(ledger)
+    worker.kill()
+    ledger.clear_faults()
+    worker.start()
+    town.settle()
+    assert town.batch_states(address) == [end]
+    kept, sent = (850, 100) if end == "COMPLETED" else (1000, 0)
+    assert [ggo["amount"] for ggo in anna.stored()] == [kept]
+    assert sum(ggo["amount"] for ggo in bo.stored()) == sent
+
+
+def test_a_slow_worker_does_not_undo_what_another_posts_again(town: Town):
+    """INVALID, and then a restart of the ledger: whoever saw the refusal may come too late with it.
+
+    One task has seen it, and waits for the source's state for longer than its lease. The ledger
+    forgets; another task takes the batch up, and posts it again. It can't be declined any more.
+    """
+    ledger = town.sandbox.ledger
+    anna, bo = town.households("anna", "bo")
+    address = town.issue(anna, 0, 1000)
+    ledger.refuse_next()
+    ledger.fault("/state/*", times=1, delay_after=60)
+    # The second fault holds nothing: it shows that another task has asked, too.
+    ledger.fault("/state/*", times=1, delay_after=0.001)
+    assert anna.compose(address, transfers=[(100, bo)]).status_code == 200
+    eventually(lambda: len(ledger.faults()) == 1, "a task waits for the source's state")
+    ledger.hold()
+    ledger.forget()
+    eventually(lambda: not ledger.faults(), "another task asks, too")
+    eventually(
+        lambda: [
+            batch
+            for batch in ledger.batches()
+            if batch["posts"] == 2 and batch["status"] == "PENDING"
+        ],
+        "the batch is posted again",
+    )
+    ledger.clear_faults()
+    done = "Task origin.batches"
+    seen = town.services.worker.output().count(done)
+    eventually(
+        lambda: town.services.worker.output().count(done) > seen + 4, "the late task has ended"
+    )
+    ledger.hold(on=False)
+    town.settle()
+    assert town.batch_states(address) == ["COMPLETED"]
+
+
+def test_a_worker_and_redis_die_at_once(town: Town):
+    """Nothing that Redis knew is needed."""
+    anna, bo = town.households("anna", "bo")
+    addresses = [town.issue(anna, number, 100) for number in range(5)]
+    town.services.worker.kill()
+    for address in addresses:
+        assert anna.compose(address, transfers=[(30, bo)]).status_code == 200
+    town.redis.flush()
+    town.services.worker.start()
+    town.settle()
+    assert [ggo["amount"] for ggo in bo.stored()] == [30] * 5
