@@ -208,16 +208,19 @@ class _Round:
                 self._delays_s.update({later.id: 0 for later in batches[index:]})
                 return True
             answer = self._post(batch)
-            if answer.outcome in {Posted.NOT_NOW, Posted.UNCERTAIN}:
+            if answer and answer.outcome in {Posted.NOT_NOW, Posted.UNCERTAIN}:
                 # The others would fare no better: they wait with this one.
                 self._retry_later(batches[index:], answer.reason)
                 return False
         return True
 
-    def _post(self, batch: Row[Any]) -> PostAnswer:
+    def _post(self, batch: Row[Any]) -> PostAnswer | None:
+        """Post one; None where another has ended it meanwhile, and it must not be posted."""
         with self._runtime.database.transaction() as session:
             # Counted before it is sent: a crash in between must not make it look refused.
-            session.execute(_update(batch.id).values(posts=Batch.posts + 1))
+            counted = _update(batch.id).values(posts=Batch.posts + 1).returning(Batch.id)
+            if session.scalar(counted) is None:
+                return None
         answer = self._runtime.ledger.post(batch.signed_batch)
         if answer.outcome is Posted.ACCEPTED:
             delay = backoff_s(self._settings.ledger_poll_delay, 1)
@@ -252,7 +255,11 @@ class _Round:
             log.info("Batch completed", extra={"batch_id": batch_id})
 
     def _decline(self, batch: Row[Any], reason: str) -> None:
+        # A POST that another has begun since may be taken: the refusal is then of yesterday.
+        latest = select(Batch.id).where(Batch.id == batch.id, Batch.posts == batch.posts)
         with self._runtime.database.transaction() as session:
+            if session.scalar(latest.with_for_update()) is None:
+                return
             ended = decline_batch(session, batch.id, reason)
         if ended:
             log.warning("Batch declined: %s", reason, extra={"batch_id": batch.id})
