@@ -26,7 +26,9 @@ COPY src/migrations src/migrations
 # Compiled here, since the service may not write: its file system can be read-only.
 RUN python -m compileall -q src
 ENV PATH=/opt/venv/bin:$PATH \
-    PYTHONDONTWRITEBYTECODE=1
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONPATH=/opt/service/src \
+    FLASK_APP="origin.app:create_app()"
 USER 10001:10001
 EXPOSE 8085
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s \

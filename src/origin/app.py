@@ -1,5 +1,6 @@
 """The Flask application."""
 
+import re
 from typing import Any
 
 import flask_smorest
@@ -31,6 +32,10 @@ _OPENAPI: dict[str, Any] = {
 }
 
 
+def _exactly(origin: str) -> re.Pattern[str] | str:
+    return origin if origin == "*" else re.compile(f"^{re.escape(origin)}$")
+
+
 def create_app(settings: Settings | None = None) -> Flask:
     """Build the application; connects to nothing.
 
@@ -40,9 +45,12 @@ def create_app(settings: Settings | None = None) -> Flask:
     settings = settings or load_settings(Settings)
     configure_logging(settings)
     app = Flask(__name__, static_folder=None)
-    app.config.update(_OPENAPI, MAX_CONTENT_LENGTH=settings.max_body_bytes, DEBUG=settings.debug)
+    app.config.update(
+        _OPENAPI, MAX_CONTENT_LENGTH=settings.max_body_bytes + 1, DEBUG=settings.debug
+    )
     app.extensions[EXTENSION] = build_runtime(settings, CeleryHints(settings))
-    CORS(app, origins=settings.cors_origins)
+    # As patterns of our own: of a string, the library takes some characters for a pattern's.
+    CORS(app, origins=[_exactly(origin) for origin in settings.cors_origins])
     api = flask_smorest.Api(app)
     for blueprint in _BLUEPRINTS:
         api.register_blueprint(blueprint)

@@ -4,6 +4,7 @@ from functools import cached_property
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import (
+    AfterValidator,
     BeforeValidator,
     Field,
     HttpUrl,
@@ -35,12 +36,20 @@ def _comma_separated(value: object) -> object:
     return value
 
 
+def _origin(value: str) -> str:
+    """An origin as browsers write it, or `*` for any."""
+    trimmed = value.rstrip("/")
+    if trimmed != "*" and ("*" in trimmed or not trimmed.startswith(("http://", "https://"))):
+        raise ValueError("not an origin (https://host), nor *")
+    return trimmed
+
+
 def _database_uri(value: object) -> object:
     """Accept the short scheme that some platforms hand out, and refuse other databases."""
     raw = value.get_secret_value() if isinstance(value, SecretStr) else value
     try:
         url = make_url(str(raw))
-    except ArgumentError:
+    except (ArgumentError, ValueError):
         # Not chained: the cause would quote the whole URI, password included.
         raise ValueError("not a database URI") from None
     if url.get_backend_name() not in {"postgresql", "postgres"}:
@@ -51,12 +60,14 @@ def _database_uri(value: object) -> object:
 BaseUrl = Annotated[str, BeforeValidator(_base_url)]
 T = TypeVar("T", bound=BaseSettings)
 
-Words = Annotated[list[str], NoDecode, BeforeValidator(_comma_separated)]
+Origins = Annotated[
+    list[Annotated[str, AfterValidator(_origin)]], NoDecode, BeforeValidator(_comma_separated)
+]
 Secrets = Annotated[list[SecretStr], NoDecode, BeforeValidator(_comma_separated)]
 DatabaseUri = Annotated[SecretStr, BeforeValidator(_database_uri)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Count = Annotated[int, Field(ge=1)]
-Seconds = Annotated[float, Field(gt=0)]
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 LogLevel = Annotated[
     Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"],
     BeforeValidator(lambda value: str(value).upper()),
@@ -84,7 +95,7 @@ class Settings(DatabaseSettings):
     service_name: NonEmpty
     debug: bool = False
     secret: NonEmptySecret
-    cors_origins: Words
+    cors_origins: Origins
     project_url: BaseUrl
     datahub_service_url: BaseUrl
     ledger_url: BaseUrl
@@ -119,7 +130,7 @@ class Settings(DatabaseSettings):
     max_body_bytes: Count = 1024 * 1024
     token_cache_seconds: Annotated[float, Field(ge=0)] = 30
     tls_verify: bool = True
-    login_return_origins: Words = Field(default_factory=list)
+    login_return_origins: Origins = Field(default_factory=list)
     webhook_allow_private: bool = False
     key_encryption_secrets: Secrets = Field(default_factory=list)
 

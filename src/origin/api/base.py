@@ -3,12 +3,13 @@
 from typing import Any, NoReturn, cast
 
 import orjson
-from flask import Response, current_app
+from flask import Response, current_app, request
 from flask.wrappers import Request
 from flask_smorest import Blueprint as SmorestBlueprint
 from marshmallow import Schema as MarshmallowSchema
 from marshmallow import ValidationError, pre_load
 from webargs.flaskparser import FlaskParser
+from werkzeug.exceptions import RequestEntityTooLarge
 
 from origin.errors import Refused
 from origin.runtime import Runtime
@@ -19,6 +20,18 @@ EXTENSION = "origin_runtime"
 def runtime() -> Runtime:
     """The runtime of the app that answers this request."""
     return cast("Runtime", current_app.extensions[EXTENSION])
+
+
+def raw_body() -> bytes:
+    """The request's body as it came.
+
+    :raises RequestEntityTooLarge: longer than MAX_BODY_BYTES. Of a chunked body the framework
+        reads up to its own limit, one byte more, and says nothing.
+    """
+    raw = request.get_data()
+    if len(raw) > runtime().settings.max_body_bytes:
+        raise RequestEntityTooLarge
+    return raw
 
 
 def json_response(body: dict[str, Any], status: int = 200) -> Response:
@@ -49,8 +62,8 @@ class _JsonBodyParser(FlaskParser):
 
         :raises Refused: where there is none, or it isn't JSON.
         """
-        del schema
-        raw = req.get_data()
+        del req, schema
+        raw = raw_body()
         if not raw.strip():
             raise Refused("No JSON body provided")
         try:

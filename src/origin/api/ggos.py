@@ -1,12 +1,12 @@
 """An account's GGOs: listing, totals, and compose (contract: http-api, GGOs)."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from flask import Response, request
 from marshmallow import ValidationError, fields, post_load, validate, validates_schema
 
-from origin.api.base import Blueprint, Schema, json_response, runtime
+from origin.api.base import Blueprint, Schema, json_response, raw_body, runtime
 from origin.api.fields import Text, Time, WholeNumber, in_utc
 from origin.api.security import current_user, requires
 from origin.clock import utcnow
@@ -21,6 +21,12 @@ blueprint = Blueprint("ggos", __name__)
 
 MAX_REFERENCE_LENGTH = 1000
 MAX_IDEMPOTENCY_KEY_LENGTH = 255
+MAX_FILTER_VALUES = 10_000
+MAX_PARTS = 1_000
+"""Transfers, and retires: more would hold up a worker and the ledger for seconds."""
+
+_FEW_FILTERS = validate.Length(max=MAX_FILTER_VALUES)
+_FEW_PARTS = validate.Length(max=MAX_PARTS)
 
 
 class TimeRange(Schema):
@@ -31,7 +37,10 @@ class TimeRange(Schema):
 
     @validates_schema
     def _check_order(self, data: dict[str, datetime], **_: Any) -> None:
-        begin, end = data["begin"], data["end"]
+        begin, end = (
+            time if time.tzinfo else time.replace(tzinfo=UTC)
+            for time in (data["begin"], data["end"])
+        )
         if begin.utcoffset() != end.utcoffset():
             raise ValidationError("begin and end must have the same offset.", "end")
         if begin > end:
@@ -43,13 +52,13 @@ class GgoFiltersSchema(Schema):
 
     begin = Time()
     begin_range = fields.Nested(TimeRange, data_key="beginRange")
-    address = fields.List(Text())
-    sector = fields.List(Text())
-    technology_code = fields.List(Text(), data_key="technologyCode")
-    fuel_code = fields.List(Text(), data_key="fuelCode")
-    issue_gsrn = fields.List(Text(), data_key="issueGsrn")
-    retire_gsrn = fields.List(Text(), data_key="retireGsrn")
-    retire_address = fields.List(Text(), data_key="retireAddress")
+    address = fields.List(Text(), validate=_FEW_FILTERS)
+    sector = fields.List(Text(), validate=_FEW_FILTERS)
+    technology_code = fields.List(Text(), validate=_FEW_FILTERS, data_key="technologyCode")
+    fuel_code = fields.List(Text(), validate=_FEW_FILTERS, data_key="fuelCode")
+    issue_gsrn = fields.List(Text(), validate=_FEW_FILTERS, data_key="issueGsrn")
+    retire_gsrn = fields.List(Text(), validate=_FEW_FILTERS, data_key="retireGsrn")
+    retire_address = fields.List(Text(), validate=_FEW_FILTERS, data_key="retireAddress")
     category = fields.Enum(Category, by_value=True)
 
     @validates_schema
@@ -145,8 +154,8 @@ class ComposeRequest(Schema):
     """What is to become of a GGO; what isn't named stays with the caller."""
 
     address = Text(required=True)
-    transfers = fields.List(fields.Nested(TransferSchema), load_default=list)
-    retires = fields.List(fields.Nested(RetireSchema), load_default=list)
+    transfers = fields.List(fields.Nested(TransferSchema), load_default=list, validate=_FEW_PARTS)
+    retires = fields.List(fields.Nested(RetireSchema), load_default=list, validate=_FEW_PARTS)
 
     @post_load
     def _make(self, data: dict[str, Any], **_: Any) -> Order:
@@ -215,7 +224,7 @@ def _compose_once(key: str, order: Order) -> Response:
     world, user_id = runtime(), current_user().id
     database = world.database
     lease_s = world.settings.lease_seconds
-    hold = idempotency.take(database, user_id, key, request.get_data(), lease_s)
+    hold = idempotency.take(database, user_id, key, raw_body(), lease_s)
     if isinstance(hold, idempotency.Answer):
         return json_response(hold.body, hold.status)
     done = idempotency.Answer(200, _DONE)

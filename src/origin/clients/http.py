@@ -1,5 +1,6 @@
 """The one way to call a peer: pooled connections, time limits, typed errors."""
 
+from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 
 import orjson
@@ -30,6 +31,8 @@ class PeerClient:
     def __init__(self, name: str, *, tls_verify: bool) -> None:
         self.name = name
         self._session = requests.Session()
+        # One user's cookies must not travel with another user's token.
+        self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         self._tls_verify = tls_verify
         adapter = HTTPAdapter(pool_connections=4, pool_maxsize=_POOL_SIZE)
         self._session.mount("http://", adapter)

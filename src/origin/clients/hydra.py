@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import quote_plus
 
 import requests
 from authlib.oauth2.rfc6749.parameters import prepare_grant_uri
@@ -79,8 +80,8 @@ class HydraClient:
         self._token_url = f"{hydra_url}/oauth2/token"
         self._introspect_url = introspect_url
         self._client_id = client_id
-        # As bytes: of a str, requests would take nothing beyond Latin-1.
-        self._basic = (client_id.encode(), client_secret.encode())
+        # Form-encoded first (RFC 6749, 2.3.1): Hydra decodes them.
+        self._basic = (quote_plus(client_id), quote_plus(client_secret))
         self._introspect_auth = introspect_auth
         self._keys = _KeyCache(self._http, f"{hydra_url}/.well-known/jwks.json")
 

@@ -44,6 +44,8 @@ class PostAnswer:
 
     outcome: Posted
     reason: str = ""
+    is_of_this_batch: bool = False
+    """The ledger answered, oddly, and may answer well to the next one."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,8 @@ class LedgerClient:
             return PostAnswer(Posted.NOT_NOW, reason)
         if code in _REFUSAL_CODES and response.status_code == 400:
             return PostAnswer(Posted.REFUSED, reason)
-        return PostAnswer(Posted.UNCERTAIN, reason)
+        is_of_this_batch = response.status_code < 500
+        return PostAnswer(Posted.UNCERTAIN, reason, is_of_this_batch)
 
     def statuses(self, batch_ids: Sequence[str]) -> dict[str, StatusAnswer]:
         """Ask for the statuses of many batches in one call.
@@ -136,7 +139,12 @@ class LedgerClient:
             words = f"{error.get('title')}: {error.get('message')}"
         except (PeerMisbehaved, KeyError, TypeError, AttributeError):
             return None, f"HTTP {response.status_code} without a Sawtooth error"
-        return (code if isinstance(code, int) else None), f"{code} {words}"[:1000]
+        return (code if isinstance(code, int) else None), _storable(f"{code} {words}")
+
+
+def _storable(reason: str) -> str:
+    """What PostgreSQL takes of the ledger's words: not too many, and no NUL among them."""
+    return reason.replace("\0", "")[:1000]
 
 
 def _statuses_in(data: list[Any]) -> Iterable[tuple[str, StatusAnswer]]:
@@ -145,6 +153,6 @@ def _statuses_in(data: list[Any]) -> Iterable[tuple[str, StatusAnswer]]:
             status = BatchStatus(item["status"])
             invalid = item.get("invalid_transactions") or []
             reason = "; ".join(str(each.get("message")) for each in invalid)
-            yield str(item["id"]), StatusAnswer(status, reason[:1000])
+            yield str(item["id"]), StatusAnswer(status, _storable(reason))
         except (KeyError, TypeError, ValueError, AttributeError):
             continue

@@ -75,6 +75,20 @@ def find_accounts(session: Session, caller_id: int, subjects: Iterable[str]) -> 
     return {row.subject: Account(*row) for row in rows}
 
 
+def lock_accounts(session: Session, user_ids: Iterable[int]) -> set[int]:
+    """Keep accounts from being disabled until the transaction ends; those that are already.
+
+    In id order, and so weak a lock that nothing else waits for it.
+    """
+    rows = session.execute(
+        select(User.id, User.disabled_at)
+        .where(User.id.in_(list(user_ids)))
+        .order_by(User.id)
+        .with_for_update(key_share=True, read=True)
+    )
+    return {row.id for row in rows if row.disabled_at is not None}
+
+
 def find_points(session: Session, user_id: int, gsrns: Iterable[str]) -> dict[str, Point]:
     """Those of the GSRNs that are the user's own consumption points."""
     rows = session.execute(

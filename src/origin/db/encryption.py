@@ -74,10 +74,10 @@ class Sealer:
         cipher = self._ciphers.get(key_id)
         if version != _VERSION or cipher is None:
             raise CannotUnseal("sealed with a secret that is not among KEY_ENCRYPTION_SECRETS")
-        raw = urlsafe_b64decode(body)
         try:
+            raw = urlsafe_b64decode(body)
             return cipher.decrypt(raw[:_NONCE_BYTES], raw[_NONCE_BYTES:], context.encode()).decode()
-        except InvalidTag:
+        except (InvalidTag, ValueError):
             raise CannotUnseal("sealed for another row, or changed since") from None
 
 

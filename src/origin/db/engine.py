@@ -7,6 +7,8 @@ from sqlalchemy import create_engine
 from sqlalchemy.engine import URL
 from sqlalchemy.orm import Session
 
+_OPTIONS = "-c timezone=UTC -c lock_timeout=10s -c statement_timeout=60s"
+
 POOL_TIMEOUT_S = 10
 """How long a request waits for a free connection before it fails as 503."""
 
@@ -28,8 +30,14 @@ class Database:
             # Parameters hold sealed keys and tokens; errors are logged.
             hide_parameters=True,
             connect_args={
-                "options": "-c timezone=UTC -c lock_timeout=10s",
+                # After the operators' own, if their URI has any.
+                "options": f"{url.query.get('options', '')} {_OPTIONS}".strip(),
                 "connect_timeout": 5,
+                # A host that is gone is noticed within half a minute.
+                "keepalives_idle": 10,
+                "keepalives_interval": 5,
+                "keepalives_count": 3,
+                "tcp_user_timeout": 20_000,
                 "application_name": "account-service",
             },
         )

@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from origin.db.locks import lock_user
 from origin.db.models import DataHubJob, Ggo, MeteringPoint, User
 from origin.errors import OriginError
 from origin.runtime import Runtime
@@ -99,6 +100,7 @@ def resend_keys(runtime: Runtime, subject: str) -> int:
     """
     with runtime.database.transaction() as session:
         user = _find(session, subject)
+        lock_user(session, user.id)
         points = select(MeteringPoint.id).where(MeteringPoint.user_id == user.id)
         point_ids = session.scalars(points).all()
         enqueue_keys(session, user.id, point_ids)

@@ -97,6 +97,7 @@ def _gather(runtime: Runtime, user_id: int, order: Order) -> tuple[Source, _Fact
 def _check_again(session: Session, facts: _Facts, order: Order, now: datetime) -> None:
     """Check under locks what may have changed meanwhile: the source, and what is retired."""
     caller = facts.caller
+    _refuse_disabled(session, facts, order)
     source = composing.find_source(session, caller.id, order.address, lock=True)
     if source is None or not source.is_tradable(now):
         raise Refused(f"GGO not found or is unavailable: {order.address}")
@@ -105,6 +106,14 @@ def _check_again(session: Session, facts: _Facts, order: Order, now: datetime) -
     if addresses:
         retired = composing.retired_to(session, sorted(addresses))
         check_headroom(order, facts.measurements, retired)
+
+
+def _refuse_disabled(session: Session, facts: _Facts, order: Order) -> None:
+    """Refuse what goes to, or comes from, an account that was disabled meanwhile."""
+    disabled = composing.lock_accounts(session, [each.id for each in facts.accounts.values()])
+    for subject in (*(each.account for each in order.transfers), facts.caller.subject):
+        if facts.accounts[subject].id in disabled:
+            raise Refused(f"Account unavailable ({subject})")
 
 
 def _recipients(accounts: Mapping[str, Account]) -> dict[str, Recipient]:
@@ -139,8 +148,12 @@ def _measurements(
             return None
         return _measurement(found, metering_point_key(master, point.key_index))
 
-    with ThreadPoolExecutor(max_workers=min(len(points), _SIDE_BY_SIDE)) as pool:
-        return dict(zip(points, pool.map(ask, points.values()), strict=True))
+    # The first alone: a spent token is renewed once, not by all at the same time.
+    first, *others = points.values()
+    found = {first.gsrn: ask(first)}
+    with ThreadPoolExecutor(max_workers=_SIDE_BY_SIDE) as pool:
+        gsrns = [point.gsrn for point in others]
+        return found | dict(zip(gsrns, pool.map(ask, others), strict=True))
 
 
 def _measurement(found: datahub.Measurement, point_key: Key) -> Measurement:

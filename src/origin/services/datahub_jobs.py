@@ -22,7 +22,7 @@ from origin.domain.retries import backoff_s
 from origin.errors import OriginError, TokensSpent
 from origin.runtime import Runtime
 from origin.services import metering_points
-from origin.services.datahub_queue import JobKind
+from origin.services.datahub_queue import JobKind, enqueue
 from origin.services.issued_ggos import Owner
 from origin.services.kept_events import apply_ggos
 from origin.services.tokens import with_user_token
@@ -165,6 +165,9 @@ def _send_key(runtime: Runtime, job: _Job) -> None:
 
 def _subscribe_metering_points(runtime: Runtime, job: _Job) -> None:
     _subscribe(runtime, job, "on-meteringpoint-available")
+    # What appeared before the subscription held, no webhook has told.
+    with runtime.database.transaction() as session:
+        enqueue(session, job.user_id, ["import_metering_points"])
 
 
 def _subscribe_ggos(runtime: Runtime, job: _Job) -> None:

@@ -3,9 +3,9 @@
 from datetime import timedelta
 from typing import Any, cast
 
-from sqlalchemy import CursorResult, delete, func
+from sqlalchemy import CursorResult, and_, delete, exists, func
 
-from origin.db.models import IdempotencyKey, KeptEvent, LoginState
+from origin.db.models import IdempotencyKey, KeptEvent, LoginState, User
 from origin.runtime import Runtime
 
 
@@ -15,7 +15,11 @@ def prune(runtime: Runtime) -> dict[str, int]:
     :returns: How many rows went, by table.
     """
     past = {
-        KeptEvent: KeptEvent.received_at < func.now() - timedelta(days=30),
+        # Of subjects that never logged in; what waits for a known user's point is not forgotten.
+        KeptEvent: and_(
+            KeptEvent.received_at < func.now() - timedelta(days=30),
+            ~exists().where(User.subject == KeptEvent.subject),
+        ),
         IdempotencyKey: IdempotencyKey.created_at < func.now() - timedelta(hours=24),
         LoginState: LoginState.expires_at < func.now(),
     }

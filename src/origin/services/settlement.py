@@ -208,17 +208,22 @@ class _Round:
                 self._delays_s.update({later.id: 0 for later in batches[index:]})
                 return True
             answer = self._post(batch)
-            if answer and answer.outcome in {Posted.NOT_NOW, Posted.UNCERTAIN}:
-                # The others would fare no better: they wait with this one.
-                self._retry_later(batches[index:], answer.reason)
-                return False
+            if answer is None or answer.outcome in {Posted.ACCEPTED, Posted.REFUSED}:
+                continue
+            if answer.is_of_this_batch:
+                self._retry_later([batch], answer.reason)
+                continue
+            # The others would fare no better: they wait with this one.
+            self._retry_later(batches[index:], answer.reason)
+            return False
         return True
 
     def _post(self, batch: Row[Any]) -> PostAnswer | None:
-        """Post one; None where another has ended it meanwhile, and it must not be posted."""
+        """Post one; None where another has ended or posted it meanwhile."""
         with self._runtime.database.transaction() as session:
             # Counted before it is sent: a crash in between must not make it look refused.
-            counted = _update(batch.id).values(posts=Batch.posts + 1).returning(Batch.id)
+            counted = _update(batch.id).where(Batch.posts == batch.posts)
+            counted = counted.values(posts=Batch.posts + 1).returning(Batch.id)
             if session.scalar(counted) is None:
                 return None
         answer = self._runtime.ledger.post(batch.signed_batch)
@@ -300,20 +305,26 @@ def resubmit_stuck(runtime: Runtime) -> int:
 
     :returns: how many there are.
     """
+    count, last_id = 0, 0
+    while stuck := _stuck(runtime, last_id):
+        for batch_id in stuck:
+            log.error("Batch is stuck; posting it again", extra={"batch_id": batch_id})
+        _Round(runtime, _load(runtime, stuck)).post_again()
+        count, last_id = count + len(stuck), stuck[-1]
+    return count
+
+
+def _stuck(runtime: Runtime, last_id: int) -> Sequence[int]:
+    """The next batches beyond this id that haven't ended for BATCH_RESUBMIT_AFTER."""
     oldest = timedelta(seconds=runtime.settings.batch_resubmit_after)
     with runtime.database.reading() as session:
-        stuck = session.scalars(
+        return session.scalars(
             select(Batch.id)
             .where(
+                Batch.id > last_id,
                 Batch.ended_at.is_(None),
-                Batch.signed_batch.is_not(None),
                 Batch.created_at < func.now() - oldest,
             )
             .order_by(Batch.id)
             .limit(CLAIM_LIMIT)
         ).all()
-    for batch_id in stuck:
-        log.error("Batch is stuck; posting it again", extra={"batch_id": batch_id})
-    if stuck:
-        _Round(runtime, _load(runtime, stuck)).post_again()
-    return len(stuck)

@@ -24,6 +24,8 @@ def disable(runtime: Runtime, user_id: int) -> bool:
     :returns: False where it was disabled before.
     """
     with runtime.database.transaction() as session:
+        # Waits for composes that count on the account, and has later ones see that it is disabled.
+        session.execute(select(User.id).where(User.id == user_id).with_for_update())
         disabled = session.scalars(
             update(User)
             .where(User.id == user_id, User.disabled_at.is_(None))

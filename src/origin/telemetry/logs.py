@@ -1,5 +1,6 @@
 """Logging: one JSON object a line on stdout; to Azure Application Insights too, where set."""
 
+import json
 import logging
 import sys
 from datetime import UTC, datetime
@@ -31,7 +32,11 @@ class JsonFormatter(logging.Formatter):
         entry.update(extra)
         if record.exc_info:
             entry["exception"] = self.formatException(record.exc_info)
-        return orjson.dumps(entry, default=str).decode()
+        try:
+            return orjson.dumps(entry, default=str).decode()
+        except TypeError:
+            # A number or a text beyond what the fast encoder takes: slower, but never lost.
+            return json.dumps(entry, default=str)
 
 
 def configure_logging(settings: Settings) -> None:

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 
 import pytest
-from click.testing import Result
 
 from origin.services import key_rotation
 from tests.integration.accounts.world import World
@@ -12,7 +11,7 @@ GSRN = "571313180400000012"
 
 
 def run(world: World, *command: str, status: int = 0) -> str:
-    result: Result = world.app.test_cli_runner().invoke(args=list(command))
+    result = world.app.test_cli_runner().invoke(args=list(command))
     assert result.exit_code == status, result.output
     return result.output
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 from sqlalchemy import text
 
 from tests.integration.accounts.world import at_once
@@ -346,3 +347,25 @@ def test_a_key_whose_request_died_is_taken_over_when_its_lease_ends(market: Mark
     with market.runtime.database.transaction() as session:
         session.execute(text("UPDATE idempotency_keys SET lease_until = now()"))
     assert market.compose(address, transfers=[(100, "bob")], **key).status_code == 400
+
+
+def test_an_account_that_is_disabled_meanwhile_receives_nothing(market: Market):
+    """Between the first look and the transaction, while DataHub is asked."""
+    market.consume(amount=10)
+    address = market.issue(1000)
+    ask = market.runtime.datahub.consumed_measurement
+
+    def disabled_meanwhile(*arguments: Any) -> Any:
+        market.post("/auth/disable-user", None, market.tokens["bob"])
+        return ask(*arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(market.runtime.datahub, "consumed_measurement", disabled_meanwhile)
+        answer = market.compose(address, transfers=[(1, "bob")], retires=[(1, CONSUMPTION)])
+    assert (answer.status_code, answer.json["message"]) == (400, "Account unavailable (bob)")
+    assert market.batches() == []
+
+
+def test_too_many_parts_are_refused(market: Market):
+    answer = market.compose(market.issue(2000), transfers=[(1, "bob")] * 1001)
+    assert (answer.status_code, list(answer.json["message"])) == (400, ["transfers"])

@@ -356,3 +356,37 @@ def test_a_batch_ends_once_and_energy_is_conserved(
     else:
         assert after == [{**row, "locked": False} for row in flight]
     assert held_in(after) == amount
+
+
+def test_a_refusal_of_yesterday_declines_nothing_that_was_posted_since(market: Market):
+    """Another worker posts between our look at the status and our rollback."""
+    market.sandbox.ledger.refuse_next()
+    composed(market)
+    market.run_batches()
+    market.sandbox.ledger.batches(count=1, wait=10)
+    asked = market.runtime.ledger.ggo_next
+
+    def posted_meanwhile(address: str) -> object:
+        market.rows("UPDATE batches SET posts = posts + 1")
+        return asked(address)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(market.runtime.ledger, "ggo_next", posted_meanwhile)
+        market.run_batches()
+    assert market.batches()[0][0] == "SUBMITTED"
+
+
+def test_a_reason_with_nul_is_stored_without(market: Market):
+    market.sandbox.ledger.refuse_next(message="No\0t")
+    composed(market)
+    market.settle()
+    assert_rolled_back(market, "Not")
+
+
+def test_one_odd_answer_holds_up_only_its_own_batch(market: Market):
+    for number in range(3):
+        address = market.issue(1000, begin=market.hour(number))
+        market.compose(address, transfers=[(1, "bob")])
+    market.sandbox.ledger.fault("/batches", status=413, body="too large")
+    market.run_batches()
+    assert sorted(state for state, _ in market.batches()) == ["PENDING", "SUBMITTED", "SUBMITTED"]

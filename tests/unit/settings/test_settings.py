@@ -123,3 +123,25 @@ def test_secrets_do_not_show_in_the_settings_text(environment: pytest.MonkeyPatc
     text = repr(load_settings(Settings))
     assert "hush" not in text
     assert "pass%40word" not in text
+
+
+@pytest.mark.parametrize(
+    "uri", ["postgresql://u:p@ss:w0rd@db/x", "w0rd", "postgresql://u:w0rd@db:x/y"]
+)
+def test_a_database_uri_that_is_none_is_not_quoted(environment: pytest.MonkeyPatch, uri: str):
+    environment.setenv("DATABASE_URI", uri)
+    with pytest.raises(ConfigurationError) as raised:
+        load_settings(DatabaseSettings)
+    assert "w0rd" not in str(raised.value)
+
+
+@pytest.mark.parametrize("origins", ["https://*.a.example", "a.example", "http://a,b"])
+def test_what_is_no_origin_is_refused(environment: pytest.MonkeyPatch, origins: str):
+    environment.setenv("CORS_ORIGINS", origins)
+    with pytest.raises(ConfigurationError, match="CORS_ORIGINS"):
+        load_settings(Settings)
+
+
+def test_an_origin_loses_its_slash(environment: pytest.MonkeyPatch):
+    environment.setenv("CORS_ORIGINS", "https://a.example/, *")
+    assert load_settings(Settings).cors_origins == ["https://a.example", "*"]
