@@ -165,7 +165,10 @@ def _send_key(runtime: Runtime, job: _Job) -> None:
 
 def _subscribe_metering_points(runtime: Runtime, job: _Job) -> None:
     _subscribe(runtime, job, "on-meteringpoint-available")
-    # What appeared before the subscription held, no webhook has told.
+    if job.attempts == 1:
+        return
+    # It took a while, in which no webhook has told what appeared: the first import may have been
+    # too early.
     with runtime.database.transaction() as session:
         enqueue(session, job.user_id, ["import_metering_points"])
 

@@ -233,3 +233,12 @@ def test_pruning(world: World) -> None:
         "login_states": 0,
         "idempotency_keys": 0,
     }
+
+
+def test_what_waits_for_a_known_users_point_is_not_pruned(world: World) -> None:
+    world.new_user("alice")
+    assert world.ggo("alice", "1").json == {"success": True}
+    assert world.ggo("nobody", "2").json == {"success": False}
+    world.rows("UPDATE kept_events SET received_at = now() - interval '31 days'")
+    pruning.prune(world.runtime)
+    assert world.rows("SELECT subject FROM kept_events") == [("alice",)]
