@@ -27,7 +27,10 @@ def _refuses(url: str) -> bool:
 
 
 def test_sigterm_lets_what_has_begun_finish(town: Town):
-    """A compose that waits for DataHub gets its answer, a POST to the ledger is waited for."""
+    """A compose that waits for DataHub gets its answer, a POST to the ledger is waited for.
+
+    Connections on which nothing is said, as Bo's, are not.
+    """
     anna, bo = town.households("anna", "bo")
     posted, waiting = town.issue(anna, 0, 100), town.issue(anna, 1, 100)
     town.consume(anna, 1, 100)
@@ -58,14 +61,15 @@ def test_sigterm_lets_what_has_begun_finish(town: Town):
     assert town.batch_states(posted) == town.batch_states(waiting) == ["COMPLETED"]
 
 
-def test_sigterm_does_not_wait_for_connections_on_which_nothing_is_said(town: Town):
-    """Proxies and clients keep them for a minute."""
-    _, api = town.log_in("dora")
-    assert api.total_wh() == 0
-    begin = time.monotonic()
-    assert town.services.web.terminate(timeout=15) == 0
-    assert time.monotonic() - begin < 10
-    town.services.web.start()
+def test_a_compose_settles_by_its_wake_up_alone(town: Town):
+    """Without Beat nothing sweeps."""
+    anna, bo = town.households("anna", "bo")
+    address = town.issue(anna, 0, 100)
+    town.services.beat.kill()
+    assert anna.compose(address, transfers=[(30, bo)]).status_code == 200
+    town.settle()
+    assert [ggo["amount"] for ggo in bo.stored()] == [30]
+    town.services.beat.start()
 
 
 @pytest.mark.parametrize("name", _NAMES)

@@ -28,19 +28,6 @@ def test_a_compose_without_redis_settles_when_it_is_back(town: Town, own_valkey:
     assert [ggo["amount"] for ggo in bo.stored()] == [30]
 
 
-def test_a_compose_settles_by_its_wake_up_alone(town: Town):
-    """Without Beat nothing sweeps."""
-    town.services.beat.kill()
-    try:
-        anna, bo = town.households("anna", "bo")
-        address = town.issue(anna, 0, 100)
-        assert anna.compose(address, transfers=[(30, bo)]).status_code == 200
-        town.settle()
-    finally:
-        town.services.beat.start()
-    assert [ggo["amount"] for ggo in bo.stored()] == [30]
-
-
 def test_postgres_restarts_while_composing(town: Town, own_postgres: EmbeddedPostgres):
     """Meanwhile calls are answered by a 503; the same calls again do what they say, once."""
     anna, bo = town.households("anna", "bo")

@@ -1,6 +1,7 @@
 """A worker that dies at a chosen point of a batch's way: the batch ends all the same, and right.
 
-The ledger's answer is held until the worker is dead, so each point is met for sure.
+The ledger's answer is held until the worker is dead, so each point is met for sure. Redis forgets all
+it knew meanwhile.
 """
 
 from collections.abc import Callable
@@ -50,6 +51,7 @@ def test_the_worker_is_killed_when(town: Town, point: str):
     assert anna.compose(address, transfers=[(100, bo)], retires=[50]).status_code == 200
     town.struck(ledger)
     worker.kill()
+    town.redis.flush()
     ledger.clear_faults()
     worker.start()
     town.settle()
@@ -95,16 +97,3 @@ def test_a_slow_worker_does_not_undo_what_another_posts_again(town: Town):
     ledger.hold(on=False)
     town.settle()
     assert town.batch_states(address) == ["COMPLETED"]
-
-
-def test_a_worker_and_redis_die_at_once(town: Town):
-    """Nothing that Redis knew is needed."""
-    anna, bo = town.households("anna", "bo")
-    addresses = [town.issue(anna, number, 100) for number in range(5)]
-    town.services.worker.kill()
-    for address in addresses:
-        assert anna.compose(address, transfers=[(30, bo)]).status_code == 200
-    town.redis.flush()
-    town.services.worker.start()
-    town.settle()
-    assert [ggo["amount"] for ggo in bo.stored()] == [30] * 5
