@@ -61,17 +61,6 @@ def test_sigterm_lets_what_has_begun_finish(town: Town):
     assert town.batch_states(posted) == town.batch_states(waiting) == ["COMPLETED"]
 
 
-def test_a_compose_settles_by_its_wake_up_alone(town: Town):
-    """Without Beat nothing sweeps."""
-    anna, bo = town.households("anna", "bo")
-    address = town.issue(anna, 0, 100)
-    town.services.beat.kill()
-    assert anna.compose(address, transfers=[(30, bo)]).status_code == 200
-    town.settle()
-    assert [ggo["amount"] for ggo in bo.stored()] == [30]
-    town.services.beat.start()
-
-
 @pytest.mark.parametrize("name", _NAMES)
 def test_a_wrong_environment_is_told_of_in_one_message(town: Town, tmp_path: Path, name: str):
     """Started by a link, in another folder; every variable is named, no value that is secret shown."""

@@ -19,7 +19,7 @@ from origin.db import queue
 from origin.db.ledger import complete_batches, decline_batch
 from origin.db.models import Batch, Ggo
 from origin.domain.keys import settlement_address
-from origin.domain.retries import backoff_s
+from origin.domain.retries import JITTER, backoff_s
 from origin.domain.settlement import BatchStatus, Verdict, judge, needs_state, spent
 from origin.errors import PeerError
 from origin.runtime import Runtime
@@ -52,7 +52,9 @@ def run_due(runtime: Runtime) -> int:
         if not _Round(runtime, _load(runtime, claimed)).run():
             break
     if worked:
-        runtime.hints.batches_due(delay_s=runtime.settings.ledger_poll_delay)
+        # Jittered delays reach that far: a wake-up sooner would find some rows not due yet.
+        delay_s = runtime.settings.ledger_poll_delay * (1 + JITTER)
+        runtime.hints.batches_due(delay_s=delay_s)
     return worked
 
 

@@ -13,13 +13,18 @@ TECHNOLOGIES = "origin.technologies"
 FIRST_TECHNOLOGIES = "origin.first_technologies"
 PRUNING = "origin.pruning"
 
-_BROKER_TIMEOUT_S = 2.0
+_BROKER_TIMEOUT_S = 10.0
 STALE_AFTER_S = 60
 """A wake-up that no worker took for so long is dropped: the next sweep replaces it."""
 
 
-def create_celery(settings: Settings) -> Celery:
-    """Make a Celery app; connects to nothing."""
+def create_celery(settings: Settings, *, broker_timeout_s: float = _BROKER_TIMEOUT_S) -> Celery:
+    """Make a Celery app; connects to nothing.
+
+    No call to the broker waits longer than `broker_timeout_s` for bytes, or a fifth of it (at least
+    a second) for a connection.
+    """
+    connect_timeout_s = max(broker_timeout_s / 5, 1.0)
     app = Celery("origin", broker=settings.broker_url)
     sweep = {"schedule": settings.sweep_interval, "options": {"expires": STALE_AFTER_S}}
     app.conf.update(
@@ -28,10 +33,10 @@ def create_celery(settings: Settings) -> Celery:
         result_backend=settings.backend_url,
         task_publish_retry=False,
         broker_transport_options={
-            "socket_timeout": _BROKER_TIMEOUT_S * 5,
-            "socket_connect_timeout": _BROKER_TIMEOUT_S,
+            "socket_timeout": broker_timeout_s,
+            "socket_connect_timeout": connect_timeout_s,
         },
-        broker_connection_timeout=_BROKER_TIMEOUT_S,
+        broker_connection_timeout=connect_timeout_s,
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
         worker_hijack_root_logger=False,

@@ -1,20 +1,24 @@
 """Wake-ups for the workers."""
 
 import logging
-
-from kombu.exceptions import OperationalError
+import time
 
 from origin.settings import Settings
 from origin.tasks.celery import BATCHES, DATAHUB_JOBS, STALE_AFTER_S, create_celery
 
 log = logging.getLogger(__name__)
 
+_TIMEOUT_S = 1.0
+_PAUSE_S = 5.0
+"""After a failure no wake-up is tried for so long: a hanging Redis must not slow every answer."""
+
 
 class CeleryHints:
     """Sends wake-ups through Redis. One that can't be sent is logged: the sweep comes anyway."""
 
     def __init__(self, settings: Settings) -> None:
-        self._celery = create_celery(settings)
+        self._celery = create_celery(settings, broker_timeout_s=_TIMEOUT_S)
+        self._silent_until = 0.0
 
     def batches_due(self, delay_s: float = 0) -> None:
         """Batches want to go to the ledger, now or in so many seconds."""
@@ -25,6 +29,8 @@ class CeleryHints:
         self._send(DATAHUB_JOBS, 0)
 
     def _send(self, task: str, delay_s: float) -> None:
+        if time.monotonic() < self._silent_until:
+            return
         try:
             self._celery.send_task(
                 task,
@@ -33,5 +39,7 @@ class CeleryHints:
                 # Else Celery subscribes to the result, and insists for 20 s where Redis is down.
                 ignore_result=True,
             )
-        except OperationalError as error:
+        # Whatever Redis or its client comes up with: the work itself is done and must be answered.
+        except Exception as error:  # noqa: BLE001
+            self._silent_until = time.monotonic() + _PAUSE_S
             log.warning("Wake-up not sent: %s", type(error).__name__, extra={"task": task})
