@@ -23,7 +23,7 @@ demo: sync ## Show it all: servers, services, logins, transfers and retires (ARG
 	@exec $(python) -m devstack.demo $(ARGS)
 
 test: check ## All checks and all tests (ARGS='-k compose': more arguments for pytest)
-	$(python) -m pytest $(ARGS)
+	$(python) -m pytest --numprocesses 2 --no-loadscope-reorder $(ARGS)
 
 check: sync ## Lint, formatting, types, import direction
 	$(python) -m ruff check

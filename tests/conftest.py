@@ -3,8 +3,10 @@
 import itertools
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+from xdist.scheduler.loadscope import LoadScopeScheduling
 
 from devstack.configured import Postgres, Redis, postgres_server, redis_server
 from origin.migrate import upgrade
@@ -62,3 +64,18 @@ def module_database_uri(postgres: Postgres, migrated_template: str) -> Iterator[
     name = _scratch_name("module")
     yield postgres.create_database(name, template=migrated_template)
     postgres.drop_database(name)
+
+
+class _FolderTogether(LoadScopeScheduling):
+    """Hands out files; a folder whose tests share running processes goes to one worker as a whole."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        for folder in ("tests/e2e", "tests/faults"):
+            if nodeid.startswith(folder + "/"):
+                return folder
+        return nodeid.partition("::")[0]
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> _FolderTogether:
+    """How `-n` divides the tests: the slow folders first, one for each worker."""
+    return _FolderTogether(config, log)
