@@ -1,22 +1,36 @@
 # The service's image. Web is the default; worker and beat are the same image with another command:
 #   docker run --no-healthcheck … IMAGE /opt/service/entrypoint.worker.sh
 # Needs no compiler and no system package: everything comes as wheels or pure Python.
+# An index of your own, and a certificate authority of your own, are secrets of the build, so that neither
+# stays in the image (doc/containers.md):
+#   docker build --secret id=pip.conf,src=pip.conf --secret id=ca.crt,src=ca.crt .
 ARG PYTHON_IMAGE=python:3.11-slim-bookworm
 
 FROM ${PYTHON_IMAGE} AS packages
-ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIPENV_NOSPIN=1
+# pipenv takes indexes from pip.conf, and nothing else: hence PIP_CERT.
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIPENV_NOSPIN=1 PYTHONDONTWRITEBYTECODE=1
 WORKDIR /build
 COPY bin/tools.txt ./
-RUN python -m venv /opt/tools \
+RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf --mount=type=secret,id=ca.crt \
+    if [ -s /run/secrets/ca.crt ]; then export PIP_CERT=/run/secrets/ca.crt; fi; \
+    python -m venv /opt/tools \
  && /opt/tools/bin/pip install --only-binary :all: --requirement tools.txt \
- && python -m venv /opt/venv
+ && python -m venv --without-pip /opt/venv
 COPY Pipfile Pipfile.lock ./
-# pipenv installs into the environment that is active.
-RUN VIRTUAL_ENV=/opt/venv /opt/tools/bin/pipenv sync \
- && /opt/venv/bin/pip check
+# pipenv installs into the environment that is active. What only tests use isn't kept.
+RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf --mount=type=secret,id=ca.crt \
+    if [ -s /run/secrets/ca.crt ]; then export PIP_CERT=/run/secrets/ca.crt; fi; \
+    VIRTUAL_ENV=/opt/venv /opt/tools/bin/pipenv sync \
+ && /opt/tools/bin/pip --python /opt/venv/bin/python check \
+ && find /opt/venv -depth -type d \( -name tests -o -name __pycache__ \) -exec rm -r {} + \
+ && /opt/venv/bin/python -m compileall -q /opt/venv
 
 FROM ${PYTHON_IMAGE}
-RUN useradd --system --uid 10001 --no-create-home --home-dir /nonexistent service
+LABEL org.opencontainers.image.title="AccountService" \
+      org.opencontainers.image.description="Accounts of granular guarantees of origin"
+RUN groupadd --gid 10001 service \
+ && useradd --no-log-init --uid 10001 --gid 10001 --no-create-home --home-dir /nonexistent \
+      --shell /usr/sbin/nologin service
 COPY --from=packages /opt/venv /opt/venv
 WORKDIR /opt/service
 COPY entrypoint.web.sh entrypoint.worker.sh entrypoint.beat.sh ./
