@@ -5,12 +5,17 @@ from typing import Any
 
 import orjson
 import requests
-from requests.adapters import HTTPAdapter
 
+from origin.clients.bounded import AnswerTooLarge, BoundedAdapter
 from origin.errors import PeerMisbehaved, PeerUnavailable
 
 CONNECT_TIMEOUT_S = 3.05
 READ_TIMEOUT_S = 15.0
+"""How long nothing at all may come."""
+ANSWER_WITHIN_S = 30.0
+"""How long a whole answer may take to come, once the request is sent."""
+MAX_ANSWER_BYTES = 64 * 1024 * 1024
+"""A year of one meter's quarters of an hour, GGO by GGO, is a fifth of it."""
 _POOL_SIZE = 100
 
 
@@ -26,15 +31,29 @@ class PeerClient:
 
     :param name: The peer's name, for errors and logs.
     :param tls_verify: Check certificates; off in development only.
+    :param answer_within_s: How long a whole answer may take.
+    :param max_answer_bytes: How large an answer may be, unpacked.
     """
 
-    def __init__(self, name: str, *, tls_verify: bool) -> None:
+    def __init__(
+        self,
+        name: str,
+        *,
+        tls_verify: bool,
+        answer_within_s: float = ANSWER_WITHIN_S,
+        max_answer_bytes: int = MAX_ANSWER_BYTES,
+    ) -> None:
         self.name = name
         self._session = requests.Session()
         # One user's cookies must not travel with another user's token.
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         self._tls_verify = tls_verify
-        adapter = HTTPAdapter(pool_connections=4, pool_maxsize=_POOL_SIZE)
+        adapter = BoundedAdapter(
+            answer_within_s=answer_within_s,
+            max_bytes=max_answer_bytes,
+            pool_connections=4,
+            pool_maxsize=_POOL_SIZE,
+        )
         self._session.mount("http://", adapter)
         self._session.mount("https://", adapter)
 
@@ -43,6 +62,7 @@ class PeerClient:
 
         :param arguments: As for `requests.request`.
         :raises PeerUnavailable: no answer in time, or a cut connection; it may have arrived.
+        :raises PeerMisbehaved: an answer that is too large; it has arrived.
         """
         arguments.setdefault("timeout", (CONNECT_TIMEOUT_S, READ_TIMEOUT_S))
         # Without an `auth` of its own a request takes one from the machine's .netrc, which would
@@ -52,6 +72,8 @@ class PeerClient:
         arguments.setdefault("verify", self._tls_verify)
         try:
             return self._session.request(method, url, allow_redirects=False, **arguments)
+        except AnswerTooLarge as error:
+            raise PeerMisbehaved(self.name, f"an answer of {error}") from error
         except requests.RequestException as error:
             # The library's text may quote the URL with its query: only its kind is told.
             raise PeerUnavailable(self.name, type(error).__name__) from error

@@ -75,7 +75,7 @@ class LedgerClient:
                 data=batch_list,
                 headers={"Content-Type": "application/octet-stream"},
             )
-        except PeerUnavailable as error:
+        except PeerError as error:
             return PostAnswer(Posted.UNCERTAIN, error.reason)
         if response.status_code == 202:
             return PostAnswer(Posted.ACCEPTED)

@@ -1,0 +1,130 @@
+"""HTTP with bounds that the libraries lack: how long an answer takes as a whole, how large it is.
+
+Their read timeout is one per packet: a peer that sends a byte every few seconds would hold its
+caller for ever, and one that never stops would fill the memory.
+"""
+
+import http.client
+import io
+import socket
+import time
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.exceptions import HTTPError
+from urllib3.exceptions import TimeoutError as TookTooLong
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
+_CHUNK_BYTES = 64 * 1024
+
+
+class AnswerTooLarge(requests.RequestException):
+    """The body is larger than allowed; the rest of it wasn't read."""
+
+
+class BoundedAdapter(HTTPAdapter):
+    """Sends requests; answers come whole, and in time, or not at all.
+
+    :param answer_within_s: From the request's last byte to the answer's last.
+    :param max_bytes: Of the body, unpacked.
+    """
+
+    def __init__(self, *, answer_within_s: float, max_bytes: int, **arguments: Any) -> None:
+        self._answer_within_s = answer_within_s
+        self._max_bytes = max_bytes
+        super().__init__(**arguments)
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        """Have all connections read their answers against the clock."""
+        super().init_poolmanager(*args, **kwargs)
+        response_class = partial(_TimedResponse, self._answer_within_s)
+
+        class Plain(HTTPConnection):
+            """HTTP."""
+
+        class Secure(HTTPSConnection):
+            """HTTPS."""
+
+        class PlainPool(HTTPConnectionPool):
+            """Of HTTP."""
+
+            ConnectionCls = Plain
+
+        class SecurePool(HTTPSConnectionPool):
+            """Of HTTPS."""
+
+            ConnectionCls = Secure
+
+        for kind in (Plain, Secure):
+            kind.response_class = response_class  # type: ignore[assignment]
+        self.poolmanager.pool_classes_by_scheme = {"http": PlainPool, "https": SecurePool}
+
+    def build_response(self, req: requests.PreparedRequest, resp: Any) -> requests.Response:
+        """Read the body, which requests itself would read without looking at its size.
+
+        :raises AnswerTooLarge: and the connection is closed.
+        :raises requests.RequestException: it didn't come whole, or not in time.
+        """
+        response = super().build_response(req, resp)
+        body = io.BytesIO()
+        try:
+            for chunk in resp.stream(_CHUNK_BYTES, decode_content=True):
+                body.write(chunk)
+                if body.tell() > self._max_bytes:
+                    raise AnswerTooLarge(f"more than {self._max_bytes} bytes", request=req)
+        except TookTooLong as error:
+            raise requests.ReadTimeout(error, request=req) from error
+        except HTTPError as error:
+            raise requests.ConnectionError(error, request=req) from error
+        finally:
+            # A connection that was read to the end is back in its pool already.
+            resp.close()
+        body.seek(0)
+        response.raw = body
+        return response
+
+
+class _TimedResponse(http.client.HTTPResponse):
+    """An answer that is read, headers and all, before its time is over."""
+
+    def __init__(self, within_s: float, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
+        super().__init__(sock, *args, **kwargs)
+        raw = self.fp.detach()
+        self.fp = io.BufferedReader(_TimedReader(raw, sock, time.monotonic() + within_s))
+
+
+class _TimedReader(io.RawIOBase):
+    """Reads from a socket until the deadline, no read longer than the socket's own timeout."""
+
+    def __init__(self, raw: io.RawIOBase, sock: socket.socket, deadline: float) -> None:
+        self._raw = raw
+        self._sock = sock
+        self._timeout_s = sock.gettimeout()
+        self._deadline = deadline
+
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def readinto(self, buffer: "WriteableBuffer", /) -> int | None:
+        """As of any raw stream.
+
+        :raises TimeoutError: nothing came in time, or the time is over.
+        """
+        left_s = self._deadline - time.monotonic()
+        if left_s <= 0:
+            raise TimeoutError("the answer takes too long")
+        self._sock.settimeout(left_s if self._timeout_s is None else min(left_s, self._timeout_s))
+        return self._raw.readinto(buffer)
+
+    def close(self) -> None:
+        """Let go of the socket."""
+        if not self.closed:
+            self._raw.close()
+        super().close()

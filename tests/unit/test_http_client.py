@@ -1,0 +1,135 @@
+"""Calls to peers that are slow on purpose, or never stop talking: a server of bare sockets."""
+
+import gzip
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+
+import pytest
+
+from origin.clients.http import PeerClient
+from origin.errors import PeerMisbehaved, PeerUnavailable
+
+Script = Callable[[socket.socket], None]
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+
+
+class Peer:
+    """Answers each connection as the script says; `over` ends scripts that would go on."""
+
+    def __init__(self) -> None:
+        self.over = threading.Event()
+        self.connections = 0
+        self.script: Script = lambda _: None
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}/"
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        with suppress(OSError):
+            while True:
+                connection, _ = self._listener.accept()
+                self.connections += 1
+                threading.Thread(target=self._talk, args=(connection,), daemon=True).start()
+
+    def _talk(self, connection: socket.socket) -> None:
+        with connection, suppress(OSError):
+            while connection.recv(65536):
+                self.script(connection)
+
+    def drip(self, connection: socket.socket, text: bytes) -> None:
+        for byte in text:
+            if self.over.wait(0.05):
+                return
+            connection.sendall(bytes([byte]))
+
+    def close(self) -> None:
+        self.over.set()
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self._thread.join()
+
+
+@pytest.fixture
+def peer() -> Iterator[Peer]:
+    one = Peer()
+    yield one
+    one.close()
+
+
+def client(**limits: float) -> PeerClient:
+    return PeerClient("Peer", tls_verify=True, **{"answer_within_s": 0.4, **limits})  # type: ignore[arg-type]
+
+
+def with_body(body: bytes, *headers: bytes) -> bytes:
+    lines = b"".join(header + b"\r\n" for header in headers)
+    return HEAD + lines + b"Content-Length: %d\r\n\r\n" % len(body) + body
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [HEAD + b"X: " + b"x" * 1000, with_body(b" " * 1000), HEAD + b"\r\n" + b" " * 1000],
+    ids=["headers", "body", "body without an end"],
+)
+def test_an_answer_in_drips_ends_at_the_deadline(peer: Peer, answer: bytes) -> None:
+    """Each byte comes well within the read timeout; all of them would take 50 s."""
+    peer.script = lambda connection: peer.drip(connection, answer)
+    started = time.monotonic()
+    with pytest.raises(PeerUnavailable):
+        client().request("GET", peer.url)
+    assert time.monotonic() - started < 10
+
+
+def test_silence_ends_at_the_read_timeout(peer: Peer) -> None:
+    peer.script = lambda _: peer.over.wait() and None
+    started = time.monotonic()
+    with pytest.raises(PeerUnavailable):
+        client(answer_within_s=60).request("GET", peer.url, timeout=(1, 0.2))
+    assert time.monotonic() - started < 10
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        with_body(b"x" * 1001),
+        HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + (b"100\r\n" + b"x" * 256 + b"\r\n") * 5,
+        with_body(gzip.compress(b"x" * 10_000_000), b"Content-Encoding: gzip"),
+        with_body(b"x" * 1001, b"Location: /").replace(b"200 OK", b"302 Found"),
+    ],
+    ids=["large", "endless", "bomb", "redirect"],
+)
+def test_an_answer_that_is_too_large_is_not_read(peer: Peer, answer: bytes) -> None:
+    peer.script = lambda connection: connection.sendall(answer)
+    with pytest.raises(PeerMisbehaved, match="Peer: an answer of more than 1000 bytes"):
+        client(answer_within_s=20, max_answer_bytes=1000).request("GET", peer.url)
+
+
+def test_answers_within_bounds_come_whole_on_one_connection(peer: Peer) -> None:
+    body = b'{"a": "' + b"x" * 984 + b'"}'
+    assert len(body) == 993
+    answers = [
+        with_body(body),
+        with_body(gzip.compress(body), b"Content-Encoding: gzip"),
+        HEAD + b"Transfer-Encoding: chunked\r\n\r\n3e1\r\n" + body + b"\r\n0\r\n\r\n",
+    ]
+    caller = client(answer_within_s=20, max_answer_bytes=1000)
+    for answer in answers:
+        peer.script = lambda connection, answer=answer: connection.sendall(answer)  # type: ignore[misc]
+        response = caller.request("GET", peer.url)
+        assert response.content == body
+        assert caller.json_object(response) == {"a": "x" * 984}
+    assert peer.connections == 1
+
+
+def test_a_cut_body_is_no_answer(peer: Peer) -> None:
+    def cut(connection: socket.socket) -> None:
+        connection.sendall(HEAD + b"Content-Length: 10\r\n\r\n{}")
+        connection.shutdown(socket.SHUT_RDWR)
+
+    peer.script = cut
+    with pytest.raises(PeerUnavailable):
+        client(answer_within_s=20).request("GET", peer.url)
