@@ -7,7 +7,7 @@ import flask_smorest
 from flask import Flask
 from flask_cors import CORS
 
-from origin.api import accounts, ggos, health, login, suppliers, webhooks_in
+from origin.api import accounts, declarations, ggos, health, login, suppliers, webhooks_in
 from origin.api.base import EXTENSION
 from origin.api.errors import register_error_handlers
 from origin.cli import register_commands
@@ -22,6 +22,7 @@ _BLUEPRINTS = (
     accounts.blueprint,
     suppliers.blueprint,
     ggos.blueprint,
+    declarations.blueprint,
     webhooks_in.blueprint,
 )
 

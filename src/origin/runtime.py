@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from origin.clients.datahub import DataHubClient
+from origin.clients.energytypes import EnergyTypeClient
 from origin.clients.hydra import HydraClient
 from origin.clients.ledger import LedgerClient
 from origin.db.encryption import Sealer
@@ -34,6 +35,7 @@ class Runtime:
     sealer: Sealer
     hydra: HydraClient
     datahub: DataHubClient
+    energy_types: EnergyTypeClient
     ledger: LedgerClient
     hints: Hints
 
@@ -54,6 +56,9 @@ def build_runtime(settings: Settings, hints: Hints) -> Runtime:
             tls_verify=settings.tls_verify,
         ),
         datahub=DataHubClient(settings.datahub_service_url, tls_verify=settings.tls_verify),
+        energy_types=EnergyTypeClient(
+            settings.energy_type_service_url, tls_verify=settings.tls_verify
+        ),
         ledger=LedgerClient(settings.ledger_url, tls_verify=settings.tls_verify),
         hints=hints,
     )

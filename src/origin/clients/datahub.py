@@ -15,7 +15,7 @@ from pydantic.dataclasses import dataclass
 from origin.clients.http import PeerClient
 from origin.errors import PeerMisbehaved, PeerUnauthorized, PeerUnavailable
 
-MEASUREMENTS_PER_PAGE = 1000
+MEASUREMENTS_PER_PAGE = 10_000
 MAX_WH = 2**63 - 1
 
 _PEER = "DataHubService"
@@ -124,6 +124,20 @@ class DataHubClient:
 
         Fetched page by page while they are read.
         """
+        pages = self.measurement_pages(token, gsrn=gsrn, begin=begin, end=end, kind=kind)
+        for page in pages:
+            yield from _parsed(_measurements, page, "/measurements")
+
+    def measurement_pages(
+        self,
+        token: str,
+        *,
+        gsrn: Sequence[str],
+        begin: datetime,
+        end: datetime,
+        kind: MeteringPointType | None = None,
+    ) -> Iterator[list[Any]]:
+        """The same as `measurements`, in pages, and what is in them as it came."""
         path = "/measurements"
         filters: dict[str, Any] = {
             "gsrn": list(gsrn),
@@ -133,17 +147,16 @@ class DataHubClient:
             filters["type"] = kind
         offset = 0
         while True:
-            page = {"filters": filters, "offset": offset, "limit": MEASUREMENTS_PER_PAGE}
-            answer = self._successful(path, page, token)
-            total = answer.get("total")
-            if not isinstance(total, int):
-                raise PeerMisbehaved(_PEER, f"{path}: no total")
-            found = _parsed(_measurements, answer.get("measurements"), path)
-            yield from found
-            offset += len(found)
+            body = {"filters": filters, "offset": offset, "limit": MEASUREMENTS_PER_PAGE}
+            answer = self._successful(path, body, token)
+            total, page = answer.get("total"), answer.get("measurements")
+            if type(total) is not int or not isinstance(page, list):
+                raise PeerMisbehaved(_PEER, f"{path}: no total, or no measurements")
+            yield page
+            offset += len(page)
             if offset >= total:
                 return
-            if not found:
+            if not page:
                 raise PeerMisbehaved(_PEER, f"{path}: {offset} of {total}, and then no more")
 
     def technologies(self) -> list[Technology]:

@@ -1,0 +1,167 @@
+"""Environment declarations (contract: http-api, Environment declarations)."""
+
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import orjson
+from flask import Response
+from marshmallow import ValidationError, fields, post_load, validate
+
+from origin.api.base import Blueprint, Schema, runtime
+from origin.api.fields import Text, Time, in_utc
+from origin.api.security import current_user, requires
+from origin.domain.declarations import Declaration, Period, Resolution
+from origin.domain.exact import as_float, as_number, per, whole
+from origin.services import declarations
+from origin.services.declarations import Question
+from origin.services.off_the_loop import off_the_loop
+
+blueprint = Blueprint("declarations", __name__)
+
+MAX_POINTS = 10_000
+MAX_OFFSET_H = 23
+
+
+class DeclarationRange(Schema):
+    """Both ends included; a time without an offset is in the request's `utcOffset`."""
+
+    begin = Time(required=True)
+    end = Time(required=True)
+
+
+class DeclarationRequest(Schema):
+    """Which consumption to declare, and by which periods."""
+
+    gsrn = fields.List(
+        Text(),
+        required=True,
+        validate=validate.Length(min=1, max=MAX_POINTS),
+        metadata={"description": "The caller's consumption metering points"},
+    )
+    resolution = fields.Enum(Resolution, by_value=True, required=True)
+    begin_range = fields.Nested(DeclarationRange, required=True, data_key="beginRange")
+    utc_offset = fields.Integer(
+        strict=True,
+        load_default=0,
+        data_key="utcOffset",
+        validate=validate.Range(min=-MAX_OFFSET_H, max=MAX_OFFSET_H),
+        metadata={"description": "Hours by which local time is ahead of UTC"},
+    )
+
+    @post_load
+    def _make(self, data: dict[str, Any], **_: Any) -> Question:
+        offset = timedelta(hours=data["utc_offset"])
+        begin, end = _ends(data["begin_range"], timezone(offset))
+        return Question(
+            gsrns=tuple(dict.fromkeys(data["gsrn"])),
+            begin=begin,
+            end=end,
+            resolution=data["resolution"],
+            offset=offset,
+        )
+
+
+def _ends(ends: dict[str, datetime], zone: timezone) -> tuple[datetime, datetime]:
+    """Both in UTC; refused where they aren't a range, or have no place in local time."""
+    begin, end = (
+        time if time.tzinfo else time.replace(tzinfo=zone) for time in (ends["begin"], ends["end"])
+    )
+    wrong = None
+    if begin.utcoffset() != end.utcoffset():
+        wrong = "begin and end must have the same offset."
+    elif begin > end:
+        wrong = "end must not be before begin."
+    try:
+        for time in (begin, end):
+            # An hour more is asked of EnergyTypeService.
+            in_utc(time + timedelta(hours=1)).astimezone(zone)
+        found = in_utc(begin), in_utc(end)
+        found[0].astimezone(zone)
+    except OverflowError:
+        wrong = "Not a valid datetime."
+    if wrong:
+        raise ValidationError({"beginRange": {"end": [wrong]}})
+    return found
+
+
+_Numbers = fields.Dict(keys=fields.String(), values=fields.Float())
+_BY_BEGIN = fields.AwareDateTime(metadata={"description": "ISO 8601 with the offset asked for"})
+
+
+class DeclarationSchema(Schema):
+    """A declaration by begin of its periods, and in total."""
+
+    emissions = fields.Dict(keys=_BY_BEGIN, values=_Numbers, metadata={"description": "g"})
+    emissionsPerWh = fields.Dict(  # noqa: N815 - the wire's name
+        keys=_BY_BEGIN, values=_Numbers, metadata={"description": "g/Wh"}
+    )
+    consumedAmount = fields.Dict(  # noqa: N815 - the wire's name
+        keys=_BY_BEGIN, values=fields.Float(), metadata={"description": "Wh"}
+    )
+    retiredAmount = fields.Dict(  # noqa: N815 - the wire's name
+        keys=_BY_BEGIN, values=fields.Float(), metadata={"description": "Wh"}
+    )
+    technologies = fields.Dict(keys=_BY_BEGIN, values=_Numbers, metadata={"description": "Wh"})
+    totalEmissions = _Numbers  # noqa: N815 - the wire's name
+    totalEmissionsPerWh = _Numbers  # noqa: N815 - the wire's name
+    totalConsumedAmount = fields.Integer()  # noqa: N815 - the wire's name
+    totalRetiredAmount = fields.Integer()  # noqa: N815 - the wire's name
+    totalTechnologies = fields.Dict(  # noqa: N815 - the wire's name
+        keys=fields.String(), values=fields.Integer()
+    )
+
+
+class DeclarationResponse(Schema):
+    """What the consumption came from, and what all consumption of those sectors came from."""
+
+    success = fields.Boolean()
+    individual = fields.Nested(DeclarationSchema)
+    general = fields.Nested(DeclarationSchema)
+
+
+@blueprint.post("/eco-declaration")
+@requires("ggo.read")
+@blueprint.arguments(DeclarationRequest)
+@blueprint.response(200, DeclarationResponse)
+def eco_declaration(question: Question) -> Response:
+    """Declare the emissions and technologies of the caller's consumption."""
+    found = declarations.answer(runtime(), current_user().id, question)
+    body = off_the_loop(
+        lambda: orjson.dumps(
+            {
+                "success": True,
+                "individual": as_json(found.individual),
+                "general": as_json(found.general),
+            }
+        )
+    )
+    return Response(body, mimetype="application/json")
+
+
+def as_json(declaration: Declaration) -> dict[str, Any]:
+    """The declaration as the contract has it."""
+    periods = {begin.isoformat(): period for begin, period in declaration.periods.items()}
+    total = declaration.total
+    return {
+        "emissions": {begin: _emissions(period) for begin, period in periods.items()},
+        "emissionsPerWh": {begin: _per_wh(period) for begin, period in periods.items()},
+        "consumedAmount": {begin: as_number(each.consumed) for begin, each in periods.items()},
+        "retiredAmount": {begin: as_number(each.retired) for begin, each in periods.items()},
+        "technologies": {
+            begin: {label: as_number(amount) for label, amount in each.technologies.items()}
+            for begin, each in periods.items()
+        },
+        "totalEmissions": _emissions(total),
+        "totalEmissionsPerWh": _per_wh(total),
+        "totalConsumedAmount": whole(total.consumed),
+        "totalRetiredAmount": whole(total.retired),
+        "totalTechnologies": {label: whole(amount) for label, amount in total.technologies.items()},
+    }
+
+
+def _emissions(period: Period) -> dict[str, float]:
+    return {name: as_float(grams) for name, grams in period.emissions.items()}
+
+
+def _per_wh(period: Period) -> dict[str, float]:
+    return {name: per(grams, period.consumed) for name, grams in period.emissions.items()}

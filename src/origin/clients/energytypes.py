@@ -1,0 +1,129 @@
+"""EnergyTypeService: the residual mix (contract: peers, EnergyTypeService)."""
+
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import requests
+
+from origin.clients.http import PeerClient
+from origin.domain.declarations import HOUR_S, Mix, ResidualMix, hour_of, unix_s
+from origin.domain.exact import exact
+from origin.errors import PeerMisbehaved, PeerUnavailable
+
+HOURS_PER_CALL = 31 * 24
+"""A year at once could be a hundred megabytes."""
+
+_PEER = "EnergyTypeService"
+_PATH = "/residual-mix"
+_NO_EMISSIONS = frozenset({"timestamp_utc", "sector", "technology", "amount", "share"})
+
+
+class EnergyTypeClient:
+    """Calls to EnergyTypeService.
+
+    :param base_url: Without a trailing slash.
+    """
+
+    def __init__(self, base_url: str, *, tls_verify: bool) -> None:
+        self._http = PeerClient(_PEER, tls_verify=tls_verify)
+        self._url = base_url + _PATH
+
+    def residual_mix(
+        self,
+        sectors: Iterable[str],
+        begin: datetime,
+        end: datetime,
+        go_on: Callable[[], bool] = lambda: True,
+    ) -> ResidualMix:
+        """The mix of these sectors in every hour of the range, both ends included.
+
+        Hours and sectors that have none are not in it. Fetched in parts.
+
+        :param go_on: Asked before each part; False: what is there is returned.
+        :raises PeerUnavailable: no answer, or a 5xx.
+        :raises PeerMisbehaved: anything that isn't documented.
+        """
+        mix: ResidualMix = {}
+        wanted = sorted(set(sectors))
+        # There `begin_to` is exclusive.
+        past_end = hour_of(unix_s(end)) + HOUR_S
+        for start in range(hour_of(unix_s(begin)), past_end, HOURS_PER_CALL * HOUR_S):
+            if not wanted or not go_on():
+                break
+            stop = min(start + HOURS_PER_CALL * HOUR_S, past_end)
+            rows = self._rows(wanted, start, stop)
+            try:
+                _add_rows(mix, rows, frozenset(wanted), start, stop)
+            except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+                # Not chained: the cause quotes the answer.
+                reason = f"{_PATH}: unexpected row ({type(error).__name__})"
+                raise PeerMisbehaved(_PEER, reason) from None
+        return mix
+
+    def _rows(self, sectors: list[str], start: int, stop: int) -> list[dict[str, Any]]:
+        query = [("sector", sector) for sector in sectors]
+        query += [("begin_from", _iso(start)), ("begin_to", _iso(stop))]
+        response = self._http.request(
+            "GET", self._url, params=query, headers={"Accept": "application/json"}
+        )
+        status = response.status_code
+        if status >= 500 or status == requests.codes.too_many_requests:
+            raise PeerUnavailable(_PEER, f"{_PATH} answered {status}")
+        if status != requests.codes.ok:
+            raise PeerMisbehaved(_PEER, f"{_PATH} answered {status}")
+        answer = self._http.json_object(response)
+        rows = answer.get("mix_emissions")
+        if answer.get("success") is not True or not isinstance(rows, list):
+            raise PeerMisbehaved(_PEER, f"{_PATH} answered without success or rows")
+        return rows
+
+
+def _iso(unix_time: int) -> str:
+    return datetime.fromtimestamp(unix_time, UTC).isoformat()
+
+
+def _add_rows(
+    mix: ResidualMix,
+    rows: Iterable[Mapping[str, Any]],
+    sectors: frozenset[str],
+    start: int,
+    stop: int,
+) -> None:
+    """Add up the rows of these sectors and times; a year has a hundred thousand of them."""
+    hours: dict[str, int] = {}
+    for row in rows:
+        time = row["timestamp_utc"]
+        hour = hours.get(time)
+        if hour is None:
+            hour = hours[time] = hour_of(unix_s(datetime.fromisoformat(time)))
+        place = hour, row["sector"]
+        if place[1] not in sectors or not start <= hour < stop:
+            continue
+        there = mix.get(place)
+        if there is None:
+            there = mix[place] = Mix()
+        there.add(_technology(row), _amount(row), _emissions(row))
+
+
+def _technology(row: Mapping[str, Any]) -> str:
+    technology = row["technology"]
+    if not isinstance(technology, str):
+        raise TypeError("technology")
+    return technology
+
+
+def _amount(row: Mapping[str, Any]) -> int:
+    amount = row["amount"]
+    if type(amount) not in (int, float) or amount < 0:
+        raise ValueError("amount")
+    return exact(amount)
+
+
+def _emissions(row: Mapping[str, Any]) -> dict[str, int]:
+    """The grams by name: of every other column, its numbers."""
+    return {
+        name: exact(grams) if grams else 0
+        for name, grams in row.items()
+        if type(grams) in (int, float) and name not in _NO_EMISSIONS
+    }

@@ -1,0 +1,34 @@
+"""A market of its own for all tests of declarations."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from origin.services import technologies
+from sandbox.running import Sandbox
+from tests.integration.accounts.world import CLIENT_SECRET, PROJECT_URL, WEBHOOK_SECRET
+from tests.integration.declarations.consumer import Consumer
+
+
+@pytest.fixture(scope="module")
+def shared(module_database_uri: str) -> Iterator[Consumer]:
+    with Sandbox(
+        redirect_uris=[f"{PROJECT_URL}/auth/login/callback"],
+        client_secret=CLIENT_SECRET,
+        webhook_secret=WEBHOOK_SECRET,
+        block_time=0.01,
+    ) as sandbox:
+        consumer = Consumer(
+            module_database_uri, sandbox, energy_type_service_url=sandbox.urls["energytype"]
+        )
+        technologies.import_all(consumer.runtime)
+        yield consumer
+        consumer.runtime.database.dispose()
+
+
+@pytest.fixture
+def consumer(shared: Consumer) -> Iterator[Consumer]:
+    """Alice, whose peers are well and whose residual mix is what a test says."""
+    yield shared
+    shared.sandbox.energytype.reset()
+    shared.sandbox.datahub.clear_faults()

@@ -1,0 +1,199 @@
+"""`/eco-declaration` with real peers, well and not (contract: http-api, Environment declarations)."""
+
+import logging
+import time
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from origin.services import declarations
+from sandbox.clients import Control
+from tests.integration.declarations.consumer import Consumer
+from tests.integration.trading.market import (
+    BEGIN,
+    BOBS_CONSUMPTION,
+    CONSUMPTION,
+    OTHER_CONSUMPTION,
+    PRODUCTION,
+)
+
+DAY = timedelta(days=1)
+HOUR = timedelta(hours=1)
+
+
+def test_the_worked_example_with_a_retire_in_flight(consumer: Consumer) -> None:
+    ten, eleven = BEGIN, BEGIN + HOUR
+    consumer.consume(amount=100, begin=ten)
+    consumer.consume(amount=200, begin=eleven)
+    wind = consumer.issue(50, ten, emissions={"CO2": 0.1, "SO2": 1})
+    assert consumer.compose(wind, retires=[(40, CONSUMPTION)]).status_code == 200
+    consumer.mix(
+        (ten, "Coal", 600, {"CO2": 300, "share": 0.5, "note": "half", "CO": None}),
+        (ten, "Wind", 1000, {"CH4": 10}),
+        (ten, "Coal", 400, {"CO2": 200}),
+        (eleven, "Coal", 1000, {"CO2": 600}),
+    )
+    consumer.sandbox.energytype.settings(times="naive")
+    individual, general = consumer.declared(ten, eleven)
+    first, second = ten.isoformat(), eleven.isoformat()
+    assert individual["emissions"] == {
+        first: {"CO2": 19.0, "CH4": 0.3, "SO2": 40.0},
+        second: {"CO2": 120.0, "CH4": 0.0, "SO2": 0.0},
+    }
+    assert individual["totalEmissions"] == {"CO2": 139.0, "CH4": 0.3, "SO2": 40.0}
+    assert individual["totalEmissionsPerWh"]["CO2"] == pytest.approx(0.46333, abs=1e-5)
+    assert individual["consumedAmount"] == {first: 100, second: 200}
+    assert individual["retiredAmount"] == {first: 40, second: 0}
+    assert individual["totalTechnologies"] == {"Wind": 70, "Coal": 230}
+    assert general["totalEmissions"] == {"CO2": 1100.0, "CH4": 10.0}
+    assert general["totalTechnologies"] == {"Coal": 2000, "Wind": 1000}
+
+    as_one, _ = consumer.declared(
+        "2020-01-01 14:00",
+        "2020-01-01T15:00",
+        resolution="all",
+        utcOffset=2,
+        gsrn=[CONSUMPTION] * 2,
+    )
+    assert as_one["consumedAmount"] == {"2020-01-01T14:00:00+02:00": 300}
+    assert as_one["totalRetiredAmount"] == 40
+
+
+def test_pages_of_both_peers(consumer: Consumer, monkeypatch: pytest.MonkeyPatch) -> None:
+    begin = BEGIN + DAY
+    points = [CONSUMPTION, OTHER_CONSUMPTION]
+    consumer.sandbox.datahub.publish_many(
+        [
+            {"gsrn": gsrn, "begin": begin + hour * HOUR, "amount": 10}
+            for gsrn in points
+            for hour in range(5)
+        ]
+    )
+    monkeypatch.setattr("origin.clients.energytypes.HOURS_PER_CALL", 2)
+    consumer.sandbox.datahub.settings(page_limit=3)
+    consumer.sandbox.datahub.forget_calls()
+    consumer.sandbox.energytype.forget_calls()
+    individual, general = consumer.declared(begin, begin + 4 * HOUR, gsrn=points, resolution="day")
+    consumer.sandbox.datahub.settings(page_limit=1000)
+    assert individual["consumedAmount"] == {"2020-01-02T00:00:00+00:00": 100}
+    assert individual["totalConsumedAmount"] == 100
+    assert general["totalTechnologies"]["Wind"] > 0
+    assert consumer.sandbox.datahub.count("POST /measurements") == 4
+    assert consumer.sandbox.energytype.count("GET /residual-mix") == 3
+
+    # A range of decades asks about the mix where something was measured, and nowhere else.
+    consumer.sandbox.energytype.forget_calls()
+    far, _ = consumer.declared(begin, "2037-01-01T00:00:00+00:00", gsrn=[OTHER_CONSUMPTION])
+    assert far["totalConsumedAmount"] == 50
+    assert consumer.sandbox.energytype.count("GET /residual-mix") == 3
+
+
+def test_gaps_and_corrections_are_logged(
+    consumer: Consumer, caplog: pytest.LogCaptureFixture
+) -> None:
+    begin = BEGIN + 2 * DAY
+    for hour in range(3):
+        consumer.consume(amount=100, begin=begin + hour * HOUR)
+    assert consumer.compose(consumer.issue(100, begin), retires=[(100, CONSUMPTION)]).json[
+        "success"
+    ]
+    consumer.sandbox.datahub.publish_many(
+        [{"gsrn": CONSUMPTION, "begin": begin, "amount": 60}], correct=True, ledger=False
+    )
+    consumer.sandbox.energytype.hide(begin + HOUR, begin + 2 * HOUR)
+    with caplog.at_level(logging.WARNING):
+        individual, _ = consumer.declared(begin, begin + 2 * HOUR)
+    assert individual["consumedAmount"] == {
+        begin.isoformat(): 60,
+        (begin + 2 * HOUR).isoformat(): 100,
+    }
+    assert individual["totalRetiredAmount"] == 60
+    assert "1 hours left out" in caplog.text
+    assert "1 measurements have more retired to them" in caplog.text
+
+
+def test_refusals(consumer: Consumer) -> None:
+    unknown = consumer.ask(gsrn=[CONSUMPTION, PRODUCTION, BOBS_CONSUMPTION, PRODUCTION])
+    assert unknown.status_code == 400
+    message = f"MeteringPoint unavailable (GSRN: {PRODUCTION}, {BOBS_CONSUMPTION})"
+    assert unknown.json == {"success": False, "message": message}
+    wrong: list[tuple[dict[str, Any], dict[str, Any]]] = [
+        ({"gsrn": []}, {"gsrn": ["Length must be between 1 and 10000."]}),
+        (
+            {"beginRange": {"begin": "2020-01-02T00:00Z", "end": "2020-01-01T00:00Z"}},
+            {"beginRange": {"end": ["end must not be before begin."]}},
+        ),
+        (
+            {"beginRange": {"begin": "2020-01-01T00:00Z", "end": "2020-01-02T00:00+01:00"}},
+            {"beginRange": {"end": ["begin and end must have the same offset."]}},
+        ),
+        (
+            {"beginRange": {"begin": "2020-01-01T00:00Z", "end": "9999-12-31T23:30Z"}},
+            {"beginRange": {"end": ["Not a valid datetime."]}},
+        ),
+    ]
+    for body, said in wrong:
+        refused = consumer.ask(**body)
+        assert (refused.status_code, refused.json["message"]) == (400, said)
+    for body in ({"resolution": "week"}, {"utcOffset": 24}, {"utcOffset": 1.5}, {"beginRange": {}}):
+        assert consumer.ask(**body).status_code == 400
+    assert consumer.post("/eco-declaration", {}).status_code == 401
+
+
+@pytest.mark.parametrize("path", ["/eco-declaration"])
+def test_a_peer_that_is_down(consumer: Consumer, path: str) -> None:
+    datahub, energytype = consumer.sandbox.datahub, consumer.sandbox.energytype
+    for peer, fault, status, name in (
+        (datahub, {"status": 500}, 503, "DataHubService"),
+        (datahub, {"cut": "before"}, 503, "DataHubService"),
+        (datahub, {"status": 200, "body": {"success": True, "total": 1}}, 502, "DataHubService"),
+        (energytype, {"status": 503}, 503, "EnergyTypeService"),
+        (energytype, {"cut": "after"}, 503, "EnergyTypeService"),
+        (energytype, {"status": 200, "body": {"success": True}}, 502, "EnergyTypeService"),
+        (
+            energytype,
+            {"status": 200, "body": {"success": True, "mix_emissions": [{"amount": -1}]}},
+            502,
+            "EnergyTypeService",
+        ),
+    ):
+        peer.fault(**fault)
+        answer = consumer.ask(path=path)
+        assert (answer.status_code, answer.json["success"]) == (status, False)
+        assert name in answer.json["message"]
+        assert ("Retry-After" in answer.headers) == (status == 503)
+        assert consumer.ask(path=path).status_code == 200
+
+
+def test_a_spent_token_is_renewed_once(consumer: Consumer) -> None:
+    consumer.sandbox.datahub.fault("/measurements", status=401)
+    before = consumer.sandbox.hydra.count("POST /oauth2/token")
+    assert consumer.ask().status_code == 200
+    assert consumer.sandbox.hydra.count("POST /oauth2/token") == before + 1
+
+
+def test_the_peers_are_asked_side_by_side_and_not_for_ever(
+    consumer: Consumer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    datahub, energytype = consumer.sandbox.datahub, consumer.sandbox.energytype
+    datahub.fault(delay_before=1.0)
+    energytype.fault(delay_before=1.0)
+    assert consumer.ask().status_code == 200
+    first, second = (_last_call(peer) for peer in (datahub, energytype))
+    assert abs(first - second) < timedelta(seconds=0.9)
+
+    monkeypatch.setattr(declarations, "PATIENCE_S", 0.3)
+    energytype.fault(delay_before=30)
+    begun = time.monotonic()
+    answer = consumer.ask()
+    assert (answer.status_code, answer.json["message"]) == (
+        503,
+        "EnergyTypeService is out of reach",
+    )
+    assert time.monotonic() - begun < 10
+    energytype.clear_faults()
+
+
+def _last_call(peer: Control) -> datetime:
+    return datetime.fromisoformat(peer.calls()[-1]["at"])
