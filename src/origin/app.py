@@ -1,23 +1,24 @@
 """The Flask application."""
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import flask_smorest
 from flask import Flask
 from flask_cors import CORS
 
-from origin.api import accounts, declarations, ggos, health, login, suppliers, webhooks_in
-from origin.api.base import EXTENSION
+from origin.api import accounts, declarations, ggos, health, login, metrics, suppliers, webhooks_in
+from origin.api.base import EXTENSION, Blueprint
 from origin.api.errors import register_error_handlers
 from origin.cli import register_commands
 from origin.runtime import build_runtime
 from origin.settings import Settings, load_settings
 from origin.tasks.hints import CeleryHints
 from origin.telemetry.logs import configure_logging
+from origin.telemetry.requests import watch_requests
 
 _BLUEPRINTS = (
-    health.blueprint,
     login.blueprint,
     accounts.blueprint,
     suppliers.blueprint,
@@ -31,6 +32,14 @@ _OPENAPI: dict[str, Any] = {
     "API_VERSION": "1",
     "OPENAPI_VERSION": "3.1.0",
 }
+
+
+def _operations(settings: Settings) -> Iterator[Blueprint]:
+    """What operators ask, but for what the settings bind off (contract: http-api, Operations)."""
+    if settings.health_enabled:
+        yield health.blueprint
+    if settings.metrics_enabled:
+        yield metrics.blueprint
 
 
 def _exactly(origin: str) -> re.Pattern[str] | str:
@@ -50,10 +59,11 @@ def create_app(settings: Settings | None = None) -> Flask:
         _OPENAPI, MAX_CONTENT_LENGTH=settings.max_body_bytes + 1, DEBUG=settings.debug
     )
     app.extensions[EXTENSION] = build_runtime(settings, CeleryHints(settings))
+    watch_requests(app)
     # As patterns of our own: of a string, the library takes some characters for a pattern's.
     CORS(app, origins=[_exactly(origin) for origin in settings.cors_origins])
     api = flask_smorest.Api(app)
-    for blueprint in _BLUEPRINTS:
+    for blueprint in (*_BLUEPRINTS, *_operations(settings)):
         api.register_blueprint(blueprint)
     # After the API, whose own handlers these replace.
     register_error_handlers(app)

@@ -1,6 +1,8 @@
 """Gunicorn's configuration, for what isn't an operator's choice (those stand in entrypoint.web.sh)."""
 
 import os
+import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,12 @@ preload_app = False
 # The heartbeat file must not wait for a disk, and the rest of the file system may be read-only.
 _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - gunicorn makes an unnamed file there
 worker_tmp_dir = str(_SHARED_MEMORY) if os.access(_SHARED_MEMORY, os.W_OK) else None
+# Where the workers share what they count. Made before anything imports prometheus_client, which looks
+# for it then; a reload keeps it, and the counts with it.
+_METRICS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+_METRICS_PREFIX = "account-service-metrics-"
+if _METRICS_VARIABLE not in os.environ:
+    os.environ[_METRICS_VARIABLE] = tempfile.mkdtemp(prefix=_METRICS_PREFIX, dir=worker_tmp_dir)
 # Nobody uses it, and it would be a file in the home folder.
 control_socket_disable = True
 
@@ -34,3 +42,17 @@ def post_fork(_server: Any, _worker: Any) -> None:
     from psycogreen.gevent import patch_psycopg
 
     patch_psycopg()
+
+
+def child_exit(_server: Any, worker: Any) -> None:
+    """Forget what a worker that has ended said of itself; its counts stay."""
+    from prometheus_client.multiprocess import mark_process_dead
+
+    mark_process_dead(worker.pid)  # type: ignore[no-untyped-call] # it has no types
+
+
+def on_exit(_server: Any) -> None:
+    """Remove the files of the metrics, if they are ours."""
+    folder = Path(os.environ[_METRICS_VARIABLE])
+    if folder.name.startswith(_METRICS_PREFIX):
+        shutil.rmtree(folder, ignore_errors=True)

@@ -14,6 +14,7 @@ from origin.clients.ledger import LedgerClient
 from origin.db.encryption import Sealer
 from origin.db.engine import Database
 from origin.settings import Settings
+from origin.telemetry.metrics import watch_pool
 
 
 class Hints(Protocol):
@@ -43,9 +44,11 @@ class Runtime:
 def build_runtime(settings: Settings, hints: Hints) -> Runtime:
     """Make everything, connect to nothing."""
     secret = settings.hydra_client_secret.get_secret_value()
+    database = Database(settings.database_url, settings.database_conn_poll_size)
+    watch_pool(database.engine)
     return Runtime(
         settings=settings,
-        database=Database(settings.database_url, settings.database_conn_poll_size),
+        database=database,
         sealer=Sealer([each.get_secret_value() for each in settings.key_encryption_secrets]),
         hydra=HydraClient(
             settings.hydra_url,

@@ -119,6 +119,10 @@ class Settings(DatabaseSettings):
     workers: Count = 3
     worker_connections: Count = 100
     concurrency: Count = 100
+    bind_host: NonEmpty = "0.0.0.0"  # noqa: S104 - a container's own address isn't known before
+    metrics_port: Annotated[int, Field(ge=0, le=65535)] = 0
+    metrics_enabled: bool = True
+    health_enabled: bool = True
     ledger_submit_retry_delay: Seconds = 20
     ledger_poll_delay: Seconds = 10
     batch_resubmit_after: Seconds = 6 * 3600

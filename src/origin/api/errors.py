@@ -17,6 +17,7 @@ from origin.errors import (
     Refused,
     TokensSpent,
 )
+from origin.telemetry.metrics import POOL_TIMEOUTS
 
 RETRY_AFTER_S = "10"
 
@@ -96,6 +97,7 @@ def _on_database_error(error: DBAPIError) -> Response:
 
 def _on_pool_timeout(_error: PoolTimeoutError) -> Response:
     log.warning("No database connection became free")
+    POOL_TIMEOUTS.inc()
     return failure(503, "Too busy", Retry_After=RETRY_AFTER_S)
 
 

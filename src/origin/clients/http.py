@@ -8,6 +8,7 @@ import requests
 
 from origin.clients.bounded import AnswerTooLarge, BoundedAdapter
 from origin.errors import PeerMisbehaved, PeerUnavailable
+from origin.telemetry.metrics import peer_call
 
 CONNECT_TIMEOUT_S = 3.05
 READ_TIMEOUT_S = 15.0
@@ -71,7 +72,10 @@ class PeerClient:
         # Said with every request: what a session says gives way to REQUESTS_CA_BUNDLE.
         arguments.setdefault("verify", self._tls_verify)
         try:
-            return self._session.request(method, url, allow_redirects=False, **arguments)
+            with peer_call(self.name) as call:
+                answer = self._session.request(method, url, allow_redirects=False, **arguments)
+                call["status"] = str(answer.status_code)
+                return answer
         except AnswerTooLarge as error:
             raise PeerMisbehaved(self.name, f"an answer of {error}") from error
         except requests.RequestException as error:

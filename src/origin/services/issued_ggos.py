@@ -13,6 +13,7 @@ from origin.db.encryption import Sealer, master_key_context
 from origin.db.models import Ggo
 from origin.domain.events import GgoEvent
 from origin.domain.keys import AddressKind, Key, metering_point_key, period_key
+from origin.telemetry.metrics import KEY_MISMATCHES
 
 log = logging.getLogger(__name__)
 
@@ -116,6 +117,7 @@ def _add(session: Session, rows: Iterable[Row]) -> set[str]:
     )
     for row in ordered:
         if row["key_mismatch"] and row["address"] in added:
+            KEY_MISMATCHES.inc()
             log.warning(
                 "GGO %s, issued to metering point %s, is at an address that our keys don't give",
                 row["address"],

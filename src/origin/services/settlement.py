@@ -24,6 +24,7 @@ from origin.domain.settlement import BatchStatus, Verdict, judge, needs_state, s
 from origin.errors import PeerError
 from origin.runtime import Runtime
 from origin.services.signing import sign_missing
+from origin.telemetry.metrics import BATCH_ALERTS, BATCHES_ENDED
 
 CLAIM_LIMIT = 100
 MAX_ROUNDS = 50
@@ -259,6 +260,7 @@ class _Round:
         with self._runtime.database.transaction() as session:
             ended = complete_batches(session, [batch.id for batch in batches])
         for batch_id in ended:
+            BATCHES_ENDED.labels("COMPLETED").inc()
             log.info("Batch completed", extra={"batch_id": batch_id})
 
     def _decline(self, batch: Row[Any], reason: str) -> None:
@@ -269,11 +271,13 @@ class _Round:
                 return
             ended = decline_batch(session, batch.id, reason)
         if ended:
+            BATCHES_ENDED.labels("DECLINED").inc()
             log.warning("Batch declined: %s", reason, extra={"batch_id": batch.id})
 
     def _wait(self, batch: Row[Any], alert: str = "") -> None:
         """Ask again later, the later the longer it takes."""
         if alert:
+            BATCH_ALERTS.labels("needs_a_look").inc()
             log.error("Batch needs a look: %s", alert, extra={"batch_id": batch.id})
         first = self._settings.ledger_poll_delay
         self._delays_s[batch.id] = backoff_s(first, batch.attempts)
@@ -310,6 +314,7 @@ def resubmit_stuck(runtime: Runtime) -> int:
     count, last_id = 0, 0
     while stuck := _stuck(runtime, last_id):
         for batch_id in stuck:
+            BATCH_ALERTS.labels("stuck").inc()
             log.error("Batch is stuck; posting it again", extra={"batch_id": batch_id})
         _Round(runtime, _load(runtime, stuck)).post_again()
         count, last_id = count + len(stuck), stuck[-1]

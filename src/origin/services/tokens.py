@@ -17,6 +17,7 @@ from origin.db.locks import lock_name
 from origin.db.models import User
 from origin.errors import OriginError, PeerUnauthorized, TokensSpent
 from origin.runtime import Runtime
+from origin.telemetry.metrics import TOKEN_REFRESHES
 
 DUE_BEFORE_EXPIRY = timedelta(hours=24)
 LOCK_WAIT_S = 60
@@ -157,11 +158,18 @@ def _renew(runtime: Runtime, user_id: int, still_wanted: Callable[[_Stored], boo
 
 def _exchanged(runtime: Runtime, refresh_token: str) -> Tokens | None:
     """Fresh tokens; None where Hydra refuses for good."""
+    outcome = "failed"
     try:
-        return runtime.hydra.refresh(refresh_token)
+        fresh = runtime.hydra.refresh(refresh_token)
+        outcome = "refreshed"
     except PeerUnauthorized as error:
         log.warning("%s", error)
+        outcome = "refused"
         return None
+    else:
+        return fresh
+    finally:
+        TOKEN_REFRESHES.labels(outcome).inc()
 
 
 def _is_stored_still(session: Session, sealer: Sealer, user_id: int, refresh_token: str) -> bool:

@@ -15,6 +15,7 @@ from origin.tasks.celery import create_celery
 from origin.tasks.hints import CeleryHints
 from origin.tasks.tasks import register_tasks
 from origin.telemetry.logs import configure_logging
+from origin.telemetry.tasks import watch_tasks
 
 try:
     _settings = load_settings(Settings)
@@ -23,6 +24,7 @@ except ConfigurationError as error:
 
 celery_app = create_celery(_settings)
 register_tasks(celery_app, build_runtime(_settings, CeleryHints(_settings)))
+watch_tasks(_settings)
 
 
 @signals.setup_logging.connect

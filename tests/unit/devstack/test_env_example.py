@@ -7,7 +7,7 @@ from origin.settings import Settings, load_settings
 
 _EXAMPLE = dotenv_values(ROOT / ".env.example")
 # Read by the entry points alone.
-_OF_THE_ENTRY_POINTS = {"PORT", "BIND_HOST"}
+_OF_THE_ENTRY_POINTS = {"PORT"}
 
 
 def test_every_variable_is_there_and_no_other():

@@ -1,0 +1,142 @@
+"""What is counted, for Prometheus: every metric's name, and what a scrape answers.
+
+To count something, name it here as the others are, and say `.labels(...).inc()` where it happens.
+What stands in the database is not counted but read when asked: see `origin.services.readings`.
+
+Under gunicorn the processes of one web share their counts by files in PROMETHEUS_MULTIPROC_DIR
+(`origin.gunicorn_conf` makes it), and any of them answers for all. Worker and beat are one process
+each. Labels take few values, which no caller can choose: no paths, no subjects, no ids.
+"""
+
+import os
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    start_http_server,
+)
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
+from prometheus_client.metrics_core import Metric
+from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
+
+NAMESPACE = "account_service"
+CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
+MULTIPROCESS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+
+REGISTRY = CollectorRegistry()
+"""All metrics of this process."""
+
+ProcessCollector(registry=REGISTRY)
+
+_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+
+
+def _counter(name: str, text: str, *labels: str) -> Counter:
+    return Counter(name, text, labels, namespace=NAMESPACE, registry=REGISTRY)
+
+
+def _histogram(name: str, text: str, *labels: str) -> Histogram:
+    return Histogram(name, text, labels, namespace=NAMESPACE, registry=REGISTRY, buckets=_SECONDS)
+
+
+def _gauge(name: str, text: str, *labels: str) -> Gauge:
+    """A gauge that the living processes of a web sum up; only `inc` and `dec` it."""
+    return Gauge(
+        name, text, labels, namespace=NAMESPACE, registry=REGISTRY, multiprocess_mode="livesum"
+    )
+
+
+REQUEST_SECONDS = _histogram(
+    "request_seconds", "Requests answered, by the route's pattern", "endpoint", "status"
+)
+REQUESTS_RUNNING = _gauge("requests_running", "Requests being answered now")
+PEER_CALL_SECONDS = _histogram(
+    "peer_call_seconds", "Calls to peers; status is HTTP's, or `none` without an answer",
+    "peer", "status",
+)  # fmt: skip
+TASK_SECONDS = _histogram("task_seconds", "Tasks that a worker has ended", "task", "state")
+TASKS_SENT = _counter("tasks_sent", "Wake-ups sent to the workers", "task")
+POOL_CONNECTIONS = _gauge("pool_connections", "Database connections that are open")
+POOL_CONNECTIONS_USED = _gauge("pool_connections_used", "Database connections in use now")
+POOL_TIMEOUTS = _counter("pool_timeouts", "Requests for which no database connection became free")
+BATCHES_ENDED = _counter("batches_ended", "Batches that ended, by state", "state")
+BATCH_ALERTS = _counter("batch_alerts", "Batches about which an operator must be told", "reason")
+KEY_MISMATCHES = _counter(
+    "key_mismatches", "GGOs issued to an address that the owner's keys don't give"
+)
+TOKEN_REFRESHES = _counter("token_refreshes", "Refreshes of users' tokens at Hydra", "outcome")
+
+
+def exposition(*more: Collector) -> bytes:
+    """All metrics as Prometheus reads them (`CONTENT_TYPE`): this web's, and what is given."""
+    if os.environ.get(MULTIPROCESS_VARIABLE):
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry)  # type: ignore[no-untyped-call] # it has no types
+    else:
+        registry = REGISTRY
+    return b"".join(map(generate_latest, (registry, *map(_registry_of, more))))
+
+
+def _registry_of(collector: Collector) -> CollectorRegistry:
+    registry = CollectorRegistry()
+    registry.register(collector)
+    return registry
+
+
+class Families(Collector):
+    """Metrics that were read elsewhere."""
+
+    def __init__(self, families: Iterable[Metric]) -> None:
+        self._families = list(families)
+
+    def collect(self) -> Iterable[Metric]:
+        """The metrics."""
+        return self._families
+
+
+@contextmanager
+def peer_call(peer: str) -> Iterator[dict[str, str]]:
+    """Measure a call to a peer; set `status` in what is yielded once there is an answer."""
+    begin = time.perf_counter()
+    result = {"status": "none"}
+    try:
+        yield result
+    finally:
+        PEER_CALL_SECONDS.labels(peer, result["status"]).observe(time.perf_counter() - begin)
+
+
+def watch_pool(engine: Engine) -> None:
+    """Count the connections of an engine's pool."""
+
+    def listen(name: str, gauge: Gauge, step: int) -> None:
+        def counted(*_: Any) -> None:
+            gauge.inc(step)
+
+        event.listen(engine, name, counted)
+
+    listen("connect", POOL_CONNECTIONS, 1)
+    listen("close", POOL_CONNECTIONS, -1)
+    listen("close_detached", POOL_CONNECTIONS, -1)
+    listen("checkout", POOL_CONNECTIONS_USED, 1)
+    listen("checkin", POOL_CONNECTIONS_USED, -1)
+
+
+def serve(host: str, port: int) -> int:
+    """Answer scrapes of this process, in a thread, for as long as it lives.
+
+    :param port: 0 for any that is free.
+    :returns: The port.
+    :raises OSError: it is taken.
+    """
+    server, _ = start_http_server(port, host, REGISTRY)
+    return int(server.server_port)

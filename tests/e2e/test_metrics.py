@@ -1,0 +1,52 @@
+"""Metrics of the processes as operators run them: several in the web, and worker and beat."""
+
+import requests
+
+from devstack.ports import free_port
+from devstack.processes import answers
+from tests.support.scraping import Scrape
+from tests.support.town import Town
+from tests.support.waiting import eventually
+
+
+def test_any_process_of_the_web_answers_for_all_of_them(town: Town):
+    """Sixty requests on connections of their own reach both processes; every scrape counts all."""
+    url = f"{town.stack.url}/health/live"
+
+    def count() -> float:
+        return _scrape(f"{town.stack.url}/metrics").value(
+            "request_seconds_count", endpoint="/health/live", status="200"
+        )
+
+    before = count()
+    for _ in range(60):
+        assert requests.get(url, timeout=10).status_code == 200
+    assert {count() - before for _ in range(10)} == {60}
+
+
+def test_worker_and_beat_answer_for_themselves(town: Town):
+    worker, beat = town.services.worker, town.services.beat
+    ports = {process.name: free_port() for process in (worker, beat)}
+    for process in (worker, beat):
+        process.env["METRICS_PORT"] = str(ports[process.name])
+        process.restart()
+    scrapes = {name: f"http://127.0.0.1:{port}/metrics" for name, port in ports.items()}
+    for url in scrapes.values():
+        eventually(lambda url=url: answers(url)(""), "it answers")
+    sweep = {"task": "origin.batches"}
+    eventually(
+        lambda: _scrape(scrapes["beat"]).value("tasks_sent_total", **sweep) >= 2, "beat sends"
+    )
+    eventually(
+        lambda: (
+            _scrape(scrapes["worker"]).value("task_seconds_count", state="SUCCESS", **sweep) >= 2
+        ),
+        "the worker works",
+    )
+    assert "process_resident_memory_bytes" in _scrape(scrapes["worker"]).names
+
+
+def _scrape(url: str) -> Scrape:
+    answer = requests.get(url, timeout=10)
+    assert answer.status_code == 200
+    return Scrape(answer.text)

@@ -1,0 +1,40 @@
+"""What Prometheus would read."""
+
+from prometheus_client.parser import text_string_to_metric_families
+
+Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
+
+
+class Scrape:
+    """An answer of /metrics, taken apart."""
+
+    def __init__(self, text: str) -> None:
+        families = list(text_string_to_metric_families(text))
+        self.types = {family.name: family.type for family in families}
+        self._samples: Samples = {
+            (sample.name, frozenset(sample.labels.items())): sample.value
+            for family in families
+            for sample in family.samples
+        }
+
+    @property
+    def names(self) -> set[str]:
+        """The names of all samples."""
+        return {name for name, _ in self._samples}
+
+    @property
+    def label_values(self) -> set[str]:
+        """All values that any label has."""
+        return {value for _, labels in self._samples for _, value in labels}
+
+    def value(self, name: str, **labels: str) -> float:
+        """A sample's value; 0 where there is none, as Prometheus' `increase` has it."""
+        return self._samples.get((f"account_service_{name}", frozenset(labels.items())), 0)
+
+    def total(self, name: str, **labels: str) -> float:
+        """The sum of all samples that have these labels, and whatever others."""
+        return sum(
+            value
+            for (found, has), value in self._samples.items()
+            if found == f"account_service_{name}" and has >= labels.items()
+        )
