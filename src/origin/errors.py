@@ -40,6 +40,10 @@ class PeerUnavailable(PeerError):
     """
 
 
+class PeerUnreachable(PeerUnavailable):
+    """No connection came about: the request surely did not arrive."""
+
+
 class PeerMisbehaved(PeerError):
     """The peer answered what it shouldn't: not the documented shape or status (502)."""
 

@@ -5,9 +5,10 @@ from typing import Any
 
 import orjson
 import requests
+from urllib3.exceptions import MaxRetryError, NewConnectionError
 
 from origin.clients.bounded import AnswerTooLarge, BoundedAdapter
-from origin.errors import PeerMisbehaved, PeerUnavailable
+from origin.errors import PeerMisbehaved, PeerUnavailable, PeerUnreachable
 from origin.telemetry.metrics import peer_call
 
 CONNECT_TIMEOUT_S = 3.05
@@ -23,6 +24,14 @@ _POOL_SIZE = 100
 def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
     """Authentication that adds nothing."""
     return request
+
+
+def _never_connected(error: requests.RequestException) -> bool:
+    if isinstance(error, requests.ConnectTimeout):
+        return True
+    cause = error.args[0] if error.args else None
+    # Nothing is retried: what failed to connect is the only try there was.
+    return isinstance(cause, MaxRetryError) and isinstance(cause.reason, NewConnectionError)
 
 
 class PeerClient:
@@ -62,6 +71,7 @@ class PeerClient:
         """One call; any status is an answer.
 
         :param arguments: As for `requests.request`.
+        :raises PeerUnreachable: no connection came about; it did not arrive.
         :raises PeerUnavailable: no answer in time, or a cut connection; it may have arrived.
         :raises PeerMisbehaved: an answer that is too large; it has arrived.
         """
@@ -80,7 +90,8 @@ class PeerClient:
             raise PeerMisbehaved(self.name, f"an answer of {error}") from error
         except requests.RequestException as error:
             # The library's text may quote the URL with its query: only its kind is told.
-            raise PeerUnavailable(self.name, type(error).__name__) from error
+            kind = PeerUnreachable if _never_connected(error) else PeerUnavailable
+            raise kind(self.name, type(error).__name__) from error
 
     def json_object(self, response: requests.Response) -> dict[str, Any]:
         """The answer's JSON object.

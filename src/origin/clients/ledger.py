@@ -5,7 +5,7 @@ Links in its answers are never followed: the batch ids are known before.
 
 from base64 import b64decode
 from binascii import Error as Base64Error
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -13,25 +13,30 @@ from typing import Any
 import orjson
 from requests import Response
 
-from origin.clients.http import PeerClient
+from origin.clients.http import READ_TIMEOUT_S, PeerClient
 from origin.domain.settlement import BatchStatus, Next
-from origin.errors import PeerError, PeerMisbehaved, PeerUnavailable
+from origin.errors import PeerError, PeerMisbehaved, PeerUnavailable, PeerUnreachable
+from origin.telemetry.metrics import LEDGER_ERRORS
 
 NAME = "Ledger"
 
 MAX_STATUSES_BY_GET = 15
 
-_NOT_NOW_CODES = frozenset({15, 18, 31})
+# Not 18: a validator that disconnects may have taken what it was sent.
+_UNARRIVED_CODES = frozenset({15, 31})
 _REFUSAL_CODES = frozenset({30, 34, 35, 42, 43, 46, 60, 62, 66})
 _NOTHING_AT_ADDRESS = 75
+_KNOWN_CODES = frozenset(
+    {10, 15, 17, 18, 19, 20, 21, 27, 31, *_REFUSAL_CODES, 70, 71, 72, _NOTHING_AT_ADDRESS, 80}
+)
 
 
 class Posted(Enum):
     """What a POST of a batch came to."""
 
     ACCEPTED = "accepted"
-    NOT_NOW = "not now"
-    """It wasn't taken: the ledger isn't ready, or its queue is full."""
+    UNARRIVED = "did not arrive"
+    """It surely wasn't taken: no connection, a ledger that isn't ready yet, or a full queue."""
     REFUSED = "refused"
     """The ledger says that the request is wrong, for good."""
     UNCERTAIN = "uncertain"
@@ -64,7 +69,7 @@ class LedgerClient:
 
     def __init__(self, url: str, *, tls_verify: bool) -> None:
         self._url = url
-        self._http = PeerClient(NAME, tls_verify=tls_verify)
+        self._http = PeerClient(NAME, tls_verify=tls_verify, answer_within_s=READ_TIMEOUT_S)
 
     def post(self, batch_list: bytes) -> PostAnswer:
         """Post a serialised BatchList. Never raises for what the ledger does."""
@@ -75,13 +80,15 @@ class LedgerClient:
                 data=batch_list,
                 headers={"Content-Type": "application/octet-stream"},
             )
+        except PeerUnreachable as error:
+            return PostAnswer(Posted.UNARRIVED, error.reason)
         except PeerError as error:
             return PostAnswer(Posted.UNCERTAIN, error.reason)
         if response.status_code == 202:
             return PostAnswer(Posted.ACCEPTED)
         code, reason = self._error_of(response)
-        if code in _NOT_NOW_CODES:
-            return PostAnswer(Posted.NOT_NOW, reason)
+        if code in _UNARRIVED_CODES and response.status_code in {429, 503}:
+            return PostAnswer(Posted.UNARRIVED, reason)
         if code in _REFUSAL_CODES and response.status_code == 400:
             return PostAnswer(Posted.REFUSED, reason)
         is_of_this_batch = response.status_code < 500
@@ -90,8 +97,8 @@ class LedgerClient:
     def statuses(self, batch_ids: Sequence[str]) -> dict[str, StatusAnswer]:
         """Ask for the statuses of many batches in one call.
 
-        :returns: by batch id; one that the ledger left out, or gave a status that the contract
-            doesn't know, is missing.
+        :returns: by batch id; one that the ledger left out, gave two answers about, or gave a
+            status that the contract doesn't know, is missing.
         :raises PeerError: the ledger can't say now.
         """
         url = f"{self._url}/batch_statuses"
@@ -103,7 +110,7 @@ class LedgerClient:
         data = self._http.json_object(response).get("data")
         if not isinstance(data, list):
             raise PeerMisbehaved(NAME, "no list of batch statuses")
-        return dict(_statuses_in(data))
+        return _statuses_in(data, frozenset(batch_ids))
 
     def ggo_next(self, address: str) -> Next | None:
         """Ask what the GGO at this address was turned into.
@@ -138,7 +145,9 @@ class LedgerClient:
             code = error["code"]
             words = f"{error.get('title')}: {error.get('message')}"
         except (PeerMisbehaved, KeyError, TypeError, AttributeError):
+            LEDGER_ERRORS.labels("none").inc()
             return None, f"HTTP {response.status_code} without a Sawtooth error"
+        LEDGER_ERRORS.labels(str(code) if code in _KNOWN_CODES else "other").inc()
         return (code if isinstance(code, int) else None), _storable(f"{code} {words}")
 
 
@@ -147,12 +156,23 @@ def _storable(reason: str) -> str:
     return reason.replace("\0", "")[:1000]
 
 
-def _statuses_in(data: list[Any]) -> Iterable[tuple[str, StatusAnswer]]:
+def _statuses_in(data: list[Any], wanted: frozenset[str]) -> dict[str, StatusAnswer]:
+    found: dict[str, StatusAnswer] = {}
+    contradictory = set()
     for item in data:
         try:
-            status = BatchStatus(item["status"])
-            invalid = item.get("invalid_transactions") or []
-            reason = "; ".join(str(each.get("message")) for each in invalid)
-            yield str(item["id"]), StatusAnswer(status, _storable(reason))
+            batch_id, answer = item["id"], _status_in(item)
+            if batch_id not in wanted:
+                continue
+            if found.setdefault(batch_id, answer) != answer:
+                contradictory.add(batch_id)
         except (KeyError, TypeError, ValueError, AttributeError):
             continue
+    return {each: answer for each, answer in found.items() if each not in contradictory}
+
+
+def _status_in(item: Any) -> StatusAnswer:
+    invalid = item.get("invalid_transactions") or []
+    messages = [each.get("message") for each in invalid]
+    reason = "; ".join(str(message) for message in messages if message)
+    return StatusAnswer(BatchStatus(item["status"]), _storable(reason))

@@ -1,6 +1,7 @@
 """How a batch ends in the database: each end once, in one transaction of the caller's."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from sqlalchemy import delete, func, or_, select, update
 from sqlalchemy.orm import Session
@@ -8,6 +9,21 @@ from sqlalchemy.orm import Session
 from origin.db.models import Batch, Ggo, Transaction
 
 _NO_SYNC = {"synchronize_session": False}
+
+PART_COLUMNS = (
+    "address",
+    "amount",
+    "owner_id",
+    "sender_id",
+    "split_position",
+    "key_index",
+    "reference",
+    "stored",
+    "retired",
+    "retire_gsrn",
+    "retire_address",
+)
+"""What a part has of its own; the rest is its source's."""
 
 
 def _lock_live(session: Session, batch_ids: Sequence[int]) -> dict[int, int]:
@@ -67,7 +83,7 @@ def decline_batch(session: Session, batch_id: int, reason: str) -> bool:
     """Roll back what the ledger has refused.
 
     The children vanish and the source is as it was before the compose. The batch stays, with the
-    ledger's reason and the bytes that were refused.
+    ledger's reason, the bytes that were refused, and what was removed.
 
     :param reason: The ledger's; where empty, what it said last stays.
     :returns: whether this call ended it.
@@ -77,6 +93,7 @@ def decline_batch(session: Session, batch_id: int, reason: str) -> bool:
         return False
     source_id = live[batch_id]
     _lock_ggos(session, [source_id])
+    undone = _to_be_undone(session, source_id)
     session.execute(
         delete(Transaction).where(Transaction.batch_id == batch_id).execution_options(**_NO_SYNC)
     )
@@ -96,7 +113,24 @@ def decline_batch(session: Session, batch_id: int, reason: str) -> bool:
             ended_at=func.now(),
             next_attempt_at=None,
             last_error=func.coalesce(reason or None, Batch.last_error, "no reason given"),
+            undone=undone,
         )
         .execution_options(**_NO_SYNC)
     )
     return True
+
+
+def _to_be_undone(session: Session, source_id: int) -> dict[str, Any]:
+    """What a rollback removes: enough to do it again, should the ledger have it after all."""
+    source = session.execute(
+        select(Ggo.retire_gsrn, Ggo.retire_address).where(Ggo.id == source_id)
+    ).one()
+    columns = [getattr(Ggo, name) for name in PART_COLUMNS]
+    parts = session.execute(
+        select(*columns).where(Ggo.parent_id == source_id).order_by(Ggo.split_position)
+    )
+    return {
+        "retire_gsrn": source.retire_gsrn,
+        "retire_address": source.retire_address,
+        "parts": [dict(part._mapping) for part in parts],  # noqa: SLF001 - SQLAlchemy's public API
+    }

@@ -290,6 +290,7 @@ class Batch(Identified, Queued, Base):
             name="signed",
         ),
         CheckConstraint("refused_posts <= posts", name="refused_posts"),
+        CheckConstraint("refused_posts + unarrived_posts <= posts", name="unarrived_posts"),
         Index(
             "uq_batches_live_ggo_id",
             "ggo_id",
@@ -316,11 +317,30 @@ class Batch(Identified, Queued, Base):
     """How many POSTs were begun; counted before each, so that a crash can't hide one."""
     refused_posts: Mapped[int] = mapped_column(Integer, server_default="0")
     """How many of them the ledger answered with a lasting refusal."""
+    unarrived_posts: Mapped[int] = mapped_column(Integer, server_default="0")
+    """How many of them surely never reached the ledger's queue."""
     last_error: Mapped[str | None]
     """What the ledger said last: its reason, when declined."""
+    undone: Mapped[dict[str, Any] | None]
+    """What a rollback has removed (see `origin.db.ledger`); kept for reconciliation."""
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     submitted_at: Mapped[datetime | None]
     ended_at: Mapped[datetime | None]
+
+
+class BatchEvent(Identified, Base):
+    """Something that happened to a batch on its way, for operators; nothing is decided by it."""
+
+    __tablename__ = "batch_events"
+    __table_args__ = (
+        Index("ix_batch_events_batch_id", "batch_id"),
+        Index("ix_batch_events_at", "at"),
+    )
+
+    batch_id: Mapped[int] = mapped_column(ForeignKey("batches.id"))
+    at: Mapped[datetime] = mapped_column(server_default=func.now())
+    event: Mapped[str]
+    detail: Mapped[str]
 
 
 class Transaction(Identified, Base):
@@ -354,3 +374,57 @@ class IdempotencyKey(Base):
     """HTTP status of the answer; NULL while the request runs."""
     response: Mapped[dict[str, Any] | None]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now(), index=True)
+
+
+class LedgerWalk(Identified, Base):
+    """One comparison of all GGOs with the ledger, in slices; at most one is under way."""
+
+    __tablename__ = "ledger_walks"
+    __table_args__ = (
+        Index(
+            "uq_ledger_walks_unfinished",
+            text("(finished_at IS NULL)"),
+            unique=True,
+            postgresql_where=text("finished_at IS NULL"),
+        ),
+    )
+
+    started_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    finished_at: Mapped[datetime | None]
+    cursor: Mapped[int] = mapped_column(server_default="0")
+    """The last GGO's id that was compared."""
+    lease_until: Mapped[datetime | None]
+    """Whoever walks has it until then."""
+    ggos: Mapped[int] = mapped_column(server_default="0")
+    """How many were compared so far."""
+    last_error: Mapped[str | None]
+    """Why the walk couldn't go on when it last stopped."""
+
+
+class LedgerDifference(Identified, Base):
+    """What a walk has found to differ, until a later look finds it in order."""
+
+    __tablename__ = "ledger_differences"
+    __table_args__ = (
+        Index(
+            "uq_ledger_differences_open",
+            "kind",
+            "address",
+            unique=True,
+            postgresql_where=text("resolved_at IS NULL"),
+        ),
+        Index("ix_ledger_differences_ggo_id", "ggo_id"),
+    )
+
+    kind: Mapped[str]
+    """See `origin.domain.reconciliation.Kind`."""
+    address: Mapped[str]
+    ggo_id: Mapped[int]
+    """The GGO that was looked at; not a foreign key, as a rollback may remove it."""
+    batch_id: Mapped[int | None] = mapped_column(ForeignKey("batches.id"))
+    detail: Mapped[str]
+    repair: Mapped[str | None]
+    """What was done about it."""
+    first_seen_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    last_seen_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    resolved_at: Mapped[datetime | None]

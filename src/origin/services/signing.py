@@ -1,13 +1,14 @@
 """Builds and signs the batches that composes have left, and keeps their bytes."""
 
 import logging
+import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, select, update
+from sqlalchemy import ColumnElement, Row, select, text
 from sqlalchemy.orm import Session
 
 from origin.clients.ledger_batches import Retirement, SignedBatch, Split, sign_batch
@@ -15,8 +16,19 @@ from origin.db.encryption import CannotUnseal, Sealer, master_key_context
 from origin.db.models import Batch, Ggo, MeteringPoint, User
 from origin.domain.keys import Key, metering_point_key, period_key, trade_branch
 from origin.runtime import Runtime
+from origin.services.deadlines import Deadline
+from origin.telemetry.metrics import BATCH_ALERTS
 
 log = logging.getLogger(__name__)
+
+_KEEP = text(
+    "WITH signed AS (SELECT * FROM unnest(CAST(:ids AS bigint[]), CAST(:ledger_ids AS text[]), "
+    "CAST(:payloads AS bytea[])) AS t (id, ledger_id, payload)), "
+    "missing AS (SELECT signed.* FROM batches JOIN signed ON signed.id = batches.id "
+    "WHERE signed_batch IS NULL ORDER BY batches.id FOR UPDATE OF batches) "
+    "UPDATE batches SET signed_batch = missing.payload, ledger_batch_id = missing.ledger_id "
+    "FROM missing WHERE missing.id = batches.id"
+)
 
 
 @dataclass
@@ -38,10 +50,12 @@ class _Keys:
         return period_key(self.points[gsrn], begin)
 
 
-def sign_missing(runtime: Runtime, batch_ids: Sequence[int]) -> None:
-    """Sign those of the batches that aren't yet; two workers at once keep one's bytes.
+def sign_missing(runtime: Runtime, batch_ids: Sequence[int], deadline: Deadline) -> list[int]:
+    """Sign those of the batches that aren't yet, until the deadline.
 
-    A batch whose user's key can't be opened stays unsigned.
+    Two workers at once keep one's bytes.
+
+    :returns: those that can't be signed; what is wrong is logged.
     """
     with runtime.database.reading() as session:
         batches = session.execute(
@@ -50,7 +64,7 @@ def sign_missing(runtime: Runtime, batch_ids: Sequence[int]) -> None:
             )
         ).all()
         if not batches:
-            return
+            return []
         sources = _ggos(session, Ggo.id.in_([batch.ggo_id for batch in batches]))
         children = _ggos(session, Ggo.parent_id.in_([batch.ggo_id for batch in batches]))
         users = {batch.user_id for batch in batches}
@@ -59,14 +73,29 @@ def sign_missing(runtime: Runtime, batch_ids: Sequence[int]) -> None:
     children_by_parent: dict[int, list[Row[Any]]] = defaultdict(list)
     for child in children:
         children_by_parent[child.parent_id].append(child)
-    signed = {
-        batch.id: _sign(
-            keys, batch.user_id, source_by_id[batch.ggo_id], children_by_parent[batch.ggo_id]
-        )
-        for batch in batches
-        if batch.user_id in keys.masters
-    }
+    signed: dict[int, SignedBatch] = {}
+    failed = []
+    for batch in batches:
+        if deadline.is_over():
+            break
+        if batch.user_id not in keys.masters:
+            failed.append(batch.id)
+            continue
+        # Signing keeps the CPU for milliseconds: others of this process, webhooks say, go between.
+        time.sleep(0)
+        source, parts = source_by_id[batch.ggo_id], children_by_parent[batch.ggo_id]
+        try:
+            signed[batch.id] = _sign(keys, batch.user_id, source, parts)
+        except Exception:
+            # Whatever is wrong with one batch: the others go on, this one is tried again.
+            BATCH_ALERTS.labels("cannot_sign").inc()
+            log.exception(
+                "A batch can't be signed",
+                extra={"event": "batch.cannot_sign", "batch_id": batch.id},
+            )
+            failed.append(batch.id)
     _store(runtime, signed)
+    return failed
 
 
 def _ggos(session: Session, condition: ColumnElement[bool]) -> list[Row[Any]]:
@@ -95,8 +124,10 @@ def _load_keys(
         try:
             opened = sealer.open(user.master_key, master_key_context(user.subject))
         except CannotUnseal as error:
-            # One user's trouble: the batches of the others go on, these are tried again.
-            log.error("No master key: %s", error, extra={"user_id": user.id})  # noqa: TRY400 - told
+            # One user's trouble: the batches of the others go on, these can't be signed.
+            log.error(  # noqa: TRY400 - told
+                "No master key: %s", error, extra={"event": "user.no_key", "user_id": user.id}
+            )
             continue
         master = Key.from_base58(opened)
         keys.masters[user.id] = master
@@ -125,11 +156,15 @@ def _sign(keys: _Keys, user_id: int, source: Row[Any], children: Sequence[Row[An
 
 def _store(runtime: Runtime, signed: dict[int, SignedBatch]) -> None:
     """Keep the bytes, before the first POST; the first to store wins."""
+    if not signed:
+        return
+    ids = sorted(signed)
     with runtime.database.transaction() as session:
-        for batch_id, batch in sorted(signed.items()):
-            session.execute(
-                update(Batch)
-                .where(Batch.id == batch_id, Batch.signed_batch.is_(None))
-                .values(signed_batch=batch.batch_list, ledger_batch_id=batch.id)
-                .execution_options(synchronize_session=False)
-            )
+        session.execute(
+            _KEEP,
+            {
+                "ids": ids,
+                "ledger_ids": [signed[each].id for each in ids],
+                "payloads": [signed[each].batch_list for each in ids],
+            },
+        )

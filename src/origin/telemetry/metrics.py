@@ -71,6 +71,9 @@ POOL_CONNECTIONS_USED = _gauge("pool_connections_used", "Database connections in
 POOL_TIMEOUTS = _counter("pool_timeouts", "Requests for which no database connection became free")
 BATCHES_ENDED = _counter("batches_ended", "Batches that ended, by state", "state")
 BATCH_ALERTS = _counter("batch_alerts", "Batches about which an operator must be told", "reason")
+LEDGER_ERRORS = _counter(
+    "ledger_errors", "Errors that the ledger answered, by Sawtooth's code", "code"
+)
 KEY_MISMATCHES = _counter(
     "key_mismatches", "GGOs issued to an address that the owner's keys don't give"
 )

@@ -1,13 +1,15 @@
 """Batches on their way: whatever the ledger does, each ends once, and right."""
 
+from datetime import datetime
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from origin.db import queue
+from origin.db import batch_queue
 from origin.db.ledger import complete_batches, decline_batch
-from origin.db.models import Batch
 from origin.services import settlement
+from origin.services.deadlines import Deadline
 from origin.services.signing import sign_missing
 from tests.integration.accounts.world import at_once
 from tests.integration.trading.market import CONSUMPTION, Market
@@ -150,7 +152,7 @@ def test_a_source_that_someone_else_spent_is_neither_settled_nor_rolled_back(
     """Two services with one key: only an operator can tell what happened."""
     address = composed(market)
     # As after a rollback that shouldn't have been: the ledger has another split of this source.
-    sign_missing(market.runtime, [1])
+    sign_missing(market.runtime, [1], Deadline(60))
     market.run_batches()
     market.sandbox.ledger.batches(count=1, wait=10)
     market.rows("DELETE FROM transactions")
@@ -246,9 +248,9 @@ def test_two_workers_never_claim_the_same_batch(market: Market):
         address = market.issue(10, begin=market.hour(number))
         market.compose(address, transfers=[(1, "bob")])
 
-    def claim() -> list[int]:
+    def claim() -> dict[int, datetime]:
         with market.runtime.database.transaction() as session:
-            return queue.claim(session, Batch, limit=15, lease_s=60)
+            return batch_queue.claim_due(session, limit=15, lease_s=60)
 
     first, second, third = at_once(claim, claim, claim)
     claimed = [*first, *second, *third]
@@ -258,16 +260,16 @@ def test_two_workers_never_claim_the_same_batch(market: Market):
 def test_a_batch_of_a_dead_worker_is_another_ones_after_the_lease(market: Market):
     composed(market)
     with market.runtime.database.transaction() as session:
-        assert queue.claim(session, Batch, limit=1, lease_s=0.01) == [1]
+        assert list(batch_queue.claim_due(session, limit=1, lease_s=0.01)) == [1]
     market.rows("SELECT pg_sleep(0.02)")
     assert settlement.run_due(market.runtime) == 1
 
 
 def test_signed_bytes_are_kept_by_whoever_stored_them_first(market: Market):
     composed(market)
-    at_once(*[lambda: sign_missing(market.runtime, [1])] * 4)
+    at_once(*[lambda: sign_missing(market.runtime, [1], Deadline(60))] * 4)
     before = market.rows("SELECT signed_batch, ledger_batch_id FROM batches")
-    sign_missing(market.runtime, [1])
+    sign_missing(market.runtime, [1], Deadline(60))
     assert market.rows("SELECT signed_batch, ledger_batch_id FROM batches") == before
 
 

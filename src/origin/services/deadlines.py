@@ -1,0 +1,25 @@
+"""How long a piece of work may go on."""
+
+import threading
+import time
+
+_ending = threading.Event()
+
+
+def end_soon() -> None:
+    """Have all work of this process given back: it was asked to end."""
+    _ending.set()
+
+
+class Deadline:
+    """A moment by which work is to be given back; at once where the process is asked to end.
+
+    :param seconds: From now on.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._at = time.monotonic() + seconds
+
+    def is_over(self) -> bool:
+        """Whether nothing new should be begun."""
+        return _ending.is_set() or time.monotonic() > self._at
