@@ -39,7 +39,7 @@ class Posted(Enum):
     """It surely wasn't taken: no connection, a ledger that isn't ready yet, or a full queue."""
     REFUSED = "refused"
     """The ledger says that the request is wrong, for good."""
-    UNCERTAIN = "uncertain"
+    UNCERTAIN = "may have arrived"
     """It may have arrived."""
 
 

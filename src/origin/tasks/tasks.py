@@ -5,12 +5,15 @@ from celery import Celery
 from origin.runtime import Runtime
 from origin.services import datahub_jobs, pruning, settlement, technologies, tokens
 from origin.tasks import celery as names
+from origin.tasks.gate import Gate
+
+_BATCH_RUNS_AT_ONCE = 4
+"""In a worker process: enough to keep a ledger busy, few enough to leave others their turn."""
 
 
 def register_tasks(app: Celery, runtime: Runtime) -> None:
     """Give the app its tasks, working on this runtime."""
     use_cases = {
-        names.BATCHES: settlement.run_due,
         names.STUCK_BATCHES: settlement.resubmit_stuck,
         names.DATAHUB_JOBS: datahub_jobs.run_due,
         names.TOKENS: tokens.refresh_due,
@@ -18,6 +21,12 @@ def register_tasks(app: Celery, runtime: Runtime) -> None:
         names.FIRST_TECHNOLOGIES: technologies.import_if_empty,
         names.PRUNING: pruning.prune,
     }
+    gate = Gate(_BATCH_RUNS_AT_ONCE)
+
+    def run_batches() -> None:
+        gate.run(lambda: settlement.run_due(runtime))
+
+    app.task(name=names.BATCHES)(run_batches)
     for name, use_case in use_cases.items():
         # Bound as a default: the loop's variable would be the last use case in every task.
         def run(use_case: object = use_case) -> None:
