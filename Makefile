@@ -5,7 +5,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 MAKEFLAGS += --no-print-directory --no-builtin-rules
 .DEFAULT_GOAL := help
-.PHONY: help sync demo test check format lock clean
+.PHONY: help sync demo test check format image-check deploy-check lock clean
 
 # More arguments for `demo` (--once) and `test` (pytest's).
 ARGS ?=
@@ -14,7 +14,7 @@ export PYTHONPATH := $(CURDIR)/src
 python := .venv/bin/python
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 sync: ## Install pipenv (.tools) and the locked packages (.venv), where not done yet
 	@bin/bootstrap
@@ -34,6 +34,12 @@ check: sync ## Lint, formatting, types, import direction
 format: sync ## Format the code, mend what the linter can mend
 	$(python) -m ruff check --fix
 	$(python) -m ruff format
+
+image-check: sync ## Build the image and tell the demo's story through it (ARGS: doc/containers.md)
+	@exec $(python) -m devstack.image $(ARGS)
+
+deploy-check: sync ## Lint the Dockerfile, compose.yaml and the Helm chart; validate what the chart renders
+	@exec deploy/check
 
 lock: sync ## Resolve the Pipfile anew into Pipfile.lock, with no index's address in it
 	PIPENV_VENV_IN_PROJECT=1 PIPENV_IGNORE_VIRTUALENVS=1 .tools/bin/python -m pipenv lock

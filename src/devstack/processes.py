@@ -21,6 +21,8 @@ _LOG_END_CHARACTERS = 3000
 
 # Given the output since the start, whether the process is ready.
 Ready = Callable[[str], bool]
+# Given `web`, `worker` or `beat` and its environment, the command that starts it.
+Command = Callable[[str, Mapping[str, str]], Sequence[str | Path]]
 
 
 def answers(url: str) -> Ready:
@@ -144,19 +146,26 @@ class SupervisedProcess:
         self._process.close()
 
 
+def entry_point(name: str, _env: Mapping[str, str]) -> Sequence[str | Path]:
+    """The command that starts `web`, `worker` or `beat` from this checkout."""
+    return [ROOT / f"entrypoint.{name}.sh"]
+
+
 class ServiceProcesses:
     """The service as operators run it: web, worker and beat by their entry points.
 
     `env` must be complete for the service (`devstack.environment`), with PORT, and with a LOG_LEVEL
-    that lets INFO through: worker and beat say in their logs that they are ready.
+    that lets INFO through: worker and beat say in their logs that they are ready. `command`: how each
+    is started, where not from this checkout.
     """
 
-    def __init__(self, env: Mapping[str, str], logs: Path) -> None:
+    def __init__(
+        self, env: Mapping[str, str], logs: Path, *, command: Command = entry_point
+    ) -> None:
         self.url = f"http://127.0.0.1:{env['PORT']}"
 
         def process(name: str, ready: Ready) -> SupervisedProcess:
-            entry_point = ROOT / f"entrypoint.{name}.sh"
-            return SupervisedProcess(name, [entry_point], env=env, logs=logs, ready=ready)
+            return SupervisedProcess(name, command(name, env), env=env, logs=logs, ready=ready)
 
         self.web = process("web", answers(f"{self.url}/health/ready"))
         self.worker = process("worker", says(r"worker-\d+@\S+ ready"))

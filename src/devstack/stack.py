@@ -12,7 +12,14 @@ from devstack.client import OAuthClient
 from devstack.configured import Redis
 from devstack.environment import inherited, service_environment
 from devstack.ports import LOOPBACK, free_port
-from devstack.processes import ROOT, ServiceProcesses, SupervisedProcess, says
+from devstack.processes import (
+    ROOT,
+    Command,
+    ServiceProcesses,
+    SupervisedProcess,
+    entry_point,
+    says,
+)
 from sandbox.running import Peers
 
 CLIENT_ID = "account-service"
@@ -86,8 +93,12 @@ def running_services(
     redis: Redis,
     logs: Path,
     changes: Mapping[str, str] | None = None,
+    command: Command = entry_point,
 ) -> Iterator[Stack]:
-    """Web (at `url`), worker and beat, ready, with these peers; `changes` to their environment."""
+    """Web (at `url`), worker and beat, ready, with these peers; `changes` to their environment.
+
+    `command`: how each of the three is started.
+    """
     environment = service_environment(
         database_uri=database_uri,
         redis=redis,
@@ -101,7 +112,7 @@ def running_services(
         client_secret=CLIENT_SECRET,
         redirect_uri=_api_callback(url),
     )
-    with ServiceProcesses(environment, logs) as services:
+    with ServiceProcesses(environment, logs, command=command) as services:
         yield Stack(url, environment, sandbox, services, oauth)
 
 

@@ -1,0 +1,185 @@
+"""`make image-check`: builds the image, looks into it, and tells the demo's story through it.
+
+Web, worker and beat run from the image, locked down (read-only file system, no capabilities, no root),
+on the host's network; PostgreSQL, Redis and the peers are the demo's. The exit status is 0 only if the
+image is as it must be, every balance came out right, and all three ended at SIGTERM. What follows `--`
+goes to the engine's `build`.
+"""
+
+import argparse
+import secrets
+import shlex
+import shutil
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from devstack.client import ApiRefusalError, UnexpectedAnswerError
+from devstack.configured import postgres_server, redis_server
+from devstack.console import Console
+from devstack.demo import Demo
+from devstack.engine import Engine
+from devstack.environment import inherited
+from devstack.guarded import ProcessFailedError
+from devstack.processes import ROOT
+from devstack.stack import free_url, redirect_uris, running_sandbox, running_services
+from sandbox.clients import ControlError
+
+_NAMES = ("web", "worker", "beat")
+_MEGABYTE = 1_000_000
+# What an image that only runs the service has no use for, or must not know.
+_UNWANTED_PROGRAMS = ("gcc", "cc", "g++", "clang", "make", "pip", "pip3", "pipenv", "git")
+_UNWANTED_FILES = (
+    "/etc/pip.conf",
+    "/opt/service/.env",
+    "/opt/service/tests",
+    "/opt/service/src/devstack",
+    "/opt/service/src/sandbox",
+    "/opt/tools",
+    "/run/secrets/ca.crt",
+    "/run/secrets/pip.conf",
+)
+_LOOK = f"""
+[ "$(id -u):$(id -g)" = 10001:10001 ] || echo "It runs as $(id)"
+for each in {" ".join(_UNWANTED_PROGRAMS)}; do command -v $each; done
+for each in {" ".join(_UNWANTED_FILES)}; do [ -e $each ] && echo $each; done
+find /opt -writable ! -type l
+touch /opt/service/x 2>/dev/null && echo "The file system isn't read-only"
+touch /tmp/x || echo "/tmp can't be written"
+python -c 'import devstack' 2>/dev/null && echo "devstack is there"
+exit 0
+"""
+
+
+class ImageCheck:
+    """One image, looked at and used. Raises ProcessFailedError where it isn't as it must be."""
+
+    def __init__(self, engine: Engine, image: str, console: Console) -> None:
+        self._engine = engine
+        self._image = image
+        self._console = console
+        run = secrets.token_hex(3)
+        self._containers = {name: f"account-service-check-{run}-{name}" for name in _NAMES}
+
+    def look(self) -> None:
+        """Whether it is what production wants: small, no root, no compiler, nothing to write, no secret."""
+        image = self._engine.image(self._image)
+        title = (
+            f"{image['Size'] / _MEGABYTE:.0f} MB; no root, no compiler, no secret, nothing to write"
+        )
+        with self._console.step(title):
+            found = self._engine.run(self._image, ["sh", "-c", _LOOK])
+            told = "\n".join([*image["Config"]["Env"], self._engine.history(self._image)])
+            if image["Config"]["User"] in {"", "0", "root", "0:0"}:
+                found += "Its user is root\n"
+            # Which index packages came from is the builder's business.
+            if any(name in told for name in ("INDEX_URL", "PIP_CONFIG", "PIP_TRUSTED_HOST")):
+                found += "Its history or environment tells of a package index\n"
+            if found:
+                raise ProcessFailedError(f"The image isn't as it must be:\n{found}")
+        with self._console.step("The health check fails where nobody answers"):
+            command = _health_command(image["Config"])
+            if not self._engine.fails(self._image, command):
+                raise ProcessFailedError(f"It doesn't: {shlex.join(command)}")
+
+    def use(self, logs: Path) -> bool:
+        """Tell the demo's story through the image; whether every balance came out right."""
+        url = free_url()
+        with ExitStack() as stack:
+            with self._console.step("PostgreSQL, Redis and the peers, outside of it"):
+                postgres = stack.enter_context(postgres_server())
+                database_uri = postgres.create_database(f"image_{secrets.token_hex(3)}")
+                redis = stack.enter_context(redis_server())
+                sandbox = stack.enter_context(
+                    running_sandbox(redirect_uris=redirect_uris(url), logs=logs)
+                )
+            stack.callback(self._engine.remove, self._containers.values())
+            with self._console.step("Web, worker and beat from the image"):
+                running = stack.enter_context(
+                    running_services(
+                        url,
+                        sandbox,
+                        database_uri=database_uri,
+                        redis=redis,
+                        logs=logs,
+                        changes=self._engine.environment(),
+                        command=self._command,
+                    )
+                )
+            right = Demo(running, self._console).run()
+            self._look_at_running()
+            with self._console.step("All three end at SIGTERM, with status 0"):
+                statuses = {each.name: each.terminate() for each in running.services.all}
+                if any(statuses.values()):
+                    raise ProcessFailedError(f"They ended with {statuses}")
+        return right
+
+    def _command(self, name: str, environment: Mapping[str, str]) -> list[str]:
+        """The command that runs one of the three; only the service's own variables reach it."""
+        ours = {*inherited(), *self._engine.environment()}
+        return self._engine.service(
+            self._image,
+            self._containers[name],
+            f"/opt/service/entrypoint.{name}.sh",
+            [variable for variable in environment if variable not in ours],
+        )
+
+    def _look_at_running(self) -> None:
+        web = self._containers["web"]
+        with self._console.step("The health check and the operators' commands, in the running web"):
+            self._engine.execute(web, _health_command(self._engine.image(self._image)["Config"]))
+            users = self._engine.execute(web, ["flask", "users", "list"])
+            if len(users.splitlines()) < 1 + 2:
+                raise ProcessFailedError(f"`flask users list` says: {users}")
+
+
+def _health_command(config: Mapping[str, Any]) -> list[str]:
+    check = config["Healthcheck"]
+    if not check:
+        raise ProcessFailedError("The image has no health check")
+    kind, *command = check["Test"]
+    assert kind == "CMD", "the Dockerfile says so"
+    return [str(part) for part in command]
+
+
+def _options(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="make image-check", description=__doc__)
+    parser.add_argument("--engine", help="its program (default: podman, else docker)")
+    parser.add_argument("--image", default="localhost/account-service", help="its name")
+    parser.add_argument("--no-build", action="store_true", help="take the image that is there")
+    parser.add_argument(
+        "build", nargs="*", metavar="-- BUILD_OPTION", help="for the engine's build"
+    )
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Build, look, use; the exit status is 0 only if all is well."""
+    options = _options(arguments)
+    console = Console()
+    runs = ROOT / ".run"
+    runs.mkdir(exist_ok=True)
+    logs = Path(tempfile.mkdtemp(prefix="image-", dir=runs))
+    try:
+        engine = Engine(options.engine)
+        if not options.no_build:
+            with console.step(f"{engine.program} builds the image"):
+                engine.build(options.image, options.build)
+        check = ImageCheck(engine, options.image, console)
+        check.look()
+        right = check.use(logs)
+    except (ProcessFailedError, ApiRefusalError, UnexpectedAnswerError, ControlError) as error:
+        console.say(f"  ✗ {error}")
+        right = False
+    if not right:
+        console.say(f"    The logs are in {logs.relative_to(ROOT)}.")
+        return 1
+    shutil.rmtree(logs)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
