@@ -1,0 +1,99 @@
+{{- define "account-service.name" -}}
+{{- printf "%s" .Release.Name | trunc 40 | trimSuffix "-" -}}
+{{- end }}
+
+{{- /* Takes (dict "root" $ "component" "web"). */ -}}
+{{- define "account-service.selector" -}}
+app.kubernetes.io/name: account-service
+app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/component: {{ .component }}
+{{- end }}
+
+{{- define "account-service.labels" -}}
+{{ include "account-service.selector" . }}
+app.kubernetes.io/managed-by: {{ .root.Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
+{{- end }}
+
+{{- define "account-service.image" -}}
+{{- $repository := required "image.repository must be set" .Values.image.repository -}}
+{{- if .Values.image.digest -}}
+{{ $repository }}@{{ .Values.image.digest }}
+{{- else -}}
+{{ $repository }}:{{ .Values.image.tag }}
+{{- end }}
+{{- end }}
+
+{{- define "account-service.secretEnv" -}}
+- name: {{ .name }}
+  valueFrom:
+    secretKeyRef:
+      name: {{ required "secrets.name must be set" .root.Values.secrets.name }}
+      key: {{ .name }}
+      optional: {{ .optional }}
+{{- end }}
+
+{{- define "account-service.env" -}}
+{{- range $name, $value := .Values.settings }}
+{{- if or (kindIs "invalid" $value) (eq (toString $value) "") }}
+{{- fail (printf "settings.%s must be set" $name) }}
+{{- end }}
+{{- /* Whole numbers arrive as floats, which would be written as 1e+06. */}}
+{{- if and (kindIs "float64" $value) (eq (float64 (int64 $value)) $value) }}
+{{- $value = int64 $value }}
+{{- end }}
+- name: {{ $name }}
+  value: {{ toString $value | quote }}
+{{- end }}
+{{- range .Values.secrets.required }}
+{{ include "account-service.secretEnv" (dict "root" $ "name" . "optional" false) }}
+{{- end }}
+{{- range .Values.secrets.optional }}
+{{ include "account-service.secretEnv" (dict "root" $ "name" . "optional" true) }}
+{{- end }}
+{{- end }}
+
+{{- /* What every pod has in common. Takes (dict "root" $ "of" .Values.web). */ -}}
+{{- define "account-service.pod" -}}
+automountServiceAccountToken: false
+enableServiceLinks: false
+securityContext:
+  runAsNonRoot: true
+  runAsUser: 10001
+  runAsGroup: 10001
+  seccompProfile: {type: RuntimeDefault}
+{{- with .root.Values.imagePullSecrets }}
+imagePullSecrets: {{ toYaml . | nindent 2 }}
+{{- end }}
+{{- with .of.nodeSelector }}
+nodeSelector: {{ toYaml . | nindent 2 }}
+{{- end }}
+{{- with .of.tolerations }}
+tolerations: {{ toYaml . | nindent 2 }}
+{{- end }}
+volumes:
+  - name: tmp
+    emptyDir: {sizeLimit: 256Mi}
+{{- end }}
+
+{{- define "account-service.container" -}}
+image: {{ include "account-service.image" .root }}
+imagePullPolicy: {{ .root.Values.image.pullPolicy }}
+securityContext:
+  allowPrivilegeEscalation: false
+  readOnlyRootFilesystem: true
+  capabilities: {drop: [ALL]}
+resources: {{ toYaml .of.resources | nindent 2 }}
+volumeMounts:
+  - {name: tmp, mountPath: /tmp}
+{{- end }}
+
+{{- /* Pods of one kind on as many nodes as there are. */ -}}
+{{- define "account-service.spread" -}}
+topologySpreadConstraints:
+  - maxSkew: 1
+    topologyKey: kubernetes.io/hostname
+    whenUnsatisfiable: ScheduleAnyway
+    labelSelector:
+      matchLabels: {{ include "account-service.selector" . | nindent 8 }}
+{{- end }}

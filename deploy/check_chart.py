@@ -1,0 +1,132 @@
+# ruff: noqa: INP001 (a script: nobody imports it)
+"""Lints the Helm chart, renders it as a cluster would get it, and validates each object: `deploy/check`.
+
+Runs in an environment of its own (deploy/requirements.txt). The exit status is 0 only if all is well.
+"""
+
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import helm_python as helm
+import kubernetes_validate
+import yaml
+
+CHART = Path(__file__).parent / "chart"
+# The oldest that Chart.yaml allows, and the newest that there are schemas for.
+KUBERNETES = ("1.27", "1.37")
+KINDS = {
+    "Deployment": 3,
+    "Service": 1,
+    "Ingress": 1,
+    "Job": 1,
+    "HorizontalPodAutoscaler": 2,
+    "PodDisruptionBudget": 2,
+    "NetworkPolicy": 2,
+}
+
+
+def say(line: str) -> None:
+    """Write a line."""
+    sys.stdout.write(f"  {line}\n")
+
+
+def fail(line: str) -> None:
+    """Say what is wrong, and end."""
+    sys.exit(f"  ✗ {line}")
+
+
+def objects(chart: helm.Chart, values: dict[str, Any]) -> list[dict[str, Any]]:
+    """What the chart renders with these values; each has its template's name under `template`."""
+    rendered = chart.render(values, name="accounts", namespace="production")
+    return [
+        {**each, "template": template}
+        for template, text in rendered.items()
+        if template.endswith(".yaml")
+        for each in yaml.safe_load_all(text)
+        if each
+    ]
+
+
+def validate(found: list[dict[str, Any]]) -> None:
+    """Each object by Kubernetes' own schemas, unknown fields refused."""
+    for version in KUBERNETES:
+        for each in found:
+            content = {name: value for name, value in each.items() if name != "template"}
+            try:
+                kubernetes_validate.validate(content, version, strict=True)
+            except kubernetes_validate.ValidationError as error:
+                where = "/".join(map(str, error.path))
+                fail(f"{each['template']}, Kubernetes {version}: {where}: {error.message}")
+
+
+def containers(found: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The containers of all pods, by name."""
+    templates = [each["spec"]["template"]["spec"] for each in found if "template" in each["spec"]]
+    return {each["name"]: each for spec in templates for each in spec["containers"]}
+
+
+def check_environment(found: list[dict[str, Any]], values: dict[str, Any]) -> None:
+    """Values arrive as they were written, and secrets by reference alone."""
+    secret = {"SECRET", "DATABASE_URI", "HYDRA_CLIENT_SECRET", "WEBHOOK_SECRET"}
+    for name, container in containers(found).items():
+        env = {each["name"]: each for each in container["env"]}
+        wrong = {each for each in secret & set(env) if "secretKeyRef" not in env[each]["valueFrom"]}
+        if wrong or "DATABASE_URI" not in env:
+            fail(f"{name}: {wrong or 'DATABASE_URI'} isn't taken from the Secret")
+        for variable, value in values["settings"].items():
+            written = str(value).lower() if isinstance(value, bool) else str(value)
+            if name != "migration" and env[variable]["value"] != written:
+                fail(f"{name}: {variable} is {env[variable]['value']}, and should be {written}")
+
+
+def check_refusals(chart: helm.Chart, values: dict[str, Any]) -> None:
+    """Whatever must be given, and isn't, is named."""
+    for path in (
+        ("image", "repository"),
+        ("secrets", "name"),
+        ("settings", "LEDGER_URL"),
+        ("ingress", "host"),
+    ):
+        section, name = path
+        try:
+            objects(chart, {**values, section: {**values[section], name: ""}})
+        except helm.HelmError as error:
+            if f"{section}.{name} must be set" not in str(error):
+                fail(f"Without {section}.{name} it says: {error}")
+        else:
+            fail(f"It renders without {section}.{name}")
+
+
+def main() -> None:
+    """Lint, render, validate."""
+    values = yaml.safe_load((CHART / "example.yaml").read_text())
+    report = helm.lint(CHART, values, strict=True)
+    worse_than_advice = [each for each in report["messages"] if each["severity"] > 1]
+    if report["errors"] or worse_than_advice:
+        fail(f"helm lint: {report['errors']} {worse_than_advice}")
+    say(f"✓ helm lint ({helm.helm_sdk_version()}): deploy/chart")
+    with helm.Chart.load(CHART) as chart:
+        found = objects(chart, values)
+        kinds = Counter(each["kind"] for each in found)
+        if kinds != KINDS:
+            fail(f"It renders {dict(kinds)}")
+        validate(found)
+        say(f"✓ {len(found)} objects are right for Kubernetes {' and '.join(KUBERNETES)}")
+        check_environment(found, values)
+        say("✓ values arrive as written, secrets by reference alone")
+        check_refusals(chart, values)
+        say("✓ what is missing is named")
+        off: dict[str, Any] = {
+            "ingress": {"enabled": False},
+            "networkPolicy": {"enabled": False},
+            "web": {"autoscaling": {"enabled": False}},
+            "worker": {"autoscaling": {"enabled": False}},
+        }
+        bare = objects(chart, {**values, **off, "image": {**values["image"], "digest": "sha256:0"}})
+        validate(bare)
+        say(f"✓ with everything optional off, {len(bare)} objects are right")
+
+
+main()

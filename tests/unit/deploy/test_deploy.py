@@ -1,0 +1,116 @@
+"""What is deployed can't drift from what the service reads: compose.yaml, the chart, the image's content."""
+
+import fnmatch
+import os
+import re
+import shlex
+
+import pytest
+import yaml
+from dotenv import dotenv_values
+
+from devstack.processes import ROOT
+from origin.settings import Settings, load_settings
+
+_FIELDS = Settings.model_fields
+_REQUIRED = {name.upper() for name, field in _FIELDS.items() if field.is_required()}
+_SECRET = {name.upper() for name, field in _FIELDS.items() if "SecretStr" in repr(field.annotation)}
+_KNOWN = set(dotenv_values(ROOT / ".env.example"))
+_SERVICES = ("web", "worker", "beat")
+
+
+def _read(path):
+    return yaml.safe_load((ROOT / path).read_text())
+
+
+@pytest.fixture
+def takes(monkeypatch):
+    """Whether the service starts with exactly these variables; ConfigurationError names what is wrong."""
+
+    def try_them(variables):
+        for name in _FIELDS:
+            monkeypatch.delenv(name.upper(), raising=False)
+        for name, value in variables.items():
+            monkeypatch.setenv(name, str(value))
+        return load_settings(Settings)
+
+    return try_them
+
+
+@pytest.mark.parametrize("name", _SERVICES)
+def test_compose_gives_each_service_what_it_needs(takes, name):
+    service = _read("compose.yaml")["services"][name]
+    environment = {**dotenv_values(ROOT / service["env_file"]), **service["environment"]}
+    assert set(environment) == _KNOWN
+    settings = takes(environment)
+    assert settings.database_url.host == "postgres"
+    assert settings.redis_host == "redis"
+
+
+def test_compose_starts_peers_where_the_environment_expects_them():
+    sandbox = _read("compose.yaml")["services"]["sandbox"]
+    ports = {int(each.rpartition("=")[2]) for each in sandbox["command"] if "-port=" in each}
+    variables = ("HYDRA_URL", "DATAHUB_SERVICE_URL", "ENERGY_TYPE_SERVICE_URL", "LEDGER_URL")
+    expected = {
+        int(dotenv_values(ROOT / ".env.example")[each].rpartition(":")[2]) for each in variables
+    }
+    assert expected < ports
+
+
+def test_the_chart_names_every_required_variable_and_keeps_secrets_apart():
+    values = _read("deploy/chart/values.yaml")
+    example = _read("deploy/chart/example.yaml")
+    settings = set(values["settings"]) | set(example["settings"])
+    secrets = values["secrets"]
+    assert set(values["settings"]) | set(secrets["required"]) >= _REQUIRED
+    assert settings <= _KNOWN - _SECRET
+    assert {*secrets["required"], *secrets["optional"]} == _SECRET
+    assert set(secrets["required"]) == _SECRET & _REQUIRED
+
+
+def test_the_service_takes_the_charts_example(takes):
+    values, example = _read("deploy/chart/values.yaml"), _read("deploy/chart/example.yaml")
+    secrets = dict.fromkeys(values["secrets"]["required"], "a-secret")
+    takes(
+        {
+            **values["settings"],
+            **example["settings"],
+            **secrets,
+            "DATABASE_URI": "postgresql://me:secret@postgres/origin",
+        }
+    )
+
+
+def _allowed():
+    """What the build may see: .dockerignore refuses everything but this."""
+    lines = [
+        line
+        for line in (ROOT / ".dockerignore").read_text().splitlines()
+        if line and not line.startswith("#")
+    ]
+    assert lines[0] == "*"
+    return [line[1:] for line in lines if line.startswith("!")]
+
+
+def test_the_build_sees_what_it_copies_and_nothing_else():
+    allowed = _allowed()
+    copied = {
+        source
+        for line in re.findall(
+            r"^COPY (?!--from)(.*)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE
+        )
+        for source in shlex.split(line)[:-1]
+    }
+    matched = {each: fnmatch.filter(copied, each) for each in allowed}
+    assert all(matched.values()), "each is used"
+    assert {each for found in matched.values() for each in found} == copied, "each is allowed"
+    for secret in (".env", ".git", ".venv", "tests", "src/devstack", "src/sandbox", "deploy"):
+        assert not any(fnmatch.fnmatch(secret, each) or each.startswith(secret) for each in allowed)
+
+
+@pytest.mark.parametrize(
+    "path", [*(f"entrypoint.{name}.sh" for name in _SERVICES), "bin/bootstrap", "deploy/check"]
+)
+def test_can_be_run(path):
+    assert os.access(ROOT / path, os.X_OK)
+    assert (ROOT / path).read_text().startswith("#!/usr/bin/env bash\n")
