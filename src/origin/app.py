@@ -8,7 +8,17 @@ import flask_smorest
 from flask import Flask
 from flask_cors import CORS
 
-from origin.api import accounts, declarations, ggos, health, login, metrics, suppliers, webhooks_in
+from origin.api import (
+    accounts,
+    declarations,
+    ggos,
+    health,
+    login,
+    metrics,
+    suppliers,
+    transfers,
+    webhooks_in,
+)
 from origin.api.base import EXTENSION, Blueprint
 from origin.api.errors import register_error_handlers
 from origin.cli import register_commands
@@ -23,6 +33,7 @@ _BLUEPRINTS = (
     accounts.blueprint,
     suppliers.blueprint,
     ggos.blueprint,
+    transfers.blueprint,
     declarations.blueprint,
     webhooks_in.blueprint,
 )

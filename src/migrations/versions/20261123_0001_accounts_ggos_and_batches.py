@@ -232,7 +232,65 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_ggos")),
         sa.UniqueConstraint("address", name=op.f("uq_ggos_address")),
     )
-    op.create_index("ix_ggos_owner_begin", "ggos", ["owner_id", "begin", "id"], unique=False)
+    op.create_index(
+        "ix_ggos_owner_amount",
+        "ggos",
+        ["owner_id", "amount", "begin", "id"],
+        unique=False,
+        postgresql_include=["locked"],
+    )
+    op.create_index(
+        "ix_ggos_owner_begin",
+        "ggos",
+        ["owner_id", "begin", "id"],
+        unique=False,
+        postgresql_include=[
+            "amount",
+            "retired",
+            "locked",
+            "sector",
+            "technology_code",
+            "fuel_code",
+        ],
+    )
+    op.create_index(
+        "ix_ggos_owner_issued",
+        "ggos",
+        ["owner_id", "begin", "id"],
+        unique=False,
+        postgresql_where=sa.text("issue_gsrn IS NOT NULL"),
+        postgresql_include=[
+            "amount",
+            "locked",
+            "issue_gsrn",
+            "sector",
+            "technology_code",
+            "fuel_code",
+        ],
+    )
+    op.create_index(
+        "ix_ggos_owner_stored",
+        "ggos",
+        ["owner_id", "begin", "id"],
+        unique=False,
+        postgresql_where=sa.text("stored"),
+        postgresql_include=[
+            "amount",
+            "locked",
+            "expire_time",
+            "sector",
+            "technology_code",
+            "fuel_code",
+        ],
+    )
+    op.create_index(
+        "ix_ggos_recipient_begin",
+        "ggos",
+        ["owner_id", "begin"],
+        unique=False,
+        postgresql_where=sa.text("sender_id <> owner_id"),
+        postgresql_include=["amount", "sector", "technology_code", "fuel_code"],
+    )
     op.create_index(
         "ix_ggos_retire_address",
         "ggos",
@@ -240,6 +298,13 @@ def upgrade() -> None:
         unique=False,
         postgresql_where=sa.text("retired"),
         postgresql_include=["amount"],
+    )
+    op.create_index(
+        "ix_ggos_retire_gsrn",
+        "ggos",
+        ["retire_gsrn", "begin", "id"],
+        unique=False,
+        postgresql_where=sa.text("retired"),
     )
     op.create_index(
         "ix_ggos_stored_begin",
@@ -255,6 +320,7 @@ def upgrade() -> None:
         ["sender_id", "begin"],
         unique=False,
         postgresql_where=sa.text("sender_id <> owner_id"),
+        postgresql_include=["amount", "sector", "technology_code", "fuel_code"],
     )
     op.create_index(
         "uq_ggos_owner_id_key_index",
@@ -359,32 +425,6 @@ def downgrade() -> None:
         postgresql_where=sa.text("next_attempt_at IS NOT NULL"),
     )
     op.drop_table("batches")
-    op.drop_index(
-        "uq_ggos_parent_id_split_position",
-        table_name="ggos",
-        postgresql_where=sa.text("parent_id IS NOT NULL"),
-    )
-    op.drop_index(
-        "uq_ggos_owner_id_key_index",
-        table_name="ggos",
-        postgresql_where=sa.text("key_index IS NOT NULL"),
-    )
-    op.drop_index(
-        "ix_ggos_stored_begin",
-        table_name="ggos",
-        postgresql_where=sa.text("stored"),
-        postgresql_include=["amount", "expire_time"],
-    )
-    op.drop_index(
-        "ix_ggos_sender_begin", table_name="ggos", postgresql_where=sa.text("sender_id <> owner_id")
-    )
-    op.drop_index(
-        "ix_ggos_retire_address",
-        table_name="ggos",
-        postgresql_where=sa.text("retired"),
-        postgresql_include=["amount"],
-    )
-    op.drop_index("ix_ggos_owner_begin", table_name="ggos")
     op.drop_table("ggos")
     op.drop_index("ix_datahub_jobs_due", table_name="datahub_jobs")
     op.drop_table("datahub_jobs")

@@ -1,5 +1,6 @@
 """What all views share: reading a JSON body by a schema, and answering in JSON."""
 
+import json
 from typing import Any, NoReturn, cast
 
 import orjson
@@ -36,7 +37,12 @@ def raw_body() -> bytes:
 
 def json_response(body: dict[str, Any], status: int = 200) -> Response:
     """Answer this object; aware times become ISO 8601."""
-    return Response(orjson.dumps(body), status, mimetype="application/json")
+    try:
+        raw = orjson.dumps(body)
+    except orjson.JSONEncodeError:
+        # A sum may be beyond 64 bits, which is the end of orjson's whole numbers.
+        raw = json.dumps(body).encode()
+    return Response(raw, status, mimetype="application/json")
 
 
 class Schema(MarshmallowSchema):

@@ -1,80 +1,39 @@
-"""An account's GGOs: listing, totals, and compose (contract: http-api, GGOs)."""
+"""An account's GGOs: listing, summaries, totals, and compose (contract: http-api, GGOs)."""
 
-from datetime import UTC, datetime
 from typing import Any
 
 from flask import Response, request
 from marshmallow import ValidationError, fields, post_load, validate, validates_schema
 
 from origin.api.base import Blueprint, Schema, json_response, raw_body, runtime
-from origin.api.fields import Text, Time, WholeNumber, in_utc
+from origin.api.fields import Text, WholeNumber
+from origin.api.filters import MAX_REFERENCE_LENGTH, FilteredRequest, GgoFiltersSchema
+from origin.api.listing import Question, listing_response
 from origin.api.security import current_user, requires
+from origin.api.summaries import (
+    SummaryRequest,
+    SummaryResponse,
+    TotalRequest,
+    TotalResponse,
+    summary_response,
+    total_response,
+)
 from origin.clock import utcnow
-from origin.db import ggos as queries
+from origin.db.summaries import own_ggos
 from origin.domain.compose import Order, Retire, Transfer
-from origin.domain.filters import Category, GgoFilters
+from origin.domain.listing import MAX_CURSOR_LENGTH, ORDERS, read_cursor, sort_keys
 from origin.errors import Refused
 from origin.services import idempotency
 from origin.services.compose import compose
 
 blueprint = Blueprint("ggos", __name__)
 
-MAX_REFERENCE_LENGTH = 1000
 MAX_IDEMPOTENCY_KEY_LENGTH = 255
-MAX_FILTER_VALUES = 10_000
 MAX_PARTS = 1_000
 """Transfers, and retires: more would hold up a worker and the ledger for seconds."""
 
-_FEW_FILTERS = validate.Length(max=MAX_FILTER_VALUES)
+_FEW_ORDERS = validate.Length(max=len(ORDERS))
 _FEW_PARTS = validate.Length(max=MAX_PARTS)
-
-
-class TimeRange(Schema):
-    """A range of times, both ends included."""
-
-    begin = Time(required=True)
-    end = Time(required=True)
-
-    @validates_schema
-    def _check_order(self, data: dict[str, datetime], **_: Any) -> None:
-        begin, end = (
-            time if time.tzinfo else time.replace(tzinfo=UTC)
-            for time in (data["begin"], data["end"])
-        )
-        if begin.utcoffset() != end.utcoffset():
-            raise ValidationError("begin and end must have the same offset.", "end")
-        if begin > end:
-            raise ValidationError("end must not be before begin.", "end")
-
-
-class GgoFiltersSchema(Schema):
-    """Filters over GGOs, combined by AND."""
-
-    begin = Time()
-    begin_range = fields.Nested(TimeRange, data_key="beginRange")
-    address = fields.List(Text(), validate=_FEW_FILTERS)
-    sector = fields.List(Text(), validate=_FEW_FILTERS)
-    technology_code = fields.List(Text(), validate=_FEW_FILTERS, data_key="technologyCode")
-    fuel_code = fields.List(Text(), validate=_FEW_FILTERS, data_key="fuelCode")
-    issue_gsrn = fields.List(Text(), validate=_FEW_FILTERS, data_key="issueGsrn")
-    retire_gsrn = fields.List(Text(), validate=_FEW_FILTERS, data_key="retireGsrn")
-    retire_address = fields.List(Text(), validate=_FEW_FILTERS, data_key="retireAddress")
-    category = fields.Enum(Category, by_value=True)
-
-    @validates_schema
-    def _check_begin(self, data: dict[str, Any], **_: Any) -> None:
-        if "begin" in data and "begin_range" in data:
-            message = "begin and beginRange are mutually exclusive."
-            raise ValidationError({"begin": [message], "beginRange": [message]})
-
-    @post_load
-    def _make(self, data: dict[str, Any], **_: Any) -> GgoFilters:
-        if "begin" in data:
-            data["begin"] = in_utc(data["begin"])
-        if "begin_range" in data:
-            ends = data["begin_range"]
-            data["begin_range"] = (in_utc(ends["begin"]), in_utc(ends["end"]))
-        return GgoFilters(**data)
 
 
 class GgoSchema(Schema):
@@ -97,13 +56,25 @@ class GgoSchema(Schema):
     issueGsrn = fields.String(allow_none=True)  # noqa: N815 - the wire's name
 
 
-class GgoListRequest(Schema):
+class GgoListRequest(FilteredRequest):
     """Which GGOs, and which page of them."""
 
     filters = fields.Nested(GgoFiltersSchema, required=True)
     offset = WholeNumber(least=0, load_default=0)
     limit = WholeNumber(least=0, load_default=0, metadata={"description": "0: all"})
-    order = fields.List(Text(validate=validate.OneOf(queries.ORDERS)), load_default=list)
+    order = fields.List(
+        Text(validate=validate.OneOf(ORDERS)), load_default=list, validate=_FEW_ORDERS
+    )
+    cursor = Text(
+        max_length=MAX_CURSOR_LENGTH,
+        metadata={"description": "Empty to begin, then the nextCursor of the page before"},
+    )
+
+    @validates_schema
+    def _check_start(self, data: dict[str, Any], **_: Any) -> None:
+        if "cursor" in data and data.get("offset"):
+            message = "cursor and offset are mutually exclusive."
+            raise ValidationError({"cursor": [message], "offset": [message]})
 
 
 class GgoListResponse(Schema):
@@ -112,19 +83,10 @@ class GgoListResponse(Schema):
     success = fields.Boolean()
     total = fields.Integer()
     results = fields.List(fields.Nested(GgoSchema))
-
-
-class TotalRequest(Schema):
-    """Which GGOs to sum."""
-
-    filters = fields.Nested(GgoFiltersSchema, required=True)
-
-
-class TotalResponse(Schema):
-    """A sum."""
-
-    success = fields.Boolean()
-    amount = fields.Integer(metadata={"description": "Wh"})
+    nextCursor = fields.String(  # noqa: N815 - the wire's name
+        allow_none=True,
+        metadata={"description": "Where the next page begins; only if a cursor was sent"},
+    )
 
 
 class TransferSchema(Schema):
@@ -175,18 +137,28 @@ class DoneResponse(Schema):
 @blueprint.response(200, GgoListResponse)
 def list_ggos(body: dict[str, Any]) -> Response:
     """List the caller's GGOs that are in step with the ledger."""
-    with runtime().database.reading() as session:
-        total, rows = queries.list_settled(
-            session,
-            current_user().id,
-            body["filters"],
-            utcnow(),
-            order=body["order"],
-            offset=body["offset"],
-            limit=body["limit"] or None,
-        )
-    results = [dict(row._mapping) for row in rows]  # noqa: SLF001 - SQLAlchemy's public API
-    return json_response({"success": True, "total": total, "results": results})
+    keys = sort_keys(body["order"])
+    cursor = body.get("cursor")
+    question = Question(
+        owner_id=current_user().id,
+        filters=body["filters"],
+        keys=keys,
+        offset=body["offset"],
+        limit=body["limit"] or None,
+        after=read_cursor(cursor, body["filters"], keys) if cursor else None,
+        paged=cursor is not None,
+        now=utcnow(),
+    )
+    return listing_response(runtime().database, question)
+
+
+@blueprint.post("/ggo/summary")
+@requires("ggo.read")
+@blueprint.arguments(SummaryRequest)
+@blueprint.response(200, SummaryResponse)
+def summary(body: dict[str, Any]) -> Response:
+    """Sum the caller's GGOs by time and groups, operations in flight counted as done."""
+    return summary_response(own_ggos(current_user().id, body["filters"], utcnow()), body)
 
 
 @blueprint.post("/ggo/get-total-amount")
@@ -195,9 +167,7 @@ def list_ggos(body: dict[str, Any]) -> Response:
 @blueprint.response(200, TotalResponse)
 def total_amount(body: dict[str, Any]) -> Response:
     """Sum the caller's GGOs, operations in flight counted as done."""
-    with runtime().database.reading() as session:
-        amount = queries.total_amount(session, current_user().id, body["filters"], utcnow())
-    return json_response({"success": True, "amount": amount})
+    return total_response(own_ggos(current_user().id, body["filters"], utcnow()))
 
 
 @blueprint.post("/ggo/compose")

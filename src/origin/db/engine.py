@@ -1,16 +1,22 @@
 """Connections and transactions: the one way to talk to PostgreSQL."""
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sqlalchemy import create_engine
+from sqlalchemy import create_engine, text
 from sqlalchemy.engine import URL
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session
 
-_OPTIONS = "-c timezone=UTC -c lock_timeout=10s -c statement_timeout=60s"
+# Compiling a query costs more than any of ours takes.
+_OPTIONS = "-c timezone=UTC -c lock_timeout=10s -c statement_timeout=60s -c jit=off"
 
 POOL_TIMEOUT_S = 10
 """How long a request waits for a free connection before it fails as 503."""
+
+_STALLED = "60s"
+"""For how long a reader of a snapshot may read nothing, before PostgreSQL cuts it off."""
 
 
 class Database:
@@ -42,6 +48,9 @@ class Database:
             },
         )
         self._autocommit = self.engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._snapshots = self.engine.execution_options(isolation_level="REPEATABLE READ")
+        # Slow readers of snapshots must not take all connections.
+        self._free_snapshots = threading.BoundedSemaphore(max(1, pool_size // 2))
 
     @contextmanager
     def transaction(self) -> Iterator[Session]:
@@ -57,6 +66,26 @@ class Database:
         """
         with Session(self._autocommit) as session:
             yield session
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Session]:
+        """A session for a long reading: all its statements see the database as of the first.
+
+        Fetch with `yield_per`: the rows stay in the database until they are read. It holds
+        a connection for as long as its reader takes; at most half of them may be held so.
+
+        :raises TimeoutError: of SQLAlchemy, like the pool's: none became free in time.
+        """
+        if not self._free_snapshots.acquire(timeout=POOL_TIMEOUT_S):
+            raise PoolTimeoutError("No snapshot became free")
+        try:
+            with Session(self._snapshots) as session:
+                session.execute(
+                    text(f"SET LOCAL idle_in_transaction_session_timeout = '{_STALLED}'")
+                )
+                yield session
+        finally:
+            self._free_snapshots.release()
 
     def dispose(self) -> None:
         """Close all idle connections."""

@@ -25,6 +25,9 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+_CODES = ("sector", "technology_code", "fuel_code")
+"""What GGOs are grouped and filtered by."""
+
 
 class Base(DeclarativeBase):
     """Base of all tables: naming of constraints, and the SQL types of Python's."""
@@ -211,12 +214,51 @@ class Ggo(Identified, Base):
             unique=True,
             postgresql_where=text("parent_id IS NOT NULL"),
         ),
-        Index("ix_ggos_owner_begin", "owner_id", "begin", "id"),
+        # Questions about an account's GGOs are answered from these alone (see `origin.db.ggos`):
+        # all it ever had, what it stores, what was issued to it.
+        Index(
+            "ix_ggos_owner_begin",
+            "owner_id",
+            "begin",
+            "id",
+            postgresql_include=["amount", "retired", "locked", *_CODES],
+        ),
+        Index(
+            "ix_ggos_owner_stored",
+            "owner_id",
+            "begin",
+            "id",
+            postgresql_where=text("stored"),
+            postgresql_include=["amount", "locked", "expire_time", *_CODES],
+        ),
+        Index(
+            "ix_ggos_owner_issued",
+            "owner_id",
+            "begin",
+            "id",
+            postgresql_where=text("issue_gsrn IS NOT NULL"),
+            postgresql_include=["amount", "locked", "issue_gsrn", *_CODES],
+        ),
+        Index(
+            "ix_ggos_owner_amount",
+            "owner_id",
+            "amount",
+            "begin",
+            "id",
+            postgresql_include=["locked"],
+        ),
         Index(
             "ix_ggos_retire_address",
             "retire_address",
             postgresql_where=text("retired"),
             postgresql_include=["amount"],
+        ),
+        Index(
+            "ix_ggos_retire_gsrn",
+            "retire_gsrn",
+            "begin",
+            "id",
+            postgresql_where=text("retired"),
         ),
         Index(
             "ix_ggos_stored_begin",
@@ -225,11 +267,20 @@ class Ggo(Identified, Base):
             postgresql_where=text("stored"),
             postgresql_include=["amount", "expire_time"],
         ),
+        # Transfers, by who sent and by who received them.
         Index(
             "ix_ggos_sender_begin",
             "sender_id",
             "begin",
             postgresql_where=text("sender_id <> owner_id"),
+            postgresql_include=["amount", *_CODES],
+        ),
+        Index(
+            "ix_ggos_recipient_begin",
+            "owner_id",
+            "begin",
+            postgresql_where=text("sender_id <> owner_id"),
+            postgresql_include=["amount", *_CODES],
         ),
     )
 

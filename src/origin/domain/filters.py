@@ -33,3 +33,17 @@ class GgoFilters:
     retire_gsrn: Sequence[str] = ()
     retire_address: Sequence[str] = ()
     category: Category | None = None
+
+
+@dataclass(frozen=True)
+class TransferFilters(GgoFilters):
+    """Filters over transfers: those of the GGOs that were transferred, and more."""
+
+    reference: Sequence[str] = ()
+
+
+class Direction(Enum):
+    """Of a transfer, as the asking account sees it."""
+
+    INBOUND = "inbound"
+    OUTBOUND = "outbound"

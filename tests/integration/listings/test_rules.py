@@ -1,0 +1,131 @@
+"""What listings, summaries and totals refuse, and their answers at the edges."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from tests.integration.listings.books import Books, Row
+
+WINTER = {"begin": "2020-01-01T00:00:00+00:00", "end": "2020-01-31T00:00:00+00:00"}
+SUMMARY = {"resolution": "day", "filters": {}}
+
+
+def row(begin: datetime, amount: int = 1, **fields: Any) -> Row:
+    return Row(
+        **{
+            "owner": "alice",
+            "sender": None,
+            "begin": begin,
+            "amount": amount,
+            "sector": "DK1",
+            "codes": ("T1", "F1"),
+            "state": "stored",
+            "locked": False,
+            "gsrn": 0,
+            "reference": None,
+            **fields,
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "field"),
+    [
+        ("/ggo/summary", {**SUMMARY, "utcOffset": 1, "timezone": "Europe/Copenhagen"}, "timezone"),
+        ("/ggo/summary", {**SUMMARY, "timezone": "Europe"}, "timezone"),
+        ("/ggo/summary", {**SUMMARY, "timezone": "../etc/passwd"}, "timezone"),
+        ("/ggo/summary", {**SUMMARY, "utcOffset": 24}, "utcOffset"),
+        ("/ggo/summary", {**SUMMARY, "utcOffset": -24}, "utcOffset"),
+        ("/ggo/summary", {**SUMMARY, "utcOffset": 1.5}, "utcOffset"),
+        ("/ggo/summary", {**SUMMARY, "resolution": "week"}, "resolution"),
+        ("/ggo/summary", {"resolution": None, "filters": {}}, "resolution"),
+        ("/ggo/summary", {"resolution": "day"}, "filters"),
+        ("/ggo/summary", {**SUMMARY, "grouping": ["colour"]}, "grouping"),
+        ("/ggo/summary", {**SUMMARY, "direction": "inbound"}, "direction"),
+        ("/ggo/summary", {**SUMMARY, "filters": {"reference": ["a"]}}, "filters"),
+        ("/ggo/get-total-amount", {"filters": {}, "utcOffset": 1}, "utcOffset"),
+        ("/transfer/summary", {**SUMMARY, "direction": "sideways"}, "direction"),
+        ("/transfer/get-total-amount", {"filters": {}, "resolution": "day"}, "resolution"),
+        ("/ggo", {"filters": {}, "cursor": "nonsense"}, "cursor"),
+        ("/ggo", {"filters": {}, "cursor": "WzEsMixbMyw0XV0="}, "cursor"),
+        ("/ggo", {"filters": {}, "cursor": "", "offset": 1}, "offset"),
+        ("/ggo", {"filters": {}, "order": ["sector"]}, "order"),
+        ("/ggo", {"filters": {}, "limit": -1}, "limit"),
+        (
+            "/ggo",
+            {"filters": {"beginRange": {"begin": WINTER["end"], "end": WINTER["begin"]}}},
+            "filters",
+        ),
+        ("/ggo", {"filters": {"begin": WINTER["begin"], "beginRange": WINTER}}, "filters"),
+        (
+            "/ggo",
+            {"filters": {"beginRange": {**WINTER, "end": "2020-01-31T00:00:00+01:00"}}},
+            "filters",
+        ),
+        (
+            "/ggo/summary",
+            {**SUMMARY, "utcOffset": 5, "filters": {"begin": "0001-01-01T00:00:00"}},
+            "filters",
+        ),
+    ],
+)
+def test_what_is_refused(books: Books, path: str, body: dict[str, Any], field: str):
+    assert field in books.refusal(path, body)
+
+
+def test_fills_have_at_most_a_hundred_thousand_labels(books: Books):
+    """100,000 hours after the first one there is one label too many."""
+    books.write([])
+    hours = {"begin": "2000-01-01T00:00:00Z", "end": "2011-05-29T15:59:00Z"}
+    body = {"resolution": "hour", "fill": True, "filters": {"beginRange": hours}}
+    found = books.ask("/ggo/summary", body)
+    assert (len(found["labels"]), found["groups"]) == (100_000, [])
+    hours["end"] = "2011-05-29T16:00:00Z"
+    assert "fill" in books.refusal("/ggo/summary", body)
+    assert "fill" in books.refusal("/transfer/summary", body)
+    assert books.ask("/ggo/summary", {**body, "fill": False}) == {"labels": [], "groups": []}
+
+
+def test_a_summary_has_at_most_five_million_values(books: Books):
+    begins = [
+        datetime(2020, 1, 1, hour, minute, tzinfo=UTC) for hour in range(24) for minute in range(60)
+    ]
+    books.write([row(begin) for begin in begins])
+    years = {"begin": "2020-01-01T00:00:00Z", "end": "2020-06-01T00:00:00Z"}
+    body = {"resolution": "hour", "filters": {"beginRange": years}, "grouping": ["begin"]}
+    assert len(books.ask("/ggo/summary", body)["groups"]) == 24 * 60
+    assert "grouping" in books.refusal("/ggo/summary", {**body, "fill": True})
+
+
+def test_a_cursor_goes_with_its_question(books: Books):
+    """It stays where it was while rows come in, and says the total of when paging began."""
+    first, later = datetime(2020, 1, 1, 1, tzinfo=UTC), datetime(2020, 1, 1, 2, tzinfo=UTC)
+    books.write([row(first), row(later), row(later)])
+    page = books.ask("/ggo", {"filters": {}, "limit": 1, "cursor": ""})
+    following = {"filters": {}, "limit": 5, "cursor": page["nextCursor"]}
+    rest = books.ask("/ggo", following)
+    assert (rest["total"], len(rest["results"]), rest["nextCursor"]) == (3, 2, None)
+    assert "cursor" in books.refusal("/ggo", {**following, "filters": {"sector": ["DK1"]}})
+    assert "cursor" in books.refusal("/ggo", {**following, "order": ["-begin"]})
+
+
+def test_a_long_listing_is_streamed(books: Books):
+    """The same answer, with the total, at an offset, by a cursor, and with a limit."""
+    begin = datetime(2020, 1, 1, tzinfo=UTC)
+    books.write([row(begin, amount) for amount in range(1, 3001)])
+
+    def amounts(**body: Any) -> tuple[list[int], int, Any]:
+        found = books.ask("/ggo", {"filters": {}, **body})
+        listed = [ggo["amount"] for ggo in found["results"]]
+        return listed, found["total"], found.get("nextCursor")
+
+    assert amounts() == (list(range(1, 3001)), 3000, None)
+    assert amounts(offset=500, limit=2000) == (list(range(501, 2501)), 3000, None)
+    assert amounts(limit=2**63 - 1, order=["-amount"])[0] == list(range(3000, 0, -1))
+    listed, total, cursor = amounts(cursor="", limit=1800)
+    assert (listed, total) == (list(range(1, 1801)), 3000)
+    assert amounts(cursor=cursor, limit=1800) == (list(range(1801, 3001)), 3000, None)
+    assert amounts(cursor="") == (list(range(1, 3001)), 3000, None)
+    pool: Any = books.world.runtime.database.engine.pool
+    assert pool.checkedout() == 0
