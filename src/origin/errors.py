@@ -52,6 +52,10 @@ class PeerUnauthorized(PeerError):
     """The peer refused our token (401)."""
 
 
+class PeerClientRefused(PeerUnauthorized):
+    """It refused this service itself: our credentials are wrong, which an operator must mend."""
+
+
 class TokensSpent(OriginError):
     """The user's tokens are refused for good: only a new login helps."""
 

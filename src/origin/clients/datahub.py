@@ -5,12 +5,13 @@ Every call but `technologies` carries a user's access token; go through
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
 import requests
 from pydantic import AfterValidator, Field, Strict, TypeAdapter, ValidationError
-from pydantic.dataclasses import dataclass
+from pydantic.dataclasses import dataclass as checked
 
 from origin.clients.http import PeerClient
 from origin.errors import PeerMisbehaved, PeerUnauthorized, PeerUnavailable
@@ -37,12 +38,13 @@ def _utc(time: datetime) -> datetime:
 Text = Annotated[str, Strict(), Field(min_length=1, max_length=255), AfterValidator(_storable)]
 Time = Annotated[datetime, AfterValidator(_utc)]
 Wh = Annotated[int, Strict(), Field(ge=0, le=MAX_WH)]
+GramsPerWh = Annotated[float, Strict(), Field(ge=-1e12, le=1e12, allow_inf_nan=False)]
 MeteringPointType = Literal["production", "consumption"]
 WebhookEvent = Literal["on-meteringpoint-available", "on-ggo-issued"]
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
+@checked(frozen=True)
 class MeteringPoint:
     """A meter as DataHub knows it, as far as it matters here."""
 
@@ -51,7 +53,7 @@ class MeteringPoint:
     sector: Text
 
 
-@dataclass(frozen=True)
+@checked(frozen=True)
 class Measurement:
     """What a meter measured in one period `[begin, end)`; times in UTC, `amount` in Wh."""
 
@@ -64,7 +66,7 @@ class Measurement:
     amount: Wh
 
 
-@dataclass(frozen=True)
+@checked(frozen=True)
 class Technology:
     """The label of a pair of technology and fuel code; in the fields' names of the wire."""
 
@@ -73,7 +75,34 @@ class Technology:
     fuelCode: Text  # noqa: N815 - the wire's
 
 
-_metering_points = TypeAdapter(list[MeteringPoint])
+@checked(frozen=True)
+class IssuedGgo:
+    """A GGO as it was issued; in the fields' names of the wire. Wh, g/Wh."""
+
+    address: Text
+    gsrn: Text
+    begin: Time
+    end: Time
+    sector: Text
+    amount: Wh
+    issueTime: Time  # noqa: N815 - the wire's
+    expireTime: Time  # noqa: N815 - the wire's
+    technologyCode: Text | None = None  # noqa: N815 - the wire's
+    fuelCode: Text | None = None  # noqa: N815 - the wire's
+    emissions: dict[Text, GramsPerWh] | None = None
+
+
+@dataclass(frozen=True)
+class Rows(Generic[T]):
+    """A list as far as its rows are of the documented shape."""
+
+    good: list[T]
+    odd: list[str]
+    """What is wrong with each of the others; no value of theirs is quoted."""
+
+
+_metering_point = TypeAdapter(MeteringPoint)
+_ggo = TypeAdapter(IssuedGgo)
 _measurement = TypeAdapter(Measurement)
 _measurements = TypeAdapter(list[Measurement])
 _technologies = TypeAdapter(list[Technology])
@@ -92,11 +121,18 @@ class DataHubClient:
         self._http = PeerClient(_PEER, tls_verify=tls_verify)
         self._base_url = base_url
 
-    def metering_points(self, token: str) -> list[MeteringPoint]:
+    def metering_points(self, token: str) -> Rows[MeteringPoint]:
         """All metering points of the token's user."""
         path = "/meteringpoints"
         answer = self._successful(path, None, token)
-        return _parsed(_metering_points, answer.get("meteringpoints"), path)
+        return _rows(_metering_point, answer.get("meteringpoints"), path)
+
+    def ggos(self, token: str, gsrn: str, begin: datetime, end: datetime) -> Rows[IssuedGgo]:
+        """What was issued to this point and begins in the range, both ends included."""
+        path = "/ggo"
+        begins = {"begin": begin.isoformat(), "end": end.isoformat()}
+        answer = self._successful(path, {"gsrn": gsrn, "beginRange": begins}, token)
+        return _rows(_ggo, answer.get("ggos"), path)
 
     def set_key(self, token: str, gsrn: str, key: str) -> None:
         """Hand over a metering point's extended private key, in Base58."""
@@ -194,6 +230,19 @@ class DataHubClient:
         if status != requests.codes.ok:
             raise PeerMisbehaved(_PEER, f"{path} answered {status}")
         return self._http.json_object(response)
+
+
+def _rows(shape: TypeAdapter[T], value: Any, path: str) -> Rows[T]:
+    """Each row by itself, so that an odd one keeps no other from being read."""
+    if not isinstance(value, list):
+        raise PeerMisbehaved(_PEER, f"{path}: unexpected answer")
+    good, odd = [], []
+    for number, row in enumerate(value):
+        try:
+            good.append(_parsed(shape, row, path))
+        except PeerMisbehaved as error:
+            odd.append(f"row {number}: {error.reason}")
+    return Rows(good, odd)
 
 
 def _parsed(shape: TypeAdapter[T], value: Any, path: str) -> T:

@@ -1,6 +1,7 @@
 """Hydra, the OpenID provider: logins, tokens and what a token is worth (contract: peers, Hydra)."""
 
 import math
+import re
 import threading
 import time
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from joserfc.jwk import KeySet
 
 from origin.clients.http import PeerClient
 from origin.clock import utcnow
-from origin.errors import PeerMisbehaved, PeerUnauthorized, PeerUnavailable
+from origin.errors import PeerClientRefused, PeerMisbehaved, PeerUnauthorized, PeerUnavailable
 
 SCOPES = (
     "openid offline profile email disclosure meteringpoints.read measurements.read "
@@ -33,6 +34,8 @@ CLOCK_SKEW_S = 5
 
 _PEER = "Hydra"
 _KINDS = ("token_use", "token_type")
+_CLIENT_ERRORS = {"invalid_client", "unauthorized_client"}
+_ERROR_CODE = re.compile("[a-z_]{1,50}", re.ASCII)
 _ACCESS_TOKEN_TYPES = {"bearer", "access_token"}
 
 
@@ -119,7 +122,8 @@ class HydraClient:
     def refresh(self, refresh_token: str) -> Tokens:
         """Fresh tokens for a refresh token, which may be spent by it.
 
-        :raises PeerUnauthorized: refused for good (400 or 401).
+        :raises PeerUnauthorized: refused for good (400 or 401); PeerClientRefused where it is our
+            own credentials that were refused.
         :raises PeerError: anything else; to be tried again.
         """
         return self._tokens(grant_type="refresh_token", refresh_token=refresh_token)
@@ -133,7 +137,7 @@ class HydraClient:
             auth=self._basic,
         )
         if response.status_code in {400, 401}:
-            raise PeerUnauthorized(_PEER, f"{form['grant_type']} refused ({response.status_code})")
+            raise _refusal(self._http, response, form["grant_type"])
         _require_ok(response, "the token endpoint")
         return _parsed_tokens(self._http.json_object(response))
 
@@ -216,6 +220,20 @@ class _KeyCache:
             return KeySet.import_key_set(body)
         except (JoseError, ValueError, KeyError, TypeError) as error:
             raise PeerMisbehaved(_PEER, f"keys: {type(error).__name__}") from None
+
+
+def error_code(said: object) -> str:
+    """An error code of OAuth's (RFC 6749), fit for a log; `?` for what can't be one."""
+    return said if isinstance(said, str) and _ERROR_CODE.fullmatch(said) else "?"
+
+
+def _refusal(http: PeerClient, response: requests.Response, grant: str) -> PeerUnauthorized:
+    try:
+        code = error_code(http.json_object(response).get("error"))
+    except PeerMisbehaved:
+        code = "?"
+    kind = PeerClientRefused if code in _CLIENT_ERRORS else PeerUnauthorized
+    return kind(_PEER, f"{grant} refused ({response.status_code}, {code})")
 
 
 def _require_ok(response: requests.Response, what: str) -> None:

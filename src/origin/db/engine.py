@@ -22,8 +22,7 @@ _STALLED = "60s"
 class Database:
     """A pool of connections, opened when first used.
 
-    Never call a peer while a session is open: connections are few. (The one exception, guarded
-    and explained there, is the refresh of a user's tokens.)
+    Never call a peer while a session is open: connections are few.
     """
 
     def __init__(self, url: URL, pool_size: int) -> None:

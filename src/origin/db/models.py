@@ -80,6 +80,8 @@ class User(Identified, Base):
     token_expires_at: Mapped[datetime | None]
     tokens_refused_at: Mapped[datetime | None]
     """When Hydra refused a refresh for good; cleared by the next login."""
+    refreshing_until: Mapped[datetime | None]
+    """Whoever refreshes the tokens has them to itself until then."""
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     last_login_at: Mapped[datetime | None]
     disabled_at: Mapped[datetime | None]
@@ -131,10 +133,13 @@ class DataHubJob(Identified, Queued, Base):
     __table_args__ = (
         CheckConstraint(
             "kind IN ('send_key', 'subscribe_metering_points', 'subscribe_ggos', "
-            "'import_metering_points')",
+            "'import_metering_points', 'fetch_ggos')",
             name="kind",
         ),
-        CheckConstraint("(kind = 'send_key') = (metering_point_id IS NOT NULL)", name="subject"),
+        CheckConstraint(
+            "(kind IN ('send_key', 'fetch_ggos')) = (metering_point_id IS NOT NULL)",
+            name="subject",
+        ),
         UniqueConstraint(
             "user_id", "kind", "metering_point_id", postgresql_nulls_not_distinct=True
         ),
@@ -144,6 +149,8 @@ class DataHubJob(Identified, Queued, Base):
     user_id: Mapped[int] = mapped_column(ForeignKey("users.id"))
     kind: Mapped[str]
     metering_point_id: Mapped[int | None] = mapped_column(ForeignKey("metering_points.id"))
+    fetched_until: Mapped[datetime | None]
+    """Of `fetch_ggos`: GGOs that begin before then are here already."""
     last_error: Mapped[str | None]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 

@@ -86,6 +86,10 @@ def metering_point_from_payload(payload: dict[str, Any]) -> MeteringPointEvent:
 
 
 def digest(kind: str, subject: str, event: Event) -> str:
-    """Names this event of this subject: a repeat has the same."""
-    canonical = orjson.dumps([kind, subject, to_payload(event)], option=orjson.OPT_SORT_KEYS)
+    """Names this event of this subject: a repeat has the same.
+
+    So has whatever else is told of a metering point: only the latest word counts.
+    """
+    named = event.gsrn if isinstance(event, MeteringPointEvent) else to_payload(event)
+    canonical = orjson.dumps([kind, subject, named], option=orjson.OPT_SORT_KEYS)
     return sha256(canonical).hexdigest()

@@ -12,7 +12,7 @@ from origin.db.models import DataHubJob, Ggo, MeteringPoint, User
 from origin.errors import OriginError
 from origin.runtime import Runtime
 from origin.services import tokens, users
-from origin.services.datahub_queue import enqueue, enqueue_keys
+from origin.services.datahub_queue import enqueue, enqueue_points
 
 # Nothing secret is among them.
 _USER_COLUMNS = (
@@ -103,7 +103,7 @@ def resend_keys(runtime: Runtime, subject: str) -> int:
         lock_user(session, user.id)
         points = select(MeteringPoint.id).where(MeteringPoint.user_id == user.id)
         point_ids = session.scalars(points).all()
-        enqueue_keys(session, user.id, point_ids)
+        enqueue_points(session, user.id, "send_key", point_ids)
     runtime.hints.datahub_jobs_due()
     return len(point_ids)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import cast
+from typing import Any, cast
 
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
@@ -16,21 +16,26 @@ from origin.db.encryption import master_key_context
 from origin.db.locks import lock_user
 from origin.db.models import DataHubJob, MeteringPoint, User
 from origin.db.queue import claim
-from origin.domain.events import MeteringPointEvent
+from origin.domain.events import FIRST_BEGIN, MeteringPointEvent
 from origin.domain.keys import Key, metering_point_key
 from origin.domain.retries import backoff_s
-from origin.errors import OriginError, TokensSpent
+from origin.errors import OriginError, PeerMisbehaved, TokensSpent
 from origin.runtime import Runtime
 from origin.services import metering_points
-from origin.services.datahub_queue import JobKind, enqueue
+from origin.services.datahub_queue import JobKind, enqueue, enqueue_points
+from origin.services.fetched_ggos import fetch
 from origin.services.issued_ggos import Owner
 from origin.services.kept_events import apply_ggos
 from origin.services.tokens import with_user_token
 
 PARALLEL = 8
-"""Jobs at a time: below the size of the connection pool."""
+"""Jobs at a time. Each has a database connection for moments only, so that few are enough."""
 MAX_RUN_S = 20.0
 """After this time a run takes up no more, so that a DataHub that hangs holds up nothing else."""
+FETCH_RUN_S = 10.0
+"""After this time a fetch of GGOs lets other jobs go first."""
+
+_ODD_ROWS_TOLD = 5
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +48,7 @@ class _Job:
     user_id: int
     kind: JobKind
     metering_point_id: int | None
+    fetched_until: datetime | None
     attempts: int
     lease_until: datetime
 
@@ -73,6 +79,7 @@ def _claim(runtime: Runtime) -> list[_Job]:
                 DataHubJob.user_id,
                 DataHubJob.kind,
                 DataHubJob.metering_point_id,
+                DataHubJob.fetched_until,
                 DataHubJob.attempts,
                 DataHubJob.next_attempt_at,
             ).where(DataHubJob.id.in_(ids))
@@ -83,6 +90,7 @@ def _claim(runtime: Runtime) -> list[_Job]:
                 user_id=row.user_id,
                 kind=cast("JobKind", row.kind),
                 metering_point_id=row.metering_point_id,
+                fetched_until=row.fetched_until,
                 attempts=row.attempts,
                 lease_until=cast("datetime", row.next_attempt_at),
             )
@@ -175,6 +183,12 @@ def _subscribe_metering_points(runtime: Runtime, job: _Job) -> None:
 
 def _subscribe_ggos(runtime: Runtime, job: _Job) -> None:
     _subscribe(runtime, job, "on-ggo-issued")
+    # From here on webhooks tell of what is issued; of what was issued before, none did.
+    with runtime.database.transaction() as session:
+        producing = select(MeteringPoint.id).where(
+            MeteringPoint.user_id == job.user_id, MeteringPoint.type == "production"
+        )
+        enqueue_points(session, job.user_id, "fetch_ggos", session.scalars(producing).all())
 
 
 def _subscribe(runtime: Runtime, job: _Job, event: WebhookEvent) -> None:
@@ -192,18 +206,52 @@ def _subscribe(runtime: Runtime, job: _Job, event: WebhookEvent) -> None:
 
 
 def _import_metering_points(runtime: Runtime, job: _Job) -> None:
-    """Add the user's points that DataHub knows, and issue all GGOs that waited for points."""
+    """Add the user's points that DataHub knows, and issue all GGOs that waited for points.
+
+    :raises PeerMisbehaved: not all are as documented; the others are added all the same.
+    """
+    with runtime.database.reading() as session:
+        known = metering_points.described(session, job.user_id)
     points = with_user_token(runtime, job.user_id, runtime.datahub.metering_points)
-    events = [MeteringPointEvent(point.gsrn, point.type, point.sector) for point in points]
+    events = [MeteringPointEvent(point.gsrn, point.type, point.sector) for point in points.good]
     with runtime.database.transaction() as session:
         owner = _owner(session, job.user_id)
-        metering_points.store(session, runtime.sealer, owner, events)
+        metering_points.store(session, runtime.sealer, owner, events, asked_when=known)
     runtime.hints.datahub_jobs_due()
     has_more = True
     while has_more:
         with runtime.database.transaction() as session:
             lock_user(session, owner.id)
             has_more = apply_ggos(session, runtime.sealer, owner)
+    if points.odd:
+        raise PeerMisbehaved("DataHubService", "; ".join(points.odd[:_ODD_ROWS_TOLD]))
+
+
+def _fetch_ggos(runtime: Runtime, job: _Job) -> None:
+    """Fetch what was issued to the point, year by year; how far it has come is kept."""
+    started = time.monotonic()
+    begin = job.fetched_until or FIRST_BEGIN
+    while (until := fetch(runtime, cast("int", job.metering_point_id), begin)) is not None:
+        is_over = time.monotonic() - started > FETCH_RUN_S
+        if not _has_come_to(runtime, job, until, is_over=is_over) or is_over:
+            return
+        begin = until
+
+
+def _has_come_to(runtime: Runtime, job: _Job, until: datetime, *, is_over: bool) -> bool:
+    """Keep how far a fetch has come; False where the job is no longer this run's."""
+    values: dict[str, Any] = {"fetched_until": until}
+    if is_over:
+        values |= {"next_attempt_at": func.now(), "attempts": 0}
+    with runtime.database.transaction() as session:
+        kept = session.scalars(
+            update(DataHubJob)
+            .where(DataHubJob.id == job.id, DataHubJob.next_attempt_at == job.lease_until)
+            .values(values)
+            .returning(DataHubJob.id)
+            .execution_options(synchronize_session=False)
+        )
+        return kept.one_or_none() is not None
 
 
 def _owner(session: Session, user_id: int) -> Owner:
@@ -216,4 +264,5 @@ _WORK: dict[JobKind, Callable[[Runtime, _Job], None]] = {
     "subscribe_metering_points": _subscribe_metering_points,
     "subscribe_ggos": _subscribe_ggos,
     "import_metering_points": _import_metering_points,
+    "fetch_ggos": _fetch_ggos,
 }

@@ -9,9 +9,10 @@ from sqlalchemy.orm import Session
 
 from origin.db.models import DataHubJob
 
-JobKind = Literal[
-    "send_key", "subscribe_metering_points", "subscribe_ggos", "import_metering_points"
-]
+PointJobKind = Literal["send_key", "fetch_ggos"]
+JobKind = (
+    PointJobKind | Literal["subscribe_metering_points", "subscribe_ggos", "import_metering_points"]
+)
 
 OF_A_NEW_USER: Sequence[JobKind] = (
     "subscribe_metering_points",
@@ -28,12 +29,14 @@ def enqueue(session: Session, user_id: int, kinds: Iterable[JobKind]) -> None:
     _upsert(session, [{"user_id": user_id, "kind": kind} for kind in kinds])
 
 
-def enqueue_keys(session: Session, user_id: int, metering_point_ids: Iterable[int]) -> None:
-    """Have the keys of these metering points sent to DataHub, as `enqueue`."""
+def enqueue_points(
+    session: Session, user_id: int, kind: PointJobKind, metering_point_ids: Iterable[int]
+) -> None:
+    """Have this done for each of the user's metering points, as `enqueue`."""
     _upsert(
         session,
         [
-            {"user_id": user_id, "kind": "send_key", "metering_point_id": each}
+            {"user_id": user_id, "kind": kind, "metering_point_id": each}
             for each in metering_point_ids
         ],
     )
@@ -57,6 +60,6 @@ def _upsert(session: Session, rows: list[dict[str, object]]) -> None:
         .values(rows)
         .on_conflict_do_update(
             index_elements=["user_id", "kind", "metering_point_id"],
-            set_={"next_attempt_at": func.now(), "attempts": 0},
+            set_={"next_attempt_at": func.now(), "attempts": 0, "fetched_until": None},
         )
     )

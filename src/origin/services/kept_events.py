@@ -3,7 +3,7 @@
 import logging
 from typing import Literal
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -27,20 +27,25 @@ log = logging.getLogger(__name__)
 
 
 def keep(session: Session, subject: str, event: Event) -> None:
-    """Keep an event until its user or metering point is known; a repeat changes nothing."""
+    """Keep an event until its user or metering point is known.
+
+    A repeat changes nothing; of a metering point the latest word is kept, in the first one's place.
+    """
     kind: Literal["ggo", "metering_point"] = (
         "ggo" if isinstance(event, GgoEvent) else "metering_point"
     )
+    kept = insert(KeptEvent).values(
+        kind=kind,
+        subject=subject,
+        gsrn=event.gsrn,
+        payload=to_payload(event),
+        digest=digest(kind, subject, event),
+    )
     session.execute(
-        insert(KeptEvent)
-        .values(
-            kind=kind,
-            subject=subject,
-            gsrn=event.gsrn,
-            payload=to_payload(event),
-            digest=digest(kind, subject, event),
+        kept.on_conflict_do_update(
+            index_elements=["digest"],
+            set_={"payload": kept.excluded.payload, "received_at": func.now()},
         )
-        .on_conflict_do_nothing(index_elements=["digest"])
     )
 
 

@@ -1,7 +1,8 @@
 """Users' metering points: added once, keyed, and sent to DataHub."""
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from sqlalchemy import select, update
 from sqlalchemy.dialects.postgresql import insert
@@ -11,21 +12,49 @@ from origin.db.encryption import Sealer
 from origin.db.locks import lock_user
 from origin.db.models import MeteringPoint, User
 from origin.domain.events import MeteringPointEvent
-from origin.services.datahub_queue import enqueue, enqueue_keys
+from origin.services.datahub_queue import enqueue, enqueue_points
 from origin.services.issued_ggos import Owner
 from origin.services.kept_events import apply_ggos
 
 log = logging.getLogger(__name__)
 
+Described = tuple[str, str]
+"""A metering point's type and sector."""
+
+
+@dataclass(frozen=True)
+class _Known:
+    id: int
+    user_id: int
+    described: Described
+
+
+def described(session: Session, user_id: int) -> dict[str, Described]:
+    """What is known of the user's metering points, by GSRN."""
+    rows = session.execute(
+        select(MeteringPoint.gsrn, MeteringPoint.type, MeteringPoint.sector).where(
+            MeteringPoint.user_id == user_id
+        )
+    )
+    return {row.gsrn: (row.type, row.sector) for row in rows}
+
 
 def store(
-    session: Session, sealer: Sealer, owner: Owner, points: Sequence[MeteringPointEvent]
+    session: Session,
+    sealer: Sealer,
+    owner: Owner,
+    points: Sequence[MeteringPointEvent],
+    *,
+    asked_when: Mapping[str, Described] | None = None,
 ) -> bool:
     """Add the points that are new to the owner, correct type and sector of the others.
 
     A new point gets the next key index, has its key sent to DataHub, and the GGOs that waited for
-    it are issued. Call `hints.datahub_jobs_due()` after the commit.
+    it are issued; where it produces, all that were issued to it before are fetched. Call
+    `hints.datahub_jobs_due()` after the commit.
 
+    :param asked_when: Where DataHub was asked for the points: what was known then. What has changed
+        since stays, as a webhook has told of it later.
     :returns: Whether all of them are the owner's now; one of another user's is logged and left.
     """
     if not points:
@@ -35,29 +64,31 @@ def store(
     wanted = {point.gsrn: point for point in points}
     known = _known(session, wanted)
     added = _add(session, owner, [point for point in wanted.values() if point.gsrn not in known])
-    foreign = [gsrn for gsrn, row in known.items() if row[0] != owner.id]
+    foreign = [gsrn for gsrn, point in known.items() if point.user_id != owner.id]
     foreign += wanted.keys() - known.keys() - added.keys()
     if foreign:
         log.error("Metering points claimed by user %s are another's: %s", owner.id, foreign)
-    for gsrn, (user_id, kind, sector) in known.items():
-        if user_id == owner.id and (kind, sector) != (wanted[gsrn].type, wanted[gsrn].sector):
-            _correct(session, wanted[gsrn])
+    producing = [each for gsrn, each in added.items() if wanted[gsrn].type == "production"]
+    for gsrn, point in known.items():
+        said = wanted[gsrn]
+        if point.user_id != owner.id or point.described == (said.type, said.sector):
+            continue
+        if asked_when is None or point.described == asked_when.get(gsrn):
+            _correct(session, said)
+            producing += [point.id] if said.type == "production" else []
     if owner.is_active:
-        enqueue_keys(session, owner.id, added.values())
+        enqueue_points(session, owner.id, "send_key", added.values())
+        enqueue_points(session, owner.id, "fetch_ggos", producing)
     if added and apply_ggos(session, sealer, owner) and owner.is_active:
         # The import takes up the rest.
         enqueue(session, owner.id, ["import_metering_points"])
     return not foreign
 
 
-def _known(session: Session, gsrns: Iterable[str]) -> dict[str, tuple[int, str, str]]:
-    """Owner, type and sector of those that exist."""
-    rows = session.execute(
-        select(
-            MeteringPoint.gsrn, MeteringPoint.user_id, MeteringPoint.type, MeteringPoint.sector
-        ).where(MeteringPoint.gsrn.in_(list(gsrns)))
-    )
-    return {row.gsrn: (row.user_id, row.type, row.sector) for row in rows}
+def _known(session: Session, gsrns: Iterable[str]) -> dict[str, _Known]:
+    """Those that exist, whosever they are."""
+    rows = session.scalars(select(MeteringPoint).where(MeteringPoint.gsrn.in_(list(gsrns))))
+    return {row.gsrn: _Known(row.id, row.user_id, (row.type, row.sector)) for row in rows}
 
 
 def _add(session: Session, owner: Owner, points: Sequence[MeteringPointEvent]) -> dict[str, int]:

@@ -6,7 +6,7 @@ from sqlalchemy import delete, insert, select
 
 from origin.db.locks import lock_name
 from origin.db.models import Technology
-from origin.errors import PeerMisbehaved
+from origin.errors import PeerError, PeerMisbehaved
 from origin.runtime import Runtime
 
 log = logging.getLogger(__name__)
@@ -43,10 +43,14 @@ def import_all(runtime: Runtime) -> int:
 def import_if_empty(runtime: Runtime) -> int:
     """Import technologies where there are none yet, as at the first start.
 
-    :returns: How many were imported.
-    :raises PeerError: as `import_all`.
+    :returns: How many were imported; none, and a warning, where DataHub can't say now.
     """
     with runtime.database.reading() as session:
         if session.scalars(select(Technology.technology_code).limit(1)).first() is not None:
             return 0
-    return import_all(runtime)
+    try:
+        return import_all(runtime)
+    except PeerError as error:
+        # It is asked again at every sweep: not worth a traceback each time.
+        log.warning("No technologies yet: %s", error)
+        return 0

@@ -1,28 +1,42 @@
 """Users' tokens: used, renewed in time and in turn (contract: peers, Hydra)."""
 
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
-from sqlalchemy import func, select, text, update
+from sqlalchemy import func, or_, select, update
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from origin.clients.hydra import Tokens
 from origin.clock import utcnow
 from origin.db.encryption import Sealer, access_token_context, refresh_token_context
-from origin.db.locks import lock_name
+from origin.db.locks import lock_user
 from origin.db.models import User
-from origin.errors import OriginError, PeerUnauthorized, TokensSpent
+from origin.errors import (
+    OriginError,
+    PeerClientRefused,
+    PeerUnauthorized,
+    PeerUnavailable,
+    TokensSpent,
+)
 from origin.runtime import Runtime
+from origin.services.datahub_queue import make_due
 from origin.telemetry.metrics import TOKEN_REFRESHES
 
 DUE_BEFORE_EXPIRY = timedelta(hours=24)
-LOCK_WAIT_S = 60
-"""Longer than a call to Hydra may take: whoever waits finds fresh tokens in the end."""
+REFRESH_LEASE_S = 60
+"""Longer than a call to Hydra may take; then a dead process's refresh is taken over."""
+WAIT_S = 35.0
+"""How long to wait for another's refresh of the same user."""
+UNAVAILABLE_FOR_S = 20.0
+UNAVAILABLE_TIMES = 20
+"""Hydra's failures in a row, in seconds or times, after which a sweep leaves the rest to the next."""
 _CHUNK = 100
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 1.0
 
 T = TypeVar("T")
 
@@ -38,6 +52,15 @@ class _Stored:
     refresh_token: str | None
     expires_at: datetime | None
     is_refused: bool
+
+
+@dataclass(frozen=True, repr=False)
+class _Claim:
+    """The right to refresh a user's tokens; `lease_until` tells whose it is."""
+
+    stored: _Stored
+    refresh_token: str
+    lease_until: datetime
 
 
 def sealed_tokens(sealer: Sealer, subject: str, tokens: Tokens) -> dict[str, Any]:
@@ -73,28 +96,71 @@ def with_user_token(runtime: Runtime, user_id: int, call: Callable[[str], T]) ->
 
 
 def refresh_now(runtime: Runtime, user_id: int) -> None:
-    """Renew the user's tokens, due or not.
+    """Renew the user's tokens, due or not, refused before or not.
 
-    :raises TokensSpent: Hydra refuses, now or before; only a new login helps.
+    What waited for a login goes on where Hydra takes the refresh token after all: it may have been
+    our own credentials that it refused.
+
+    :raises TokensSpent: Hydra refuses; only a new login helps.
     :raises PeerError: Hydra is out of reach, or answers what it shouldn't.
     """
-    _renew(runtime, user_id, lambda _: True)
+    _renew(runtime, user_id, lambda _: True, though_refused=True)
 
 
 def refresh_due(runtime: Runtime) -> int:
     """Renew all tokens that expire within 24 hours.
 
-    One user's failure is logged and doesn't stop the others.
+    One user's failure is logged and doesn't stop the others. A Hydra that is out of reach does, and
+    so does one that refuses this service itself: each user asked for would be marked as refused.
 
     :returns: How many users have fresh tokens.
     """
     deadline = utcnow() + DUE_BEFORE_EXPIRY
-    refreshed, last_id = 0, 0
+    sweep, last_id = _Sweep(), 0
     while due := _due(runtime, deadline, last_id):
         for user_id, expires_at in due:
-            refreshed += _try_renew(runtime, user_id, expires_at)
+            sweep.renew(runtime, user_id, expires_at)
+            if sweep.is_hopeless:
+                log.error("No more tokens are refreshed now; %s were", sweep.refreshed)
+                return sweep.refreshed
             last_id = user_id
-    return refreshed
+    return sweep.refreshed
+
+
+class _Sweep:
+    """How a refresh of many users' tokens goes."""
+
+    def __init__(self) -> None:
+        self.refreshed = 0
+        self._is_refused = False
+        self._failures = 0
+        self._failing_since = 0.0
+
+    @property
+    def is_hopeless(self) -> bool:
+        """Whether the next user's would fail, too."""
+        return (
+            self._is_refused
+            or self._failures >= UNAVAILABLE_TIMES
+            or (self._failures > 0 and time.monotonic() - self._failing_since >= UNAVAILABLE_FOR_S)
+        )
+
+    def renew(self, runtime: Runtime, user_id: int, expires_at: datetime | None) -> None:
+        """Renew one user's tokens, if they are still those that were due."""
+        started = time.monotonic()
+        try:
+            _renew(runtime, user_id, lambda stored: stored.expires_at == expires_at)
+        except (OriginError, SQLAlchemyError) as error:
+            reason = error if isinstance(error, OriginError) else type(error).__name__
+            log.warning("Tokens of user %s were not refreshed: %s", user_id, reason)
+            self._is_refused = isinstance(error.__cause__, PeerClientRefused)
+            if isinstance(error, PeerUnavailable):
+                self._failing_since = self._failing_since if self._failures else started
+                self._failures += 1
+                return
+        else:
+            self.refreshed += 1
+        self._failures = 0
 
 
 def _due(runtime: Runtime, deadline: datetime, last_id: int) -> list[tuple[int, datetime | None]]:
@@ -115,77 +181,158 @@ def _due(runtime: Runtime, deadline: datetime, last_id: int) -> list[tuple[int, 
         return [(row.id, row.token_expires_at) for row in rows]
 
 
-def _try_renew(runtime: Runtime, user_id: int, expires_at: datetime | None) -> bool:
-    try:
-        _renew(runtime, user_id, lambda stored: stored.expires_at == expires_at)
-    except (OriginError, SQLAlchemyError) as error:
-        reason = error if isinstance(error, OriginError) else type(error).__name__
-        log.warning("Tokens of user %s were not refreshed: %s", user_id, reason)
-        return False
-    return True
-
-
-def _renew(runtime: Runtime, user_id: int, still_wanted: Callable[[_Stored], bool]) -> str:
+def _renew(
+    runtime: Runtime,
+    user_id: int,
+    still_wanted: Callable[[_Stored], bool],
+    *,
+    though_refused: bool = False,
+) -> str:
     """Exchange the refresh token, unless someone else has just done so.
 
     A refresh token may work only once, so only one refresh of a user runs at a time, whatever the
-    process: a lock that is held over the call to Hydra. It costs its holder and each who waits a
-    database connection for that long, which is why no other peer is called in a transaction.
+    process: it has a lease on the row. Nobody holds a database connection while Hydra is asked, nor
+    while waiting for another's refresh.
 
-    :param still_wanted: Given what is stored once the lock is held: whether to go on.
+    :param still_wanted: Given what is stored once it is this one's turn: whether to go on.
     :returns: The access token that is valid now.
     """
-    with runtime.database.transaction() as session:
-        session.execute(text(f"SET LOCAL lock_timeout = '{LOCK_WAIT_S}s'"))
-        lock_name(session, f"refresh:{user_id}")
-        stored = _stored(session, runtime.sealer, user_id)
-        if stored.access_token is not None and not still_wanted(stored):
-            return stored.access_token
-        if stored.refresh_token is None or stored.is_refused:
-            raise TokensSpent("the user has no refresh token that Hydra takes")
-        fresh = _exchanged(runtime, stored.refresh_token)
-        if not _is_stored_still(session, runtime.sealer, user_id, stored.refresh_token):
-            # A login has brought other tokens meanwhile, or the account was disabled.
-            token = _stored(session, runtime.sealer, user_id).access_token
-        else:
-            _store(session, runtime.sealer, user_id, stored.subject, fresh)
-            token = fresh.access_token if fresh else None
+    claim = _wait_for_turn(runtime, user_id, still_wanted, though_refused=though_refused)
+    if isinstance(claim, str):
+        return claim
+    refusal = fresh = None
+    try:
+        fresh = _exchanged(runtime, claim.refresh_token)
+    except PeerUnauthorized as error:
+        refusal = error
+        ours = isinstance(error, PeerClientRefused)
+        log.log(logging.ERROR if ours else logging.WARNING, "%s", error)
+    except BaseException:
+        _let_go(runtime, user_id, claim)
+        raise
+    token = _settle_surely(runtime, user_id, claim, fresh)
     if token is None:
-        # Raised out here: the refusal is remembered.
-        raise TokensSpent("Hydra refuses the user's refresh token")
+        raise TokensSpent("Hydra refuses the user's refresh token") from refusal
     return token
 
 
-def _exchanged(runtime: Runtime, refresh_token: str) -> Tokens | None:
-    """Fresh tokens; None where Hydra refuses for good."""
+def _wait_for_turn(
+    runtime: Runtime,
+    user_id: int,
+    still_wanted: Callable[[_Stored], bool],
+    *,
+    though_refused: bool,
+) -> _Claim | str:
+    """The right to refresh, or the access token that someone else has brought meanwhile."""
+    deadline, pause_s = time.monotonic() + WAIT_S, _FIRST_PAUSE_S
+    while time.monotonic() < deadline:
+        with runtime.database.transaction() as session:
+            lock_user(session, user_id)
+            stored = _stored(session, runtime.sealer, user_id)
+            if stored.access_token is not None and not still_wanted(stored):
+                return stored.access_token
+            if stored.refresh_token is None or (stored.is_refused and not though_refused):
+                raise TokensSpent("the user has no refresh token that Hydra takes")
+            lease_until = _leased(session, user_id)
+        if lease_until is not None:
+            return _Claim(stored, stored.refresh_token, lease_until)
+        # Another process can't be awaited but by asking.
+        time.sleep(pause_s)
+        pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
+    raise PeerUnavailable("Hydra", "another refresh of the user's tokens hasn't ended")
+
+
+def _leased(session: Session, user_id: int) -> datetime | None:
+    """When the lease ends that is had now; None where another has one."""
+    return session.scalars(
+        update(User)
+        .where(
+            User.id == user_id,
+            or_(User.refreshing_until.is_(None), User.refreshing_until < func.now()),
+        )
+        .values(refreshing_until=func.now() + timedelta(seconds=REFRESH_LEASE_S))
+        .returning(User.refreshing_until)
+        .execution_options(synchronize_session=False)
+    ).one_or_none()
+
+
+def _exchanged(runtime: Runtime, refresh_token: str) -> Tokens:
+    """Fresh tokens; what came of it is counted.
+
+    :raises PeerError: as `HydraClient.refresh`.
+    """
     outcome = "failed"
     try:
         fresh = runtime.hydra.refresh(refresh_token)
         outcome = "refreshed"
-    except PeerUnauthorized as error:
-        log.warning("%s", error)
+    except PeerUnauthorized:
         outcome = "refused"
-        return None
+        raise
     else:
         return fresh
     finally:
         TOKEN_REFRESHES.labels(outcome).inc()
 
 
-def _is_stored_still(session: Session, sealer: Sealer, user_id: int, refresh_token: str) -> bool:
-    """Tell whether the refresh token that was used is the stored one, and hold the row so."""
-    session.execute(select(User.id).where(User.id == user_id).with_for_update(key_share=True))
-    return _stored(session, sealer, user_id).refresh_token == refresh_token
+def _settle_surely(
+    runtime: Runtime, user_id: int, claim: _Claim, fresh: Tokens | None
+) -> str | None:
+    """As `_settle`, insisting for as long as the lease may last.
+
+    Hydra takes the old refresh token no more: without the new one the user must log in again.
+    """
+    deadline, pause_s = time.monotonic() + WAIT_S, _FIRST_PAUSE_S
+    while True:
+        try:
+            return _settle(runtime, user_id, claim, fresh)
+        except SQLAlchemyError as error:
+            if time.monotonic() > deadline:
+                raise
+            log.warning("Tokens of user %s not stored yet: %s", user_id, type(error).__name__)
+        time.sleep(pause_s)
+        pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
 
 
-def _store(
-    session: Session, sealer: Sealer, user_id: int, subject: str, fresh: Tokens | None
-) -> None:
-    values: dict[str, Any] = (
-        {"tokens_refused_at": func.now()}
-        if fresh is None
-        else sealed_tokens(sealer, subject, fresh)
+def _settle(runtime: Runtime, user_id: int, claim: _Claim, fresh: Tokens | None) -> str | None:
+    """Store what came of the refresh, None where it was refused; the access token to use now."""
+    values: dict[str, Any] = {"tokens_refused_at": func.now()}
+    if fresh is not None:
+        sealed = sealed_tokens(runtime.sealer, claim.stored.subject, fresh)
+        values = {"tokens_refused_at": None, **sealed}
+    with runtime.database.transaction() as session:
+        lock_user(session, user_id)
+        _end_lease(session, user_id, claim)
+        now = _stored(session, runtime.sealer, user_id)
+        if now.refresh_token != claim.refresh_token:
+            # A login has brought other tokens meanwhile, or the account was disabled.
+            return now.access_token
+        _update(session, user_id, values)
+        if fresh is None:
+            return None
+        if now.is_refused:
+            make_due(session, user_id)
+        return fresh.access_token
+
+
+def _let_go(runtime: Runtime, user_id: int, claim: _Claim) -> None:
+    """Let others try. A database that is away keeps them waiting until the lease ends."""
+    try:
+        with runtime.database.transaction() as session:
+            _end_lease(session, user_id, claim)
+    except SQLAlchemyError as error:
+        log.warning("The lease on user %s was not ended: %s", user_id, type(error).__name__)
+
+
+def _end_lease(session: Session, user_id: int, claim: _Claim) -> None:
+    session.execute(
+        update(User)
+        .where(User.id == user_id, User.refreshing_until == claim.lease_until)
+        .values(refreshing_until=None)
+        .execution_options(synchronize_session=False)
     )
+
+
+def _update(session: Session, user_id: int, values: dict[str, Any]) -> None:
     session.execute(
         update(User)
         .where(User.id == user_id)

@@ -29,8 +29,8 @@ def _jobs(world: World) -> list[Any]:
 def test_new_user_is_set_up_at_datahub(world: World) -> None:
     _register(world, "alice", GSRN, OTHER)
     user_id = world.new_user("alice")
-    # The import asks for the keys to be sent, and these are due at once.
-    assert world.run_jobs() == 5
+    # The import asks for the keys to be sent and for GGOs, and these are due at once.
+    assert world.run_jobs() == 7
     assert _jobs(world) == []
     subscriptions = world.datahub.control("subscriptions", method="GET")["subscriptions"]
     assert {(each["event"], each["url"]) for each in subscriptions} == {
@@ -79,6 +79,44 @@ def test_key_is_sent_until_it_has_arrived(world: World, fault: dict[str, Any]) -
     world.run_jobs()
     assert _jobs(world) == []
     assert world.value("SELECT key_sent_at FROM metering_points") is not None
+
+
+def test_an_odd_metering_point_keeps_no_other_from_being_imported(world: World) -> None:
+    world.new_user("alice")
+    good = {"type": "consumption", "sector": "DK1"}
+    points = [{"gsrn": GSRN, **good}, {"gsrn": None, **good}, None, {"gsrn": OTHER, **good}]
+    body = {"success": True, "meteringpoints": points}
+    world.datahub.fault(endpoint="/meteringpoints", times=1, status=200, body=body)
+    world.run_jobs()
+    assert world.value("SELECT count(*) FROM metering_points") == 2
+    # It is asked for again until it is in order.
+    [job] = [job for job in _jobs(world) if job.kind == "import_metering_points"]
+    assert "row 1: /meteringpoints: unexpected gsrn; row 2" in job.last_error
+    assert job.next_attempt_at is not None
+
+
+def test_import_undoes_no_newer_webhook(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While DataHub answers, webhooks tell of a correction and of a new point."""
+    world.new_user("alice")
+    world.point("alice", GSRN)
+    ask = world.runtime.datahub.metering_points
+
+    def meanwhile(token: str) -> Any:
+        answer = ask(token)
+        world.point("alice", GSRN, sector="DK2")
+        world.point("alice", OTHER, type="consumption")
+        return answer
+
+    _register(world, "alice", GSRN, OTHER)
+    monkeypatch.setattr(world.runtime.datahub, "metering_points", meanwhile)
+    world.run_jobs()
+    found = world.rows("SELECT gsrn, type, sector FROM metering_points ORDER BY gsrn")
+    assert found == [(GSRN, "production", "DK2"), (OTHER, "consumption", "DK1")]
+    monkeypatch.undo()
+    world.webhook("on-meteringpoints-available", {"sub": "alice"})
+    world.run_jobs()
+    found = world.rows("SELECT gsrn, type, sector FROM metering_points ORDER BY gsrn")
+    assert found == [(GSRN, "production", "DK1"), (OTHER, "production", "DK1")]
 
 
 @pytest.mark.parametrize(
@@ -232,6 +270,16 @@ def test_disabling_ends_all_jobs(world: World) -> None:
     assert users.disable(world.runtime, user_id)
     assert not users.disable(world.runtime, user_id)
     assert _jobs(world) == []
+
+
+def test_first_technologies_wait_for_datahub_in_a_line(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.datahub.fault(endpoint="/technologies", times=1, status=503)
+    assert technologies.import_if_empty(world.runtime) == 0
+    [record] = [each for each in caplog.records if "technologies" in each.name]
+    assert (record.levelname, record.exc_info) == ("WARNING", None)
+    assert technologies.import_if_empty(world.runtime) > 0
 
 
 def test_technologies_are_imported_once_where_there_are_none(world: World) -> None:

@@ -1,9 +1,12 @@
 """Users' tokens: renewed in time, once, and no more where Hydra refuses."""
 
+import time
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from origin.clients.hydra import HydraClient
 from origin.clock import utcnow
@@ -93,7 +96,8 @@ def test_refusal_is_final_until_the_next_login(world: World, status: int) -> Non
         tokens.refresh_now(world.runtime, user_id)
     count = world.hydra.call_count("/oauth2/token")
     with pytest.raises(TokensSpent):
-        tokens.refresh_now(world.runtime, user_id)
+        tokens.with_user_token(world.runtime, user_id, _spent(world))
+    assert tokens.refresh_due(world.runtime) == 0
     assert world.hydra.call_count("/oauth2/token") == count
     world.new_user("alice")
     tokens.refresh_now(world.runtime, user_id)
@@ -145,6 +149,115 @@ def test_two_beats_refresh_once(world: World) -> None:
     at_once(*[lambda: tokens.refresh_due(world.runtime)] * 2)
     assert _refreshes(world) == 3
     assert world.value("SELECT count(*) FROM users WHERE tokens_refused_at IS NOT NULL") == 0
+
+
+def test_no_connection_is_held_while_hydra_is_asked(
+    new_world: Callable[..., World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor while waiting for another's refresh: with one connection, eight can work."""
+    world = new_world(database_conn_poll_size=1)
+    for number in range(4):
+        world.new_user(f"user-{number}")
+    alice = world.new_user("alice")
+    call, refresh, held = _spent(world), HydraClient.refresh, []
+
+    def slow(client: HydraClient, token: str) -> Any:
+        fresh = refresh(client, token)
+        time.sleep(0.3)
+        held.append(world.value("SELECT count(*) FROM users WHERE refreshing_until > now()"))
+        return fresh
+
+    monkeypatch.setattr(HydraClient, "refresh", slow)
+    for user in world.rows("SELECT subject FROM users WHERE subject <> 'alice'"):
+        world.hydra.control("expire", {"token": _stored(world, user.subject)[0]})
+    used = at_once(
+        *[lambda: tokens.with_user_token(world.runtime, alice, call)] * 4, world.run_jobs
+    )
+    assert set(used[:-1]) == {_stored(world)[0]}
+    assert len(held) == 5
+    assert max(held) > 1
+    assert world.value("SELECT count(*) FROM users WHERE refreshing_until IS NOT NULL") == 0
+
+
+def test_fresh_tokens_outlive_a_database_that_is_away_for_a_moment(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Hydra would take the old refresh token no more."""
+    user_id = world.new_user("alice")
+    _, before = _stored(world)
+    sealed_tokens, failures = tokens.sealed_tokens, [OperationalError("", {}, Exception())] * 2
+
+    def failing(*arguments: Any) -> Any:
+        if failures:
+            raise failures.pop()
+        return sealed_tokens(*arguments)
+
+    monkeypatch.setattr(tokens, "sealed_tokens", failing)
+    tokens.refresh_now(world.runtime, user_id)
+    assert _stored(world)[1] != before
+    assert _refreshes(world) == 1
+
+
+def test_a_dead_process_refresh_is_taken_over(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user_id = world.new_user("alice")
+    world.rows("UPDATE users SET refreshing_until = now() + interval '0.5 seconds'")
+    tokens.refresh_now(world.runtime, user_id)
+    assert _refreshes(world) == 1
+    world.rows("UPDATE users SET refreshing_until = now() + interval '60 seconds'")
+    monkeypatch.setattr(tokens, "WAIT_S", 0.1)
+    with pytest.raises(PeerUnavailable):
+        tokens.refresh_now(world.runtime, user_id)
+    assert _refreshes(world) == 1
+
+
+def test_a_failed_refresh_lets_the_next_one_try_at_once(world: World) -> None:
+    user_id = world.new_user("alice")
+    world.hydra.fault(endpoint="/oauth2/token", times=1, status=503)
+    with pytest.raises(PeerUnavailable):
+        tokens.refresh_now(world.runtime, user_id)
+    assert world.value("SELECT refreshing_until FROM users") is None
+
+
+def test_refused_credentials_of_ours_are_cured_by_asking_again(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    user_id = world.new_user("alice")
+    fault = {"status": 401, "body": {"error": "invalid_client", "error_description": "a-secret"}}
+    world.hydra.fault(endpoint="/oauth2/token", times=1, **fault)
+    world.hydra.control("expire", {"token": _stored(world)[0]})
+    world.run_jobs()
+    assert world.value("SELECT tokens_refused_at FROM users") is not None
+    assert world.run_jobs() == 0
+    assert "invalid_client" in caplog.text
+    assert "a-secret" not in caplog.text
+    tokens.refresh_now(world.runtime, user_id)
+    assert world.value("SELECT tokens_refused_at FROM users") is None
+    assert world.run_jobs() == 3
+
+
+def test_a_sweep_stops_where_hydra_refuses_this_service(world: World) -> None:
+    for number in range(3):
+        world.new_user(f"user-{number}")
+    body = {"error": "invalid_client"}
+    world.hydra.fault(endpoint="/oauth2/token", times=None, status=401, body=body)
+    assert tokens.refresh_due(world.runtime) == 0
+    assert world.value("SELECT count(*) FROM users WHERE tokens_refused_at IS NOT NULL") == 1
+
+
+@pytest.mark.parametrize(("name", "limit"), [("UNAVAILABLE_TIMES", 1), ("UNAVAILABLE_FOR_S", 0.0)])
+def test_a_sweep_stops_where_hydra_is_out_of_reach(
+    world: World, monkeypatch: pytest.MonkeyPatch, name: str, limit: float
+) -> None:
+    for number in range(3):
+        world.new_user(f"user-{number}")
+    monkeypatch.setattr(tokens, name, limit)
+    world.hydra.fault(endpoint="/oauth2/token", times=None, cut="before")
+    assert tokens.refresh_due(world.runtime) == 0
+    assert _refreshes(world) == 1
+    world.hydra.clear_faults()
+    assert tokens.refresh_due(world.runtime) == 3
 
 
 def test_login_during_a_refresh_wins(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -120,6 +120,13 @@ def test_repeat_has_the_same_digest() -> None:
     assert digest("ggo", "alice", same) != digest("ggo", "alice", EVENT)
 
 
+def test_all_that_is_told_of_a_metering_point_has_one_digest() -> None:
+    point = MeteringPointEvent("1", "production", "DK1")
+    corrected = MeteringPointEvent("1", "consumption", "DK2")
+    assert digest("metering_point", "alice", point) == digest("metering_point", "alice", corrected)
+    assert digest("metering_point", "alice", point) != digest("metering_point", "bob", point)
+
+
 def test_known_signature() -> None:
     # printf '{"a":1}' | openssl dgst -sha256 -hmac key -binary | base64
     expected = "sha256=iKZ/JLvNrtDmyZdAS7eadDuvRMa6svTCcyjjAJ0i40I="
