@@ -336,16 +336,10 @@ def test_pruning(world: World) -> None:
             key=key,
             age=age,
         )
-    assert pruning.prune(world.runtime) == {
-        "kept_events": 1,
-        "login_states": 1,
-        "idempotency_keys": 1,
-    }
-    assert pruning.prune(world.runtime) == {
-        "kept_events": 0,
-        "login_states": 0,
-        "idempotency_keys": 0,
-    }
+    for count in (1, 0):
+        gone = pruning.prune(world.runtime)
+        for table in ("kept_events", "login_states", "idempotency_keys"):
+            assert gone[table] == count
 
 
 def test_what_waits_for_a_known_users_point_is_not_pruned(world: World) -> None:
