@@ -5,6 +5,6 @@ source "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")/bin/service.sh"
 
 migrate
 # The schedule is kept in memory: what is due stands in the database, and the file system may be read-only.
-exec "$python" -m celery --app origin.tasks.app:celery_app beat \
+exec "$python" -m celery --quiet --app origin.tasks.app:celery_app beat \
   --scheduler celery.beat.Scheduler \
   --loglevel "${LOG_LEVEL:-INFO}"

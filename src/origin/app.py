@@ -27,6 +27,7 @@ from origin.settings import Settings, load_settings
 from origin.tasks.hints import CeleryHints
 from origin.telemetry.logs import configure_logging
 from origin.telemetry.requests import watch_requests
+from origin.telemetry.tasks import watch_sending
 
 _BLUEPRINTS = (
     login.blueprint,
@@ -71,6 +72,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     )
     app.extensions[EXTENSION] = build_runtime(settings, CeleryHints(settings))
     watch_requests(app)
+    watch_sending()
     # As patterns of our own: of a string, the library takes some characters for a pattern's.
     CORS(app, origins=[_exactly(origin) for origin in settings.cors_origins])
     api = flask_smorest.Api(app)

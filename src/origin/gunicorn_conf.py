@@ -15,6 +15,7 @@ keepalive = 75
 
 # The application's own log has what is worth knowing of a request.
 accesslog = None
+logger_class = "origin.telemetry.gunicorn.JsonLogger"
 errorlog = "-"
 loglevel = (os.environ.get("LOG_LEVEL") or "INFO").lower()
 

@@ -2,6 +2,7 @@
 
 from functools import cached_property
 from typing import Annotated, Any, Literal, Self, TypeVar
+from uuid import UUID
 
 from pydantic import (
     AfterValidator,
@@ -57,6 +58,21 @@ def _database_uri(value: object) -> object:
     return url.set(drivername="postgresql+psycopg2").render_as_string(hide_password=False)
 
 
+def _connection_string(value: SecretStr) -> SecretStr:
+    """Azure's form: `InstrumentationKey=<uuid>;IngestionEndpoint=<URL>`; nothing of it is quoted."""
+    parts = [part for part in value.get_secret_value().split(";") if part]
+    if not parts:
+        return value
+    try:
+        pairs = {name.lower(): text for name, text in (part.split("=", 1) for part in parts)}
+        UUID(pairs["instrumentationkey"])
+        if "ingestionendpoint" in pairs:
+            _http_url.validate_python(pairs["ingestionendpoint"])
+    except (ValueError, KeyError):
+        raise ValueError("not InstrumentationKey=<uuid>;IngestionEndpoint=<URL>") from None
+    return SecretStr(";".join(parts))
+
+
 BaseUrl = Annotated[str, BeforeValidator(_base_url)]
 T = TypeVar("T", bound=BaseSettings)
 
@@ -72,6 +88,7 @@ LogLevel = Annotated[
     Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"],
     BeforeValidator(lambda value: str(value).upper()),
 ]
+ConnectionString = Annotated[SecretStr, AfterValidator(_connection_string)]
 NonEmptySecret = Annotated[SecretStr, Field(min_length=1)]
 NonEmpty = Annotated[str, Field(min_length=1)]
 
@@ -114,7 +131,7 @@ class Settings(DatabaseSettings):
     redis_broker_db: Annotated[int, Field(ge=0)]
     redis_backend_db: Annotated[int, Field(ge=0)]
     database_conn_poll_size: Count = 10
-    azure_app_insights_conn_string: SecretStr = SecretStr("")
+    azure_app_insights_conn_string: ConnectionString = SecretStr("")
     log_level: LogLevel = "INFO"
     workers: Count = 3
     worker_connections: Count = 100

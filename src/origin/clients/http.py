@@ -9,7 +9,7 @@ from urllib3.exceptions import MaxRetryError, NewConnectionError
 
 from origin.clients.bounded import AnswerTooLarge, BoundedAdapter
 from origin.errors import PeerMisbehaved, PeerUnavailable, PeerUnreachable
-from origin.telemetry.metrics import peer_call
+from origin.telemetry.tracing import peer_call
 
 CONNECT_TIMEOUT_S = 3.05
 READ_TIMEOUT_S = 15.0
@@ -82,9 +82,10 @@ class PeerClient:
         # Said with every request: what a session says gives way to REQUESTS_CA_BUNDLE.
         arguments.setdefault("verify", self._tls_verify)
         try:
-            with peer_call(self.name) as call:
+            with peer_call(self.name, method, url) as call:
+                arguments["headers"] = {**(arguments.get("headers") or {}), **call.headers}
                 answer = self._session.request(method, url, allow_redirects=False, **arguments)
-                call["status"] = str(answer.status_code)
+                call.status = answer.status_code
                 return answer
         except AnswerTooLarge as error:
             raise PeerMisbehaved(self.name, f"an answer of {error}") from error

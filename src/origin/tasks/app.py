@@ -22,14 +22,16 @@ try:
 except ConfigurationError as error:
     sys.exit(str(error))
 
+# At once: Celery warns of things before it sets up logging.
+configure_logging(_settings)
 celery_app = create_celery(_settings)
 register_tasks(celery_app, build_runtime(_settings, CeleryHints(_settings)))
 watch_tasks(_settings)
 
 
 @signals.setup_logging.connect
-def _configure_logging(**_: Any) -> None:
-    configure_logging(_settings)
+def _keep_logging(**_: Any) -> None:
+    """That somebody listens is what keeps Celery from setting up its own."""
 
 
 @signals.worker_init.connect

@@ -5,6 +5,7 @@ import time
 
 from origin.settings import Settings
 from origin.tasks.celery import BATCHES, DATAHUB_JOBS, STALE_AFTER_S, create_celery
+from origin.telemetry.tasks import task_headers
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +37,7 @@ class CeleryHints:
                 task,
                 countdown=delay_s or None,
                 expires=delay_s + STALE_AFTER_S,
+                headers=task_headers(),
                 # Else Celery subscribes to the result, and insists for 20 s where Redis is down.
                 ignore_result=True,
             )

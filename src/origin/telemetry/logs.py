@@ -1,58 +1,47 @@
-"""Logging: one JSON object a line on stdout; to Azure Application Insights too, where set."""
+"""Logging: JSON lines on stdout; to Azure Application Insights too, where set."""
 
-import json
 import logging
 import sys
-from datetime import UTC, datetime
 
-import orjson
+from pydantic import SecretStr
 
 from origin.settings import Settings
-
-_OWN_ATTRIBUTES = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
-
-
-class JsonFormatter(logging.Formatter):
-    """One line per record; what is passed as `extra` becomes fields of its own."""
-
-    def __init__(self, service: str) -> None:
-        super().__init__()
-        self._service = service
-
-    def format(self, record: logging.LogRecord) -> str:
-        """The record as a JSON object."""
-        entry: dict[str, object] = {
-            "time": datetime.fromtimestamp(record.created, UTC),
-            "level": record.levelname,
-            "service": self._service,
-            "logger": record.name,
-            "message": record.getMessage(),
-        }
-        extra = {name: value for name, value in vars(record).items() if name not in _OWN_ATTRIBUTES}
-        entry.update(extra)
-        if record.exc_info:
-            entry["exception"] = self.formatException(record.exc_info)
-        try:
-            return orjson.dumps(entry, default=str).decode()
-        except TypeError:
-            # A number or a text beyond what the fast encoder takes: slower, but never lost.
-            return json.dumps(entry, default=str)
+from origin.telemetry import tracing
+from origin.telemetry.lines import JsonFormatter
+from origin.telemetry.redaction import Redactor
 
 
 def configure_logging(settings: Settings) -> None:
-    """Send all logs of this process where the settings say; a repeat replaces the first."""
+    """Send all logs and spans of this process where the settings say; a repeat replaces the first."""
+    redactor = Redactor(_secrets(settings))
     handler = logging.StreamHandler(sys.stdout)
-    handler.setFormatter(JsonFormatter(settings.service_name))
+    handler.setFormatter(JsonFormatter(settings.service_name, redactor))
     handlers: list[logging.Handler] = [handler]
     connection_string = settings.azure_app_insights_conn_string.get_secret_value()
+    export = None
     if connection_string:
         # Imported where it is used: it starts threads and takes its time.
-        from opencensus.ext.azure.log_exporter import AzureLogHandler
+        from origin.telemetry.azure import log_handler, span_exporter
 
-        handlers.append(AzureLogHandler(connection_string=connection_string))
+        handlers.append(log_handler(connection_string, settings.service_name, redactor))
+        export = span_exporter(connection_string, settings.service_name)
+    tracing.export_to(export)
     logging.basicConfig(level=settings.log_level, handlers=handlers, force=True)
+    logging.captureWarnings(capture=True)
     # Below WARNING these quote URLs, and at DEBUG whole requests.
     for name in ("urllib3", "requests_oauthlib", "authlib", "kombu", "amqp"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    # They tell of every task what `origin.telemetry.tasks` tells.
+    for name in ("celery.app.trace", "celery.worker.strategy"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     if not settings.tls_verify:
         logging.getLogger(__name__).warning("TLS_VERIFY=0: certificates of peers are not checked")
+
+
+def _secrets(settings: Settings) -> list[str]:
+    """The values of all settings that are secret."""
+    values = [getattr(settings, name) for name in type(settings).model_fields]
+    lists = [value for value in values if isinstance(value, list)]
+    every = [*values, *(each for value in lists for each in value)]
+    secrets = [value.get_secret_value() for value in every if isinstance(value, SecretStr)]
+    return [*secrets, *([settings.database_url.password] if settings.database_url.password else [])]

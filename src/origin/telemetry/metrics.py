@@ -9,9 +9,7 @@ each. Labels take few values, which no caller can choose: no paths, no subjects,
 """
 
 import os
-import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from typing import Any
 
 from prometheus_client import (
@@ -105,17 +103,6 @@ class Families(Collector):
     def collect(self) -> Iterable[Metric]:
         """The metrics."""
         return self._families
-
-
-@contextmanager
-def peer_call(peer: str) -> Iterator[dict[str, str]]:
-    """Measure a call to a peer; set `status` in what is yielded once there is an answer."""
-    begin = time.perf_counter()
-    result = {"status": "none"}
-    try:
-        yield result
-    finally:
-        PEER_CALL_SECONDS.labels(peer, result["status"]).observe(time.perf_counter() - begin)
 
 
 def watch_pool(engine: Engine) -> None:

@@ -1,4 +1,8 @@
-"""What is told of tasks by those who send and those who run them: their metrics."""
+"""What is told of tasks, by those who send and those who run them.
+
+A task works for the request that sent it: under its id, in its trace. One that Beat has sent gets an
+id of its own.
+"""
 
 import logging
 import time
@@ -7,32 +11,54 @@ from typing import Any
 from celery import signals
 
 from origin.settings import Settings
-from origin.telemetry import metrics
+from origin.telemetry import context, metrics
+from origin.telemetry.tracing import Kind, finish
 
 log = logging.getLogger(__name__)
 
 
+def task_headers() -> dict[str, str]:
+    """The headers of a task that is sent for the request at hand, if there is one."""
+    return context.outgoing(context.current_span())
+
+
+def watch_sending() -> None:
+    """Count the wake-ups that this process sends; a repeat changes nothing."""
+    signals.after_task_publish.connect(_sent)
+
+
 def watch_tasks(settings: Settings) -> None:
-    """Measure the tasks of this worker or beat, and serve their metrics where METRICS_PORT is set."""
-    # Celery keeps weak references to what isn't in a module.
+    """Tell of the tasks of this worker or beat; serve their metrics where METRICS_PORT is set."""
     signals.task_prerun.connect(_begin)
     signals.task_postrun.connect(_end)
-    signals.after_task_publish.connect(_sent)
+    watch_sending()
 
     def serve(**_: Any) -> None:
         _serve(settings)
 
     for started in (signals.worker_ready, signals.beat_init):
+        # Celery keeps weak references to what isn't in a module.
         started.connect(serve, weak=False)
 
 
 def _begin(task: Any, **_: Any) -> None:
+    headers = task.request.headers or {}
     task.request.began = time.perf_counter()
+    task.request.span = context.begin(
+        f"TASK {task.name}",
+        headers.get(context.REQUEST_ID_HEADER),
+        headers.get(context.TRACE_HEADER),
+    )
 
 
 def _end(task: Any, state: str | None = None, **_: Any) -> None:
     seconds = time.perf_counter() - task.request.began
     metrics.TASK_SECONDS.labels(task.name, state or "none").observe(seconds)
+    extra = {"task": task.name, "state": state, "ms": round(seconds * 1000, 1)}
+    log.info("Task %s: %s", task.name, state, extra=extra)
+    is_success = state == "SUCCESS"
+    finish(task.request.span, Kind.INCOMING, is_success=is_success, state=state)
+    context.end()
 
 
 def _sent(sender: str, **_: Any) -> None:

@@ -1,0 +1,109 @@
+"""Azure Application Insights, by opencensus-ext-azure: the one place that knows either."""
+
+import logging
+import os
+from collections.abc import Callable
+
+from origin.telemetry.lines import RedactedText, fields_of
+from origin.telemetry.redaction import Redactor
+from origin.telemetry.tracing import EndedSpan, Kind
+
+# Statistics about the exporter itself, sent to Microsoft; read when it is imported.
+os.environ["APPLICATIONINSIGHTS_STATSBEAT_DISABLED_ALL"] = "true"
+
+from opencensus.ext.azure.common import utils
+from opencensus.ext.azure.log_exporter import AzureLogHandler
+from opencensus.ext.azure.trace_exporter import AzureExporter
+from opencensus.trace.span import SpanKind
+from opencensus.trace.span_context import SpanContext
+from opencensus.trace.span_data import SpanData
+from opencensus.trace.status import Status
+
+EXPORT_INTERVAL_S = 5.0
+_TIME = "%Y-%m-%dT%H:%M:%S.%fZ"
+_FAILED = Status(2)
+_SUCCEEDED = Status(0)
+
+
+class _Dimensions(logging.Filter):
+    """Says of each record what the exporter reads, in the context that it was logged in."""
+
+    def __init__(self, redactor: Redactor) -> None:
+        super().__init__()
+        self._redactor = redactor
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        fields = fields_of(record, self._redactor)
+        # The exporter's own names for what joins a record to its trace.
+        record.traceId = fields.pop("trace_id", None)
+        record.spanId = fields.pop("span_id", None)
+        record.custom_dimensions = {name: str(value) for name, value in fields.items()}
+        return True
+
+
+def log_handler(connection_string: str, service: str, redactor: Redactor) -> logging.Handler:
+    """A handler that sends records; it waits for nothing, and gives up what can't be sent."""
+    _call_ourselves(service)
+    handler = AzureLogHandler(
+        connection_string=connection_string,
+        export_interval=EXPORT_INTERVAL_S,
+        # What can't be sent stays on no disk.
+        enable_local_storage=False,
+    )
+    handler.addFilter(_Dimensions(redactor))
+    handler.setFormatter(RedactedText(redactor))
+    return handler  # type: ignore[no-any-return] # the library has no types
+
+
+def span_exporter(connection_string: str, service: str) -> Callable[[EndedSpan], None]:
+    """A function that sends spans; it waits for nothing."""
+    _call_ourselves(service)
+    exporter = AzureExporter(
+        connection_string=connection_string,
+        export_interval=EXPORT_INTERVAL_S,
+        enable_local_storage=False,
+    )
+
+    def export(ended: EndedSpan) -> None:
+        exporter.export([_span_data(ended)])
+
+    return export
+
+
+def _call_ourselves(service: str) -> None:
+    utils.azure_monitor_context["ai.cloud.role"] = service
+
+
+def _span_data(ended: EndedSpan) -> SpanData:
+    span = ended.span
+    return SpanData(
+        name=span.name,
+        context=SpanContext(trace_id=span.trace_id, span_id=span.span_id),
+        span_id=span.span_id,
+        parent_span_id=span.parent_id,
+        attributes=_attributes(ended),
+        start_time=span.began.strftime(_TIME),
+        end_time=ended.ended.strftime(_TIME),
+        child_span_count=None,
+        stack_trace=None,
+        annotations=[],
+        message_events=[],
+        links=[],
+        status=_SUCCEEDED if ended.is_success else _FAILED,
+        same_process_as_parent_span=None,
+        span_kind=SpanKind.SERVER if ended.kind is Kind.INCOMING else SpanKind.CLIENT,
+    )
+
+
+def _attributes(ended: EndedSpan) -> dict[str, str | int]:
+    """The span's, the well-known ones by the names that the exporter knows."""
+    attributes = dict(ended.span.attributes)
+    known: dict[str, str | int] = {}
+    if ended.kind is Kind.INCOMING:
+        method, _, route = ended.span.name.partition(" ")
+        known |= {"http.method": method, "http.route": route}
+    else:
+        known |= {"component": "HTTP", "http.url": attributes.pop("url")}
+    if str(attributes.get("status", "")).isdecimal():
+        known["http.status_code"] = int(attributes.pop("status"))
+    return known | {name: str(value) for name, value in attributes.items()}

@@ -1,0 +1,46 @@
+"""What the processes write: JSON lines from the first to the last, and one id from request to task."""
+
+import json
+from typing import Any
+
+from devstack.processes import SupervisedProcess
+from tests.support.town import Town
+from tests.support.waiting import eventually
+
+
+def _lines(process: SupervisedProcess) -> list[dict[str, Any]]:
+    whole, _, _ = process.output().rpartition("\n")
+    return [json.loads(line) for line in whole.splitlines()]
+
+
+def test_a_request_is_found_in_the_log_of_the_worker_that_works_for_it(town: Town):
+    anna, bo = town.households("anna", "bo")
+    address = town.issue(anna, 0, 100)
+    anna.api.session.headers["X-Request-ID"] = f"order-of-{anna.subject}"
+    answer = anna.compose(address, transfers=[(40, bo)])
+    assert answer.headers["X-Request-ID"] == f"order-of-{anna.subject}"
+    town.settle()
+
+    def found(process: SupervisedProcess, logger: str) -> list[dict[str, Any]]:
+        return [
+            line
+            for line in _lines(process)
+            if line["logger"] == logger and line.get("request_id") == f"order-of-{anna.subject}"
+        ]
+
+    [request] = found(town.services.web, "origin.telemetry.requests")
+    tasks = eventually(
+        lambda: found(town.services.worker, "origin.telemetry.tasks"), "the task ends"
+    )
+    assert {task["trace_id"] for task in tasks} == {request["trace_id"]}
+    assert {task["task"] for task in tasks} >= {"origin.batches"}
+
+
+def test_every_line_of_every_process_is_json(town: Town):
+    """Their first ones too, which gunicorn and Celery write."""
+    expected = {"web": "Listening at", "worker": "ready.", "beat": "beat: Starting..."}
+    for process in town.services.all:
+        lines = _lines(process)
+        assert any(expected[process.name] in line["message"] for line in lines), process.name
+        assert all(line["service"] == "AccountService" for line in lines)
+        assert all(line["level"] and line["time"] for line in lines)

@@ -1,0 +1,54 @@
+"""Request ids and traces go on to peers, and come in only where they are well formed."""
+
+import pytest
+
+from origin.clients.http import PeerClient
+from origin.telemetry import context
+from tests.support.recording import recording_server
+
+TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+
+
+def test_a_peer_is_told_whom_it_works_for():
+    peer = PeerClient("Peer", tls_verify=True)
+    with recording_server() as recorder:
+        span = context.begin("POST /ggo/compose", "order-17", f"00-{TRACE}-{PARENT}-01")
+        try:
+            peer.request("POST", f"{recorder.url}/a", json={}, headers={"Authorization": "x"})
+        finally:
+            context.end()
+        peer.request("POST", f"{recorder.url}/b", json={})
+    first, second = recorder.requests
+    assert first.headers["x-request-id"] == "order-17"
+    assert first.headers["authorization"] == "x"
+    version, trace, parent, flags = first.headers["traceparent"].split("-")
+    assert (version, trace, flags) == ("00", TRACE, "01")
+    # The call is a span of its own.
+    assert parent not in {PARENT, span.span_id}
+    assert "x-request-id" not in second.headers
+    assert TRACE not in second.headers["traceparent"]
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "",
+        "garbage",
+        f"00-{'0' * 32}-{PARENT}-01",
+        f"00-{TRACE}-{'0' * 16}-01",
+        f"00-{TRACE.upper()}-{PARENT}-01",
+        f"00-{TRACE}-{PARENT}-01-more",
+    ],
+)
+def test_a_malformed_trace_is_replaced(header: str):
+    span = context.begin("x", None, header)
+    context.end()
+    assert span.trace_id != TRACE
+    assert span.parent_id is None
+
+
+def test_who_did_not_sample_is_obeyed():
+    span = context.begin("x", None, f"00-{TRACE}-{PARENT}-00")
+    context.end()
+    assert not span.sampled
+    assert span.header == f"00-{TRACE}-{span.span_id}-00"
