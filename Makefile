@@ -5,7 +5,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 MAKEFLAGS += --no-print-directory --no-builtin-rules
 .DEFAULT_GOAL := help
-.PHONY: help sync demo test check format image-check deploy-check lock clean
+.PHONY: help sync demo test check format image-check compose-check deploy-check lock clean
 
 # More arguments for `demo` (--once) and `test` (pytest's).
 ARGS ?=
@@ -14,7 +14,7 @@ export PYTHONPATH := $(CURDIR)/src
 python := .venv/bin/python
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 sync: ## Install pipenv (.tools) and the locked packages (.venv), where not done yet
 	@bin/bootstrap
@@ -37,6 +37,9 @@ format: sync ## Format the code, mend what the linter can mend
 
 image-check: sync ## Build the image and tell the demo's story through it (ARGS: doc/containers.md)
 	@exec $(python) -m devstack.image $(ARGS)
+
+compose-check: sync ## Tell the demo's story to what `docker compose up` has started
+	@exec $(python) -m devstack.composed
 
 deploy-check: sync ## Lint the Dockerfile, compose.yaml and the Helm chart; validate what the chart renders
 	@exec deploy/check

@@ -23,7 +23,7 @@ KINDS = {
     "Job": 1,
     "HorizontalPodAutoscaler": 2,
     "PodDisruptionBudget": 2,
-    "NetworkPolicy": 2,
+    "NetworkPolicy": 3,
 }
 
 
@@ -68,11 +68,13 @@ def containers(found: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
 
 
 def check_environment(found: list[dict[str, Any]], values: dict[str, Any]) -> None:
-    """Values arrive as they were written, and secrets by reference alone."""
+    """Values arrive as they were written, and secrets by reference alone; services are probed."""
     secret = {"SECRET", "DATABASE_URI", "HYDRA_CLIENT_SECRET", "WEBHOOK_SECRET"}
     for name, container in containers(found).items():
         env = {each["name"]: each for each in container["env"]}
         wrong = {each for each in secret & set(env) if "secretKeyRef" not in env[each]["valueFrom"]}
+        if name != "migration" and not container.get("livenessProbe"):
+            fail(f"{name} has no liveness probe")
         if wrong or "DATABASE_URI" not in env:
             fail(f"{name}: {wrong or 'DATABASE_URI'} isn't taken from the Secret")
         for variable, value in values["settings"].items():

@@ -25,7 +25,14 @@ from devstack.guarded import ProcessFailedError
 from devstack.holdings import Holding, Ledger, holdings_on_ledger, settled_wh
 from devstack.processes import ROOT
 from devstack.scenario import Order, Person, Scenario
-from devstack.stack import Stack, free_url, redirect_uris, running_sandbox, running_services
+from devstack.stack import (
+    Stack,
+    System,
+    free_url,
+    redirect_uris,
+    running_sandbox,
+    running_services,
+)
 from sandbox.clients import ControlError
 
 _RUN = ROOT / ".run"
@@ -38,8 +45,8 @@ _COLUMNS = ("issued", "received", "sent", "stored", "retired")
 class Demo:
     """The story, told against a running system."""
 
-    def __init__(self, stack: Stack, console: Console) -> None:
-        self._stack = stack
+    def __init__(self, system: System, console: Console) -> None:
+        self._system = system
         self._console = console
         self._scenario = Scenario()
         self._apis: dict[str, ApiClient] = {}
@@ -62,19 +69,19 @@ class Demo:
         return self._right
 
     def _log_in(self, person: Person) -> ApiClient:
-        url = self._stack.url
+        url = self._system.url
         title = f"{person.name} logs in by the OAuth code flow and gets an API token"
         with self._console.step(title), closing(Browser()) as browser:
             answer = browser.log_in(url, person.subject, f"{url}{_LANDING}")
             if answer.get("success") != "1":
                 raise ProcessFailedError(f"{person.name} could not log in: {answer.get('msg')}")
-            api = ApiClient(url, self._stack.oauth.token(browser, person.subject))
+            api = ApiClient(url, self._system.oauth.token(browser, person.subject))
         if api.account() != person.subject:
             raise ProcessFailedError(f"{person.name} got the account of somebody else")
         return api
 
     def _register(self) -> None:
-        datahub = self._stack.sandbox.datahub
+        datahub = self._system.sandbox.datahub
         points = [point for person in self._scenario.people for point in person.points()]
         gsrns = [point["gsrn"] for point in points]
         with self._console.step(f"{len(points)} metering points, and their keys at DataHub"):
@@ -86,7 +93,7 @@ class Demo:
                 raise ProcessFailedError(f"DataHub got no key for {', '.join(missing)}")
 
     def _issue(self) -> None:
-        datahub = self._stack.sandbox.datahub
+        datahub = self._system.sandbox.datahub
         measurements, ggos = self._scenario.measurements(), self._scenario.ggos()
         with self._console.step(f"{len(measurements)} measurements of consumption published"):
             datahub.publish_many(measurements)
@@ -140,7 +147,7 @@ class Demo:
 
     def _check(self, when: str, expected: Mapping[str, Holding]) -> dict[str, Holding]:
         """Compare with what the API and the ledger say; what the ledger says is returned."""
-        with closing(Ledger(self._stack.sandbox.urls["ledger"])) as ledger:
+        with closing(Ledger(self._system.sandbox.urls["ledger"])) as ledger:
             on_ledger = holdings_on_ledger(self._apis, ledger)
         for name, api in self._apis.items():
             if on_ledger[name] != expected[name]:
@@ -177,7 +184,7 @@ class Demo:
     def token_for_curl(self) -> str:
         """A new access token of Anna's, for whoever wants to look around."""
         with closing(Browser()) as browser:
-            return self._stack.oauth.token(browser, self._scenario.anna.subject)
+            return self._system.oauth.token(browser, self._scenario.anna.subject)
 
 
 def _parts(wh: int, **others: Any) -> Iterable[dict[str, Any]]:

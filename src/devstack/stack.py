@@ -28,14 +28,20 @@ _URLS_LINE = re.compile(r'^\{"hydra": .*\}$', re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
-class Stack:
-    """What runs: the service's processes at `url`, the peers, and a client registered at Hydra."""
+class System:
+    """A running system from outside: the service at `url`, the peers, and a client known to Hydra."""
 
     url: str
-    environment: dict[str, str]
     sandbox: Peers
-    services: ServiceProcesses
     oauth: OAuthClient
+
+
+@dataclass(frozen=True, slots=True)
+class Stack(System):
+    """A system whose service's processes are ours, with the environment that they run in."""
+
+    environment: dict[str, str]
+    services: ServiceProcesses
 
 
 @contextmanager
@@ -106,14 +112,8 @@ def running_services(
         port=int(url.rpartition(":")[2]),
         changes=changes,
     )
-    oauth = OAuthClient(
-        hydra_url=sandbox.urls["hydra"],
-        client_id=CLIENT_ID,
-        client_secret=CLIENT_SECRET,
-        redirect_uri=_api_callback(url),
-    )
     with ServiceProcesses(environment, logs, command=command) as services:
-        yield Stack(url, environment, sandbox, services, oauth)
+        yield Stack(url, sandbox, api_client(url, sandbox), environment, services)
 
 
 @contextmanager
@@ -133,6 +133,16 @@ def running_stack(
         ) as stack,
     ):
         yield stack
+
+
+def api_client(url: str, sandbox: Peers) -> OAuthClient:
+    """The client registered at the sandbox's Hydra that gets tokens for the service at `url`."""
+    return OAuthClient(
+        hydra_url=sandbox.urls["hydra"],
+        client_id=CLIENT_ID,
+        client_secret=CLIENT_SECRET,
+        redirect_uri=_api_callback(url),
+    )
 
 
 def free_url() -> str:

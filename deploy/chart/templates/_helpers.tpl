@@ -97,3 +97,20 @@ topologySpreadConstraints:
     labelSelector:
       matchLabels: {{ include "account-service.selector" . | nindent 8 }}
 {{- end }}
+
+{{- /* Worker and beat serve nobody but Prometheus. What answers there shows as well that they are not stuck;
+       a probe by way of Redis would end all workers while Redis is away. */ -}}
+{{- define "account-service.watched" -}}
+ports:
+  - {name: metrics, containerPort: 9090}
+startupProbe:
+  httpGet: {path: /metrics, port: metrics}
+  periodSeconds: 2
+  # Migrating may take its time.
+  failureThreshold: 150
+livenessProbe:
+  httpGet: {path: /metrics, port: metrics}
+  periodSeconds: 20
+  timeoutSeconds: 10
+  failureThreshold: 6
+{{- end }}
