@@ -71,10 +71,11 @@ class Engine:
     ) -> list[str]:
         """The command that runs a service in the foreground, locked down, in a container of this name.
 
-        `variables` are names: the values come from the environment of whoever runs the command.
+        `variables` are `NAME=value`, or names alone: their values come from the environment of whoever
+        runs the command, where no list of processes shows them. The service starts in `/`.
         """
         passed = [f"--env={name}" for name in variables]
-        named = ["--name", container]
+        named = ["--name", container, "--workdir=/"]
         return [self.program, "run", "--rm", *named, *LOCKED_DOWN, *passed, image, entry_point]
 
     def execute(self, container: str, command: Sequence[str]) -> str:

@@ -14,8 +14,11 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
+
+import requests
 
 from devstack.client import ApiRefusalError, UnexpectedAnswerError
 from devstack.configured import postgres_server, redis_server
@@ -24,6 +27,7 @@ from devstack.demo import Demo
 from devstack.engine import Engine
 from devstack.environment import inherited
 from devstack.guarded import ProcessFailedError
+from devstack.ports import LOOPBACK, free_port
 from devstack.processes import ROOT
 from devstack.stack import free_url, redirect_uris, running_sandbox, running_services
 from sandbox.clients import ControlError
@@ -63,6 +67,8 @@ class ImageCheck:
         self._console = console
         run = secrets.token_hex(3)
         self._containers = {name: f"account-service-check-{run}-{name}" for name in _NAMES}
+        # The web has its metrics on its own port.
+        self._metrics_ports = {"worker": free_port(), "beat": free_port()}
 
     def look(self) -> None:
         """Whether it is what production wants: small, no root, no compiler, nothing to write, no secret."""
@@ -110,30 +116,36 @@ class ImageCheck:
                     )
                 )
             right = Demo(running, self._console).run()
-            self._look_at_running()
-            with self._console.step("All three end at SIGTERM, with status 0"):
-                statuses = {each.name: each.terminate() for each in running.services.all}
-                if any(statuses.values()):
-                    raise ProcessFailedError(f"They ended with {statuses}")
+            self._look_at_running(url)
+            for process in running.services.all:
+                with self._console.step(f"At SIGTERM {process.name} ends, with status 0"):
+                    status = process.terminate()
+                    if status:
+                        raise ProcessFailedError(f"It ended with {status}")
         return right
 
     def _command(self, name: str, environment: Mapping[str, str]) -> list[str]:
         """The command that runs one of the three; only the service's own variables reach it."""
         ours = {*inherited(), *self._engine.environment()}
-        return self._engine.service(
-            self._image,
-            self._containers[name],
-            f"/opt/service/entrypoint.{name}.sh",
-            [variable for variable in environment if variable not in ours],
-        )
+        variables = [variable for variable in environment if variable not in ours]
+        if name in self._metrics_ports:
+            variables.append(f"METRICS_PORT={self._metrics_ports[name]}")
+        entry_point = f"/opt/service/entrypoint.{name}.sh"
+        return self._engine.service(self._image, self._containers[name], entry_point, variables)
 
-    def _look_at_running(self) -> None:
+    def _look_at_running(self, url: str) -> None:
         web = self._containers["web"]
         with self._console.step("The health check and the operators' commands, in the running web"):
             self._engine.execute(web, _health_command(self._engine.image(self._image)["Config"]))
             users = self._engine.execute(web, ["flask", "users", "list"])
             if len(users.splitlines()) < 1 + 2:
                 raise ProcessFailedError(f"`flask users list` says: {users}")
+        with self._console.step("Web, worker and beat show their metrics"):
+            others = [f"http://{LOOPBACK}:{port}" for port in self._metrics_ports.values()]
+            for each in (url, *others):
+                answer = requests.get(f"{each}/metrics", timeout=10)
+                if answer.status_code != HTTPStatus.OK or "# TYPE" not in answer.text:
+                    raise ProcessFailedError(f"{each}/metrics: {answer.status_code}")
 
 
 def _health_command(config: Mapping[str, Any]) -> list[str]:
