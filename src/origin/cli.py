@@ -23,7 +23,10 @@ keys = AppGroup("keys", help="The keys that encrypt what is secret in the databa
 
 def register_commands(app: Flask) -> None:
     """Add the commands to the application's."""
-    for group in (users, metering_points, token_commands, keys):
+    # It prints with what stands below.
+    from origin.cli_ledger import ledger
+
+    for group in (users, metering_points, token_commands, keys, ledger):
         app.cli.add_command(group)
 
 

@@ -5,18 +5,22 @@ Links in its answers are never followed: the batch ids are known before.
 
 from base64 import b64decode
 from binascii import Error as Base64Error
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import Enum
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 from requests import Response
 
 from origin.clients.http import READ_TIMEOUT_S, PeerClient
+from origin.domain.reconciliation import Record
 from origin.domain.settlement import BatchStatus, Next
 from origin.errors import PeerError, PeerMisbehaved, PeerUnavailable, PeerUnreachable
 from origin.telemetry.metrics import LEDGER_ERRORS
+
+T = TypeVar("T")
 
 NAME = "Ledger"
 
@@ -118,18 +122,35 @@ class LedgerClient:
         :returns: None where it is unspent, or where nothing is at that address.
         :raises PeerError: the ledger can't say now, or says what isn't a GGO.
         """
+        return self._read(address, _next_in)
+
+    def ggo_record(self, address: str) -> Record | None:
+        """Ask for all that the state has of the GGO at this address.
+
+        :returns: None where nothing is at that address.
+        :raises PeerError: as `ggo_next`.
+        """
+        return self._read(address, _record_in)
+
+    def settled(self, address: str) -> dict[str, int] | None:
+        """Ask for the parts of the settlement at this address: Wh by GGO.
+
+        :returns: None where nothing is at that address.
+        :raises PeerError: the ledger can't say now, or says what isn't a settlement.
+        """
+        return self._read(
+            address, lambda state: {str(part["ggo"]): part["amount"] for part in state["parts"]}
+        )
+
+    def _read(self, address: str, parse: Callable[[Any], T]) -> T | None:
         response = self._http.request("GET", f"{self._url}/state/{address}")
         if response.status_code == 404 and self._error_of(response)[0] == _NOTHING_AT_ADDRESS:
             return None
         self._expect_ok(response)
         try:
-            state = orjson.loads(b64decode(self._http.json_object(response)["data"]))
-            following = state["next"]
-            if following is None:
-                return None
-            return Next(str(following["action"]), frozenset(following["addresses"]))
-        except (KeyError, TypeError, ValueError, Base64Error) as error:
-            raise PeerMisbehaved(NAME, f"no GGO at {address}") from error
+            return parse(orjson.loads(b64decode(self._http.json_object(response)["data"])))
+        except (KeyError, TypeError, ValueError, AttributeError, Base64Error) as error:
+            raise PeerMisbehaved(NAME, f"not what is expected at {address}") from error
 
     def _expect_ok(self, response: Response) -> None:
         if response.status_code == 200:
@@ -149,6 +170,32 @@ class LedgerClient:
             return None, f"HTTP {response.status_code} without a Sawtooth error"
         LEDGER_ERRORS.labels(str(code) if code in _KNOWN_CODES else "other").inc()
         return (code if isinstance(code, int) else None), _storable(f"{code} {words}")
+
+
+def _next_in(state: Any) -> Next | None:
+    following = state["next"]
+    if following is None:
+        return None
+    return Next(str(following["action"]), frozenset(following["addresses"]))
+
+
+def _record_in(state: Any) -> Record:
+    return Record(
+        origin=str(state["origin"]),
+        amount=state["amount"],
+        begin=_time(state["begin"]),
+        end=_time(state["end"]),
+        sector=state["sector"],
+        technology_code=state["tech_type"],
+        fuel_code=state["fuel_type"],
+        following=_next_in(state),
+    )
+
+
+def _time(text: str) -> datetime:
+    """ISO 8601; without an offset it is UTC."""
+    parsed = datetime.fromisoformat(text)
+    return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
 
 
 def _storable(reason: str) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import delete, func, or_, select, update
+from sqlalchemy import delete, func, insert, or_, select, update
 from sqlalchemy.orm import Session
 
 from origin.db.models import Batch, Ggo, Transaction
@@ -23,7 +23,19 @@ PART_COLUMNS = (
     "retire_gsrn",
     "retire_address",
 )
-"""What a part has of its own; the rest is its source's."""
+"""What a part has of its own."""
+
+INHERITED_COLUMNS = (
+    "begin",
+    "end",
+    "sector",
+    "technology_code",
+    "fuel_code",
+    "emissions",
+    "issue_time",
+    "expire_time",
+)
+"""What a part has of its source."""
 
 
 def _lock_live(session: Session, batch_ids: Sequence[int]) -> dict[int, int]:
@@ -134,3 +146,77 @@ def _to_be_undone(session: Session, source_id: int) -> dict[str, Any]:
         "retire_address": source.retire_address,
         "parts": [dict(part._mapping) for part in parts],  # noqa: SLF001 - SQLAlchemy's public API
     }
+
+
+def make_due(session: Session, batch_id: int) -> bool:
+    """Have a batch taken up at once, where it hasn't ended; whoever holds it loses it."""
+    return bool(
+        session.scalar(
+            update(Batch)
+            .where(Batch.id == batch_id, Batch.ended_at.is_(None))
+            .values(next_attempt_at=func.now(), attempts=0)
+            .returning(Batch.id)
+            .execution_options(**_NO_SYNC)
+        )
+    )
+
+
+def redo_batch(session: Session, batch_id: int) -> bool:
+    """Take a rollback back: the batch is under way again, as its compose had left it.
+
+    :returns: whether its source still is as the rollback left it; else nothing was done.
+    """
+    batch = session.execute(
+        select(Batch.ggo_id, Batch.undone)
+        .where(Batch.id == batch_id, Batch.state == "DECLINED", Batch.undone.is_not(None))
+        .with_for_update()
+    ).one_or_none()
+    if batch is None:
+        return False
+    undone: dict[str, Any] = batch.undone
+    taken = session.scalar(
+        update(Ggo)
+        .where(Ggo.id == batch.ggo_id, Ggo.stored, ~Ggo.retired, ~Ggo.locked)
+        .values(
+            stored=False,
+            retired=undone["retire_address"] is not None,
+            retire_gsrn=undone["retire_gsrn"],
+            retire_address=undone["retire_address"],
+            locked=True,
+        )
+        .returning(Ggo.id)
+        .execution_options(**_NO_SYNC)
+    )
+    if taken is None:
+        return False
+    retired = _insert_parts(session, batch.ggo_id, undone["parts"])
+    first = "split" if undone["parts"] else "retire"
+    operations = [(first, batch.ggo_id), *(("retire", each) for each in retired)]
+    session.execute(
+        insert(Transaction),
+        [
+            {"batch_id": batch_id, "position": position, "type": kind, "ggo_id": ggo_id}
+            for position, (kind, ggo_id) in enumerate(operations)
+        ],
+    )
+    session.execute(
+        update(Batch)
+        .where(Batch.id == batch_id)
+        .values(state="SUBMITTED", ended_at=None, next_attempt_at=func.now(), undone=None)
+        .execution_options(**_NO_SYNC)
+    )
+    return True
+
+
+def _insert_parts(session: Session, source_id: int, parts: Sequence[dict[str, Any]]) -> list[int]:
+    """Insert a source's parts anew, in flight; the ids of those that are retired, in order."""
+    if not parts:
+        return []
+    source = session.execute(
+        select(*[getattr(Ggo, name) for name in INHERITED_COLUMNS]).where(Ggo.id == source_id)
+    ).one()
+    inherited = dict(source._mapping)  # noqa: SLF001 - SQLAlchemy's public API
+    rows = [{**inherited, **part, "parent_id": source_id, "locked": True} for part in parts]
+    statement = insert(Ggo).returning(Ggo.id, sort_by_parameter_order=True)
+    ids = session.scalars(statement, rows).all()
+    return [each for each, part in zip(ids, parts, strict=True) if part["retired"]]

@@ -11,6 +11,11 @@ def end_soon() -> None:
     _ending.set()
 
 
+def pause(seconds: float) -> None:
+    """Wait so long, or until the process is asked to end."""
+    _ending.wait(seconds)
+
+
 class Deadline:
     """A moment by which work is to be given back; at once where the process is asked to end.
 

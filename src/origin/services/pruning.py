@@ -5,14 +5,22 @@ from typing import Any, cast
 
 from sqlalchemy import CursorResult, and_, delete, exists, func
 
-from origin.db.models import BatchEvent, IdempotencyKey, KeptEvent, LoginState, User
+from origin.db.models import (
+    BatchEvent,
+    IdempotencyKey,
+    KeptEvent,
+    LedgerDifference,
+    LedgerWalk,
+    LoginState,
+    User,
+)
 from origin.runtime import Runtime
 
 
 def prune(runtime: Runtime) -> dict[str, int]:
     """Delete kept events after 30 days, idempotency keys after 24 hours, and login states past.
 
-    Batches' histories go after 90 days.
+    Batches' histories, walks, and differences that were resolved go after 90 days.
 
     :returns: How many rows went, by table.
     """
@@ -25,6 +33,8 @@ def prune(runtime: Runtime) -> dict[str, int]:
         IdempotencyKey: IdempotencyKey.created_at < func.now() - timedelta(hours=24),
         LoginState: LoginState.expires_at < func.now(),
         BatchEvent: BatchEvent.at < func.now() - timedelta(days=90),
+        LedgerWalk: LedgerWalk.finished_at < func.now() - timedelta(days=90),
+        LedgerDifference: LedgerDifference.resolved_at < func.now() - timedelta(days=90),
     }
     gone = {}
     for table, is_past in past.items():

@@ -20,6 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from origin.db.engine import Database
+from origin.domain.reconciliation import Kind
 from origin.telemetry.metrics import NAMESPACE
 
 _FRESH_S = 5.0
@@ -90,7 +91,36 @@ def _users(session: Session) -> Iterable[Sequence[Any]]:
     )
 
 
+def _ledger_differences(session: Session) -> Iterable[Sequence[Any]]:
+    rows = session.execute(
+        text(
+            "SELECT kind, count(*) FROM ledger_differences WHERE resolved_at IS NULL GROUP BY kind"
+        )
+    )
+    found = {row[0]: row[1] for row in rows}
+    return [(kind.value, found.get(kind.value, 0)) for kind in Kind]
+
+
+def _ledger_walks(session: Session) -> Iterable[Sequence[Any]]:
+    return session.execute(
+        text(
+            "SELECT coalesce(extract(epoch FROM now() - max(finished_at)), 'NaN') "
+            "FROM ledger_walks WHERE last_error IS NULL"
+        )
+    )
+
+
 READINGS = (
+    Reading(
+        labels=("kind",),
+        gauges={"ledger_differences": "What reconciliation found to differ from the ledger"},
+        rows=_ledger_differences,
+    ),
+    Reading(
+        labels=(),
+        gauges={"ledger_walk_age_seconds": "Since reconciliation last came to the end of a walk"},
+        rows=_ledger_walks,
+    ),
     Reading(
         labels=("state",),
         gauges={

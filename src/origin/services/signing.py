@@ -32,8 +32,11 @@ _KEEP = text(
 
 
 @dataclass
-class _Keys:
-    """The keys that a run has derived so far."""
+class Keys:
+    """The keys that a run has derived so far.
+
+    A key that isn't there, as its user's master key can't be opened, is a KeyError.
+    """
 
     masters: dict[int, Key] = field(default_factory=dict)
     trades: dict[int, Key] = field(default_factory=dict)
@@ -68,7 +71,7 @@ def sign_missing(runtime: Runtime, batch_ids: Sequence[int], deadline: Deadline)
         sources = _ggos(session, Ggo.id.in_([batch.ggo_id for batch in batches]))
         children = _ggos(session, Ggo.parent_id.in_([batch.ggo_id for batch in batches]))
         users = {batch.user_id for batch in batches}
-        keys = _load_keys(session, runtime.sealer, users, [*sources, *children])
+        keys = load_keys(session, runtime.sealer, users, [*sources, *children])
     source_by_id = {ggo.id: ggo for ggo in sources}
     children_by_parent: dict[int, list[Row[Any]]] = defaultdict(list)
     for child in children:
@@ -114,11 +117,11 @@ def _ggos(session: Session, condition: ColumnElement[bool]) -> list[Row[Any]]:
     return list(session.execute(query))
 
 
-def _load_keys(
+def load_keys(
     session: Session, sealer: Sealer, user_ids: Iterable[int], ggos: Sequence[Row[Any]]
-) -> _Keys:
+) -> Keys:
     """The keys of the batches' users, and of those of their metering points that the GGOs name."""
-    keys = _Keys()
+    keys = Keys()
     users = select(User.id, User.subject, User.master_key).where(User.id.in_(list(user_ids)))
     for user in session.execute(users):
         try:
@@ -141,7 +144,7 @@ def _load_keys(
     return keys
 
 
-def _sign(keys: _Keys, user_id: int, source: Row[Any], children: Sequence[Row[Any]]) -> SignedBatch:
+def _sign(keys: Keys, user_id: int, source: Row[Any], children: Sequence[Row[Any]]) -> SignedBatch:
     split = None
     if children:
         targets = [(child.address, child.amount) for child in children]

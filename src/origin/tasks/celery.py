@@ -12,6 +12,7 @@ TOKENS = "origin.tokens"
 TECHNOLOGIES = "origin.technologies"
 FIRST_TECHNOLOGIES = "origin.first_technologies"
 PRUNING = "origin.pruning"
+RECONCILIATION = "origin.reconciliation"
 
 _BROKER_TIMEOUT_S = 10.0
 STALE_AFTER_S = 60
@@ -49,6 +50,11 @@ def create_celery(settings: Settings, *, broker_timeout_s: float = _BROKER_TIMEO
             "stuck-batches": {"task": STUCK_BATCHES, "schedule": crontab(minute=5)},
             "tokens": {"task": TOKENS, "schedule": crontab(minute="15,45")},
             "technologies": {"task": TECHNOLOGIES, "schedule": crontab(hour=1, minute=0)},
+            "reconciliation": {
+                "task": RECONCILIATION,
+                "schedule": settings.reconcile_interval,
+                "options": {"expires": settings.reconcile_interval},
+            },
             "pruning": {"task": PRUNING, "schedule": crontab(hour=2, minute=30)},
         },
     )

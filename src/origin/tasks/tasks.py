@@ -3,7 +3,7 @@
 from celery import Celery
 
 from origin.runtime import Runtime
-from origin.services import datahub_jobs, pruning, settlement, technologies, tokens
+from origin.services import datahub_jobs, pruning, reconciliation, settlement, technologies, tokens
 from origin.tasks import celery as names
 from origin.tasks.gate import Gate
 
@@ -20,6 +20,7 @@ def register_tasks(app: Celery, runtime: Runtime) -> None:
         names.TECHNOLOGIES: technologies.import_all,
         names.FIRST_TECHNOLOGIES: technologies.import_if_empty,
         names.PRUNING: pruning.prune,
+        names.RECONCILIATION: reconciliation.reconcile_slice,
     }
     gate = Gate(_BATCH_RUNS_AT_ONCE)
 
