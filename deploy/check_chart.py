@@ -84,21 +84,22 @@ def check_environment(found: list[dict[str, Any]], values: dict[str, Any]) -> No
 
 
 def check_refusals(chart: helm.Chart, values: dict[str, Any]) -> None:
-    """Whatever must be given, and isn't, is named."""
-    for path in (
-        ("image", "repository"),
-        ("secrets", "name"),
-        ("settings", "LEDGER_URL"),
-        ("ingress", "host"),
+    """Whatever must be given, and isn't, is named; a secret among the settings is refused."""
+    for section, name, value, message in (
+        ("image", "repository", "", "image.repository must be set"),
+        ("secrets", "name", "", "secrets.name must be set"),
+        ("settings", "LEDGER_URL", "", "settings.LEDGER_URL must be set"),
+        ("settings", "SECRET", "of the household", "settings.SECRET is a secret"),
+        ("settings", "PORT", 80, "settings.PORT is the chart's own business"),
+        ("ingress", "host", "", "ingress.host must be set"),
     ):
-        section, name = path
         try:
-            objects(chart, {**values, section: {**values[section], name: ""}})
+            objects(chart, {**values, section: {**values[section], name: value}})
         except helm.HelmError as error:
-            if f"{section}.{name} must be set" not in str(error):
-                fail(f"Without {section}.{name} it says: {error}")
+            if message not in str(error):
+                fail(f"With {section}.{name}={value!r} it says: {error}")
         else:
-            fail(f"It renders without {section}.{name}")
+            fail(f"It renders with {section}.{name}={value!r}")
 
 
 def main() -> None:
@@ -119,7 +120,7 @@ def main() -> None:
         check_environment(found, values)
         say("✓ values arrive as written, secrets by reference alone")
         check_refusals(chart, values)
-        say("✓ what is missing is named")
+        say("✓ what is missing, and what must not be there, is named")
         off: dict[str, Any] = {
             "ingress": {"enabled": False},
             "networkPolicy": {"enabled": False},

@@ -34,7 +34,14 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
 {{- end }}
 
 {{- define "account-service.env" -}}
+{{- $secrets := concat .Values.secrets.required .Values.secrets.optional }}
 {{- range $name, $value := .Values.settings }}
+{{- if has $name $secrets }}
+{{- fail (printf "settings.%s is a secret: put it into the Secret that secrets.name names" $name) }}
+{{- end }}
+{{- if has $name (list "PORT" "BIND_HOST" "METRICS_PORT" "HEALTH_ENABLED") }}
+{{- fail (printf "settings.%s is the chart's own business" $name) }}
+{{- end }}
 {{- if or (kindIs "invalid" $value) (eq (toString $value) "") }}
 {{- fail (printf "settings.%s must be set" $name) }}
 {{- end }}
