@@ -8,6 +8,8 @@ from typing import Any, ParamSpec
 import click
 from flask import Flask
 from flask.cli import AppGroup
+from sqlalchemy.exc import InterfaceError, OperationalError, ProgrammingError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from origin.api.base import runtime
 from origin.errors import OriginError
@@ -15,9 +17,9 @@ from origin.services import administration, key_rotation, tokens
 
 P = ParamSpec("P")
 
-users = AppGroup("users", help="Accounts: list, show, disable.")
+users = AppGroup("users", help="Accounts: list, show, disable, subscribe anew at DataHub.")
 metering_points = AppGroup("metering-points", help="Metering points: import them, send their keys.")
-token_commands = AppGroup("tokens", help="The users' tokens at Hydra.")
+token_commands = AppGroup("tokens", help="The users' tokens at Hydra: refresh them.")
 keys = AppGroup("keys", help="The keys that encrypt what is secret in the database.")
 
 
@@ -31,7 +33,7 @@ def register_commands(app: Flask) -> None:
 
 
 def _told(command: Callable[P, None]) -> Callable[P, None]:
-    """Tell what the service refuses in a sentence, and end with status 1."""
+    """Tell what the service refuses, or a database that is away, in a line; end with status 1."""
 
     @wraps(command)
     def telling(*args: P.args, **kwargs: P.kwargs) -> None:
@@ -39,8 +41,29 @@ def _told(command: Callable[P, None]) -> Callable[P, None]:
             command(*args, **kwargs)
         except OriginError as error:
             raise click.ClickException(str(error)) from error
+        except (OperationalError, InterfaceError, PoolTimeoutError) as error:
+            raise click.ClickException("The database is out of reach.") from error
+        except ProgrammingError as error:
+            raise click.ClickException(
+                f"The database isn't as it should be ({type(error.orig).__name__}): is it migrated?"
+            ) from error
 
     return telling
+
+
+def _of_whom(command: Callable[[str | None], None]) -> Callable[..., None]:
+    """Give the command one SUBJECT, or None for `--all`."""
+
+    @click.argument("subject", required=False)
+    @click.option("--all", "everyone", is_flag=True, help="All active accounts.")
+    @_told
+    @wraps(command)
+    def chosen(subject: str | None, everyone: bool) -> None:  # noqa: FBT001 - click's way
+        if (subject is None) != everyone:
+            raise click.UsageError("Give a SUBJECT, or --all.")
+        command(subject)
+
+    return chosen
 
 
 def _table(headings: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
@@ -105,34 +128,50 @@ def disable_user(subject: str) -> None:
     click.echo("Disabled." if was_active else "It was disabled before.")
 
 
+@users.command("resubscribe")
+@_of_whom
+def resubscribe(subject: str | None) -> None:
+    """Have a worker subscribe anew to DataHub's webhooks, and fetch what was missed.
+
+    For when PROJECT_URL or WEBHOOK_SECRET has changed, or the service was away for over a day.
+    """
+    click.echo(f"A worker will do so for {administration.resubscribe(runtime(), subject)} users.")
+
+
 @metering_points.command("import")
-@click.argument("subject")
-@_told
-def import_metering_points(subject: str) -> None:
-    """Have a worker import a user's metering points from DataHub."""
-    administration.import_metering_points(runtime(), subject)
-    click.echo("A worker will import them.")
+@_of_whom
+def import_metering_points(subject: str | None) -> None:
+    """Have a worker import metering points from DataHub."""
+    count = administration.import_metering_points(runtime(), subject)
+    click.echo(f"A worker will import those of {count} users.")
 
 
 @metering_points.command("resend-keys")
-@click.argument("subject")
-@_told
-def resend_keys(subject: str) -> None:
-    """Have a worker send the keys of a user's metering points to DataHub again."""
+@_of_whom
+def resend_keys(subject: str | None) -> None:
+    """Have a worker send metering points' keys to DataHub again."""
     count = administration.resend_keys(runtime(), subject)
     click.echo(f"A worker will send {count} keys.")
 
 
 @token_commands.command("refresh")
 @click.argument("subject", required=False)
+@click.option("--refused", is_flag=True, help="Of all users whose tokens Hydra refused.")
 @_told
-def refresh_tokens(subject: str | None) -> None:
-    """Renew a user's tokens, due or not; without SUBJECT, all that are due."""
-    if subject is None:
-        click.echo(f"{tokens.refresh_due(runtime())} users have fresh tokens.")
-    else:
+def refresh_tokens(subject: str | None, refused: bool) -> None:  # noqa: FBT001 - click's way
+    """Renew a user's tokens, due or not; without SUBJECT, all that are due.
+
+    What Hydra refused is asked for again, too: it may have been HYDRA_CLIENT_ID or
+    HYDRA_CLIENT_SECRET that was wrong.
+    """
+    if subject is not None and refused:
+        raise click.UsageError("Give a SUBJECT, or --refused.")
+    if subject is not None:
         administration.refresh_tokens(runtime(), subject)
         click.echo("Renewed.")
+        return
+    renew = tokens.refresh_refused if refused else tokens.refresh_due
+    click.echo(f"{renew(runtime())} users have fresh tokens.")
 
 
 @keys.command("status")

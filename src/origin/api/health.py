@@ -1,11 +1,14 @@
 """Probes for those who run the service (contract: http-api, Operations)."""
 
 import logging
+import time
 from collections.abc import Callable
+from concurrent.futures import Future
+from threading import Thread
+from typing import cast
 
 import redis
-from flask import Response
-from sqlalchemy import text
+from flask import Response, current_app
 
 from origin.api.base import Blueprint, json_response, runtime
 from origin.runtime import Runtime
@@ -13,13 +16,14 @@ from origin.runtime import Runtime
 blueprint = Blueprint("health", __name__, url_prefix="/health")
 
 _PROBE_TIMEOUT_S = 2.0
+"""However a part fails, a probe has its answer after about this time."""
+_EXTENSION = "origin_probes"
 
 log = logging.getLogger(__name__)
 
 
 def _check_database(world: Runtime) -> None:
-    with world.database.reading() as session:
-        session.execute(text("SELECT 1"))
+    world.database.probe()
 
 
 def _check_redis(world: Runtime) -> None:
@@ -37,13 +41,33 @@ _CHECKS: dict[str, Callable[[Runtime], None]] = {
 }
 
 
-def _is_up(name: str) -> bool:
+def _asked(name: str) -> Future[None]:
+    """The check under way, or a new one; of a part that hangs there is one, however many ask."""
+    asked = cast("dict[str, Future[None]]", current_app.extensions.setdefault(_EXTENSION, {}))
+    if name not in asked or asked[name].done():
+        asked[name] = Future()
+        Thread(target=_check, args=(name, runtime(), asked[name]), daemon=True).start()
+    return asked[name]
+
+
+def _check(name: str, world: Runtime, outcome: Future[None]) -> None:
     try:
-        _CHECKS[name](runtime())
+        _CHECKS[name](world)
     except Exception as error:  # noqa: BLE001 - whatever it is, that part isn't ready
+        outcome.set_exception(error)
+    else:
+        outcome.set_result(None)
+
+
+def _is_up(name: str, outcome: Future[None], deadline: float) -> bool:
+    error: BaseException | None
+    try:
+        error = outcome.exception(max(deadline - time.monotonic(), 0))
+    except TimeoutError as hanging:
+        error = hanging
+    if error is not None:
         log.warning("Not ready: %s (%s)", name, type(error).__name__)
-        return False
-    return True
+    return error is None
 
 
 @blueprint.get("/live")
@@ -55,7 +79,9 @@ def live() -> Response:
 @blueprint.get("/ready")
 def ready() -> Response:
     """Tell whether database and Redis answer: 200, or 503 with what is down."""
-    parts = {name: _is_up(name) for name in _CHECKS}
+    deadline = time.monotonic() + _PROBE_TIMEOUT_S
+    asked = {name: _asked(name) for name in _CHECKS}
+    parts = {name: _is_up(name, outcome, deadline) for name, outcome in asked.items()}
     up = all(parts.values())
     return json_response(
         {"success": up, **{name: "up" if ok else "down" for name, ok in parts.items()}},

@@ -5,6 +5,7 @@ from urllib.parse import urlsplit
 
 from flask import Response, request
 from marshmallow import EXCLUDE, ValidationError
+from werkzeug.exceptions import MethodNotAllowed
 
 from origin.api.base import Blueprint, Schema, runtime
 from origin.api.fields import Text
@@ -16,7 +17,6 @@ blueprint = Blueprint("login", __name__)
 
 LOGIN_PATH = "/auth/login"
 BROWSER_COOKIE = "account_service_login"
-_LONGEST_COOKIE = 100
 
 
 class Query(Schema):
@@ -45,6 +45,13 @@ class CallbackQuery(Query):
     state = Text(required=True)
     code = Text(max_length=MAX_LENGTH)
     error = Text(max_length=MAX_LENGTH)
+
+
+@blueprint.before_request
+def _refuse_head() -> None:
+    """To look at a login would use it up: link checkers and previews do so."""
+    if request.method == "HEAD":
+        raise MethodNotAllowed(valid_methods=["GET", "OPTIONS"])
 
 
 @blueprint.after_request
@@ -92,7 +99,7 @@ def complete(state: str, code: str | None = None, error: str | None = None) -> R
 def _browser_id() -> str | None:
     """What the cookie says, if it can be one of ours."""
     value = request.cookies.get(BROWSER_COOKIE, "")
-    return value if 0 < len(value) <= _LONGEST_COOKIE else None
+    return value if login.is_browser_id(value) else None
 
 
 def _see_other(url: str) -> Response:

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sqlalchemy import create_engine, text
+from sqlalchemy import NullPool, create_engine, text
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session
@@ -46,6 +46,12 @@ class Database:
                 "application_name": "account-service",
             },
         )
+        self._prober = create_engine(
+            url,
+            poolclass=NullPool,
+            isolation_level="AUTOCOMMIT",
+            connect_args={"connect_timeout": 2, "tcp_user_timeout": 2_000},
+        )
         self._autocommit = self.engine.execution_options(isolation_level="AUTOCOMMIT")
         self._snapshots = self.engine.execution_options(isolation_level="REPEATABLE READ")
         # Slow readers of snapshots must not take all connections.
@@ -85,6 +91,16 @@ class Database:
                 yield session
         finally:
             self._free_snapshots.release()
+
+    def probe(self) -> None:
+        """See whether the server answers, on a connection of its own: a busy pool is no failure.
+
+        Where the server hangs, this may: the caller must not wait for it for ever.
+
+        :raises SQLAlchemyError: it doesn't answer.
+        """
+        with self._prober.connect() as connection:
+            connection.execute(text("SELECT 1"))
 
     def dispose(self) -> None:
         """Close all idle connections."""

@@ -1,11 +1,12 @@
 """Where a login may lead back to (contract: http-api, Accounts and login)."""
 
 from collections.abc import Iterable
-from urllib.parse import SplitResult, urlencode, urlsplit, urlunsplit
+from urllib.parse import SplitResult, unquote_plus, urlencode, urlsplit, urlunsplit
 
 ANY_ORIGIN = "*"
 MAX_LENGTH = 4096
 
+_OUTCOME = {"success", "msg"}
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 Origin = tuple[str, str, int]
@@ -25,10 +26,18 @@ def is_allowed(url: str, origins: Iterable[str]) -> bool:
 
 
 def with_result(url: str, parameters: dict[str, str]) -> str:
-    """The URL with these parameters appended to whatever query it has."""
+    """The URL with these parameters appended to whatever query it has.
+
+    Parameters of the outcome that are there already, of an earlier login's, give way to them.
+    """
     parts = urlsplit(url)
-    query = "&".join(part for part in (parts.query, urlencode(parameters)) if part)
+    others = "&".join(part for part in parts.query.split("&") if _name(part) not in _OUTCOME)
+    query = "&".join(part for part in (others, urlencode(parameters)) if part)
     return urlunsplit(parts._replace(query=query))
+
+
+def _name(parameter: str) -> str:
+    return unquote_plus(parameter.partition("=")[0])
 
 
 def _origin(url: str) -> Origin | None:

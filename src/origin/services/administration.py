@@ -1,6 +1,6 @@
 """What operators ask and do about users."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ from origin.db.models import DataHubJob, Ggo, MeteringPoint, User
 from origin.errors import OriginError
 from origin.runtime import Runtime
 from origin.services import tokens, users
-from origin.services.datahub_queue import enqueue, enqueue_points
+from origin.services.datahub_queue import OF_A_NEW_USER, enqueue, enqueue_points
 
 # Nothing secret is among them.
 _USER_COLUMNS = (
@@ -28,6 +28,10 @@ _USER_COLUMNS = (
 
 class UnknownUser(OriginError):
     """There is no account with that subject."""
+
+
+class DisabledUser(OriginError):
+    """The account is disabled: nothing is done on its behalf."""
 
 
 @dataclass(frozen=True)
@@ -82,41 +86,81 @@ def disable_user(runtime: Runtime, subject: str) -> bool:
     return users.disable(runtime, user.id)
 
 
-def import_metering_points(runtime: Runtime, subject: str) -> None:
-    """Have a worker import the user's metering points from DataHub.
+def import_metering_points(runtime: Runtime, subject: str | None) -> int:
+    """Have a worker import a user's metering points from DataHub.
 
+    :param subject: Whose; None: all active users'.
+    :returns: Of how many users.
     :raises UnknownUser: there is none.
+    :raises DisabledUser: its account is disabled.
     """
-    with runtime.database.transaction() as session:
-        enqueue(session, _find(session, subject).id, ["import_metering_points"])
-    runtime.hints.datahub_jobs_due()
+    return sum(_for_each(runtime, subject, _ask_for_import))
 
 
-def resend_keys(runtime: Runtime, subject: str) -> int:
-    """Have a worker send the keys of all of the user's metering points to DataHub again.
+def resend_keys(runtime: Runtime, subject: str | None) -> int:
+    """Have a worker send the keys of all of a user's metering points to DataHub again.
 
-    :returns: how many.
-    :raises UnknownUser: there is none.
+    :returns: How many keys; else as `import_metering_points`.
     """
-    with runtime.database.transaction() as session:
-        user = _find(session, subject)
-        lock_user(session, user.id)
-        points = select(MeteringPoint.id).where(MeteringPoint.user_id == user.id)
-        point_ids = session.scalars(points).all()
-        enqueue_points(session, user.id, "send_key", point_ids)
+    return sum(_for_each(runtime, subject, _ask_for_keys))
+
+
+def resubscribe(runtime: Runtime, subject: str | None) -> int:
+    """Have a worker subscribe anew at DataHub on a user's behalf, and ask for what was missed.
+
+    For when PROJECT_URL or WEBHOOK_SECRET has changed, or DataHub has given up: it repeats a
+    webhook for a day only. Metering points are imported, issued GGOs fetched.
+
+    :returns: As `import_metering_points`.
+    """
+    return sum(_for_each(runtime, subject, _ask_for_subscriptions))
+
+
+def _for_each(
+    runtime: Runtime, subject: str | None, do: Callable[[Session, int], int]
+) -> list[int]:
+    with runtime.database.reading() as session:
+        if subject is None:
+            active = select(User.id).where(User.disabled_at.is_(None)).order_by(User.id)
+            user_ids = list(session.scalars(active))
+        else:
+            user_ids = [_find_active(session, subject).id]
+    done = []
+    for user_id in user_ids:
+        with runtime.database.transaction() as session:
+            lock_user(session, user_id)
+            done.append(do(session, user_id))
     runtime.hints.datahub_jobs_due()
+    return done
+
+
+def _ask_for_import(session: Session, user_id: int) -> int:
+    enqueue(session, user_id, ["import_metering_points"])
+    return 1
+
+
+def _ask_for_subscriptions(session: Session, user_id: int) -> int:
+    enqueue(session, user_id, OF_A_NEW_USER)
+    return 1
+
+
+def _ask_for_keys(session: Session, user_id: int) -> int:
+    points = select(MeteringPoint.id).where(MeteringPoint.user_id == user_id)
+    point_ids = session.scalars(points).all()
+    enqueue_points(session, user_id, "send_key", point_ids)
     return len(point_ids)
 
 
 def refresh_tokens(runtime: Runtime, subject: str) -> None:
-    """Renew a user's tokens, due or not.
+    """Renew a user's tokens, due or not, refused before or not.
 
     :raises UnknownUser: there is none.
+    :raises DisabledUser: its account is disabled.
     :raises TokensSpent: Hydra refuses; only a new login helps.
     :raises PeerError: Hydra can't say now.
     """
     with runtime.database.reading() as session:
-        user = _find(session, subject)
+        user = _find_active(session, subject)
     tokens.refresh_now(runtime, user.id)
 
 
@@ -125,3 +169,10 @@ def _find(session: Session, subject: str) -> Any:
     if found is None:
         raise UnknownUser(f"No account has the subject {subject}")
     return found
+
+
+def _find_active(session: Session, subject: str) -> Any:
+    user = _find(session, subject)
+    if user.disabled_at is not None:
+        raise DisabledUser(f"The account of {subject} is disabled")
+    return user

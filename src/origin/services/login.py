@@ -1,6 +1,7 @@
 """Logins by OpenID Connect's code flow (contract: http-api, Accounts and login; peers, Hydra)."""
 
 import logging
+import re
 import secrets
 from dataclasses import dataclass
 from datetime import timedelta
@@ -9,8 +10,8 @@ from hashlib import sha256
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
-from origin.clients.hydra import Tokens
-from origin.db.encryption import Sealer, master_key_context
+from origin.clients.hydra import Tokens, error_code
+from origin.db.encryption import CannotUnseal, Sealer, master_key_context
 from origin.db.locks import lock_subject
 from origin.db.models import LoginState, User
 from origin.domain.keys import new_master_key
@@ -25,6 +26,8 @@ from origin.services.tokens import sealed_tokens
 CALLBACK_PATH = "/auth/login/callback"
 STATE_LIVES = timedelta(hours=1)
 _SECRET_BYTES = 32
+_BROWSER_ID = re.compile("[A-Za-z0-9_-]{43}", re.ASCII)
+"""What so many random bytes look like in `token_urlsafe`."""
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +53,11 @@ class _State:
 def new_browser_id() -> str:
     """An unguessable value for the cookie that ties logins to a browser."""
     return secrets.token_urlsafe(_SECRET_BYTES)
+
+
+def is_browser_id(text: str) -> bool:
+    """Tell whether the text can be of `new_browser_id`'s making."""
+    return _BROWSER_ID.fullmatch(text) is not None
 
 
 def begin(runtime: Runtime, return_url: str, browser_id: str) -> str:
@@ -95,6 +103,7 @@ def complete(
     """
     remembered = _take_state(runtime, state, browser_id)
     if code is None or error is not None:
+        log.info("A login was declined: %s", error_code(error) if error else "no code came")
         raise LoginFailed("The login was declined", remembered.return_url)
     try:
         tokens = runtime.hydra.exchange_code(
@@ -103,6 +112,7 @@ def complete(
             code_verifier=remembered.code_verifier,
         )
         if tokens.id_token is None:
+            log.info("A login was declined: no ID token came")
             raise LoginFailed("The login was declined", remembered.return_url)
         subject = runtime.hydra.subject_of(tokens.id_token, nonce=remembered.nonce)
     except PeerUnauthorized as failure:
@@ -132,9 +142,18 @@ def _take_state(runtime: Runtime, state: str, browser_id: str) -> _State:
             .returning(LoginState.return_url, LoginState.nonce, LoginState.code_verifier)
         ).one_or_none()
     if row is None:
-        raise Refused({"state": ["Unknown, used or expired."]})
-    verifier = runtime.sealer.open(row.code_verifier, _verifier_context(state_hash))
+        raise _unknown_state()
+    try:
+        verifier = runtime.sealer.open(row.code_verifier, _verifier_context(state_hash))
+    except CannotUnseal as error:
+        # A secret that was taken away while the login was under way.
+        log.warning("A login under way was dropped: %s", error)
+        raise _unknown_state() from error
     return _State(row.return_url, row.nonce, verifier)
+
+
+def _unknown_state() -> Refused:
+    return Refused({"state": ["Unknown, used or expired."]})
 
 
 def _store_user(session: Session, sealer: Sealer, subject: str, tokens: Tokens) -> bool:

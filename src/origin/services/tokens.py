@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, TypeVar
 
 from sqlalchemy import func, or_, select, update
@@ -117,14 +118,41 @@ def refresh_due(runtime: Runtime) -> int:
     """
     deadline = utcnow() + DUE_BEFORE_EXPIRY
     sweep, last_id = _Sweep(), 0
-    while due := _due(runtime, deadline, last_id):
+    while not sweep.is_hopeless and (due := _due(runtime, deadline, last_id)):
         for user_id, expires_at in due:
-            sweep.renew(runtime, user_id, expires_at)
-            if sweep.is_hopeless:
-                log.error("No more tokens are refreshed now; %s were", sweep.refreshed)
-                return sweep.refreshed
             last_id = user_id
+            still = partial(_expires_at, expires_at)
+            if not sweep.go_on(user_id, partial(_renew, runtime, user_id, still)):
+                break
     return sweep.refreshed
+
+
+def refresh_refused(runtime: Runtime) -> int:
+    """Ask again for all users whose tokens Hydra refused, as `refresh_now` and `refresh_due` do.
+
+    For when it was HYDRA_CLIENT_ID or HYDRA_CLIENT_SECRET that was wrong.
+
+    :returns: How many users have fresh tokens.
+    """
+    with runtime.database.reading() as session:
+        refused = session.scalars(
+            select(User.id)
+            .where(
+                User.tokens_refused_at.is_not(None),
+                User.refresh_token.is_not(None),
+                User.disabled_at.is_(None),
+            )
+            .order_by(User.id)
+        ).all()
+    sweep = _Sweep()
+    for user_id in refused:
+        if not sweep.go_on(user_id, partial(refresh_now, runtime, user_id)):
+            break
+    return sweep.refreshed
+
+
+def _expires_at(expires_at: datetime | None, stored: _Stored) -> bool:
+    return stored.expires_at == expires_at
 
 
 class _Sweep:
@@ -145,11 +173,17 @@ class _Sweep:
             or (self._failures > 0 and time.monotonic() - self._failing_since >= UNAVAILABLE_FOR_S)
         )
 
-    def renew(self, runtime: Runtime, user_id: int, expires_at: datetime | None) -> None:
-        """Renew one user's tokens, if they are still those that were due."""
+    def go_on(self, user_id: int, renew: Callable[[], object]) -> bool:
+        """Renew one user's tokens; False where it makes no sense to go on to the next."""
+        self._try(user_id, renew)
+        if self.is_hopeless:
+            log.error("No more tokens are refreshed now; %s users' were", self.refreshed)
+        return not self.is_hopeless
+
+    def _try(self, user_id: int, renew: Callable[[], object]) -> None:
         started = time.monotonic()
         try:
-            _renew(runtime, user_id, lambda stored: stored.expires_at == expires_at)
+            renew()
         except (OriginError, SQLAlchemyError) as error:
             reason = error if isinstance(error, OriginError) else type(error).__name__
             log.warning("Tokens of user %s were not refreshed: %s", user_id, reason)

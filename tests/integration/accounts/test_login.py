@@ -146,6 +146,39 @@ def test_state_belongs_to_one_browser(world: World) -> None:
     assert query_of(client.get(path))["success"] == "1"
 
 
+def test_looking_at_a_login_does_not_use_it_up(world: World) -> None:
+    """Link checkers and previews send HEAD."""
+    client = world.client()
+    path = world.consented(client, "alice")
+    head = client.head(path)
+    assert head.status_code == 405
+    assert "GET" in head.headers["Allow"]
+    assert query_of(client.get(path))["success"] == "1"
+
+
+def test_login_ends_that_began_under_a_secret_that_is_gone(new_world: Callable[..., World]) -> None:
+    old = new_world(key_encryption_secrets="old")
+    path = old.consented(client := old.client(), "alice")
+    cookie = client.get_cookie("account_service_login", path="/auth/login").value
+    browser = new_world(key_encryption_secrets="new").client()
+    browser.set_cookie("account_service_login", cookie, path="/auth/login")
+    answer = browser.get(path)
+    assert answer.status_code == 400
+    assert answer.json["message"] == {"state": ["Unknown, used or expired."]}
+
+
+@pytest.mark.parametrize("planted", ["x", "a" * 42, "a" * 44, "a" * 42 + "é", "a" * 42 + "="])
+def test_cookie_that_is_not_of_our_making_is_replaced(world: World, planted: str) -> None:
+    client = world.client()
+    client.set_cookie("account_service_login", planted, path="/auth/login")
+    client.get("/auth/login", query_string={"returnUrl": APP_URL})
+    given = client.get_cookie("account_service_login", path="/auth/login").value
+    assert given != planted
+    assert len(given) == 43
+    client.get("/auth/login", query_string={"returnUrl": APP_URL})
+    assert client.get_cookie("account_service_login", path="/auth/login").value == given
+
+
 def test_state_expires(world: World) -> None:
     client = world.client()
     path = world.consented(client, "alice")
@@ -161,9 +194,10 @@ def test_forged_state_is_refused(world: World, query: str) -> None:
     assert response.json["success"] is False
 
 
-def test_declined_consent(world: World) -> None:
+def test_declined_consent(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
     client = world.client()
-    begun = client.get("/auth/login", query_string={"returnUrl": f"{APP_URL}/done?q=1"})
+    begun = client.get("/auth/login", query_string={"returnUrl": f"{APP_URL}/done?success=1&q=1"})
     back = requests.post(
         begun.location, data={"action": "decline"}, allow_redirects=False, timeout=10
     )
@@ -172,7 +206,20 @@ def test_declined_consent(world: World) -> None:
     response = client.get(path)
     assert response.status_code == 303
     assert query_of(response) == {"q": "1", "success": "0", "msg": "The login was declined"}
+    assert response.location.count("success=") == 1
+    assert "A login was declined: access_denied" in caplog.text
     assert world.value("SELECT count(*) FROM users") == 0
+
+
+def test_what_a_browser_says_is_not_logged_as_it_is(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    client = world.client()
+    path = world.consented(client, "alice")
+    assert query_of(client.get(f"{path}&error=forged%0Aline"))["success"] == "0"
+    assert "A login was declined: ?" in caplog.text
+    assert "forged" not in caplog.text
 
 
 def _fail(world: World) -> dict[str, str]:

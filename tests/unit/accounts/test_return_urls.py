@@ -101,6 +101,10 @@ def test_nothing_around_an_origin_makes_another(before: str, after: str) -> None
         ("https://a.example/x#f", "https://a.example/x?success=1#f"),
         ("https://a.example/x?", "https://a.example/x?success=1"),
         ("https://a.example/x?a=%20&b#f", "https://a.example/x?a=%20&b&success=1#f"),
+        # Of an earlier login, whose page this one was begun from.
+        ("https://a.example/x?success=0&a=1&m%73g=no", "https://a.example/x?a=1&success=1"),
+        ("https://a.example/x?success=0", "https://a.example/x?success=1"),
+        ("https://a.example/x?successes=1&&b", "https://a.example/x?successes=1&&b&success=1"),
     ],
 )
 def test_result_is_appended(url: str, expected: str) -> None:
