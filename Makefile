@@ -5,7 +5,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 MAKEFLAGS += --no-print-directory --no-builtin-rules
 .DEFAULT_GOAL := help
-.PHONY: help sync demo test check format image-check compose-check deploy-check lock clean
+.PHONY: help sync demo test check openapi format image-check compose-check deploy-check lock clean
 
 # More arguments for `demo` (--once) and `test` (pytest's).
 ARGS ?=
@@ -30,6 +30,9 @@ check: sync ## Lint, formatting, types, import direction
 	$(python) -m ruff format --check
 	$(python) -m mypy
 	$(python) -c 'from importlinter.cli import lint_imports_command; lint_imports_command()'
+
+openapi: sync ## Renew doc/openapi.json, which a test holds to what the views and schemas say
+	$(python) -m devstack.openapi_document doc/openapi.json
 
 format: sync ## Format the code, mend what the linter can mend
 	$(python) -m ruff check --fix

@@ -15,6 +15,7 @@ from origin.api import (
     health,
     login,
     metrics,
+    openapi,
     suppliers,
     transfers,
     webhooks_in,
@@ -52,6 +53,8 @@ def _operations(settings: Settings) -> Iterator[Blueprint]:
         yield health.blueprint
     if settings.metrics_enabled:
         yield metrics.blueprint
+    if settings.openapi_enabled:
+        yield openapi.blueprint
 
 
 def _exactly(origin: str) -> re.Pattern[str] | str:
@@ -76,6 +79,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     # As patterns of our own: of a string, the library takes some characters for a pattern's.
     CORS(app, origins=[_exactly(origin) for origin in settings.cors_origins])
     api = flask_smorest.Api(app)
+    openapi.prepare(api)
     for blueprint in (*_BLUEPRINTS, *_operations(settings)):
         api.register_blueprint(blueprint)
     # After the API, whose own handlers these replace.

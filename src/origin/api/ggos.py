@@ -170,9 +170,19 @@ def total_amount(body: dict[str, Any]) -> Response:
     return total_response(own_ggos(current_user().id, body["filters"], utcnow()))
 
 
+_IDEMPOTENCY_KEY = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "description": "The same key with the same body within 24 hours gets the first answer again",
+    "schema": {"type": "string", "minLength": 1, "maxLength": MAX_IDEMPOTENCY_KEY_LENGTH},
+}
+
+
 @blueprint.post("/ggo/compose")
 @blueprint.post("/compose")
 @requires("ggo.transfer", "ggo.retire", cached=False)
+@blueprint.doc(parameters=[_IDEMPOTENCY_KEY])
 @blueprint.arguments(ComposeRequest)
 @blueprint.response(200, DoneResponse)
 def compose_ggo(order: Order) -> Response:

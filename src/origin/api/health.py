@@ -9,8 +9,9 @@ from typing import cast
 
 import redis
 from flask import Response, current_app
+from marshmallow import fields, validate
 
-from origin.api.base import Blueprint, json_response, runtime
+from origin.api.base import Blueprint, Schema, json_response, runtime
 from origin.runtime import Runtime
 
 blueprint = Blueprint("health", __name__, url_prefix="/health")
@@ -18,6 +19,7 @@ blueprint = Blueprint("health", __name__, url_prefix="/health")
 _PROBE_TIMEOUT_S = 2.0
 """However a part fails, a probe has its answer after about this time."""
 _EXTENSION = "origin_probes"
+_UP_OR_DOWN = validate.OneOf(["up", "down"])
 
 log = logging.getLogger(__name__)
 
@@ -70,13 +72,30 @@ def _is_up(name: str, outcome: Future[None], deadline: float) -> bool:
     return error is None
 
 
+class Alive(Schema):
+    """The process answers."""
+
+    success = fields.Boolean()
+
+
+class Readiness(Schema):
+    """What answers and what doesn't."""
+
+    success = fields.Boolean()
+    database = fields.String(validate=_UP_OR_DOWN)
+    redis = fields.String(validate=_UP_OR_DOWN)
+
+
 @blueprint.get("/live")
+@blueprint.response(200, Alive)
 def live() -> Response:
     """Tell that the process answers; says nothing of its peers."""
     return json_response({"success": True})
 
 
 @blueprint.get("/ready")
+@blueprint.response(200, Readiness)
+@blueprint.alt_response(503, schema=Readiness, description="Something is down")
 def ready() -> Response:
     """Tell whether database and Redis answer: 200, or 503 with what is down."""
     deadline = time.monotonic() + _PROBE_TIMEOUT_S

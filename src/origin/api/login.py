@@ -47,6 +47,9 @@ class CallbackQuery(Query):
     error = Text(max_length=MAX_LENGTH)
 
 
+_LOCATION = {"Location": {"description": "Where to", "schema": {"type": "string"}}}
+
+
 @blueprint.before_request
 def _refuse_head() -> None:
     """To look at a login would use it up: link checkers and previews do so."""
@@ -62,7 +65,7 @@ def _never_store(response: Response) -> Response:
 
 @blueprint.get(LOGIN_PATH)
 @blueprint.arguments(LoginQuery, location="query", as_kwargs=True)
-@blueprint.response(303)
+@blueprint.response(303, headers=_LOCATION, description="Leads on")
 def begin(returnUrl: str) -> Response:  # noqa: N803 - the wire's name
     """Send the browser to Hydra to log in."""
     # One cookie for all logins of a browser, so that several can go on side by side.
@@ -83,7 +86,7 @@ def begin(returnUrl: str) -> Response:  # noqa: N803 - the wire's name
 
 @blueprint.get(login.CALLBACK_PATH)
 @blueprint.arguments(CallbackQuery, location="query", as_kwargs=True)
-@blueprint.response(303)
+@blueprint.response(303, headers=_LOCATION, description="Leads on")
 def complete(state: str, code: str | None = None, error: str | None = None) -> Response:
     """Finish the login that Hydra sent the browser back from."""
     try:

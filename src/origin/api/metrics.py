@@ -14,7 +14,7 @@ _EXTENSION = "origin_readings"
 
 
 @blueprint.get("/metrics")
-@blueprint.doc(security=[])
+@blueprint.response(200, description="Metrics", content_type="text/plain")
 def metrics() -> Response:
     """Answer all metrics of this web, and what stands in the database, in Prometheus' text format."""
     return Response(exposition(Families(_readings().families())), content_type=CONTENT_TYPE)

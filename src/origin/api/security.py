@@ -27,6 +27,24 @@ class CurrentUser:
     subject: str
 
 
+@dataclass(frozen=True)
+class Guard:
+    """What a view asks of its caller: a token with all these scopes, or a signature; or nothing."""
+
+    scopes: tuple[str, ...] = ()
+    is_signed: bool = False
+
+
+def mark(view: Callable[P, T], guard: Guard) -> None:
+    """Note at a view how it is guarded, for the API's description; it guards nothing."""
+    view.__dict__["origin_guard"] = guard
+
+
+def guard_of(view: Callable[P, T]) -> Guard:
+    """What was noted at a view."""
+    return cast("Guard", view.__dict__.get("origin_guard", Guard()))
+
+
 def current_user() -> CurrentUser:
     """Who is asking, in a view under `requires`."""
     return cast("CurrentUser", g.current_user)
@@ -46,6 +64,7 @@ def requires(*scopes: str, cached: bool = True) -> Callable[[Callable[P, T]], Ca
             g.current_user = _authenticate(frozenset(scopes), cached=cached)
             return view(*args, **kwargs)
 
+        mark(guarded, Guard(scopes=scopes))
         return guarded
 
     return decorate

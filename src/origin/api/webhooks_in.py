@@ -10,6 +10,7 @@ from marshmallow import fields, post_load, validate
 from origin.api.base import Blueprint, Schema, json_response, raw_body, runtime
 from origin.api.errors import Unauthorized
 from origin.api.fields import Text, Time, WholeNumber, in_utc
+from origin.api.security import Guard, mark
 from origin.domain.events import GgoEvent, MeteringPointEvent
 from origin.domain.signatures import SIGNATURE_HEADER, is_hub_signature
 from origin.services import events
@@ -35,6 +36,7 @@ def signed(view: Callable[P, T]) -> Callable[P, T]:
             raise Unauthorized("The signature is missing or wrong", "x-hub-signature")
         return view(*args, **kwargs)
 
+    mark(guarded, Guard(is_signed=True))
     return guarded
 
 

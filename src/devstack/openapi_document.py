@@ -1,0 +1,42 @@
+"""Writes the API's description to a file: `python -m devstack.openapi_document FILE`."""
+
+import json
+import sys
+from pathlib import Path
+
+from origin.api.openapi import document
+from origin.app import create_app
+from origin.settings import Settings
+
+# Nothing of these shows in the description, and nothing is connected to.
+_URL = "http://127.0.0.1:1"
+_SETTINGS = {
+    "service_name": "AccountService",
+    "secret": "unused",
+    "cors_origins": "",
+    "project_url": _URL,
+    "datahub_service_url": _URL,
+    "ledger_url": _URL,
+    "energy_type_service_url": _URL,
+    "webhook_secret": "unused",
+    "hydra_url": _URL,
+    "hydra_introspect_url": _URL,
+    "hydra_client_id": "unused",
+    "hydra_client_secret": "unused",
+    "redis_host": "127.0.0.1",
+    "redis_port": "1",
+    "redis_cache_db": "0",
+    "redis_broker_db": "0",
+    "redis_backend_db": "0",
+    "database_uri": "postgresql://127.0.0.1:1/none",
+}
+
+
+def openapi_text() -> str:
+    """The description as it stands in doc/openapi.json."""
+    app = create_app(Settings.model_validate(_SETTINGS))
+    return json.dumps(document(app), indent=2, ensure_ascii=False) + "\n"
+
+
+if __name__ == "__main__":
+    Path(sys.argv[1]).write_text(openapi_text(), encoding="utf-8")
