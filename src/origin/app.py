@@ -16,6 +16,7 @@ from origin.api import (
     login,
     metrics,
     openapi,
+    subscriptions,
     suppliers,
     transfers,
     webhooks_in,
@@ -38,6 +39,7 @@ _BLUEPRINTS = (
     transfers.blueprint,
     declarations.blueprint,
     webhooks_in.blueprint,
+    subscriptions.blueprint,
 )
 
 _OPENAPI: dict[str, Any] = {

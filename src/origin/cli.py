@@ -177,8 +177,8 @@ def refresh_tokens(subject: str | None, refused: bool) -> None:  # noqa: FBT001 
 @keys.command("status")
 @_told
 def key_status() -> None:
-    """Tell how many users have something that isn't sealed with the first secret."""
-    click.echo(f"{key_rotation.outdated(runtime())} users to rotate.")
+    """Tell how many users and webhooks have something not sealed with the first secret."""
+    click.echo(f"{key_rotation.outdated(runtime())} rows to rotate.")
 
 
 @keys.command("rotate")
@@ -198,5 +198,5 @@ def rotate_keys() -> None:
             bar.update(0)
             failed = progress.failed
     if failed:
-        raise click.ClickException(f"{failed} users open with none of KEY_ENCRYPTION_SECRETS.")
-    click.echo(f"{key_rotation.outdated(runtime())} users left.")
+        raise click.ClickException(f"{failed} rows open with none of KEY_ENCRYPTION_SECRETS.")
+    click.echo(f"{key_rotation.outdated(runtime())} rows left.")

@@ -9,8 +9,10 @@ from typing import Protocol
 
 from origin.clients.datahub import DataHubClient
 from origin.clients.energytypes import EnergyTypeClient
+from origin.clients.host_limits import HostLimits
 from origin.clients.hydra import HydraClient
 from origin.clients.ledger import LedgerClient
+from origin.clients.receivers import ReceiverClient
 from origin.db.encryption import Sealer
 from origin.db.engine import Database
 from origin.settings import Settings
@@ -26,6 +28,9 @@ class Hints(Protocol):
     def datahub_jobs_due(self) -> None:
         """DataHub is to be told or asked something."""
 
+    def deliveries_due(self) -> None:
+        """Webhooks want to go to subscribers."""
+
 
 @dataclass(frozen=True)
 class Runtime:
@@ -38,6 +43,8 @@ class Runtime:
     datahub: DataHubClient
     energy_types: EnergyTypeClient
     ledger: LedgerClient
+    receivers: ReceiverClient
+    host_limits: HostLimits
     hints: Hints
 
 
@@ -63,5 +70,9 @@ def build_runtime(settings: Settings, hints: Hints) -> Runtime:
             settings.energy_type_service_url, tls_verify=settings.tls_verify
         ),
         ledger=LedgerClient(settings.ledger_url, tls_verify=settings.tls_verify),
+        receivers=ReceiverClient(
+            tls_verify=settings.tls_verify, allow_private=settings.webhook_allow_private
+        ),
+        host_limits=HostLimits(),
         hints=hints,
     )

@@ -94,3 +94,8 @@ def access_token_context(subject: str) -> str:
 def refresh_token_context(subject: str) -> str:
     """Where a user's refresh token is sealed for."""
     return f"users.refresh_token:{subject}"
+
+
+def webhook_secret_context(user_id: int, event: str, url: str) -> str:
+    """Where the secret of a webhook subscription is sealed for."""
+    return f"webhook_subscriptions.secret:{user_id}:{event}:{url}"

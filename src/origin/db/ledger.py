@@ -7,6 +7,7 @@ from sqlalchemy import delete, func, insert, or_, select, update
 from sqlalchemy.orm import Session
 
 from origin.db.models import Batch, Ggo, Transaction
+from origin.db.outbox import announce_settled
 
 _NO_SYNC = {"synchronize_session": False}
 
@@ -62,7 +63,7 @@ def _lock_ggos(session: Session, source_ids: Sequence[int]) -> None:
 def complete_batches(session: Session, batch_ids: Sequence[int]) -> list[int]:
     """Commit what the ledger has committed.
 
-    The source is spent, or retired; its children are their owners'.
+    The source is spent, or retired; its children are their owners', who are told by webhook.
 
     :returns: the batches that this call ended; others had ended before.
     """
@@ -88,6 +89,7 @@ def complete_batches(session: Session, batch_ids: Sequence[int]) -> list[int]:
         )
         .execution_options(**_NO_SYNC)
     )
+    announce_settled(session, live)
     return sorted(live)
 
 

@@ -5,6 +5,7 @@ Rules that one row can hold are CHECK constraints, uniqueness is an index.
 
 from datetime import datetime
 from typing import Any, ClassVar
+from uuid import UUID
 
 from sqlalchemy import (
     BigInteger,
@@ -19,10 +20,11 @@ from sqlalchemy import (
     SmallInteger,
     Text,
     UniqueConstraint,
+    Uuid,
     func,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 _CODES = ("sector", "technology_code", "fuel_code")
@@ -47,6 +49,8 @@ class Base(DeclarativeBase):
         datetime: DateTime(timezone=True),
         dict[str, Any]: JSONB(none_as_null=True),
         bytes: LargeBinary,
+        UUID: Uuid(),
+        list[int]: ARRAY(BigInteger),
     }
 
 
@@ -486,3 +490,125 @@ class LedgerDifference(Identified, Base):
     first_seen_at: Mapped[datetime] = mapped_column(server_default=func.now())
     last_seen_at: Mapped[datetime] = mapped_column(server_default=func.now())
     resolved_at: Mapped[datetime | None]
+
+
+class WebhookSubscription(Identified, Base):
+    """Where a user's events go; and the lane on which they go there, one after the other.
+
+    A lane is due when `next_attempt_at` has passed. Whoever claims it delivers what waits on it, and
+    keeps others off by moving that time ahead (see `origin.db.lanes`). A subscription that has ended
+    stays, without its secret, for the log of what was delivered.
+    """
+
+    __tablename__ = "webhook_subscriptions"
+    __table_args__ = (
+        CheckConstraint("event IN ('ON_GGO_RECEIVED', 'ON_FORECAST_RECEIVED')", name="event"),
+        CheckConstraint(
+            "(ended_at IS NULL) = (secret IS NOT NULL) "
+            "AND (ended_at IS NULL) = (end_reason IS NULL) "
+            "AND (ended_at IS NULL OR (next_attempt_at IS NULL AND claim IS NULL))",
+            name="ended",
+        ),
+        CheckConstraint("claim IS NULL OR next_attempt_at IS NOT NULL", name="claim"),
+        Index(
+            "uq_webhook_subscriptions_live",
+            "user_id",
+            "event",
+            "url",
+            unique=True,
+            postgresql_where=text("ended_at IS NULL"),
+        ),
+        Index(
+            "ix_webhook_subscriptions_due",
+            "next_attempt_at",
+            postgresql_where=text("next_attempt_at IS NOT NULL"),
+        ),
+    )
+
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id"))
+    event: Mapped[str]
+    url: Mapped[str]
+    host: Mapped[str]
+    """Host and port of the URL: what shares a limit."""
+    secret: Mapped[str | None]
+    """What deliveries are signed with, sealed; NULL when ended."""
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    ended_at: Mapped[datetime | None]
+    end_reason: Mapped[str | None]
+    next_attempt_at: Mapped[datetime | None]
+    """When the lane is due, or the lease of who works on it ends; NULL: nothing waits."""
+    claim: Mapped[UUID | None]
+    """Names the run that works on the lane."""
+    failures: Mapped[int] = mapped_column(Integer, server_default="0")
+    """How many deliveries failed since the last that didn't."""
+
+
+class WebhookDelivery(Identified, Base):
+    """An event on its way to one subscriber, and afterwards the record of it.
+
+    Written in the transaction that makes the event true.
+    """
+
+    __tablename__ = "webhook_deliveries"
+    __table_args__ = (
+        CheckConstraint("state IN ('PENDING', 'DELIVERED', 'GIVEN_UP', 'CANCELLED')", name="state"),
+        CheckConstraint(
+            "(state = 'PENDING') = (next_attempt_at IS NOT NULL) "
+            "AND (state = 'PENDING') = (ended_at IS NULL)",
+            name="ended",
+        ),
+        Index(
+            "ix_webhook_deliveries_lane",
+            "subscription_id",
+            "next_attempt_at",
+            "id",
+            postgresql_where=text("next_attempt_at IS NOT NULL"),
+        ),
+        Index("ix_webhook_deliveries_subscription_id", "subscription_id", "id"),
+        Index(
+            "ix_webhook_deliveries_ended",
+            "ended_at",
+            postgresql_where=text("ended_at IS NOT NULL"),
+        ),
+    )
+
+    subscription_id: Mapped[int] = mapped_column(ForeignKey("webhook_subscriptions.id"))
+    webhook_id: Mapped[UUID] = mapped_column(server_default=func.gen_random_uuid())
+    """The same in every attempt: by it a receiver knows a repeat."""
+    body: Mapped[bytes]
+    """The bytes that are sent, and signed, every time."""
+    state: Mapped[str] = mapped_column(server_default="PENDING")
+    next_attempt_at: Mapped[datetime | None] = mapped_column(server_default=func.now())
+    """From when on it may be sent; NULL when ended."""
+    attempts: Mapped[int] = mapped_column(Integer, server_default="0")
+    last_attempt_at: Mapped[datetime | None]
+    last_status: Mapped[int | None] = mapped_column(SmallInteger)
+    """The HTTP status of the last attempt; NULL where there was no answer."""
+    last_error: Mapped[str | None]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    ended_at: Mapped[datetime | None]
+
+
+class Forecast(Identified, Base):
+    """What a sender expects to transfer to a recipient."""
+
+    __tablename__ = "forecasts"
+    __table_args__ = (
+        CheckConstraint("cardinality(amounts) > 0", name="amounts"),
+        CheckConstraint('"end" > begin', name="period"),
+        Index("ix_forecasts_sender", "sender_id", "reference", "id"),
+        Index("ix_forecasts_recipient", "recipient_id", "reference", "id"),
+    )
+
+    public_id: Mapped[UUID] = mapped_column(server_default=func.gen_random_uuid(), unique=True)
+    sender_id: Mapped[int] = mapped_column(ForeignKey("users.id"))
+    recipient_id: Mapped[int] = mapped_column(ForeignKey("users.id"))
+    sector: Mapped[str]
+    reference: Mapped[str]
+    begin: Mapped[datetime]
+    end: Mapped[datetime]
+    resolution: Mapped[str]
+    """ISO 8601 duration of fixed length, as it was submitted."""
+    amounts: Mapped[list[int]]
+    """Wh, one for each step of the resolution."""
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())

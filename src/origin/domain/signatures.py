@@ -1,7 +1,8 @@
 """Signatures of webhooks: base64 of HMAC-SHA256 over the raw body (contract: http-api, peers)."""
 
+import binascii
 import hmac
-from base64 import b64encode
+from base64 import b64decode, b64encode
 
 SIGNATURE_HEADER = "x-hub-signature"
 
@@ -15,3 +16,32 @@ def hub_signature(secret: str, body: bytes) -> str:
 def is_hub_signature(given: str | None, secret: str, body: bytes) -> bool:
     """Tell whether a header's value signs this body; takes as long whatever is wrong with it."""
     return hmac.compare_digest((given or "").encode(), hub_signature(secret, body).encode())
+
+
+_STANDARD_PREFIX = "whsec_"
+
+
+def signed_headers(secret: str, body: bytes, webhook_id: str, timestamp: int) -> dict[str, str]:
+    """All headers that vouch for a webhook of ours: the hub's, and those of standard-webhooks.
+
+    :param webhook_id: The same in every attempt.
+    :param timestamp: Unix time of this attempt, seconds.
+    """
+    signed = b"%b.%d.%b" % (webhook_id.encode(), timestamp, body)
+    digest = hmac.digest(_standard_key(secret), signed, "sha256")
+    return {
+        SIGNATURE_HEADER: hub_signature(secret, body),
+        "webhook-id": webhook_id,
+        "webhook-timestamp": str(timestamp),
+        "webhook-signature": f"v1,{b64encode(digest).decode()}",
+    }
+
+
+def _standard_key(secret: str) -> bytes:
+    """The secret's UTF-8 bytes; of `whsec_…` what follows, decoded, if it is base64."""
+    if secret.startswith(_STANDARD_PREFIX):
+        try:
+            return b64decode(secret.removeprefix(_STANDARD_PREFIX), validate=True)
+        except binascii.Error:
+            return secret.encode()
+    return secret.encode()

@@ -21,7 +21,7 @@ from origin.domain.keys import Key, metering_point_key
 from origin.domain.retries import backoff_s
 from origin.errors import OriginError, PeerMisbehaved, TokensSpent
 from origin.runtime import Runtime
-from origin.services import metering_points
+from origin.services import deliveries, metering_points
 from origin.services.datahub_queue import JobKind, enqueue, enqueue_points
 from origin.services.fetched_ggos import fetch
 from origin.services.issued_ggos import Owner
@@ -214,13 +214,13 @@ def _import_metering_points(runtime: Runtime, job: _Job) -> None:
         known = metering_points.described(session, job.user_id)
     points = with_user_token(runtime, job.user_id, runtime.datahub.metering_points)
     events = [MeteringPointEvent(point.gsrn, point.type, point.sector) for point in points.good]
-    with runtime.database.transaction() as session:
+    with deliveries.transaction(runtime) as session:
         owner = _owner(session, job.user_id)
         metering_points.store(session, runtime.sealer, owner, events, asked_when=known)
     runtime.hints.datahub_jobs_due()
     has_more = True
     while has_more:
-        with runtime.database.transaction() as session:
+        with deliveries.transaction(runtime) as session:
             lock_user(session, owner.id)
             has_more = apply_ggos(session, runtime.sealer, owner)
     if points.odd:

@@ -10,7 +10,7 @@ from origin.db.models import MeteringPoint, User
 from origin.domain.events import GgoEvent, MeteringPointEvent
 from origin.errors import Refused
 from origin.runtime import Runtime
-from origin.services import metering_points
+from origin.services import deliveries, metering_points
 from origin.services.datahub_queue import enqueue
 from origin.services.issued_ggos import Issue, Owner, record
 from origin.services.kept_events import keep
@@ -27,7 +27,7 @@ def metering_point_available(runtime: Runtime, subject: str, event: MeteringPoin
 
     :returns: Whether the point is this subject's now.
     """
-    with runtime.database.transaction() as session:
+    with deliveries.transaction(runtime) as session:
         owner = _settled_owner(session, subject)
         if owner is None:
             keep(session, subject, event)
@@ -59,7 +59,7 @@ def ggo_issued(runtime: Runtime, subject: str, event: GgoEvent) -> bool:
     :raises Refused: it can't be a GGO, or the metering point is another user's.
     """
     event.check()
-    with runtime.database.transaction() as session:
+    with deliveries.transaction(runtime) as session:
         owner, point = _owner_and_point(session, subject, event.gsrn)
         if owner is None:
             owner = _settled_owner(session, subject)

@@ -14,6 +14,7 @@ from origin.db.models import MeteringPoint, User
 from origin.domain.events import PAST_LAST_BEGIN, GgoEvent
 from origin.errors import Refused
 from origin.runtime import Runtime
+from origin.services import deliveries
 from origin.services.issued_ggos import Issue, Owner, record
 from origin.services.tokens import with_user_token
 
@@ -58,7 +59,7 @@ def fetch(runtime: Runtime, metering_point_id: int, begin: datetime) -> datetime
         Issue(event, point.key_index) for ggo in found.good for event in _checked(point.gsrn, ggo)
     ]
     for portion in _portions(issues):
-        with runtime.database.transaction() as session:
+        with deliveries.transaction(runtime) as session:
             record(session, runtime.sealer, point.owner, portion)
     return end if end < PAST_LAST_BEGIN else None
 

@@ -23,6 +23,7 @@ from origin.domain.retries import backoff_s
 from origin.domain.settlement import BatchStatus, Verdict, judge, needs_state, spent
 from origin.errors import PeerError, PeerUnavailable
 from origin.runtime import Runtime
+from origin.services import deliveries
 from origin.services.deadlines import Deadline
 from origin.services.posting import refused_throughout, retry_delay_s
 from origin.telemetry.metrics import BATCH_ALERTS, BATCHES_ENDED
@@ -167,7 +168,7 @@ class Follower:
     def _ended(self, batches: Sequence[Row[Any]], end: Callable[[Session], None]) -> bool:
         """Run what ends these in a transaction; False where it fails for what they are."""
         try:
-            with self._runtime.database.transaction() as session:
+            with deliveries.transaction(self._runtime) as session:
                 end(session)
         except Exception as error:
             if isinstance(error, DBAPIError) and error.connection_invalidated:

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from origin.db.encryption import Sealer, master_key_context
 from origin.db.models import Ggo
+from origin.db.outbox import announce_issued
 from origin.domain.events import GgoEvent
 from origin.domain.keys import AddressKind, Key, metering_point_key, period_key
 from origin.telemetry.metrics import KEY_MISMATCHES
@@ -55,6 +56,7 @@ class Issue:
 def record(session: Session, sealer: Sealer, owner: Owner, issues: Sequence[Issue]) -> list[bool]:
     """Make each of these a stored GGO of the owner, whose metering points they are issued to.
 
+    The owner is told by webhook: call it in `deliveries.transaction`.
     A GGO that is there already stays as it is. An address that the owner's keys don't give is
     flagged and logged (contract: http-api, Webhooks in).
 
@@ -64,6 +66,7 @@ def record(session: Session, sealer: Sealer, owner: Owner, issues: Sequence[Issu
     rows = _rows(sealer, owner, issues)
     first = {row["address"]: row for row in reversed(rows)}
     added = _add(session, first.values())
+    announce_issued(session, added)
     known = _known(session, first.keys() - added)
     return [
         _agree(first[row["address"]] if row["address"] in added else known[row["address"]], row)

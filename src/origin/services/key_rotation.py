@@ -1,10 +1,11 @@
 """Moving all that is sealed to the first of KEY_ENCRYPTION_SECRETS, while the service runs."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import ColumnElement, func, not_, or_, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from origin.db.encryption import (
     CannotUnseal,
@@ -12,22 +13,35 @@ from origin.db.encryption import (
     access_token_context,
     master_key_context,
     refresh_token_context,
+    webhook_secret_context,
 )
-from origin.db.models import User
+from origin.db.models import User, WebhookSubscription
 from origin.runtime import Runtime
 
 CHUNK = 200
 
-_SEALED = (
-    (User.master_key, master_key_context),
-    (User.access_token, access_token_context),
-    (User.refresh_token, refresh_token_context),
-)
+Table = type[User | WebhookSubscription]
+_Sealed = tuple[InstrumentedAttribute[Any], Callable[[Any], str]]
+
+_SEALED: dict[Table, Sequence[_Sealed]] = {
+    User: (
+        (User.master_key, lambda user: master_key_context(user.subject)),
+        (User.access_token, lambda user: access_token_context(user.subject)),
+        (User.refresh_token, lambda user: refresh_token_context(user.subject)),
+    ),
+    WebhookSubscription: (
+        (
+            WebhookSubscription.secret,
+            lambda each: webhook_secret_context(each.user_id, each.event, each.url),
+        ),
+    ),
+}
+"""The columns, and for where the text of a row is sealed."""
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a rotation is: users."""
+    """How far a rotation is: rows (users, webhook subscriptions)."""
 
     done: int
     failed: int
@@ -35,61 +49,68 @@ class Progress:
 
 
 def outdated(runtime: Runtime) -> int:
-    """How many users have something that isn't sealed with the first secret."""
+    """How many rows have something that isn't sealed with the first secret."""
     with runtime.database.reading() as session:
-        query = select(func.count()).select_from(User).where(_is_outdated(runtime.sealer))
-        return session.scalar(query) or 0
+        return sum(
+            session.scalar(
+                select(func.count()).select_from(table).where(_is_outdated(table, runtime.sealer))
+            )
+            or 0
+            for table in _SEALED
+        )
 
 
 def rotate(runtime: Runtime) -> Iterator[Progress]:
-    """Reseal everything with the first secret, some users in each transaction.
+    """Reseal everything with the first secret, some rows in each transaction.
 
-    It can be stopped at any moment and begun again: what is done stays done. Users whose texts
+    It can be stopped at any moment and begun again: what is done stays done. Rows whose texts
     open with none of the secrets are left as they are, and counted as failed.
     """
     total = outdated(runtime)
-    done = failed = last_id = 0
+    done = failed = 0
     yield Progress(done, failed, total)
-    while True:
-        with runtime.database.transaction() as session:
-            users = _next(session, runtime.sealer, last_id)
-            for user in users:
-                resealed = _reseal(runtime.sealer, user)
-                done += resealed
-                failed += not resealed
-        if not users:
-            return
-        last_id = users[-1].id
-        yield Progress(done, failed, total)
+    for table in _SEALED:
+        last_id = 0
+        while True:
+            with runtime.database.transaction() as session:
+                rows = _next(session, table, runtime.sealer, last_id)
+                for row in rows:
+                    resealed = _reseal(table, runtime.sealer, row)
+                    done += resealed
+                    failed += not resealed
+            if not rows:
+                break
+            last_id = rows[-1].id
+            yield Progress(done, failed, total)
 
 
-def _next(session: Session, sealer: Sealer, last_id: int) -> list[User]:
-    """The next outdated users, locked: a refresh of tokens meanwhile waits."""
+def _next(session: Session, table: Table, sealer: Sealer, last_id: int) -> Sequence[Any]:
+    """The next outdated rows, locked: a refresh of tokens meanwhile waits."""
     query = (
-        select(User)
-        .where(User.id > last_id, _is_outdated(sealer))
-        .order_by(User.id)
+        select(table)
+        .where(table.id > last_id, _is_outdated(table, sealer))
+        .order_by(table.id)
         .limit(CHUNK)
         .with_for_update(key_share=True)
     )
-    return list(session.scalars(query))
+    return session.scalars(query).all()
 
 
-def _is_outdated(sealer: Sealer) -> ColumnElement[bool]:
+def _is_outdated(table: Table, sealer: Sealer) -> ColumnElement[bool]:
     # NULL is neither outdated nor up to date, as it should be.
     prefix = sealer.current_prefix
-    return or_(*(not_(column.startswith(prefix, autoescape=True)) for column, _ in _SEALED))
+    return or_(*(not_(column.startswith(prefix, autoescape=True)) for column, _ in _SEALED[table]))
 
 
-def _reseal(sealer: Sealer, user: User) -> bool:
+def _reseal(table: Table, sealer: Sealer, row: Any) -> bool:
     try:
         fresh = {
-            column.key: sealer.reseal(sealed, context(user.subject))
-            for column, context in _SEALED
-            if (sealed := getattr(user, column.key)) is not None
+            column.key: sealer.reseal(sealed, context(row))
+            for column, context in _SEALED[table]
+            if (sealed := getattr(row, column.key)) is not None
         }
     except CannotUnseal:
         return False
     for name, sealed in fresh.items():
-        setattr(user, name, sealed)
+        setattr(row, name, sealed)
     return True

@@ -13,14 +13,17 @@ from origin.db.models import (
     LedgerWalk,
     LoginState,
     User,
+    WebhookDelivery,
+    WebhookSubscription,
 )
 from origin.runtime import Runtime
 
 
 def prune(runtime: Runtime) -> dict[str, int]:
-    """Delete kept events after 30 days, idempotency keys after 24 hours, and login states past.
+    """Delete what is past: idempotency keys after 24 hours, login states after their hour.
 
-    Batches' histories, walks, and differences that were resolved go after 90 days.
+    Kept events, deliveries that have ended, and subscriptions that have and of which no delivery is
+    left, after 30 days. Batches' histories, walks, and differences that were resolved after 90 days.
 
     :returns: How many rows went, by table.
     """
@@ -35,6 +38,11 @@ def prune(runtime: Runtime) -> dict[str, int]:
         BatchEvent: BatchEvent.at < func.now() - timedelta(days=90),
         LedgerWalk: LedgerWalk.finished_at < func.now() - timedelta(days=90),
         LedgerDifference: LedgerDifference.resolved_at < func.now() - timedelta(days=90),
+        WebhookDelivery: WebhookDelivery.ended_at < func.now() - timedelta(days=30),
+        WebhookSubscription: and_(
+            WebhookSubscription.ended_at < func.now() - timedelta(days=30),
+            ~exists().where(WebhookDelivery.subscription_id == WebhookSubscription.id),
+        ),
     }
     gone = {}
     for table, is_past in past.items():

@@ -4,6 +4,7 @@ import logging
 
 from sqlalchemy import delete, func, select, update
 
+from origin.db import lanes
 from origin.db.models import DataHubJob, User
 from origin.runtime import Runtime
 
@@ -19,7 +20,9 @@ def active_user_id(runtime: Runtime, subject: str) -> int | None:
 
 
 def disable(runtime: Runtime, user_id: int) -> bool:
-    """Disable an account for good: no tokens, nothing more at DataHub; GGOs and history stay.
+    """Disable an account for good: no tokens, nothing more at DataHub, no webhooks.
+
+    GGOs and history stay.
 
     :returns: False where it was disabled before.
     """
@@ -45,5 +48,6 @@ def disable(runtime: Runtime, user_id: int) -> bool:
             .where(DataHubJob.user_id == user_id)
             .execution_options(synchronize_session=False)
         )
+        lanes.end_all(session, user_id, "the account is disabled")
     log.info("User %s is disabled", user_id)
     return True

@@ -7,6 +7,7 @@ from origin.settings import Settings
 
 BATCHES = "origin.batches"
 DATAHUB_JOBS = "origin.datahub_jobs"
+DELIVERIES = "origin.deliveries"
 STUCK_BATCHES = "origin.stuck_batches"
 TOKENS = "origin.tokens"
 TECHNOLOGIES = "origin.technologies"
@@ -46,6 +47,7 @@ def create_celery(settings: Settings, *, broker_timeout_s: float = _BROKER_TIMEO
         beat_schedule={
             "batches": {"task": BATCHES, **sweep},
             "datahub-jobs": {"task": DATAHUB_JOBS, **sweep},
+            "deliveries": {"task": DELIVERIES, **sweep},
             "first-technologies": {"task": FIRST_TECHNOLOGIES, **sweep},
             "stuck-batches": {"task": STUCK_BATCHES, "schedule": crontab(minute=5)},
             "tokens": {"task": TOKENS, "schedule": crontab(minute="15,45")},

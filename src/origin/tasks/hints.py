@@ -4,12 +4,19 @@ import logging
 import time
 
 from origin.settings import Settings
-from origin.tasks.celery import BATCHES, DATAHUB_JOBS, STALE_AFTER_S, create_celery
+from origin.tasks.celery import (
+    BATCHES,
+    DATAHUB_JOBS,
+    DELIVERIES,
+    STALE_AFTER_S,
+    create_celery,
+)
 from origin.telemetry.tasks import task_headers
 
 log = logging.getLogger(__name__)
 
 _TIMEOUT_S = 1.0
+_GATHER_S = 0.25
 _PAUSE_S = 5.0
 """After a failure no wake-up is tried for so long: a hanging Redis must not slow every answer."""
 
@@ -20,6 +27,7 @@ class CeleryHints:
     def __init__(self, settings: Settings) -> None:
         self._celery = create_celery(settings, broker_timeout_s=_TIMEOUT_S)
         self._silent_until = 0.0
+        self._deliveries_after = 0.0
 
     def batches_due(self, delay_s: float = 0) -> None:
         """Batches want to go to the ledger, now or in so many seconds."""
@@ -28,6 +36,21 @@ class CeleryHints:
     def datahub_jobs_due(self) -> None:
         """DataHub is to be told or asked something."""
         self._send(DATAHUB_JOBS, 0)
+
+    def deliveries_due(self) -> None:
+        """Webhooks want to go to subscribers.
+
+        One wake-up serves all that follow within `_GATHER_S`: the later of two goes out with a delay,
+        and whoever comes before it is due needs none.
+        """
+        now = time.monotonic()
+        if now >= self._deliveries_after:
+            self._deliveries_after = now + _GATHER_S
+            self._send(DELIVERIES, 0)
+        elif now >= self._deliveries_after - _GATHER_S:
+            delay_s = self._deliveries_after - now
+            self._deliveries_after += _GATHER_S
+            self._send(DELIVERIES, delay_s)
 
     def _send(self, task: str, delay_s: float) -> None:
         if time.monotonic() < self._silent_until:

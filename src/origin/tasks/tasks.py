@@ -3,7 +3,15 @@
 from celery import Celery
 
 from origin.runtime import Runtime
-from origin.services import datahub_jobs, pruning, reconciliation, settlement, technologies, tokens
+from origin.services import (
+    datahub_jobs,
+    deliveries,
+    pruning,
+    reconciliation,
+    settlement,
+    technologies,
+    tokens,
+)
 from origin.tasks import celery as names
 from origin.tasks.gate import Gate
 
@@ -16,6 +24,7 @@ def register_tasks(app: Celery, runtime: Runtime) -> None:
     use_cases = {
         names.STUCK_BATCHES: settlement.resubmit_stuck,
         names.DATAHUB_JOBS: datahub_jobs.run_due,
+        names.DELIVERIES: deliveries.run_due,
         names.TOKENS: tokens.refresh_due,
         names.TECHNOLOGIES: technologies.import_all,
         names.FIRST_TECHNOLOGIES: technologies.import_if_empty,

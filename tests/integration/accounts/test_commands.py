@@ -190,11 +190,11 @@ def test_rotation_moves_everything_to_the_new_secret(new_world: Callable[..., Wo
     for subject in ("alice", "bob", "carol"):
         old.new_user(subject)
     both = new_world(key_encryption_secrets="new,old")
-    assert "3 users" in run(both, "keys", "status")
+    assert "3 rows" in run(both, "keys", "status")
     first = key_rotation.rotate(both.runtime)
     assert next(first).total == 3
-    assert "0 users left" in run(both, "keys", "rotate")
-    assert "0 users" in run(both, "keys", "status")
+    assert "0 rows left" in run(both, "keys", "rotate")
+    assert "0 rows" in run(both, "keys", "status")
     only_new = new_world(key_encryption_secrets="new")
     only_new.point("alice", GSRN)
     run(only_new, "tokens", "refresh", "alice")
@@ -207,5 +207,5 @@ def test_rotation_leaves_what_no_secret_opens_and_says_so(new_world: Callable[..
     new_world(key_encryption_secrets="old").new_user("alice")
     lost = new_world(key_encryption_secrets="new")
     before = lost.rows("SELECT * FROM users")
-    assert "1 users open with none" in run(lost, "keys", "rotate", status=1)
+    assert "1 rows open with none" in run(lost, "keys", "rotate", status=1)
     assert lost.rows("SELECT * FROM users") == before

@@ -55,12 +55,16 @@ class CountingHints:
 
     def __init__(self) -> None:
         self.datahub_jobs = 0
+        self.deliveries = 0
 
     def batches_due(self, delay_s: float = 0) -> None:
         """Nothing composes here."""
 
     def datahub_jobs_due(self) -> None:
         self.datahub_jobs += 1
+
+    def deliveries_due(self) -> None:
+        self.deliveries += 1
 
 
 class World:

@@ -1,0 +1,275 @@
+"""Webhooks to subscribers: what is told, to whom, when, and how often."""
+
+import json
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from werkzeug.test import TestResponse
+
+from origin.services import deliveries, users
+from tests.integration.trading.market import CONSUMPTION, Market
+
+SECRET = "a subscriber's secret"
+
+
+@pytest.fixture
+def market(new_market: Callable[..., Market]) -> Iterator[Market]:
+    """Receivers are on this machine; what failed is tried again when a test says so."""
+    market = new_market(webhook_allow_private=True, webhook_retry_delay=1000)
+    yield market
+    market.runtime.receivers.close()
+
+
+def subscription(
+    market: Market, subject: str, name: str, verb: str = "subscribe", **changes: Any
+) -> TestResponse:
+    body = {"url": market.sandbox.receiver.hook(name), "secret": SECRET, **changes}
+    event = changes.pop("event", "on-ggo-received")
+    body.pop("event", None)
+    return market.post(f"/webhook/{event}/{verb}", body, market.tokens[subject])
+
+
+def subscribe(market: Market, subject: str, name: str, **changes: Any) -> None:
+    market.sandbox.receiver.secret(changes.get("secret", SECRET), name)
+    assert subscription(market, subject, name, **changes).json == {"success": True}
+
+
+def deliver(market: Market) -> int:
+    """Deliver what waits, due or not."""
+    market.rows(
+        "UPDATE webhook_deliveries SET next_attempt_at = now() WHERE next_attempt_at IS NOT NULL"
+    )
+    market.rows(
+        "UPDATE webhook_subscriptions SET next_attempt_at = now() WHERE next_attempt_at IS NOT NULL"
+    )
+    return deliveries.run_due(market.runtime)
+
+
+def received(market: Market, name: str) -> list[dict[str, Any]]:
+    """What came; all of it rightly signed, by both kinds of signature."""
+    found = market.sandbox.receiver.deliveries(name)
+    assert all(each["verified"] and each["standard_verified"] for each in found)
+    return found
+
+
+def states(market: Market) -> list[tuple[Any, ...]]:
+    return [
+        tuple(row)
+        for row in market.rows(
+            "SELECT state, attempts, last_status, last_error FROM webhook_deliveries ORDER BY id"
+        )
+    ]
+
+
+def test_an_issued_ggo_is_told_as_it_is_listed(market: Market):
+    subscribe(market, "alice", "alice")
+    subscribe(market, "bob", "bob")
+    market.issue(emissions={"CO2": 1.5})
+    assert market.hints.deliveries == 1
+    assert deliver(market) == 1
+    [came] = received(market, "alice")
+    assert json.loads(came["body"]) == {"sub": "alice", "ggo": market.listed("alice")[0]}
+    assert came["headers"]["content-type"] == "application/json"
+    assert received(market, "bob") == []
+    assert states(market) == [("DELIVERED", 1, 200, None)]
+    assert deliver(market) == 0
+
+
+def test_a_compose_is_told_when_the_ledger_has_it(market: Market):
+    """The transfer to its recipient, the remainder to the sender, nothing of what is retired."""
+    market.consume(amount=100)
+    address = market.issue(1000)
+    subscribe(market, "alice", "alice")
+    subscribe(market, "bob", "bob")
+    market.compose(address, transfers=[(30, "bob"), (20, "alice")], retires=[(10, CONSUMPTION)])
+    market.run_batches()
+    assert deliver(market) == 0
+    market.settle()
+    assert deliver(market) == 3
+    told = {
+        name: [each["json"]["ggo"] for each in received(market, name)] for name in ("alice", "bob")
+    }
+    assert told["bob"] == market.listed("bob")
+    assert [ggo["amount"] for ggo in told["alice"]] == [20, 940]
+    assert all(ggo["issueGsrn"] is None for ggo in told["alice"])
+
+
+def test_a_declined_compose_is_told_to_nobody(market: Market):
+    address = market.issue()
+    subscribe(market, "bob", "bob")
+    market.sandbox.ledger.refuse_next()
+    market.compose(address, transfers=[(30, "bob")])
+    market.settle()
+    assert market.batches()[0][0] == "DECLINED"
+    assert deliver(market) == 0
+
+
+def test_subscribing_again_replaces_the_secret(market: Market):
+    subscribe(market, "alice", "alice", secret="another")
+    subscribe(market, "alice", "alice", secret="whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
+    market.issue()
+    assert deliver(market) == 1
+    assert len(received(market, "alice")) == 1
+    assert SECRET not in str(market.rows("SELECT secret FROM webhook_subscriptions"))
+
+
+def test_unsubscribing_takes_url_and_secret(market: Market):
+    subscribe(market, "alice", "alice")
+    for wrong in (
+        {"secret": "another"},
+        {"url": market.sandbox.receiver.hook("other")},
+        {"event": "on-forecast-received"},
+    ):
+        answer = subscription(market, "alice", "alice", "unsubscribe", **wrong)
+        assert (answer.status_code, answer.json) == (200, {"success": False})
+    assert subscription(market, "bob", "alice", "unsubscribe").json == {"success": False}
+    market.issue()
+    assert subscription(market, "alice", "alice", "unsubscribe").json == {"success": True}
+    assert subscription(market, "alice", "alice", "unsubscribe").json == {"success": False}
+    market.issue(begin=market.hour(1))
+    assert deliver(market) == 0
+    assert states(market) == [("CANCELLED", 0, None, None)]
+
+
+def test_other_urls_are_refused(market: Market):
+    for url in (
+        "ftp://example.com/",
+        "example.com",
+        "http://",
+        "http://a:b@example.com/",
+        "http://h:99999/",
+        "http://h/a b",
+        "http://h/\n",
+    ):
+        answer = subscription(market, "alice", "", url=url)
+        assert answer.status_code == 400, url
+        assert list(answer.json["message"]) == ["url"]
+
+
+def test_what_fails_comes_again_and_the_others_do_not_wait(market: Market):
+    subscribe(market, "alice", "alice")
+    market.sandbox.receiver.answer(500, name="alice", times=1)
+    for number in range(3):
+        market.issue(begin=market.hour(number))
+    assert deliver(market) == 3
+    assert states(market) == [
+        ("PENDING", 1, 500, "answered 500"),
+        ("DELIVERED", 1, 200, None),
+        ("DELIVERED", 1, 200, None),
+    ]
+    # Its time hasn't come; then it has, and it is the same.
+    assert deliveries.run_due(market.runtime) == 0
+    assert deliver(market) == 1
+    came = received(market, "alice")
+    assert [came[0]["json"]["ggo"]["begin"], came[1]["json"]["ggo"]["begin"]] == [
+        market.hour(0).isoformat(),
+        market.hour(1).isoformat(),
+    ]
+    assert came[0]["body"] == came[3]["body"]
+    assert came[0]["headers"]["webhook-id"] == came[3]["headers"]["webhook-id"]
+    assert len({each["headers"]["webhook-id"] for each in came}) == 3
+    assert states(market)[0] == ("DELIVERED", 2, 200, None)
+
+
+def test_order_is_kept(market: Market):
+    subscribe(market, "alice", "alice")
+    hours = [market.hour(number) for number in (5, 2, 9, 1, 7, 3)]
+    for begin in hours:
+        market.issue(begin=begin)
+    assert deliver(market) == 6
+    begins = [each["json"]["ggo"]["begin"] for each in received(market, "alice")]
+    assert begins == [begin.isoformat() for begin in hours]
+
+
+def test_redirects_are_not_followed(market: Market):
+    subscribe(market, "alice", "alice")
+    elsewhere = market.sandbox.receiver.hook("elsewhere")
+    market.sandbox.receiver.answer(307, name="alice", headers={"Location": elsewhere})
+    market.issue()
+    deliver(market)
+    assert received(market, "elsewhere") == []
+    assert states(market) == [("PENDING", 1, 307, "answered 307")]
+
+
+def test_410_ends_the_subscription(market: Market):
+    subscribe(market, "alice", "alice")
+    market.sandbox.receiver.answer(410, name="alice", times=1)
+    for number in range(3):
+        market.issue(begin=market.hour(number))
+    assert deliver(market) == 1
+    assert states(market) == [
+        ("CANCELLED", 1, 410, "answered 410"),
+        ("CANCELLED", 0, None, None),
+        ("CANCELLED", 0, None, None),
+    ]
+    assert market.rows("SELECT secret FROM webhook_subscriptions WHERE ended_at IS NOT NULL") == [
+        (None,)
+    ]
+    subscribe(market, "alice", "alice")
+    market.issue(begin=market.hour(3))
+    assert deliver(market) == 1
+    assert len(received(market, "alice")) == 2
+
+
+def test_after_a_day_it_is_given_up(market: Market):
+    subscribe(market, "alice", "alice")
+    market.sandbox.receiver.answer(503, name="alice")
+    market.issue()
+    market.rows("UPDATE webhook_deliveries SET created_at = now() - interval '23 hours'")
+    assert deliver(market) == 1
+    assert states(market) == [("PENDING", 1, 503, "answered 503")]
+    market.rows("UPDATE webhook_deliveries SET created_at = now() - interval '24 hours'")
+    assert deliver(market) == 1
+    assert states(market) == [("GIVEN_UP", 2, 503, "answered 503")]
+    assert deliver(market) == 0
+
+
+def test_a_disabled_account_falls_silent(market: Market):
+    subscribe(market, "bob", "bob")
+    market.compose(market.issue(), transfers=[(30, "bob")])
+    market.settle()
+    market.compose(market.issue(begin=market.hour(1)), transfers=[(30, "bob")])
+    users.disable(market.runtime, market.bob)
+    market.settle()
+    assert deliver(market) == 0
+    assert states(market) == [("CANCELLED", 0, None, None)]
+    assert subscription(market, "bob", "bob").status_code == 401
+
+
+def test_no_token_and_no_scope(market: Market):
+    answer = market.post("/webhook/on-ggo-received/subscribe", {"url": "x"})
+    assert answer.status_code == 401
+    token = market.token("alice", "profile ggo.read")
+    assert market.post("/webhook/on-ggo-received/subscribe", {}, token).status_code == 403
+
+
+def test_a_silent_receiver_costs_others_nothing(market: Market):
+    """It hangs, on more deliveries than one lane takes up; the other's all arrive meanwhile."""
+    hanging = [f"hanging/{number}" for number in range(30)]
+    for name in hanging:
+        subscribe(market, "alice", name)
+    market.sandbox.receiver.fault("/hook/hanging/*", times=None, delay_before=60)
+    subscribe(market, "alice", "well")
+    # Another host, as the limits have it.
+    market.rows("UPDATE webhook_subscriptions SET host = 'another:80' WHERE url LIKE '%well'")
+    for number in range(20):
+        market.issue(begin=market.hour(number))
+    done = deliveries_beside(market)
+    came = market.sandbox.receiver.deliveries("well", count=20, wait=10)
+    assert len(came) == 20
+    market.sandbox.receiver.clear_faults()
+    done()
+
+
+def deliveries_beside(market: Market) -> Callable[[], None]:
+    """A run in a thread of its own; how to wait for its end."""
+    pool = ThreadPoolExecutor(1)
+    run = pool.submit(deliver, market)
+
+    def wait() -> None:
+        run.result(60)
+        pool.shutdown()
+
+    return wait
