@@ -11,6 +11,7 @@ from flask_cors import CORS
 from origin.api import (
     accounts,
     declarations,
+    forecasts,
     ggos,
     health,
     login,
@@ -40,6 +41,7 @@ _BLUEPRINTS = (
     declarations.blueprint,
     webhooks_in.blueprint,
     subscriptions.blueprint,
+    forecasts.blueprint,
 )
 
 _OPENAPI: dict[str, Any] = {

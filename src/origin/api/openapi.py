@@ -269,8 +269,13 @@ def _mean(field: str, schema: Json) -> None:
         schema["examples"] = [_fitting(meaning.example, schema)]
 
 
+_OF_FORMAT = {"uuid": "5b0a8a5e-3f0e-4a33-9d0c-6d0a5c2b7f41", "duration": "PT1H"}
+
+
 def _fitting(example: Any, schema: Json) -> Any:
     """The example in a list, or by begin, where the field has several of what others have one of."""
+    if schema.get("format") in _OF_FORMAT:
+        return _OF_FORMAT[schema["format"]]
     if schema.get("type") == "array" and not isinstance(example, list):
         return [example]
     by_begin = schema.get("additionalProperties", {})
