@@ -3,13 +3,20 @@
 A year of fifty points is half a million of them; `DataHubClient.measurements` is for fewer.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from datetime import datetime
+from operator import itemgetter
 from typing import Any
 
-from origin.clients.datahub import MAX_WH, DataHubClient
+from origin.clients.datahub import MAX_WH, DataHubClient, MeteringPointType
 from origin.domain.declarations import Consumption, unix_s
 from origin.errors import PeerMisbehaved
+
+_COLUMNS = itemgetter("gsrn", "sector", "type", "begin", "amount")
+_KIND: MeteringPointType = "consumption"
+
+_Found = dict[str, dict[str, dict[int, int]]]
+"""By GSRN and sector: Wh by begin."""
 
 
 def read_consumption(
@@ -27,23 +34,28 @@ def read_consumption(
     :param go_on: Asked before each page; False: what is there is returned.
     :raises PeerError: as DataHubClient.
     """
-    found: Consumption = {}
+    found: _Found = {gsrn: {} for gsrn in gsrns}
     times = _Times()
-    first, last = unix_s(begin), unix_s(end)
-    wanted = frozenset(gsrns)
-    pages = datahub.measurement_pages(
-        token, gsrn=sorted(wanted), begin=begin, end=end, kind="consumption"
-    )
+    pages = datahub.measurement_pages(token, gsrn=sorted(gsrns), begin=begin, end=end, kind=_KIND)
     for page in pages:
         try:
-            _add_page(found, page, wanted, times, first, last)
+            _add_page(found, page, times)
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             # Not chained: the cause quotes the answer.
             reason = f"/measurements: unexpected measurement ({type(error).__name__})"
             raise PeerMisbehaved("DataHubService", reason) from None
         if not go_on():
             break
-    return found
+    first, last = unix_s(begin), unix_s(end)
+    outside = {time for time in times.values() if not first <= time <= last}
+    consumption = {}
+    for gsrn, sectors in found.items():
+        for sector, amounts in sectors.items():
+            for time in outside & amounts.keys():
+                del amounts[time]
+            if amounts:
+                consumption[gsrn, sector] = amounts
+    return consumption
 
 
 class _Times(dict[str, int]):
@@ -54,23 +66,17 @@ class _Times(dict[str, int]):
         return time
 
 
-def _add_page(
-    found: Consumption,
-    page: list[Mapping[str, Any]],
-    wanted: frozenset[str],
-    times: _Times,
-    first: int,
-    last: int,
-) -> None:
-    place, amounts = ("", ""), dict[int, int]()
-    for row in page:
-        gsrn, sector, amount = row["gsrn"], row["sector"], row["amount"]
-        begin = times[row["begin"]]
-        if type(amount) is not int or not 0 <= amount <= MAX_WH or type(sector) is not str:
-            raise ValueError("amount or sector")
-        if gsrn not in wanted or row["type"] != "consumption" or not first <= begin <= last:
+def _add_page(found: _Found, page: list[Any], times: _Times) -> None:
+    """Note a page's measurements; those of points that nobody asked for are passed over."""
+    for gsrn, sector, kind, begin, amount in map(_COLUMNS, page):
+        if type(amount) is not int or not 0 <= amount <= MAX_WH:
+            raise TypeError("amount")
+        sectors = found.get(gsrn)
+        if sectors is None or kind != _KIND:
             continue
-        if place != (gsrn, sector):
-            place = gsrn, sector
-            amounts = found.setdefault(place, {})
-        amounts[begin] = amount
+        amounts = sectors.get(sector)
+        if amounts is None:
+            if type(sector) is not str:
+                raise TypeError("sector")
+            amounts = sectors[sector] = {}
+        amounts[times[begin]] = amount

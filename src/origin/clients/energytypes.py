@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
+from operator import itemgetter
 from typing import Any
 
 import requests
@@ -17,6 +18,8 @@ HOURS_PER_CALL = 31 * 24
 _PEER = "EnergyTypeService"
 _PATH = "/residual-mix"
 _NO_EMISSIONS = frozenset({"timestamp_utc", "sector", "technology", "amount", "share"})
+_COLUMNS = itemgetter("timestamp_utc", "sector", "technology", "amount")
+_NUMBERS = frozenset({int, float})
 
 
 class EnergyTypeClient:
@@ -93,37 +96,21 @@ def _add_rows(
     """Add up the rows of these sectors and times; a year has a hundred thousand of them."""
     hours: dict[str, int] = {}
     for row in rows:
-        time = row["timestamp_utc"]
+        time, sector, technology, amount = _COLUMNS(row)
         hour = hours.get(time)
         if hour is None:
             hour = hours[time] = hour_of(unix_s(datetime.fromisoformat(time)))
-        place = hour, row["sector"]
-        if place[1] not in sectors or not start <= hour < stop:
+        if sector not in sectors or not start <= hour < stop:
             continue
-        there = mix.get(place)
+        if type(technology) is not str or type(amount) not in _NUMBERS or amount < 0:
+            raise TypeError("technology or amount")
+        there = mix.get((hour, sector))
         if there is None:
-            there = mix[place] = Mix()
-        there.add(_technology(row), _amount(row), _emissions(row))
-
-
-def _technology(row: Mapping[str, Any]) -> str:
-    technology = row["technology"]
-    if not isinstance(technology, str):
-        raise TypeError("technology")
-    return technology
-
-
-def _amount(row: Mapping[str, Any]) -> int:
-    amount = row["amount"]
-    if type(amount) not in (int, float) or amount < 0:
-        raise ValueError("amount")
-    return exact(amount)
-
-
-def _emissions(row: Mapping[str, Any]) -> dict[str, int]:
-    """The grams by name: of every other column, its numbers."""
-    return {
-        name: exact(grams) if grams else 0
-        for name, grams in row.items()
-        if type(grams) in (int, float) and name not in _NO_EMISSIONS
-    }
+            there = mix[hour, sector] = Mix()
+        wh = exact(amount)
+        there.amount += wh
+        there.technologies[technology] = there.technologies.get(technology, 0) + wh
+        emissions = there.emissions
+        for name, grams in row.items():
+            if name not in _NO_EMISSIONS and type(grams) in _NUMBERS:
+                emissions[name] = emissions.get(name, 0) + (exact(grams) if grams else 0)

@@ -10,7 +10,7 @@ from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlalchemy.orm import Session
 
 from origin.db.models import Ggo, MeteringPoint, Technology, Transaction
-from origin.domain.declarations import Retired
+from origin.domain.declarations import RetiredRow
 
 
 def consumption_sectors(session: Session, user_id: int, gsrns: Iterable[str]) -> dict[str, str]:
@@ -27,10 +27,10 @@ def consumption_sectors(session: Session, user_id: int, gsrns: Iterable[str]) ->
 
 def retired_to(
     session: Session, owner_id: int, gsrns: Iterable[str], begin: datetime, end: datetime
-) -> Iterator[Retired]:
+) -> Iterator[RetiredRow]:
     """GGOs retired to these points in periods that begin in the range, both ends included.
 
-    In the order of retiring within a period; those in flight are among them.
+    Columns as in `Retired`, in the order of retiring within a period; those in flight are among them.
     """
     # An array for each period: a year of fifty points has half a million rows, which cost four
     # times as much when each is fetched by itself.
@@ -64,7 +64,7 @@ def retired_to(
     parsed = _Emissions()
     for period in periods:
         for gsrn, start, amount, technology, emissions in orjson.loads(period):
-            yield Retired(gsrn, start, amount, technology, parsed[emissions])
+            yield gsrn, start, amount, technology, parsed[emissions]
 
 
 class _Emissions(dict[str | None, Any]):

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from enum import Enum
 from typing import NamedTuple
 
-from origin.domain.exact import ONE, exact, share
+from origin.domain.exact import ONE, exact
 
 HOUR_S = 3600
 UNKNOWN = "Unknown"
@@ -38,6 +38,10 @@ class Retired(NamedTuple):
     technology: str | None
     emissions: Mapping[str, float] | None
     """g/Wh by name of the emission."""
+
+
+RetiredRow = tuple[str, int, int, str | None, Mapping[str, float] | None]
+"""The same without names, of which there may be hundreds of thousands."""
 
 
 @dataclass
@@ -97,23 +101,26 @@ class Declarations:
 
 
 def declare(
-    consumption: Consumption, retired: Iterable[Retired], mix: ResidualMix, sectors: Iterable[str]
+    consumption: Consumption,
+    retired: Iterable[RetiredRow],
+    mix: ResidualMix,
+    sectors: Iterable[str],
 ) -> Declarations:
     """The declarations of this consumption, hour by hour.
 
     :param retired: To the consumption, in the order of retiring.
     :param sectors: Of the metering points.
     """
-    covering = [hour for (hour, sector), each in mix.items() if each.amount]
+    covering = [hour for (hour, _), each in mix.items() if each.amount]
     first, last = min(covering, default=0), max(covering, default=-1)
-    by_hour = _consumed_by_hour(consumption, first, last)
+    consumed = _consumed(consumption)
     matched, exceeded = _match(consumption, retired)
     individual: dict[int, Period] = {}
     general: dict[int, Period] = {}
     left_out = []
     in_order = sorted(sectors)
-    for hour in sorted(by_hour):
-        own = _individual(hour, by_hour[hour], matched.get(hour), mix)
+    for hour in sorted(hour for hour in set().union(*consumed.values()) if first <= hour <= last):
+        own = _individual(hour, consumed, matched.get(hour), mix)
         if own is None:
             left_out.append(hour)
             continue
@@ -135,7 +142,11 @@ def by_resolution(
     periods: dict[datetime, Period] = {}
     total = Period()
     for hour, period in hours.items():
-        periods.setdefault(key(datetime.fromtimestamp(hour, zone)), Period()).add(period)
+        begin_of_period = key(datetime.fromtimestamp(hour, zone))
+        there = periods.get(begin_of_period)
+        if there is None:
+            there = periods[begin_of_period] = Period()
+        there.add(period)
     for period in periods.values():
         total.add(period)
     return Declaration(periods, total)
@@ -159,53 +170,52 @@ class _Matched:
     by_sector: dict[str, int] = field(default_factory=dict)
 
 
-def _consumed_by_hour(consumption: Consumption, first: int, last: int) -> dict[int, dict[str, int]]:
-    """Wh by hour and sector, of the hours from first to last."""
-    found: dict[int, dict[str, int]] = {}
+def _consumed(consumption: Consumption) -> dict[str, dict[int, int]]:
+    """Wh by sector and hour."""
+    found: dict[str, dict[int, int]] = {}
     for (_, sector), measurements in consumption.items():
+        sums = found.setdefault(sector, {})
         for begin, amount in measurements.items():
             hour = begin - begin % HOUR_S
-            if first <= hour <= last:
-                sums = found.setdefault(hour, {})
-                sums[sector] = sums.get(sector, 0) + amount
+            sums[hour] = sums.get(hour, 0) + amount
     return found
 
 
 def _match(
-    consumption: Consumption, retired: Iterable[Retired]
+    consumption: Consumption, retired: Iterable[RetiredRow]
 ) -> tuple[dict[int, _Matched], list[tuple[str, int]]]:
     """By hour: what was retired, up to what is measured; and where it was more than that."""
+    points: dict[str, dict[str, dict[int, int]]] = {}
+    for (point, its_sector), measurements in consumption.items():
+        points.setdefault(point, {})[its_sector] = measurements
     left: dict[tuple[str, int], int] = {}
     matched: dict[int, _Matched] = {}
     exceeded: dict[tuple[str, int], None] = {}
     per_wh: dict[float, int] = {}
-    sectors: dict[str, list[str]] = {}
-    for point, its_sector in consumption:
-        sectors.setdefault(point, []).append(its_sector)
     for gsrn, begin, amount, technology, emissions in retired:
         place = gsrn, begin
-        sector = _sector(consumption, sectors.get(gsrn, ()), gsrn, begin)
-        rest = left.get(place)
-        if rest is None:
-            rest = consumption[gsrn, sector].get(begin, 0) if sector else 0
+        sector, measured = _measured(points.get(gsrn, {}), begin)
+        rest = left.get(place, measured)
         used = min(amount, rest)
         left[place] = rest - used
         if used < amount:
             exceeded[place] = None
-        if not used or sector is None:
-            continue
-        hour = matched.setdefault(begin - begin % HOUR_S, _Matched())
-        hour.by_sector[sector] = hour.by_sector.get(sector, 0) + used
-        _retire(hour.period, used, technology or UNKNOWN, emissions or {}, per_wh)
+        if used:
+            hour = begin - begin % HOUR_S
+            there = matched.get(hour)
+            if there is None:
+                there = matched[hour] = _Matched()
+            there.by_sector[sector] = there.by_sector.get(sector, 0) + used
+            _retire(there.period, used, technology or UNKNOWN, emissions or {}, per_wh)
     return matched, list(exceeded)
 
 
-def _sector(consumption: Consumption, sectors: Iterable[str], gsrn: str, begin: int) -> str | None:
-    """The sector of the measurement of this point and begin."""
-    for sector in sectors:
-        if begin in consumption[gsrn, sector]:
-            return sector
-    return None
+def _measured(sectors: Mapping[str, Mapping[int, int]], begin: int) -> tuple[str, int]:
+    """The sector and Wh of a point's measurement; 0 where there is none."""
+    for sector, measurements in sectors.items():
+        if begin in measurements:
+            return sector, measurements[begin]
+    return "", 0
 
 
 def _retire(
@@ -216,40 +226,45 @@ def _retire(
     per_wh: dict[float, int],
 ) -> None:
     """Add so many Wh; `per_wh` remembers exact values, of which there are few."""
-    period.retired += amount * ONE
-    period.technologies[technology] = period.technologies.get(technology, 0) + amount * ONE
+    wh = amount * ONE
+    period.retired += wh
+    period.technologies[technology] = period.technologies.get(technology, 0) + wh
+    sums = period.emissions
     for name, grams in emissions.items():
         if grams not in per_wh:
             per_wh[grams] = exact(grams)
-        period.emissions[name] = period.emissions.get(name, 0) + amount * per_wh[grams]
+        sums[name] = sums.get(name, 0) + amount * per_wh[grams]
 
 
 def _individual(
-    hour: int, consumed: Mapping[str, int], matched: _Matched | None, mix: ResidualMix
+    hour: int, consumed: Mapping[str, Mapping[int, int]], matched: _Matched | None, mix: ResidualMix
 ) -> Period | None:
     """The hour, or None where the mix doesn't cover what isn't retired."""
-    matched = matched or _Matched()
-    period = Period()
-    period.add(matched.period)
-    for sector, amount in consumed.items():
+    period = Period() if matched is None else matched.period
+    for sector, hours in consumed.items():
+        if hour not in hours:
+            continue
+        amount = hours[hour]
         period.consumed += amount * ONE
-        rest = (amount - matched.by_sector.get(sector, 0)) * ONE
+        rest = amount - (matched.by_sector.get(sector, 0) if matched else 0)
+        if not rest:
+            continue
         covering = mix.get((hour, sector))
-        if rest and (covering is None or not covering.amount):
+        if covering is None or not covering.amount:
             return None
-        if rest and covering is not None:
-            _cover(period, rest, covering)
+        _cover(period, rest * ONE, covering)
     return period
 
 
 def _cover(period: Period, rest: int, mix: Mix) -> None:
     """Take the rest from the mix."""
-    for name, grams in mix.emissions.items():
-        period.emissions[name] = period.emissions.get(name, 0) + share(rest, grams, mix.amount)
-    for label, amount in mix.technologies.items():
-        period.technologies[label] = period.technologies.get(label, 0) + share(
-            rest, amount, mix.amount
-        )
+    total = mix.amount
+    for sums, parts in (
+        (period.emissions, mix.emissions),
+        (period.technologies, mix.technologies),
+    ):
+        for name, value in parts.items():
+            sums[name] = sums.get(name, 0) + rest * value // total
 
 
 def _general(hour: int, sectors: Iterable[str], mix: ResidualMix) -> Period:
@@ -257,7 +272,9 @@ def _general(hour: int, sectors: Iterable[str], mix: ResidualMix) -> Period:
     for sector in sectors:
         each = mix.get((hour, sector))
         if each is not None:
-            period.add(Period(each.amount, 0, each.emissions, each.technologies))
+            period.consumed += each.amount
+            _add(period.emissions, each.emissions)
+            _add(period.technologies, each.technologies)
     return period
 
 
@@ -288,5 +305,8 @@ def _truncation(resolution: Resolution, begin: datetime) -> Callable[[datetime],
 
 
 def _add(sums: dict[str, int], more: Mapping[str, int]) -> None:
+    if not sums:
+        sums.update(more)
+        return
     for name, value in more.items():
         sums[name] = sums.get(name, 0) + value

@@ -9,9 +9,6 @@ from decimal import Decimal
 ONE = 10**30
 """1 (g, Wh) in the units of this module."""
 
-_MICRO = 10**24
-_SURELY_EXACT = 10**15
-"""Below it, a whole number of millionths and the float that is written so stand for each other."""
 _SEEN_AS_EQUAL = 10**12
 
 
@@ -22,16 +19,20 @@ def exact(number: float) -> int:
     """
     if type(number) is int:
         return number * ONE
-    if -1e9 < number < 1e9:
+    # With up to fifteen digits, a decimal and the float nearest to it stand for each other.
+    if -1e6 < number < 1e6:
+        billionths = round(number * 1e9)
+        if billionths / 1e9 == number:
+            return billionths * 10**21
+    elif -1e9 < number < 1e9:
         millionths = round(number * 1e6)
-        if millionths / 1e6 == number and -_SURELY_EXACT < millionths < _SURELY_EXACT:
-            return millionths * _MICRO
-    return int(Decimal(repr(number)).scaleb(30))
-
-
-def share(amount: int, part: int, whole_of_it: int) -> int:
-    """Of `amount` as much as `part` is of `whole_of_it`, in the unit of `amount`."""
-    return amount * part // whole_of_it
+        if millionths / 1e6 == number:
+            return millionths * 10**24
+    if -1 < number < 1:
+        return int(Decimal(repr(number)).scaleb(30))
+    # So many digits mean a quotient, of which the float is as true as its decimal, and quicker.
+    numerator, denominator = number.as_integer_ratio()
+    return (numerator * ONE) >> (denominator.bit_length() - 1)
 
 
 def as_float(value: int) -> float:

@@ -1,0 +1,253 @@
+"""What a large declaration costs us, beside what its peers take.
+
+    PYTHONPATH=src:. python bench/declarations.py
+
+A year of hours at 50 metering points in two sectors (438,000 measurements); then the same with a GGO
+retired to every third of them. The peers are a process of their own that answers from memory, so that
+this process's time is the service's own share.
+"""
+
+import argparse
+import json
+import multiprocessing
+import resource
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from multiprocessing.connection import Connection
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import orjson
+from sqlalchemy import insert, text
+
+from devstack.configured import postgres_server
+from origin.api.declarations import as_json
+from origin.app import create_app
+from origin.db.encryption import access_token_context
+from origin.db.models import MeteringPoint, User
+from origin.domain.declarations import Resolution
+from origin.migrate import upgrade
+from origin.runtime import Runtime
+from origin.services.declarations import Question, answer
+from origin.settings import Settings
+
+BEGIN = datetime(2024, 1, 1, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+HOURS = 8760
+POINTS = 50
+SECTORS = ("DK1", "DK2")
+LABELS = ("Coal", "Naturalgas", "Oil", "Nuclear", "Waste", "Biomass", "Hydro", "Wind", "Solar")
+NEVER = "http://127.0.0.1:9"
+
+
+def gsrn(point: int) -> str:
+    """The number of the n-th point."""
+    return f"57131318040{point:07}"
+
+
+def serve(ready: Connection) -> None:
+    """DataHub and EnergyTypeService, as far as this goes."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def log_message(self, *_: Any) -> None:
+            """Nothing."""
+
+        def do_POST(self) -> None:
+            """A page of measurements."""
+            wish = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            first, limit = wish["offset"], min(wish["limit"], page_limit)
+            page = [measurement(number) for number in range(first, min(first + limit, total))]
+            self.reply({"success": True, "total": total, "measurements": page})
+
+        def do_GET(self) -> None:
+            """The mix of some hours."""
+            query = parse_qs(urlsplit(self.path).query)
+            begin, end = (datetime.fromisoformat(query[n][0]) for n in ("begin_from", "begin_to"))
+            hours = range(int((end - begin) / HOUR))
+            rows = [
+                mix_row(begin + hour * HOUR, sector, label)
+                for hour in hours
+                for sector in query["sector"]
+                for label in LABELS
+            ]
+            self.reply({"success": True, "mix_emissions": rows})
+
+        def reply(self, body: Any) -> None:
+            """Answer in JSON."""
+            data = orjson.dumps(body)
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+    total = POINTS * HOURS
+    page_limit = ready.recv()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    ready.send(server.server_port)
+    server.serve_forever()
+
+
+def measurement(number: int) -> dict[str, Any]:
+    """By begin, as DataHub sorts them."""
+    hour, point = divmod(number, POINTS)
+    begin = BEGIN + hour * HOUR
+    return {
+        "address": f"5a9839{number:064x}",
+        "gsrn": gsrn(point),
+        "begin": begin.isoformat(),
+        "end": (begin + HOUR).isoformat(),
+        "type": "consumption",
+        "sector": SECTORS[point % 2],
+        "amount": 10_000 + number * 7919 % 90_000,
+    }
+
+
+def mix_row(hour: datetime, sector: str, label: str) -> dict[str, Any]:
+    """A row with nine technologies beside it, and five emissions."""
+    place = LABELS.index(label) + 1
+    amount = 1_000_000 + (hour.hour * 7919 + place * 104_729 + len(sector)) % 500_000
+    emissions = {
+        name: round(amount * place / divisor, 3)
+        for name, divisor in (("CO2", 9.7), ("CH4", 1e4), ("N2O", 1e5), ("SO2", 7e3), ("NOx", 3e3))
+    }
+    return {
+        "timestamp_utc": hour.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "sector": sector,
+        "technology": label,
+        "amount": amount,
+        **emissions,
+    }
+
+
+@contextmanager
+def peers(page_limit: int) -> Iterator[str]:
+    """Both peers in a process of their own; their address."""
+    ours, theirs = multiprocessing.Pipe()
+    process = multiprocessing.get_context("spawn").Process(target=serve, args=(theirs,))
+    process.start()
+    ours.send(page_limit)
+    yield f"http://127.0.0.1:{ours.recv()}"
+    process.terminate()
+    process.join()
+
+
+def settings(database_uri: str, peer: str) -> Settings:
+    """What the service needs to know."""
+    return Settings.model_validate(
+        {
+            "service_name": "bench",
+            "secret": "s",
+            "cors_origins": "",
+            "project_url": NEVER,
+            "datahub_service_url": peer,
+            "energy_type_service_url": peer,
+            "ledger_url": NEVER,
+            "webhook_secret": "s",
+            "hydra_url": NEVER,
+            "hydra_introspect_url": NEVER,
+            "hydra_client_id": "c",
+            "hydra_client_secret": "s",
+            "redis_host": "127.0.0.1",
+            "redis_port": 9,
+            "redis_cache_db": 0,
+            "redis_broker_db": 0,
+            "redis_backend_db": 0,
+            "database_uri": database_uri,
+            "log_level": "ERROR",
+        }
+    )
+
+
+def add_user(runtime: Runtime) -> int:
+    """One user and its points; the user's id."""
+    token = runtime.sealer.seal("token", access_token_context("alice"))
+    with runtime.database.transaction() as session:
+        user = User(subject="alice", master_key="", access_token=token)
+        session.add(user)
+        session.flush()
+        points = [
+            {
+                "user_id": user.id,
+                "gsrn": gsrn(point),
+                "type": "consumption",
+                "sector": SECTORS[point % 2],
+                "key_index": point,
+            }
+            for point in range(POINTS)
+        ]
+        session.execute(insert(MeteringPoint), points)
+        return user.id
+
+
+def retire(runtime: Runtime, user_id: int) -> None:
+    """Retire a GGO to every third measurement."""
+    with runtime.database.transaction() as session:
+        session.execute(
+            text(
+                """
+                INSERT INTO ggos (owner_id, address, amount, begin, "end", sector, technology_code,
+                    fuel_code, emissions, issue_time, expire_time, parent_id, sender_id, key_index,
+                    split_position, issue_gsrn, stored, retired, retire_gsrn, retire_address)
+                SELECT :user, 'a' || n, 5000, begin, begin + interval '1 hour',
+                    point.sector, 'T020001', 'F01050100', '{"CO2": 0.0123, "CH4": 0.00045}', begin,
+                    begin + interval '1 year', NULL, NULL, NULL, NULL, point.gsrn, false, true,
+                    point.gsrn, 'm' || n
+                FROM generate_series(0, :total - 1, 3) AS each (n)
+                    CROSS JOIN LATERAL (SELECT :begin + (n / :points) * interval '1 hour' AS begin) AS time
+                    JOIN metering_points AS point ON point.key_index = n % :points
+                """
+            ),
+            {"user": user_id, "total": POINTS * HOURS, "begin": BEGIN, "points": POINTS},
+        )
+
+
+def measure(runtime: Runtime, user_id: int, resolution: Resolution) -> None:
+    """Ask once, and tell what it took."""
+    question = Question(
+        gsrns=tuple(gsrn(point) for point in range(POINTS)),
+        begin=BEGIN,
+        end=BEGIN + (HOURS - 1) * HOUR,
+        resolution=resolution,
+        offset=timedelta(hours=1),
+    )
+    before, wall, cpu = _peak_mb(), time.perf_counter(), time.process_time()
+    found = answer(runtime, user_id, question)
+    body = orjson.dumps([as_json(found.individual), as_json(found.general)])
+    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    assert found.individual.total.consumed
+    print(
+        f"{resolution.value:>5}: {wall:5.2f} s in all, {cpu:4.2f} s of it our own CPU, "
+        f"{_peak_mb() - before:4.0f} MB more at the peak, answer {len(body) / 1e6:.1f} MB"
+    )
+
+
+def _peak_mb() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def main() -> None:
+    """Measure, the smallest first: the peak of memory never falls again."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--page-limit", type=int, default=10_000, help="of DataHub")
+    page_limit = parser.parse_args().page_limit
+    with postgres_server(fsync=False) as postgres, peers(page_limit) as peer:
+        uri = postgres.create_database("bench_declarations")
+        upgrade(uri)
+        runtime = create_app(settings(uri, peer)).extensions["origin_runtime"]
+        user_id = add_user(runtime)
+        for resolution in (Resolution.ALL, Resolution.HOUR):
+            measure(runtime, user_id, resolution)
+        retire(runtime, user_id)
+        measure(runtime, user_id, Resolution.HOUR)
+        runtime.database.dispose()
+        postgres.drop_database("bench_declarations")
+
+
+if __name__ == "__main__":
+    main()
