@@ -28,10 +28,10 @@ from origin.api.declarations import as_json
 from origin.app import create_app
 from origin.db.encryption import access_token_context
 from origin.db.models import MeteringPoint, User
-from origin.domain.declarations import Resolution
+from origin.domain.declarations import Question, Resolution
 from origin.migrate import upgrade
 from origin.runtime import Runtime
-from origin.services.declarations import Question, answer
+from origin.services.declarations import answer
 from origin.settings import Settings
 
 BEGIN = datetime(2024, 1, 1, tzinfo=UTC)

@@ -1,25 +1,28 @@
 """Environment declarations (contract: http-api, Environment declarations)."""
 
 from datetime import datetime, timedelta, timezone
-from typing import Any
+from typing import Any, cast
 
 import orjson
-from flask import Response
+from flask import Response, request
 from marshmallow import ValidationError, fields, post_load, validate
 
 from origin.api.base import Blueprint, Schema, runtime
 from origin.api.fields import Text, Time, in_utc
 from origin.api.security import current_user, requires
-from origin.domain.declarations import Declaration, Period, Resolution
+from origin.clock import utcnow
+from origin.documents.declaration import Issuer, render
+from origin.documents.words import LANGUAGES, Language
+from origin.domain.declarations import Declaration, Period, Question, Resolution
 from origin.domain.exact import as_float, as_number, per, whole
 from origin.services import declarations
-from origin.services.declarations import Question
 from origin.services.off_the_loop import off_the_loop
 
 blueprint = Blueprint("declarations", __name__)
 
 MAX_POINTS = 10_000
 MAX_OFFSET_H = 23
+PDF_NAME = "EnvironmentDeclaration.pdf"
 
 
 class DeclarationRange(Schema):
@@ -136,6 +139,31 @@ def eco_declaration(question: Question) -> Response:
         )
     )
     return Response(body, mimetype="application/json")
+
+
+@blueprint.post("/eco-declaration/export-pdf")
+@requires("ggo.read")
+@blueprint.arguments(DeclarationRequest)
+@blueprint.response(
+    200,
+    fields.Raw(metadata={"type": "string", "format": "binary"}),
+    content_type="application/pdf",
+)
+def export_pdf(question: Question) -> Response:
+    """Declare the same on two pages, in the language that `Accept-Language` prefers."""
+    world = runtime()
+    found = declarations.answer(world, current_user().id, question)
+    language = request.accept_languages.best_match(LANGUAGES, default="en")
+    issuer = Issuer(world.settings.service_name, world.settings.project_url, utcnow())
+    response = Response(
+        off_the_loop(render, question, found, issuer, cast("Language", language)),
+        mimetype="application/pdf",
+    )
+    response.headers["Content-Disposition"] = f'attachment; filename="{PDF_NAME}"'
+    response.headers["Content-Language"] = language
+    response.headers["Vary"] = "Accept-Language"
+    response.cache_control.no_store = True
+    return response
 
 
 def as_json(declaration: Declaration) -> dict[str, Any]:

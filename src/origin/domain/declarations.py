@@ -100,6 +100,26 @@ class Declarations:
     """GSRN and begin of measurements that more was retired to than they measure now."""
 
 
+@dataclass(frozen=True)
+class Question:
+    """What to declare. Times in UTC, both ends included; `offset` makes local time of them."""
+
+    gsrns: tuple[str, ...]
+    begin: datetime
+    end: datetime
+    resolution: Resolution
+    offset: timedelta
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Both declarations at the resolution asked for, and by hour."""
+
+    individual: Declaration
+    general: Declaration
+    hours: Declarations
+
+
 def declare(
     consumption: Consumption,
     retired: Iterable[RetiredRow],

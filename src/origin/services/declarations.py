@@ -4,18 +4,17 @@ import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Self, TypeVar
 
 from origin.clients.consumption import read_consumption
 from origin.db.declarations import consumption_sectors, retired_to
 from origin.domain.declarations import (
+    Answer,
     Consumption,
-    Declaration,
     Declarations,
+    Question,
     ResidualMix,
-    Resolution,
     by_resolution,
     declare,
 )
@@ -32,26 +31,6 @@ SIDE_BY_SIDE = timedelta(days=800)
 T = TypeVar("T")
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Question:
-    """What to declare. Times in UTC, both ends included; `offset` makes local time of them."""
-
-    gsrns: tuple[str, ...]
-    begin: datetime
-    end: datetime
-    resolution: Resolution
-    offset: timedelta
-
-
-@dataclass(frozen=True)
-class Answer:
-    """Both declarations at the resolution asked for, and by hour."""
-
-    individual: Declaration
-    general: Declaration
-    hours: Declarations
 
 
 def answer(runtime: Runtime, user_id: int, question: Question) -> Answer:

@@ -3,9 +3,11 @@
 import logging
 import time
 from datetime import datetime, timedelta
+from io import BytesIO
 from typing import Any
 
 import pytest
+from pypdf import PdfReader
 
 from origin.services import declarations
 from sandbox.clients import Control
@@ -141,7 +143,7 @@ def test_refusals(consumer: Consumer) -> None:
     assert consumer.post("/eco-declaration", {}).status_code == 401
 
 
-@pytest.mark.parametrize("path", ["/eco-declaration"])
+@pytest.mark.parametrize("path", ["/eco-declaration", "/eco-declaration/export-pdf"])
 def test_a_peer_that_is_down(consumer: Consumer, path: str) -> None:
     datahub, energytype = consumer.sandbox.datahub, consumer.sandbox.energytype
     for peer, fault, status, name in (
@@ -197,3 +199,26 @@ def test_the_peers_are_asked_side_by_side_and_not_for_ever(
 
 def _last_call(peer: Control) -> datetime:
     return datetime.fromisoformat(peer.calls()[-1]["at"])
+
+
+def test_the_pdf_by_language(consumer: Consumer) -> None:
+    begin = BEGIN + 3 * DAY
+    consumer.consume(amount=100, begin=begin)
+    assert consumer.compose(consumer.issue(60, begin), retires=[(60, CONSUMPTION)]).json["success"]
+    path = "/eco-declaration/export-pdf"
+    for accepted, language, title in (
+        ("da-DK,da;q=0.9,en;q=0.8", "da", "Miljødeklaration"),
+        ("fr", "en", "Environment declaration"),
+    ):
+        answer = consumer.ask(begin, path=path, headers={"Accept-Language": accepted})
+        assert answer.status_code == 200, answer.text
+        assert answer.mimetype == "application/pdf"
+        assert answer.headers["Cache-Control"] == "no-store"
+        assert answer.headers["Content-Language"] == language
+        assert answer.headers["Content-Disposition"] == (
+            'attachment; filename="EnvironmentDeclaration.pdf"'
+        )
+        text = PdfReader(BytesIO(answer.data)).pages[0].extract_text()
+        assert title in text
+        assert CONSUMPTION in PdfReader(BytesIO(answer.data)).pages[1].extract_text()
+        assert ("60,0 %" if language == "da" else "60.0 %") in text

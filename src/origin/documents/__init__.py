@@ -1,0 +1,1 @@
+"""Documents for people: what they say, and how they look."""

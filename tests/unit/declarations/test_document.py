@@ -1,0 +1,166 @@
+"""The declaration as a PDF: for printers, readers, and those who listen to it."""
+
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime, timedelta
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pypdf import PdfReader
+
+import origin.documents
+from origin.documents.declaration import Issuer, content, document_id, render
+from origin.documents.example import example
+from origin.documents.words import LANGUAGES, WORDS, Language
+from origin.domain.declarations import (
+    Answer,
+    Consumption,
+    Mix,
+    Question,
+    Resolution,
+    Retired,
+    by_resolution,
+    declare,
+)
+from origin.domain.exact import exact
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, 678, tzinfo=UTC)
+ISSUER = Issuer("AccountService", "https://accounts.example", NOW)
+BEGIN = datetime(2020, 1, 1, tzinfo=UTC)
+
+
+def declared(
+    consumption: Consumption,
+    labels: list[str],
+    emissions: dict[str, float],
+    retired: list[Retired] | None = None,
+) -> tuple[Question, Answer]:
+    hours = {hour for each in consumption.values() for hour in each}
+    mix = {(hour, "DK1"): Mix() for hour in hours}
+    for each in mix.values():
+        for label in labels:
+            each.add(label, exact(10), {name: exact(grams) for name, grams in emissions.items()})
+    gsrns = tuple(dict.fromkeys(gsrn for gsrn, _ in consumption))
+    end = datetime.fromtimestamp(max(hours, default=int(BEGIN.timestamp())), UTC)
+    question = Question(gsrns, BEGIN, end, Resolution.ALL, timedelta(hours=1))
+    found = declare(consumption, retired or [], mix, {"DK1"})
+    individual, general = (
+        by_resolution(each, Resolution.ALL, BEGIN, question.offset)
+        for each in (found.individual, found.general)
+    )
+    return question, Answer(individual, general, found)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("days", [1, 14])
+def test_two_pages_with_fonts_title_language_and_tags(language: Language, days: int) -> None:
+    pdf = render(*example(days), ISSUER, language)
+    reader = PdfReader(BytesIO(pdf))
+    assert len(reader.pages) == 2
+    root: Any = reader.trailer["/Root"]
+    assert root["/Lang"] == language
+    assert root["/MarkInfo"]["/Marked"]
+    assert "/StructTreeRoot" in root
+    assert root["/ViewerPreferences"]["/DisplayDocTitle"]
+    assert reader.metadata is not None
+    assert str(reader.metadata.title).startswith(WORDS[language].phrases["title"])
+    assert b"pdfuaid:part" in root["/Metadata"].get_data()
+    fonts = [font.get_object() for page in reader.pages for font in _fonts(page)]
+    assert fonts
+    for font in fonts:
+        descriptor = font["/DescendantFonts"][0].get_object()["/FontDescriptor"]
+        assert {"/FontFile2", "/FontFile3"} & set(descriptor.get_object())
+    assert pdf == render(*example(days), ISSUER, language)
+
+
+def _fonts(page: Any) -> Any:
+    return page["/Resources"]["/Font"].values()
+
+
+def test_two_pages_whatever_is_in_them() -> None:
+    first = int(BEGIN.timestamp())
+    hostile = '#panic("x") ]] $ "quoted" \\ *bold* @ref <label> `raw` https://x.example '
+    consumption = {(f"57131318040{number:07}", "DK1"): {first: 10**15} for number in range(60)}
+    labels = [f"{hostile[number:]}{number}" for number in range(20)]
+    emissions = {f"{hostile}{number}": 10.0**-number for number in range(30)}
+    known = dict.fromkeys(WORDS["en"].emissions, 1e9)
+    for months in (0, 30):
+        consumption["57131318040", "DK1"] = {first + 86400 * 31 * months: 1}
+        for language in LANGUAGES:
+            pdf = render(*declared(consumption, labels, emissions | known), ISSUER, language)
+            assert len(PdfReader(BytesIO(pdf)).pages) == 2
+
+
+def test_nothing_at_all() -> None:
+    pdf = render(*declared({("1", "DK1"): {}}, [], {}), ISSUER, "en")
+    reader = PdfReader(BytesIO(pdf))
+    assert len(reader.pages) == 2
+    assert "Nothing was consumed" in reader.pages[0].extract_text()
+
+
+def test_the_same_declaration_has_the_same_number() -> None:
+    first = int(BEGIN.timestamp())
+    one = document_id(*declared({("1", "DK1"): {first: 5}, ("2", "DK1"): {}}, ["Coal"], {}))
+    same = document_id(*declared({("1", "DK1"): {first: 5}, ("2", "DK1"): {}}, ["Coal"], {}))
+    other = document_id(*declared({("1", "DK1"): {first: 6}, ("2", "DK1"): {}}, ["Coal"], {}))
+    assert one == same != other
+
+
+def test_numbers_are_never_rounded_to_what_is_not_true() -> None:
+    first = int(BEGIN.timestamp())
+    consumption: Consumption = {("1", "DK1"): {first: 1_000_000, first + 3600: 1}}
+    for amount, said in ((999_999, "> 99.9 %"), (1, "< 0.1 %"), (0, "0 %"), (500_000, "50.0 %")):
+        retired = [Retired("1", first, amount, "Wind", None)] if amount else []
+        question, found = declared(consumption, ["Coal"], {"CO2": 0.000_04}, retired)
+        assert content(question, found, ISSUER, "en")["covered"] == said
+
+
+def test_both_languages_say_the_same_things() -> None:
+    english, danish = WORDS["en"], WORDS["da"]
+    assert english.phrases.keys() == danish.phrases.keys()
+    assert english.emissions.keys() == danish.emissions.keys()
+
+
+_BESIDE_THE_LOOP = """
+from gevent import monkey
+monkey.patch_all()
+import time
+import gevent
+from origin.documents.declaration import Issuer, render
+from origin.documents.example import BEGIN, example
+from origin.services.off_the_loop import off_the_loop
+
+question, found = example(90)
+beats = 0
+
+def beat():
+    global beats
+    while True:
+        gevent.sleep(0.002)
+        beats += 1
+
+gevent.spawn(beat)
+rendering = gevent.spawn(
+    off_the_loop, lambda: [render(question, found, Issuer("a", "b", BEGIN), "en") for _ in range(5)]
+)
+pdfs = rendering.get()
+assert len(pdfs) == 5 and pdfs[0].startswith(b"%PDF")
+print(beats)
+"""
+
+
+def test_the_loop_beats_on_while_pages_are_rendered() -> None:
+    begun = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-c", _BESIDE_THE_LOOP],
+        env={"PYTHONPATH": str(Path(origin.documents.__file__).parents[2])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) > 5
+    assert time.monotonic() - begun < 60
