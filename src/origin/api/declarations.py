@@ -146,7 +146,7 @@ def eco_declaration(question: Question) -> Response:
 @blueprint.arguments(DeclarationRequest)
 @blueprint.response(
     200,
-    fields.Raw(metadata={"type": "string", "format": "binary"}),
+    {"type": "string", "format": "binary"},
     content_type="application/pdf",
 )
 def export_pdf(question: Question) -> Response:
