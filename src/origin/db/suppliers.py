@@ -1,15 +1,25 @@
 """Who could supply: other accounts, by what they store (contract: http-api, find-suppliers)."""
 
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Float, cast, func, select
+from sqlalchemy import Float, Select, cast, func, select
 from sqlalchemy.orm import Session
 
 from origin.db.models import Ggo, User
 
 
-def find_suppliers(
-    session: Session,
+def find_suppliers(session: Session, user_id: int, **wanted: Any) -> list[str]:
+    """The subjects of other active accounts that store enough, often enough.
+
+    :param user_id: Who asks.
+    :param wanted: As of `suppliers`.
+    :returns: most begins that reach `min_amount` first, then by subject.
+    """
+    return list(session.scalars(suppliers(user_id, **wanted)))
+
+
+def suppliers(
     user_id: int,
     *,
     begin: datetime,
@@ -17,15 +27,14 @@ def find_suppliers(
     min_amount: int,
     min_coverage: float,
     now: datetime,
-) -> list[str]:
-    """The subjects of other active accounts that store enough, often enough.
+) -> Select[str]:
+    """The query behind `find_suppliers`: reads an index, and of that only the days asked for.
 
     Of the begins at which an account stores anything, the share whose sum reaches `min_amount`
     (Wh) must be at least `min_coverage`. Expired GGOs don't count.
 
     :param begin: The first begin that counts.
     :param end: The begin from which on none counts.
-    :returns: most begins that reach `min_amount` first, then by subject.
     """
     per_begin = (
         select(Ggo.owner_id, (func.sum(Ggo.amount) >= min_amount).label("reaches"))
@@ -40,10 +49,9 @@ def find_suppliers(
         .having(cast(reaching, Float) / func.count() >= min_coverage)
         .subquery()
     )
-    suppliers = (
+    return (
         select(User.subject)
         .join(per_owner, per_owner.c.owner_id == User.id)
         .where(User.id != user_id, User.disabled_at.is_(None))
         .order_by(per_owner.c.reaching.desc(), User.subject.collate("C"))
     )
-    return list(session.scalars(suppliers))

@@ -7,7 +7,10 @@ from typing import Any, NamedTuple
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import text
+from sqlalchemy.dialects import postgresql
 
+from origin.db.suppliers import suppliers
 from tests.integration.trading.market import Market
 
 DAY = datetime(2020, 1, 2, tzinfo=UTC)
@@ -103,6 +106,37 @@ def test_suppliers_are_those_found_by_hand(
     answer = ask(crowd, minAmount=min_amount, minCoverage=min_coverage)
     expected = by_hand(table, min_amount, min_coverage)
     assert (answer.status_code, answer.json) == (200, {"success": True, "suppliers": expected})
+
+
+def test_a_month_is_read_from_an_index_alone(market: Market):
+    """However much else is stored: the table itself isn't read through."""
+    market.rows(
+        "INSERT INTO users (subject, master_key) "
+        "SELECT 'user-' || n, 'x' FROM generate_series(1, 50) n"
+    )
+    market.rows(
+        'INSERT INTO ggos (owner_id, address, amount, begin, "end", sector, technology_code, '
+        "fuel_code, issue_time, expire_time, issue_gsrn, stored) "
+        "SELECT u.id, u.id || '-' || n, 20, at, at + interval '1 hour', 'DK1', 't', 'f', at, "
+        "now() + interval '1 day', (SELECT min(gsrn) FROM metering_points), true "
+        "FROM users u, generate_series(1, 600) n, "
+        "LATERAL (SELECT timestamptz '2020-01-01Z' + n * interval '14 hours' AS at) t"
+    )
+    query = suppliers(
+        market.alice,
+        begin=DAY,
+        end=DAY + timedelta(days=31),
+        min_amount=20,
+        min_coverage=0.5,
+        now=datetime.now(UTC),
+    ).compile(dialect=postgresql.dialect(), compile_kwargs={"literal_binds": True})
+    with market.runtime.database.reading() as session:
+        session.execute(text("VACUUM ANALYZE ggos, users"))
+        plan = "\n".join(session.scalars(text(f"EXPLAIN {query}")))
+    assert "ix_ggos_stored_begin" in plan
+    assert "Seq Scan on ggos" not in plan
+    found = ask(market, dateRange={"begin": "2020-01-02", "end": "2020-02-01"}).json["suppliers"]
+    assert len(found) == 51
 
 
 @pytest.mark.parametrize(
