@@ -246,7 +246,6 @@ def upgrade() -> None:
         unique=False,
         postgresql_include=[
             "amount",
-            "retired",
             "locked",
             "sector",
             "technology_code",
@@ -263,6 +262,21 @@ def upgrade() -> None:
             "amount",
             "locked",
             "issue_gsrn",
+            "sector",
+            "technology_code",
+            "fuel_code",
+        ],
+    )
+    op.create_index(
+        "ix_ggos_owner_retired",
+        "ggos",
+        ["owner_id", "begin", "id"],
+        unique=False,
+        postgresql_where=sa.text("retired"),
+        postgresql_include=[
+            "amount",
+            "locked",
+            "retire_gsrn",
             "sector",
             "technology_code",
             "fuel_code",
@@ -298,13 +312,6 @@ def upgrade() -> None:
         unique=False,
         postgresql_where=sa.text("retired"),
         postgresql_include=["amount"],
-    )
-    op.create_index(
-        "ix_ggos_retire_gsrn",
-        "ggos",
-        ["retire_gsrn", "begin", "id"],
-        unique=False,
-        postgresql_where=sa.text("retired"),
     )
     op.create_index(
         "ix_ggos_stored_begin",

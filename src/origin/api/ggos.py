@@ -19,6 +19,7 @@ from origin.api.summaries import (
     total_response,
 )
 from origin.clock import utcnow
+from origin.db.ggos import settled
 from origin.db.summaries import own_ggos
 from origin.domain.compose import Order, Retire, Transfer
 from origin.domain.listing import MAX_CURSOR_LENGTH, ORDERS, read_cursor, sort_keys
@@ -140,14 +141,13 @@ def list_ggos(body: dict[str, Any]) -> Response:
     keys = sort_keys(body["order"])
     cursor = body.get("cursor")
     question = Question(
-        owner_id=current_user().id,
+        conditions=settled(current_user().id, body["filters"], utcnow()),
         filters=body["filters"],
         keys=keys,
         offset=body["offset"],
         limit=body["limit"] or None,
         after=read_cursor(cursor, body["filters"], keys) if cursor else None,
         paged=cursor is not None,
-        now=utcnow(),
     )
     return listing_response(runtime().database, question)
 

@@ -3,14 +3,12 @@
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import datetime
 from itertools import islice
 from typing import Any
 
 import orjson
 from flask import Response
 from sqlalchemy import Row
-from sqlalchemy.orm import Session
 
 from origin.db import ggos as queries
 from origin.db.engine import Database
@@ -27,9 +25,9 @@ _NO_LIMIT = 2**62
 class Question:
     """Which GGOs, and which page of them."""
 
-    owner_id: int
+    conditions: queries.Conditions
     filters: GgoFilters
-    now: datetime
+    """As the request has them; a cursor is bound to them."""
     keys: tuple[Key, ...]
     offset: int
     limit: int | None
@@ -44,20 +42,33 @@ def listing_response(database: Database, question: Question) -> Response:
     What is too much for memory comes from one snapshot of the database, so that it adds up.
     """
     at_once = min(question.limit or MAX_AT_ONCE, MAX_AT_ONCE)
-    with database.reading() as session:
-        rows = list(_rows(session, question, at_once + 1))
-        if len(rows) <= at_once or question.limit == at_once:
-            total = _total(session, question, rows, ended=len(rows) <= at_once)
-            return _json(b"".join(_body(question, total, rows)))
-    return _streamed(database, question)
+    found = _listing(question, at_once + 1)
+    rows = database.query(found.sql, found.values)
+    ended = len(rows) <= at_once
+    if not ended and question.limit != at_once:
+        return _streamed(database, question)
+    if question.after is not None:
+        total = question.after.total
+    elif ended and (rows or not question.offset):
+        total = question.offset + len(rows)
+    else:
+        counted = queries.count(question.conditions)
+        total = database.query(counted.sql, counted.values)[0][0]
+    return _json(b"".join(_body(question, total, rows)))
 
 
 def _streamed(database: Database, question: Question) -> Response:
+    limit = None if question.limit is None else min(question.limit, _NO_LIMIT) + 1
+    found, counted = _listing(question, limit), queries.count(question.conditions)
     with ExitStack() as stack:
-        session = stack.enter_context(database.snapshot())
-        total = _total(session, question, (), ended=False)
-        limit = None if question.limit is None else min(question.limit, _NO_LIMIT) + 1
-        rows = _rows(session, question, limit, fetched_at_once=MAX_AT_ONCE)
+        connection = stack.enter_context(database.snapshot())
+        if question.after is not None:
+            total = question.after.total
+        else:
+            total = connection.exec_driver_sql(counted.sql, counted.values).scalar_one()
+        rows = connection.exec_driver_sql(
+            found.sql, found.values, execution_options={"yield_per": MAX_AT_ONCE}
+        )
         kept = stack.pop_all()
 
     def parts() -> Iterator[bytes]:
@@ -74,34 +85,15 @@ def _json(body: bytes | Iterable[bytes]) -> Response:
     return Response(body, mimetype="application/json")
 
 
-def _rows(
-    session: Session, question: Question, limit: int | None, fetched_at_once: int | None = None
-) -> Iterator[Row[Any]]:
-    return queries.list_settled(
-        session,
-        question.owner_id,
-        question.filters,
-        question.now,
-        keys=question.keys,
+def _listing(question: Question, limit: int | None) -> queries.Query:
+    return queries.listing(
+        question.conditions,
+        question.keys,
         offset=question.offset,
         limit=limit,
         after=question.after,
-        fetched_at_once=fetched_at_once,
+        with_keys=question.paged,
     )
-
-
-def _total(
-    session: Session, question: Question, rows: list[Row[Any]] | tuple[()], *, ended: bool
-) -> int:
-    """How many match in all; counted only where it can't be told otherwise.
-
-    :param ended: The rows are the last ones.
-    """
-    if question.after is not None:
-        return question.after.total
-    if ended and (rows or not question.offset):
-        return question.offset + len(rows)
-    return queries.count_settled(session, question.owner_id, question.filters, question.now)
 
 
 def _body(question: Question, total: int, found: Iterable[Row[Any]]) -> Iterator[bytes]:
@@ -120,7 +112,7 @@ def _body(question: Question, total: int, found: Iterable[Row[Any]]) -> Iterator
     if question.paged:
         following = None
         if last is not None and next(rows, None) is not None:
-            cursor = Cursor(tuple(last[1:]), total)
+            cursor = Cursor(tuple(last)[1:], total)
             following = write_cursor(cursor, question.filters, question.keys)
         yield b',"nextCursor":' + orjson.dumps(following)
     yield b"}"

@@ -86,15 +86,14 @@ def summary_response(selection: queries.Selection, body: dict[str, Any]) -> Resp
         begin, end = body["filters"].begin_range
         # Refuses what is too long before anything is summed.
         filled = filled_labels(begin, end, resolution, zone)
-    with runtime().database.reading() as session:
-        sums = queries.sums(session, selection, queries.Split(resolution, grouping, zone))
-        found = summarise(sums, resolution, filled, grouped=bool(grouping))
+    split = queries.Split(resolution, grouping, zone)
+    sums = queries.sums(runtime().database, selection, split)
+    found = summarise(sums, resolution, filled, grouped=bool(grouping))
     groups = [{"group": each.group, "values": each.values} for each in found.groups]
     return json_response({"success": True, "labels": found.labels, "groups": groups})
 
 
 def total_response(selection: queries.Selection) -> Response:
     """Sum these."""
-    with runtime().database.reading() as session:
-        amount = queries.total_amount(session, selection)
+    amount = queries.total_amount(runtime().database, selection)
     return json_response({"success": True, "amount": amount})

@@ -1,16 +1,22 @@
 """Connections and transactions: the one way to talk to PostgreSQL."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
-from sqlalchemy import NullPool, create_engine, text
+from sqlalchemy import Connection, NullPool, Row, create_engine, text
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session
 
-# Compiling a query costs more than any of ours takes.
-_OPTIONS = "-c timezone=UTC -c lock_timeout=10s -c statement_timeout=60s -c jit=off"
+_OPTIONS = (
+    "-c timezone=UTC -c lock_timeout=10s -c statement_timeout=60s "
+    # Compiling a query costs more than any of ours takes.
+    "-c jit=off "
+    # Indexes hold all that sums need, and are in memory or on flash: reading them isn't dear.
+    "-c random_page_cost=1.1"
+)
 
 POOL_TIMEOUT_S = 10
 """How long a request waits for a free connection before it fails as 503."""
@@ -72,11 +78,19 @@ class Database:
         with Session(self._autocommit) as session:
             yield session
 
-    @contextmanager
-    def snapshot(self) -> Iterator[Session]:
-        """A session for a long reading: all its statements see the database as of the first.
+    def query(self, sql: str, values: Mapping[str, Any]) -> Sequence[Row[Any]]:
+        """The rows of one statement in the driver's own form (`%(name)s`), without a transaction.
 
-        Fetch with `yield_per`: the rows stay in the database until they are read. It holds
+        For what is asked most: several times cheaper than a session and its statements.
+        """
+        with self._autocommit.connect() as connection:
+            return connection.exec_driver_sql(sql, dict(values)).all()
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Connection]:
+        """A connection for a long reading: all its statements see the database as of the first.
+
+        With the option `yield_per` rows stay in the database until they are read. It holds
         a connection for as long as its reader takes; at most half of them may be held so.
 
         :raises TimeoutError: of SQLAlchemy, like the pool's: none became free in time.
@@ -84,11 +98,11 @@ class Database:
         if not self._free_snapshots.acquire(timeout=POOL_TIMEOUT_S):
             raise PoolTimeoutError("No snapshot became free")
         try:
-            with Session(self._snapshots) as session:
-                session.execute(
-                    text(f"SET LOCAL idle_in_transaction_session_timeout = '{_STALLED}'")
+            with self._snapshots.connect() as connection:
+                connection.exec_driver_sql(
+                    f"SET LOCAL idle_in_transaction_session_timeout = '{_STALLED}'"
                 )
-                yield session
+                yield connection
         finally:
             self._free_snapshots.release()
 

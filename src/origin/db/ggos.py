@@ -1,32 +1,18 @@
 """Questions about an account's GGOs (contract: http-api, GGOs).
 
-Each is answered from one index that holds all it needs (`Ggo.__table_args__`), for what is stored
-or issued from a partial one: the cost is that of the range asked for, whatever the account once
-held. Rows become JSON in the database: a listing makes no object for each.
+Each is answered from one index that holds all it needs (`Ggo.__table_args__`), for what is stored,
+issued or retired from a partial one: the cost is that of the range asked for, whatever the account
+once held. Rows become JSON in the database: a listing makes no object for each. Written as SQL,
+since building and running the like by SQLAlchemy's expressions takes longer than the database does.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import (
-    ColumnElement,
-    Row,
-    Select,
-    Text,
-    and_,
-    cast,
-    func,
-    or_,
-    select,
-    true,
-    tuple_,
-)
-from sqlalchemy.orm import InstrumentedAttribute, Session
-
-from origin.db.models import Ggo, Technology
 from origin.domain.filters import Category, GgoFilters, TransferFilters
-from origin.domain.listing import AMOUNT, BEGIN, ID, Cursor, Key, Value
+from origin.domain.listing import Cursor, Key, Value
 
 _LISTS = (
     "address",
@@ -38,149 +24,136 @@ _LISTS = (
     "retire_address",
 )
 
-_COLUMNS: dict[str, InstrumentedAttribute[Any]] = {
-    BEGIN: Ggo.begin,
-    AMOUNT: Ggo.amount,
-    ID: Ggo.id,
+_CATEGORIES = {
+    Category.ISSUED: "issue_gsrn IS NOT NULL",
+    Category.STORED: "stored AND expire_time > %(now)s",
+    Category.RETIRED: "retired",
+    Category.EXPIRED: "stored AND expire_time <= %(now)s",
 }
 
+# The label is looked up for the page's rows alone.
+_LISTING = """
+SELECT row_to_json(ggo)::text {keys}
+FROM (
+    SELECT id, address, sector, begin, "end", amount, technology_code, fuel_code, emissions,
+        issue_gsrn
+    FROM ggos WHERE {conditions} ORDER BY {order} OFFSET %(offset)s LIMIT %(limit)s
+) AS page, LATERAL (
+    SELECT page.address, page.sector, page.begin, page."end", page.amount,
+        (SELECT technology FROM technologies AS label
+         WHERE label.technology_code = page.technology_code AND label.fuel_code = page.fuel_code
+        ) AS technology,
+        page.technology_code AS "technologyCode", page.fuel_code AS "fuelCode",
+        page.emissions, page.issue_gsrn AS "issueGsrn"
+) AS ggo
+"""
 
-def matches(filters: GgoFilters, now: datetime) -> list[ColumnElement[bool]]:
-    """What these filters ask of a GGO, whoever owns it."""
-    conditions: list[ColumnElement[bool]] = []
+
+@dataclass(frozen=True)
+class Query:
+    """SQL with places for values, as the driver has them: `%(name)s`."""
+
+    sql: str
+    values: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What is asked of a row of `ggos`, combined by AND."""
+
+    tests: Sequence[str]
+    values: dict[str, Any]
+
+    def __and__(self, other: "Conditions") -> "Conditions":
+        return Conditions([*self.tests, *other.tests], {**self.values, **other.values})
+
+    def __str__(self) -> str:
+        return " AND ".join(self.tests)
+
+
+def matches(filters: GgoFilters, now: datetime) -> Conditions:
+    """What these filters ask, whoever owns the GGO."""
+    tests: list[str] = []
+    values: dict[str, Any] = {"now": now}
     if filters.begin is not None:
-        conditions.append(Ggo.begin == filters.begin)
+        tests.append("begin = %(at)s")
+        values["at"] = filters.begin
     if filters.begin_range is not None:
-        conditions.append(Ggo.begin.between(*filters.begin_range))
-    for name in _LISTS:
-        wanted = getattr(filters, name)
+        tests.append("begin BETWEEN %(begin)s AND %(end)s")
+        values["begin"], values["end"] = filters.begin_range
+    lists = {name: getattr(filters, name) for name in _LISTS}
+    if isinstance(filters, TransferFilters):
+        lists["reference"] = filters.reference
+    for name, wanted in lists.items():
         if wanted:
-            conditions.append(getattr(Ggo, name).in_(wanted))
+            tests.append(f"{name} = ANY(%({name})s)")
+            values[name] = list(wanted)
     # These follow from the lists, and lead to the partial indexes.
     if filters.issue_gsrn:
-        conditions.append(Ggo.issue_gsrn.is_not(None))
+        tests.append("issue_gsrn IS NOT NULL")
     if filters.retire_gsrn or filters.retire_address:
-        conditions.append(and_(Ggo.retired))
+        tests.append("retired")
     if filters.category is not None:
-        conditions.append(_is_in(filters.category, now))
-    if isinstance(filters, TransferFilters) and filters.reference:
-        conditions.append(Ggo.reference.in_(filters.reference))
-    return conditions
+        tests.append(_CATEGORIES[filters.category])
+    return Conditions(tests, values)
 
 
-def _is_in(category: Category, now: datetime) -> ColumnElement[bool]:
-    match category:
-        case Category.ISSUED:
-            return Ggo.issue_gsrn.is_not(None)
-        case Category.STORED:
-            return and_(Ggo.stored, Ggo.expire_time > now)
-        case Category.RETIRED:
-            return and_(Ggo.retired)
-        case Category.EXPIRED:
-            return and_(Ggo.stored, Ggo.expire_time <= now)
+def settled(owner_id: int, filters: GgoFilters, now: datetime) -> Conditions:
+    """The owner's GGOs that are in step with the ledger."""
+    return owned_by(owner_id) & matches(filters, now) & Conditions(["NOT locked"], {})
 
 
-def count_settled(session: Session, owner_id: int, filters: GgoFilters, now: datetime) -> int:
-    """How many of the owner's GGOs match and are in step with the ledger."""
-    conditions = _settled(owner_id, filters, now)
-    return session.scalar(select(func.count()).select_from(Ggo).where(*conditions)) or 0
+def owned_by(owner_id: int) -> Conditions:
+    """The owner's GGOs."""
+    return Conditions(["owner_id = %(owner_id)s"], {"owner_id": owner_id})
 
 
-def list_settled(
-    session: Session,
-    owner_id: int,
-    filters: GgoFilters,
-    now: datetime,
-    *,
+def count(conditions: Conditions) -> Query:
+    """How many there are: one row of one column."""
+    return Query(f"SELECT count(*) FROM ggos WHERE {conditions}", conditions.values)  # noqa: S608 - values are bound
+
+
+def listing(
+    conditions: Conditions,
     keys: Sequence[Key],
+    *,
     offset: int = 0,
     limit: int | None = None,
     after: Cursor | None = None,
-    fetched_at_once: int | None = None,
-) -> Iterator[Row[Any]]:
-    """The owner's GGOs that are in step with the ledger.
+    with_keys: bool = False,
+) -> Query:
+    """GGO objects as JSON text (contract: http-api, The GGO object).
 
     :param after: Only those that come after this one, in the order of the keys.
-    :param fetched_at_once: In a snapshot: how many rows to fetch whenever more are read.
-    :returns: rows of the GGO object as JSON text (contract: http-api, The GGO object), and the
-        values of the keys.
+    :param with_keys: Each row also has the values of the keys.
     """
-    page = (
-        select(
-            Ggo.address,
-            Ggo.sector,
-            Ggo.begin,
-            Ggo.end,
-            Ggo.amount,
-            Ggo.technology_code,
-            Ggo.fuel_code,
-            Ggo.emissions,
-            Ggo.issue_gsrn,
-            Ggo.id,
-        )
-        .where(*_settled(owner_id, filters, now))
-        .order_by(
-            *(
-                _COLUMNS[key.column].desc() if key.descending else _COLUMNS[key.column]
-                for key in keys
-            )
-        )
-        .offset(offset or None)
-        .limit(limit)
-    )
     if after is not None:
-        page = page.where(*_comes_after(keys, after.values))
-    options = {"yield_per": fetched_at_once} if fetched_at_once else {}
-    return iter(session.execute(_as_json(page, keys), execution_options=options))
+        conditions &= _comes_after(keys, after.values)
+    sql = _LISTING.format(
+        conditions=conditions,
+        order=", ".join(f"{key.column} {'DESC' if key.descending else 'ASC'}" for key in keys),
+        keys="".join(f", page.{key.column}" for key in keys) if with_keys else "",
+    )
+    return Query(sql, {**conditions.values, "offset": offset, "limit": limit})
 
 
-def _settled(owner_id: int, filters: GgoFilters, now: datetime) -> list[ColumnElement[bool]]:
-    return [Ggo.owner_id == owner_id, *matches(filters, now), ~Ggo.locked]
-
-
-def _comes_after(keys: Sequence[Key], values: Sequence[Value]) -> list[ColumnElement[bool]]:
+def _comes_after(keys: Sequence[Key], values: Sequence[Value]) -> Conditions:
     """The row is behind these values, by keys that may go in different directions."""
-    columns = [_COLUMNS[key.column] for key in keys]
-    if len({key.descending for key in keys}) == 1:
-        place, row = tuple_(*values, types=[c.type for c in columns]), tuple_(*columns)
-        return [row < place if keys[0].descending else row > place]
+    places = [f"%(after_{key.column})s" for key in keys]
+    bound = {f"after_{key.column}": value for key, value in zip(keys, values, strict=True)}
+    signs = ["<" if key.descending else ">" for key in keys]
+    if len(set(signs)) == 1:
+        row = ", ".join(key.column for key in keys)
+        return Conditions([f"({row}) {signs[0]} ({', '.join(places)})"], bound)
+    columns = [key.column for key in keys]
     beyond = [
-        column < value if key.descending else column > value
-        for column, value, key in zip(columns, values, keys, strict=True)
+        f"{column} {sign} {at}" for column, sign, at in zip(columns, signs, places, strict=True)
     ]
-    equal = [column == value for column, value in zip(columns, values, strict=True)]
-    return [
-        # Follows from the next one, and is a bound for an index.
-        or_(beyond[0], equal[0]),
-        or_(*(and_(*equal[:place], beyond[place]) for place in range(len(keys)))),
-    ]
+    equal = [f"{column} = {at}" for column, at in zip(columns, places, strict=True)]
+    cases = _any(" AND ".join([*equal[:number], beyond[number]]) for number in range(len(keys)))
+    # The first follows from the second, and is a bound for an index.
+    return Conditions([_any([beyond[0], equal[0]]), cases], bound)
 
 
-def _as_json(page: Select[Any], keys: Sequence[Key]) -> Select[Any]:
-    """The page's rows as GGO objects; the label is looked up for those alone."""
-    rows = page.subquery("page")
-    ggo = rows.c
-    technology = (
-        select(Technology.technology)
-        .where(
-            Technology.technology_code == ggo.technology_code,
-            Technology.fuel_code == ggo.fuel_code,
-        )
-        .correlate(rows)
-        .scalar_subquery()
-    )
-    fields = select(
-        ggo.address,
-        ggo.sector,
-        ggo.begin,
-        ggo.end,
-        ggo.amount,
-        technology.label("technology"),
-        ggo.technology_code.label("technologyCode"),
-        ggo.fuel_code.label("fuelCode"),
-        ggo.emissions,
-        ggo.issue_gsrn.label("issueGsrn"),
-    )
-    wire = fields.correlate(rows).lateral("ggo")
-    as_text = cast(func.row_to_json(wire.table_valued()), Text)
-    return select(as_text, *(ggo[key.column] for key in keys)).select_from(rows).join(wire, true())
+def _any(tests: Iterable[str]) -> str:
+    return f"({' OR '.join(tests)})"

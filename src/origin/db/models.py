@@ -226,13 +226,13 @@ class Ggo(Identified, Base):
             postgresql_where=text("parent_id IS NOT NULL"),
         ),
         # Questions about an account's GGOs are answered from these alone (see `origin.db.ggos`):
-        # all it ever had, what it stores, what was issued to it.
+        # all it ever had, what it stores, what was issued to it, what it retired.
         Index(
             "ix_ggos_owner_begin",
             "owner_id",
             "begin",
             "id",
-            postgresql_include=["amount", "retired", "locked", *_CODES],
+            postgresql_include=["amount", "locked", *_CODES],
         ),
         Index(
             "ix_ggos_owner_stored",
@@ -251,6 +251,14 @@ class Ggo(Identified, Base):
             postgresql_include=["amount", "locked", "issue_gsrn", *_CODES],
         ),
         Index(
+            "ix_ggos_owner_retired",
+            "owner_id",
+            "begin",
+            "id",
+            postgresql_where=text("retired"),
+            postgresql_include=["amount", "locked", "retire_gsrn", *_CODES],
+        ),
+        Index(
             "ix_ggos_owner_amount",
             "owner_id",
             "amount",
@@ -263,13 +271,6 @@ class Ggo(Identified, Base):
             "retire_address",
             postgresql_where=text("retired"),
             postgresql_include=["amount"],
-        ),
-        Index(
-            "ix_ggos_retire_gsrn",
-            "retire_gsrn",
-            "begin",
-            "id",
-            postgresql_where=text("retired"),
         ),
         Index(
             "ix_ggos_stored_begin",

@@ -43,12 +43,11 @@ class Grouping(Enum):
 
 
 @dataclass(frozen=True)
-class Sum:
-    """Wh of one label and one group; there may be several of the same two."""
+class GroupSums:
+    """What was found of one group: Wh by label."""
 
-    label: str
     group: tuple[str, ...]
-    amount: int
+    amounts: dict[str, int]
 
 
 @dataclass(frozen=True)
@@ -101,7 +100,7 @@ def filled_labels(
 
 
 def summarise(
-    sums: Iterable[Sum], resolution: Resolution, filled: Iterable[str] = (), *, grouped: bool
+    sums: Iterable[GroupSums], resolution: Resolution, filled: Iterable[str] = (), *, grouped: bool
 ) -> Summary:
     """Arrange sums into groups of values, both labels and groups sorted.
 
@@ -109,16 +108,11 @@ def summarise(
     :param grouped: Without grouping, a sum over all time is there whatever is found.
     :raises Refused: it would have more than `MAX_VALUES`.
     """
-    by_group: dict[tuple[str, ...], dict[str, int]] = {}
-    labels = set(filled)
-    if resolution is Resolution.ALL:
-        labels.add(ALL_TIME)
-        if not grouped:
-            by_group[()] = {}
-    for each in sums:
-        amounts = by_group.setdefault(each.group, {})
-        amounts[each.label] = amounts.get(each.label, 0) + each.amount
-        labels.add(each.label)
+    by_group = {each.group: each.amounts for each in sums}
+    if resolution is Resolution.ALL and not grouped:
+        by_group.setdefault((), {})
+    labels = set(filled).union([ALL_TIME] if resolution is Resolution.ALL else [])
+    labels.update(*by_group.values())
     if len(labels) * len(by_group) > MAX_VALUES:
         message = f"More than {MAX_VALUES} values: {len(labels)} labels, {len(by_group)} groups."
         raise Refused({"grouping": [message]})

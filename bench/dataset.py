@@ -1,0 +1,291 @@
+"""The database that is measured: accounts and their GGOs over ten years, written by COPY.
+
+Built once for each size and kept in `.run/bench`; the same size gives the same rows.
+"""
+
+import hashlib
+import io
+import random
+import secrets
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+
+import psycopg2
+from psycopg2.extensions import connection as Connection  # noqa: N812 - a class
+from sqlalchemy import Index
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.engine import make_url
+from sqlalchemy.schema import CreateIndex, CreateTable
+
+from devstack.console import Console
+from devstack.databases import create_database, drop_database, with_database
+from devstack.postgres import EmbeddedPostgres
+from devstack.processes import ROOT
+from origin.db.encryption import Sealer, master_key_context
+from origin.db.models import Base
+from origin.domain.keys import new_master_key
+from origin.migrate import upgrade
+
+FOLDER = ROOT / ".run" / "bench"
+VERSION = "1"
+"""Of the rows; another one has databases built anew."""
+
+FIRST = datetime(2016, 1, 1, tzinfo=UTC)
+HOURS = 10 * 8766
+YEARS = range(2016, 2026)
+HOURLY_YEAR = 2020
+HELD_SHARE = 5
+"""The big account holds a fifth of all GGOs."""
+CROWD = 1_000
+
+BIG, HOURLY = "big", "hourly"
+"""Subjects: who holds much; who holds one GGO for each hour of a year, in every database."""
+
+_CODES = (("T010000", "F01040100"), ("T020001", "F01050100"), ("T030000", "F01050200"))
+_LABELS = ("Wind", "Solar", "Hydro")
+_COLUMNS = (
+    'id, owner_id, address, amount, begin, "end", sector, technology_code, fuel_code, emissions, '
+    "issue_time, expire_time, issue_gsrn, parent_id, split_position, sender_id, reference, "
+    "key_index, stored, retired, retire_gsrn, retire_address"
+)
+_CHUNK_LINES = 5_000
+_SETTINGS = "SET maintenance_work_mem = '512MB'; SET synchronous_commit = off"
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A database that is ready to be asked."""
+
+    uri: str
+    size: int
+    """How many GGOs."""
+
+
+def secret() -> str:
+    """The password of the server and the SECRET of the service, kept with the data."""
+    path = FOLDER / "secret"
+    if not path.exists():
+        FOLDER.mkdir(parents=True, exist_ok=True)
+        path.touch(mode=0o600)
+        path.write_text(secrets.token_urlsafe(24))
+    return path.read_text()
+
+
+@contextmanager
+def server() -> Iterator[EmbeddedPostgres]:
+    """The PostgreSQL server that keeps the databases."""
+    with EmbeddedPostgres(FOLDER / "postgres", password=secret()) as running:
+        yield running
+
+
+def prepare(postgres: EmbeddedPostgres, size: int, console: Console) -> Dataset:
+    """The database of this size; built where it isn't there yet, or is one of another version."""
+    name = f"ggos_{size}"
+    made = f"{VERSION} {_fingerprint()}"
+    uri = with_database(postgres.uri, name)
+    with closing(_connect(postgres.uri)) as connection, connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = %s",
+            (name,),
+        )
+        if cursor.fetchone() == (made,):
+            # Other tables may have changed.
+            upgrade(make_url(uri))
+            return Dataset(uri, size)
+    drop_database(postgres.uri, name)
+    create_database(postgres.uri, name)
+    with console.step(f"Built a database of {size:,} GGOs"):
+        upgrade(make_url(uri))
+        _fill(uri, size, console)
+    with closing(_connect(postgres.uri)) as connection, connection.cursor() as cursor:
+        # Only now: a build that was broken off is none.
+        cursor.execute(f"COMMENT ON DATABASE {name} IS '{made}'")
+    return Dataset(uri, size)
+
+
+def _fingerprint() -> str:
+    """Of the table and its indexes: a database that was filled for others isn't used."""
+    table = Base.metadata.tables["ggos"]
+    made = [CreateTable(table), *(CreateIndex(index) for index in _by_name(table.indexes))]
+    text = "".join(str(each.compile(dialect=postgresql.dialect())) for each in made)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _by_name(indexes: Iterable[Index]) -> list[Index]:
+    return sorted(indexes, key=lambda index: str(index.name))
+
+
+def undo_composes(uri: str) -> None:
+    """Take back all that was composed, so that the data is as it was built."""
+    with closing(_connect(uri)) as connection, connection.cursor() as cursor:
+        cursor.execute("DELETE FROM transactions; DELETE FROM batches")
+        cursor.execute("DELETE FROM ggos WHERE locked AND parent_id IS NOT NULL")
+        cursor.execute("UPDATE ggos SET stored = true, locked = false WHERE locked")
+        cursor.execute("VACUUM ANALYZE ggos")
+
+
+def _connect(uri: str) -> Connection:
+    connection = psycopg2.connect(uri)
+    connection.autocommit = True
+    return connection
+
+
+def _fill(uri: str, size: int, console: Console) -> None:
+    with closing(_connect(uri)) as connection, connection.cursor() as cursor:
+        cursor.execute(_SETTINGS)
+        _write_accounts(connection)
+        rest = _drop_what_slows(connection)
+        source = _Lines(_ggos(size), size, console)
+        # In one transaction with the truncation: COPY needn't log then.
+        cursor.execute("BEGIN; TRUNCATE ggos CASCADE")
+        cursor.copy_expert(f"COPY ggos ({_COLUMNS}) FROM STDIN", source, 1 << 16)
+        cursor.execute("COMMIT")
+        for number, statement in enumerate(rest, 1):
+            console.bar("indexes", number, len(rest))
+            cursor.execute(statement)
+        cursor.execute("SELECT setval(pg_get_serial_sequence('ggos', 'id'), max(id)) FROM ggos")
+        cursor.execute(
+            "UPDATE users SET next_trade_index = 1 + coalesce("
+            "(SELECT max(key_index) FROM ggos WHERE owner_id = users.id), -1)"
+        )
+        cursor.execute("VACUUM ANALYZE")
+        # What follows shall not wait for what was written here.
+        cursor.execute("CHECKPOINT")
+
+
+def _drop_what_slows(connection: Connection) -> list[str]:
+    """Drop the indexes and keys of `ggos`; the statements that make them again."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid) FROM pg_constraint "
+            "WHERE 'ggos'::regclass IN (conrelid, confrelid) AND contype IN ('f', 'u')"
+        )
+        constraints = cursor.fetchall()
+        for table, name, _ in constraints:
+            cursor.execute(f"ALTER TABLE {table} DROP CONSTRAINT {name}")
+        cursor.execute(
+            "SELECT indexname, indexdef FROM pg_indexes "
+            "WHERE tablename = 'ggos' AND indexname NOT LIKE 'pk%'"
+        )
+        indexes = cursor.fetchall()
+        for name, _ in indexes:
+            cursor.execute(f"DROP INDEX {name}")
+    ordered = sorted(constraints, key=lambda each: each[2].startswith("FOREIGN"))
+    return [definition for _, definition in indexes] + [
+        f"ALTER TABLE {table} ADD CONSTRAINT {name} {definition}"
+        for table, name, definition in ordered
+    ]
+
+
+def _write_accounts(connection: Connection) -> None:
+    """Account n + 1 has the production point pn and the consumption point cn."""
+    sealer = Sealer([secret()])
+    with connection.cursor() as cursor:
+        for number, subject in enumerate(subjects()):
+            key = sealer.seal(new_master_key().base58(), master_key_context(subject))
+            cursor.execute(
+                "INSERT INTO users (subject, master_key) VALUES (%s, %s) RETURNING id",
+                (subject, key),
+            )
+            assert cursor.fetchone() == (number + 1,)
+            for index, kind in enumerate(("production", "consumption")):
+                cursor.execute(
+                    "INSERT INTO metering_points (user_id, gsrn, type, sector, key_index) "
+                    "VALUES (%s, %s, %s, 'DK1', %s)",
+                    (number + 1, f"{kind[0]}{number}", kind, index),
+                )
+        for (code, fuel), label in zip(_CODES, _LABELS, strict=True):
+            cursor.execute("INSERT INTO technologies VALUES (%s, %s, %s)", (code, fuel, label))
+
+
+def subjects() -> list[str]:
+    """All accounts, in the order of their ids, from 1."""
+    return [BIG, HOURLY, *(f"user {number}" for number in range(CROWD))]
+
+
+def _ggos(size: int) -> Iterator[str]:
+    """Lines of COPY, in the order in which GGOs are issued: by hour, over all accounts."""
+    held = size // HELD_SHARE
+    year = (datetime(HOURLY_YEAR, 1, 1, tzinfo=UTC) - FIRST) // timedelta(hours=1)
+    hourly = range(year, year + 8760)
+    rest = size - held - len(hourly)
+    dice = random.Random(size)  # noqa: S311 - the same rows each time
+    writer = _Writer(dice)
+    for hour in range(HOURS):
+        writer.at(FIRST + timedelta(hours=hour))
+        for _ in range(held * (hour + 1) // HOURS - held * hour // HOURS):
+            yield writer.issued(0, "t", "f")
+        if hour in hourly:
+            yield writer.issued(1, "t", "f")
+        missing = rest * (hour + 1) // HOURS - writer.crowd_lines
+        while missing > 0:
+            lines = writer.of_the_crowd(at_most=missing)
+            missing -= len(lines)
+            yield from lines
+
+
+class _Writer:
+    """Writes lines; counts ids and key indexes."""
+
+    def __init__(self, dice: random.Random) -> None:
+        self._dice = dice
+        self._id = 0
+        self._times = ""
+        self.crowd_lines = 0
+
+    def at(self, begin: datetime) -> None:
+        """Move to this hour."""
+        self._times = f"{begin:%Y-%m-%d %H}:00+00\t{begin + timedelta(hours=1):%Y-%m-%d %H}:00+00"
+
+    def of_the_crowd(self, *, at_most: int) -> list[str]:
+        """Of ten GGOs six are stored, two are retired, two were sent to the next account."""
+        number, fate = 2 + self._dice.randrange(CROWD), self._dice.randrange(10)
+        if fate < 6 or at_most < 2:
+            lines = [self.issued(number, "t", "f")]
+        elif fate < 8:
+            lines = [self.issued(number, "f", f"t\tc{number}\tm{number} {self._id}")]
+        else:
+            lines = [self.issued(number, "f", "f")]
+            target = 3 + (number - 2 + 1) % CROWD
+            split = f"\\N\t{self._id}\t0\t{number + 1}\tbench\t{self._id}"
+            lines.append(self._line(target, split, "t", "f"))
+        self.crowd_lines += len(lines)
+        return lines
+
+    def issued(self, number: int, stored: str, retired: str) -> str:
+        """A GGO issued to the account that is this one in `subjects`."""
+        return self._line(number + 1, f"p{number}\t\\N\t\\N\t\\N\t\\N\t\\N", stored, retired)
+
+    def _line(self, owner_id: int, origin: str, stored: str, retired: str) -> str:
+        self._id += 1
+        dice = self._dice.getrandbits(256)
+        code, fuel = _CODES[dice % 3]
+        sector = "DK1" if dice % 4 else "DK2"
+        if retired == "f":
+            retired = "f\t\\N\t\\N"
+        return (
+            f"{self._id}\t{owner_id}\t849c0b{dice:064x}\t{1 + dice % 1_000_000}\t{self._times}\t"
+            f'{sector}\t{code}\t{fuel}\t{{"CO2": 0.0, "SO2": 0.12}}\t2016-01-01 00:00+00\t'
+            f"2050-01-01 00:00+00\t{origin}\t{stored}\t{retired}\n"
+        )
+
+
+class _Lines(io.RawIOBase):
+    """Lines as a file that is read once, with a bar that says how far."""
+
+    def __init__(self, lines: Iterator[str], count: int, console: Console) -> None:
+        self._lines = lines
+        self._count = count
+        self._console = console
+        self._done = 0
+
+    def read(self, size: int = -1) -> bytes:
+        """At least one line as long as there are any, whatever the size."""
+        del size
+        chunk = list(islice(self._lines, _CHUNK_LINES))
+        self._done += len(chunk)
+        self._console.bar("GGOs", self._done, self._count)
+        return "".join(chunk).encode()

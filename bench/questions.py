@@ -1,0 +1,165 @@
+"""What is asked: of the service by HTTP, of PostgreSQL by the best plain SQL for the same answer."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+
+from bench.dataset import BIG, HOURLY, HOURLY_YEAR, YEARS
+
+PAGE = """
+SELECT '[' || string_agg(row_to_json(ggo)::text, ',') || ']' FROM (
+    SELECT address, sector, begin, "end", amount,
+        (SELECT technology FROM technologies t WHERE t.technology_code = g.technology_code
+            AND t.fuel_code = g.fuel_code) AS technology,
+        technology_code AS "technologyCode", fuel_code AS "fuelCode", emissions,
+        issue_gsrn AS "issueGsrn"
+    FROM ggos g WHERE owner_id = %(owner)s AND begin BETWEEN %(begin)s AND %(end)s AND NOT locked
+    ORDER BY begin, id LIMIT 100) AS ggo
+"""
+COUNT = """
+SELECT count(*) FROM ggos
+WHERE owner_id = %(owner)s AND begin BETWEEN %(begin)s AND %(end)s AND NOT locked
+"""
+DAY_BY_TECHNOLOGY = """
+SELECT to_char(day, 'YYYY-MM-DD'), coalesce(t.technology, 'Unknown'), sum(amount) FROM (
+    SELECT date_trunc('day', begin AT TIME ZONE 'Europe/Copenhagen') AS day, technology_code,
+        fuel_code, sum(amount) AS amount
+    FROM ggos WHERE owner_id = %(owner)s AND begin BETWEEN %(begin)s AND %(end)s GROUP BY 1, 2, 3
+) AS days LEFT JOIN technologies t USING (technology_code, fuel_code)
+GROUP BY 1, 2 ORDER BY 2, 1
+"""
+MONTHS = """
+SELECT to_char(date_trunc('month', begin AT TIME ZONE 'Europe/Copenhagen'), 'YYYY-MM') AS month,
+    sum(amount)
+FROM (SELECT begin, sum(amount) AS amount FROM ggos WHERE owner_id = %(owner)s GROUP BY begin)
+    AS hours
+GROUP BY 1 ORDER BY 1
+"""
+STORED = """
+SELECT sum(amount) FROM ggos WHERE owner_id = %(owner)s AND stored AND expire_time > now()
+"""
+
+
+@dataclass(frozen=True)
+class Question:
+    """One POST."""
+
+    path: str
+    body: dict[str, Any]
+
+    def as_http(self, token: str) -> bytes:
+        """The whole request, on a connection that is kept."""
+        body = orjson.dumps(self.body)
+        head = (
+            f"POST {self.path} HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {token}\r\n"
+            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        )
+        return head.encode() + body
+
+
+def year_range(year: int) -> dict[str, str]:
+    """All hours of a year, in UTC."""
+    return {"begin": f"{year}-01-01T00:00:00Z", "end": f"{year}-12-31T23:00:00Z"}
+
+
+def year_ends(year: int) -> dict[str, datetime]:
+    """The same for SQL."""
+    return {
+        "begin": datetime(year, 1, 1, tzinfo=UTC),
+        "end": datetime(year, 12, 31, 23, tzinfo=UTC),
+    }
+
+
+def pages() -> list[Question]:
+    """The first page of each year."""
+    return [
+        Question("/ggo", {"filters": {"beginRange": year_range(year)}, "offset": 0, "limit": 100})
+        for year in YEARS
+    ]
+
+
+def hourly_pages() -> list[Question]:
+    """Pages of the account that is the same in every database."""
+    filters = {"beginRange": year_range(HOURLY_YEAR)}
+    return [
+        Question("/ggo", {"filters": filters, "offset": offset, "limit": 100})
+        for offset in range(0, 1000, 100)
+    ]
+
+
+def hour_totals() -> list[Question]:
+    """The total of an hour of that account."""
+    return [
+        Question(
+            "/ggo/get-total-amount",
+            {"filters": {"begin": f"{HOURLY_YEAR}-06-01T{hour:02d}:00:00Z", "category": "stored"}},
+        )
+        for hour in range(24)
+    ]
+
+
+DAY_SUMMARY = Question(
+    "/ggo/summary",
+    {
+        "resolution": "day",
+        "grouping": ["technology"],
+        "timezone": "Europe/Copenhagen",
+        "filters": {"beginRange": year_range(HOURLY_YEAR)},
+    },
+)
+MONTH_SUMMARY = Question(
+    "/ggo/summary", {"resolution": "month", "timezone": "Europe/Copenhagen", "filters": {}}
+)
+STORED_TOTAL = Question("/ggo/get-total-amount", {"filters": {"category": "stored"}})
+
+
+@dataclass(frozen=True)
+class SumTarget:
+    """A sum, and how many times the plain SQL's time it may take."""
+
+    name: str
+    subject: str
+    owner: int
+    question: Question
+    sql: str
+    values: dict[str, Any]
+    bound: float
+
+
+SUMS = (
+    SumTarget(
+        name="summary: day by technology, 8,760 GGOs",
+        subject=HOURLY,
+        owner=2,
+        question=DAY_SUMMARY,
+        sql=DAY_BY_TECHNOLOGY,
+        values=year_ends(HOURLY_YEAR),
+        bound=2,
+    ),
+    SumTarget(
+        name="summary: months of ten years, a fifth of all GGOs",
+        subject=BIG,
+        owner=1,
+        question=MONTH_SUMMARY,
+        sql=MONTHS,
+        values={},
+        bound=1.5,
+    ),
+    SumTarget(
+        name="total: stored, a fifth of all GGOs",
+        subject=BIG,
+        owner=1,
+        question=STORED_TOTAL,
+        sql=STORED,
+        values={},
+        bound=1.5,
+    ),
+)
+
+
+def compose(address: str, account: str) -> Question:
+    """Send one Wh of a GGO, keep the rest."""
+    transfer = {"amount": 1, "account": account, "reference": "bench"}
+    return Question("/ggo/compose", {"address": address, "transfers": [transfer], "retires": []})

@@ -1,0 +1,89 @@
+"""What is measured, running: the service's web, the bare view, and what both need."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.dataset import FOLDER, Dataset, secret
+from devstack.environment import inherited, service_environment
+from devstack.ports import free_port
+from devstack.processes import ROOT, SupervisedProcess, answers
+from devstack.stack import peers_environment, running_sandbox
+from devstack.valkey import EmbeddedValkey
+from sandbox.running import Peers
+
+WORKERS = 2
+"""Processes of each web, as many as the usual small machine has cores."""
+
+
+@dataclass(frozen=True)
+class Service:
+    """A web on one database."""
+
+    port: int
+    dataset: Dataset
+    process: SupervisedProcess
+    peers: Peers
+
+    def token(self, subject: str) -> str:
+        """A token of this account with all scopes."""
+        return self.peers.hydra.tokens(subject).access
+
+    def worker_pids(self) -> list[int]:
+        """The processes that answer."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        return [int(pid) for pid in children.read_text().split()]
+
+
+@contextmanager
+def peers_and_redis() -> Iterator[tuple[Peers, EmbeddedValkey]]:
+    """Hydra, to know the tokens; Redis, to take the wake-ups that nobody hears."""
+    with ExitStack() as stack:
+        peers = stack.enter_context(running_sandbox(redirect_uris=[], logs=FOLDER))
+        yield peers, stack.enter_context(EmbeddedValkey())
+
+
+@contextmanager
+def service(dataset: Dataset, peers: Peers, redis: EmbeddedValkey) -> Iterator[Service]:
+    """The web by its entry point, on this database."""
+    port = free_port()
+    environment = service_environment(
+        database_uri=dataset.uri,
+        redis=redis,
+        peers=peers_environment(peers.urls),
+        port=port,
+        changes={"SECRET": secret(), "WORKERS": str(WORKERS), "LOG_LEVEL": "WARNING"},
+    )
+    process = SupervisedProcess(
+        f"web-{dataset.size}",
+        [ROOT / "entrypoint.web.sh"],
+        env=environment,
+        logs=FOLDER,
+        ready=answers(f"http://127.0.0.1:{port}/health/ready"),
+    )
+    with process:
+        yield Service(port, dataset, process, peers)
+
+
+@contextmanager
+def bare_view(dataset: Dataset) -> Iterator[int]:
+    """The bare view on this database; its port."""
+    port = free_port()
+    command = [sys.executable, "-m", "gunicorn", "--worker-class", "gevent"]
+    command += ["--config", str(ROOT / "src" / "origin" / "gunicorn_conf.py")]
+    command += ["--workers", str(WORKERS), "--bind", f"127.0.0.1:{port}", "bench.bare:app"]
+    process = SupervisedProcess(
+        "bare",
+        command,
+        env={
+            **inherited(),
+            "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}",
+            "BENCH_DATABASE_URI": dataset.uri,
+        },
+        logs=FOLDER,
+        ready=answers(f"http://127.0.0.1:{port}/ready"),
+    )
+    with process:
+        yield port
