@@ -150,6 +150,8 @@ class Settings(DatabaseSettings):
     datahub_retry_delay: Seconds = 10
     lease_seconds: Seconds = 60
     max_body_bytes: Count = 1024 * 1024
+    body_time_limit: Seconds = 30
+    rate_limit_per_minute: Annotated[int, Field(ge=0)] = 0
     token_cache_seconds: Annotated[float, Field(ge=0)] = 30
     tls_verify: bool = True
     login_return_origins: Origins = Field(default_factory=list)

@@ -1,16 +1,20 @@
 """What all views share: reading a JSON body by a schema, and answering in JSON."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NoReturn, cast
 
 import orjson
 from flask import Response, current_app, request
 from flask.wrappers import Request
 from flask_smorest import Blueprint as SmorestBlueprint
+from gevent import Timeout
+from gevent.monkey import is_module_patched
 from marshmallow import Schema as MarshmallowSchema
 from marshmallow import ValidationError, pre_load
 from webargs.flaskparser import FlaskParser
-from werkzeug.exceptions import RequestEntityTooLarge
+from werkzeug.exceptions import RequestEntityTooLarge, RequestTimeout
 
 from origin.errors import Refused
 from origin.runtime import Runtime
@@ -26,13 +30,31 @@ def runtime() -> Runtime:
 def raw_body() -> bytes:
     """The request's body as it came.
 
+    :raises RequestTimeout: it took longer than BODY_TIME_LIMIT to arrive.
     :raises RequestEntityTooLarge: longer than MAX_BODY_BYTES. Of a chunked body the framework
         reads up to its own limit, one byte more, and says nothing.
     """
-    raw = request.get_data()
+    with _in_time(runtime().settings.body_time_limit):
+        raw = request.get_data()
     if len(raw) > runtime().settings.max_body_bytes:
         raise RequestEntityTooLarge
     return raw
+
+
+@contextmanager
+def _in_time(limit_s: float) -> Iterator[None]:
+    """Let a client that sends slowly, or not at all, hold a place for so long and no longer."""
+    if not is_module_patched("socket"):
+        # Without greenlets, in development and tests, there is nobody to wake this one.
+        yield
+        return
+    with Timeout(limit_s) as limit:
+        try:
+            yield
+        except Timeout as over:
+            if over is not limit:
+                raise
+            raise RequestTimeout(f"The body took longer than {limit_s:g} s to arrive") from over
 
 
 def json_response(body: dict[str, Any], status: int = 200) -> Response:

@@ -3,10 +3,15 @@
 import logging
 
 import orjson
-from flask import Flask, Response
+from flask import Flask, Response, current_app
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import (
+    HTTPException,
+    RequestEntityTooLarge,
+    RequestTimeout,
+    TooManyRequests,
+)
 
 from origin.errors import (
     KeyInUse,
@@ -101,8 +106,15 @@ def _on_pool_timeout(_error: PoolTimeoutError) -> Response:
     return failure(503, "Too busy", Retry_After=RETRY_AFTER_S)
 
 
+def _on_too_large(_error: RequestEntityTooLarge) -> Response:
+    limit = current_app.config["MAX_CONTENT_LENGTH"] - 1
+    return failure(413, f"The body is longer than {limit} bytes")
+
+
 def _on_http_exception(error: HTTPException) -> Response:
-    response = failure(error.code or 500, error.name)
+    # Of these two we say ourselves why.
+    ours = isinstance(error, RequestTimeout | TooManyRequests)
+    response = failure(error.code or 500, (ours and error.description) or error.name)
     for name, text in error.get_headers():
         if name.lower() != "content-type":
             response.headers[name] = text
@@ -125,5 +137,6 @@ def register_error_handlers(app: Flask) -> None:
     app.register_error_handler(PeerError, _on_peer_error)
     app.register_error_handler(DBAPIError, _on_database_error)
     app.register_error_handler(PoolTimeoutError, _on_pool_timeout)
+    app.register_error_handler(RequestEntityTooLarge, _on_too_large)
     app.register_error_handler(HTTPException, _on_http_exception)
     app.register_error_handler(Exception, _on_unexpected)

@@ -54,10 +54,11 @@ _ERRORS = {
     "400": "Refused; nothing was changed",
     "401": "No valid token of an active account, or no valid signature",
     "403": "The token lacks a scope",
+    "408": "The body took longer than BODY_TIME_LIMIT to arrive",
     "409": "A request with this Idempotency-Key still runs",
     "413": "The body is longer than MAX_BODY_BYTES",
     "422": "This Idempotency-Key came before with another body",
-    "429": "Too many requests; see Retry-After",
+    "429": "More than RATE_LIMIT_PER_MINUTE requests; see Retry-After",
     "500": "Unexpected",
     "502": "A peer answered what it should not",
     "503": "A peer, the database or a free place is out of reach now; see Retry-After",
@@ -66,8 +67,9 @@ _ERROR_EXAMPLES: dict[str, Any] = {
     "400": {"transfers": {"0": {"account": ["Missing data for required field."]}}},
     "401": "The token is not valid",
     "403": "The token lacks a scope of: ggo.read",
-    "413": "Request Entity Too Large",
-    "429": "Too Many Requests",
+    "408": "The body took longer than 30 s to arrive",
+    "413": "The body is longer than 1048576 bytes",
+    "429": "More than 600 requests in a minute",
     "500": "Internal Server Error",
     "502": "DataHubService answered what it should not",
     "503": "DataHubService is out of reach",
@@ -195,7 +197,7 @@ def _codes(operation: Json, guard: Guard) -> Iterator[str]:
     yield "500"
     if operation["tags"] == [_GROUPS["operations"][0]]:
         return
-    yield from ("400", "413", "429", "502", "503")
+    yield from ("400", "408", "413", "429", "502", "503")
     if guard.scopes:
         yield from ("401", "403")
     elif guard.is_signed:

@@ -6,16 +6,19 @@ from functools import wraps
 from typing import ParamSpec, TypeVar, cast
 
 from flask import current_app, g, request
+from werkzeug.exceptions import TooManyRequests
 
 from origin.api.base import runtime
 from origin.api.errors import Forbidden, Unauthorized
 from origin.services.bearer import BearerTokens
+from origin.services.rate_limits import RateLimits
 from origin.services.users import active_user_id
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 _EXTENSION = "origin_bearer_tokens"
+_RATE_LIMITS = "origin_rate_limits"
 _CHALLENGE = 'Bearer realm="AccountService"'
 
 
@@ -75,6 +78,7 @@ def _authenticate(scopes: frozenset[str], *, cached: bool) -> CurrentUser:
 
     :raises Unauthorized: no valid token of an active account.
     :raises Forbidden: the token has not all the scopes.
+    :raises TooManyRequests: the account has made too many requests.
     :raises PeerError: Hydra can't tell now.
     """
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
@@ -95,7 +99,22 @@ def _authenticate(scopes: frozenset[str], *, cached: bool) -> CurrentUser:
             f"The token lacks a scope of: {wanted}",
             f'{_CHALLENGE}, error="insufficient_scope", scope="{wanted}"',
         )
+    _limit_rate(user_id)
     return CurrentUser(user_id, worth.subject)
+
+
+def _limit_rate(user_id: int) -> None:
+    """Count this request of an account.
+
+    :raises TooManyRequests: they were too many.
+    """
+    limits = current_app.extensions.get(_RATE_LIMITS)
+    if limits is None:
+        made = RateLimits(runtime().settings)
+        limits = current_app.extensions.setdefault(_RATE_LIMITS, made)
+    if wait_s := limits.wait_s(user_id):
+        reason = f"More than {limits.per_minute} requests in a minute"
+        raise TooManyRequests(reason, retry_after=wait_s)
 
 
 def _is_plain(token: str) -> bool:

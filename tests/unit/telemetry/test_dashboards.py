@@ -1,0 +1,51 @@
+"""The dashboard and the alert rules name metrics that there are."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from devstack.processes import ROOT
+from origin.services.readings import READINGS
+from origin.telemetry.metrics import NAMESPACE, REGISTRY
+
+FOLDER = ROOT / "doc/operations"
+METRIC = re.compile(rf"\b{NAMESPACE}_\w+")
+
+
+def known_names() -> set[str]:
+    """Each metric's name as Prometheus stores it."""
+    names = {f"{NAMESPACE}_database_up"}
+    for reading in READINGS:
+        names |= {f"{NAMESPACE}_{name}" for name in reading.gauges}
+    for family in REGISTRY.collect():
+        suffixes = {"counter": ["_total"], "histogram": ["_bucket", "_count", "_sum"]}
+        names |= {f"{family.name}{suffix}" for suffix in suffixes.get(family.type, [""])}
+    return names
+
+
+@pytest.mark.parametrize("name", ["grafana-dashboard.json", "prometheus-alerts.yaml"])
+def test_every_metric_named_is_there(name: str):
+    named = set(METRIC.findall((FOLDER / name).read_text()))
+    assert len(named) > 10
+    assert named <= known_names()
+
+
+def test_the_rules_are_whole():
+    document: dict[str, Any] = yaml.safe_load(Path(FOLDER / "prometheus-alerts.yaml").read_text())
+    rules = [rule for group in document["groups"] for rule in group["rules"]]
+    assert len({rule["alert"] for rule in rules}) == len(rules)
+    for rule in rules:
+        assert rule["expr"].count("(") == rule["expr"].count(")"), rule["alert"]
+        assert rule["labels"]["severity"] in {"warning", "critical"}
+        assert rule["annotations"]["summary"]
+
+
+def test_the_dashboards_panels_do_not_overlap():
+    panels = json.loads((FOLDER / "grafana-dashboard.json").read_text())["panels"]
+    places = {(panel["gridPos"]["x"], panel["gridPos"]["y"]) for panel in panels}
+    assert len(places) == len(panels) == len({panel["id"] for panel in panels})
+    assert all(target["expr"] for panel in panels for target in panel["targets"])
