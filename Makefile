@@ -5,7 +5,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 MAKEFLAGS += --no-print-directory --no-builtin-rules
 .DEFAULT_GOAL := help
-.PHONY: help sync demo test check openapi format image-check compose-check deploy-check bench lock clean
+.PHONY: help sync demo test faults check openapi format image-check compose-check deploy-check lock clean
 
 # More arguments for `demo` (--once) and `test` (pytest's).
 ARGS ?=
@@ -24,6 +24,9 @@ demo: sync ## Show it all: servers, services, logins, transfers and retires (ARG
 
 test: check ## All checks and all tests (ARGS='-k compose': more arguments for pytest)
 	$(python) -m pytest --numprocesses 2 --no-loadscope-reorder $(ARGS)
+
+faults: sync ## The long fault bench (ARGS='--minutes 60 --seed 1000'); `test` has a short one
+	$(python) -m tests.faults.long_run $(ARGS)
 
 check: sync ## Lint, formatting, types, import direction
 	$(python) -m ruff check
@@ -46,9 +49,6 @@ compose-check: sync ## Tell the demo's story to what `docker compose up` has sta
 
 deploy-check: sync ## Lint the Dockerfile, compose.yaml and the Helm chart; validate what the chart renders
 	@exec deploy/check
-
-bench: sync ## Measure speed and memory on five million GGOs (ARGS: doc/bench.md)
-	@PYTHONPATH="$(CURDIR)/src:$(CURDIR)" exec $(python) -m bench $(ARGS)
 
 lock: sync ## Resolve the Pipfile anew into Pipfile.lock, with no index's address in it
 	PIPENV_VENV_IN_PROJECT=1 PIPENV_IGNORE_VIRTUALENVS=1 .tools/bin/python -m pipenv lock

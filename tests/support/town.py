@@ -29,6 +29,7 @@ QUICK = {
     "LEDGER_POLL_DELAY": "0.2",
     "LEDGER_SUBMIT_RETRY_DELAY": "0.2",
     "DATAHUB_RETRY_DELAY": "0.2",
+    "WEBHOOK_RETRY_DELAY": "0.5",
     "LEASE_SECONDS": "2",
     "CONCURRENCY": "20",
 }
@@ -186,6 +187,19 @@ class Town:
         """Have the books compared with the ledger."""
         complaints = audit(read_books(self.database_uri), read_ledger(self.sandbox.urls["ledger"]))
         assert not complaints, "\n".join(complaints)
+
+    def subscribe(self, home: Household) -> None:
+        """Have what a household receives told to the receiver, at a hook of its own."""
+        body = {"url": self.sandbox.receiver.hook(home.subject), "secret": "hook's secret"}
+        answer = home.api.request("/webhook/on-ggo-received/subscribe", body)
+        assert answer.status_code == 200, answer.text
+
+    def announced(self, home: Household) -> set[str]:
+        """The addresses of the GGOs that a household was told of."""
+        told = self.sandbox.receiver.deliveries(home.subject)
+        bodies = [each["json"] for each in told]
+        assert {body["sub"] for body in bodies} <= {home.subject}
+        return {body["ggo"]["address"] for body in bodies}
 
     def settle(self) -> None:
         """Wait until every batch has ended, and have the books audited."""

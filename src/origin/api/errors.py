@@ -3,6 +3,7 @@
 import logging
 
 import orjson
+import psycopg2
 from flask import Flask, Response, current_app
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -100,6 +101,12 @@ def _on_database_error(error: DBAPIError) -> Response:
     return failure(503, "The database is out of reach", Retry_After=RETRY_AFTER_S)
 
 
+def _on_driver_error(error: psycopg2.Error) -> Response:
+    """Of a connection that was found dead before a statement could be sent on it."""
+    log.warning("The database failed: %s", type(error).__name__)
+    return failure(503, "The database is out of reach", Retry_After=RETRY_AFTER_S)
+
+
 def _on_pool_timeout(_error: PoolTimeoutError) -> Response:
     log.warning("No database connection became free")
     POOL_TIMEOUTS.inc()
@@ -136,6 +143,8 @@ def register_error_handlers(app: Flask) -> None:
     app.register_error_handler(KeyReused, _on_key_reused)
     app.register_error_handler(PeerError, _on_peer_error)
     app.register_error_handler(DBAPIError, _on_database_error)
+    app.register_error_handler(psycopg2.OperationalError, _on_driver_error)
+    app.register_error_handler(psycopg2.InterfaceError, _on_driver_error)
     app.register_error_handler(PoolTimeoutError, _on_pool_timeout)
     app.register_error_handler(RequestEntityTooLarge, _on_too_large)
     app.register_error_handler(HTTPException, _on_http_exception)

@@ -5,8 +5,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import Connection, NullPool, Row, create_engine, text
-from sqlalchemy.engine import URL
+import psycopg2
+from sqlalchemy import Connection, NullPool, Row, create_engine, event, text
+from sqlalchemy.engine import URL, Engine
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session
 
@@ -23,6 +26,29 @@ POOL_TIMEOUT_S = 10
 
 _STALLED = "60s"
 """For how long a reader of a snapshot may read nothing, before PostgreSQL cuts it off."""
+
+
+def _replace_dead_connections(engine: Engine) -> None:
+    """Have a connection that turns out dead as it is given back come back to the pool.
+
+    Its isolation level is reset then. An error of that would leave the request as one of the
+    driver's, and the connection's place in the pool taken for ever.
+    """
+    reset = engine.dialect.reset_isolation_level
+
+    def forgiving(connection: DBAPIConnection) -> None:
+        try:
+            reset(connection)
+        except psycopg2.Error:
+            connection.close()
+
+    def checked_out(connection: Any, *_: Any) -> None:
+        if connection.closed:
+            # The pool replaces it, and whoever asked notices nothing.
+            raise DisconnectionError
+
+    engine.dialect.reset_isolation_level = forgiving  # type: ignore[method-assign, assignment] # no hook exists
+    event.listen(engine, "checkout", checked_out)
 
 
 class Database:
@@ -58,6 +84,7 @@ class Database:
             isolation_level="AUTOCOMMIT",
             connect_args={"connect_timeout": 2, "tcp_user_timeout": 2_000},
         )
+        _replace_dead_connections(self.engine)
         self._autocommit = self.engine.execution_options(isolation_level="AUTOCOMMIT")
         self._snapshots = self.engine.execution_options(isolation_level="REPEATABLE READ")
         # Slow readers of snapshots must not take all connections.

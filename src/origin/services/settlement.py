@@ -24,6 +24,9 @@ CLAIM_LIMIT = 200
 
 log = logging.getLogger(__name__)
 
+_held: dict[int, datetime] = {}
+"""The leases that this process works on at this moment."""
+
 
 def run_due(runtime: Runtime) -> int:
     """Take the batches that are due one step further: sign and post, or ask and settle.
@@ -82,6 +85,16 @@ def resubmit_stuck(runtime: Runtime) -> int:
         count, last_id = count + len(leases), max(leases)
 
 
+def give_back_all(runtime: Runtime) -> None:
+    """Make due at once what this process still works on, as it ends before it is done.
+
+    A POST under way is counted: whoever takes the batch up asks for its status first.
+    """
+    leases = dict(_held)
+    with runtime.database.transaction() as session:
+        give_back(session, leases, dict.fromkeys(leases, 0.0))
+
+
 def _take_further(
     runtime: Runtime, leases: dict[int, datetime], *, post_again: bool = False
 ) -> bool:
@@ -95,6 +108,7 @@ def _take_further(
     # What isn't reached, whatever happens, is due again at once. Who has ended or has a schedule
     # by then keeps it: the lease is no longer there to be given back.
     delays_s = dict.fromkeys(leases, 0.0)
+    _held.update(leases)
     try:
         unsigned = sign_missing(runtime, list(leases), deadline)
         delays_s |= dict.fromkeys(unsigned, runtime.settings.ledger_submit_retry_delay)
@@ -109,6 +123,8 @@ def _take_further(
     finally:
         with runtime.database.transaction() as session:
             give_back(session, leases, delays_s)
+        for batch_id in leases:
+            _held.pop(batch_id, None)
 
 
 def _load(runtime: Runtime, leases: Leases) -> list[Row[Any]]:

@@ -12,6 +12,7 @@ from origin.errors import ConfigurationError
 from origin.runtime import build_runtime
 from origin.settings import Settings, load_settings
 from origin.tasks.celery import create_celery
+from origin.tasks.ending import end_in_time
 from origin.tasks.hints import CeleryHints
 from origin.tasks.tasks import register_tasks
 from origin.telemetry.logs import configure_logging
@@ -25,7 +26,9 @@ except ConfigurationError as error:
 # At once: Celery warns of things before it sets up logging.
 configure_logging(_settings)
 celery_app = create_celery(_settings)
-register_tasks(celery_app, build_runtime(_settings, CeleryHints(_settings)))
+_runtime = build_runtime(_settings, CeleryHints(_settings))
+register_tasks(celery_app, _runtime)
+end_in_time(_runtime)
 watch_tasks(_settings)
 
 

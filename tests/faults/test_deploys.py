@@ -1,0 +1,86 @@
+"""Processes that come and go: a worker's end in bad states, and more than one of a kind."""
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+
+from devstack.processes import ROOT, SupervisedProcess, says
+from devstack.valkey import EmbeddedValkey
+from tests.support.town import Town
+
+
+@contextmanager
+def redis_is_gone(_town: Town, valkey: EmbeddedValkey) -> Iterator[None]:
+    """Nobody listens."""
+    valkey.stop()
+    try:
+        yield
+    finally:
+        valkey.start()
+
+
+@contextmanager
+def redis_hangs(_town: Town, valkey: EmbeddedValkey) -> Iterator[None]:
+    """Connections are taken, and nothing is answered."""
+    pid = valkey._process.pid
+    assert pid is not None
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+@contextmanager
+def ledger_hangs(town: Town, _valkey: EmbeddedValkey) -> Iterator[None]:
+    """A POST is under way, for longer than a worker may take to end."""
+    anna, bo = town.households("anna", "bo")
+    address = town.issue(anna, 0, 100)
+    town.sandbox.ledger.fault("/batches", times=None, delay_after=60)
+    assert anna.compose(address, transfers=[(40, bo)]).status_code == 200
+    town.struck(town.sandbox.ledger)
+    yield
+
+
+@pytest.mark.parametrize("state", [redis_is_gone, redis_hangs, ledger_hangs])
+def test_a_worker_ends_within_ten_seconds_when(
+    town: Town, own_valkey: EmbeddedValkey, state: Callable[..., object]
+):
+    """What it held is due at once, and settles with the next worker."""
+    worker = town.services.worker
+    with state(town, own_valkey):  # type: ignore[attr-defined] # each is a context manager
+        assert worker.terminate(timeout=10.5) == 0
+        held = "SELECT id FROM batches WHERE next_attempt_at > now()"
+        if state is ledger_hangs:
+            assert not town.rows(held)
+    town.clear_faults()
+    worker.start()
+    town.settle()
+
+
+def test_two_beats_and_two_workers_do_no_harm(town: Town, tmp_path: Path):
+    """As in a rolling update: both sweep, both work, and each batch is posted once."""
+    anna, bo = town.households("anna", "bo")
+    env = {**town.stack.environment, "METRICS_PORT": "0"}
+    with ExitStack() as stack:
+        for name, ready in (("worker", r"worker-\d+@\S+ ready"), ("beat", r"beat: Starting")):
+            process = SupervisedProcess(
+                f"another-{name}",
+                [ROOT / f"entrypoint.{name}.sh"],
+                env=env,
+                logs=tmp_path,
+                ready=says(ready),
+            )
+            stack.enter_context(process)
+        ids = {batch["id"] for batch in town.sandbox.ledger.batches()}
+        for number in range(10):
+            address = town.issue(anna, number, 100)
+            assert anna.compose(address, transfers=[(30, bo)]).status_code == 200
+        town.settle()
+    new = [batch for batch in town.sandbox.ledger.batches() if batch["id"] not in ids]
+    assert len(new) == 10
+    assert {batch["posts"] for batch in new} == {1}
