@@ -11,6 +11,7 @@ from flask_cors import CORS
 from origin.api import (
     accounts,
     declarations,
+    docs,
     forecasts,
     ggos,
     health,
@@ -59,6 +60,8 @@ def _operations(settings: Settings) -> Iterator[Blueprint]:
         yield metrics.blueprint
     if settings.openapi_enabled:
         yield openapi.blueprint
+    if settings.docs_enabled and settings.openapi_enabled:
+        yield docs.blueprint
 
 
 def _exactly(origin: str) -> re.Pattern[str] | str:
@@ -86,6 +89,8 @@ def create_app(settings: Settings | None = None) -> Flask:
     openapi.prepare(api)
     for blueprint in (*_BLUEPRINTS, *_operations(settings)):
         api.register_blueprint(blueprint)
+    if settings.docs_enabled:
+        app.register_blueprint(docs.assets)
     # After the API, whose own handlers these replace.
     register_error_handlers(app)
     register_commands(app)

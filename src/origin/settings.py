@@ -141,6 +141,7 @@ class Settings(DatabaseSettings):
     metrics_enabled: bool = True
     health_enabled: bool = True
     openapi_enabled: bool = True
+    docs_enabled: bool = True
     ledger_submit_retry_delay: Seconds = 20
     ledger_poll_delay: Seconds = 10
     batch_resubmit_after: Seconds = 6 * 3600

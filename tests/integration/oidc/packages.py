@@ -34,30 +34,30 @@ def node() -> Path:
     return _node_folder() / "bin/node"
 
 
-def installed_packages() -> Path:
-    """The folder with the packages as locked; installs them where that isn't done yet.
+def installed_packages(sources: Path = _HERE, name: str = "openid-provider") -> Path:
+    """The folder with the packages as locked in `sources`; installs them where that isn't done yet.
 
     Runs side by side wait for each other. Another lock makes another folder, so that nothing
     changes under a provider that runs. Raises NotInstalledError.
     """
     node_folder = _node_folder()
     digest = sha256(metadata.version(_NODE_WHEEL).encode())
-    for name in _SOURCES:
-        digest.update((_HERE / name).read_bytes())
-    folder = ROOT / ".run" / f"openid-provider-{digest.hexdigest()[:16]}"
+    for each in _SOURCES:
+        digest.update((sources / each).read_bytes())
+    folder = ROOT / ".run" / f"{name}-{digest.hexdigest()[:16]}"
     folder.mkdir(parents=True, exist_ok=True)
     stamp = folder / ".installed"
     with (folder / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not stamp.exists():
-            _install(node_folder, folder)
+            _install(node_folder, sources, folder)
             stamp.touch()
     return folder
 
 
-def _install(node_folder: Path, folder: Path) -> None:
+def _install(node_folder: Path, sources: Path, folder: Path) -> None:
     for name in _SOURCES:
-        (folder / name).write_bytes((_HERE / name).read_bytes())
+        (folder / name).write_bytes((sources / name).read_bytes())
     npm = node_folder / "lib/node_modules/npm/bin/npm-cli.js"
     try:
         subprocess.run(
@@ -74,6 +74,6 @@ def _install(node_folder: Path, folder: Path) -> None:
     except subprocess.SubprocessError as error:
         said = (getattr(error, "output", None) or b"").decode(errors="replace")
         raise NotInstalledError(
-            f"npm can't install the OpenID provider that these tests need; it takes packages from "
+            f"npm can't install the packages that these tests need; it takes them from "
             f"the registry that npm is set up with on this machine.\n{said or error}"
         ) from None

@@ -104,5 +104,8 @@ def test_without_a_database_the_process_is_still_seen(market: Market):
 
 
 def test_each_can_be_bound_off(new_market: Callable[..., Market]):
-    client = new_market(metrics_enabled=False, health_enabled=False).client()
-    assert [client.get(path).status_code for path in ("/metrics", "/health/live")] == [404, 404]
+    paths = ("/metrics", "/health/live", "/openapi.json", "/docs", "/docs/start.js")
+    off = ("metrics_enabled", "health_enabled", "openapi_enabled", "docs_enabled")
+    for settings, status in (({}, 200), (dict.fromkeys(off, False), 404)):
+        client = new_market(**settings).client()
+        assert [client.get(path, buffered=True).status_code for path in paths] == [status] * 5

@@ -1,0 +1,59 @@
+"""The API's page in a real browser: Debian's chromium where there is one, else one that npm brings."""
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from devstack.environment import inherited
+from tests.integration.oidc.packages import installed_packages, node
+from tests.support.town import Town
+
+# On a busy machine, and the first time: the browser is unpacked from 67 MB.
+_SECONDS = 150
+_SOURCES = Path(__file__).parent / "browser"
+
+
+def _visit(town: Town, token: str, scratch: Path) -> dict[str, Any]:
+    """What the browser saw."""
+    packages = installed_packages(_SOURCES, "browser")
+    ended = subprocess.run(
+        [node(), _SOURCES / "docs.mjs", f"{town.stack.url}/docs"],
+        env={
+            **inherited(),
+            "PACKAGES": str(packages),
+            "CHROMIUM": os.environ.get("CHROMIUM") or shutil.which("chromium") or "",
+            "TOKEN": token,
+            # Where the browser from npm is unpacked, once per clone.
+            "TMPDIR": str(packages / "unpacked"),
+            "HOME": str(scratch),
+        },
+        capture_output=True,
+        text=True,
+        timeout=_SECONDS,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    seen: dict[str, Any] = json.loads(ended.stdout.splitlines()[-1])
+    return seen
+
+
+@pytest.mark.timeout(300)
+def test_the_page_shows_every_operation_and_tries_one(town: Town, tmp_path: Path):
+    subject, anna = town.log_in("anna")
+    token = str(anna.session.headers["Authorization"]).removeprefix("Bearer ")
+    seen = _visit(town, token, tmp_path)
+    assert seen["title"] == "AccountService: the API"
+    document = requests.get(f"{town.stack.url}/openapi.json", timeout=10).json()
+    expected = {f"{method} {path}" for path, has in document["paths"].items() for method in has}
+    assert set(seen["operations"]) == expected
+    assert seen["status"].startswith("200")
+    assert subject in seen["body"]
+    # Nothing comes from anywhere else, and nothing is wrong with the page.
+    assert {url for url in seen["asked"] if not url.startswith((town.stack.url, "data:"))} == set()
+    assert seen["complaints"] == []
