@@ -8,7 +8,6 @@ from typing import Any
 
 import orjson
 from flask import Response
-from sqlalchemy import Row
 
 from origin.db import ggos as queries
 from origin.db.engine import Database
@@ -41,6 +40,8 @@ def listing_response(database: Database, question: Question) -> Response:
 
     What is too much for memory comes from one snapshot of the database, so that it adds up.
     """
+    if question.limit is not None and question.limit <= MAX_AT_ONCE and not question.paged:
+        return _page(database, question, question.limit)
     at_once = min(question.limit or MAX_AT_ONCE, MAX_AT_ONCE)
     found = _listing(question, at_once + 1)
     rows = database.query(found.sql, found.values)
@@ -55,6 +56,12 @@ def listing_response(database: Database, question: Question) -> Response:
         counted = queries.count(question.conditions)
         total = database.query(counted.sql, counted.values)[0][0]
     return _json(b"".join(_body(question, total, rows)))
+
+
+def _page(database: Database, question: Question, limit: int) -> Response:
+    asked = queries.page(question.conditions, question.keys, offset=question.offset, limit=limit)
+    total, results = database.query(asked.sql, asked.values)[0]
+    return _json(b'{"success":true,"total":%d,"results":[%s]}' % (total, (results or "").encode()))
 
 
 def _streamed(database: Database, question: Question) -> Response:
@@ -96,7 +103,7 @@ def _listing(question: Question, limit: int | None) -> queries.Query:
     )
 
 
-def _body(question: Question, total: int, found: Iterable[Row[Any]]) -> Iterator[bytes]:
+def _body(question: Question, total: int, found: Iterable[tuple[Any, ...]]) -> Iterator[bytes]:
     """The answer in parts.
 
     :param found: One row more than the limit, where there is one: it tells that more follow.

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import psycopg2
-from sqlalchemy import Connection, NullPool, Row, create_engine, event, text
+from sqlalchemy import Connection, NullPool, create_engine, event, text
 from sqlalchemy.engine import URL, Engine
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DisconnectionError
@@ -105,7 +105,7 @@ class Database:
         with Session(self._autocommit) as session:
             yield session
 
-    def query(self, sql: str, values: Mapping[str, Any]) -> Sequence[Row[Any]]:
+    def query(self, sql: str, values: Mapping[str, Any]) -> Sequence[tuple[Any, ...]]:
         """The rows of one statement in the driver's own form (`%(name)s`), without a transaction.
 
         For what is asked most: several times cheaper than a session and its statements.

@@ -137,6 +137,18 @@ def listing(
     return Query(sql, {**conditions.values, "offset": offset, "limit": limit})
 
 
+def page(conditions: Conditions, keys: Sequence[Key], *, offset: int, limit: int) -> Query:
+    """One row: how many there are, and a page of GGO objects as JSON text between commas.
+
+    In one statement, so that both are of one moment; the text is None where the page is empty.
+    """
+    counted, listed = count(conditions), listing(conditions, keys, offset=offset, limit=limit)
+    sql = (
+        f"SELECT ({counted.sql}), (SELECT string_agg(json, ',') FROM ({listed.sql}) AS page(json))"  # noqa: S608 - values are bound
+    )
+    return Query(sql, listed.values)
+
+
 def _comes_after(keys: Sequence[Key], values: Sequence[Value]) -> Conditions:
     """The row is behind these values, by keys that may go in different directions."""
     places = [f"%(after_{key.column})s" for key in keys]
