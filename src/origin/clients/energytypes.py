@@ -95,6 +95,7 @@ def _add_rows(
 ) -> None:
     """Add up the rows of these sectors and times; a year has a hundred thousand of them."""
     hours: dict[str, int] = {}
+    emissions_of = _Emissions()
     for row in rows:
         time, sector, technology, amount = _COLUMNS(row)
         hour = hours.get(time)
@@ -110,7 +111,16 @@ def _add_rows(
         wh = exact(amount)
         there.amount += wh
         there.technologies[technology] = there.technologies.get(technology, 0) + wh
-        emissions = there.emissions
-        for name, grams in row.items():
-            if name not in _NO_EMISSIONS and type(grams) in _NUMBERS:
-                emissions[name] = emissions.get(name, 0) + (exact(grams) if grams else 0)
+        sums = there.emissions
+        for name in emissions_of[tuple(row)]:
+            grams = row[name]
+            if type(grams) in _NUMBERS:
+                sums[name] = sums.get(name, 0) + (exact(grams) if grams else 0)
+
+
+class _Emissions(dict[tuple[str, ...], list[str]]):
+    """The columns that may be emissions, by all columns of a row: most rows have the same."""
+
+    def __missing__(self, columns: tuple[str, ...]) -> list[str]:
+        names = self[columns] = [name for name in columns if name not in _NO_EMISSIONS]
+        return names

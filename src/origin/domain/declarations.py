@@ -159,17 +159,20 @@ def by_resolution(
     """
     zone = timezone(offset)
     key = _truncation(resolution, begin.astimezone(zone))
-    periods: dict[datetime, Period] = {}
-    total = Period()
+    groups: dict[datetime, list[Period]] = {}
     for hour, period in hours.items():
-        begin_of_period = key(datetime.fromtimestamp(hour, zone))
-        there = periods.get(begin_of_period)
-        if there is None:
-            there = periods[begin_of_period] = Period()
-        there.add(period)
-    for period in periods.values():
+        groups.setdefault(key(datetime.fromtimestamp(hour, zone)), []).append(period)
+    periods = {begin: _sum(group) for begin, group in groups.items()}
+    return Declaration(periods, _sum(list(periods.values())))
+
+
+def _sum(periods: list[Period]) -> Period:
+    if len(periods) == 1:
+        return periods[0]
+    total = Period()
+    for period in periods:
         total.add(period)
-    return Declaration(periods, total)
+    return total
 
 
 def hour_of(time: int) -> int:
@@ -211,23 +214,31 @@ def _match(
     left: dict[tuple[str, int], int] = {}
     matched: dict[int, _Matched] = {}
     exceeded: dict[tuple[str, int], None] = {}
-    per_wh: dict[float, int] = {}
+    exactly = _Exactly()
     for gsrn, begin, amount, technology, emissions in retired:
-        place = gsrn, begin
         sector, measured = _measured(points.get(gsrn, {}), begin)
-        rest = left.get(place, measured)
-        used = min(amount, rest)
-        left[place] = rest - used
+        rest = left.get((gsrn, begin), measured)
+        used = min(rest, amount)
+        left[gsrn, begin] = rest - used
         if used < amount:
-            exceeded[place] = None
-        if used:
-            hour = begin - begin % HOUR_S
-            there = matched.get(hour)
-            if there is None:
-                there = matched[hour] = _Matched()
-            there.by_sector[sector] = there.by_sector.get(sector, 0) + used
-            _retire(there.period, used, technology or UNKNOWN, emissions or {}, per_wh)
+            exceeded[gsrn, begin] = None
+        if not used:
+            continue
+        hour = begin - begin % HOUR_S
+        there = matched.get(hour)
+        if there is None:
+            there = matched[hour] = _Matched()
+        there.by_sector[sector] = there.by_sector.get(sector, 0) + used
+        _retire(there.period, used, technology or UNKNOWN, emissions or {}, exactly)
     return matched, list(exceeded)
+
+
+class _Exactly(dict[float, int]):
+    """Exact values of g/Wh, of which there are few."""
+
+    def __missing__(self, number: float) -> int:
+        value = self[number] = exact(number)
+        return value
 
 
 def _measured(sectors: Mapping[str, Mapping[int, int]], begin: int) -> tuple[str, int]:
@@ -243,17 +254,15 @@ def _retire(
     amount: int,
     technology: str,
     emissions: Mapping[str, float],
-    per_wh: dict[float, int],
+    exactly: Mapping[float, int],
 ) -> None:
-    """Add so many Wh; `per_wh` remembers exact values, of which there are few."""
+    """Add so many Wh."""
     wh = amount * ONE
     period.retired += wh
     period.technologies[technology] = period.technologies.get(technology, 0) + wh
     sums = period.emissions
     for name, grams in emissions.items():
-        if grams not in per_wh:
-            per_wh[grams] = exact(grams)
-        sums[name] = sums.get(name, 0) + amount * per_wh[grams]
+        sums[name] = sums.get(name, 0) + amount * exactly[grams]
 
 
 def _individual(
