@@ -233,7 +233,7 @@ def measure(runtime: Runtime, user_id: int, resolution: Resolution) -> None:
 
 
 def yardstick_s() -> float:
-    """What a million steps of Python take on this machine now: 0.05 s where nothing else runs."""
+    """What a million steps of Python take on this machine now."""
     begun, total = time.process_time(), 0
     for number in range(1_000_000):
         total += number * number
