@@ -1,0 +1,215 @@
+"""Webhooks while workers are killed, Redis is flushed and PostgreSQL restarts: none is lost.
+
+`python -m tests.faults.deliveries --events 10000` tells how many came, and how many came twice.
+"""
+
+import argparse
+import json
+import random
+import secrets
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import requests
+
+from devstack.postgres import EmbeddedPostgres
+from devstack.valkey import EmbeddedValkey
+from origin.domain.signatures import SIGNATURE_HEADER, hub_signature
+from tests.support.receivers import SECRET, Receiver
+from tests.support.town import Town, hour, new_gsrn, running_town
+from tests.support.waiting import eventually
+
+_WEBHOOK_SECRET = "sandbox-webhook-secret"
+_POSTERS = 6
+_SLOW_S = 0.05
+_NEVER_S = 3600.0
+# Who gets how much: those that are well get the most.
+_SHARES = ("well", "well too", "well", "well too", "slow", "slow too", "failing", "silent")
+
+
+@dataclass
+class Subscriber:
+    """A user with a receiver of its own, and the GGOs that were issued to it."""
+
+    subject: str
+    gsrn: str
+    receiver: Receiver
+    issued: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of it, by name of the receiver."""
+
+    issued: dict[str, int]
+    lost: dict[str, int]
+    duplicates: dict[str, int]
+    unsigned: int
+
+
+def post(town: Town, path: str, body: dict[str, Any]) -> None:
+    """Post a webhook as DataHub does: again and again until it is taken."""
+    data = json.dumps(body).encode()
+    headers = {SIGNATURE_HEADER: hub_signature(_WEBHOOK_SECRET, data)}
+
+    def taken() -> bool:
+        try:
+            answer = requests.post(f"{town.stack.url}{path}", data, headers=headers, timeout=30)
+        except requests.RequestException:
+            return False
+        if answer.status_code == 200:
+            assert answer.json() == {"success": True}, answer.text
+        return answer.status_code == 200
+
+    eventually(taken, f"{path} is taken", within=120)
+
+
+def subscriber(town: Town, name: str, receiver: Receiver) -> Subscriber:
+    """A new user, whose GGOs are told to this receiver."""
+    subject, api = town.log_in(name)
+    gsrn = new_gsrn()
+    point = {"gsrn": gsrn, "type": "production", "sector": "DK1"}
+    post(town, "/webhook/on-meteringpoint-available", {"sub": subject, "meteringpoint": point})
+    body = {"url": receiver.url, "secret": SECRET}
+    api.call("/webhook/on-ggo-received/subscribe", body)
+    return Subscriber(subject, gsrn, receiver)
+
+
+def issue(town: Town, to: Subscriber, number: int) -> None:
+    """Tell the service that a GGO was issued."""
+    address = "849c0b" + secrets.token_hex(32)
+    ggo = {
+        "address": address,
+        "gsrn": to.gsrn,
+        "begin": hour(number).isoformat(),
+        "end": hour(number + 1).isoformat(),
+        "sector": "DK1",
+        "amount": 100,
+        "issueTime": hour(number).isoformat(),
+        "expireTime": "2037-01-01T00:00:00Z",
+        "technologyCode": "T020001",
+        "fuelCode": "F01050100",
+    }
+    post(town, "/webhook/on-ggo-issued", {"sub": to.subject, "ggo": ggo})
+    to.issued.append(address)
+
+
+def sabotage(town: Town, postgres: EmbeddedPostgres, valkey: EmbeddedValkey, over: Event) -> int:
+    """Break one thing after another until it is over; how many."""
+    chance = random.Random(7)
+    worker = town.services.worker
+
+    def kill_worker() -> None:
+        worker.kill()
+        worker.launch()
+        worker.wait_until_ready()
+
+    def restart_postgres() -> None:
+        postgres.kill()
+        postgres.start()
+
+    acts = [kill_worker, valkey.flush, restart_postgres, kill_worker, valkey.flush]
+    count = 0
+    while True:
+        acts[count % len(acts)]()
+        count += 1
+        if over.wait(chance.uniform(0.5, 2)) and count >= len(acts):
+            return count
+
+
+def missing(each: Subscriber) -> set[str]:
+    """What was issued, and hasn't come."""
+    return set(each.issued) - set(each.receiver.addresses)
+
+
+def prove(town: Town, postgres: EmbeddedPostgres, valkey: EmbeddedValkey, events: int) -> Outcome:
+    """Issue so many GGOs while everything breaks; all that are well must get theirs meanwhile.
+
+    Afterwards those that failed and hung are mended, and get theirs, too.
+    """
+    receivers = {
+        "well": Receiver(),
+        "well too": Receiver(),
+        "slow": Receiver(delay_s=_SLOW_S),
+        "slow too": Receiver(delay_s=_SLOW_S),
+        "failing": Receiver(status=500),
+        "silent": Receiver(delay_s=_NEVER_S, status=500),
+    }
+    with ExitStack() as stack:
+        subscribers = {
+            name: subscriber(town, name.replace(" ", "-"), stack.enter_context(receiver))
+            for name, receiver in receivers.items()
+        }
+        _issue_amid(town, postgres, valkey, subscribers, events)
+        for name in ("well", "well too", "slow", "slow too"):
+            each = subscribers[name]
+            eventually(
+                lambda each=each: not missing(each), f"{name} has all of its GGOs", within=300
+            )
+        for name in ("failing", "silent"):
+            receivers[name].mend()
+        for name in ("failing", "silent"):
+            each = subscribers[name]
+            eventually(
+                lambda each=each: not missing(each), f"{name} got all in the end", within=300
+            )
+        return Outcome(
+            issued={name: len(each.issued) for name, each in subscribers.items()},
+            lost={name: len(missing(each)) for name, each in subscribers.items()},
+            duplicates={name: each.duplicates for name, each in receivers.items()},
+            unsigned=sum(each.unsigned for each in receivers.values()),
+        )
+
+
+def _issue_amid(
+    town: Town,
+    postgres: EmbeddedPostgres,
+    valkey: EmbeddedValkey,
+    subscribers: dict[str, Subscriber],
+    events: int,
+) -> None:
+    over = Event()
+    with ThreadPoolExecutor(_POSTERS + 1) as pool:
+        breaking = pool.submit(sabotage, town, postgres, valkey, over)
+        try:
+            issued = [
+                pool.submit(issue, town, subscribers[name], number)
+                for number, name in _names(events)
+            ]
+            for each in issued:
+                each.result()
+        finally:
+            over.set()
+        print(f"{breaking.result()} acts of sabotage")  # noqa: T201 - to be told
+
+
+def _names(events: int) -> Iterator[tuple[int, str]]:
+    for number in range(events):
+        yield number, _SHARES[number % len(_SHARES)]
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run it on servers of its own; the exit status is 0 only if nothing was lost."""
+    parser = argparse.ArgumentParser(prog="python -m tests.faults.deliveries", description=__doc__)
+    parser.add_argument("--events", type=int, default=10_000)
+    events = parser.parse_args(arguments).events
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        EmbeddedPostgres() as postgres,
+        EmbeddedValkey() as valkey,
+        running_town(postgres.create_database("faults"), valkey, Path(folder)) as town,
+    ):
+        outcome = prove(town, postgres, valkey, events)
+    print(outcome)  # noqa: T201 - the answer
+    return 1 if any(outcome.lost.values()) or outcome.unsigned else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,18 @@
+"""No webhook is lost, whatever breaks."""
+
+from devstack.postgres import EmbeddedPostgres
+from devstack.valkey import EmbeddedValkey
+from tests.faults.deliveries import prove
+from tests.support.town import Town
+
+_EVENTS = 160
+
+
+def test_every_healthy_receiver_has_every_event(
+    town: Town, own_postgres: EmbeddedPostgres, own_valkey: EmbeddedValkey
+):
+    outcome = prove(town, own_postgres, own_valkey, _EVENTS)
+    print(outcome)  # noqa: T201 - how many came twice
+    assert sum(outcome.issued.values()) == _EVENTS
+    assert not any(outcome.lost.values())
+    assert outcome.unsigned == 0
