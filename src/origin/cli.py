@@ -25,10 +25,11 @@ keys = AppGroup("keys", help="The keys that encrypt what is secret in the databa
 
 def register_commands(app: Flask) -> None:
     """Add the commands to the application's."""
-    # It prints with what stands below.
+    # They print with what stands below.
     from origin.cli_ledger import ledger
+    from origin.cli_webhooks import webhooks
 
-    for group in (users, metering_points, token_commands, keys, ledger):
+    for group in (users, metering_points, token_commands, keys, ledger, webhooks):
         app.cli.add_command(group)
 
 

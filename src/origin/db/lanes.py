@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.types import Uuid
 
 from origin.db.models import WebhookDelivery, WebhookSubscription
+from origin.domain.deliveries import Outcome
 
 _LOOK_AT = 2000
 """Due lanes that one claim looks at, so that its cost has a bound."""
@@ -103,7 +104,7 @@ _FINISH = text(
 class Result:
     """What becomes of a delivery; `delay_s` until the next attempt, None where it has ended."""
 
-    state: str
+    outcome: Outcome
     status: int | None
     error: str | None
     delay_s: float | None
@@ -183,7 +184,7 @@ def record(session: Session, results: Mapping[int, Result]) -> None:
         _RECORD,
         {
             "ids": ids,
-            "states": [each.state for each in ordered],
+            "states": [each.outcome.value for each in ordered],
             "statuses": [each.status for each in ordered],
             "errors": [each.error for each in ordered],
             "delays": [each.delay_s for each in ordered],

@@ -33,6 +33,7 @@ from origin.db.outbox import PAUSE_AFTER, has_written
 from origin.domain.deliveries import GIVEN_UP_AFTER, Answer, Outcome, judge, retry_delay_s
 from origin.domain.signatures import signed_headers
 from origin.runtime import Runtime
+from origin.telemetry.metrics import WEBHOOKS
 
 MAX_LANES = 200
 """Lanes that one run works on at a time."""
@@ -274,6 +275,8 @@ class _Run:
         if self._unwritten:
             with self._runtime.database.transaction() as session:
                 lanes.record(session, self._unwritten)
+            for result in self._unwritten.values():
+                WEBHOOKS.labels(result.outcome.name.lower()).inc()
             self._attempts += len(self._unwritten)
             self._unwritten.clear()
         done = self._finish() if self._unfinished else set()
@@ -297,7 +300,8 @@ class _Run:
                 done.add(lane_id)
             elif lane.pauses:
                 with database.transaction() as session:
-                    lanes.give_up(session, lane_id, GIVEN_UP_AFTER)
+                    given_up = lanes.give_up(session, lane_id, GIVEN_UP_AFTER)
+                WEBHOOKS.labels(Outcome.GIVEN_UP.name.lower()).inc(given_up)
                 standings[lane_id] = Standing(lane.failures, retry_delay_s(self._retry_s))
             else:
                 standings[lane_id] = Standing(lane.failures)

@@ -110,7 +110,43 @@ def _ledger_walks(session: Session) -> Iterable[Sequence[Any]]:
     )
 
 
+def _webhooks(session: Session) -> Iterable[Sequence[Any]]:
+    return session.execute(
+        text(
+            "SELECT count(*), coalesce(extract(epoch FROM now() - min(created_at)), 0) "
+            "FROM webhook_deliveries WHERE next_attempt_at IS NOT NULL"
+        )
+    )
+
+
+def _failing_webhooks(session: Session) -> Iterable[Sequence[Any]]:
+    # Subscribers choose the hosts: only the worst are told, so that they can't flood the metrics.
+    return session.execute(
+        text(
+            "SELECT host, count(*), sum(failures) FROM webhook_subscriptions "
+            "WHERE next_attempt_at IS NOT NULL AND failures > 0 "
+            "GROUP BY host ORDER BY sum(failures) DESC, host LIMIT 20"
+        )
+    )
+
+
 READINGS = (
+    Reading(
+        labels=(),
+        gauges={
+            "webhooks_waiting": "Webhooks that wait to be delivered",
+            "webhook_oldest_seconds": "Age of the oldest of them",
+        },
+        rows=_webhooks,
+    ),
+    Reading(
+        labels=("host",),
+        gauges={
+            "webhook_subscriptions_failing": "Subscriptions whose last delivery failed; 20 hosts",
+            "webhook_failures_in_a_row": "Failures since their last success, summed; 20 hosts",
+        },
+        rows=_failing_webhooks,
+    ),
     Reading(
         labels=("kind",),
         gauges={"ledger_differences": "What reconciliation found to differ from the ledger"},

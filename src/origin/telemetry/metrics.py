@@ -77,6 +77,11 @@ LEDGER_ERRORS = _counter(
 KEY_MISMATCHES = _counter(
     "key_mismatches", "GGOs issued to an address that the owner's keys don't give"
 )
+WEBHOOKS = _counter(
+    "webhooks",
+    "Attempts to deliver webhooks: delivered, retry, given_up (after a day) or gone (410)",
+    "outcome",
+)
 TOKEN_REFRESHES = _counter("token_refreshes", "Refreshes of users' tokens at Hydra", "outcome")
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from werkzeug.test import TestResponse
 
-from origin.services import deliveries, users
+from origin.services import deliveries, pruning, users
 from tests.integration.trading.market import CONSUMPTION, Market
 
 SECRET = "a subscriber's secret"
@@ -273,3 +273,40 @@ def deliveries_beside(market: Market) -> Callable[[], None]:
         pool.shutdown()
 
     return wait
+
+
+def test_operators_see_replay_and_end_them(market: Market):
+    def run(*command: str, status: int = 0) -> str:
+        result = market.app.test_cli_runner().invoke(args=["webhooks", *command])
+        assert result.exit_code == status, result.output
+        return str(result.output)
+
+    subscribe(market, "alice", "alice", url=market.sandbox.receiver.hook("alice") + "?key=hidden")
+    market.sandbox.receiver.answer(500, name="alice", times=1)
+    market.issue()
+    assert deliver(market) == 1
+    [subscription_id] = [str(row.id) for row in market.rows("SELECT id FROM webhook_subscriptions")]
+    listed = run("list", "--subject", "alice")
+    assert "failing" in listed
+    assert "hidden" not in listed
+    shown = run("show", subscription_id)
+    assert "answered 500" in shown
+    assert "1 waiting, 1 failures in a row" in shown
+    metrics = market.client().get("/metrics").text
+    assert "account_service_webhooks_waiting 1.0" in metrics
+    assert "account_service_webhook_subscriptions_failing{host=" in metrics
+    market.rows(
+        "UPDATE webhook_deliveries SET state = 'GIVEN_UP', next_attempt_at = NULL, ended_at = now()"
+    )
+    assert "1 deliveries are due" in run("replay", subscription_id)
+    assert deliveries.run_due(market.runtime) == 1
+    assert states(market) == [("DELIVERED", 2, 200, None)]
+    assert "0 deliveries are due" in run("replay", subscription_id)
+    assert "Ended." in run("disable", subscription_id, "--yes")
+    assert "no live subscription" in run("disable", subscription_id, "--yes", status=1)
+    assert "no live subscription" in run("replay", subscription_id, status=1)
+    assert "disabled by an operator" in run("list", "--ended")
+    market.rows("UPDATE webhook_deliveries SET ended_at = now() - interval '31 days'")
+    market.rows("UPDATE webhook_subscriptions SET ended_at = now() - interval '31 days'")
+    gone = pruning.prune(market.runtime)
+    assert (gone["webhook_deliveries"], gone["webhook_subscriptions"]) == (1, 1)

@@ -1,0 +1,149 @@
+"""Where webhooks may go, and how an attempt ends whatever the receiver does."""
+
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from threading import Thread
+
+import pytest
+
+from origin.clients import receivers
+from origin.clients.receivers import ReceiverClient, target_of
+from origin.domain.addresses import is_public
+from origin.domain.deliveries import Answer
+from origin.errors import Refused
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "127.0.0.1", "10.0.0.1", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1",
+        "0.1.2.3", "224.0.0.1", "240.0.0.1", "255.255.255.255", "192.0.0.8", "198.18.0.1",
+        "203.0.113.1", "::", "::1", "::ffff:127.0.0.1", "::ffff:10.0.0.1", "::127.0.0.1",
+        "fe80::1", "fe80::1%eth0", "fc00::1", "fec0::1", "ff02::1", "64:ff9b::7f00:1",
+        "2002:7f00:1::", "2001:db8::1", "2001::1",
+    ],
+)  # fmt: skip
+def test_addresses_that_are_nobodys_business(address: str):
+    assert not is_public(address)
+
+
+@pytest.mark.parametrize("address", ["1.1.1.1", "93.184.216.34", "2606:4700:4700::1111"])
+def test_public_addresses(address: str):
+    assert is_public(address)
+
+
+@pytest.fixture
+def new_client() -> Iterator[Callable[..., ReceiverClient]]:
+    made: list[ReceiverClient] = []
+
+    def make(*addresses: str, allow_private: bool = False) -> ReceiverClient:
+        made.append(
+            ReceiverClient(
+                tls_verify=True, allow_private=allow_private, resolve=lambda *_: addresses
+            )
+        )
+        return made[-1]
+
+    yield make
+    for client in made:
+        client.close()
+
+
+def test_a_host_with_one_forbidden_address_is_refused(new_client: Callable[..., ReceiverClient]):
+    target = target_of("https://app.example/hook")
+    new_client("1.1.1.1").check(target)
+    with pytest.raises(Refused):
+        new_client("1.1.1.1", "127.0.0.1").check(target)
+
+
+def test_it_is_checked_at_delivery_too(new_client: Callable[..., ReceiverClient]):
+    """Of a name that leads elsewhere since, nothing is connected to."""
+    with serving(b"") as port:
+        line = new_client("127.0.0.1").take(target_of(f"http://app.example:{port}/"))
+        assert line.post("/", {}, b"") == Answer(None, "the host's address is not allowed")
+
+
+def test_the_name_stays_and_the_address_is_the_checked_one(
+    new_client: Callable[..., ReceiverClient],
+):
+    heard: list[bytes] = []
+    with serving(b"HTTP/1.1 204 No Content\r\n\r\n", heard=heard) as port:
+        client = new_client("127.0.0.1", allow_private=True)
+        line = client.take(target_of(f"http://app.example:{port}/hook?x=1"))
+        assert line.post("/hook?x=1", {}, b"{}") == Answer(204)
+        client.give_back(line)
+    assert heard[0].startswith(b"POST /hook?x=1 HTTP/1.1\r\nHost: app.example:%d\r\n" % port)
+
+
+@pytest.mark.parametrize(
+    "answer", [b"", b"garbage\r\n\r\n", b"HTTP/1.1 200 OK\r\nX: " + b"x" * 70_000]
+)
+def test_what_is_no_answer(new_client: Callable[..., ReceiverClient], answer: bytes):
+    with serving(answer) as port:
+        line = new_client("127.0.0.1", allow_private=True).take(target_of(f"http://a:{port}/"))
+        assert line.post("/", {}, b"").status is None
+
+
+def test_an_endless_body_is_not_read(new_client: Callable[..., ReceiverClient]):
+    endless = b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 1_000_000
+    with serving(endless) as port:
+        line = new_client("127.0.0.1", allow_private=True).take(target_of(f"http://a:{port}/"))
+        assert line.post("/", {}, b"") == Answer(200)
+        assert not line.is_fresh
+
+
+def test_one_that_trickles_is_cut(
+    new_client: Callable[..., ReceiverClient], monkeypatch: pytest.MonkeyPatch
+):
+    """It never lets a wait for a byte run out; the whole has a deadline all the same."""
+    monkeypatch.setattr(receivers, "DEADLINE_S", 0.5)
+    with serving(b"HTTP/1.1 200 OK\r\n", trickle=b"X: x\r\n") as port:
+        line = new_client("127.0.0.1", allow_private=True).take(target_of(f"http://a:{port}/"))
+        answers: list[Answer] = []
+        thread = Thread(target=lambda: answers.append(line.post("/", {}, b"")))
+        thread.start()
+        while thread.is_alive():
+            if line.is_overdue(receivers.time.monotonic()):
+                line.cut()
+            thread.join(0.05)
+    assert answers == [Answer(None, "no answer in time")]
+
+
+@contextmanager
+def serving(
+    answer: bytes, *, trickle: bytes = b"", heard: list[bytes] | None = None
+) -> Iterator[int]:
+    """A server that answers every connection with these bytes, and goes on with others."""
+    listening = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        while True:
+            try:
+                connection, _ = listening.accept()
+            except OSError:
+                return
+            with connection:
+                try:
+                    request = connection.recv(65536)
+                    if heard is not None:
+                        heard.append(request)
+                    connection.sendall(answer)
+                    while trickle:
+                        connection.sendall(trickle)
+                        connection.settimeout(0.1)
+                        try:
+                            if not connection.recv(1):
+                                break
+                        except TimeoutError:
+                            continue
+                except OSError:
+                    continue
+
+    thread = Thread(target=serve)
+    thread.start()
+    yield listening.getsockname()[1]
+    # Closing alone doesn't wake who waits in accept.
+    listening.shutdown(socket.SHUT_RDWR)
+    listening.close()
+    thread.join()
