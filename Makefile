@@ -5,7 +5,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 MAKEFLAGS += --no-print-directory --no-builtin-rules
 .DEFAULT_GOAL := help
-.PHONY: help sync demo test faults check openapi format image-check compose-check deploy-check lock clean
+.PHONY: help sync demo test faults check openapi format image-check compose-check deploy-check bench lock clean
 
 # More arguments for `demo` (--once) and `test` (pytest's).
 ARGS ?=
@@ -49,6 +49,9 @@ compose-check: sync ## Tell the demo's story to what `docker compose up` has sta
 
 deploy-check: sync ## Lint the Dockerfile, compose.yaml and the Helm chart; validate what the chart renders
 	@exec deploy/check
+
+bench: sync ## Measure speed and memory on five million GGOs (ARGS: doc/bench.md)
+	@PYTHONPATH="$(CURDIR)/src:$(CURDIR)" exec $(python) -m bench $(ARGS)
 
 lock: sync ## Resolve the Pipfile anew into Pipfile.lock, with no index's address in it
 	PIPENV_VENV_IN_PROJECT=1 PIPENV_IGNORE_VIRTUALENVS=1 .tools/bin/python -m pipenv lock

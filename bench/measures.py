@@ -19,7 +19,7 @@ from bench.running import Service
 
 CLIENTS = 32
 CROWD_CLIENTS = 100
-_ONE_AT_A_TIME = 5
+_ONE_AT_A_TIME = 3
 _COMPOSES = 40
 _READ = 1 << 20
 
