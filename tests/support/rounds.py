@@ -8,6 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Event
+from typing import Any
 
 import psycopg2
 
@@ -37,8 +38,15 @@ class Trader:
         for number in itertools.count():
             if over.is_set() and number >= _AT_LEAST:
                 return
-            found = eventually(self.client.stored, "something to trade", within=60)
+            found: list[dict[str, Any]] = eventually(
+                lambda: self.client.stored() or (self.client.holds_nothing() and [{}]),
+                "something to trade, or nothing at all",
+                within=60,
+            )
             ggo = self._chance.choice(found)
+            if not ggo:
+                # All of it was given away or retired.
+                return
             self.client.compose(self._order(ggo["address"], ggo["amount"]))
 
     def _order(self, address: str, amount: int) -> dict[str, object]:

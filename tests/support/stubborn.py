@@ -42,6 +42,12 @@ class Stubborn:
         ).json()["results"]
         return found
 
+    def holds_nothing(self) -> bool:
+        """Whether nothing is stored, also not in flight."""
+        body = {"filters": {"category": "stored"}}
+        answer = self._insist(lambda: self.home.api.request("/ggo/get-total-amount", body))
+        return bool(answer.json()["amount"] == 0)
+
     def _insist(self, call: Callable[[], requests.Response]) -> requests.Response:
         deadline = time.monotonic() + _PATIENCE_SECONDS
         while time.monotonic() < deadline:
