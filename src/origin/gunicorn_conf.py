@@ -19,6 +19,9 @@ logger_class = "origin.telemetry.gunicorn.JsonLogger"
 errorlog = "-"
 loglevel = (os.environ.get("LOG_LEVEL") or "INFO").lower()
 
+# What we call too long in a query, we shall be the ones to say; a callback has two long parameters.
+limit_request_line = 8190
+
 # Workers must not share connections or keys made before the fork.
 preload_app = False
 # The heartbeat file must not wait for a disk, and the rest of the file system may be read-only.

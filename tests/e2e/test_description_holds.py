@@ -1,0 +1,57 @@
+"""The running service against its own description, by schemathesis: all phases, stateful too."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from devstack.environment import inherited
+from tests.support.town import Town
+
+# Long runs of one character say nothing.
+_UNPRINTABLE = re.compile(r"(.)\1{40,}")
+_CHECKS = (
+    "not_a_server_error,status_code_conformance,content_type_conformance,"
+    "response_headers_conformance,response_schema_conformance,unsupported_method,"
+    "use_after_free,ignored_auth"
+)
+
+
+@pytest.mark.timeout(300)
+def test_no_answer_is_off_the_description(town: Town, tmp_path: Path):
+    """No 5xx, no answer off its schema, no way around authentication; few examples, always the same.
+
+    Disabling accounts is left out: all other calls would be refused from then on.
+    """
+    anna, _ = town.households("anna", "bo")
+    for number in range(3):
+        town.issue(anna, number, 100)
+    ended = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "from schemathesis.cli import schemathesis; schemathesis()",
+            "run",
+            f"{town.stack.url}/openapi.json",
+            f"--header=Authorization:{anna.api.session.headers['Authorization']}",
+            "--phases=examples,coverage,fuzzing,stateful",
+            f"--checks={_CHECKS}",
+            "--exclude-path=/auth/disable-user",
+            "--max-examples=2",
+            "--max-time=25",
+            "--generation-deterministic",
+            "--no-color",
+            "--no-shrink",
+            "--workers=2",
+            "--request-timeout=30",
+        ],
+        env={**inherited(), "HOME": str(tmp_path)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=150,
+        check=False,
+    )
+    assert ended.returncode == 0, _UNPRINTABLE.sub("…", ended.stdout)[-6000:] + ended.stderr[-2000:]
