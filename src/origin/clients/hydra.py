@@ -27,8 +27,6 @@ SCOPES = (
 """All that a login asks for."""
 
 JWKS_MAX_AGE_S = 3600.0
-JWKS_MIN_AGE_S = 5.0
-"""However many unknown key ids turn up, the keys aren't fetched more often than this."""
 CLOCK_SKEW_S = 5
 """How far Hydra's clock and ours may be apart."""
 
@@ -148,10 +146,12 @@ class HydraClient:
         :raises PeerUnavailable: Hydra's keys can't be had.
         """
         try:
+            came_at = time.monotonic()
             try:
                 token = jwt.decode(id_token, self._keys.known(), algorithms=["RS256"])
             except InvalidKeyIdError:
-                token = jwt.decode(id_token, self._keys.newest(), algorithms=["RS256"])
+                keys = self._keys.fetched_since(came_at)
+                token = jwt.decode(id_token, keys, algorithms=["RS256"])
             jwt.JWTClaimsRegistry(
                 leeway=CLOCK_SKEW_S,
                 sub={"essential": True},
@@ -199,17 +199,20 @@ class _KeyCache:
 
     def known(self) -> KeySet:
         """The keys, at most an hour old."""
-        return self._no_older_than(JWKS_MAX_AGE_S)
+        return self.fetched_since(time.monotonic() - JWKS_MAX_AGE_S)
 
-    def newest(self) -> KeySet:
-        """The keys of this moment, for a key id that isn't among the known ones."""
-        return self._no_older_than(JWKS_MIN_AGE_S)
+    def fetched_since(self, moment: float) -> KeySet:
+        """The keys as they were at this moment (of the monotonic clock) or later.
 
-    def _no_older_than(self, age_s: float) -> KeySet:
+        However many wait for a new key at the same time, it is fetched once. Nor can anyone but
+        Hydra have keys fetched: ID tokens come from its token endpoint alone.
+        """
         with self._lock:
-            if self._keys is None or time.monotonic() - self._fetched_at > age_s:
+            if self._keys is None or self._fetched_at < moment:
+                # Before the call: a key that appears while Hydra answers may be missing.
+                asked_at = time.monotonic()
                 self._keys = self._fetch()
-                self._fetched_at = time.monotonic()
+                self._fetched_at = asked_at
             return self._keys
 
     def _fetch(self) -> KeySet:

@@ -164,10 +164,7 @@ def test_expired_code(service: Service, browser: Browser, provider: Provider) ->
     assert _users(service) == 0
 
 
-def test_new_signing_key(
-    service: Service, browser: Browser, provider: Provider, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(hydra_client, "JWKS_MIN_AGE_S", 0.0)
+def test_new_signing_key(service: Service, browser: Browser, provider: Provider) -> None:
     assert browser.log_in("alice") == {"success": "1"}
     provider.stop()
     provider.start()
