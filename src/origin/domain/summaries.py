@@ -86,10 +86,18 @@ def filled_labels(
 ) -> list[str]:
     """Every label from the one that holds `begin` to the one that holds `end`, in local time.
 
-    :raises Refused: there are more than `MAX_LABELS`.
+    :raises Refused: there are more than `MAX_LABELS`, or time ends before the range does.
     """
     if resolution is Resolution.ALL:
         return [ALL_TIME]
+    try:
+        return _labels(begin, end, resolution, zone)
+    except OverflowError:
+        # Local time, or the end of its last day, is beyond what a calendar here can say.
+        raise Refused({"filters": {"beginRange": ["A time is out of bounds."]}}) from None
+
+
+def _labels(begin: datetime, end: datetime, resolution: Resolution, zone: tzinfo) -> list[str]:
     first, last = sorted(_floor(_local(time, zone), resolution) for time in (begin, end))
     if _count_steps(first, last, resolution) >= MAX_LABELS:
         raise Refused({"fill": [f"More than {MAX_LABELS} labels."]})

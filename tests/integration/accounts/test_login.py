@@ -240,6 +240,11 @@ def test_wrong_id_token_makes_no_user(world: World, mode: str) -> None:
     assert _fail(world)["msg"]
 
 
+def test_id_token_that_has_just_expired_makes_no_user(world: World) -> None:
+    world.hydra.control("lifetimes", {"id_token": -1})
+    assert _fail(world)["msg"]
+
+
 @pytest.mark.parametrize(
     "fault",
     [

@@ -9,6 +9,10 @@ from tests.integration.listings.books import Books, Row
 
 WINTER = {"begin": "2020-01-01T00:00:00+00:00", "end": "2020-01-31T00:00:00+00:00"}
 SUMMARY = {"resolution": "day", "filters": {}}
+LAST_DAY = {
+    "fill": True,
+    "filters": {"beginRange": {"begin": "9999-12-31T00:00:00Z", "end": "9999-12-31T23:30:00Z"}},
+}
 
 
 def row(begin: datetime, amount: int = 1, **fields: Any) -> Row:
@@ -68,6 +72,8 @@ def row(begin: datetime, amount: int = 1, **fields: Any) -> Row:
             {**SUMMARY, "utcOffset": 5, "filters": {"begin": "0001-01-01T00:00:00"}},
             "filters",
         ),
+        ("/ggo/summary", {**SUMMARY, **LAST_DAY, "utcOffset": 1}, "filters"),
+        ("/ggo/summary", {**SUMMARY, **LAST_DAY, "resolution": "hour"}, "filters"),
     ],
 )
 def test_what_is_refused(books: Books, path: str, body: dict[str, Any], field: str):
