@@ -27,7 +27,12 @@ class _Handler(BaseHTTPRequestHandler):
     server: _Server
 
     def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
+        length = int(self.headers["Content-Length"])
+        body = self.rfile.read(length)
+        if len(body) < length:
+            # Whoever sent it was killed on the way: no server would take it for a request.
+            self.close_connection = True
+            return
         receiver = self.server.receiver
         status = receiver.take(self.headers["webhook-id"], self.headers[SIGNATURE_HEADER], body)
         self.send_response(status)

@@ -47,6 +47,8 @@ _TICK_S = 0.1
 """How long an answer waits at most to be written down, with others."""
 _CLAIM_EVERY_S = 1.0
 """How often a run looks for due lanes while none of its own ends; wake-ups start further runs."""
+_HOLD_ON_S = 300.0
+"""How long after its time a run holds on to what it knows, while the database is away."""
 
 _HEADERS = {
     "Content-Type": "application/json",
@@ -81,11 +83,15 @@ def run_due(runtime: Runtime) -> int:
 
 @dataclass
 class _Lane:
-    """A claimed subscription, and what waits for it. `stop`: begin nothing more."""
+    """A claimed subscription, and what waits for it. `stop`: begin nothing more.
+
+    `held_until` (`time.monotonic`): nothing is begun any more, unless the lease is renewed before.
+    """
 
     row: Row[Any]
     deliveries: Sequence[Row[Any]]
     failures: int
+    held_until: float
     stop: threading.Event = field(default_factory=threading.Event)
     line: Any = None
     is_gone: bool = False
@@ -96,6 +102,11 @@ class _Lane:
     def pauses(self) -> bool:
         """Whether so much failed that nothing more is tried before the retry."""
         return self.failures >= PAUSE_AFTER
+
+    @property
+    def begins_more(self) -> bool:
+        """Whether another delivery may be begun."""
+        return not (self.stop.is_set() or self.pauses or time.monotonic() > self.held_until)
 
 
 class _Run:
@@ -112,6 +123,7 @@ class _Run:
         self._unwritten: dict[int, Result] = {}
         self._unfinished: dict[int, _Lane] = {}
         self._attempts = 0
+        self._is_database_away = False
         self._lease_s = runtime.settings.lease_seconds
         self._retry_s = runtime.settings.webhook_retry_delay
         now = time.monotonic()
@@ -124,15 +136,16 @@ class _Run:
         has_more = True
         while True:
             now = time.monotonic()
-            if self._claim_at <= now < self._stop_at:
+            # What isn't written down yet would be found waiting, and sent again.
+            if self._claim_at <= now < self._stop_at and not self._unwritten:
                 has_more = self._tried(self._claim, otherwise=True)
             if not self._lanes and (not has_more or now >= self._stop_at):
                 break
             self._lane_ended.wait(_TICK_S)
             self._lane_ended.clear()
-            self._watch()
             if self._tried(self._note, otherwise=False):
                 self._claim_at = 0
+            self._watch()
         if has_more:
             self._runtime.hints.deliveries_due()
         return self._attempts
@@ -143,20 +156,29 @@ class _Run:
             lane.stop.set()
 
     def _tried(self, step: Callable[[], bool], *, otherwise: bool) -> bool:
-        """Do a step; a database that is away for a moment doesn't make us forget the answers."""
+        """Do a step; a database that is away for a moment doesn't make us forget the answers.
+
+        Nothing more is begun on our lanes then: what can't be written down may be sent again.
+        """
         try:
-            return step()
+            done = step()
         except (DBAPIError, PoolTimeoutError) as error:
-            if time.monotonic() > self._stop_at + self._lease_s:
+            self.stop()
+            if time.monotonic() > self._stop_at + _HOLD_ON_S:
                 raise
-            log.warning("The database failed: %s", type(error).__name__)
+            if not self._is_database_away:
+                log.warning("The database failed: %s", type(error).__name__)
+            self._is_database_away = True
             return otherwise
+        self._is_database_away = False
+        return done
 
     def _claim(self) -> bool:
         """Take up lanes that are due; whether there were any."""
         self._claim_at = time.monotonic() + _CLAIM_EVERY_S
         limits, database = self._runtime.host_limits, self._runtime.database
         with limits.claiming:
+            held_until = self._held_until()
             with database.transaction() as session:
                 claimed = lanes.claim(
                     session,
@@ -166,15 +188,25 @@ class _Run:
                     most=MAX_LANES - len(self._lanes),
                     lease_s=self._lease_s,
                 )
+            new = [row for row in claimed if row.id not in self._lanes]
             with database.reading() as session:
-                waiting = _by_lane(lanes.waiting(session, [row.id for row in claimed], AT_ONCE))
-            for row in claimed:
+                waiting = _by_lane(lanes.waiting(session, [row.id for row in new], AT_ONCE))
+            for row in new:
                 limits.take(row.host)
         for row in claimed:
-            lane = _Lane(row, waiting.get(row.id, ()), row.failures)
+            # One that was ours, and has lapsed: what is on its way there ends first.
+            if row.id in self._lanes:
+                self._lanes[row.id].stop.set()
+                self._lanes[row.id].is_forgotten = False
+        for row in new:
+            lane = _Lane(row, waiting.get(row.id, ()), row.failures, held_until)
             self._lanes[row.id] = lane
             self._pool.submit(self._deliver, lane)
         return bool(claimed)
+
+    def _held_until(self) -> float:
+        """Until when what is leased now is surely ours, and a delivery has time to end."""
+        return time.monotonic() + self._lease_s / 2
 
     def _deliver(self, lane: _Lane) -> None:
         """Deliver what waits on a lane, in a thread of its own."""
@@ -202,7 +234,7 @@ class _Run:
             lane.failures = 0
         reason = None
         for delivery in lane.deliveries:
-            if lane.stop.is_set() or lane.pauses or time.monotonic() > until:
+            if not lane.begins_more or time.monotonic() > until:
                 break
             webhook_id, now_s = str(delivery.webhook_id), int(time.time())
             headers = _HEADERS | signed_headers(secret, delivery.body, webhook_id, now_s)
@@ -253,11 +285,16 @@ class _Run:
         held = [lane_id for lane_id, lane in self._lanes.items() if not lane.is_forgotten]
         if not held:
             return False
+        held_until = self._held_until()
         with self._runtime.database.transaction() as session:
             still = lanes.renew(session, self._name, held, self._lease_s)
-        for lane_id in set(held) - still:
-            self._lanes[lane_id].is_forgotten = True
-            self._lanes[lane_id].stop.set()
+        for lane_id in held:
+            lane = self._lanes[lane_id]
+            if lane_id in still:
+                lane.held_until = held_until
+            else:
+                lane.is_forgotten = True
+                lane.stop.set()
         return True
 
     def _note(self) -> bool:
