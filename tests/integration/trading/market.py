@@ -16,7 +16,10 @@ BOBS_CONSUMPTION = "571313180400000099"
 
 
 class Market(World):
-    """Alice produces and consumes; Bob consumes. Nothing moves unless a test says so."""
+    """Alice produces and consumes; Bob consumes. Nothing moves unless a test says so.
+
+    `begin`: of the hour in which things happen unless told otherwise.
+    """
 
     def __init__(self, database_uri: str, sandbox: Sandbox, **settings: Any) -> None:
         super().__init__(
@@ -27,6 +30,7 @@ class Market(World):
             **settings,
         )
         self.sandbox = sandbox
+        self.begin = BEGIN
         for subject, gsrn, kind in (
             ("alice", PRODUCTION, "production"),
             ("alice", CONSUMPTION, "consumption"),
@@ -39,18 +43,22 @@ class Market(World):
             pass
         self.tokens = {subject: self.token(subject) for subject in ("alice", "bob")}
 
-    def issue(self, amount: int = 1000, begin: datetime = BEGIN, **fields: Any) -> str:
+    def issue(self, amount: int = 1000, begin: datetime | None = None, **fields: Any) -> str:
         """Issue a GGO to Alice and tell the service; its address."""
         codes = {"technologyCode": "T020001", "fuelCode": "F01050100"}
         fields = {**codes, **fields}
-        ggo = self.sandbox.datahub.issue(PRODUCTION, begin, amount, webhooks="none", **fields)
+        ggo = self.sandbox.datahub.issue(
+            PRODUCTION, begin or self.begin, amount, webhooks="none", **fields
+        )
         answer = self.webhook("on-ggo-issued", {"sub": "alice", "ggo": ggo})
         assert answer.json == {"success": True}, answer.text
         return str(ggo["address"])
 
-    def consume(self, gsrn: str = CONSUMPTION, amount: int = 1000, begin: datetime = BEGIN) -> str:
+    def consume(
+        self, gsrn: str = CONSUMPTION, amount: int = 1000, begin: datetime | None = None
+    ) -> str:
         """Publish a measurement; its address."""
-        return str(self.sandbox.datahub.publish(gsrn, begin, amount)["address"])
+        return str(self.sandbox.datahub.publish(gsrn, begin or self.begin, amount)["address"])
 
     def compose(
         self,
@@ -110,4 +118,4 @@ class Market(World):
 
     def hour(self, number: int) -> datetime:
         """A period of its own."""
-        return BEGIN + timedelta(hours=number)
+        return self.begin + timedelta(hours=number)

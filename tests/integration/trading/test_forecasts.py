@@ -8,9 +8,15 @@ from werkzeug.test import TestResponse
 
 from origin.domain.durations import fixed_duration
 from tests.integration.trading.market import Market
-from tests.integration.trading.test_webhooks import deliver, market, received, subscribe
+from tests.integration.trading.test_webhooks import (
+    deliver,
+    market,
+    received,
+    shared_market,
+    subscribe,
+)
 
-__all__ = ["market"]
+__all__ = ["market", "shared_market"]
 
 
 def submit(market: Market, **changes: Any) -> TestResponse:

@@ -1,25 +1,47 @@
 """Webhooks to subscribers: what is told, to whom, when, and how often."""
 
+import dataclasses
 import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy.exc import OperationalError
 from werkzeug.test import TestResponse
 
+from origin.db import lanes
 from origin.services import deliveries, pruning, users
+from sandbox.running import Sandbox
 from tests.integration.trading.market import CONSUMPTION, Market
 
 SECRET = "a subscriber's secret"
 
 
-@pytest.fixture
-def market(new_market: Callable[..., Market]) -> Iterator[Market]:
+@pytest.fixture(scope="module")
+def shared_market(module_database_uri: str, sandbox: Sandbox) -> Iterator[Market]:
     """Receivers are on this machine; what failed is tried again when a test says so."""
-    market = new_market(webhook_allow_private=True, webhook_retry_delay=1000)
+    sandbox.reset()
+    market = Market(
+        module_database_uri, sandbox, webhook_allow_private=True, webhook_retry_delay=1000
+    )
     yield market
     market.runtime.receivers.close()
+    market.runtime.database.dispose()
+    sandbox.reset()
+
+
+@pytest.fixture
+def market(shared_market: Market) -> Market:
+    """The module's market, with nothing in it, on a day of its own."""
+    market = shared_market
+    market.rows("TRUNCATE ggos, forecasts, webhook_subscriptions CASCADE")
+    market.sandbox.receiver.reset()
+    market.sandbox.ledger.clear_faults()
+    market.hints.deliveries = 0
+    market.begin += timedelta(days=1)
+    return market
 
 
 def subscription(
@@ -173,6 +195,39 @@ def test_what_fails_comes_again_and_the_others_do_not_wait(market: Market):
     assert states(market)[0] == ("DELIVERED", 2, 200, None)
 
 
+def test_what_came_is_written_down_however_long_the_database_is_away(
+    market: Market, monkeypatch: pytest.MonkeyPatch
+):
+    """Leases lapse meanwhile: nothing more is begun, and what came doesn't come again."""
+    subscribe(market, "alice", "alice")
+    market.sandbox.receiver.answer(name="alice", delay=0.02)
+    for number in range(20):
+        market.issue(begin=market.hour(number))
+    settings = market.settings.model_copy(update={"lease_seconds": 0.4})
+    runtime = dataclasses.replace(market.runtime, settings=settings)
+    record, renew = lanes.record, lanes.renew
+    tries = iter(range(1000))
+
+    def away(*_: object) -> None:
+        if next(tries) < 40:
+            raise OperationalError("away", {}, Exception())
+
+    def record_later(*arguments: Any) -> None:
+        away()
+        record(*arguments)
+
+    def renew_later(*arguments: Any) -> set[int]:
+        away()
+        return renew(*arguments)
+
+    monkeypatch.setattr(lanes, "record", record_later)
+    monkeypatch.setattr(lanes, "renew", renew_later)
+    assert deliveries.run_due(runtime) == 20
+    assert next(tries) > 40
+    assert states(market) == [("DELIVERED", 1, 200, None)] * 20
+    assert len(received(market, "alice")) == 20
+
+
 def test_order_is_kept(market: Market):
     subscribe(market, "alice", "alice")
     hours = [market.hour(number) for number in (5, 2, 9, 1, 7, 3)]
@@ -227,15 +282,17 @@ def test_after_a_day_it_is_given_up(market: Market):
 
 
 def test_a_disabled_account_falls_silent(market: Market):
-    subscribe(market, "bob", "bob")
-    market.compose(market.issue(), transfers=[(30, "bob")])
+    carol = market.new_user("carol")
+    market.tokens["carol"] = market.token("carol")
+    subscribe(market, "carol", "carol")
+    market.compose(market.issue(), transfers=[(30, "carol")])
     market.settle()
-    market.compose(market.issue(begin=market.hour(1)), transfers=[(30, "bob")])
-    users.disable(market.runtime, market.bob)
+    market.compose(market.issue(begin=market.hour(1)), transfers=[(30, "carol")])
+    users.disable(market.runtime, carol)
     market.settle()
     assert deliver(market) == 0
     assert states(market) == [("CANCELLED", 0, None, None)]
-    assert subscription(market, "bob", "bob").status_code == 401
+    assert subscription(market, "carol", "carol").status_code == 401
 
 
 def test_no_token_and_no_scope(market: Market):
