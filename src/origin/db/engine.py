@@ -3,13 +3,12 @@
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import psycopg2
 from sqlalchemy import Connection, NullPool, create_engine, event, text
 from sqlalchemy.engine import URL, Engine
-from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import DisconnectionError
+from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session
 
@@ -28,26 +27,27 @@ _STALLED = "60s"
 """For how long a reader of a snapshot may read nothing, before PostgreSQL cuts it off."""
 
 
-def _replace_dead_connections(engine: Engine) -> None:
-    """Have a connection that turns out dead as it is given back come back to the pool.
+def _make_plain(connection: Any) -> None:
+    """Take from a connection what its last user asked of it; close it where it is dead.
 
-    Its isolation level is reset then. An error of that would leave the request as one of the
-    driver's, and the connection's place in the pool taken for ever.
+    The driver does so without a word to the server, unlike the dialect. An error would leave the
+    request as one of the driver's, and the connection's place in the pool taken for ever.
     """
-    reset = engine.dialect.reset_isolation_level
+    try:
+        connection.set_session(isolation_level="DEFAULT", autocommit=False)
+    except psycopg2.Error:
+        connection.close()
 
-    def forgiving(connection: DBAPIConnection) -> None:
-        try:
-            reset(connection)
-        except psycopg2.Error:
-            connection.close()
+
+def _replace_dead_connections(engine: Engine) -> None:
+    """Have a connection that turned out dead when it was given back replaced by the pool."""
 
     def checked_out(connection: Any, *_: Any) -> None:
         if connection.closed:
-            # The pool replaces it, and whoever asked notices nothing.
+            # Whoever asked notices nothing.
             raise DisconnectionError
 
-    engine.dialect.reset_isolation_level = forgiving  # type: ignore[method-assign, assignment] # no hook exists
+    engine.dialect.reset_isolation_level = _make_plain  # type: ignore[method-assign, assignment] # no hook exists
     event.listen(engine, "checkout", checked_out)
 
 
@@ -109,9 +109,31 @@ class Database:
         """The rows of one statement in the driver's own form (`%(name)s`), without a transaction.
 
         For what is asked most: several times cheaper than a session and its statements.
+
+        :raises DBAPIError: of SQLAlchemy, as a session would.
         """
-        with self._autocommit.connect() as connection:
-            return connection.exec_driver_sql(sql, dict(values)).all()
+        pooled = self.engine.raw_connection()
+        connection = cast("psycopg2.extensions.connection", pooled.driver_connection)
+        try:
+            connection.autocommit = True
+            with connection.cursor() as cursor:
+                cursor.execute(sql, values)
+                return cursor.fetchall()
+        except psycopg2.Error as error:
+            raise DBAPIError.instance(
+                sql,
+                None,
+                error,
+                psycopg2.Error,
+                hide_parameters=True,
+                connection_invalidated=bool(connection.closed),
+            ) from error
+        finally:
+            _make_plain(connection)
+            if connection.closed:
+                pooled.invalidate()
+            else:
+                pooled.close()
 
     @contextmanager
     def snapshot(self) -> Iterator[Connection]:

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 from typing import Any
+from unittest.mock import patch
 
 import pytest
-from sqlalchemy import event
 
 from tests.integration.listings.books import Books
 
@@ -49,21 +49,14 @@ def large(books: Books) -> Iterator[Books]:
 
 def plans(books: Books, path: str, body: dict[str, Any]) -> list[dict[str, Any]]:
     """The nodes of the plans of all statements about GGOs that this request makes."""
-    engine = books.world.runtime.database.engine
-    seen: list[tuple[str, Any]] = []
-
-    def note(_connection: Any, _cursor: Any, sql: str, values: Any, *_: Any) -> None:
-        if " ggos" in sql:
-            seen.append((sql, values))
-
-    event.listen(engine, "before_cursor_execute", note)
-    books.ask(path, body)
-    event.remove(engine, "before_cursor_execute", note)
+    database = books.world.runtime.database
+    with patch.object(database, "query", wraps=database.query) as asked:
+        books.ask(path, body)
+    seen = [call.args for call in asked.call_args_list if " ggos" in call.args[0]]
     assert seen
     nodes: list[dict[str, Any]] = []
     for sql, values in seen:
-        with engine.connect() as connection:
-            found = connection.exec_driver_sql(f"EXPLAIN (FORMAT JSON) {sql}", values).scalar()
+        ((found,),) = database.query(f"EXPLAIN (FORMAT JSON) {sql}", values)
         nodes += walk(found[0]["Plan"])
     return nodes
 

@@ -1,0 +1,68 @@
+"""Connections that are used in turn: none dead, none with what another use had asked of it."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from sqlalchemy import make_url, text
+from sqlalchemy.exc import DBAPIError
+
+from origin.db.engine import Database
+
+_END_ITSELF = "SELECT pg_terminate_backend(pg_backend_pid())"
+
+
+def _in_a_session(database: Database, sql: str) -> None:
+    with database.reading() as session:
+        session.execute(text(sql))
+
+
+def _in_a_transaction(database: Database, sql: str) -> None:
+    with database.transaction() as session:
+        session.execute(text(sql))
+
+
+def _by_itself(database: Database, sql: str) -> None:
+    database.query(sql, {})
+
+
+@pytest.fixture
+def database(database_uri: str) -> Iterator[Database]:
+    made = Database(make_url(database_uri).set(drivername="postgresql+psycopg2"), pool_size=1)
+    yield made
+    made.dispose()
+
+
+@pytest.mark.parametrize("ask", [_in_a_session, _in_a_transaction, _by_itself])
+def test_a_connection_that_dies_is_replaced(
+    database: Database, ask: Callable[[Database, str], None]
+):
+    """More often than the pool has connections, and each time the next reader is served."""
+    for _ in range(3):
+        with pytest.raises(DBAPIError) as raised:
+            ask(database, _END_ITSELF)
+        assert raised.value.connection_invalidated
+        ask(database, "SELECT 1")
+
+
+def test_each_use_of_a_connection_has_its_own_isolation(database: Database):
+    """What one use has asked of the only connection, the next doesn't find."""
+    level = text("SHOW transaction_isolation")
+
+    def keeps_transactions_whole() -> bool:
+        """Whether a change goes with its transaction."""
+        with database.transaction() as session:
+            assert session.scalar(level) == "read committed"
+            session.execute(text("CREATE TABLE taken_back ()"))
+            session.rollback()
+        return database.query("SELECT to_regclass('taken_back')", {}) == [(None,)]
+
+    assert keeps_transactions_whole()
+    with pytest.raises(DBAPIError):
+        database.query("SELECT 1 / %(zero)s", {"zero": 0})
+    assert keeps_transactions_whole()
+    with database.snapshot() as connection:
+        assert connection.execute(level).scalar() == "repeatable read"
+    assert keeps_transactions_whole()
+    with database.reading() as session:
+        assert session.scalar(level) == "read committed"
+    assert keeps_transactions_whole()
