@@ -48,6 +48,13 @@ def post_fork(_server: Any, _worker: Any) -> None:
     patch_psycopg()
 
 
+def post_worker_init(_worker: Any) -> None:
+    """The application is loaded."""
+    from origin.garbage import collect_seldom
+
+    collect_seldom()
+
+
 def child_exit(_server: Any, worker: Any) -> None:
     """Forget what a worker that has ended said of itself; its counts stay."""
     from prometheus_client.multiprocess import mark_process_dead

@@ -66,11 +66,20 @@ class _Times(dict[str, int]):
         return time
 
 
+def _whole(amount: Any) -> int:
+    """The whole number that 1000.0 is, too: JSON knows no difference."""
+    if type(amount) is not float or not amount.is_integer():
+        raise TypeError("amount")
+    return int(amount)
+
+
 def _add_page(found: _Found, page: list[Any], times: _Times) -> None:
     """Note a page's measurements; those of points that nobody asked for are passed over."""
     for gsrn, sector, kind, begin, amount in map(_COLUMNS, page):
-        if type(amount) is not int or not 0 <= amount <= MAX_WH:
-            raise TypeError("amount")
+        if type(amount) is not int:
+            amount = _whole(amount)  # noqa: PLW2901 - the same number
+        if not 0 <= amount <= MAX_WH:
+            raise ValueError("amount")
         sectors = found.get(gsrn)
         if sectors is None or kind != _KIND:
             continue

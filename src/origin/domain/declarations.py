@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, timezone
 from enum import Enum
+from math import gcd
 from typing import NamedTuple
 
 from origin.domain.exact import ONE, exact
@@ -44,7 +45,7 @@ RetiredRow = tuple[str, int, int, str | None, Mapping[str, float] | None]
 """The same without names, of which there may be hundreds of thousands."""
 
 
-@dataclass
+@dataclass(slots=True)
 class Mix:
     """The residual mix of one sector in one hour."""
 
@@ -63,7 +64,7 @@ ResidualMix = dict[tuple[int, str], Mix]
 """By begin of the hour, and sector."""
 
 
-@dataclass
+@dataclass(slots=True)
 class Period:
     """What is declared of a span of time; emissions in g."""
 
@@ -185,7 +186,7 @@ def unix_s(time: datetime) -> int:
     return int((time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp())
 
 
-@dataclass
+@dataclass(slots=True)
 class _Matched:
     """What was retired to an hour's measurements."""
 
@@ -287,13 +288,15 @@ def _individual(
 
 def _cover(period: Period, rest: int, mix: Mix) -> None:
     """Take the rest from the mix."""
-    total = mix.amount
+    # In lowest terms the numbers are short, and the divisions quick.
+    common = gcd(rest, mix.amount)
+    share, total = rest // common, mix.amount // common
     for sums, parts in (
         (period.emissions, mix.emissions),
         (period.technologies, mix.technologies),
     ):
         for name, value in parts.items():
-            sums[name] = sums.get(name, 0) + rest * value // total
+            sums[name] = sums.get(name, 0) + share * value // total
 
 
 def _general(hour: int, sectors: Iterable[str], mix: ResidualMix) -> Period:

@@ -1,0 +1,16 @@
+"""How often Python looks for cycles of objects that hold each other."""
+
+import gc
+
+_MANY = 50_000
+"""New objects before it looks; Python's own 700 have a large answer walked through again and again."""
+
+
+def collect_seldom() -> None:
+    """Let what is loaded be kept for good, and look for cycles less often; called once, after loading.
+
+    A year of hours costs a fifth less so, and a few megabytes more.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_MANY, *gc.get_threshold()[1:])

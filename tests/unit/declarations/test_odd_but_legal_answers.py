@@ -1,0 +1,82 @@
+"""What peers may answer, and seldom do (contract: peers, DataHubService and EnergyTypeService)."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from origin.clients.consumption import read_consumption
+from origin.clients.datahub import DataHubClient
+from origin.clients.energytypes import EnergyTypeClient
+from origin.domain.declarations import Mix
+from origin.domain.exact import exact
+from origin.errors import PeerMisbehaved
+
+BEGIN = datetime(2020, 2, 29, 22, tzinfo=UTC)
+H22 = int(BEGIN.timestamp())
+POINT = {"gsrn": "1", "type": "consumption", "sector": "DK1", "address": "a", "new": None}
+
+
+class _DataHub(DataHubClient):
+    def __init__(self, *pages: list[Any]) -> None:
+        super().__init__("http://127.0.0.1:9", tls_verify=True)
+        self._pages = pages
+
+    def measurement_pages(self, *_: Any, **__: Any) -> Iterator[list[Any]]:
+        yield from self._pages
+
+
+class _EnergyTypes(EnergyTypeClient):
+    def __init__(self, rows: list[dict[str, Any]]) -> None:
+        super().__init__("http://127.0.0.1:9", tls_verify=True)
+        self._answer = rows
+
+    def _rows(self, *_: Any) -> list[dict[str, Any]]:
+        return self._answer
+
+
+def _consumption(*pages: list[Any]) -> dict[tuple[str, str], dict[int, int]]:
+    end = BEGIN + timedelta(hours=1)
+    return read_consumption(_DataHub(*pages), "token", ["1"], BEGIN, end)
+
+
+def test_measurements() -> None:
+    assert _consumption(
+        [
+            POINT | {"begin": "2020-02-29T23:00:00", "amount": 0},
+            POINT | {"begin": "2020-02-29T22:00:00Z", "amount": 1000.0},
+        ],
+        [
+            POINT | {"begin": "2020-02-29T23:00:00+01:00", "amount": 1000},
+            POINT | {"begin": "2020-03-01T00:00:00Z", "amount": 7},
+            POINT | {"begin": "2020-02-29T22:00:00Z", "amount": 7, "gsrn": "2"},
+            POINT | {"begin": "2020-02-29T22:00:00Z", "amount": 7, "type": "production"},
+        ],
+    ) == {("1", "DK1"): {H22: 1000, H22 + 3600: 0}}
+
+
+@pytest.mark.parametrize("amount", [None, "5", True, -1, -1.0, 0.5, 1e300])
+def test_no_amounts(amount: Any) -> None:
+    with pytest.raises(PeerMisbehaved):
+        _consumption([POINT | {"begin": "2020-02-29T22:00:00Z", "amount": amount}])
+
+
+def test_a_mix() -> None:
+    row = {"sector": "DK1", "technology": "Coal", "amount": 10}
+    rows: list[dict[str, Any]] = [
+        row | {"timestamp_utc": "2020-02-29T23:00:00+00:00", "amount": 0, "CO2": 0},
+        row | {"timestamp_utc": "2020-02-29T22:00:00Z", "CO2": 1.5, "share": 0.5, "Xenon": 2},
+        row | {"timestamp_utc": "2020-02-29 22:00:00", "amount": 2.5, "CO2": None, "SO2": "1"},
+        row | {"timestamp_utc": "2020-02-29T23:00:00+01:00", "technology": "Wind", "CO2": 0.1},
+        row | {"timestamp_utc": "2020-03-01T00:00:00Z"},
+        row | {"timestamp_utc": "2020-02-29T22:00:00Z", "sector": "SE4"},
+    ]
+    assert _EnergyTypes(rows).residual_mix(["DK1"], BEGIN, BEGIN + timedelta(hours=1)) == {
+        (H22, "DK1"): Mix(
+            exact(22.5),
+            {"Coal": exact(12.5), "Wind": exact(10)},
+            {"CO2": exact(1.6), "Xenon": exact(2)},
+        ),
+        (H22 + 3600, "DK1"): Mix(0, {"Coal": 0}, {"CO2": 0}),
+    }
