@@ -21,7 +21,7 @@ from urllib3.exceptions import TimeoutError as TookTooLong
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
-_CHUNK_BYTES = 64 * 1024
+_CHUNK_BYTES = 256 * 1024
 
 
 class AnswerTooLarge(requests.RequestException):
