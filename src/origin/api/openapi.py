@@ -75,6 +75,10 @@ _ERROR_EXAMPLES: dict[str, Any] = {
     "503": "DataHubService is out of reach",
 }
 _REQUEST_ID = {"$ref": "#/components/headers/X-Request-ID"}
+_TOO_LONG_A_LINE: Json = {
+    "description": "The request line is longer than 8190 bytes: the server's own answer",
+    "content": {"text/html": {"schema": {"type": "string"}}},
+}
 
 
 def prepare(api: flask_smorest.Api) -> None:
@@ -185,6 +189,8 @@ def _complete(operation: Json, path: str, endpoint: str, guard: Guard) -> None:
     for response in own.values():
         response.setdefault("headers", {})["X-Request-ID"] = _REQUEST_ID
     errors = {code: {"$ref": f"{_RESPONSES}{code}"} for code in _codes(operation, guard)}
+    if any(each["in"] == "query" for each in operation.get("parameters", [])):
+        errors["414"] = _TOO_LONG_A_LINE
     operation["responses"] = dict(sorted({**errors, **own}.items()))
 
 
