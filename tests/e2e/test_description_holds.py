@@ -44,7 +44,8 @@ def test_no_answer_is_off_the_description(town: Town, tmp_path: Path):
             "--generation-deterministic",
             "--no-color",
             "--no-shrink",
-            "--workers=2",
+            # With several, hypothesis fails at random: Python 3.11 parses safely in one thread alone.
+            "--workers=1",
             "--request-timeout=30",
         ],
         env={**inherited(), "HOME": str(tmp_path)},

@@ -132,7 +132,7 @@ def _watch(town: Town, sabotage: Future[None]) -> None:
     while not sabotage.done():
         try:
             held, issued = _held_and_issued(town)
-        except psycopg2.OperationalError:
+        except (psycopg2.OperationalError, psycopg2.InterfaceError):
             # It is being restarted.
             held = issued = 0
         assert held == issued

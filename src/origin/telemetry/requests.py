@@ -70,6 +70,7 @@ def _account() -> dict[str, int]:
 
 
 def _end(_error: BaseException | None) -> None:
-    if "request_began" in g:
+    # Once: a streamed answer ends its context twice.
+    if g.pop("request_began", None) is not None:
         REQUESTS_RUNNING.dec()
     context.end()

@@ -1,7 +1,9 @@
 """Connections that are used in turn: none dead, none with what another use had asked of it."""
 
 from collections.abc import Callable, Iterator
+from contextlib import closing
 
+import psycopg2
 import pytest
 from sqlalchemy import make_url, text
 from sqlalchemy.exc import DBAPIError
@@ -66,3 +68,23 @@ def test_each_use_of_a_connection_has_its_own_isolation(database: Database):
     with database.reading() as session:
         assert session.scalar(level) == "read committed"
     assert keeps_transactions_whole()
+
+
+def test_whoever_comes_after_a_restart_notices_nothing(database_uri: str):
+    """The server ends all connections, as it does when it restarts."""
+    url = make_url(database_uri).set(drivername="postgresql+psycopg2")
+    database = Database(url, pool_size=2)
+    try:
+        with database.reading() as one, database.reading() as other:
+            for session in (one, other):
+                session.execute(text("SELECT 1"))
+        with closing(psycopg2.connect(database_uri)) as connection, connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+        with database.transaction() as one, database.reading() as other:
+            for session in (one, other):
+                assert session.scalar(text("SELECT 1")) == 1
+    finally:
+        database.dispose()
