@@ -50,7 +50,7 @@ POINTS = 50
 SECTORS = ("DK1", "DK2")
 LABELS = ("Coal", "Naturalgas", "Oil", "Nuclear", "Waste", "Biomass", "Hydro", "Wind", "Solar")
 QUIET_STEP_S = 0.055
-"""What `yardstick_s` is where nothing else runs; neighbours slow both down alike."""
+"""The quickest that `yardstick_s` was seen; what neighbours cost is scaled away by it, roughly."""
 NEVER = "http://127.0.0.1:9"
 
 
