@@ -15,8 +15,11 @@ from origin.db.models import Batch, Ggo, Technology, User, WebhookDelivery, Webh
 
 Event = Literal["ON_GGO_RECEIVED", "ON_FORECAST_RECEIVED"]
 
-PAUSE_AFTER = 10
-"""After so many failures in a row a lane waits for its retry, whatever else happens meanwhile."""
+PAUSE_AFTER = 100
+"""After so many failures in a row a lane waits for its retry, whatever else happens meanwhile.
+
+Each that fails is tried again every WEBHOOK_RETRY_DELAY where no more than these fail.
+"""
 
 _WRITTEN = "deliveries_written"
 

@@ -34,13 +34,13 @@ def shared_market(module_database_uri: str, sandbox: Sandbox) -> Iterator[Market
 
 @pytest.fixture
 def market(shared_market: Market) -> Market:
-    """The module's market, with nothing in it, on a day of its own."""
+    """The module's market, with nothing in it, on days of its own."""
     market = shared_market
     market.rows("TRUNCATE ggos, forecasts, webhook_subscriptions CASCADE")
     market.sandbox.receiver.reset()
     market.sandbox.ledger.clear_faults()
     market.hints.deliveries = 0
-    market.begin += timedelta(days=1)
+    market.begin += timedelta(days=2)
     return market
 
 
@@ -193,6 +193,21 @@ def test_what_fails_comes_again_and_the_others_do_not_wait(market: Market):
     assert came[0]["headers"]["webhook-id"] == came[3]["headers"]["webhook-id"]
     assert len({each["headers"]["webhook-id"] for each in came}) == 3
     assert states(market)[0] == ("DELIVERED", 2, 200, None)
+
+
+def test_each_of_many_that_fail_comes_again_when_it_is_due(market: Market):
+    subscribe(market, "alice", "alice")
+    market.sandbox.receiver.answer(500, name="alice")
+    for number in range(30):
+        market.issue(begin=market.hour(number))
+    for attempts in (1, 2):
+        assert deliver(market) == 30
+        assert states(market) == [("PENDING", attempts, 500, "answered 500")] * 30
+        early, late = market.rows(
+            "SELECT extract(epoch FROM min(next_attempt_at - last_attempt_at)), "
+            "extract(epoch FROM max(next_attempt_at - last_attempt_at)) FROM webhook_deliveries"
+        )[0]
+        assert 800 <= early < late <= 1200
 
 
 def test_what_came_is_written_down_however_long_the_database_is_away(
