@@ -30,9 +30,8 @@ MAX_STATUSES_BY_GET = 15
 _UNARRIVED_CODES = frozenset({15, 31})
 _REFUSAL_CODES = frozenset({30, 34, 35, 42, 43, 46, 60, 62, 66})
 _NOTHING_AT_ADDRESS = 75
-_KNOWN_CODES = frozenset(
-    {10, 15, 17, 18, 19, 20, 21, 27, 31, *_REFUSAL_CODES, 70, 71, 72, _NOTHING_AT_ADDRESS, 80}
-)
+_NOT_THERE_CODES = frozenset({70, 71, 72, _NOTHING_AT_ADDRESS, 80})
+_KNOWN_CODES = frozenset({10, 15, 17, 18, 19, 20, 21, 27, 31, *_REFUSAL_CODES, *_NOT_THERE_CODES})
 
 
 class Posted(Enum):
@@ -95,7 +94,7 @@ class LedgerClient:
             return PostAnswer(Posted.UNARRIVED, reason)
         if code in _REFUSAL_CODES and response.status_code == 400:
             return PostAnswer(Posted.REFUSED, reason)
-        is_of_this_batch = response.status_code < 500
+        is_of_this_batch = response.status_code < 500 and response.status_code != 429
         return PostAnswer(Posted.UNCERTAIN, reason, is_of_this_batch)
 
     def statuses(self, batch_ids: Sequence[str]) -> dict[str, StatusAnswer]:
@@ -110,11 +109,20 @@ class LedgerClient:
             response = self._http.request("GET", url, params={"id": ",".join(batch_ids)})
         else:
             response = self._http.request("POST", url, json=list(batch_ids))
+        if response.status_code == 404 and self._error_of(response)[0] in _NOT_THERE_CODES:
+            return self._not_there(batch_ids)
         self._expect_ok(response)
         data = self._http.json_object(response).get("data")
         if not isinstance(data, list):
             raise PeerMisbehaved(NAME, "no list of batch statuses")
         return _statuses_in(data, frozenset(batch_ids))
+
+    def _not_there(self, batch_ids: Sequence[str]) -> dict[str, StatusAnswer]:
+        """The statuses of batches of which one at least isn't there: asked again by halves."""
+        if len(batch_ids) <= 1:
+            return {each: StatusAnswer(BatchStatus.UNKNOWN) for each in batch_ids}
+        middle = len(batch_ids) // 2
+        return self.statuses(batch_ids[:middle]) | self.statuses(batch_ids[middle:])
 
     def ggo_next(self, address: str) -> Next | None:
         """Ask what the GGO at this address was turned into.
@@ -168,8 +176,13 @@ class LedgerClient:
         except (PeerMisbehaved, KeyError, TypeError, AttributeError):
             LEDGER_ERRORS.labels("none").inc()
             return None, f"HTTP {response.status_code} without a Sawtooth error"
+        reason = _storable(f"{code} {words}")
+        # Whatever JSON has in its place, a list say, can't even be looked up.
+        if not isinstance(code, int):
+            LEDGER_ERRORS.labels("other").inc()
+            return None, reason
         LEDGER_ERRORS.labels(str(code) if code in _KNOWN_CODES else "other").inc()
-        return (code if isinstance(code, int) else None), _storable(f"{code} {words}")
+        return code, reason
 
 
 def _next_in(state: Any) -> Next | None:

@@ -67,6 +67,7 @@ class Follower:
             self._out_of_reach(batches, error)
             return False
         except PeerError as error:
+            BATCH_ALERTS.labels("odd_statuses").inc()
             log.error(  # noqa: TRY400 - the peer's doing, not ours
                 "Odd statuses: %s",
                 error,
@@ -120,6 +121,8 @@ class Follower:
             self.reposts.append(batch)
         else:
             told = "the ledger says that another operation spent the source"
+            if answer.reason:
+                told = f"{told}; of this batch: {answer.reason}"
             self._alert(batch, "ledger.spent_otherwise", told)
 
     def _source_facts(self, batches: Sequence[Row[Any]]) -> dict[int, _SourceFacts]:

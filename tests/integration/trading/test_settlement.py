@@ -127,6 +127,23 @@ def test_unknown_is_answered_by_the_same_bytes(market: Market):
     assert batch["posts"] == 2
 
 
+@pytest.mark.parametrize("count", [1, 3, 20])
+def test_statuses_that_are_not_there_are_unknown(market: Market, count: int):
+    """Only one of them isn't, whatever the answer to all of them says; its bytes are posted."""
+    for number in range(count):
+        address = market.issue(1000, begin=market.hour(number))
+        assert market.compose(address, transfers=[(100, "bob")]).status_code == 200
+    market.sandbox.ledger.drop_next()
+    market.run_batches()
+    market.sandbox.ledger.batches(count=count - 1, wait=10)
+    market.sandbox.ledger.fault("/batch_statuses", status=404, code=71)
+    market.run_batches()
+    market.settle()
+    assert [state for state, _ in market.batches()] == ["COMPLETED"] * count
+    posts = [batch["posts"] for batch in market.sandbox.ledger.batches()]
+    assert sorted(posts) == [*[1] * (count - 1), 2]
+
+
 def test_an_invalid_that_state_contradicts_is_completed(market: Market):
     """The ledger says INVALID, but the source is spent by this very split."""
     composed(market)
@@ -172,8 +189,9 @@ def test_a_source_that_someone_else_spent_is_neither_settled_nor_rolled_back(
         {"status": 200, "body": {"data": "?"}},
         {"status": 200, "body": {"data": [{"id": 1}, {}, 7]}},
         {"status": 200, "body": {"data": []}},
-        {"status": 404, "code": 71},
+        {"status": 404, "body": "<html>"},
         {"status": 418},
+        {"status": 400, "body": {"error": {"code": [], "message": {}}}},
     ],
     ids=str,
 )
