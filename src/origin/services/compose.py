@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import datetime
 
 from sqlalchemy.orm import Session
 
@@ -67,7 +66,7 @@ def compose(
     parts = parts_of(order, source, facts.recipients, facts.measurements)
     targets = _targets(runtime, parts, facts.accounts)
     with runtime.database.transaction() as session:
-        _check_again(session, facts, order, utcnow())
+        _check_again(session, facts, order)
         if is_whole_retire(parts):
             composing.write_whole_retire(session, source, parts[0])
         else:
@@ -94,12 +93,13 @@ def _gather(runtime: Runtime, user_id: int, order: Order) -> tuple[Source, _Fact
     return source, _Facts(caller, accounts, checked)
 
 
-def _check_again(session: Session, facts: _Facts, order: Order, now: datetime) -> None:
+def _check_again(session: Session, facts: _Facts, order: Order) -> None:
     """Check under locks what may have changed meanwhile: the source, and what is retired."""
     caller = facts.caller
     _refuse_disabled(session, facts, order)
     source = composing.find_source(session, caller.id, order.address, lock=True)
-    if source is None or not source.is_tradable(now):
+    # By the clock as it is once the lock is there: it may have been waited for.
+    if source is None or not source.is_tradable(utcnow()):
         raise Refused(f"GGO not found or is unavailable: {order.address}")
     addresses = {each.address for each in facts.measurements.values()}
     composing.lock_measurements(session, addresses)
