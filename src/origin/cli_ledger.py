@@ -1,8 +1,9 @@
 """The operators' commands about the ledger: `flask ledger status`, `batch`, `reconcile`."""
 
 import sys
-from collections.abc import Sequence
-from typing import Any, BinaryIO
+from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import Any, BinaryIO, ParamSpec
 
 import click
 import orjson
@@ -17,13 +18,36 @@ from origin.services import batch_reports, reconciliation, repairs
 DIFFERENCES, COULD_NOT_LOOK = 1, 2
 """Exit statuses of `reconcile` and `status`; 0: all is in order."""
 
+P = ParamSpec("P")
+
 ledger = AppGroup("ledger", help="The ledger: how batches stand, and whether all is as it says.")
 
 
+def _looking(command: Callable[P, None]) -> Callable[P, None]:
+    """End with a status of its own where it couldn't look: 1 says that something differs."""
+
+    @wraps(command)
+    def looking(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            command(*args, **kwargs)
+        except click.ClickException as error:
+            error.show()
+            sys.exit(COULD_NOT_LOOK)
+        except KeyboardInterrupt:
+            click.echo("Stopped; the next one goes on from here.", err=True)
+            sys.exit(COULD_NOT_LOOK)
+
+    return looking
+
+
 @ledger.command("status")
+@_looking
 @_told
 def status() -> None:
-    """Tell how batches stand, how far reconciliation is, and what differs. 1: something differs."""
+    """Tell how batches stand, how far reconciliation is, and what differs.
+
+    Ends with status 0 where nothing does, 1 where something differs, 2 where it couldn't look.
+    """
     _table(
         ("BATCHES", "COUNT", "DUE", "ATTEMPTS (MOST)", "OLDEST"),
         [
@@ -91,6 +115,8 @@ def batch(batch_id: str) -> None:
     show_default=True,
     help="Calls of the ledger a second, at most.",
 )
+@_looking
+@_told
 def reconcile(*, repair: bool, anew: bool, json_file: BinaryIO | None, rate: float) -> None:
     """Compare all GGOs, batches and retirements with the ledger.
 

@@ -16,7 +16,7 @@ from sqlalchemy import Row, func, select
 from origin.db import walks
 from origin.db.models import Ggo, LedgerDifference, LedgerWalk
 from origin.db.walks import Found, Slice, Turn
-from origin.domain.keys import AddressKind, settlement_address
+from origin.domain.keys import AddressKind, IndexOutOfRange, settlement_address
 from origin.domain.reconciliation import Difference, Holding, Kind, differences
 from origin.errors import PeerError, PeerUnavailable
 from origin.runtime import Runtime
@@ -255,11 +255,22 @@ def _holding(ggo: Row[Any], rows: Slice, keys: Keys) -> Holding:
         locked=ggo.locked,
         parts=rows.parts.get(ggo.id, {}),
         parent_address=rows.parents.get(ggo.parent_id),
-        settlement=settlement_address(retired_to) if retired_to else None,
+        settlement=_settlement(retired_to) if retired_to else None,
         retired_alongside=rows.retired.get(retired_to, {}) if retired_to else {},
         # One that was issued to a wrong address was told of then, and can't be spent.
         key_holds=ggo.key_mismatch or _key_holds(ggo, keys),
     )
+
+
+def _settlement(retired_to: str) -> str:
+    """Where the ledger settles what is retired to this measurement.
+
+    What isn't an address stays as it is: that nothing is settled there is then what differs.
+    """
+    try:
+        return settlement_address(retired_to)
+    except ValueError:
+        return retired_to
 
 
 def _key_holds(ggo: Row[Any], keys: Keys) -> bool:
@@ -268,8 +279,8 @@ def _key_holds(ggo: Row[Any], keys: Keys) -> bool:
         return True
     try:
         return bool(keys.of_ggo(ggo).address(AddressKind.GGO) == ggo.address)
-    except KeyError:
-        # Issued to a metering point that isn't the owner's.
+    except (KeyError, IndexOutOfRange):
+        # Issued to a metering point that isn't the owner's, or in a period that has no key.
         return False
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy.exc import ProgrammingError
 
 from origin.clients.ledger_batches import Split, sign_batch
 from origin.db import walks
@@ -266,3 +267,38 @@ def test_the_commands_tell_by_their_exit_status(market: Market, tmp_path: Path):
     away = run(args=["ledger", "reconcile"])
     assert away.exit_code == 2
     assert "Couldn't look" in away.output
+
+
+def test_a_database_that_is_not_migrated_is_no_difference(
+    market: Market, monkeypatch: pytest.MonkeyPatch
+):
+    """Nor is one that is away: scripts tell the two by the status."""
+    error = ProgrammingError("SELECT 1", {}, Exception())
+
+    def broken(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(walks, "take_turn", broken)
+    monkeypatch.setattr(walks, "last_walks", broken)
+    for command in ("reconcile", "status"):
+        told = market.app.test_cli_runner().invoke(args=["ledger", command])
+        assert told.exit_code == 2, told.output
+
+
+@pytest.mark.parametrize(
+    ("spoiled", "kinds"),
+    [
+        ("retire_address = 'no address' WHERE retired", {"unreadable"}),
+        (
+            """begin = begin + interval '40 y', "end" = "end" + interval '40 y'
+            WHERE issue_gsrn IS NOT NULL""",
+            {"wrong_owner"},
+        ),
+    ],
+)
+def test_what_has_no_address_or_key_does_not_stop_a_walk(
+    market: Market, spoiled: str, kinds: set[str]
+):
+    traded(market)
+    market.rows(f"UPDATE ggos SET {spoiled}")  # noqa: S608 - the test's own
+    assert kinds <= {kind for kind, _ in walked(market)}
