@@ -7,6 +7,7 @@ changed while the ledger was asked is left to the next walk. Nothing is changed 
 """
 
 import logging
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -27,7 +28,7 @@ CALLS_PER_SECOND = 50.0
 """Calls of `/state` that a walk makes at most, unless told otherwise."""
 _SLICE = 50
 _SWEEP_S = 300.0
-"""How long Beat's share of a walk goes on."""
+"""How long Beat's share of a walk goes on, or half of the time until the next one, if longer."""
 
 log = logging.getLogger(__name__)
 
@@ -49,11 +50,11 @@ class Progress:
 
 
 def reconcile_slice(runtime: Runtime) -> int:
-    """Walk on for some minutes.
+    """Walk on for Beat's share of the time.
 
     :returns: how many GGOs were passed. A ledger out of reach ends it early, with a warning.
     """
-    deadline = Deadline(_SWEEP_S)
+    deadline = Deadline(max(_SWEEP_S, runtime.settings.reconcile_interval / 2))
     done = 0
     try:
         for progress in walk(runtime):
@@ -186,6 +187,7 @@ class _Look:
     def __init__(self, runtime: Runtime, ids: Sequence[int], calls_per_second: float) -> None:
         self._runtime = runtime
         self._pause_s = 1 / calls_per_second
+        self._next_at = time.monotonic() + self._pause_s
         self._rows, self._keys = _read(runtime, ids)
         self._by_id = {ggo.id: ggo for ggo in self._rows.ggos}
 
@@ -228,7 +230,9 @@ class _Look:
         return differences(holding, record, settled)
 
     def _ask(self, question: Any, address: str) -> Any:
-        pause(self._pause_s)
+        # What the last call took counts: a slow ledger is not asked more slowly still.
+        pause(max(self._next_at - time.monotonic(), 0.0))
+        self._next_at = time.monotonic() + self._pause_s
         return question(address)
 
 

@@ -2,7 +2,9 @@
 
 import json
 from collections.abc import Callable  # noqa: TC003 - as everywhere
+from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -243,6 +245,29 @@ def test_a_walk_goes_on_where_it_stopped_and_is_one_at_a_time(
     assert len(asked) == count + 1
     assert len(set(asked)) == count
     assert market.value("SELECT ggos FROM ledger_walks") == count
+
+
+def test_what_the_ledger_takes_counts_as_pause(market: Market, monkeypatch: pytest.MonkeyPatch):
+    """Fifty calls a second are that many, however long the ledger thinks about each."""
+    traded(market)
+    now, asked = [0.0], []
+    ask: Callable[[str], Any] = market.runtime.ledger.ggo_record
+
+    def slow(address: str) -> Any:
+        asked.append(now[0])
+        now[0] += 0.75
+        return ask(address)
+
+    def waited(seconds: float) -> None:
+        now[0] += seconds
+
+    monkeypatch.setattr(reconciliation, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(reconciliation, "pause", waited)
+    monkeypatch.setattr(market.runtime.ledger, "ggo_record", slow)
+    monkeypatch.setattr(market.runtime.ledger, "settled", lambda _: None)
+    list(reconciliation.walk(market.runtime, calls_per_second=1))
+    # Two, where a settlement was asked for between.
+    assert {after - before for before, after in pairwise(asked)} == {1.0, 2.0}
 
 
 def test_the_commands_tell_by_their_exit_status(market: Market, tmp_path: Path):
