@@ -12,6 +12,7 @@ from origin.telemetry.tracing import Kind, finish
 _OF_MACHINES = ("/health/", "/metrics")
 """Asked all the time: neither logged (below DEBUG) nor traced."""
 _LONGEST_PATH = 200
+_BEGAN = "origin.began"
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +25,7 @@ def watch_requests(app: Flask) -> None:
 
 
 def _begin() -> None:
-    g.request_began = time.perf_counter()
+    request.environ[_BEGAN] = time.perf_counter()
     REQUESTS_RUNNING.inc()
     g.span = context.begin(
         f"{request.method} {_endpoint()}",
@@ -39,7 +40,7 @@ def _endpoint() -> str:
 
 
 def _tell(response: Response) -> Response:
-    seconds = time.perf_counter() - g.request_began
+    seconds = time.perf_counter() - request.environ[_BEGAN]
     REQUEST_SECONDS.labels(_endpoint(), response.status_code).observe(seconds)
     response.headers[context.REQUEST_ID_HEADER] = context.current_request_id() or ""
     is_of_machines = request.path.startswith(_OF_MACHINES)
@@ -71,6 +72,6 @@ def _account() -> dict[str, int]:
 
 def _end(_error: BaseException | None) -> None:
     # Once: a streamed answer ends its context twice.
-    if g.pop("request_began", None) is not None:
+    if request.environ.pop(_BEGAN, None) is not None:
         REQUESTS_RUNNING.dec()
     context.end()
