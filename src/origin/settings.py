@@ -23,11 +23,16 @@ from origin.errors import ConfigurationError
 _http_url = TypeAdapter(HttpUrl)
 
 
-def _base_url(value: str) -> str:
-    """A base address without its trailing slash, as the operators' habit allows either."""
-    trimmed = value.strip().rstrip("/")
+def _url(value: str) -> str:
+    """An address as it stands."""
+    trimmed = value.strip()
     _http_url.validate_python(trimmed)
     return trimmed
+
+
+def _base_url(value: str) -> str:
+    """A base address without its trailing slash, as the operators' habit allows either."""
+    return _url(value.strip().rstrip("/"))
 
 
 def _comma_separated(value: object) -> object:
@@ -73,6 +78,7 @@ def _connection_string(value: SecretStr) -> SecretStr:
     return SecretStr(";".join(parts))
 
 
+Url = Annotated[str, BeforeValidator(_url)]
 BaseUrl = Annotated[str, BeforeValidator(_base_url)]
 T = TypeVar("T", bound=BaseSettings)
 
@@ -119,7 +125,7 @@ class Settings(DatabaseSettings):
     energy_type_service_url: BaseUrl
     webhook_secret: NonEmptySecret
     hydra_url: BaseUrl
-    hydra_introspect_url: BaseUrl
+    hydra_introspect_url: Url
     hydra_client_id: NonEmpty
     hydra_client_secret: NonEmptySecret
     hydra_introspect_auth: bool = False

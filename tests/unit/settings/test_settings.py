@@ -142,6 +142,14 @@ def test_what_is_no_origin_is_refused(environment: pytest.MonkeyPatch, origins: 
         load_settings(Settings)
 
 
+def test_the_introspection_endpoint_stays_as_it_stands(environment: pytest.MonkeyPatch):
+    environment.setenv("HYDRA_INTROSPECT_URL", "http://hydra.example/introspect/")
+    environment.setenv("HYDRA_URL", "http://hydra.example/")
+    settings = load_settings(Settings)
+    assert settings.hydra_introspect_url == "http://hydra.example/introspect/"
+    assert settings.hydra_url == "http://hydra.example"
+
+
 def test_an_origin_loses_its_slash(environment: pytest.MonkeyPatch):
     environment.setenv("CORS_ORIGINS", "https://a.example/, *")
     assert load_settings(Settings).cors_origins == ["https://a.example", "*"]
