@@ -1,18 +1,12 @@
-"""What metering points consumed, read from DataHub without an object for each measurement.
-
-A year of fifty points is half a million of them; `DataHubClient.measurements` is for fewer.
-"""
+"""What metering points consumed, as DataHub tells: a year of fifty points is half a million numbers."""
 
 from collections.abc import Callable, Collection
 from datetime import datetime
-from operator import itemgetter
-from typing import Any
 
-from origin.clients.datahub import MAX_WH, DataHubClient, MeteringPointType
+from origin.clients.datahub import MAX_WH, DataHubClient, MeteringPointType, Reading
 from origin.domain.declarations import Consumption, unix_s
 from origin.errors import PeerMisbehaved
 
-_COLUMNS = itemgetter("gsrn", "sector", "type", "begin", "amount")
 _KIND: MeteringPointType = "consumption"
 
 _Found = dict[str, dict[str, dict[int, int]]]
@@ -66,26 +60,25 @@ class _Times(dict[str, int]):
         return time
 
 
-def _whole(amount: Any) -> int:
+def _whole(amount: float) -> int:
     """The whole number that 1000.0 is, too: JSON knows no difference."""
-    if type(amount) is not float or not amount.is_integer():
-        raise TypeError("amount")
+    if not float(amount).is_integer():
+        raise ValueError("amount")
     return int(amount)
 
 
-def _add_page(found: _Found, page: list[Any], times: _Times) -> None:
+def _add_page(found: _Found, page: list[Reading], times: _Times) -> None:
     """Note a page's measurements; those of points that nobody asked for are passed over."""
-    for gsrn, sector, kind, begin, amount in map(_COLUMNS, page):
+    for each in page:
+        amount = each.amount
         if type(amount) is not int:
-            amount = _whole(amount)  # noqa: PLW2901 - the same number
+            amount = _whole(amount)
         if not 0 <= amount <= MAX_WH:
             raise ValueError("amount")
-        sectors = found.get(gsrn)
-        if sectors is None or kind != _KIND:
+        sectors = found.get(each.gsrn)
+        if sectors is None or each.type != _KIND:
             continue
-        amounts = sectors.get(sector)
+        amounts = sectors.get(each.sector)
         if amounts is None:
-            if type(sector) is not str:
-                raise TypeError("sector")
-            amounts = sectors[sector] = {}
-        amounts[times[begin]] = amount
+            amounts = sectors[each.sector] = {}
+        amounts[times[each.begin]] = amount

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
+import msgspec
 import requests
 from pydantic import AfterValidator, Field, Strict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as checked
@@ -104,8 +105,40 @@ class Rows(Generic[T]):
 _metering_point = TypeAdapter(MeteringPoint)
 _ggo = TypeAdapter(IssuedGgo)
 _measurement = TypeAdapter(Measurement)
-_measurements = TypeAdapter(list[Measurement])
 _technologies = TypeAdapter(list[Technology])
+
+
+class Reading(msgspec.Struct, gc=False):
+    """Of a measurement what a declaration needs, as it came: there are hundreds of thousands."""
+
+    gsrn: str
+    sector: str
+    type: str
+    begin: str
+    """ISO 8601."""
+    amount: int | float
+    """Wh."""
+
+
+class _Page(msgspec.Struct):
+    total: int
+    measurements: list[Reading]
+    success: bool = False
+
+
+_page = msgspec.json.Decoder(_Page)
+
+
+def _page_in(raw: bytes) -> _Page:
+    try:
+        page = _page.decode(raw)
+    except msgspec.MsgspecError as error:
+        # Not chained: the cause may quote the answer.
+        reason = f"/measurements: unexpected answer ({type(error).__name__})"
+        raise PeerMisbehaved(_PEER, reason) from None
+    if not page.success:
+        raise PeerMisbehaved(_PEER, "/measurements answered without success")
+    return page
 
 
 class DataHubClient:
@@ -147,23 +180,6 @@ class DataHubClient:
             return None
         return _parsed(_measurement, found, path)
 
-    def measurements(
-        self,
-        token: str,
-        *,
-        gsrn: Sequence[str],
-        begin: datetime,
-        end: datetime,
-        kind: MeteringPointType | None = None,
-    ) -> Iterator[Measurement]:
-        """Measurements of these points that begin in the range, both ends included.
-
-        Fetched page by page while they are read.
-        """
-        pages = self.measurement_pages(token, gsrn=gsrn, begin=begin, end=end, kind=kind)
-        for page in pages:
-            yield from _parsed(_measurements, page, "/measurements")
-
     def measurement_pages(
         self,
         token: str,
@@ -172,8 +188,11 @@ class DataHubClient:
         begin: datetime,
         end: datetime,
         kind: MeteringPointType | None = None,
-    ) -> Iterator[list[Any]]:
-        """The same as `measurements`, in pages, and what is in them as it came."""
+    ) -> Iterator[list[Reading]]:
+        """Measurements of these points that begin in the range, both ends included.
+
+        Fetched page by page while they are read.
+        """
         path = "/measurements"
         filters: dict[str, Any] = {
             "gsrn": list(gsrn),
@@ -184,16 +203,13 @@ class DataHubClient:
         offset = 0
         while True:
             body = {"filters": filters, "offset": offset, "limit": MEASUREMENTS_PER_PAGE}
-            answer = self._successful(path, body, token)
-            total, page = answer.get("total"), answer.get("measurements")
-            if type(total) is not int or not isinstance(page, list):
-                raise PeerMisbehaved(_PEER, f"{path}: no total, or no measurements")
-            yield page
-            offset += len(page)
-            if offset >= total:
+            answer = _page_in(self._raw(path, body, token))
+            yield answer.measurements
+            offset += len(answer.measurements)
+            if offset >= answer.total:
                 return
-            if not page:
-                raise PeerMisbehaved(_PEER, f"{path}: {offset} of {total}, and then no more")
+            if not answer.measurements:
+                raise PeerMisbehaved(_PEER, f"{path}: {offset} of {answer.total}, then no more")
 
     def technologies(self) -> list[Technology]:
         """All technologies; needs no token."""
@@ -218,6 +234,12 @@ class DataHubClient:
         return answer
 
     def _call(self, path: str, body: Any, token: str | None) -> dict[str, Any]:
+        return self._http.json_object(self._response(path, body, token))
+
+    def _raw(self, path: str, body: Any, token: str) -> bytes:
+        return self._response(path, body, token).content
+
+    def _response(self, path: str, body: Any, token: str | None) -> requests.Response:
         headers = {"Accept": "application/json"}
         if token is not None:
             headers["Authorization"] = f"Bearer {token}"
@@ -229,7 +251,7 @@ class DataHubClient:
             raise PeerUnavailable(_PEER, f"{path} answered {status}")
         if status != requests.codes.ok:
             raise PeerMisbehaved(_PEER, f"{path} answered {status}")
-        return self._http.json_object(response)
+        return response
 
 
 def _rows(shape: TypeAdapter[T], value: Any, path: str) -> Rows[T]:

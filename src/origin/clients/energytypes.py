@@ -1,15 +1,18 @@
 """EnergyTypeService: the residual mix (contract: peers, EnergyTypeService)."""
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from decimal import Decimal, localcontext
 from operator import itemgetter
 from typing import Any
 
+import msgspec
 import requests
 
 from origin.clients.http import PeerClient
 from origin.domain.declarations import HOUR_S, Mix, ResidualMix, hour_of, unix_s
-from origin.domain.exact import exact
+from origin.domain.exact import exact_sum
 from origin.errors import PeerMisbehaved, PeerUnavailable
 
 HOURS_PER_CALL = 31 * 24
@@ -19,7 +22,11 @@ _PEER = "EnergyTypeService"
 _PATH = "/residual-mix"
 _NO_EMISSIONS = frozenset({"timestamp_utc", "sector", "technology", "amount", "share"})
 _COLUMNS = itemgetter("timestamp_utc", "sector", "technology", "amount")
-_NUMBERS = frozenset({int, float})
+_NUMBERS = frozenset({int, Decimal})
+_EXACT_JSON = msgspec.json.Decoder(float_hook=Decimal)
+"""Reads 0.1 as a tenth."""
+_DIGITS = 100
+"""Of a sum: more than any that is real."""
 
 
 class EnergyTypeClient:
@@ -57,7 +64,8 @@ class EnergyTypeClient:
             stop = min(start + HOURS_PER_CALL * HOUR_S, past_end)
             rows = self._rows(wanted, start, stop)
             try:
-                _add_rows(mix, rows, frozenset(wanted), start, stop)
+                with localcontext(prec=_DIGITS):
+                    _add_rows(mix, rows, frozenset(wanted), start, stop)
             except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
                 # Not chained: the cause quotes the answer.
                 reason = f"{_PATH}: unexpected row ({type(error).__name__})"
@@ -67,6 +75,16 @@ class EnergyTypeClient:
     def _rows(self, sectors: list[str], start: int, stop: int) -> list[dict[str, Any]]:
         query = [("sector", sector) for sector in sectors]
         query += [("begin_from", _iso(start)), ("begin_to", _iso(stop))]
+        try:
+            answer = _EXACT_JSON.decode(self._ask(query))
+        except msgspec.DecodeError:
+            raise PeerMisbehaved(_PEER, f"{_PATH}: no JSON") from None
+        rows = answer.get("mix_emissions") if isinstance(answer, dict) else None
+        if rows is None or answer.get("success") is not True or not isinstance(rows, list):
+            raise PeerMisbehaved(_PEER, f"{_PATH} answered without success or rows")
+        return rows
+
+    def _ask(self, query: list[tuple[str, str]]) -> bytes:
         response = self._http.request(
             "GET", self._url, params=query, headers={"Accept": "application/json"}
         )
@@ -75,15 +93,19 @@ class EnergyTypeClient:
             raise PeerUnavailable(_PEER, f"{_PATH} answered {status}")
         if status != requests.codes.ok:
             raise PeerMisbehaved(_PEER, f"{_PATH} answered {status}")
-        answer = self._http.json_object(response)
-        rows = answer.get("mix_emissions")
-        if answer.get("success") is not True or not isinstance(rows, list):
-            raise PeerMisbehaved(_PEER, f"{_PATH} answered without success or rows")
-        return rows
+        return response.content
 
 
 def _iso(unix_time: int) -> str:
     return datetime.fromtimestamp(unix_time, UTC).isoformat()
+
+
+@dataclass(slots=True)
+class _Tally:
+    """The sums of a sector's hour: Wh by technology, grams by emission."""
+
+    technologies: dict[str, int | Decimal] = field(default_factory=dict)
+    emissions: dict[str, int | Decimal] = field(default_factory=dict)
 
 
 def _add_rows(
@@ -93,8 +115,12 @@ def _add_rows(
     start: int,
     stop: int,
 ) -> None:
-    """Add up the rows of these sectors and times; a year has a hundred thousand of them."""
+    """Add up the rows of these sectors and times; a year has a hundred thousand of them.
+
+    Decimals are added as such, and made whole numbers of once for each sum.
+    """
     hours: dict[str, int] = {}
+    tallies: dict[tuple[int, str], _Tally] = {}
     emissions_of = _Emissions()
     for row in rows:
         time, sector, technology, amount = _COLUMNS(row)
@@ -105,17 +131,20 @@ def _add_rows(
             continue
         if type(technology) is not str or type(amount) not in _NUMBERS or amount < 0:
             raise TypeError("technology or amount")
-        there = mix.get((hour, sector))
+        there = tallies.get((hour, sector))
         if there is None:
-            there = mix[hour, sector] = Mix()
-        wh = exact(amount)
-        there.amount += wh
-        there.technologies[technology] = there.technologies.get(technology, 0) + wh
+            there = tallies[hour, sector] = _Tally()
+        there.technologies[technology] = there.technologies.get(technology, 0) + amount
         sums = there.emissions
         for name in emissions_of[tuple(row)]:
             grams = row[name]
             if type(grams) in _NUMBERS:
-                sums[name] = sums.get(name, 0) + (exact(grams) if grams else 0)
+                sums[name] = sums.get(name, 0) + grams
+    for (hour, sector), tally in tallies.items():
+        found = mix.setdefault((hour, sector), Mix())
+        for technology, sum_ in tally.technologies.items():
+            found.add(technology, exact_sum(sum_), {})
+        found.add_emissions({name: exact_sum(sum_) for name, sum_ in tally.emissions.items()})
 
 
 class _Emissions(dict[tuple[str, ...], list[str]]):

@@ -57,6 +57,10 @@ class Mix:
         """Add what a technology made; a second time adds up."""
         self.amount += amount
         self.technologies[technology] = self.technologies.get(technology, 0) + amount
+        self.add_emissions(emissions)
+
+    def add_emissions(self, emissions: Mapping[str, int]) -> None:
+        """Add grams that aren't told apart by technology."""
         _add(self.emissions, emissions)
 
 

@@ -118,21 +118,21 @@ def _publish(world: World, hours: int) -> None:
 def test_measurements_come_in_pages(world: World) -> None:
     _publish(world, 7)
     world.datahub.control("settings", {"page_limit": 3})
-    found = world.runtime.datahub.measurements(
+    pages = world.runtime.datahub.measurement_pages(
         world.token("alice"),
         gsrn=[GSRN],
         begin=BEGIN,
         end=BEGIN + timedelta(hours=6),
         kind="consumption",
     )
-    assert sorted(each.amount for each in found) == [1, 2, 3, 4, 5, 6, 7]
+    assert sorted(each.amount for page in pages for each in page) == [1, 2, 3, 4, 5, 6, 7]
     assert world.datahub.call_count("/measurements") == 3
 
 
 def test_measurements_that_never_end(world: World) -> None:
     body = {"success": True, "total": 5, "measurements": []}
     world.datahub.fault(endpoint="/measurements", times=None, status=200, body=body)
-    pages = world.runtime.datahub.measurements("token", gsrn=[GSRN], begin=BEGIN, end=BEGIN)
+    pages = world.runtime.datahub.measurement_pages("token", gsrn=[GSRN], begin=BEGIN, end=BEGIN)
     with pytest.raises(PeerMisbehaved):
         list(pages)
 

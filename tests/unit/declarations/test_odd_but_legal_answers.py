@@ -1,6 +1,6 @@
 """What peers may answer, and seldom do (contract: peers, DataHubService and EnergyTypeService)."""
 
-from collections.abc import Iterator
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -21,10 +21,12 @@ POINT = {"gsrn": "1", "type": "consumption", "sector": "DK1", "address": "a", "n
 class _DataHub(DataHubClient):
     def __init__(self, *pages: list[Any]) -> None:
         super().__init__("http://127.0.0.1:9", tls_verify=True)
-        self._pages = pages
+        self._total = sum(len(page) for page in pages)
+        self._pages = iter(pages)
 
-    def measurement_pages(self, *_: Any, **__: Any) -> Iterator[list[Any]]:
-        yield from self._pages
+    def _raw(self, *_: Any) -> bytes:
+        page = {"success": True, "total": self._total, "measurements": next(self._pages)}
+        return json.dumps(page).encode()
 
 
 class _EnergyTypes(EnergyTypeClient):
@@ -32,8 +34,8 @@ class _EnergyTypes(EnergyTypeClient):
         super().__init__("http://127.0.0.1:9", tls_verify=True)
         self._answer = rows
 
-    def _rows(self, *_: Any) -> list[dict[str, Any]]:
-        return self._answer
+    def _ask(self, *_: Any) -> bytes:
+        return json.dumps({"success": True, "mix_emissions": self._answer}).encode()
 
 
 def _consumption(*pages: list[Any]) -> dict[tuple[str, str], dict[int, int]]:
