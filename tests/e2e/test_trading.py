@@ -70,6 +70,8 @@ def test_webhooks_that_come_again_change_nothing(town: Town):
 def test_a_ggo_before_its_metering_point_waits_for_it(town: Town):
     """Told of a GGO of a point that nobody knows, the service asks DataHub, in vain; then it comes."""
     anna = town.household("anna")
+    fetching = "SELECT id FROM datahub_jobs WHERE kind = 'fetch_ggos'"
+    eventually(lambda: not town.rows(fetching), "what was issued before has been fetched")
     known = town.sandbox.datahub.issue(anna.production, hour(5), 70, webhooks="none")
     later = replace(anna, production=new_gsrn())
     early = {**known, "gsrn": later.production, "address": "849c0b" + secrets.token_hex(32)}
