@@ -8,7 +8,7 @@ migrate
 exec "$python" -m gunicorn \
   --config "$root/src/origin/gunicorn_conf.py" \
   --bind "${BIND_HOST:-0.0.0.0}:${PORT:-8085}" \
-  --worker-class origin.gunicorn_worker.DrainingWorker \
+  --worker-class origin.gunicorn_worker.OriginWorker \
   --workers "${WORKERS:-3}" \
   --worker-connections "${WORKER_CONNECTIONS:-100}" \
   "origin.app:create_app()"

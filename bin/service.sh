@@ -32,4 +32,6 @@ python=$(find_python)
 export PYTHONPATH=$root/src${PYTHONPATH:+:$PYTHONPATH}
 # Everything said is wanted in the log now, not when a buffer is full.
 export PYTHONUNBUFFERED=1
+# What a large answer took goes back to the system, not to a heap that stays.
+export MALLOC_MMAP_THRESHOLD_=262144 MALLOC_TRIM_THRESHOLD_=262144 MALLOC_ARENA_MAX=2
 cd -- "$root"

@@ -107,6 +107,11 @@ class EmbeddedPostgres:
         """`postgresql://user:password@127.0.0.1:port/postgres`; a secret."""
         return f"postgresql://{USER}:{self._password}@{LOOPBACK}:{self.port}/postgres"
 
+    @property
+    def pid(self) -> int | None:
+        """The id of the server's first process while it runs, else None."""
+        return self._process.pid
+
     def start(self) -> None:
         """Start the server and wait until it answers; the first time, make the data folder.
 

@@ -1,11 +1,13 @@
 """The Flask application."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import flask_smorest
-from flask import Flask
+from click import Command, Context
+from flask import Flask, Response, request
+from flask.cli import AppGroup
 from flask_cors import CORS
 
 from origin.api import (
@@ -25,7 +27,6 @@ from origin.api import (
 )
 from origin.api.base import EXTENSION, Blueprint
 from origin.api.errors import register_error_handlers
-from origin.cli import register_commands
 from origin.runtime import build_runtime
 from origin.settings import Settings, load_settings
 from origin.tasks.hints import CeleryHints
@@ -64,8 +65,58 @@ def _operations(settings: Settings) -> Iterator[Blueprint]:
         yield docs.blueprint
 
 
+def _allow_origins(app: Flask, origins: Sequence[str]) -> None:
+    """Tell browsers which sites may ask (CORS).
+
+    Who isn't a browser says nothing of an origin, and needs no answer to it: but where any may ask.
+    """
+    # As patterns of our own: of a string, the library takes some characters for a pattern's.
+    CORS(app, origins=[_exactly(origin) for origin in origins])
+    answer = app.after_request_funcs[None].pop()
+    for_all = "*" in origins
+
+    def answer_browsers(response: Response) -> Any:
+        return answer(response) if for_all or "HTTP_ORIGIN" in request.environ else response
+
+    app.after_request(answer_browsers)
+
+
 def _exactly(origin: str) -> re.Pattern[str] | str:
     return origin if origin == "*" else re.compile(f"^{re.escape(origin)}$")
+
+
+class _Commands(AppGroup):
+    """The operators' commands, loaded when one is wanted: a web needs none, nor the memory of what they use."""
+
+    def __init__(self, app: Flask) -> None:
+        super().__init__()
+        self._app = app
+        self._are_loaded = False
+
+    def list_commands(self, ctx: Context) -> list[str]:
+        """Their names."""
+        self._load()
+        return super().list_commands(ctx)
+
+    def get_command(self, ctx: Context, cmd_name: str) -> Command | None:
+        """The one of this name."""
+        self._load()
+        return super().get_command(ctx, cmd_name)
+
+    def _load(self) -> None:
+        if not self._are_loaded:
+            from origin.cli import register_commands
+
+            self._are_loaded = True
+            register_commands(self._app)
+
+
+class _Flask(Flask):
+    """Flask, but for what it asks of every view and hook at every request: whether it is a coroutine."""
+
+    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        """None of ours is."""
+        return func
 
 
 def create_app(settings: Settings | None = None) -> Flask:
@@ -76,15 +127,14 @@ def create_app(settings: Settings | None = None) -> Flask:
     """
     settings = settings or load_settings(Settings)
     configure_logging(settings)
-    app = Flask(__name__, static_folder=None)
+    app = _Flask(__name__, static_folder=None)
     app.config.update(
         _OPENAPI, MAX_CONTENT_LENGTH=settings.max_body_bytes + 1, DEBUG=settings.debug
     )
     app.extensions[EXTENSION] = build_runtime(settings, CeleryHints(settings))
     watch_requests(app)
     watch_sending()
-    # As patterns of our own: of a string, the library takes some characters for a pattern's.
-    CORS(app, origins=[_exactly(origin) for origin in settings.cors_origins])
+    _allow_origins(app, settings.cors_origins)
     api = flask_smorest.Api(app)
     openapi.prepare(api)
     for blueprint in (*_BLUEPRINTS, *_operations(settings)):
@@ -93,5 +143,5 @@ def create_app(settings: Settings | None = None) -> Flask:
         app.register_blueprint(docs.assets)
     # After the API, whose own handlers these replace.
     register_error_handlers(app)
-    register_commands(app)
+    app.cli = _Commands(app)
     return app

@@ -70,3 +70,7 @@ class KeyInUse(OriginError):
 
 class KeyReused(OriginError):
     """The Idempotency-Key came before with another body (422)."""
+
+
+class CallerGone(OriginError):
+    """The caller's account is not the one that it was found to be: disabled, or not there."""

@@ -2,7 +2,7 @@
 
 import gc
 
-_MANY = 50_000
+_MANY = 10_000
 """New objects before it looks; Python's own 700 have a large answer walked through again and again."""
 
 

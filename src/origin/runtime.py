@@ -13,8 +13,10 @@ from origin.clients.host_limits import HostLimits
 from origin.clients.hydra import HydraClient
 from origin.clients.ledger import LedgerClient
 from origin.clients.receivers import ReceiverClient
+from origin.db.branches import Branches
 from origin.db.encryption import Sealer
 from origin.db.engine import Database
+from origin.db.issuing import Points
 from origin.settings import Settings
 from origin.telemetry.metrics import watch_pool
 
@@ -39,6 +41,8 @@ class Runtime:
     settings: Settings
     database: Database
     sealer: Sealer
+    branches: Branches
+    points: Points
     hydra: HydraClient
     datahub: DataHubClient
     energy_types: EnergyTypeClient
@@ -53,10 +57,14 @@ def build_runtime(settings: Settings, hints: Hints) -> Runtime:
     secret = settings.hydra_client_secret.get_secret_value()
     database = Database(settings.database_url, settings.database_conn_poll_size)
     watch_pool(database.engine)
+    sealer = Sealer([each.get_secret_value() for each in settings.key_encryption_secrets])
+    branches = Branches(sealer)
     return Runtime(
         settings=settings,
         database=database,
-        sealer=Sealer([each.get_secret_value() for each in settings.key_encryption_secrets]),
+        sealer=sealer,
+        branches=branches,
+        points=Points(database, branches),
         hydra=HydraClient(
             settings.hydra_url,
             settings.hydra_introspect_url,

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import Any, NoReturn, cast
 
 import orjson
-from flask import Response, current_app, request
+from flask import Response, current_app, g, request
 from flask.wrappers import Request
 from flask_smorest import Blueprint as SmorestBlueprint
 from flask_smorest.utils import resolve_schema_instance
@@ -35,10 +35,15 @@ def raw_body() -> bytes:
     :raises RequestEntityTooLarge: longer than MAX_BODY_BYTES. Of a chunked body the framework
         reads up to its own limit, one byte more, and says nothing.
     """
-    with _in_time(runtime().settings.body_time_limit):
+    known: bytes | None = g.get("raw_body")
+    if known is not None:
+        return known
+    settings = runtime().settings
+    with _in_time(settings.body_time_limit):
         raw = request.get_data()
-    if len(raw) > runtime().settings.max_body_bytes:
+    if len(raw) > settings.max_body_bytes:
         raise RequestEntityTooLarge
+    g.raw_body = raw
     return raw
 
 

@@ -15,6 +15,7 @@ from werkzeug.exceptions import (
 )
 
 from origin.errors import (
+    CallerGone,
     KeyInUse,
     KeyReused,
     Message,
@@ -63,6 +64,14 @@ def _on_unauthorized(error: Unauthorized) -> Response:
 
 def _on_forbidden(error: Forbidden) -> Response:
     return failure(403, error.message, WWW_Authenticate=error.challenge)
+
+
+def _on_caller_gone(_error: CallerGone) -> Response:
+    return failure(
+        401,
+        "The token is not valid",
+        WWW_Authenticate='Bearer realm="AccountService", error="invalid_token"',
+    )
 
 
 def _on_refused(error: Refused) -> Response:
@@ -137,6 +146,7 @@ def register_error_handlers(app: Flask) -> None:
     """Make every error answer in the contract's shape."""
     app.register_error_handler(Unauthorized, _on_unauthorized)
     app.register_error_handler(Forbidden, _on_forbidden)
+    app.register_error_handler(CallerGone, _on_caller_gone)
     app.register_error_handler(Refused, _on_refused)
     app.register_error_handler(TokensSpent, _on_tokens_spent)
     app.register_error_handler(KeyInUse, _on_key_in_use)

@@ -9,7 +9,7 @@ from origin.api.base import Blueprint, Schema, json_response, raw_body, runtime
 from origin.api.fields import Text, WholeNumber
 from origin.api.filters import MAX_REFERENCE_LENGTH, FilteredRequest, GgoFiltersSchema
 from origin.api.listing import Question, listing_response
-from origin.api.security import current_user, requires
+from origin.api.security import current_user, make_sure_active, requires
 from origin.api.summaries import (
     SummaryRequest,
     SummaryResponse,
@@ -133,7 +133,7 @@ class DoneResponse(Schema):
 
 
 @blueprint.post("/ggo")
-@requires("ggo.read")
+@requires("ggo.read", looks=True)
 @blueprint.arguments(GgoListRequest)
 @blueprint.response(200, GgoListResponse)
 def list_ggos(body: dict[str, Any]) -> Response:
@@ -162,7 +162,7 @@ def summary(body: dict[str, Any]) -> Response:
 
 
 @blueprint.post("/ggo/get-total-amount")
-@requires("ggo.read")
+@requires("ggo.read", looks=True)
 @blueprint.arguments(TotalRequest)
 @blueprint.response(200, TotalResponse)
 def total_amount(body: dict[str, Any]) -> Response:
@@ -181,7 +181,7 @@ _IDEMPOTENCY_KEY = {
 
 @blueprint.post("/ggo/compose")
 @blueprint.post("/compose")
-@requires("ggo.transfer", "ggo.retire", cached=False)
+@requires("ggo.transfer", "ggo.retire", cached=False, looks=True)
 @blueprint.doc(parameters=[_IDEMPOTENCY_KEY])
 @blueprint.arguments(ComposeRequest)
 @blueprint.response(200, DoneResponse)
@@ -189,7 +189,10 @@ def compose_ggo(order: Order) -> Response:
     """Split a GGO into transfers and retires."""
     key = request.headers.get("Idempotency-Key")
     if key is None:
-        compose(runtime(), current_user().id, order)
+        user = current_user()
+        compose(runtime(), user.id, order, subject=user.subject)
+        # Or it would have been refused.
+        user.found_active(active=True)
         return json_response(_DONE)
     return _compose_once(key, order)
 
@@ -201,6 +204,7 @@ def _compose_once(key: str, order: Order) -> Response:
     """Compose under an Idempotency-Key, or repeat the answer that it had."""
     if not 1 <= len(key) <= MAX_IDEMPOTENCY_KEY_LENGTH:
         raise Refused(f"Idempotency-Key: 1 to {MAX_IDEMPOTENCY_KEY_LENGTH} characters")
+    make_sure_active()
     world, user_id = runtime(), current_user().id
     database = world.database
     lease_s = world.settings.lease_seconds
@@ -209,11 +213,11 @@ def _compose_once(key: str, order: Order) -> Response:
         return json_response(hold.body, hold.status)
     done = idempotency.Answer(200, _DONE)
     try:
-        compose(world, user_id, order, lambda session: idempotency.answer(session, hold, done))
+        compose(world, user_id, order, lambda link: idempotency.answer(link, hold, done))
     except Refused as refusal:
         refused = idempotency.Answer(400, {"success": False, "message": refusal.message})
-        with database.transaction() as session:
-            idempotency.answer(session, hold, refused)
+        with database.link() as link:
+            idempotency.answer(link, hold, refused)
         raise
     except Exception:
         idempotency.give_back(database, hold)

@@ -10,6 +10,7 @@ from werkzeug.exceptions import TooManyRequests
 
 from origin.api.base import runtime
 from origin.api.errors import Forbidden, Unauthorized
+from origin.errors import CallerGone
 from origin.services.bearer import BearerTokens
 from origin.services.rate_limits import RateLimits
 from origin.services.users import active_user_id
@@ -19,15 +20,28 @@ T = TypeVar("T")
 
 _EXTENSION = "origin_bearer_tokens"
 _RATE_LIMITS = "origin_rate_limits"
+_USER_IDS = "origin_user_ids"
+_MAX_USER_IDS = 100_000
+"""Some 10 MB."""
 _CHALLENGE = 'Bearer realm="AccountService"'
 
 
-@dataclass(frozen=True)
+@dataclass
 class CurrentUser:
-    """The active account whose token this request carries."""
+    """The account whose token this request carries; active, unless `requires` says otherwise."""
 
     id: int
     subject: str
+    is_known_active: bool = True
+
+    def found_active(self, active: object) -> None:
+        """Take the word of a query that has looked at the account on its way.
+
+        :raises CallerGone: it is disabled, or another's by now.
+        """
+        if not active:
+            raise CallerGone
+        self.is_known_active = True
 
 
 @dataclass(frozen=True)
@@ -53,19 +67,38 @@ def current_user() -> CurrentUser:
     return cast("CurrentUser", g.current_user)
 
 
-def requires(*scopes: str, cached: bool = True) -> Callable[[Callable[P, T]], Callable[P, T]]:
+def requires(
+    *scopes: str, cached: bool = True, looks: bool = False
+) -> Callable[[Callable[P, T]], Callable[P, T]]:
     """Let only active accounts in whose token has all these scopes; see `current_user`.
 
     Stands above `@arguments`: the order is to authenticate, to authorise, to parse.
 
     :param cached: Whether an introspection of some seconds ago will do.
+    :param looks: The view's first query tells whether the account is active, and the view passes
+        that on to `CurrentUser.found_active` before it changes anything: one round trip less. What
+        ends without, well or not, is looked at before any answer leaves. The view may run twice.
     """
 
     def decorate(view: Callable[P, T]) -> Callable[P, T]:
         @wraps(view)
         def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
-            g.current_user = _authenticate(frozenset(scopes), cached=cached)
-            return view(*args, **kwargs)
+            wanted = frozenset(scopes)
+            user = g.current_user = _authenticate(wanted, cached=cached, looks=looks)
+            if user.is_known_active:
+                return view(*args, **kwargs)
+            try:
+                answer = view(*args, **kwargs)
+                make_sure_active()
+            except CallerGone:
+                # Nothing has changed so far: once more, looking first.
+                _known_user_ids().pop(user.subject, None)
+                g.current_user = _authenticate(wanted, cached=cached, looks=False)
+                return view(*args, **kwargs)
+            except Exception:
+                make_sure_active()
+                raise
+            return answer
 
         mark(guarded, Guard(scopes=scopes))
         return guarded
@@ -73,7 +106,18 @@ def requires(*scopes: str, cached: bool = True) -> Callable[[Callable[P, T]], Ca
     return decorate
 
 
-def _authenticate(scopes: frozenset[str], *, cached: bool) -> CurrentUser:
+def make_sure_active() -> None:
+    """See that the caller's account is active, where nobody has looked yet.
+
+    :raises Unauthorized: it is disabled, or not there.
+    :raises CallerGone: the account has another row by now.
+    """
+    user = current_user()
+    if not user.is_known_active:
+        user.found_active(_active_user_id(user.subject) == user.id)
+
+
+def _authenticate(scopes: frozenset[str], *, cached: bool, looks: bool) -> CurrentUser:
     """The caller.
 
     :raises Unauthorized: no valid token of an active account.
@@ -90,17 +134,42 @@ def _authenticate(scopes: frozenset[str], *, cached: bool) -> CurrentUser:
     worth = _bearer_tokens().worth(token, cached=cached)
     if worth is None:
         raise _invalid_token()
-    user_id = active_user_id(runtime(), worth.subject)
+    has_scopes = scopes <= worth.scopes
+    user_id = _known_user_ids().get(worth.subject) if looks and has_scopes else None
+    is_known_active = user_id is None
     if user_id is None:
-        raise _invalid_token()
-    if not scopes <= worth.scopes:
+        user_id = _active_user_id(worth.subject)
+    if not has_scopes:
         wanted = " ".join(sorted(scopes))
         raise Forbidden(
             f"The token lacks a scope of: {wanted}",
             f'{_CHALLENGE}, error="insufficient_scope", scope="{wanted}"',
         )
     _limit_rate(user_id)
-    return CurrentUser(user_id, worth.subject)
+    return CurrentUser(user_id, worth.subject, is_known_active)
+
+
+def _active_user_id(subject: str) -> int:
+    """The id of this subject's account.
+
+    :raises Unauthorized: there is none, or it is disabled.
+    """
+    user_id = active_user_id(runtime(), subject)
+    if user_id is None:
+        raise _invalid_token()
+    known = _known_user_ids()
+    if len(known) >= _MAX_USER_IDS:
+        known.clear()
+    known[subject] = user_id
+    return user_id
+
+
+def _known_user_ids() -> dict[str, int]:
+    """The ids of accounts by subject, as far as this app has met them.
+
+    They never change; who uses one still has the database tell that it holds.
+    """
+    return cast("dict[str, int]", current_app.extensions.setdefault(_USER_IDS, {}))
 
 
 def _limit_rate(user_id: int) -> None:

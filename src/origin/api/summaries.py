@@ -12,7 +12,9 @@ from origin.api.filters import (
     LocalRequest,
     TransferFiltersSchema,
 )
+from origin.api.security import current_user
 from origin.db import summaries as queries
+from origin.db.ggos import Caller
 from origin.domain.filters import Direction
 from origin.domain.summaries import Grouping, Resolution, filled_labels, summarise
 
@@ -94,6 +96,10 @@ def summary_response(selection: queries.Selection, body: dict[str, Any]) -> Resp
 
 
 def total_response(selection: queries.Selection) -> Response:
-    """Sum these."""
-    amount = queries.total_amount(runtime().database, selection)
+    """Sum these, in a view that `looks`."""
+    user = current_user()
+    is_active, amount = queries.total_amount(
+        runtime().database, Caller(user.id, user.subject), selection
+    )
+    user.found_active(is_active)
     return json_response({"success": True, "amount": amount})

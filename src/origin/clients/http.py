@@ -1,10 +1,14 @@
 """The one way to call a peer: pooled connections, time limits, typed errors."""
 
+import os
+from functools import lru_cache
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
+from urllib.parse import urlsplit
 
 import orjson
 import requests
+from requests.utils import get_environ_proxies
 from urllib3.exceptions import MaxRetryError, NewConnectionError
 
 from origin.clients.bounded import AnswerTooLarge, BoundedAdapter
@@ -21,9 +25,15 @@ MAX_ANSWER_BYTES = 64 * 1024 * 1024
 _POOL_SIZE = 100
 
 
-def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    """Authentication that adds nothing."""
-    return request
+def _certificates() -> str | None:
+    """The file or folder of certificates to be trusted that the environment names, if any."""
+    return os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
+
+
+@lru_cache(100)
+def _proxies(server: str) -> dict[str, str]:
+    """The proxies by which the environment (HTTPS_PROXY, NO_PROXY …) has this server called."""
+    return dict(get_environ_proxies(server))
 
 
 def _never_connected(error: requests.RequestException) -> bool:
@@ -55,9 +65,12 @@ class PeerClient:
     ) -> None:
         self.name = name
         self._session = requests.Session()
+        # What the environment says is read once; the library would, with every call, and look for
+        # a login in the machine's .netrc too, which would replace the bearer token.
+        self._session.trust_env = False
         # One user's cookies must not travel with another user's token.
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-        self._tls_verify = tls_verify
+        self._verify = tls_verify and (_certificates() or True)
         adapter = BoundedAdapter(
             answer_within_s=answer_within_s,
             max_bytes=max_answer_bytes,
@@ -76,11 +89,9 @@ class PeerClient:
         :raises PeerMisbehaved: an answer that is too large; it has arrived.
         """
         arguments.setdefault("timeout", (CONNECT_TIMEOUT_S, READ_TIMEOUT_S))
-        # Without an `auth` of its own a request takes one from the machine's .netrc, which would
-        # replace the bearer token.
-        arguments.setdefault("auth", _as_it_is)
-        # Said with every request: what a session says gives way to REQUESTS_CA_BUNDLE.
-        arguments.setdefault("verify", self._tls_verify)
+        arguments.setdefault("verify", self._verify)
+        server = urlsplit(url)
+        arguments.setdefault("proxies", _proxies(f"{server.scheme}://{server.netloc}"))
         try:
             with peer_call(self.name, method, url) as call:
                 arguments["headers"] = {**(arguments.get("headers") or {}), **call.headers}

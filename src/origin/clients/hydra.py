@@ -6,15 +6,10 @@ import threading
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote_plus
 
 import requests
-from authlib.oauth2.rfc6749.parameters import prepare_grant_uri
-from authlib.oauth2.rfc7636 import create_s256_code_challenge
-from joserfc import jwt
-from joserfc.errors import InvalidKeyIdError, JoseError
-from joserfc.jwk import KeySet
 
 from origin.clients.http import PeerClient
 from origin.clock import utcnow
@@ -29,6 +24,9 @@ SCOPES = (
 JWKS_MAX_AGE_S = 3600.0
 CLOCK_SKEW_S = 5
 """How far Hydra's clock and ours may be apart."""
+
+if TYPE_CHECKING:
+    from joserfc.jwk import KeySet
 
 _PEER = "Hydra"
 _KINDS = ("token_use", "token_type")
@@ -90,6 +88,10 @@ class HydraClient:
         self, *, redirect_uri: str, state: str, nonce: str, code_verifier: str
     ) -> str:
         """Where the browser goes to log in, with PKCE S256 (RFC 7636)."""
+        # Imported by the first login, as all that logins alone need.
+        from authlib.oauth2.rfc6749.parameters import prepare_grant_uri
+        from authlib.oauth2.rfc7636 import create_s256_code_challenge
+
         return str(
             prepare_grant_uri(
                 self._authorization_url,
@@ -145,6 +147,9 @@ class HydraClient:
         :raises PeerMisbehaved: it doesn't hold; the reason names the claim, not its value.
         :raises PeerUnavailable: Hydra's keys can't be had.
         """
+        from joserfc import jwt
+        from joserfc.errors import InvalidKeyIdError, JoseError
+
         try:
             came_at = time.monotonic()
             try:
@@ -200,11 +205,11 @@ class _KeyCache:
         self._keys: KeySet | None = None
         self._fetched_at = -math.inf
 
-    def known(self) -> KeySet:
+    def known(self) -> "KeySet":
         """The keys, at most an hour old."""
         return self.fetched_since(time.monotonic() - JWKS_MAX_AGE_S)
 
-    def fetched_since(self, moment: float) -> KeySet:
+    def fetched_since(self, moment: float) -> "KeySet":
         """The keys as they were at this moment (of the monotonic clock) or later.
 
         However many wait for a new key at the same time, it is fetched once. Nor can anyone but
@@ -218,7 +223,10 @@ class _KeyCache:
                 self._fetched_at = asked_at
             return self._keys
 
-    def _fetch(self) -> KeySet:
+    def _fetch(self) -> "KeySet":
+        from joserfc.errors import JoseError
+        from joserfc.jwk import KeySet
+
         response = self._http.request("GET", self._url, headers={"Accept": "application/json"})
         _require_ok(response, "the keys")
         body: Any = self._http.json_object(response)

@@ -1,17 +1,92 @@
-"""What a compose reads and writes."""
+"""What a compose reads and writes: few statements, each prepared, since each is a round trip."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
-from sqlalchemy import BigInteger, func, insert, select, text, update
-from sqlalchemy.orm import Session
-
-from origin.db.locks import lock_name
-from origin.db.models import Batch, Ggo, MeteringPoint, Transaction, User
+from origin.db.driver import Link
 from origin.domain.compose import Part, PartKind, Source, is_whole_retire
 
-_NO_SYNC = {"synchronize_session": False}
+_FACTS = """
+SELECT
+    (SELECT json_agg(json_build_array(id, subject, disabled_at IS NOT NULL, master_key))
+     FROM users WHERE id = %(caller)s OR subject = ANY(%(subjects)s)),
+    (SELECT json_agg(json_build_array(id, gsrn, key_index))
+     FROM metering_points
+     WHERE user_id = %(caller)s AND type = 'consumption' AND gsrn = ANY(%(gsrns)s)),
+    ggos.id, owner_id, address, amount, begin, "end", sector, expire_time, stored, retired, locked,
+    key_mismatch
+FROM (SELECT) AS always
+LEFT JOIN ggos ON address = %(address)s AND owner_id = %(caller)s
+"""
+
+_LOCK_MEASUREMENT = (
+    "SELECT pg_advisory_xact_lock(hashtextextended('measurement:' || %(address)s, 0))"
+)
+
+_RETIRED = """
+SELECT retire_address, sum(amount) FROM ggos
+WHERE retired AND retire_address = ANY(%(addresses)s) GROUP BY retire_address
+"""
+
+# Accounts can't be disabled until this ends. By the clock as it is once the source's lock is there:
+# it may have been waited for.
+_SOURCE = """
+WITH active AS (
+    SELECT id FROM users WHERE id = ANY(%(accounts)s) AND disabled_at IS NULL
+    ORDER BY id FOR KEY SHARE
+),
+source AS (
+    UPDATE ggos SET locked = true, {changes}
+    WHERE id = %(source)s AND owner_id = %(owner)s AND stored AND NOT locked AND NOT key_mismatch
+        AND expire_time > clock_timestamp()
+        AND (SELECT count(*) FROM active) = cardinality(%(accounts)s::bigint[])
+    RETURNING *
+),
+batch AS (INSERT INTO batches (user_id, ggo_id) SELECT owner_id, id FROM source RETURNING id)
+"""
+
+_SPLIT = f"""{_SOURCE.format(changes="stored = false")},
+part AS (
+    INSERT INTO ggos (owner_id, address, amount, begin, "end", sector, technology_code, fuel_code,
+        emissions, issue_time, expire_time, parent_id, split_position, sender_id, reference,
+        key_index, stored, retired, locked, retire_gsrn, retire_address)
+    SELECT part.owner_id, part.address, part.amount, begin, "end", sector, technology_code,
+        fuel_code, emissions, issue_time, expire_time, source.id, place - 1, source.owner_id,
+        part.reference, part.key_index, part.retire_address IS NULL,
+        part.retire_address IS NOT NULL, true, part.retire_gsrn, part.retire_address
+    FROM source, unnest(
+        %(owners)s::bigint[], %(addresses)s::text[], %(amounts)s::bigint[],
+        %(references)s::text[], %(key_indexes)s::bigint[], %(gsrns)s::text[],
+        %(retire_addresses)s::text[]
+    ) WITH ORDINALITY AS part (
+        owner_id, address, amount, reference, key_index, retire_gsrn, retire_address, place
+    )
+    RETURNING id, split_position, retired
+)
+INSERT INTO transactions (batch_id, position, type, ggo_id)
+SELECT batch.id, 0, 'split', source.id FROM batch, source
+UNION ALL
+SELECT batch.id, row_number() OVER (ORDER BY split_position), 'retire', part.id
+FROM batch, part WHERE retired
+RETURNING batch_id
+"""
+
+_WHOLE_RETIRE = f"""{
+    _SOURCE.format(
+        changes="stored = false, retired = true, retire_gsrn = %(gsrn)s, "
+        "retire_address = %(retire_address)s"
+    )
+}
+INSERT INTO transactions (batch_id, position, type, ggo_id)
+SELECT batch.id, 0, 'retire', source.id FROM batch, source
+RETURNING batch_id
+"""
+
+
+_AT_ONCE = 8
+"""Users to whom indexes are handed out in one statement."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +109,20 @@ class Point:
 
 
 @dataclass(frozen=True)
+class Found:
+    """What was found of what an order names.
+
+    :ivar source: The caller's GGO at the order's address, if there is one.
+    :ivar accounts: The caller's account and those of the recipients that exist, by subject.
+    :ivar points: Those of the GSRNs that are the caller's own consumption points.
+    """
+
+    source: Source | None
+    accounts: Mapping[str, Account]
+    points: Mapping[str, Point]
+
+
+@dataclass(frozen=True)
 class Target:
     """A part that becomes a GGO of its own, with its key's index and the address it gives."""
 
@@ -42,193 +131,112 @@ class Target:
     address: str
 
 
-def find_source(session: Session, owner_id: int, address: str, *, lock: bool) -> Source | None:
-    """The owner's GGO at this address.
-
-    :param lock: Keep it from changing until the transaction ends.
-    """
-    query = select(
-        Ggo.id,
-        Ggo.owner_id,
-        Ggo.address,
-        Ggo.amount,
-        Ggo.begin,
-        Ggo.end,
-        Ggo.sector,
-        Ggo.expire_time,
-        Ggo.stored,
-        Ggo.retired,
-        Ggo.locked,
-        Ggo.key_mismatch,
-    ).where(Ggo.address == address, Ggo.owner_id == owner_id)
-    row = session.execute(query.with_for_update() if lock else query).one_or_none()
-    return Source(**row._mapping) if row else None  # noqa: SLF001 - SQLAlchemy's public API
-
-
-def find_accounts(session: Session, caller_id: int, subjects: Iterable[str]) -> dict[str, Account]:
-    """The caller's account and those of these subjects that exist, by subject."""
-    rows = session.execute(
-        select(User.id, User.subject, User.disabled_at.is_not(None), User.master_key).where(
-            (User.id == caller_id) | User.subject.in_(list(subjects))
-        )
+def find(
+    link: Link, caller_id: int, address: str, subjects: Iterable[str], gsrns: Iterable[str]
+) -> Found:
+    """All that a compose must know of the database before it asks DataHub."""
+    values = {
+        "caller": caller_id,
+        "address": address,
+        "subjects": list(subjects),
+        "gsrns": list(gsrns),
+    }
+    ((accounts, points, *source),) = link.prepared(_FACTS, values)
+    return Found(
+        None if source[0] is None else Source(*source),
+        {each[1]: Account(*each) for each in accounts or ()},
+        {each[1]: Point(*each) for each in points or ()},
     )
-    return {row.subject: Account(*row) for row in rows}
 
 
-def lock_accounts(session: Session, user_ids: Iterable[int]) -> set[int]:
-    """Keep accounts from being disabled until the transaction ends; those that are already.
-
-    In id order, and so weak a lock that nothing else waits for it.
-    """
-    rows = session.execute(
-        select(User.id, User.disabled_at)
-        .where(User.id.in_(list(user_ids)))
-        .order_by(User.id)
-        .with_for_update(key_share=True, read=True)
-    )
-    return {row.id for row in rows if row.disabled_at is not None}
-
-
-def find_points(session: Session, user_id: int, gsrns: Iterable[str]) -> dict[str, Point]:
-    """Those of the GSRNs that are the user's own consumption points."""
-    rows = session.execute(
-        select(MeteringPoint.id, MeteringPoint.gsrn, MeteringPoint.key_index).where(
-            MeteringPoint.user_id == user_id,
-            MeteringPoint.type == "consumption",
-            MeteringPoint.gsrn.in_(list(gsrns)),
-        )
-    )
-    return {row.gsrn: Point(*row) for row in rows}
-
-
-def allocate_trade_indexes(session: Session, counts: dict[int, int]) -> dict[int, int]:
+def allocate_trade_indexes(link: Link, counts: Mapping[int, int]) -> dict[int, int]:
     """Hand out indexes k of `m/0/k`, never to be handed out again.
 
-    In a transaction of its own and short, so that composes of one sender don't wait for each
-    other's commit. It needn't be flushed: the transaction that uses the indexes commits later,
-    and its flush covers this one's record in the log, which comes before.
+    By itself and quick, for few users at a time, so that composes of one sender don't wait for each other's commit. It
+    needn't be flushed: the transaction that uses the indexes commits later, and its flush covers
+    this one's record in the log, which comes before.
 
     :param counts: How many, by user id.
     :returns: the first of each user's, by user id.
     """
-    session.execute(text("SET LOCAL synchronous_commit = off"))
-    ids = sorted(counts)
-    if len(ids) > 1:
-        # In id order, or two that share recipients could wait for each other.
-        lock = select(User.id).where(User.id.in_(ids)).order_by(User.id)
-        session.execute(lock.with_for_update(key_share=True)).all()
-    wanted = (
-        select(
-            func.unnest(ids, type_=BigInteger).label("user_id"),
-            func.unnest([counts[each] for each in ids], type_=BigInteger).label("count"),
-        )
-    ).subquery()
-    rows = session.execute(
-        update(User)
-        .where(User.id == wanted.c.user_id)
-        .values(next_trade_index=User.next_trade_index + wanted.c.count)
-        .returning(User.id, User.next_trade_index)
-        .execution_options(**_NO_SYNC)
+    ordered = sorted(counts)
+    found: dict[int, int] = {}
+    for start in range(0, len(ordered), _AT_ONCE):
+        ids = ordered[start : start + _AT_ONCE]
+        values = {f"id_{place}": user_id for place, user_id in enumerate(ids)}
+        values |= {f"count_{place}": counts[user_id] for place, user_id in enumerate(ids)}
+        found.update(zip(ids, link.prepared(_allocate(len(ids)), values)[0], strict=True))
+    return found
+
+
+@cache
+def _allocate(users: int) -> str:
+    """One update after the other, in the order of the ids: two that share users can't wait in a circle.
+
+    Not locks first and one update then: an update begins at the row as it was when the statement
+    began, and of two that wait for the same row each may hold what the other needs of it.
+    """
+    after = [f"FROM update_{place - 1}" if place else "FROM hurry" for place in range(users)]
+    updates = [
+        f"update_{place} AS (UPDATE users SET next_trade_index = next_trade_index + %(count_{place})s "
+        f"{after[place]} WHERE id = %(id_{place})s RETURNING next_trade_index - %(count_{place})s AS first)"
+        for place in range(users)
+    ]
+    return (
+        "WITH hurry AS MATERIALIZED (SELECT set_config('synchronous_commit', 'off', true)), "
+        f"{', '.join(updates)} "
+        f"SELECT {', '.join(f'update_{place}.first' for place in range(users))} "
+        f"FROM {', '.join(f'update_{place}' for place in range(users))}"
     )
-    return {user_id: following - counts[user_id] for user_id, following in rows}
 
 
-def lock_measurements(session: Session, addresses: Iterable[str]) -> None:
+def lock_measurements(link: Link, addresses: Iterable[str]) -> None:
     """Have the measurements at these addresses to oneself until the transaction ends."""
     for address in sorted(addresses):
-        lock_name(session, f"measurement:{address}")
+        link.prepared(_LOCK_MEASUREMENT, {"address": address})
 
 
-def retired_to(session: Session, addresses: Sequence[str]) -> dict[str, int]:
+def retired_to(link: Link, addresses: Collection[str]) -> dict[str, int]:
     """The Wh retired to the measurements at these addresses, in flight included."""
-    rows = session.execute(
-        select(Ggo.retire_address, func.sum(Ggo.amount))
-        .where(Ggo.retired, Ggo.retire_address.in_(addresses))
-        .group_by(Ggo.retire_address)
+    if not addresses:
+        return {}
+    rows = link.prepared(_RETIRED, {"addresses": list(addresses)})
+    return {address: int(amount) for address, amount in rows}
+
+
+def write(
+    link: Link,
+    source: Source,
+    accounts: Collection[int],
+    parts: Sequence[Part],
+    targets: Sequence[Target],
+) -> bool:
+    """Spend the source, and leave the batch that will tell the ledger; all or nothing.
+
+    :param accounts: The ids of all that take part.
+    :param targets: What the parts become, where the source is split.
+    :returns: False, and nothing is written, where the source can't be spent any more or one of the
+        accounts was disabled.
+    """
+    values = {"source": source.id, "owner": source.owner_id, "accounts": list(set(accounts))}
+    if is_whole_retire(parts):
+        [part] = parts
+        more = {"gsrn": part.retire_gsrn, "retire_address": part.retire_address}
+        return bool(link.prepared(_WHOLE_RETIRE, {**values, **more}))
+    return bool(link.prepared(_SPLIT, {**values, **_columns(targets)}))
+
+
+def _columns(targets: Sequence[Target]) -> dict[str, list[Any]]:
+    parts = [target.part for target in targets]
+    assert all(
+        (part.kind is PartKind.RETIRE) == (part.retire_address is not None) for part in parts
     )
-    return {str(address): int(amount) for address, amount in rows}
-
-
-def write_whole_retire(session: Session, source: Source, part: Part) -> None:
-    """Retire the whole source, and leave the batch that will tell the ledger."""
-    _update_source(
-        session,
-        source,
-        stored=False,
-        retired=True,
-        retire_gsrn=part.retire_gsrn,
-        retire_address=part.retire_address,
-    )
-    _insert_batch(session, source, [("retire", source.id)])
-
-
-def write_split(session: Session, source: Source, targets: Sequence[Target]) -> None:
-    """Split the source into these targets, and leave the batch that will tell the ledger."""
-    assert not is_whole_retire([target.part for target in targets])
-    _update_source(session, source, stored=False)
-    children = _insert_children(session, source, targets)
-    retires = [
-        ("retire", child_id)
-        for child_id, target in zip(children, targets, strict=True)
-        if target.part.kind is PartKind.RETIRE
-    ]
-    _insert_batch(session, source, [("split", source.id), *retires])
-
-
-def _update_source(session: Session, source: Source, **values: Any) -> None:
-    session.execute(
-        update(Ggo)
-        .where(Ggo.id == source.id)
-        .values(locked=True, **values)
-        .execution_options(**_NO_SYNC)
-    )
-
-
-def _insert_children(session: Session, source: Source, targets: Sequence[Target]) -> Sequence[int]:
-    """The children's ids, in the order of the targets."""
-    inherited = session.execute(
-        select(
-            Ggo.begin,
-            Ggo.end,
-            Ggo.sector,
-            Ggo.technology_code,
-            Ggo.fuel_code,
-            Ggo.emissions,
-            Ggo.issue_time,
-            Ggo.expire_time,
-        ).where(Ggo.id == source.id)
-    ).one()
-    rows = [
-        {
-            **inherited._mapping,  # noqa: SLF001 - SQLAlchemy's public API
-            "owner_id": target.part.owner_id,
-            "address": target.address,
-            "amount": target.part.amount,
-            "parent_id": source.id,
-            "split_position": position,
-            "sender_id": source.owner_id,
-            "reference": target.part.reference,
-            "key_index": target.key_index,
-            "stored": target.part.kind is not PartKind.RETIRE,
-            "retired": target.part.kind is PartKind.RETIRE,
-            "locked": True,
-            "retire_gsrn": target.part.retire_gsrn,
-            "retire_address": target.part.retire_address,
-        }
-        for position, target in enumerate(targets)
-    ]
-    statement = insert(Ggo).returning(Ggo.id, sort_by_parameter_order=True)
-    return session.scalars(statement, rows).all()
-
-
-def _insert_batch(session: Session, source: Source, operations: Sequence[tuple[str, int]]) -> None:
-    batch_id = session.scalar(
-        insert(Batch).values(user_id=source.owner_id, ggo_id=source.id).returning(Batch.id)
-    )
-    session.execute(
-        insert(Transaction),
-        [
-            {"batch_id": batch_id, "position": position, "type": kind, "ggo_id": ggo_id}
-            for position, (kind, ggo_id) in enumerate(operations)
-        ],
-    )
+    return {
+        "owners": [part.owner_id for part in parts],
+        "addresses": [target.address for target in targets],
+        "amounts": [part.amount for part in parts],
+        "references": [part.reference for part in parts],
+        "key_indexes": [target.key_index for target in targets],
+        "gsrns": [part.retire_gsrn for part in parts],
+        "retire_addresses": [part.retire_address for part in parts],
+    }

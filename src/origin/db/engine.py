@@ -1,18 +1,18 @@
 """Connections and transactions: the one way to talk to PostgreSQL."""
 
-import select
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, cast
 
 import psycopg2
-from gevent.monkey import get_original
 from sqlalchemy import Connection, NullPool, create_engine, event, text
 from sqlalchemy.engine import URL, Engine
 from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session
+
+from origin.db.driver import LendingPool, Link, Row, Values, is_dead
 
 _OPTIONS = (
     "-c timezone=UTC -c lock_timeout=10s -c statement_timeout=60s "
@@ -22,24 +22,11 @@ _OPTIONS = (
     "-c random_page_cost=1.1"
 )
 
-# The system's own: gevent's would let others go first, and this never waits.
-_poll = get_original("select", "poll")
-
 POOL_TIMEOUT_S = 10
 """How long a request waits for a free connection before it fails as 503."""
 
 _STALLED = "60s"
 """For how long a reader of a snapshot may read nothing, before PostgreSQL cuts it off."""
-
-
-def _has_hung_up(connection: Any) -> bool:
-    """Whether the server has ended an idle connection: it says nothing else unasked.
-
-    Microseconds, where a question to the server would be a round trip.
-    """
-    poll = _poll()
-    poll.register(connection.fileno(), select.POLLIN)
-    return bool(poll.poll(0))
 
 
 def _make_plain(connection: Any) -> None:
@@ -58,7 +45,7 @@ def _replace_dead_connections(engine: Engine) -> None:
     """Have a connection that is dead by the time that it is taken replaced by the pool."""
 
     def checked_out(connection: Any, *_: Any) -> None:
-        if connection.closed or _has_hung_up(connection):
+        if is_dead(connection):
             # Whoever asked notices nothing.
             raise DisconnectionError
 
@@ -75,6 +62,7 @@ class Database:
     def __init__(self, url: URL, pool_size: int) -> None:
         self.engine = create_engine(
             url,
+            poolclass=LendingPool,
             pool_size=pool_size,
             max_overflow=0,
             pool_timeout=POOL_TIMEOUT_S,
@@ -120,35 +108,57 @@ class Database:
         with Session(self._autocommit) as session:
             yield session
 
-    def query(self, sql: str, values: Mapping[str, Any]) -> Sequence[tuple[Any, ...]]:
-        """The rows of one statement in the driver's own form (`%(name)s`), without a transaction.
+    @contextmanager
+    def link(self, *, transaction: bool = False) -> Iterator[Link]:
+        """A connection in the driver's own form, for what is asked most (`origin.db.driver`).
 
-        For what is asked most: several times cheaper than a session and its statements.
-
+        :param transaction: All in one: committed at the end of the block, rolled back by any
+            exception. Otherwise each statement is by itself.
         :raises DBAPIError: of SQLAlchemy, as a session would.
         """
-        pooled = self.engine.raw_connection()
-        connection = cast("psycopg2.extensions.connection", pooled.driver_connection)
+        entry = None
+        # Each time: `dispose` leaves another.
+        pool = cast("LendingPool", self.engine.pool)
         try:
-            connection.autocommit = True
-            with connection.cursor() as cursor:
-                cursor.execute(sql, values)
-                return cursor.fetchall()
+            entry = pool.take()
+            link = Link(entry, transaction=transaction)
+            try:
+                yield link
+                link.end(commit=True)
+            except BaseException:
+                link.end(commit=False)
+                raise
+            finally:
+                link.restore()
         except psycopg2.Error as error:
+            connection: Any = None if entry is None else entry.driver_connection
             raise DBAPIError.instance(
-                sql,
+                None,
                 None,
                 error,
                 psycopg2.Error,
                 hide_parameters=True,
-                connection_invalidated=bool(connection.closed),
+                connection_invalidated=bool(connection is None or connection.closed),
             ) from error
         finally:
-            _make_plain(connection)
-            if connection.closed:
-                pooled.invalidate()
-            else:
-                pooled.close()
+            if entry is not None:
+                pool.give(entry)
+
+    def query(self, sql: str, values: Values) -> Sequence[Row]:
+        """The rows of one statement in the driver's own form (`%(name)s`), planned for these values.
+
+        :raises DBAPIError: of SQLAlchemy, as a session would.
+        """
+        with self.link() as link:
+            return link.rows(sql, values)
+
+    def prepared(self, sql: str, values: Values) -> Sequence[Row]:
+        """The rows of one statement whose plan is the same for all values, planned once.
+
+        :raises DBAPIError: of SQLAlchemy, as a session would.
+        """
+        with self.link() as link:
+            return link.prepared(sql, values)
 
     @contextmanager
     def snapshot(self) -> Iterator[Connection]:

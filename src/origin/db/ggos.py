@@ -24,6 +24,8 @@ _LISTS = (
     "retire_address",
 )
 
+_BY_LIST = {*_LISTS, "reference"}
+
 _CATEGORIES = {
     Category.ISSUED: "issue_gsrn IS NOT NULL",
     Category.STORED: "stored AND expire_time > %(now)s",
@@ -31,22 +33,59 @@ _CATEGORIES = {
     Category.EXPIRED: "stored AND expire_time <= %(now)s",
 }
 
-# The label is looked up for the page's rows alone.
-_LISTING = """
-SELECT row_to_json(ggo)::text {keys}
-FROM (
-    SELECT id, address, sector, begin, "end", amount, technology_code, fuel_code, emissions,
-        issue_gsrn
-    FROM ggos WHERE {conditions} ORDER BY {order} OFFSET %(offset)s LIMIT %(limit)s
-) AS page, LATERAL (
+GGO_OBJECT = """
     SELECT page.address, page.sector, page.begin, page."end", page.amount,
         (SELECT technology FROM technologies AS label
          WHERE label.technology_code = page.technology_code AND label.fuel_code = page.fuel_code
         ) AS technology,
-        page.technology_code AS "technologyCode", page.fuel_code AS "fuelCode",
-        page.emissions, page.issue_gsrn AS "issueGsrn"
-) AS ggo
+        page.technology_code AS "technologyCode", page.fuel_code AS "fuelCode", page.emissions,
+        page.issue_gsrn AS "issueGsrn"
 """
+"""The GGO object of the contract, of a row `page`; the label is looked up for what is told alone."""
+
+_ROWS = """
+    SELECT id, address, sector, begin, "end", amount, technology_code, fuel_code, emissions,
+        issue_gsrn
+    FROM ggos WHERE {conditions} ORDER BY {order} OFFSET %(offset)s LIMIT %(limit)s
+"""
+
+_LISTING = (
+    f"SELECT row_to_json(ggo)::text {{keys}} FROM ({_ROWS}) AS page, LATERAL ({GGO_OBJECT}) AS ggo"
+)
+
+# One aggregate for all rows: half the price of an object for each.
+_ARRAY = f"SELECT json_agg(ggo)::text FROM ({GGO_OBJECT} FROM {{rows}}) AS ggo"
+
+ACTIVE = (
+    "(SELECT disabled_at IS NULL FROM users WHERE users.id = %(caller)s AND subject = %(subject)s)"
+)
+"""Whether the caller's account is active, and this one: asked along, it costs no round trip of its own."""
+
+_PAGE = f"""
+WITH counted AS (SELECT count(*) AS total FROM ggos WHERE {{conditions}})
+SELECT {ACTIVE}, total, CASE WHEN {{few}} THEN ({_ARRAY.format(rows=f"({_ROWS}) AS page")}) END FROM counted
+"""
+
+_CURSOR_PAGE = f"""
+WITH page AS MATERIALIZED (SELECT *, row_number() OVER () AS place FROM ({_ROWS}) AS ordered)
+SELECT {ACTIVE}, ({_ARRAY.format(rows="page WHERE place < %(limit)s")}), count(*) = %(limit)s, {{keys}}
+FROM page
+"""
+# Of the one row before the last that was asked for.
+_LAST = "max({column}) FILTER (WHERE place = %(limit)s - 1)"
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who asks: an account's id and subject."""
+
+    id: int
+    subject: str
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """For `ACTIVE`."""
+        return {"caller": self.id, "subject": self.subject}
 
 
 @dataclass(frozen=True)
@@ -59,7 +98,7 @@ class Query:
 
 @dataclass(frozen=True)
 class Conditions:
-    """What is asked of a row of `ggos`, combined by AND."""
+    """What is asked of a row of `ggos`, combined by AND: first, whose it is."""
 
     tests: Sequence[str]
     values: dict[str, Any]
@@ -69,6 +108,16 @@ class Conditions:
 
     def __str__(self) -> str:
         return " AND ".join(self.tests)
+
+    @property
+    def whose(self) -> str:
+        """The first test: whose GGOs they are."""
+        return self.tests[0]
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether one plan is the best for all values: nothing is asked by lists."""
+        return not self.values.keys() & _BY_LIST
 
 
 def matches(filters: GgoFilters, now: datetime) -> Conditions:
@@ -110,7 +159,7 @@ def owned_by(owner_id: int) -> Conditions:
 
 def count(conditions: Conditions) -> Query:
     """How many there are: one row of one column."""
-    return Query(f"SELECT count(*) FROM ggos WHERE {conditions}", conditions.values)  # noqa: S608 - values are bound
+    return Query(f"SELECT count(*) FROM ggos WHERE {conditions}", conditions.values)
 
 
 def listing(
@@ -131,22 +180,62 @@ def listing(
         conditions &= _comes_after(keys, after.values)
     sql = _LISTING.format(
         conditions=conditions,
-        order=", ".join(f"{key.column} {'DESC' if key.descending else 'ASC'}" for key in keys),
+        order=_order(keys),
         keys="".join(f", page.{key.column}" for key in keys) if with_keys else "",
     )
     return Query(sql, {**conditions.values, "offset": offset, "limit": limit})
 
 
-def page(conditions: Conditions, keys: Sequence[Key], *, offset: int, limit: int) -> Query:
-    """One row: how many there are, and a page of GGO objects as JSON text between commas.
+def page(
+    caller: Caller,
+    conditions: Conditions,
+    keys: Sequence[Key],
+    *,
+    offset: int,
+    limit: int | None,
+    at_most: int,
+) -> Query:
+    """One row: whether the caller is active, how many GGOs there are, and a page of them.
 
-    In one statement, so that both are of one moment; the text is None where the page is empty.
+    The page is the text of a JSON array of GGO objects. In one statement, so that both are of one moment. The text is None where the page is empty, or
+    has more than `at_most` GGOs.
     """
-    counted, listed = count(conditions), listing(conditions, keys, offset=offset, limit=limit)
-    sql = (
-        f"SELECT ({counted.sql}), (SELECT string_agg(json, ',') FROM ({listed.sql}) AS page(json))"  # noqa: S608 - values are bound
+    is_short = limit is not None and limit <= at_most
+    sql = _PAGE.format(
+        conditions=conditions,
+        order=_order(keys),
+        few="true" if is_short else "least(total - %(offset)s, %(limit)s) <= %(at_most)s",
     )
-    return Query(sql, listed.values)
+    more = {} if is_short else {"at_most": at_most}
+    values = {**conditions.values, **caller.values, "offset": offset, "limit": limit, **more}
+    return Query(sql, values)
+
+
+def cursor_page(
+    caller: Caller,
+    conditions: Conditions,
+    keys: Sequence[Key],
+    *,
+    limit: int,
+    after: Cursor | None,
+) -> Query:
+    """One row: whether the caller is active, a page, whether more follow, the last one's keys.
+
+    The page is the text of a JSON array of GGO objects. The text is None where there is none, the keys where no more follow.
+    """
+    if after is not None:
+        conditions &= _comes_after(keys, after.values)
+    sql = _CURSOR_PAGE.format(
+        conditions=conditions,
+        order=_order(keys),
+        keys=", ".join(_LAST.format(column=key.column) for key in keys),
+    )
+    values = {**caller.values, "offset": 0, "limit": limit + 1}
+    return Query(sql, {**conditions.values, **values})
+
+
+def _order(keys: Sequence[Key]) -> str:
+    return ", ".join(f"{key.column} {'DESC' if key.descending else 'ASC'}" for key in keys)
 
 
 def _comes_after(keys: Sequence[Key], values: Sequence[Value]) -> Conditions:

@@ -8,10 +8,11 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import orjson
-from sqlalchemy import ColumnElement, Row, and_, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, insert, select
 from sqlalchemy.orm import Session
 
-from origin.db.models import Batch, Ggo, Technology, User, WebhookDelivery, WebhookSubscription
+from origin.db.ggos import GGO_OBJECT
+from origin.db.models import User, WebhookDelivery, WebhookSubscription
 
 Event = Literal["ON_GGO_RECEIVED", "ON_FORECAST_RECEIVED"]
 
@@ -21,30 +22,59 @@ PAUSE_AFTER = 100
 Each that fails is tried again every WEBHOOK_RETRY_DELAY where no more than these fail.
 """
 
+WAKE = f"""
+WITH asleep AS (
+    SELECT id FROM webhook_subscriptions
+    WHERE {{lanes}} AND ended_at IS NULL AND (
+        next_attempt_at IS NULL
+        OR next_attempt_at > now() AND claim IS NULL AND failures < {PAUSE_AFTER}
+    )
+    ORDER BY id FOR NO KEY UPDATE
+)
+UPDATE webhook_subscriptions SET next_attempt_at = now() FROM asleep
+WHERE webhook_subscriptions.id = asleep.id
+"""
+"""What `wake` does, in the driver's form; a statement by itself, after the deliveries are written.
+
+It must see the lanes as they are under the locks that the writing has taken.
+"""
+_WAKE_THESE = WAKE.format(lanes="id = ANY(%(lanes)s)")
+
 _WRITTEN = "deliveries_written"
 
 _WHILE_LIVE: Any = {"read": True, "key_share": True, "of": WebhookSubscription}
 """A subscription can't end between being found and being written to (FOR KEY SHARE)."""
 
-_GGO_COLUMNS = (
-    Ggo.address,
-    Ggo.sector,
-    Ggo.begin,
-    Ggo.end,
-    Ggo.amount,
-    Technology.technology,
-    Ggo.technology_code.label("technologyCode"),
-    Ggo.fuel_code.label("fuelCode"),
-    Ggo.emissions,
-    Ggo.issue_gsrn.label("issueGsrn"),
+# ON_GGO_RECEIVED (contract: peers, Webhook receivers) for each live subscription of each one's owner.
+TELL = f"""
+INSERT INTO webhook_deliveries (subscription_id, body)
+SELECT lane.id, convert_to(
+    '{{{{"sub":' || to_json(owner.subject) || ',"ggo":' || row_to_json(ggo) || '}}}}', 'UTF8'
 )
-"""The GGO object of the contract, in its order."""
+FROM {{ggos}} AS page
+JOIN webhook_subscriptions AS lane ON lane.user_id = page.owner_id
+JOIN users AS owner ON owner.id = page.owner_id
+CROSS JOIN LATERAL ({GGO_OBJECT}) AS ggo
+WHERE lane.event = 'ON_GGO_RECEIVED' AND lane.ended_at IS NULL
+ORDER BY lane.id, page.id FOR KEY SHARE OF lane
+RETURNING subscription_id
+"""
+"""`ggos`: a table or subquery of GGOs."""
+
+# What the batches have made, but for what was retired.
+_TELL_SETTLED = TELL.format(
+    ggos="""(
+    SELECT * FROM ggos WHERE stored AND NOT locked AND parent_id IN (
+        SELECT ggo_id FROM batches WHERE id = ANY(%(batches)s::bigint[])
+    ))"""
+)
+_TELL_ISSUED = TELL.format(ggos="(SELECT * FROM ggos WHERE address = ANY(%(addresses)s::text[]))")
 
 
 def announce_issued(session: Session, addresses: Collection[str]) -> None:
     """Tell the owners of the GGOs at these addresses that they have received them."""
     if addresses:
-        _announce_ggos(session, Ggo.address.in_(addresses))
+        _tell(session, _TELL_ISSUED, {"addresses": list(addresses)})
 
 
 def announce_settled(session: Session, batch_ids: Collection[int]) -> None:
@@ -52,8 +82,12 @@ def announce_settled(session: Session, batch_ids: Collection[int]) -> None:
 
     Transfers' targets and the sender's own remainder; not what was retired.
     """
-    sources = select(Batch.ggo_id).where(Batch.id.in_(batch_ids))
-    _announce_ggos(session, and_(Ggo.parent_id.in_(sources), Ggo.stored, ~Ggo.locked))
+    _tell(session, _TELL_SETTLED, {"batches": list(batch_ids)})
+
+
+def _tell(session: Session, sql: str, values: dict[str, Any]) -> None:
+    told = session.connection().exec_driver_sql(sql, values)
+    _wake_for(session, told.scalars())
 
 
 def announce_forecast(session: Session, recipient_id: int, forecast: Mapping[str, Any]) -> None:
@@ -81,32 +115,6 @@ def _live(event: Event) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
     return (WebhookSubscription.event == event, WebhookSubscription.ended_at.is_(None))
 
 
-def _announce_ggos(session: Session, which: ColumnElement[bool]) -> None:
-    rows = session.execute(
-        select(WebhookSubscription.id.label("subscription_id"), User.subject, *_GGO_COLUMNS)
-        .select_from(Ggo)
-        .join(WebhookSubscription, WebhookSubscription.user_id == Ggo.owner_id)
-        .join(User, User.id == Ggo.owner_id)
-        .outerjoin(
-            Technology,
-            and_(
-                Technology.technology_code == Ggo.technology_code,
-                Technology.fuel_code == Ggo.fuel_code,
-            ),
-        )
-        .where(*_live("ON_GGO_RECEIVED"), which)
-        .order_by(WebhookSubscription.id, Ggo.id)
-        .with_for_update(**_WHILE_LIVE)
-    ).all()
-    _write(session, [(row.subscription_id, _ggo_body(row)) for row in rows])
-
-
-def _ggo_body(row: Row[Any]) -> dict[str, Any]:
-    ggo = dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's public API
-    del ggo["subscription_id"]
-    return {"sub": ggo.pop("subject"), "ggo": ggo}
-
-
 def _write(session: Session, deliveries: Sequence[tuple[int, Mapping[str, Any]]]) -> None:
     """Write deliveries, in this order, and wake the lanes that they wait on."""
     if not deliveries:
@@ -118,8 +126,15 @@ def _write(session: Session, deliveries: Sequence[tuple[int, Mapping[str, Any]]]
             for subscription_id, body in deliveries
         ],
     )
-    wake(session, {subscription_id for subscription_id, _ in deliveries})
-    session.info[_WRITTEN] = True
+    _wake_for(session, (subscription_id for subscription_id, _ in deliveries))
+
+
+def _wake_for(session: Session, subscription_ids: Iterable[int]) -> None:
+    """Wake the lanes to which deliveries were written."""
+    lanes = set(subscription_ids)
+    if lanes:
+        wake(session, lanes)
+        session.info[_WRITTEN] = True
 
 
 def wake(session: Session, subscription_ids: Iterable[int]) -> None:
@@ -128,28 +143,5 @@ def wake(session: Session, subscription_ids: Iterable[int]) -> None:
     One that somebody works on, that is due, or that pauses is left alone: then this takes no lock.
     Whoever puts a lane to sleep has made sure that nobody is about to call this (`origin.db.lanes`).
     """
-    lane = WebhookSubscription
-    asleep = (
-        select(lane.id)
-        .where(
-            lane.id.in_(set(subscription_ids)),
-            lane.ended_at.is_(None),
-            or_(
-                lane.next_attempt_at.is_(None),
-                and_(
-                    lane.next_attempt_at > func.now(),
-                    lane.claim.is_(None),
-                    lane.failures < PAUSE_AFTER,
-                ),
-            ),
-        )
-        .order_by(lane.id)
-        .with_for_update(key_share=True)
-        .cte("asleep")
-    )
-    session.execute(
-        update(lane)
-        .where(lane.id == asleep.c.id)
-        .values(next_attempt_at=func.now())
-        .execution_options(synchronize_session=False)
-    )
+    lanes = {"lanes": sorted(set(subscription_ids))}
+    session.connection().exec_driver_sql(_WAKE_THESE, lanes)

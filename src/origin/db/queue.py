@@ -49,7 +49,7 @@ def reschedule(
     ids = sorted(delays_s)
     session.execute(
         text(
-            f"UPDATE {table.__tablename__} AS due "  # noqa: S608 - the name of a table of ours
+            f"UPDATE {table.__tablename__} AS due "
             "SET next_attempt_at = now() + make_interval(secs => later.delay_s) "
             "FROM unnest(CAST(:ids AS bigint[]), CAST(:delays AS float8[])) AS later (id, delay_s) "
             "WHERE due.id = later.id AND due.next_attempt_at IS NOT NULL"

@@ -12,9 +12,17 @@ from typing import Any
 from sqlalchemy.exc import DataError
 
 from origin.db.engine import Database
-from origin.db.ggos import Conditions, Query, matches, owned_by
+from origin.db.ggos import ACTIVE, Caller, Conditions, Query, matches, owned_by
 from origin.domain.filters import Direction, GgoFilters, TransferFilters
-from origin.domain.summaries import ALL_TIME, UNKNOWN, Grouping, GroupSums, Resolution
+from origin.domain.summaries import (
+    ALL_TIME,
+    UNKNOWN,
+    Grouping,
+    GroupSums,
+    Periods,
+    Resolution,
+    periods,
+)
 from origin.errors import Refused
 
 _INVALID_PARAMETER_VALUE = "22023"
@@ -45,6 +53,10 @@ _LABELS = {
 }
 
 
+_PERIOD = "width_bucket(begin, %(begins)s::timestamptz[]) AS period"
+"""The number of the period that holds it, from 1."""
+
+
 @dataclass(frozen=True)
 class Split:
     """How to tell sums apart."""
@@ -70,20 +82,25 @@ def transfers(
     """The GGOs that were transferred to or from the account; no direction: both."""
     ends = {Direction.INBOUND: "owner_id", Direction.OUTBOUND: "sender_id"}
     return [
-        Conditions([f"{end} = %(user_id)s", "sender_id <> owner_id"], {"user_id": user_id})
+        Conditions([f"{end} = %(user_id)s AND sender_id <> owner_id"], {"user_id": user_id})
         & matches(filters, now)
         for each, end in ends.items()
         if direction in {each, None}
     ]
 
 
-def total_amount(database: Database, selection: Selection) -> int:
-    """Their Wh; 0 where there are none."""
-    found = 0
+def total_amount(database: Database, caller: Caller, selection: Selection) -> tuple[bool, int]:
+    """Whether the caller is active; and the GGOs' Wh, 0 where there are none."""
+    is_active, found = True, 0
     for conditions in selection:
-        sql = f"SELECT coalesce(sum(amount), 0) FROM ggos WHERE {conditions}"  # noqa: S608 - values are bound
-        found += int(database.query(sql, conditions.values)[0][0])
-    return found
+        sql = f"SELECT {ACTIVE}, sum(amount) FROM ggos WHERE {conditions}"
+        # An hour's takes longer to plan than to sum.
+        is_short = conditions.is_plain and "at" in conditions.values
+        ask = database.prepared if is_short else database.query
+        ((active, amount),) = ask(sql, {**conditions.values, **caller.values})
+        is_active = is_active and bool(active)
+        found += int(amount or 0)
+    return is_active, found
 
 
 def sums(database: Database, selection: Selection, split: Split) -> Iterator[GroupSums]:
@@ -91,7 +108,8 @@ def sums(database: Database, selection: Selection, split: Split) -> Iterator[Gro
 
     :raises Refused: the database doesn't know the zone.
     """
-    query = _summary(selection, split)
+    found = _periods(database, selection, split)
+    query = _summary(selection, split, found)
     try:
         rows = database.query(query.sql, query.values)
     except DataError as error:
@@ -100,53 +118,86 @@ def sums(database: Database, selection: Selection, split: Split) -> Iterator[Gro
         raise Refused({"timezone": ["Not known to the database."]}) from error
     for row in rows:
         values: list[Any] = list(row)
-        amounts = values.pop()
+        amounts = json.loads(values.pop())
+        if found is not None:
+            labels = found.labels
+            amounts = {labels[int(place) - 1]: amount for place, amount in amounts.items()}
         texts = [
             each.astimezone(split.zone).isoformat() if isinstance(each, datetime) else each
             for each in values
         ]
-        yield GroupSums(tuple(texts), json.loads(amounts))
+        yield GroupSums(tuple(texts), amounts)
 
 
-def _summary(selection: Selection, split: Split) -> Query:
-    """Sum in steps: by begin, which the index has in order; by local time; by group.
+def _periods(database: Database, selection: Selection, split: Split) -> Periods | None:
+    """The periods that the GGOs lie in, where it is cheaper to look them up than to reckon with zones.
 
-    So time zones are reckoned with once for each begin, and labels of technologies are looked up
-    once for each period, not for each GGO.
+    Not where sums are told apart by hours anyway.
+    """
+    if split.resolution in {Resolution.ALL, Resolution.HOUR} or Grouping.BEGIN in split.grouping:
+        return None
+    values = selection[0].values
+    ends: Sequence[datetime] = [values[name] for name in ("begin", "end") if name in values]
+    if not ends:
+        ends = _span(database, selection)
+    return periods(min(ends), max(ends), split.resolution, split.zone) if ends else None
+
+
+def _span(database: Database, selection: Selection) -> list[datetime]:
+    """The first and the last begin of all that the account has, whatever is asked of it.
+
+    The ends of an index; where few of the GGOs are asked for, theirs would have to be searched.
+    """
+    found: list[datetime] = []
+    for conditions in selection:
+        sql = f"SELECT min(begin), max(begin) FROM ggos WHERE {conditions.whose}"
+        found += (each for each in database.prepared(sql, conditions.values)[0] if each is not None)
+    return found
+
+
+def _summary(selection: Selection, split: Split, found: Periods | None) -> Query:
+    """Sum in steps: by period and codes; by group and label.
+
+    Where periods are known, a begin's is looked up among their begins. Otherwise what is summed first
+    is each begin, so that time zones are reckoned with once for each of them, not for each GGO.
     """
     wanted = dict.fromkeys(column for each in split.grouping for column in _COLUMNS[each])
     columns = list(wanted)
     values = selection[0].values
-    steps = _rows(selection, columns, split)
-    if split.resolution is not Resolution.ALL:
-        steps = _sums_of(steps, ["begin", *(each for each in columns if each != "begin")])
+    label = _LABELS[split.resolution]
+    if found is not None:
+        # As PostgreSQL writes it: the driver would take its time with each.
+        values = {**values, "begins": f"{{{','.join(found.begins)}}}"}
+        steps = _sums_of(_rows(selection, [_PERIOD, *columns]), ["period", *columns])
+        label = "period"
+    elif split.resolution is not Resolution.ALL:
+        begins = ["begin", *(each for each in columns if each != "begin")]
+        steps = _sums_of(_rows(selection, begins), begins)
         local, zone_value = _local(split)
         values = {**values, "zone": zone_value, "period": split.resolution.value}
-        steps = f"(SELECT date_trunc(%(period)s, {local}) AS local, * FROM {steps} AS hours)"  # noqa: S608
+        steps = f"(SELECT date_trunc(%(period)s, {local}) AS local, * FROM {steps} AS hours)"
         steps = _sums_of(steps, ["local", *columns])
     else:
-        steps = _sums_of(steps, columns)
+        steps = _sums_of(_rows(selection, columns), columns)
     if Grouping.TECHNOLOGY in split.grouping:
         steps = f"({steps} AS coded LEFT JOIN technologies USING (technology_code, fuel_code))"
     else:
         steps = f"{steps} AS summed"
     groups = [f"{_VALUES[each]} AS group_{place}" for place, each in enumerate(split.grouping)]
     names = [f"group_{place}" for place, _ in enumerate(split.grouping)]
-    label = _LABELS[split.resolution]
     # Of several codes with one label the sums meet here.
     labelled = _sums_of(
-        f"(SELECT {', '.join([f'{label} AS label', *groups])}, amount FROM {steps})",  # noqa: S608
+        f"(SELECT {', '.join([f'{label} AS label', *groups])}, amount FROM {steps})",
         ["label", *names],
     )
     chosen = ", ".join([*names, "json_object_agg(label, amount)::text"])
     by_group = f"GROUP BY {', '.join(names)}" if names else "HAVING count(*) > 0"
-    return Query(f"SELECT {chosen} FROM {labelled} AS labelled {by_group}", values)  # noqa: S608
+    return Query(f"SELECT {chosen} FROM {labelled} AS labelled {by_group}", values)
 
 
-def _rows(selection: Selection, columns: Sequence[str], split: Split) -> str:
-    begin = [] if split.resolution is Resolution.ALL or "begin" in columns else ["begin"]
-    chosen = ", ".join([*begin, *columns, "amount"])
-    parts = [f"SELECT {chosen} FROM ggos WHERE {conditions}" for conditions in selection]  # noqa: S608 - values are bound
+def _rows(selection: Selection, columns: Sequence[str]) -> str:
+    chosen = ", ".join([*columns, "amount"])
+    parts = [f"SELECT {chosen} FROM ggos WHERE {conditions}" for conditions in selection]
     return f"({' UNION ALL '.join(parts)})"
 
 
@@ -155,7 +206,7 @@ def _sums_of(rows: str, columns: Sequence[str]) -> str:
     kept = ", ".join(columns)
     by = f"GROUP BY {kept}" if columns else "HAVING count(*) > 0"
     chosen = ", ".join([*columns, "sum(amount) AS amount"])
-    return f"(SELECT {chosen} FROM {rows} AS rows {by})"  # noqa: S608
+    return f"(SELECT {chosen} FROM {rows} AS rows {by})"
 
 
 def _local(split: Split) -> tuple[str, Any]:

@@ -13,7 +13,7 @@ from functools import cached_property
 from hashlib import new, sha224, sha256, sha512
 
 from bip32utils import Base58
-from coincurve import PrivateKey
+from coincurve import PublicKey
 
 from origin.errors import Refused
 
@@ -21,6 +21,8 @@ ENTROPY_BYTES = 32
 HARDENED = 2**31
 """Indexes from here on would mean hardened derivation, which the protocol doesn't use."""
 
+_CURVE_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
+"""n of secp256k1 (SEC 2, 2.4.1)."""
 _TRADE_BRANCH = 0
 _METERING_POINT_BRANCH = 1
 _XPRV_VERSION = bytes.fromhex("0488ade4")
@@ -88,19 +90,23 @@ class Key:
     @cached_property
     def public_key(self) -> bytes:
         """The compressed public key, 33 bytes."""
-        return PrivateKey(self.private_key).public_key.format(compressed=True)
+        return PublicKey.from_secret(self.private_key).format(compressed=True)
 
     def child(self, index: int) -> "Key":
         """CKDpriv of BIP32, not hardened.
 
         :raises IndexOutOfRange: for an index that would be hardened, or below 0.
         """
-        if not 0 <= index < HARDENED:
-            raise IndexOutOfRange(f"No key for index {index}: outside of 0 to {HARDENED - 1}")
-        data = self.public_key + index.to_bytes(4, "big")
+        data = self.public_key + _index_bytes(index)
         digest = hmac.digest(self.chain_code, data, "sha512")
+        # Whole numbers: the library would derive public keys that nobody asks for.
+        tweak = int.from_bytes(digest[:32], "big")
+        secret = (tweak + int.from_bytes(self.private_key, "big")) % _CURVE_ORDER
+        # By chance never; BIP32 has such an index left out.
+        assert tweak < _CURVE_ORDER
+        assert secret
         return Key(
-            private_key=PrivateKey(self.private_key).add(digest[:32]).secret,
+            private_key=secret.to_bytes(32, "big"),
             chain_code=digest[32:],
             depth=self.depth + 1,
             index=index,
@@ -109,7 +115,42 @@ class Key:
 
     def address(self, kind: AddressKind) -> str:
         """The ledger address of this kind under this key: 70 hex digits."""
-        return _address(kind, sha224(sha512(self.public_key).digest()).digest())
+        return _address_of(kind, self.public_key)
+
+    @property
+    def branch(self) -> "Branch":
+        """The public half of this key."""
+        return Branch(self.public_key, self.chain_code)
+
+
+@dataclass(frozen=True, repr=False)
+class Branch:
+    """The public half of a key: it tells its children's addresses, and signs nothing.
+
+    Never to leave the process: with the private key of any child it would give the parent's.
+    """
+
+    public_key: bytes
+    chain_code: bytes
+
+    def address(self, index: int, kind: AddressKind) -> str:
+        """The address of this kind under the child of this index (CKDpub of BIP32).
+
+        :raises IndexOutOfRange: as `Key.child`.
+        """
+        data = self.public_key + _index_bytes(index)
+        digest = hmac.digest(self.chain_code, data, "sha512")
+        return _address_of(kind, PublicKey(self.public_key).add(digest[:32]).format())
+
+
+def _index_bytes(index: int) -> bytes:
+    if not 0 <= index < HARDENED:
+        raise IndexOutOfRange(f"No key for index {index}: outside of 0 to {HARDENED - 1}")
+    return index.to_bytes(4, "big")
+
+
+def _address_of(kind: AddressKind, public_key: bytes) -> str:
+    return _address(kind, sha224(sha512(public_key).digest()).digest())
 
 
 def _address(kind: AddressKind, key_hash: bytes) -> str:
@@ -147,7 +188,12 @@ def period_key(metering_point: Key, begin: datetime) -> Key:
     :param begin: Aware; its seconds are zeroed.
     :raises IndexOutOfRange: for a begin before 1970, or from 2038-01-19T03:14:08Z on.
     """
-    return metering_point.child(int(begin.replace(second=0, microsecond=0).timestamp()))
+    return metering_point.child(period_index(begin))
+
+
+def period_index(begin: datetime) -> int:
+    """The t of `m/1/i/t`: Unix seconds of an aware begin, its seconds zeroed."""
+    return int(begin.replace(second=0, microsecond=0).timestamp())
 
 
 def trade_branch(master: Key) -> Key:

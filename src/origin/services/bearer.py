@@ -1,10 +1,7 @@
 """What bearer tokens are worth, remembered for seconds (contract: http-api, Conventions)."""
 
-import threading
 import time
 from hashlib import sha256
-
-from cachetools import TLRUCache
 
 from origin.clients.hydra import HydraClient, Introspection
 from origin.clock import utcnow
@@ -21,10 +18,8 @@ class BearerTokens:
     def __init__(self, hydra: HydraClient, cache_s: float) -> None:
         self._hydra = hydra
         self._cache_s = cache_s
-        self._lock = threading.Lock()
-        self._known: TLRUCache[bytes, Introspection] = TLRUCache(
-            MAX_REMEMBERED, ttu=self._forget_at, timer=time.monotonic
-        )
+        # With the moment (`time.monotonic`) until which each is worth it.
+        self._known: dict[bytes, tuple[float, Introspection]] = {}
 
     def worth(self, token: str, *, cached: bool) -> Introspection | None:
         """What the token is worth; None for one that is no active access token.
@@ -34,20 +29,25 @@ class BearerTokens:
         """
         key = sha256(token.encode()).digest()
         if cached:
-            with self._lock:
-                known = self._known.get(key)
-            if known is not None:
-                return known
+            known = self._known.get(key)
+            if known is not None and time.monotonic() < known[0]:
+                return known[1]
         found = self._hydra.introspect(token)
-        with self._lock:
-            if found is None:
-                self._known.pop(key, None)
-            else:
-                self._known[key] = found
+        if found is None:
+            self._known.pop(key, None)
+        else:
+            self._remember(key, found)
         return found
 
-    def _forget_at(self, _key: bytes, worth: Introspection, now: float) -> float:
+    def _remember(self, key: bytes, worth: Introspection) -> None:
         life_s = self._cache_s
         if worth.expires_at is not None:
             life_s = min(life_s, (worth.expires_at - utcnow()).total_seconds())
-        return now + life_s
+        if life_s <= 0:
+            return
+        if len(self._known) >= MAX_REMEMBERED:
+            now = time.monotonic()
+            fresh = [each for each in self._known.copy().items() if each[1][0] > now]
+            # The half that came last, where all are fresh.
+            self._known = dict(fresh[-MAX_REMEMBERED // 2 :])
+        self._known[key] = (time.monotonic() + life_s, worth)

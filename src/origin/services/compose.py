@@ -3,14 +3,13 @@
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-
-from sqlalchemy.orm import Session
+from typing import NoReturn
 
 from origin.clients import datahub
 from origin.clock import utcnow
 from origin.db import composing
-from origin.db.composing import Account, Point, Target
+from origin.db.composing import Account, Found, Point, Target
+from origin.db.driver import Link
 from origin.db.encryption import Sealer, master_key_context
 from origin.domain.compose import (
     ConsumptionPoint,
@@ -25,8 +24,8 @@ from origin.domain.compose import (
     is_whole_retire,
     parts_of,
 )
-from origin.domain.keys import AddressKind, Key, metering_point_key, period_key, trade_branch
-from origin.errors import Refused
+from origin.domain.keys import AddressKind, Key, metering_point_key, period_key
+from origin.errors import CallerGone, Refused
 from origin.runtime import Runtime
 from origin.services.tokens import with_user_token
 
@@ -34,86 +33,88 @@ _SIDE_BY_SIDE = 8
 """Measurements that one compose asks DataHub for at a time."""
 
 
-@dataclass(frozen=True)
-class _Facts:
-    """What was read before the transaction, and doesn't change under it."""
-
-    caller: Account
-    accounts: Mapping[str, Account]
-    measurements: Mapping[str, Measurement]
-
-    @property
-    def recipients(self) -> dict[str, Recipient]:
-        return _recipients(self.accounts)
-
-
 def compose(
     runtime: Runtime,
     user_id: int,
     order: Order,
-    also: Callable[[Session], None] = lambda _: None,
+    also: Callable[[Link], None] | None = None,
+    *,
+    subject: str | None = None,
 ) -> None:
     """Carry out an order on a GGO of this user's.
 
     When it returns, every query shows it as done; the ledger learns of it afterwards.
 
     :param also: Done in the same transaction.
+    :param subject: The user's, where it isn't sure that the id is still theirs.
+    :raises CallerGone: it isn't, or the account is disabled; nothing has changed.
     :raises Refused: a rule of the contract forbids it; nothing has changed.
     :raises PeerError: DataHub can't tell the measurements now; nothing has changed.
     :raises TokensSpent: DataHub takes the user's tokens no more; nothing has changed.
     """
-    source, facts = _gather(runtime, user_id, order)
-    parts = parts_of(order, source, facts.recipients, facts.measurements)
-    targets = _targets(runtime, parts, facts.accounts)
-    with runtime.database.transaction() as session:
-        _check_again(session, facts, order)
-        if is_whole_retire(parts):
-            composing.write_whole_retire(session, source, parts[0])
-        else:
-            composing.write_split(session, source, targets)
-        also(session)
+    with runtime.database.link() as link:
+        found = _find(link, user_id, order)
+    caller = next((each for each in found.accounts.values() if each.id == user_id), None)
+    if caller is None or caller.disabled or subject not in {caller.subject, None}:
+        raise CallerGone
+    source = check_order(
+        order,
+        found.source,
+        _recipients(found.accounts),
+        _consumption_points(found.points),
+        utcnow(),
+    )
+    measurements = _checked_measurements(runtime, caller, order, source, found.points)
+    parts = parts_of(order, source, _recipients(found.accounts), measurements)
+    addresses = {each.address for each in measurements.values()}
+    accounts = [account.id for account in found.accounts.values()]
+    with runtime.database.link() as link:
+        check_headroom(order, measurements, composing.retired_to(link, addresses))
+        targets = _targets(runtime, link, parts, found.accounts)
+    # One statement is a transaction by itself.
+    with runtime.database.link(transaction=bool(addresses) or also is not None) as link:
+        if addresses:
+            composing.lock_measurements(link, addresses)
+            check_headroom(order, measurements, composing.retired_to(link, addresses))
+        if not composing.write(link, source, accounts, parts, targets):
+            _refuse(link, user_id, order)
+        if also is not None:
+            also(link)
     runtime.hints.batches_due()
 
 
-def _gather(runtime: Runtime, user_id: int, order: Order) -> tuple[Source, _Facts]:
-    """Read what the order needs, check it, and have DataHub tell the measurements."""
-    with runtime.database.reading() as session:
-        accounts = composing.find_accounts(session, user_id, {t.account for t in order.transfers})
-        points = composing.find_points(session, user_id, {r.gsrn for r in order.retires})
-        found = composing.find_source(session, user_id, order.address, lock=False)
-        source = check_order(
-            order, found, _recipients(accounts), _consumption_points(points), utcnow()
-        )
-    caller = next(account for account in accounts.values() if account.id == user_id)
-    measurements = _measurements(runtime, caller, points, source)
-    checked = check_measurements(order, source, measurements)
-    with runtime.database.reading() as session:
-        retired = composing.retired_to(session, [each.address for each in checked.values()])
-    check_headroom(order, checked, retired)
-    return source, _Facts(caller, accounts, checked)
+def _find(link: Link, user_id: int, order: Order) -> Found:
+    subjects = {each.account for each in order.transfers}
+    return composing.find(link, user_id, order.address, subjects, {r.gsrn for r in order.retires})
 
 
-def _check_again(session: Session, facts: _Facts, order: Order) -> None:
-    """Check under locks what may have changed meanwhile: the source, and what is retired."""
-    caller = facts.caller
-    _refuse_disabled(session, facts, order)
-    source = composing.find_source(session, caller.id, order.address, lock=True)
-    # By the clock as it is once the lock is there: it may have been waited for.
-    if source is None or not source.is_tradable(utcnow()):
-        raise Refused(f"GGO not found or is unavailable: {order.address}")
-    addresses = {each.address for each in facts.measurements.values()}
-    composing.lock_measurements(session, addresses)
-    if addresses:
-        retired = composing.retired_to(session, sorted(addresses))
-        check_headroom(order, facts.measurements, retired)
+def _refuse(link: Link, user_id: int, order: Order) -> NoReturn:
+    """Say what has changed since it was first looked at.
+
+    :raises Refused: always.
+    """
+    accounts = _find(link, user_id, order).accounts
+    for account in accounts.values():
+        if account.disabled:
+            raise Refused(f"Account unavailable ({account.subject})")
+    raise Refused(f"GGO not found or is unavailable: {order.address}")
 
 
-def _refuse_disabled(session: Session, facts: _Facts, order: Order) -> None:
-    """Refuse what goes to, or comes from, an account that was disabled meanwhile."""
-    disabled = composing.lock_accounts(session, [each.id for each in facts.accounts.values()])
-    for subject in (*(each.account for each in order.transfers), facts.caller.subject):
-        if facts.accounts[subject].id in disabled:
-            raise Refused(f"Account unavailable ({subject})")
+def _checked_measurements(
+    runtime: Runtime,
+    caller: Account,
+    order: Order,
+    source: Source,
+    points: Mapping[str, Point],
+) -> dict[str, Measurement]:
+    """What was consumed at each of the points in the source's period, fit to be retired to.
+
+    No connection is held while DataHub is asked.
+    """
+    if not order.retires:
+        return {}
+    asked = _measurements(runtime, caller, points, source)
+    return check_measurements(order, source, asked)
 
 
 def _recipients(accounts: Mapping[str, Account]) -> dict[str, Recipient]:
@@ -134,8 +135,6 @@ def _measurements(
     runtime: Runtime, caller: Account, points: Mapping[str, Point], source: Source
 ) -> dict[str, Measurement | None]:
     """What was consumed at each of the points in the source's period."""
-    if not points:
-        return {}
     master = _master(runtime.sealer, caller)
 
     def ask(point: Point) -> Measurement | None:
@@ -172,16 +171,15 @@ def _measurement(found: datahub.Measurement, point_key: Key) -> Measurement:
 
 
 def _targets(
-    runtime: Runtime, parts: Sequence[Part], accounts: Mapping[str, Account]
+    runtime: Runtime, link: Link, parts: Sequence[Part], accounts: Mapping[str, Account]
 ) -> list[Target]:
     """Give each part a key of its owner's that was never used before, and its address."""
     if is_whole_retire(parts):
         return []
     counts = Counter(part.owner_id for part in parts)
-    with runtime.database.transaction() as session:
-        following = composing.allocate_trade_indexes(session, counts)
+    following = composing.allocate_trade_indexes(link, counts)
     branches = {
-        account.id: trade_branch(_master(runtime.sealer, account))
+        account.id: runtime.branches.trade(account.subject, account.master_key)
         for account in accounts.values()
         if account.id in counts
     }
@@ -189,6 +187,6 @@ def _targets(
     for part in parts:
         key_index = following[part.owner_id]
         following[part.owner_id] += 1
-        address = branches[part.owner_id].child(key_index).address(AddressKind.GGO)
+        address = branches[part.owner_id].address(key_index, AddressKind.GGO)
         targets.append(Target(part, key_index, address))
     return targets

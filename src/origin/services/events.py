@@ -12,7 +12,7 @@ from origin.errors import Refused
 from origin.runtime import Runtime
 from origin.services import deliveries, metering_points
 from origin.services.datahub_queue import enqueue
-from origin.services.issued_ggos import Issue, Owner, record
+from origin.services.issued_ggos import Issue, Owner, record, store
 from origin.services.kept_events import keep
 
 
@@ -59,6 +59,8 @@ def ggo_issued(runtime: Runtime, subject: str, event: GgoEvent) -> bool:
     :raises Refused: it can't be a GGO, or the metering point is another user's.
     """
     event.check()
+    if store(runtime, subject, event):
+        return True
     with deliveries.transaction(runtime) as session:
         owner, point = _owner_and_point(session, subject, event.gsrn)
         if owner is None:

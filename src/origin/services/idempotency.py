@@ -10,15 +10,23 @@ from datetime import timedelta
 from hashlib import sha256
 from typing import Any
 
-from sqlalchemy import and_, delete, func, or_, select, update
+import orjson
+from sqlalchemy import and_, delete, func, or_, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
+from origin.db.driver import Link
 from origin.db.engine import Database
 from origin.db.models import IdempotencyKey
 from origin.errors import KeyInUse, KeyReused
 
 KEPT_FOR = timedelta(hours=24)
+
+_ANSWER = """
+UPDATE idempotency_keys SET status = %(status)s, response = %(response)s
+WHERE user_id = %(user_id)s AND key = %(key)s AND holder = %(holder)s AND status IS NULL
+RETURNING key
+"""
 
 
 @dataclass(frozen=True)
@@ -96,19 +104,19 @@ def _insert(session: Session, hold: Hold, request_hash: str, lease_s: float) -> 
     return taken.one_or_none() is not None
 
 
-def answer(session: Session, hold: Hold, kept: Answer) -> None:
+def answer(link: Link, hold: Hold, kept: Answer) -> None:
     """Keep the answer, in the transaction of the work that it tells of.
 
     :raises KeyInUse: another request has taken over meanwhile; roll the work back.
     """
-    written = session.execute(
-        update(IdempotencyKey)
-        .where(*_held(hold))
-        .values(status=kept.status, response=kept.body)
-        .returning(IdempotencyKey.key)
-        .execution_options(synchronize_session=False)
-    )
-    if written.one_or_none() is None:
+    values = {
+        "user_id": hold.user_id,
+        "key": hold.key,
+        "holder": hold.holder,
+        "status": kept.status,
+        "response": orjson.dumps(kept.body, option=orjson.OPT_NON_STR_KEYS).decode(),
+    }
+    if not link.prepared(_ANSWER, values):
         raise KeyInUse
 
 

@@ -5,15 +5,19 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
 from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
+from origin.db import issuing
 from origin.db.encryption import Sealer, master_key_context
+from origin.db.issuing import Added
 from origin.db.models import Ggo
 from origin.db.outbox import announce_issued
 from origin.domain.events import GgoEvent
-from origin.domain.keys import AddressKind, Key, metering_point_key, period_key
+from origin.domain.keys import AddressKind, Key, metering_point_key, period_index, period_key
+from origin.runtime import Runtime
 from origin.telemetry.metrics import KEY_MISMATCHES
 
 log = logging.getLogger(__name__)
@@ -74,6 +78,30 @@ def record(session: Session, sealer: Sealer, owner: Owner, issues: Sequence[Issu
     ]
 
 
+def store(runtime: Runtime, subject: str, event: GgoEvent) -> bool:
+    """Make this a stored GGO, as `record` does, where all is as usual.
+
+    That is: it is new, its user and metering point are known.
+
+    :returns: False, and nothing has changed, where it isn't.
+    """
+    point = runtime.points.find(subject, event.gsrn)
+    if point is None:
+        return False
+    address = point.branch.address(period_index(event.begin), AddressKind.GGO)
+    row = _row(point.owner_id, event, address)
+    emissions = None if event.emissions is None else orjson.dumps(event.emissions).decode()
+    with runtime.database.link() as link:
+        added = issuing.add(link, point, {**row, "emissions": emissions})
+    if added is Added.NOT:
+        runtime.points.forget(subject, event.gsrn)
+        return False
+    _watch(row)
+    if added is Added.HEARD:
+        runtime.hints.deliveries_due()
+    return True
+
+
 def _rows(sealer: Sealer, owner: Owner, issues: Sequence[Issue]) -> list[Row]:
     """The rows as they would be added."""
     master = Key.from_base58(
@@ -85,13 +113,13 @@ def _rows(sealer: Sealer, owner: Owner, issues: Sequence[Issue]) -> list[Row]:
         if issue.key_index not in keys:
             keys[issue.key_index] = metering_point_key(master, issue.key_index)
         key = period_key(keys[issue.key_index], issue.event.begin)
-        rows.append(_row(owner, issue.event, key.address(AddressKind.GGO)))
+        rows.append(_row(owner.id, issue.event, key.address(AddressKind.GGO)))
     return rows
 
 
-def _row(owner: Owner, event: GgoEvent, address_by_our_keys: str) -> Row:
+def _row(owner_id: int, event: GgoEvent, address_by_our_keys: str) -> Row:
     return {
-        "owner_id": owner.id,
+        "owner_id": owner_id,
         "address": event.address,
         "amount": event.amount,
         "begin": event.begin,
@@ -119,14 +147,20 @@ def _add(session: Session, rows: Iterable[Row]) -> set[str]:
         )
     )
     for row in ordered:
-        if row["key_mismatch"] and row["address"] in added:
-            KEY_MISMATCHES.inc()
-            log.warning(
-                "GGO %s, issued to metering point %s, is at an address that our keys don't give",
-                row["address"],
-                row["issue_gsrn"],
-            )
+        if row["address"] in added:
+            _watch(row)
     return added
+
+
+def _watch(added: Row) -> None:
+    """Tell where a GGO is at an address that the ledger won't let it go from."""
+    if added["key_mismatch"]:
+        KEY_MISMATCHES.inc()
+        log.warning(
+            "GGO %s, issued to metering point %s, is at an address that our keys don't give",
+            added["address"],
+            added["issue_gsrn"],
+        )
 
 
 def _known(session: Session, addresses: Iterable[str]) -> dict[str, Row]:

@@ -33,6 +33,8 @@ def create_celery(settings: Settings, *, broker_timeout_s: float = _BROKER_TIMEO
         # Nobody asks for results: what was done is in PostgreSQL.
         task_ignore_result=True,
         result_backend=settings.backend_url,
+        # Else each task's greenlet makes one of its own, which nobody asks for anything.
+        result_backend_thread_safe=True,
         task_publish_retry=False,
         broker_transport_options={
             "socket_timeout": broker_timeout_s,

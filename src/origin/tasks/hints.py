@@ -27,30 +27,36 @@ class CeleryHints:
     def __init__(self, settings: Settings) -> None:
         self._celery = create_celery(settings, broker_timeout_s=_TIMEOUT_S)
         self._silent_until = 0.0
-        self._deliveries_after = 0.0
+        self._gathered_after: dict[str, float] = {}
 
     def batches_due(self, delay_s: float = 0) -> None:
         """Batches want to go to the ledger, now or in so many seconds."""
-        self._send(BATCHES, delay_s)
+        if delay_s:
+            self._send(BATCHES, delay_s)
+        else:
+            self._gather(BATCHES)
 
     def datahub_jobs_due(self) -> None:
         """DataHub is to be told or asked something."""
         self._send(DATAHUB_JOBS, 0)
 
     def deliveries_due(self) -> None:
-        """Webhooks want to go to subscribers.
+        """Webhooks want to go to subscribers."""
+        self._gather(DELIVERIES)
 
-        One wake-up serves all that follow within `_GATHER_S`: the later of two goes out with a delay,
-        and whoever comes before it is due needs none.
+    def _gather(self, task: str) -> None:
+        """Send one wake-up for all that want it within `_GATHER_S`.
+
+        The later of two goes out with a delay, and whoever comes before it is due needs none: what
+        the wake-up is for has been committed by then.
         """
-        now = time.monotonic()
-        if now >= self._deliveries_after:
-            self._deliveries_after = now + _GATHER_S
-            self._send(DELIVERIES, 0)
-        elif now >= self._deliveries_after - _GATHER_S:
-            delay_s = self._deliveries_after - now
-            self._deliveries_after += _GATHER_S
-            self._send(DELIVERIES, delay_s)
+        now, after = time.monotonic(), self._gathered_after.get(task, 0.0)
+        if now >= after:
+            self._gathered_after[task] = now + _GATHER_S
+            self._send(task, 0)
+        elif now >= after - _GATHER_S:
+            self._gathered_after[task] = after + _GATHER_S
+            self._send(task, after - now)
 
     def _send(self, task: str, delay_s: float) -> None:
         if time.monotonic() < self._silent_until:

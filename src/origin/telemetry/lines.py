@@ -25,7 +25,8 @@ def fields_of(record: logging.LogRecord, redactor: Redactor) -> dict[str, Any]:
         entry["request_id"] = request_id
     if (span := current_span()) is not None:
         entry |= {"trace_id": span.trace_id, "span_id": span.span_id}
-    extra = {name: value for name, value in vars(record).items() if name not in _OWN_ATTRIBUTES}
+    said = vars(record)
+    extra = {name: said[name] for name in sorted(said.keys() - _OWN_ATTRIBUTES)}
     redacted: dict[str, Any] = redactor.value(extra)
     return entry | redacted
 

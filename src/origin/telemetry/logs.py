@@ -28,6 +28,9 @@ def configure_logging(settings: Settings) -> None:
     tracing.export_to(export)
     logging.basicConfig(level=settings.log_level, handlers=handlers, force=True)
     logging.captureWarnings(capture=True)
+    # What no line of ours tells needn't be found out for each (logging's HOWTO, Optimization).
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    logging._srcfile = None  # noqa: SLF001 - the documented way
     # Below WARNING these quote URLs, and at DEBUG whole requests.
     for name in ("urllib3", "requests_oauthlib", "authlib", "kombu", "amqp"):
         logging.getLogger(name).setLevel(logging.WARNING)

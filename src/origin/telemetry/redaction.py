@@ -5,6 +5,7 @@ By the name of a field, by the look of a value, and by the values of our own set
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 
 REDACTED = "[redacted]"
@@ -36,6 +37,15 @@ _PATTERNS = (
     (re.compile(r"\b[xt]prv[1-9A-HJ-NP-Za-km-z]{50,}"), REDACTED),
 )
 
+_SIGNS = re.compile(r"[=:]|eyJ|prv|bearer|basic", re.IGNORECASE)
+"""Every pattern has one of these in it: most texts have none, and are looked through once."""
+_MANY_NAMES = 1_000
+
+
+@lru_cache(_MANY_NAMES)
+def _is_secret(name: str) -> bool:
+    return _SECRET_NAME.search(name) is not None
+
 
 class Redactor:
     """Takes secrets out of log entries.
@@ -47,13 +57,16 @@ class Redactor:
         known = sorted({each for each in secrets if len(each) >= _SHORTEST_SECRET}, key=len)
         # The longest first, since one may hold another.
         self._known = re.compile("|".join(map(re.escape, reversed(known)))) if known else None
+        # Names are few, and come with every line.
+        self._name = lru_cache(_MANY_NAMES)(self.text)
 
     def text(self, text: str) -> str:
         """The text without secrets."""
         if self._known is not None:
             text = self._known.sub(REDACTED, text)
-        for pattern, replacement in _PATTERNS:
-            text = pattern.sub(replacement, text)
+        if _SIGNS.search(text):
+            for pattern, replacement in _PATTERNS:
+                text = pattern.sub(replacement, text)
         return text
 
     def value(self, value: Any, name: str = "") -> Any:
@@ -63,10 +76,10 @@ class Redactor:
         """
         if value is None or isinstance(value, bool | int | float):
             return value
-        if _SECRET_NAME.search(name):
+        if _is_secret(name):
             return REDACTED
         if isinstance(value, dict):
-            return {self.text(str(key)): self.value(each, str(key)) for key, each in value.items()}
+            return {self._name(str(key)): self.value(each, str(key)) for key, each in value.items()}
         if isinstance(value, list | tuple | set | frozenset):
             return [self.value(each) for each in value]
         if isinstance(value, bytes):

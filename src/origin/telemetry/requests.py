@@ -2,8 +2,9 @@
 
 import logging
 import time
+from typing import cast
 
-from flask import Flask, Response, g, request
+from flask import Flask, Request, Response, g, request
 
 from origin.telemetry import context
 from origin.telemetry.metrics import REQUEST_SECONDS, REQUESTS_RUNNING
@@ -13,6 +14,9 @@ _OF_MACHINES = ("/health/", "/metrics")
 """Asked all the time: neither logged (below DEBUG) nor traced."""
 _LONGEST_PATH = 200
 _BEGAN = "origin.began"
+# As WSGI names the headers of `context`.
+_REQUEST_ID = "HTTP_X_REQUEST_ID"
+_TRACE_PARENT = "HTTP_TRACEPARENT"
 
 log = logging.getLogger(__name__)
 
@@ -25,42 +29,49 @@ def watch_requests(app: Flask) -> None:
 
 
 def _begin() -> None:
-    request.environ[_BEGAN] = time.perf_counter()
+    asked = _asked()
+    asked.environ[_BEGAN] = time.perf_counter()
     REQUESTS_RUNNING.inc()
     g.span = context.begin(
-        f"{request.method} {_endpoint()}",
-        request.headers.get(context.REQUEST_ID_HEADER),
-        request.headers.get(context.TRACE_HEADER),
+        f"{asked.method} {_endpoint(asked)}",
+        asked.environ.get(_REQUEST_ID),
+        asked.environ.get(_TRACE_PARENT),
     )
 
 
-def _endpoint() -> str:
+def _asked() -> Request:
+    """The request itself: each look through Flask's proxy costs more than what is looked for."""
+    return cast("Request", request._get_current_object())  # type: ignore[attr-defined] # noqa: SLF001 - werkzeug's public API
+
+
+def _endpoint(asked: Request) -> str:
     """The route's pattern: of paths that lead nowhere there are too many."""
-    return request.url_rule.rule if request.url_rule else "none"
+    return asked.url_rule.rule if asked.url_rule else "none"
 
 
 def _tell(response: Response) -> Response:
-    seconds = time.perf_counter() - request.environ[_BEGAN]
-    REQUEST_SECONDS.labels(_endpoint(), response.status_code).observe(seconds)
+    asked = _asked()
+    endpoint, status, path = _endpoint(asked), response.status_code, asked.path
+    seconds = time.perf_counter() - asked.environ[_BEGAN]
+    REQUEST_SECONDS.labels(endpoint, status).observe(seconds)
     response.headers[context.REQUEST_ID_HEADER] = context.current_request_id() or ""
-    is_of_machines = request.path.startswith(_OF_MACHINES)
+    is_of_machines = path.startswith(_OF_MACHINES)
     log.log(
         logging.DEBUG if is_of_machines else logging.INFO,
         "%s %s %s",
-        request.method,
+        asked.method,
         # Never the query: a login's has its code in it.
-        request.path[:_LONGEST_PATH],
-        response.status_code,
+        path[:_LONGEST_PATH],
+        status,
         extra={
-            "endpoint": _endpoint(),
-            "status": response.status_code,
+            "endpoint": endpoint,
+            "status": status,
             "ms": round(seconds * 1000, 1),
             **_account(),
         },
     )
     if not is_of_machines:
-        is_success = response.status_code < 500
-        finish(g.span, Kind.INCOMING, is_success=is_success, status=response.status_code)
+        finish(g.span, Kind.INCOMING, is_success=status < 500, status=status)
     return response
 
 

@@ -38,6 +38,54 @@ def test_all_wrong_tokens_get_one_answer(world: World) -> None:
     assert len({answer.headers["WWW-Authenticate"] for answer in answers}) == 1
 
 
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/ggo", {"filters": {}}),
+        ("/ggo", {"filters": {}, "limit": 5, "cursor": ""}),
+        ("/ggo", {"wrong": 1}),
+        ("/ggo/get-total-amount", {"filters": {}}),
+        ("/ggo/get-total-amount", None),
+        ("/transfer/get-total-amount", {"filters": {}}),
+        ("/ggo/compose", {"address": "a", "transfers": [{"amount": 1, "account": "bob"}]}),
+        ("/ggo/compose", {"address": "a"}),
+        ("/ggo/compose", []),
+    ],
+)
+def test_a_disabled_accounts_token_is_worth_nothing_at_once(
+    world: World, path: str, body: object
+) -> None:
+    """Also where it was good a moment ago, whatever the body is."""
+    world.new_user("alice")
+    token = world.token("alice")
+    assert world.post(path, body, token=token).status_code in {200, 400}
+    world.post("/auth/disable-user", token=token)
+    for _ in range(2):
+        answer = world.post(path, body, token=token)
+        assert answer.status_code == 401
+        assert 'error="invalid_token"' in answer.headers["WWW-Authenticate"]
+    assert world.post(path, body, token=world.token("nobody")).status_code == 401
+
+
+def test_an_account_that_has_another_row_by_now_is_told_from_the_one_that_has_its_id(
+    world: World,
+) -> None:
+    """A database may be replaced under a running web: nobody gets to see what another holds."""
+    world.new_user("alice")
+    world.new_user("bob")
+    token = world.token("alice")
+    filters = {"filters": {}}
+    assert world.post("/ggo", filters, token=token).status_code == 200
+    world.rows("UPDATE users SET subject = 'x' WHERE subject = 'alice'")
+    world.rows("UPDATE users SET subject = 'alice' WHERE subject = 'bob'")
+    for path in ("/ggo", "/ggo/get-total-amount"):
+        assert world.post(path, filters, token=token).status_code == 200
+    order = {"address": "a", "transfers": [{"amount": 1, "account": "alice"}]}
+    assert world.post("/ggo/compose", order, token=token).status_code == 400
+    world.rows("UPDATE users SET subject = 'bob' WHERE subject = 'alice'")
+    assert world.post("/ggo", filters, token=token).status_code == 401
+
+
 def test_expired_and_revoked_tokens(world: World) -> None:
     world.new_user("alice")
     assert world.post("/accounts", token=world.token("alice", expires_in=-1)).status_code == 401

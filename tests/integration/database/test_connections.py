@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import make_url, text
 from sqlalchemy.exc import DBAPIError
 
+from origin.db.driver import MAX_PREPARED, Link
 from origin.db.engine import Database
 
 _END_ITSELF = "SELECT pg_terminate_backend(pg_backend_pid())"
@@ -88,3 +89,60 @@ def test_whoever_comes_after_a_restart_notices_nothing(database_uri: str):
                 assert session.scalar(text("SELECT 1")) == 1
     finally:
         database.dispose()
+
+
+def test_statements_stay_prepared(database: Database):
+    sql = "SELECT %(number)s::int + 1"
+    assert [database.prepared(sql, {"number": each}) for each in (1, 2)] == [[(2,)], [(3,)]]
+    assert database.query("SELECT count(*) FROM pg_prepared_statements", {}) == [(1,)]
+    # What somebody between us and the server may do, too.
+    database.query("DEALLOCATE ALL", {})
+    assert database.prepared(sql, {"number": 3}) == [(4,)]
+
+
+def test_only_so_many_statements_stay_prepared(database: Database):
+    for number in range(MAX_PREPARED + 5):
+        assert database.prepared(f"SELECT {number}", {}) == [(number,)]
+    ((count,),) = database.query("SELECT count(*) FROM pg_prepared_statements", {})
+    assert count <= MAX_PREPARED
+
+
+def test_a_links_transaction_is_all_or_nothing(database: Database):
+    with database.link(transaction=True) as link:
+        link.rows("CREATE TABLE kept (number int)", {})
+        link.prepared("INSERT INTO kept VALUES (%(number)s)", {"number": 1})
+
+    def insert_and(fail: Callable[[Link], object]) -> None:
+        with database.link(transaction=True) as link:
+            link.prepared("INSERT INTO kept VALUES (%(number)s)", {"number": 2})
+            fail(link)
+
+    def interrupt(_: Link) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        insert_and(interrupt)
+    with pytest.raises(DBAPIError):
+        insert_and(lambda link: link.rows("SELECT 1 / 0", {}))
+    assert database.query("SELECT number FROM kept", {}) == [(1,)]
+
+
+def test_what_goes_together_is_one_transaction(database: Database):
+    database.query("CREATE TABLE together (number int PRIMARY KEY)", {})
+    insert = "INSERT INTO together VALUES (%(number)s)"
+    count = "SELECT count(*) FROM together"
+    with database.link() as link:
+        assert link.together((insert, {"number": 1}), (count, {})) == [(1,)]
+    with pytest.raises(DBAPIError), database.link() as link:
+        link.together((insert, {"number": 2}), (insert, {"number": 1}), (count, {}))
+    assert database.query(count, {}) == [(1,)]
+
+
+def test_what_a_link_leaves_open_is_not_the_next_ones(database: Database):
+    """A block that is broken off in the midst of a transaction of its own making."""
+    with database.link() as link:
+        link.rows("BEGIN", {})
+        link.rows("CREATE TABLE left_open ()", {})
+    assert database.query("SELECT to_regclass('left_open')", {}) == [(None,)]
+    with database.transaction() as session:
+        assert session.scalar(text("SELECT 1")) == 1

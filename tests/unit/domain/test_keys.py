@@ -50,6 +50,25 @@ def test_addresses_of_a_period_are_the_contracts():
     ]
 
 
+@settings(max_examples=50, deadline=None)
+@given(st.binary(min_size=32, max_size=32), indexes, indexes)
+def test_the_public_half_of_a_key_gives_its_childrens_addresses(entropy: bytes, i: int, k: int):
+    key = master_key(entropy).child(i)
+    for kind in AddressKind:
+        assert key.branch.address(k, kind) == key.child(k).address(kind)
+
+
+@pytest.mark.parametrize("index", [-1, 2**31])
+def test_the_public_half_knows_no_hardened_children(index: int):
+    with pytest.raises(IndexOutOfRange):
+        MASTER.branch.address(index, AddressKind.GGO)
+
+
+def test_the_public_half_shows_nothing():
+    assert MASTER.branch.public_key.hex() not in repr(MASTER.branch)
+    assert repr(MASTER.branch.chain_code) not in repr(MASTER.branch)
+
+
 def test_addresses_of_traded_ggos_are_the_contracts():
     branch = trade_branch(MASTER)
     assert [branch.child(k).address(AddressKind.GGO) for k in (0, 1)] == [

@@ -1,0 +1,220 @@
+"""Statements by the driver itself, prepared, for what is asked most.
+
+SQLAlchemy takes longer to build and run a statement than PostgreSQL takes to answer it, and PostgreSQL
+longer to plan a short one than to carry it out.
+"""
+
+import re
+import select
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from hashlib import sha256
+from typing import Any, cast
+
+import psycopg2
+from gevent.monkey import get_original
+from psycopg2.extensions import (
+    TRANSACTION_STATUS_IDLE,
+    TRANSACTION_STATUS_INERROR,
+    TRANSACTION_STATUS_INTRANS,
+)
+from psycopg2.extensions import connection as DriverConnection  # noqa: N812 - a class
+from sqlalchemy import QueuePool
+from sqlalchemy.pool import ConnectionPoolEntry
+
+Row = tuple[Any, ...]
+Values = Mapping[str, Any]
+
+MAX_PREPARED = 200
+"""Statements that a connection keeps prepared: each costs the server some kilobytes."""
+
+_PLACE = re.compile(r"%\((\w+)\)s")
+_PREPARED = "origin_prepared"
+_GONE = "26000"
+"""SQLSTATE: there is no such prepared statement. Something between us and the server dropped it."""
+
+_IN_TRANSACTION = {TRANSACTION_STATUS_INTRANS, TRANSACTION_STATUS_INERROR}
+
+# The system's own: gevent's would let others go first, and this never waits.
+_poll = get_original("select", "poll")
+
+
+@dataclass(frozen=True)
+class Statement:
+    """A statement with places for values (`%(name)s`), as it is prepared and then executed."""
+
+    name: str
+    prepare: str
+    execute: str
+
+
+@lru_cache(maxsize=1000)
+def prepare(sql: str) -> Statement:
+    """How to prepare and execute a statement in the driver's form (`%(name)s`)."""
+    names = list(dict.fromkeys(_PLACE.findall(sql)))
+    numbers = {name: f"${number}" for number, name in enumerate(names, 1)}
+    body = _PLACE.sub(lambda found: numbers[found[1]], sql)
+    name = f"q{sha256(sql.encode()).hexdigest()[:16]}"
+    given = ", ".join(f"%({each})s" for each in names)
+    return Statement(
+        name, f"PREPARE {name} AS {body}", f"EXECUTE {name}{f' ({given})' if names else ''}"
+    )
+
+
+class LendingPool(QueuePool):
+    """A pool that also lends its connections bare, without what SQLAlchemy keeps about them."""
+
+    def take(self) -> ConnectionPoolEntry:
+        """A connection to be given back, alive as far as can be told without asking it.
+
+        :raises TimeoutError: of SQLAlchemy: none became free in time.
+        :raises psycopg2.Error: the server can't be connected to.
+        """
+        entry = self._do_get()
+        try:
+            if is_dead(_driver_connection(entry)):
+                entry.invalidate()
+            # Connects anew where it must.
+            entry.get_connection()  # type: ignore[attr-defined] # of all entries of a pool
+        except BaseException:
+            self._do_return_conn(entry)
+            raise
+        return entry
+
+    def give(self, entry: ConnectionPoolEntry) -> None:
+        """Give back what was taken; a broken one is replaced when it is next wanted."""
+        connection = _driver_connection(entry)
+        if connection is not None and connection.closed:
+            entry.invalidate()
+        self._do_return_conn(entry)
+
+
+def _driver_connection(entry: ConnectionPoolEntry) -> DriverConnection | None:
+    return cast("DriverConnection | None", entry.driver_connection)
+
+
+def is_dead(connection: Any) -> bool:
+    """Whether an idle connection has ended: its server says nothing else unasked.
+
+    Microseconds, where a question to the server would be a round trip.
+    """
+    if connection is None:
+        return False
+    if connection.closed:
+        return True
+    poll = _poll()
+    poll.register(connection.fileno(), select.POLLIN)
+    return bool(poll.poll(0))
+
+
+class Link:
+    """A connection that is lent: each statement by itself, or all in one transaction."""
+
+    def __init__(self, entry: ConnectionPoolEntry, *, transaction: bool = False) -> None:
+        connection = _driver_connection(entry)
+        assert connection is not None
+        self._connection = connection
+        self._connection.autocommit = True
+        self._prepared: set[str] = entry.info.setdefault(_PREPARED, set())
+        self._before = "BEGIN; " if transaction else ""
+        self._is_open = False
+
+    def rows(self, sql: str, values: Values) -> Sequence[Row]:
+        """The rows of a statement; it is planned for these values.
+
+        :raises psycopg2.Error: it failed.
+        """
+        with self._connection.cursor() as cursor:
+            return self._fetch(cursor, sql, values)
+
+    def prepared(self, sql: str, values: Values) -> Sequence[Row]:
+        """The rows of a statement whose plan is the same for all values.
+
+        Each place's type must follow from the statement.
+
+        :raises psycopg2.Error: it failed.
+        """
+        statement = prepare(sql)
+        with self._connection.cursor() as cursor:
+            self._prepare(cursor, statement)
+            try:
+                return self._fetch(cursor, statement.execute, values)
+            except psycopg2.Error as error:
+                if error.pgcode != _GONE:
+                    raise
+                self._prepared.clear()
+                if self._is_open:
+                    raise
+            self._prepare(cursor, statement)
+            return self._fetch(cursor, statement.execute, values)
+
+    def together(self, *asked: tuple[str, Values]) -> Sequence[Row]:
+        """Carry out statements as one transaction, in one round trip; the rows of the last.
+
+        Each sees what those before it have done, and is prepared.
+
+        :raises psycopg2.Error: one failed, and so all did.
+        """
+        assert not self._before
+        assert not self._is_open
+        statements = [prepare(sql) for sql, _ in asked]
+        with self._connection.cursor() as cursor:
+            for statement in statements:
+                self._prepare(cursor, statement)
+            parts = [
+                cursor.mogrify(statement.execute, values)
+                for statement, (_, values) in zip(statements, asked, strict=True)
+            ]
+            # What comes as one message, and begins no transaction of its own, is one.
+            cursor.execute(b"; ".join(parts))
+            return cursor.fetchall()
+
+    def _prepare(self, cursor: Any, statement: Statement) -> None:
+        if statement.name in self._prepared:
+            return
+        if len(self._prepared) >= MAX_PREPARED:
+            cursor.execute("DEALLOCATE ALL")
+            self._prepared.clear()
+        cursor.execute(statement.prepare)
+        self._prepared.add(statement.name)
+
+    def _fetch(self, cursor: Any, sql: str, values: Values) -> Sequence[Row]:
+        if self._before:
+            # In one round trip with what it begins with.
+            sql, self._before, self._is_open = self._before + sql, "", True
+        cursor.execute(sql, values)
+        found: Sequence[Row] = cursor.fetchall() if cursor.description else []
+        return found
+
+    def end(self, *, commit: bool) -> None:
+        """End the transaction, if one has begun.
+
+        :raises psycopg2.Error: it could not be committed, or nobody knows.
+        """
+        if not self._is_open:
+            return
+        self._is_open = False
+        if commit:
+            with self._connection.cursor() as cursor:
+                cursor.execute("COMMIT")
+                # Of a transaction in which something has failed, the server makes a ROLLBACK.
+                assert cursor.statusmessage == "COMMIT", cursor.statusmessage
+        elif self._connection.info.transaction_status in _IN_TRANSACTION:
+            try:
+                with self._connection.cursor() as cursor:
+                    cursor.execute("ROLLBACK")
+            except psycopg2.Error:
+                # What has failed before is what the caller must hear of.
+                self._connection.close()
+
+    def restore(self) -> None:
+        """Leave the connection as its next user expects it; close it where that can't be.
+
+        The driver does so without a word to the server.
+        """
+        if self._connection.info.transaction_status != TRANSACTION_STATUS_IDLE:
+            # Broken off in the midst of a statement.
+            self._connection.close()
+        else:
+            self._connection.autocommit = False
