@@ -50,7 +50,7 @@ compose-check: sync ## Tell the demo's story to what `docker compose up` has sta
 deploy-check: sync ## Lint the Dockerfile, compose.yaml and the Helm chart; validate what the chart renders
 	@exec deploy/check
 
-bench: sync ## Measure speed and memory on five million GGOs (ARGS: doc/bench.md)
+bench: sync ## Measure what is asked most beside its limit (half an hour; ARGS: doc/bench.md)
 	@PYTHONPATH="$(CURDIR)/src:$(CURDIR)" exec $(python) -m bench $(ARGS)
 
 lock: sync ## Resolve the Pipfile anew into Pipfile.lock, with no index's address in it

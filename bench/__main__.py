@@ -1,4 +1,4 @@
-"""Measure the targets, print a table, write `.run/bench/result.json`.
+"""Measure the service beside its limits, print tables, write `.run/bench/result.json`.
 
 The process's exit status is 0 even where targets are missed: the numbers are for readers.
 """
@@ -7,87 +7,233 @@ import argparse
 import os
 import platform
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from datetime import UTC, datetime
+from typing import Any
 
 import orjson
 
-from bench import dataset, measures, running
+from bench import cpu, dataset, growth, measures, paths, running, settlement
 from devstack.console import Console
+from devstack.postgres import EmbeddedPostgres
 
-GROUPS = ("pages", "sums", "growth", "neighbours", "memory")
-_INDENTED = orjson.OPT_INDENT_2
+GROUPS = ("paths", "settlement", "growth", "scale")
+USUAL = GROUPS[:3]
+CHART = dataset.ROOT / "doc" / "bench-growth.svg"
+_WEB_MB = 120
+_WORKER_MB = 150
+_LATENCY = 4
+"""How many times the median the 95th percentile of a read may be."""
 
 
 def main() -> int:
     """Build what isn't built yet, and measure."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("--size", type=int, default=5_000_000, help="GGOs in the database")
-    parser.add_argument("--small", type=int, default=100_000, help="GGOs in the small one")
+    parser.add_argument("--only", nargs="*", choices=GROUPS, default=USUAL, help="these alone")
+    parser.add_argument("--size", type=int, default=1_000_000, help="GGOs, for the paths")
+    parser.add_argument(
+        "--sizes", type=int, nargs="*", default=[10_000, 100_000, 1_000_000, 5_000_000]
+    )
     parser.add_argument("--runs", type=int, default=5, help="runs of each measurement")
-    parser.add_argument("--seconds", type=float, default=4, help="of load in a run")
-    parser.add_argument("--only", nargs="*", choices=GROUPS, default=GROUPS, help="these alone")
+    parser.add_argument("--seconds", type=float, default=10, help="of load in a run, on each side")
+    parser.add_argument("--batches", type=int, default=1000, help="composes in a run of settlement")
+    parser.add_argument("--chart", action="store_true", help="write the growth's chart into doc/")
     options = parser.parse_args()
-    console = Console()
+    bench = _Bench(options, Console())
     with dataset.server() as postgres:
-        large = dataset.prepare(postgres, options.size, console)
-        small = dataset.prepare(postgres, options.small, console)
-        found = _measure(large, small, options, console)
-    _report(found, options, console)
+        for group in options.only:
+            bench.result[group] = getattr(bench, f"measure_{group}")(postgres)
+            bench.write()
     return 0
 
 
-def _measure(
-    large: dataset.Dataset,
+class _Bench:
+    """The groups, each a method by its name; what they have found so far."""
+
+    def __init__(self, options: argparse.Namespace, console: Console) -> None:
+        self._options = options
+        self._console = console
+        self.result: dict[str, Any] = {
+            "when": datetime.now(UTC),
+            "machine": f"{os.cpu_count()} cores, {platform.machine()}, "
+            f"Python {platform.python_version()}",
+            "options": vars(options),
+        }
+
+    def write(self) -> None:
+        """Keep what was found."""
+        self.result["load"] = os.getloadavg()
+        path = dataset.FOLDER / "result.json"
+        path.write_bytes(orjson.dumps(self.result, option=orjson.OPT_INDENT_2))
+        self._console.say(f"\n  {path.relative_to(dataset.ROOT)}\n")
+
+    def measure_paths(self, postgres: EmbeddedPostgres) -> Any:
+        """Each path beside its limit."""
+        options = self._options
+        made = dataset.prepare(postgres, options.size, self._console)
+        found: list[paths.Compared] = []
+        with ExitStack() as stack:
+            peers, redis = stack.enter_context(running.peers_and_redis())
+            service = stack.enter_context(running.service(made, peers, redis))
+            bare = stack.enter_context(running.bare_view(made))
+            ours, limit = (
+                _side(service, postgres),
+                paths.Side(bare[0], [bare[1], _pid(postgres.pid)]),
+            )
+            world = _world(service, postgres)
+            growth.prepare(world)
+            for each in (*paths.READS, *paths.WRITES):
+                found.append(
+                    paths.compare(
+                        each, world, ours, limit, runs=options.runs, seconds=options.seconds
+                    )
+                )
+                self._console.say(f"  {found[-1].name}: {found[-1].share:.2f}")
+            found.append(paths.one_sender(world, ours, runs=options.runs, seconds=options.seconds))
+            memory = max(map(cpu.resident_mb, service.worker_pids()))
+            dataset.undo_writes(made)
+        self._tell_paths(found, memory)
+        return {"paths": [asdict(each) for each in found], "web_mb": memory}
+
+    def _tell_paths(self, found: Sequence[paths.Compared], memory: float) -> None:
+        header = (
+            "path", "share of its limit", "must", "", "requests/CPU s", "limit", "requests/s",
+            "limit", "p50 ms", "p95 : p50", "spread",
+        )  # fmt: skip
+        self._console.table(header, [_path_cells(each) for each in found])
+        self._console.say(
+            f"  web process {memory:.0f} MB (at most {_WEB_MB}); p95 : p50 of reads at most {_LATENCY}"
+        )
+
+    def measure_settlement(self, postgres: EmbeddedPostgres) -> Any:
+        """Composes on their way through the ledger."""
+        options = self._options
+        found, worker_mb = settlement.measure(
+            postgres, options.batches, options.runs, self._console
+        )
+        self._console.table(
+            ("settlement", "batches/s", "must", "worker CPU ms a batch"),
+            [
+                (
+                    each.name,
+                    f"{each.per_second:.0f}",
+                    f"≥ {settlement.TARGET_PER_S}",
+                    f"{each.worker_ms:.1f}",
+                )
+                for each in found
+            ],
+        )
+        self._console.say(f"  worker process {worker_mb:.0f} MB (at most {_WORKER_MB})")
+        return {"settlement": [asdict(each) for each in found], "worker_mb": worker_mb}
+
+    def measure_growth(self, postgres: EmbeddedPostgres) -> Any:
+        """What requests cost in databases of different sizes, and with more accounts."""
+        options = self._options
+        sets = [dataset.prepare(postgres, size, self._console) for size in options.sizes]
+        seconds = options.seconds / 4
+        with ExitStack() as stack:
+            peers, redis = stack.enter_context(running.peers_and_redis())
+            services = [stack.enter_context(running.service(each, peers, redis)) for each in sets]
+            worlds = [_world(service, postgres) for service in services]
+            sides = [_side(service, postgres) for service in services]
+            for world in worlds:
+                growth.prepare(world)
+            sized = growth.by_size(list(zip(worlds, sides, strict=True)), options.runs, seconds)
+            sized += growth.settlements(services, worlds, options.batches)
+            growth.prepare(worlds[-1])
+            peopled = growth.by_users(worlds[-1], sides[-1], options.runs, seconds)
+            for world in worlds:
+                dataset.undo_writes(world.dataset)
+        panels = [("GGOs in the database", sized), ("accounts at it", peopled)]
+        for title, points in panels:
+            self._console.table(
+                (title, *(f"{x:,}" for x in sorted({point.x for point in points})), "last : first"),
+                list(_growth_rows(points)),
+            )
+        if options.chart:
+            growth.chart(panels, CHART)
+        return {title: [asdict(point) for point in points] for title, points in panels}
+
+    def measure_scale(self, postgres: EmbeddedPostgres) -> Any:
+        """A million GGOs of one account among five million."""
+        options = self._options
+        large = dataset.prepare(postgres, 5_000_000, self._console)
+        small = dataset.prepare(postgres, 100_000, self._console)
+        with ExitStack() as stack:
+            peers, redis = stack.enter_context(running.peers_and_redis())
+            service = stack.enter_context(running.service(large, peers, redis))
+            found = []
+            for each in _scale(service, small, peers, redis, options.runs, options.seconds / 2):
+                found.append(each)
+                self._console.say(f"  {each.name}: {each.ratio:.2f}")
+        header = ("measured", "ours", "other", "ratio", "target", "", "largest/smallest ratio")
+        self._console.table(header, [_scale_cells(each) for each in found])
+        return [asdict(each) for each in found]
+
+
+def _pid(pid: int | None) -> int:
+    assert pid is not None
+    return pid
+
+
+def _side(service: running.Service, postgres: EmbeddedPostgres) -> paths.Side:
+    return paths.Side(service.port, [_pid(service.process.pid), _pid(postgres.pid)])
+
+
+def _world(service: running.Service, postgres: EmbeddedPostgres) -> paths.World:
+    return paths.World(
+        dataset=service.dataset,
+        tokens={subject: service.token(subject) for subject in dataset.subjects()},
+        points=dataset.point_keys(service.dataset),
+        webhook_secret=running.WEBHOOK_SECRET.encode(),
+        server_pids=[_pid(postgres.pid)],
+    )
+
+
+def _scale(
+    service: running.Service,
     small: dataset.Dataset,
-    options: argparse.Namespace,
-    console: Console,
-) -> list[measures.Measure]:
-    found: list[measures.Measure] = []
-
-    def note(measured: Iterable[measures.Measure]) -> None:
-        for each in measured:
-            found.append(each)
-            console.say(f"  {each.name}: {each.ratio:.2f}")
-
-    runs, seconds = options.runs, options.seconds
-    with ExitStack() as stack:
-        peers, redis = stack.enter_context(running.peers_and_redis())
-        service = stack.enter_context(running.service(large, peers, redis))
-        if "pages" in options.only:
-            with running.bare_view(large) as bare_port:
-                note(measures.pages(service, bare_port, runs, seconds))
-        if "sums" in options.only:
-            note(measures.sums(service, runs))
-        if "growth" in options.only:
-            with running.service(small, peers, redis) as other:
-                note(measures.growth(other, service, runs))
-        if "neighbours" in options.only:
-            note(measures.neighbours(service, runs, seconds))
-        if "memory" in options.only:
-            note(measures.memory(service))
-    return found
+    peers: Any,
+    redis: Any,
+    runs: int,
+    seconds: float,
+) -> Iterator[measures.Measure]:
+    with running.bare_view(service.dataset) as (port, _):
+        yield from measures.pages(service, port, runs, seconds)
+    yield from measures.sums(service, runs)
+    with running.service(small, peers, redis) as other:
+        yield from measures.growth(other, service, runs)
+    yield from measures.neighbours(service, runs, seconds)
+    yield from measures.memory(service)
 
 
-def _report(found: list[measures.Measure], options: argparse.Namespace, console: Console) -> None:
-    console.say()
-    header = ("measured", "ours", "other", "ratio", "target", "", "largest/smallest ratio")
-    console.table(header, [_cells(each) for each in found])
-    result = {
-        "when": datetime.now(UTC),
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}",
-        "load": os.getloadavg(),
-        "options": vars(options),
-        "measures": [asdict(each) for each in found],
-    }
-    path = dataset.FOLDER / "result.json"
-    path.write_bytes(orjson.dumps(result, option=_INDENTED))
-    console.say(f"\n  {path.relative_to(dataset.ROOT)}")
+def _path_cells(each: paths.Compared) -> tuple[str, ...]:
+    ours, limit = each.ours, each.limit
+    tail = ours.p95_ms / ours.p50_ms
+    return (
+        each.name,
+        f"{each.share:.2f}",
+        f"≥ {each.target}",
+        "met" if each.met else "missed",
+        f"{ours.per_cpu_second:.0f}",
+        f"{limit.per_cpu_second:.0f}",
+        f"{ours.per_second:.0f}",
+        f"{limit.per_second:.0f}",
+        f"{ours.p50_ms:.1f}",
+        f"{tail:.1f}",
+        f"{each.spread:.2f}",
+    )
 
 
-def _cells(each: measures.Measure) -> tuple[str, ...]:
+def _growth_rows(points: Sequence[growth.Point]) -> Iterator[tuple[str, ...]]:
+    for name, ratio in growth.ratios(points):
+        costs = [point.ms for point in points if point.operation == name]
+        yield (f"{name}, CPU ms", *(f"{ms:.2f}" for ms in costs), f"{ratio:.2f}")
+
+
+def _scale_cells(each: measures.Measure) -> tuple[str, ...]:
     numbers = (f"{each.ours:.1f} {each.unit}", f"{each.theirs:.1f}", f"{each.ratio:.2f}")
     return (
         each.name,

@@ -1,17 +1,28 @@
-"""The yardstick: a view that runs the same query by psycopg2 and returns the JSON it gets.
+"""The limits: views that do only what can't be left out of an answer, and nothing else.
 
-No token, no checks, no framework but Flask. Run by gunicorn with gevent, as the service is.
+No token, no checks of what came, no framework but Flask. Run by gunicorn with gevent as the service
+is, on the same PostgreSQL, by psycopg2 with psycogreen; what goes out is made by orjson or comes as
+JSON from the database, whichever costs less.
 """
 
+import base64
+import hmac
 import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from hashlib import sha256
 from queue import LifoQueue
+from typing import Any
 
+import orjson
 import psycopg2
 from flask import Flask, Response, request
 
-from bench.questions import COUNT, PAGE, year_ends
+from bench import questions
 
 _CONNECTIONS = 10
+_SECRET = os.environ.get("BENCH_WEBHOOK_SECRET", "").encode()
 
 app = Flask(__name__)
 _free: LifoQueue[psycopg2.extensions.connection | None] = LifoQueue()
@@ -19,43 +30,105 @@ for _ in range(_CONNECTIONS):
     _free.put(None)
 
 
-def _connect() -> psycopg2.extensions.connection:
-    connection = psycopg2.connect(os.environ["BENCH_DATABASE_URI"])
-    connection.autocommit = True
-    return connection
+@contextmanager
+def _connection() -> Iterator[psycopg2.extensions.connection]:
+    connection = _free.get()
+    try:
+        if connection is None:
+            connection = psycopg2.connect(os.environ["BENCH_DATABASE_URI"])
+            connection.autocommit = True
+        yield connection
+    finally:
+        _free.put(connection)
 
 
-@app.get("/ready")
-def ready() -> Response:
-    """Tell that it runs."""
-    return Response("{}", mimetype="application/json")
+def _rows(sql: str, values: dict[str, Any]) -> list[tuple[Any, ...]]:
+    with _connection() as connection, connection.cursor() as cursor:
+        cursor.execute(sql, values)
+        return cursor.fetchall()
+
+
+def _json(body: bytes) -> Response:
+    return Response(body, mimetype="application/json")
+
+
+def _values() -> dict[str, Any]:
+    asked: dict[str, Any] = orjson.loads(request.get_data())
+    return asked
+
+
+@app.route("/hello", methods=["GET", "POST"])
+def hello() -> Response:
+    """What an answer costs that says nothing."""
+    return _json(orjson.dumps({"hello": "world"}))
 
 
 @app.post("/page")
 def page() -> Response:
-    """The page alone."""
-    return _answer(counted=False)
+    """A page of GGOs."""
+    ((results,),) = _rows(questions.PAGE, _values())
+    return _json(b'{"success":true,"results":%s}' % results.encode())
+
+
+@app.post("/year")
+def year() -> Response:
+    """All GGOs of a year, and how many they are."""
+    ((results,),) = _rows(questions.YEAR, _values())
+    return _json(b'{"success":true,"total":8760,"results":%s}' % results.encode())
 
 
 @app.post("/page-and-total")
 def page_and_total() -> Response:
-    """The page, and how many match in all."""
-    return _answer(counted=True)
+    """A page of GGOs, and how many match in all."""
+    values = _values()
+    ((results,),) = _rows(questions.PAGE, values)
+    ((total,),) = _rows(questions.COUNT, values)
+    return _json(b'{"success":true,"total":%d,"results":%s}' % (total, results.encode()))
 
 
-def _answer(*, counted: bool) -> Response:
-    asked = request.get_json()
-    values = {"owner": asked["owner"], **year_ends(asked["year"])}
-    connection = _free.get() or _connect()
-    try:
-        with connection.cursor() as cursor:
-            cursor.execute(PAGE, values)
-            ((results,),) = cursor.fetchall()
-            total = 0
-            if counted:
-                cursor.execute(COUNT, values)
-                ((total,),) = cursor.fetchall()
-    finally:
-        _free.put(connection)
-    body = f'{{"success":true,"total":{total},"results":{results}}}'
-    return Response(body, mimetype="application/json")
+@app.post("/sum/<name>")
+def sums(name: str) -> Response:
+    """The rows of a plain sum."""
+    rows = _rows(questions.PLAIN[name], _values())
+    return _json(orjson.dumps([[*row[:-1], int(row[-1] or 0)] for row in rows]))
+
+
+@app.post("/ggo-issued")
+def ggo_issued() -> Response:
+    """Check the signature, store the GGO."""
+    body = request.get_data()
+    signature = base64.b64encode(hmac.digest(_SECRET, body, sha256)).decode()
+    assert hmac.compare_digest(request.headers["x-hub-signature"], f"sha256={signature}")
+    event = orjson.loads(body)
+    ggo = event["ggo"]
+    with _connection() as connection, connection.cursor() as cursor:
+        cursor.execute(
+            questions.INSERT_ISSUED,
+            {**ggo, "sub": event["sub"], "emissions": orjson.dumps(ggo["emissions"]).decode()},
+        )
+    return _json(b'{"success":true}')
+
+
+@app.post("/compose")
+def compose() -> Response:
+    """Lock the source, mark it as split, write both parts and the batch: one transaction."""
+    asked = _values()
+    [transfer] = asked["transfers"]
+    with _connection() as connection, connection.cursor() as cursor:
+        cursor.execute("BEGIN")
+        cursor.execute(questions.LOCK_SOURCE, asked)
+        ((source, owner, amount),) = cursor.fetchall()
+        parts = {
+            "source": source,
+            "owner": owner,
+            "to": transfer["account"],
+            "sent": transfer["amount"],
+            "kept": amount - transfer["amount"],
+            "first": f"849c0b{uuid.uuid4().hex}",
+            "second": f"849c0b{uuid.uuid4().hex}",
+        }
+        cursor.execute(questions.SPLIT_SOURCE, parts)
+        cursor.execute(questions.INSERT_PARTS, parts)
+        cursor.execute(questions.INSERT_BATCH, parts)
+        cursor.execute("COMMIT")
+    return _json(b'{"success":true,"message":null}')

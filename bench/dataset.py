@@ -7,7 +7,7 @@ import hashlib
 import io
 import random
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -26,11 +26,11 @@ from devstack.postgres import EmbeddedPostgres
 from devstack.processes import ROOT
 from origin.db.encryption import Sealer, master_key_context
 from origin.db.models import Base
-from origin.domain.keys import new_master_key
+from origin.domain.keys import Key, metering_point_key, new_master_key
 from origin.migrate import upgrade
 
 FOLDER = ROOT / ".run" / "bench"
-VERSION = "1"
+VERSION = "2"
 """Of the rows; another one has databases built anew."""
 
 FIRST = datetime(2016, 1, 1, tzinfo=UTC)
@@ -40,9 +40,18 @@ HOURLY_YEAR = 2020
 HELD_SHARE = 5
 """The big account holds a fifth of all GGOs."""
 CROWD = 1_000
+FEW = 3
+"""Accounts before the crowd's."""
 
-BIG, HOURLY = "big", "hourly"
-"""Subjects: who holds much; who holds one GGO for each hour of a year, in every database."""
+MANY = 50_000
+"""GGOs that are spent in a run, at most."""
+TRANSFERS = 20_000
+"""What the trader sends and receives, in databases that have room for it."""
+_ROOM = 100_000
+_TRADING_HOURS = 4
+
+BIG, HOURLY, TRADER = "big", "hourly", "trader"
+"""Subjects: who holds much; who holds one GGO for each hour of a year, in every database; who trades."""
 
 _CODES = (("T010000", "F01040100"), ("T020001", "F01050100"), ("T030000", "F01050200"))
 _LABELS = ("Wind", "Solar", "Hydro")
@@ -86,7 +95,7 @@ def prepare(postgres: EmbeddedPostgres, size: int, console: Console) -> Dataset:
     name = f"ggos_{size}"
     made = f"{VERSION} {_fingerprint()}"
     uri = with_database(postgres.uri, name)
-    with closing(_connect(postgres.uri)) as connection, connection.cursor() as cursor:
+    with connect(postgres.uri) as connection, connection.cursor() as cursor:
         cursor.execute(
             "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = %s",
             (name,),
@@ -100,7 +109,7 @@ def prepare(postgres: EmbeddedPostgres, size: int, console: Console) -> Dataset:
     with console.step(f"Built a database of {size:,} GGOs"):
         upgrade(make_url(uri))
         _fill(uri, size, console)
-    with closing(_connect(postgres.uri)) as connection, connection.cursor() as cursor:
+    with connect(postgres.uri) as connection, connection.cursor() as cursor:
         # Only now: a build that was broken off is none.
         cursor.execute(f"COMMENT ON DATABASE {name} IS '{made}'")
     return Dataset(uri, size)
@@ -118,23 +127,65 @@ def _by_name(indexes: Iterable[Index]) -> list[Index]:
     return sorted(indexes, key=lambda index: str(index.name))
 
 
-def undo_composes(uri: str) -> None:
-    """Take back all that was composed, so that the data is as it was built."""
-    with closing(_connect(uri)) as connection, connection.cursor() as cursor:
-        cursor.execute("DELETE FROM transactions; DELETE FROM batches")
-        cursor.execute("DELETE FROM ggos WHERE locked AND parent_id IS NOT NULL")
-        cursor.execute("UPDATE ggos SET stored = true, locked = false WHERE locked")
-        cursor.execute("VACUUM ANALYZE ggos")
+def subscribe_all(dataset: Dataset) -> None:
+    """Have everybody subscribe to the GGOs they receive; nobody delivers while it is measured."""
+    with connect(dataset.uri) as connection, connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO webhook_subscriptions (user_id, event, url, host, secret) "
+            "SELECT id, 'ON_GGO_RECEIVED', 'http://127.0.0.1:9/', '127.0.0.1:9', 'none' FROM users"
+        )
 
 
-def _connect(uri: str) -> Connection:
-    connection = psycopg2.connect(uri)
-    connection.autocommit = True
-    return connection
+def undo_writes(dataset: Dataset) -> None:
+    """Take back all that was composed and issued since, so that the data is as it was built."""
+    with connect(dataset.uri) as connection, connection.cursor() as cursor:
+        cursor.execute("DELETE FROM webhook_deliveries; DELETE FROM webhook_subscriptions")
+        cursor.execute("DELETE FROM batch_events; DELETE FROM transactions; DELETE FROM batches")
+        cursor.execute("DELETE FROM ggos WHERE id > %s", (dataset.size,))
+        cursor.execute(
+            "UPDATE ggos AS source SET stored = true, locked = false WHERE NOT (stored OR retired) "
+            "AND NOT EXISTS (SELECT FROM ggos AS part WHERE part.parent_id = source.id)"
+        )
+        for table in ("ggos", "batches", "transactions", "users"):
+            cursor.execute(f"VACUUM ANALYZE {table}")
+
+
+def unspent(dataset: Dataset, subjects: Sequence[str]) -> Iterator[tuple[str, str, int]]:
+    """Subject, address and amount (2 Wh at least) of GGOs that they store now, one of each in turn."""
+    with connect(dataset.uri) as connection, connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT subject, address, amount FROM users, LATERAL ("
+            " SELECT address, amount, row_number() OVER () AS turn FROM ggos"
+            " WHERE owner_id = users.id AND stored AND NOT locked AND amount > 1 LIMIT %s"
+            ") AS held WHERE subject = ANY(%s) ORDER BY turn, users.id",
+            (MANY // len(subjects), list(subjects)),
+        )
+        yield from cursor
+
+
+def point_keys(dataset: Dataset) -> dict[int, Key]:
+    """The keys of all production points, by their owners' places in `subjects`."""
+    sealer = Sealer([secret()])
+    with connect(dataset.uri) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT id, subject, master_key FROM users")
+        return {
+            number - 1: metering_point_key(
+                Key.from_base58(sealer.open(key, master_key_context(subject))), 0
+            )
+            for number, subject, key in cursor
+        }
+
+
+@contextmanager
+def connect(uri: str) -> Iterator[Connection]:
+    """A connection on which each statement is by itself."""
+    with closing(psycopg2.connect(uri)) as connection:
+        connection.autocommit = True
+        yield connection
 
 
 def _fill(uri: str, size: int, console: Console) -> None:
-    with closing(_connect(uri)) as connection, connection.cursor() as cursor:
+    with connect(uri) as connection, connection.cursor() as cursor:
         cursor.execute(_SETTINGS)
         _write_accounts(connection)
         rest = _drop_what_slows(connection)
@@ -147,6 +198,8 @@ def _fill(uri: str, size: int, console: Console) -> None:
             console.bar("indexes", number, len(rest))
             cursor.execute(statement)
         cursor.execute("SELECT setval(pg_get_serial_sequence('ggos', 'id'), max(id)) FROM ggos")
+        # What is written later is told by its id.
+        assert cursor.fetchone() == (size,)
         cursor.execute(
             "UPDATE users SET next_trade_index = 1 + coalesce("
             "(SELECT max(key_index) FROM ggos WHERE owner_id = users.id), -1)"
@@ -203,15 +256,16 @@ def _write_accounts(connection: Connection) -> None:
 
 def subjects() -> list[str]:
     """All accounts, in the order of their ids, from 1."""
-    return [BIG, HOURLY, *(f"user {number}" for number in range(CROWD))]
+    return [BIG, HOURLY, TRADER, *(f"user {number}" for number in range(CROWD))]
 
 
 def _ggos(size: int) -> Iterator[str]:
     """Lines of COPY, in the order in which GGOs are issued: by hour, over all accounts."""
-    held = size // HELD_SHARE
     year = (datetime(HOURLY_YEAR, 1, 1, tzinfo=UTC) - FIRST) // timedelta(hours=1)
     hourly = range(year, year + 8760)
+    held = min(size // HELD_SHARE, (size - len(hourly)) // 2)
     rest = size - held - len(hourly)
+    transfers = TRANSFERS if size >= _ROOM else 0
     dice = random.Random(size)  # noqa: S311 - the same rows each time
     writer = _Writer(dice)
     for hour in range(HOURS):
@@ -220,7 +274,10 @@ def _ggos(size: int) -> Iterator[str]:
             yield writer.issued(0, "t", "f")
         if hour in hourly:
             yield writer.issued(1, "t", "f")
-        missing = rest * (hour + 1) // HOURS - writer.crowd_lines
+        if hour % _TRADING_HOURS == 0 and hour // _TRADING_HOURS < transfers:
+            # In turn sent by the trader and to it.
+            yield from writer.of_the_trader(sends=hour % (2 * _TRADING_HOURS) == 0)
+        missing = rest * (hour + 1) // HOURS - writer.other_lines
         while missing > 0:
             lines = writer.of_the_crowd(at_most=missing)
             missing -= len(lines)
@@ -234,7 +291,8 @@ class _Writer:
         self._dice = dice
         self._id = 0
         self._times = ""
-        self.crowd_lines = 0
+        self.other_lines = 0
+        """Of all accounts but the first two."""
 
     def at(self, begin: datetime) -> None:
         """Move to this hour."""
@@ -242,18 +300,27 @@ class _Writer:
 
     def of_the_crowd(self, *, at_most: int) -> list[str]:
         """Of ten GGOs six are stored, two are retired, two were sent to the next account."""
-        number, fate = 2 + self._dice.randrange(CROWD), self._dice.randrange(10)
+        number, fate = FEW + self._dice.randrange(CROWD), self._dice.randrange(10)
         if fate < 6 or at_most < 2:
             lines = [self.issued(number, "t", "f")]
         elif fate < 8:
             lines = [self.issued(number, "f", f"t\tc{number}\tm{number} {self._id}")]
         else:
-            lines = [self.issued(number, "f", "f")]
-            target = 3 + (number - 2 + 1) % CROWD
-            split = f"\\N\t{self._id}\t0\t{number + 1}\tbench\t{self._id}"
-            lines.append(self._line(target, split, "t", "f"))
-        self.crowd_lines += len(lines)
+            lines = self._transferred(number, FEW + (number - FEW + 1) % CROWD)
+        self.other_lines += len(lines)
         return lines
+
+    def of_the_trader(self, *, sends: bool) -> list[str]:
+        """A GGO that the trader sends to an account of the crowd, or receives from it."""
+        lines = self._transferred(*((FEW - 1, FEW) if sends else (FEW, FEW - 1)))
+        self.other_lines += len(lines)
+        return lines
+
+    def _transferred(self, number: int, to: int) -> list[str]:
+        """A GGO issued to one account and sent whole to another; both by their places in `subjects`."""
+        lines = [self.issued(number, "f", "f")]
+        split = f"\\N\t{self._id}\t0\t{number + 1}\tbench\t{self._id}"
+        return [*lines, self._line(to + 1, split, "t", "f")]
 
     def issued(self, number: int, stored: str, retired: str) -> str:
         """A GGO issued to the account that is this one in `subjects`."""

@@ -13,6 +13,8 @@ from gevent import socket
 
 _RECEIVED = 1 << 18
 _END_OF_HEAD = b"\r\n\r\n"
+_CHUNKED = b"transfer-encoding: chunked"
+_LAST_CHUNK = b"0\r\n\r\n"
 _LENGTH = b"content-length:"
 
 
@@ -52,7 +54,7 @@ class Client:
         self._socket.setsockopt(blocking.IPPROTO_TCP, blocking.TCP_NODELAY, 1)
 
     def ask(self, request: bytes) -> bytes:
-        """The body of the answer, which must be a 200 with a Content-Length.
+        """The body of the answer, which must be a 200; of a chunked one with the sizes of its chunks.
 
         :raises UnexpectedAnswer: it is not.
         """
@@ -64,11 +66,19 @@ class Client:
         lines = head.lower().split(b"\r\n")
         if b" 200 " not in lines[0] + b" ":
             raise UnexpectedAnswer(f"{head!r} {body!r}")
+        if _CHUNKED in lines:
+            return self._to_the_last_chunk(body)
         length = next(int(line[len(_LENGTH) :]) for line in lines if line.startswith(_LENGTH))
         parts, missing = [body], length - len(body)
         while missing > 0:
             parts.append(self._more())
             missing -= len(parts[-1])
+        return b"".join(parts)
+
+    def _to_the_last_chunk(self, begun: bytes) -> bytes:
+        parts = [begun]
+        while not (b"".join(parts[-2:])).endswith(_LAST_CHUNK):
+            parts.append(self._more())
         return b"".join(parts)
 
     def _more(self) -> bytes:
@@ -82,25 +92,37 @@ class Client:
         self._socket.close()
 
 
-def many(port: int, requests: Sequence[bytes], *, clients: int, seconds: float) -> Load:
-    """Have this many clients ask these in turn for so long."""
+def many(port: int, requests: Iterable[bytes], *, clients: int, seconds: float) -> Load:
+    """Have this many clients ask these for so long, over and over where they are a sequence."""
     times: list[float] = []
+    left = cycle(requests) if isinstance(requests, Sequence) else iter(requests)
     start = time.perf_counter()
     end = start + seconds
 
-    def work(mine: Iterator[bytes]) -> None:
+    def work() -> None:
         client = Client(port, green=True)
-        while (begun := time.perf_counter()) < end:
-            client.ask(next(mine))
+        while time.perf_counter() < end:
+            request = next(left)
+            begun = time.perf_counter()
+            client.ask(request)
             times.append(time.perf_counter() - begun)
         client.close()
 
-    workers = [
-        gevent.spawn(work, cycle([*requests[place:], *requests[:place]]))
-        for place in (number % len(requests) for number in range(clients))
-    ]
-    gevent.joinall(workers, raise_error=True)
+    gevent.joinall([gevent.spawn(work) for _ in range(clients)], raise_error=True)
     return Load(times, time.perf_counter() - start)
+
+
+def exhaust(port: int, requests: Iterable[bytes], *, clients: int) -> None:
+    """Have this many clients ask all of these, each once."""
+
+    def work(left: Iterator[bytes]) -> None:
+        client = Client(port, green=True)
+        for request in left:
+            client.ask(request)
+        client.close()
+
+    left = iter(requests)
+    gevent.joinall([gevent.spawn(work, left) for _ in range(clients)], raise_error=True)
 
 
 def one(port: int, requests: Iterable[bytes]) -> Load:

@@ -14,7 +14,7 @@ import orjson
 import psycopg2
 
 from bench import load, questions
-from bench.dataset import BIG, CROWD, HOURLY, YEARS, undo_composes
+from bench.dataset import BIG, CROWD, HOURLY, YEARS, undo_writes
 from bench.running import Service
 
 CLIENTS = 32
@@ -86,7 +86,8 @@ def pages(service: Service, bare_port: int, runs: int, seconds: float) -> Iterat
 
 
 def _bare(path: str) -> list[bytes]:
-    return [questions.Question(path, {"owner": 1, "year": year}).as_http("-") for year in YEARS]
+    values = [{"owner": 1, **questions.year_range(year)} for year in YEARS]
+    return [questions.Question(path, each).as_http("-") for each in values]
 
 
 def _following_pages(service: Service, token: str) -> list[bytes]:
@@ -149,8 +150,8 @@ def growth(small: Service, large: Service, runs: int) -> Iterator[Measure]:
         for run in range(runs):
             pairs.append((_composes_ms(large, run), _composes_ms(small, run)))
     finally:
-        undo_composes(large.dataset.uri)
-        undo_composes(small.dataset.uri)
+        undo_writes(large.dataset)
+        undo_writes(small.dataset)
     yield at_most("compose : in the small database", pairs, 1.3, "ms")
 
 

@@ -9,7 +9,7 @@ import orjson
 from bench.dataset import BIG, HOURLY, HOURLY_YEAR, YEARS
 
 PAGE = """
-SELECT '[' || string_agg(row_to_json(ggo)::text, ',') || ']' FROM (
+SELECT json_agg(ggo)::text FROM (
     SELECT address, sector, begin, "end", amount,
         (SELECT technology FROM technologies t WHERE t.technology_code = g.technology_code
             AND t.fuel_code = g.fuel_code) AS technology,
@@ -18,6 +18,7 @@ SELECT '[' || string_agg(row_to_json(ggo)::text, ',') || ']' FROM (
     FROM ggos g WHERE owner_id = %(owner)s AND begin BETWEEN %(begin)s AND %(end)s AND NOT locked
     ORDER BY begin, id LIMIT 100) AS ggo
 """
+YEAR = PAGE.replace("LIMIT 100", "")
 COUNT = """
 SELECT count(*) FROM ggos
 WHERE owner_id = %(owner)s AND begin BETWEEN %(begin)s AND %(end)s AND NOT locked
@@ -37,9 +38,76 @@ FROM (SELECT begin, sum(amount) AS amount FROM ggos WHERE owner_id = %(owner)s G
     AS hours
 GROUP BY 1 ORDER BY 1
 """
+MONTHS_BY_SECTOR_AND_TECHNOLOGY = """
+SELECT to_char(month, 'YYYY-MM'), sector, coalesce(t.technology, 'Unknown'), sum(amount) FROM (
+    SELECT date_trunc('month', begin AT TIME ZONE 'Europe/Copenhagen') AS month, sector,
+        technology_code, fuel_code, sum(amount) AS amount
+    FROM (
+        SELECT begin, sector, technology_code, fuel_code, sum(amount) AS amount
+        FROM ggos WHERE owner_id = %(owner)s GROUP BY 1, 2, 3, 4
+    ) AS hours GROUP BY 1, 2, 3, 4
+) AS months LEFT JOIN technologies t USING (technology_code, fuel_code)
+GROUP BY 1, 2, 3 ORDER BY 2, 3, 1
+"""
+TRANSFERRED_MONTHS = """
+SELECT to_char(date_trunc('month', begin AT TIME ZONE 'Europe/Copenhagen'), 'YYYY-MM') AS month,
+    sum(amount)
+FROM (
+    SELECT begin, sum(amount) AS amount FROM (
+        SELECT begin, amount FROM ggos WHERE owner_id = %(owner)s AND sender_id <> owner_id
+        UNION ALL
+        SELECT begin, amount FROM ggos WHERE sender_id = %(owner)s AND sender_id <> owner_id
+    ) AS transfers GROUP BY begin
+) AS hours
+GROUP BY 1 ORDER BY 1
+"""
+HOUR = """
+SELECT sum(amount) FROM ggos
+WHERE owner_id = %(owner)s AND begin = %(at)s AND stored AND expire_time > now()
+"""
+HELD = "SELECT sum(amount) FROM ggos WHERE owner_id = %(owner)s"
 STORED = """
 SELECT sum(amount) FROM ggos WHERE owner_id = %(owner)s AND stored AND expire_time > now()
 """
+
+PLAIN = {
+    "days": DAY_BY_TECHNOLOGY,
+    "months": MONTHS_BY_SECTOR_AND_TECHNOLOGY,
+    "transfers": TRANSFERRED_MONTHS,
+    "hour": HOUR,
+    "held": HELD,
+    "stored": STORED,
+}
+"""The best plain SQL, by the name under which the bare view answers it."""
+
+INSERT_ISSUED = """
+INSERT INTO ggos (owner_id, address, amount, begin, "end", sector, technology_code, fuel_code,
+    emissions, issue_time, expire_time, issue_gsrn, stored)
+SELECT id, %(address)s, %(amount)s, %(begin)s, %(end)s, %(sector)s, %(technologyCode)s,
+    %(fuelCode)s, %(emissions)s, %(issueTime)s, %(expireTime)s, %(gsrn)s, true
+FROM users WHERE subject = %(sub)s
+ON CONFLICT (address) DO NOTHING
+"""
+LOCK_SOURCE = """
+SELECT id, owner_id, amount FROM ggos
+WHERE address = %(address)s AND stored AND NOT locked AND expire_time > now() FOR UPDATE
+"""
+SPLIT_SOURCE = "UPDATE ggos SET stored = false, locked = true WHERE id = %(source)s"
+# Key indexes beyond all that the data has: the limit hands none out.
+INSERT_PARTS = """
+INSERT INTO ggos (owner_id, address, amount, begin, "end", sector, technology_code, fuel_code,
+    emissions, issue_time, expire_time, parent_id, split_position, sender_id, reference, key_index,
+    stored, locked)
+SELECT part.owner_id, part.address, part.amount, begin, "end", sector, technology_code, fuel_code,
+    emissions, issue_time, expire_time, id, part.position, %(owner)s, 'bench',
+    1000000000 + 2 * id + part.position, true, true
+FROM ggos, (VALUES
+    ((SELECT id FROM users WHERE subject = %(to)s), %(first)s, %(sent)s, 0),
+    (%(owner)s, %(second)s, %(kept)s, 1)
+) AS part (owner_id, address, amount, position)
+WHERE id = %(source)s
+"""
+INSERT_BATCH = "INSERT INTO batches (user_id, ggo_id) VALUES (%(owner)s, %(source)s)"
 
 
 @dataclass(frozen=True)
@@ -51,12 +119,16 @@ class Question:
 
     def as_http(self, token: str) -> bytes:
         """The whole request, on a connection that is kept."""
-        body = orjson.dumps(self.body)
-        head = (
-            f"POST {self.path} HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {token}\r\n"
-            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-        )
-        return head.encode() + body
+        return post(self.path, orjson.dumps(self.body), f"Authorization: Bearer {token}")
+
+
+def post(path: str, body: bytes, header: str) -> bytes:
+    """A whole request."""
+    head = (
+        f"POST {path} HTTP/1.1\r\nHost: bench\r\n{header}\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    return head.encode() + body
 
 
 def year_range(year: int) -> dict[str, str]:

@@ -9,23 +9,26 @@ from pathlib import Path
 from bench.dataset import FOLDER, Dataset, secret
 from devstack.environment import inherited, service_environment
 from devstack.ports import free_port
-from devstack.processes import ROOT, SupervisedProcess, answers
+from devstack.processes import ROOT, SupervisedProcess, answers, says
 from devstack.stack import peers_environment, running_sandbox
 from devstack.valkey import EmbeddedValkey
+from sandbox.cli import SERVERS
 from sandbox.running import Peers
 
+WEBHOOK_SECRET = peers_environment(dict.fromkeys(SERVERS, ""))["WEBHOOK_SECRET"]
 WORKERS = 2
 """Processes of each web, as many as the usual small machine has cores."""
 
 
 @dataclass(frozen=True)
 class Service:
-    """A web on one database."""
+    """A web on one database, and the environment that it runs in."""
 
     port: int
     dataset: Dataset
     process: SupervisedProcess
     peers: Peers
+    environment: dict[str, str]
 
     def token(self, subject: str) -> str:
         """A token of this account with all scopes."""
@@ -54,7 +57,7 @@ def service(dataset: Dataset, peers: Peers, redis: EmbeddedValkey) -> Iterator[S
         redis=redis,
         peers=peers_environment(peers.urls),
         port=port,
-        changes={"SECRET": secret(), "WORKERS": str(WORKERS), "LOG_LEVEL": "WARNING"},
+        changes={"SECRET": secret(), "WORKERS": str(WORKERS), "LOG_LEVEL": "INFO"},
     )
     process = SupervisedProcess(
         f"web-{dataset.size}",
@@ -64,12 +67,12 @@ def service(dataset: Dataset, peers: Peers, redis: EmbeddedValkey) -> Iterator[S
         ready=answers(f"http://127.0.0.1:{port}/health/ready"),
     )
     with process:
-        yield Service(port, dataset, process, peers)
+        yield Service(port, dataset, process, peers, environment)
 
 
 @contextmanager
-def bare_view(dataset: Dataset) -> Iterator[int]:
-    """The bare view on this database; its port."""
+def bare_view(dataset: Dataset) -> Iterator[tuple[int, int]]:
+    """The limits (`bench.bare`) on this database: their port and first process."""
     port = free_port()
     command = [sys.executable, "-m", "gunicorn", "--worker-class", "gevent"]
     command += ["--config", str(ROOT / "src" / "origin" / "gunicorn_conf.py")]
@@ -81,9 +84,40 @@ def bare_view(dataset: Dataset) -> Iterator[int]:
             **inherited(),
             "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}",
             "BENCH_DATABASE_URI": dataset.uri,
+            "BENCH_WEBHOOK_SECRET": WEBHOOK_SECRET,
         },
         logs=FOLDER,
-        ready=answers(f"http://127.0.0.1:{port}/ready"),
+        ready=answers(f"http://127.0.0.1:{port}/hello"),
     )
     with process:
-        yield port
+        assert process.pid is not None
+        yield port, process.pid
+
+
+@contextmanager
+def obliging_ledger() -> Iterator[str]:
+    """A ledger that commits whatever comes; its URL."""
+    port = free_port()
+    process = SupervisedProcess(
+        "obliging-ledger",
+        [sys.executable, "-m", "bench.obliging_ledger", str(port)],
+        env={**inherited(), "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}"},
+        logs=FOLDER,
+        ready=answers(f"http://127.0.0.1:{port}/batch_statuses?id=none"),
+    )
+    with process:
+        yield f"http://127.0.0.1:{port}"
+
+
+@contextmanager
+def worker(service: Service, ledger_url: str) -> Iterator[SupervisedProcess]:
+    """A worker beside a service, with another ledger."""
+    process = SupervisedProcess(
+        f"worker-{service.dataset.size}",
+        [ROOT / "entrypoint.worker.sh"],
+        env={**service.environment, "LEDGER_URL": ledger_url},
+        logs=FOLDER,
+        ready=says(r"worker-\d+@\S+ ready"),
+    )
+    with process:
+        yield process

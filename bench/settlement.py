@@ -1,0 +1,214 @@
+"""How fast composes settle: from the request to the parts' being free, ledger and worker real.
+
+A database of its own; a sandbox ledger that commits at once; one web, one worker process, one Beat.
+"""
+
+import statistics
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import chain
+
+import requests
+from sqlalchemy.engine import make_url
+
+from bench import cpu, load, questions
+from bench.dataset import FOLDER, connect, secret
+from devstack.console import Console
+from devstack.databases import create_database, drop_database, with_database
+from devstack.environment import service_environment
+from devstack.ports import free_port
+from devstack.postgres import EmbeddedPostgres
+from devstack.processes import ServiceProcesses
+from devstack.stack import peers_environment
+from devstack.valkey import EmbeddedValkey
+from origin.db.encryption import Sealer, master_key_context
+from origin.domain.keys import AddressKind, Key, metering_point_key, new_master_key, period_key
+from origin.migrate import upgrade
+from sandbox.running import Sandbox
+
+USERS = 50
+CLIENTS = 16
+TARGET_PER_S = 100
+_FIRST = datetime(2020, 1, 1, tzinfo=UTC)
+_AT_ONCE = 500
+_PATIENCE_S = 300
+_DATABASE = "settlement"
+
+
+@dataclass(frozen=True)
+class Settled:
+    """What a number of composes came to."""
+
+    name: str
+    per_second: float
+    worker_ms: float
+    """CPU of the worker, for each."""
+
+
+@dataclass(frozen=True)
+class _Ggo:
+    subject: str
+    address: str
+
+
+def measure(
+    postgres: EmbeddedPostgres, count: int, runs: int, console: Console
+) -> tuple[list[Settled], float]:
+    """Compose so many times in each run: with the worker at work, and before it is started.
+
+    :returns: What came of both, and the worker's memory afterwards, in MB.
+    """
+    at_work, backlog = [], []
+    with _world(postgres, 2 * runs * count, console) as world:
+        for run in range(runs):
+            at_work.append(world.settle(2 * run * count, count, backlog=False))
+            backlog.append(world.settle((2 * run + 1) * count, count, backlog=True))
+            console.bar("settlement", run + 1, runs)
+        memory = cpu.resident_mb(_pid(world.services.worker.pid))
+    settled = [
+        Settled(name, *(statistics.median(values) for values in zip(*found, strict=True)))
+        for name, found in (
+            ("from compose to committed, 16 clients composing", at_work),
+            ("a backlog, the worker alone", backlog),
+        )
+    ]
+    return settled, memory
+
+
+@dataclass(frozen=True)
+class _World:
+    uri: str
+    services: ServiceProcesses
+    tokens: dict[str, str]
+    ggos: list[_Ggo]
+
+    def settle(self, first: int, count: int, *, backlog: bool) -> tuple[float, float]:
+        """Composes a second, and the worker's CPU milliseconds for each."""
+        worker = self.services.worker
+        if backlog:
+            worker.terminate()
+        begun = time.perf_counter()
+        before = 0.0 if backlog else cpu.seconds(_pid(worker.pid))
+        asked = iter([self._compose(each) for each in self.ggos[first : first + count]])
+        port = int(self.services.url.rpartition(":")[2])
+        load.exhaust(port, asked, clients=CLIENTS)
+        if backlog:
+            worker.start()
+            before, begun = cpu.seconds(_pid(worker.pid)), time.perf_counter()
+        self._wait()
+        seconds = time.perf_counter() - begun
+        used = cpu.seconds(_pid(worker.pid)) - before
+        return count / seconds, 1000 * used / count
+
+    def _compose(self, ggo: _Ggo) -> bytes:
+        recipient = f"settler {(int(ggo.address[-6:], 16)) % USERS}"
+        return questions.compose(ggo.address, recipient).as_http(self.tokens[ggo.subject])
+
+    def _wait(self) -> None:
+        """Until no GGO is in flight."""
+        deadline = time.monotonic() + _PATIENCE_S
+        with connect(self.uri) as connection, connection.cursor() as cursor:
+            while time.monotonic() < deadline:
+                cursor.execute("SELECT pg_sleep(0.02), EXISTS (SELECT FROM ggos WHERE locked)")
+                if cursor.fetchone()[1] is False:
+                    return
+        raise TimeoutError("The composes don't settle")
+
+
+def _pid(pid: int | None) -> int:
+    assert pid is not None
+    return pid
+
+
+@contextmanager
+def _world(postgres: EmbeddedPostgres, count: int, console: Console) -> Iterator[_World]:
+    uri = with_database(postgres.uri, _DATABASE)
+    drop_database(postgres.uri, _DATABASE)
+    create_database(postgres.uri, _DATABASE)
+    upgrade(make_url(uri))
+    with ExitStack() as stack:
+        sandbox = stack.enter_context(Sandbox(block_time=0))
+        redis = stack.enter_context(EmbeddedValkey())
+        environment = service_environment(
+            database_uri=uri,
+            redis=redis,
+            peers=peers_environment(sandbox.urls),
+            port=free_port(),
+            changes={"SECRET": secret(), "LEASE_SECONDS": "60"},
+        )
+        points = _write_users(uri)
+        ggos = list(
+            chain.from_iterable(
+                _issue(uri, sandbox.urls["ledger"], subject, point, -(-count // USERS), console)
+                for subject, point in points.items()
+            )
+        )
+        # In turns, as users come.
+        ggos.sort(key=lambda each: each.address)
+        tokens = {subject: sandbox.hydra.tokens(subject).access for subject in points}
+        services = stack.enter_context(ServiceProcesses(environment, FOLDER))
+        yield _World(uri, services, tokens, ggos)
+    drop_database(postgres.uri, _DATABASE)
+
+
+def _write_users(uri: str) -> dict[str, Key]:
+    """Users with a production point each; the points' keys."""
+    sealer, points = Sealer([secret()]), {}
+    with connect(uri) as connection, connection.cursor() as cursor:
+        for number in range(USERS):
+            subject, master = f"settler {number}", new_master_key()
+            cursor.execute(
+                "INSERT INTO users (subject, master_key) VALUES (%s, %s) RETURNING id",
+                (subject, sealer.seal(master.base58(), master_key_context(subject))),
+            )
+            (user_id,) = cursor.fetchone() or (0,)
+            cursor.execute(
+                "INSERT INTO metering_points (user_id, gsrn, type, sector, key_index) "
+                "VALUES (%s, %s, 'production', 'DK1', 0)",
+                (user_id, f"p {subject}"),
+            )
+            points[subject] = metering_point_key(master, 0)
+    return points
+
+
+def _issue(
+    uri: str, ledger_url: str, subject: str, point: Key, count: int, console: Console
+) -> list[_Ggo]:
+    """Issue so many GGOs of 1000 Wh, on the ledger and here."""
+    console.bar("issuing", int(subject.rpartition(" ")[2]) + 1, USERS)
+    begins = [_FIRST + timedelta(hours=number) for number in range(count)]
+    keys = [period_key(point, begin) for begin in begins]
+    measured = [key.address(AddressKind.MEASUREMENT) for key in keys]
+    issued = [key.address(AddressKind.GGO) for key in keys]
+    published = [
+        {
+            "address": address,
+            "amount": 1000,
+            "type": "PRODUCTION",
+            "begin": begin.isoformat(),
+            "end": (begin + timedelta(hours=1)).isoformat(),
+            "sector": "DK1",
+        }
+        for address, begin in zip(measured, begins, strict=True)
+    ]
+    certified = [
+        {"measurement_address": one, "ggo_address": other, "tech_type": "T", "fuel_type": "F"}
+        for one, other in zip(measured, issued, strict=True)
+    ]
+    for call, bodies in (("publish", published), ("issue", certified)):
+        for start in range(0, count, _AT_ONCE):
+            body = bodies[start : start + _AT_ONCE]
+            requests.post(f"{ledger_url}/control/{call}", json=body, timeout=60).raise_for_status()
+    with connect(uri) as connection, connection.cursor() as cursor:
+        cursor.execute(
+            'INSERT INTO ggos (owner_id, address, amount, begin, "end", sector, technology_code, '
+            "fuel_code, issue_time, expire_time, issue_gsrn, stored) "
+            "SELECT users.id, address, 1000, begin, begin + interval '1 hour', 'DK1', 'T', 'F', "
+            "now(), now() + interval '1 year', %s, true FROM users, "
+            "unnest(%s::text[], %s::timestamptz[]) AS issued (address, begin) WHERE subject = %s",
+            (f"p {subject}", issued, begins, subject),
+        )
+    return [_Ggo(subject, address) for address in issued]
