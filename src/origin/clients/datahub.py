@@ -132,7 +132,7 @@ _page = msgspec.json.Decoder(_Page)
 def _page_in(raw: bytes) -> _Page:
     try:
         page = _page.decode(raw)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         # Not chained: the cause may quote the answer.
         reason = f"/measurements: unexpected answer ({type(error).__name__})"
         raise PeerMisbehaved(_PEER, reason) from None

@@ -66,7 +66,7 @@ class EnergyTypeClient:
             try:
                 with localcontext(prec=_DIGITS):
                     _add_rows(mix, rows, frozenset(wanted), start, stop)
-            except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+            except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
                 # Not chained: the cause quotes the answer.
                 reason = f"{_PATH}: unexpected row ({type(error).__name__})"
                 raise PeerMisbehaved(_PEER, reason) from None
@@ -77,7 +77,8 @@ class EnergyTypeClient:
         query += [("begin_from", _iso(start)), ("begin_to", _iso(stop))]
         try:
             answer = _EXACT_JSON.decode(self._ask(query))
-        except msgspec.DecodeError:
+        except (msgspec.MsgspecError, ValueError, ArithmeticError, RecursionError):
+            # The latter of texts that aren't UTF-8, of endless numbers, of endless nesting.
             raise PeerMisbehaved(_PEER, f"{_PATH}: no JSON") from None
         rows = answer.get("mix_emissions") if isinstance(answer, dict) else None
         if rows is None or answer.get("success") is not True or not isinstance(rows, list):

@@ -6,7 +6,7 @@ longer to plan a short one than to carry it out.
 
 import re
 import select
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
@@ -31,8 +31,12 @@ MAX_PREPARED = 200
 
 _PLACE = re.compile(r"%\((\w+)\)s")
 _PREPARED = "origin_prepared"
-_GONE = "26000"
-"""SQLSTATE: there is no such prepared statement. Something between us and the server dropped it."""
+_STALE = frozenset({"26000", "42P05", "0A000"})
+"""SQLSTATEs of prepared statements that aren't what we take them for.
+
+One is gone, or there already, as something between us and the server dropped or kept it; or the
+table has changed since it was planned.
+"""
 
 _IN_TRANSACTION = {TRANSACTION_STATUS_INTRANS, TRANSACTION_STATUS_INERROR}
 
@@ -136,18 +140,12 @@ class Link:
         :raises psycopg2.Error: it failed.
         """
         statement = prepare(sql)
-        with self._connection.cursor() as cursor:
-            self._prepare(cursor, statement)
-            try:
-                return self._fetch(cursor, statement.execute, values)
-            except psycopg2.Error as error:
-                if error.pgcode != _GONE:
-                    raise
-                self._prepared.clear()
-                if self._is_open:
-                    raise
-            self._prepare(cursor, statement)
+
+        def ask(cursor: Any) -> Sequence[Row]:
+            self._prepare(cursor, [statement])
             return self._fetch(cursor, statement.execute, values)
+
+        return self._try_twice(ask)
 
     def together(self, *asked: tuple[str, Values]) -> Sequence[Row]:
         """Carry out statements as one transaction, in one round trip; the rows of the last.
@@ -159,25 +157,48 @@ class Link:
         assert not self._before
         assert not self._is_open
         statements = [prepare(sql) for sql, _ in asked]
-        with self._connection.cursor() as cursor:
-            for statement in statements:
-                self._prepare(cursor, statement)
+
+        def ask(cursor: Any) -> Sequence[Row]:
+            self._prepare(cursor, statements)
             parts = [
                 cursor.mogrify(statement.execute, values)
                 for statement, (_, values) in zip(statements, asked, strict=True)
             ]
             # What comes as one message, and begins no transaction of its own, is one.
             cursor.execute(b"; ".join(parts))
-            return cursor.fetchall()
+            found: Sequence[Row] = cursor.fetchall()
+            return found
 
-    def _prepare(self, cursor: Any, statement: Statement) -> None:
-        if statement.name in self._prepared:
-            return
-        if len(self._prepared) >= MAX_PREPARED:
+        return self._try_twice(ask)
+
+    def _try_twice(self, ask: Callable[[Any], Sequence[Row]]) -> Sequence[Row]:
+        """Ask; once more where prepared statements were stale, and nothing has been done.
+
+        Within a transaction, which is lost, the connection is closed: the next finds all in order.
+        """
+        with self._connection.cursor() as cursor:
+            try:
+                return ask(cursor)
+            except psycopg2.Error as error:
+                if error.pgcode not in _STALE:
+                    raise
+                self._prepared.clear()
+                if self._is_open:
+                    self._connection.close()
+                    raise
+            cursor.execute("DEALLOCATE ALL")
+            return ask(cursor)
+
+    def _prepare(self, cursor: Any, statements: Sequence[Statement]) -> None:
+        """Have all of these prepared; they may push out all others, not one another."""
+        missing = [each for each in statements if each.name not in self._prepared]
+        if missing and len(self._prepared) + len(missing) > MAX_PREPARED:
             cursor.execute("DEALLOCATE ALL")
             self._prepared.clear()
-        cursor.execute(statement.prepare)
-        self._prepared.add(statement.name)
+            missing = list(statements)
+        for each in missing:
+            cursor.execute(each.prepare)
+            self._prepared.add(each.name)
 
     def _fetch(self, cursor: Any, sql: str, values: Values) -> Sequence[Row]:
         if self._before:

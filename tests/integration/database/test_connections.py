@@ -100,6 +100,44 @@ def test_statements_stay_prepared(database: Database):
     assert database.prepared(sql, {"number": 3}) == [(4,)]
 
 
+def test_what_goes_together_survives_that_statements_are_dropped(database: Database):
+    def ask() -> object:
+        with database.link() as link:
+            return link.together(("SELECT 1", {}), ("SELECT 2", {}), ("SELECT 3", {}))
+
+    assert ask() == [(3,)]
+    database.query("DEALLOCATE ALL", {})
+    assert ask() == [(3,)]
+    # However many are kept, and so wherever among these room is made.
+    for number in range(MAX_PREPARED + 5):
+        database.prepared(f"SELECT {number} + 10", {})
+        if number > MAX_PREPARED - 5:
+            assert ask() == [(3,)]
+
+
+def test_a_statement_whose_table_has_changed_is_prepared_anew(database: Database):
+    database.query("CREATE TABLE changing (number int)", {})
+    sql = "SELECT * FROM changing"
+    assert database.prepared(sql, {}) == []
+    database.query("ALTER TABLE changing ADD other int", {})
+    assert database.prepared(sql, {}) == []
+
+
+def test_a_transaction_in_which_statements_were_dropped_is_a_passing_failure(database: Database):
+    sql = "SELECT %(number)s::int"
+
+    def ask() -> object:
+        with database.link(transaction=True) as link:
+            return link.prepared(sql, {"number": 1})
+
+    assert ask() == [(1,)]
+    database.query("DEALLOCATE ALL", {})
+    with pytest.raises(DBAPIError) as raised:
+        ask()
+    assert raised.value.connection_invalidated
+    assert ask() == [(1,)]
+
+
 def test_only_so_many_statements_stay_prepared(database: Database):
     for number in range(MAX_PREPARED + 5):
         assert database.prepared(f"SELECT {number}", {}) == [(number,)]
