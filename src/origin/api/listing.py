@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 from flask import Response
 
-from origin.api.security import current_user
+from origin.api.security import current_user, make_sure_active
 from origin.db import ggos as queries
 from origin.db.driver import Row
 from origin.db.engine import Database
@@ -48,6 +48,8 @@ def listing_response(database: Database, question: Question) -> Response:
         return _page(database, question) or _streamed(database, question)
     if question.limit is not None and question.limit <= MAX_AT_ONCE:
         return _cursor_page(database, question, question.limit)
+    # Before a connection is taken for as long as the reader takes.
+    make_sure_active()
     return _streamed(database, question)
 
 

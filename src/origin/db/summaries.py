@@ -109,24 +109,39 @@ def sums(database: Database, selection: Selection, split: Split) -> Iterator[Gro
     :raises Refused: the database doesn't know the zone.
     """
     found = _periods(database, selection, split)
-    query = _summary(selection, split, found)
+    rows = _ask(database, _summary(selection, split, found))
+    if found is not None and not all(_are_within(found, row[-1]) for row in rows):
+        # The account has got what lies beyond since its first and last were looked up.
+        found = None
+        rows = _ask(database, _summary(selection, split, found))
+    for *values, amounts in rows:
+        if found is not None:
+            labels = found.labels
+            amounts = {labels[int(place) - 1]: amount for place, amount in amounts.items()}  # noqa: PLW2901 - the same, by label
+        texts = [
+            each.astimezone(split.zone).isoformat() if isinstance(each, datetime) else each
+            for each in values
+        ]
+        yield GroupSums(tuple(texts), amounts)
+
+
+def _ask(database: Database, query: Query) -> list[list[Any]]:
+    """Of each group: its values, and at last its amounts by label or by the number of the period.
+
+    :raises Refused: the database doesn't know the zone.
+    """
     try:
         rows = database.query(query.sql, query.values)
     except DataError as error:
         if getattr(error.orig, "pgcode", None) != _INVALID_PARAMETER_VALUE:
             raise
         raise Refused({"timezone": ["Not known to the database."]}) from error
-    for row in rows:
-        values: list[Any] = list(row)
-        amounts = json.loads(values.pop())
-        if found is not None:
-            labels = found.labels
-            amounts = {labels[int(place) - 1]: amount for place, amount in amounts.items()}
-        texts = [
-            each.astimezone(split.zone).isoformat() if isinstance(each, datetime) else each
-            for each in values
-        ]
-        yield GroupSums(tuple(texts), amounts)
+    return [[*values, json.loads(amounts)] for *values, amounts in rows]
+
+
+def _are_within(found: Periods, amounts: dict[str, int]) -> bool:
+    """Whether all of these lie in the periods: not before the first (0), nor after the last."""
+    return "0" not in amounts and str(len(found.labels) + 1) not in amounts
 
 
 def _periods(database: Database, selection: Selection, split: Split) -> Periods | None:
@@ -167,7 +182,7 @@ def _summary(selection: Selection, split: Split, found: Periods | None) -> Query
     label = _LABELS[split.resolution]
     if found is not None:
         # As PostgreSQL writes it: the driver would take its time with each.
-        values = {**values, "begins": f"{{{','.join(found.begins)}}}"}
+        values = {**values, "begins": f"{{{','.join([*found.begins, found.past])}}}"}
         steps = _sums_of(_rows(selection, [_PERIOD, *columns]), ["period", *columns])
         label = "period"
     elif split.resolution is not Resolution.ALL:

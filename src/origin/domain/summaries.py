@@ -122,6 +122,8 @@ class Periods:
 
     labels: Sequence[str]
     begins: Sequence[str]
+    past: str
+    """The first moment after the last of them."""
 
 
 @dataclass(frozen=True)
@@ -131,6 +133,8 @@ class _Year:
     labels: Sequence[str]
     begins: Sequence[str]
     moments: Sequence[datetime]
+    past: str
+    """When the next year begins."""
 
 
 def periods(begin: datetime, end: datetime, resolution: Resolution, zone: tzinfo) -> Periods | None:
@@ -143,6 +147,7 @@ def periods(begin: datetime, end: datetime, resolution: Resolution, zone: tzinfo
     labels: list[str] = []
     begins: list[str] = []
     moments: list[datetime] = []
+    following = ""
     try:
         years = range(_local(begin, zone).year, _local(end, zone).year + 1)
         if len(years) * _IN_A_YEAR[resolution] > MAX_PERIODS + 2 * _IN_A_YEAR[resolution]:
@@ -154,13 +159,15 @@ def periods(begin: datetime, end: datetime, resolution: Resolution, zone: tzinfo
             labels += found.labels
             begins += found.begins
             moments += found.moments
+            following = found.past
     except (OverflowError, ValueError):
         # The last year, or the first, has no other beside it.
         return None
     first, past = bisect_right(moments, begin) - 1, bisect_right(moments, end)
     if first < 0 or past - first > MAX_PERIODS:
         return None
-    return Periods(labels[first:past], begins[first:past])
+    ends = [*begins, following]
+    return Periods(labels[first:past], begins[first:past], ends[past])
 
 
 @lru_cache(maxsize=1_000)
@@ -181,7 +188,8 @@ def _year(year: int, resolution: Resolution, zone: tzinfo) -> _Year | None:
     shown = (label_of(_local(each, zone), resolution) for each in begins)
     if any(one >= other for one, other in pairwise(begins)) or list(shown) != labels:
         return None
-    return _Year(labels, [each.isoformat() for each in begins], begins)
+    texts = [each.isoformat() for each in begins]
+    return _Year(labels, texts, begins, past.isoformat())
 
 
 def _first_moment(local: datetime, zone: tzinfo) -> datetime:

@@ -1,10 +1,12 @@
 """What listings, summaries and totals refuse, and their answers at the edges."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
+from origin.db.driver import LendingPool
 from tests.integration.listings.books import Books, Row
 
 WINTER = {"begin": "2020-01-01T00:00:00+00:00", "end": "2020-01-31T00:00:00+00:00"}
@@ -135,3 +137,36 @@ def test_a_long_listing_is_streamed(books: Books):
     assert amounts(cursor="") == (list(range(1, 3001)), 3000, None)
     pool: Any = books.world.runtime.database.engine.pool
     assert pool.checkedout() == 0
+
+
+@pytest.mark.parametrize("hours", [-24, 24 * 40])
+def test_what_comes_between_the_looks_lies_in_its_own_period(books: Books, hours: int):
+    """Between the look for the first and last GGO and the sum another arrives, before or after all."""
+    first = datetime(2020, 1, 31, 12, tzinfo=UTC)
+    late = first + timedelta(hours=hours)
+    books.write([row(first, 5), row(late, 7)])
+    with patch("origin.db.summaries._span", return_value=[first, first]):
+        found = books.ask("/ggo/summary", SUMMARY)
+    books.write([])
+    sums = {f"{first:%Y-%m-%d}": 5, f"{late:%Y-%m-%d}": 7}
+    [group] = found["groups"]
+    assert dict(zip(found["labels"], group["values"], strict=True)) == sums
+
+
+def test_a_cursor_without_a_limit_needs_one_connection_at_a_time(books: Books):
+    """Else all of a small pool's would wait for one another."""
+    books.write([row(datetime(2020, 1, 1, tzinfo=UTC))])
+    # So that the account is known: its state is then asked along, or before anything is held.
+    books.ask("/ggo", {"filters": {}})
+    pool = books.world.runtime.database.engine.pool
+    assert isinstance(pool, LendingPool)
+    taken, held = pool.take, []
+
+    def take() -> Any:
+        held.append(pool.checkedout())
+        return taken()
+
+    with patch.object(pool, "take", take):
+        assert books.ask("/ggo", {"filters": {}, "cursor": ""})["total"] == 1
+    books.write([])
+    assert held == [0]
