@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import gevent
@@ -77,11 +77,12 @@ class OriginWorker(GeventWorker):  # type: ignore[misc] # no types
 
     def handle(self, listener: Any, client: Any, addr: Any) -> None:
         """Answer what comes on a connection."""
-        super().handle(listener, _OneSend(client), addr)
+        # TLS wraps the socket itself.
+        super().handle(listener, client if self.cfg.is_ssl else _OneSend(client), addr)
 
-    def handle_request(self, listener_name: Any, req: Any, sock: _OneSend, addr: Any) -> None:
+    def handle_request(self, listener_name: Any, req: Any, sock: Any, addr: Any) -> None:
         """Answer one request."""
-        with sock.answer():
+        with sock.answer() if isinstance(sock, _OneSend) else nullcontext():
             super().handle_request(listener_name, req, sock, addr)
 
     @contextmanager

@@ -33,9 +33,7 @@ WITH added AS (
 {TELL.format(ggos="added")}
 """
 
-_WAKE = WAKE.format(
-    lanes="user_id = %(owner_id)s AND event = 'ON_GGO_RECEIVED' AND ended_at IS NULL"
-)
+_WAKE = WAKE.format(lanes="user_id = %(owner_id)s AND event = 'ON_GGO_RECEIVED'")
 
 # Written by this very transaction, or not at all.
 _OUTCOME = """
@@ -62,7 +60,7 @@ class Point:
 
 
 class Points:
-    """Metering points with their owners, each looked up once: neither changes.
+    """Metering points with their owners, each looked up once: they change by a rotation of keys alone.
 
     What is added by one is added only if it still holds (`add`).
     """

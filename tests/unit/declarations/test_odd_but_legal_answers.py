@@ -82,3 +82,41 @@ def test_a_mix() -> None:
         ),
         (H22 + 3600, "DK1"): Mix(0, {"Coal": 0}, {"CO2": 0}),
     }
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b'{"success":true,"mix_emissions":[{"sector":"\xff"}]}',
+        (
+            b'{"success":true,"mix_emissions":[{"timestamp_utc":"2020-02-29T22:00:00Z","sector":"DK1",'
+            b'"technology":"Coal","amount":1e1000000}]}'
+        ),
+        (
+            b'{"success":true,"mix_emissions":[{"timestamp_utc":"2020-02-29T22:00:00Z","sector":"DK1",'
+            b'"technology":"Coal","amount":1,"CO2":1e99999999999999999999}]}'
+        ),
+        (
+            b'{"success":true,"mix_emissions":[{"timestamp_utc":"2020-02-29T22:00:00Z","sector":"DK1",'
+            b'"technology":"Coal","amount":1,"CO2":1e100}]}'
+        ),
+        b'{"success":true,"mix_emissions":' + b"[" * 100_000,
+        b"[]",
+        b"",
+    ],
+)
+def test_what_is_no_mix(raw: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = _EnergyTypes([])
+    monkeypatch.setattr(client, "_ask", lambda _: raw)
+    with pytest.raises(PeerMisbehaved):
+        client.residual_mix(["DK1"], BEGIN, BEGIN)
+
+
+@pytest.mark.parametrize(
+    "raw", [b'{"success":true,"total":1,"measurements":[{"gsrn":"\xff"}]}', b"[]", b"", b"{}"]
+)
+def test_what_is_no_page(raw: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = _DataHub()
+    monkeypatch.setattr(client, "_raw", lambda *_: raw)
+    with pytest.raises(PeerMisbehaved):
+        read_consumption(client, "token", ["1"], BEGIN, BEGIN)
