@@ -1,14 +1,14 @@
 """The one way to call a peer: pooled connections, time limits, typed errors."""
 
 import os
+from collections.abc import Mapping
 from functools import lru_cache
-from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 from urllib.parse import urlsplit
 
 import orjson
 import requests
-from requests.utils import get_environ_proxies
+from requests.utils import default_headers, get_environ_proxies
 from urllib3.exceptions import MaxRetryError, NewConnectionError
 
 from origin.clients.bounded import AnswerTooLarge, BoundedAdapter
@@ -47,7 +47,9 @@ def _never_connected(error: requests.RequestException) -> bool:
 class PeerClient:
     """HTTP calls to one peer.
 
-    Redirects aren't followed: no peer's contract has any, and a token must not travel with one.
+    Redirects aren't followed: no peer's contract has any, and a token must not travel with one. No
+    cookie is kept: one user's must not travel with another's token. So nothing of what a session of the
+    library does for each call is wanted, which is as much work as the call itself.
 
     :param name: The peer's name, for errors and logs.
     :param tls_verify: Check certificates; off in development only.
@@ -64,38 +66,44 @@ class PeerClient:
         max_answer_bytes: int = MAX_ANSWER_BYTES,
     ) -> None:
         self.name = name
-        self._session = requests.Session()
-        # What the environment says is read once; the library would, with every call, and look for
-        # a login in the machine's .netrc too, which would replace the bearer token.
-        self._session.trust_env = False
-        # One user's cookies must not travel with another user's token.
-        self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         self._verify = tls_verify and (_certificates() or True)
-        adapter = BoundedAdapter(
+        self._adapter = BoundedAdapter(
             answer_within_s=answer_within_s,
             max_bytes=max_answer_bytes,
             pool_connections=4,
             pool_maxsize=_POOL_SIZE,
         )
-        self._session.mount("http://", adapter)
-        self._session.mount("https://", adapter)
 
-    def request(self, method: str, url: str, **arguments: Any) -> requests.Response:
+    def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        timeout: tuple[float, float] = (CONNECT_TIMEOUT_S, READ_TIMEOUT_S),
+        **arguments: Any,
+    ) -> requests.Response:
         """One call; any status is an answer.
 
-        :param arguments: As for `requests.request`.
+        What the environment says of proxies and certificates is heeded, and read once; the machine's
+        .netrc isn't, whose login would replace a bearer token.
+
+        :param timeout: Seconds to connect, and without a byte.
+        :param arguments: As for `requests.Request`.
         :raises PeerUnreachable: no connection came about; it did not arrive.
         :raises PeerUnavailable: no answer in time, or a cut connection; it may have arrived.
         :raises PeerMisbehaved: an answer that is too large; it has arrived.
         """
-        arguments.setdefault("timeout", (CONNECT_TIMEOUT_S, READ_TIMEOUT_S))
-        arguments.setdefault("verify", self._verify)
         server = urlsplit(url)
-        arguments.setdefault("proxies", _proxies(f"{server.scheme}://{server.netloc}"))
         try:
             with peer_call(self.name, method, url) as call:
-                arguments["headers"] = {**(arguments.get("headers") or {}), **call.headers}
-                answer = self._session.request(method, url, allow_redirects=False, **arguments)
+                own = {**default_headers(), **(headers or {}), **call.headers}
+                answer = self._adapter.send(
+                    requests.Request(method, url, headers=own, **arguments).prepare(),
+                    timeout=timeout,
+                    verify=self._verify,
+                    proxies=_proxies(f"{server.scheme}://{server.netloc}"),
+                )
                 call.status = answer.status_code
                 return answer
         except AnswerTooLarge as error:

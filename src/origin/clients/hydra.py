@@ -188,7 +188,7 @@ class HydraClient:
             self._introspect_url,
             data={"token": token, "scope": ""},
             headers={"Accept": "application/json"},
-            **({"auth": self._basic} if self._introspect_auth else {}),
+            auth=self._basic if self._introspect_auth else None,
         )
         if response.status_code != requests.codes.ok:
             raise PeerUnavailable(_PEER, f"introspection answered {response.status_code}")

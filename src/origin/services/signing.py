@@ -2,18 +2,19 @@
 
 import logging
 import time
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from itertools import groupby
+from operator import attrgetter
+from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Row, select, text
+from sqlalchemy import Row, select, text
 from sqlalchemy.orm import Session
 
 from origin.clients.ledger_batches import Retirement, SignedBatch, Split, sign_batch
 from origin.db.encryption import CannotUnseal, Sealer, master_key_context
-from origin.db.models import Batch, Ggo, MeteringPoint, User
+from origin.db.models import MeteringPoint, User
 from origin.domain.keys import Key, metering_point_key, period_key, trade_branch
 from origin.runtime import Runtime
 from origin.services.deadlines import Deadline
@@ -31,6 +32,37 @@ _KEEP = text(
 )
 
 
+# By batch the source, then the parts in the contract's order.
+_UNSIGNED = """
+WITH unsigned AS MATERIALIZED (
+    SELECT id, user_id, ggo_id FROM batches WHERE id = ANY(%(ids)s) AND signed_batch IS NULL
+), sources AS (
+    SELECT unsigned.id AS batch_id, user_id, -1 AS place, ggos.*
+    FROM unsigned JOIN ggos ON ggos.id = ggo_id
+), parts AS (
+    SELECT unsigned.id AS batch_id, user_id, split_position AS place, ggos.*
+    FROM unsigned JOIN ggos ON ggos.parent_id = ggo_id
+)
+SELECT batch_id, user_id, owner_id, address, amount, begin, issue_gsrn, key_index, retire_gsrn
+FROM (SELECT * FROM sources UNION ALL SELECT * FROM parts) AS ggos
+ORDER BY batch_id, place
+"""
+
+
+class _Ggo(NamedTuple):
+    """What signing needs of a batch's source or part, in the order of the query's columns."""
+
+    batch_id: int
+    user_id: int
+    owner_id: int
+    address: str
+    amount: int
+    begin: datetime
+    issue_gsrn: str | None
+    key_index: int | None
+    retire_gsrn: str | None
+
+
 @dataclass
 class Keys:
     """The keys that a run has derived so far.
@@ -42,10 +74,12 @@ class Keys:
     trades: dict[int, Key] = field(default_factory=dict)
     points: dict[str, Key] = field(default_factory=dict)
 
-    def of_ggo(self, ggo: Row[Any]) -> Key:
+    def of_ggo(self, ggo: _Ggo | Row[Any]) -> Key:
         """The key that spends a GGO."""
         if ggo.issue_gsrn is not None:
             return self.of_period(ggo.issue_gsrn, ggo.begin)
+        # What wasn't issued has one (the table's own check).
+        assert ggo.key_index is not None
         return self.trades[ggo.owner_id].child(ggo.key_index)
 
     def of_period(self, gsrn: str, begin: datetime) -> Key:
@@ -60,65 +94,39 @@ def sign_missing(runtime: Runtime, batch_ids: Sequence[int], deadline: Deadline)
 
     :returns: those that can't be signed; what is wrong is logged.
     """
+    rows = runtime.database.prepared(_UNSIGNED, {"ids": list(batch_ids)})
+    if not rows:
+        return []
+    ggos = [_Ggo(*row) for row in rows]
     with runtime.database.reading() as session:
-        batches = session.execute(
-            select(Batch.id, Batch.user_id, Batch.ggo_id).where(
-                Batch.id.in_(batch_ids), Batch.signed_batch.is_(None)
-            )
-        ).all()
-        if not batches:
-            return []
-        sources = _ggos(session, Ggo.id.in_([batch.ggo_id for batch in batches]))
-        children = _ggos(session, Ggo.parent_id.in_([batch.ggo_id for batch in batches]))
-        users = {batch.user_id for batch in batches}
-        keys = load_keys(session, runtime.sealer, users, [*sources, *children])
-    source_by_id = {ggo.id: ggo for ggo in sources}
-    children_by_parent: dict[int, list[Row[Any]]] = defaultdict(list)
-    for child in children:
-        children_by_parent[child.parent_id].append(child)
+        keys = load_keys(session, runtime.sealer, {ggo.user_id for ggo in ggos}, ggos)
     signed: dict[int, SignedBatch] = {}
     failed = []
-    for batch in batches:
+    for batch_id, own in groupby(ggos, key=attrgetter("batch_id")):
         if deadline.is_over():
             break
-        if batch.user_id not in keys.masters:
-            failed.append(batch.id)
+        source, *parts = own
+        if source.user_id not in keys.masters:
+            failed.append(batch_id)
             continue
         # Signing keeps the CPU for milliseconds: others of this process, webhooks say, go between.
         time.sleep(0)
-        source, parts = source_by_id[batch.ggo_id], children_by_parent[batch.ggo_id]
         try:
-            signed[batch.id] = _sign(keys, batch.user_id, source, parts)
+            signed[batch_id] = _sign(keys, source, parts)
         except Exception:
             # Whatever is wrong with one batch: the others go on, this one is tried again.
             BATCH_ALERTS.labels("cannot_sign").inc()
             log.exception(
                 "A batch can't be signed",
-                extra={"event": "batch.cannot_sign", "batch_id": batch.id},
+                extra={"event": "batch.cannot_sign", "batch_id": batch_id},
             )
-            failed.append(batch.id)
+            failed.append(batch_id)
     _store(runtime, signed)
     return failed
 
 
-def _ggos(session: Session, condition: ColumnElement[bool]) -> list[Row[Any]]:
-    columns = (
-        Ggo.id,
-        Ggo.owner_id,
-        Ggo.parent_id,
-        Ggo.address,
-        Ggo.amount,
-        Ggo.begin,
-        Ggo.issue_gsrn,
-        Ggo.key_index,
-        Ggo.retire_gsrn,
-    )
-    query = select(*columns).where(condition).order_by(Ggo.parent_id, Ggo.split_position)
-    return list(session.execute(query))
-
-
 def load_keys(
-    session: Session, sealer: Sealer, user_ids: Iterable[int], ggos: Sequence[Row[Any]]
+    session: Session, sealer: Sealer, user_ids: Iterable[int], ggos: Sequence[_Ggo | Row[Any]]
 ) -> Keys:
     """The keys of the batches' users, and of those of their metering points that the GGOs name."""
     keys = Keys()
@@ -144,17 +152,16 @@ def load_keys(
     return keys
 
 
-def _sign(keys: Keys, user_id: int, source: Row[Any], children: Sequence[Row[Any]]) -> SignedBatch:
+def _sign(keys: Keys, source: _Ggo, parts: Sequence[_Ggo]) -> SignedBatch:
     split = None
-    if children:
-        targets = [(child.address, child.amount) for child in children]
-        split = Split(keys.of_ggo(source), targets)
+    if parts:
+        split = Split(keys.of_ggo(source), [(part.address, part.amount) for part in parts])
     retirements = [
         Retirement(keys.of_ggo(ggo), keys.of_period(ggo.retire_gsrn, ggo.begin))
-        for ggo in (source, *children)
+        for ggo in (source, *parts)
         if ggo.retire_gsrn is not None
     ]
-    return sign_batch(keys.masters[user_id], split, retirements)
+    return sign_batch(keys.masters[source.user_id], split, retirements)
 
 
 def _store(runtime: Runtime, signed: dict[int, SignedBatch]) -> None:

@@ -113,10 +113,10 @@ def test_a_poisoned_batch_stops_no_other(
     composed(market, 3)
     sign, complete = signing._sign, following.complete_batches
 
-    def poisoned_sign(keys: Any, user_id: int, source: Any, children: Any) -> Any:
-        if source.id == market.rows("SELECT min(id) FROM ggos")[0][0]:
+    def poisoned_sign(keys: Any, source: Any, parts: Any) -> Any:
+        if source.batch_id == 1:
             raise ValueError("poison")
-        return sign(keys, user_id, source, children)
+        return sign(keys, source, parts)
 
     def poisoned_complete(session: Any, batch_ids: list[int]) -> list[int]:
         if 1 in batch_ids:
