@@ -1,18 +1,22 @@
 """The gate in front of the batches' task."""
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from threading import Event
+from threading import Barrier, Event
 
 import pytest
 
 from origin.tasks.gate import Gate
 
+Look = Callable[[], None]
 
-def test_what_finds_the_gate_shut_is_done_by_who_is_inside():
+
+@pytest.mark.parametrize("gate", [Gate(1, 0.0), Gate(4, 60.0)])
+def test_what_is_left_to_who_is_inside_is_done_by_him(gate: Gate):
     """A hundred calls meanwhile are one more run, which begins after the last of them."""
-    gate, inside, go_on, runs = Gate(1), Event(), Event(), []
+    inside, go_on, runs = Event(), Event(), []
 
-    def work() -> None:
+    def work(_: Look) -> None:
         runs.append(len(runs))
         inside.set()
         assert go_on.wait(10)
@@ -27,12 +31,35 @@ def test_what_finds_the_gate_shut_is_done_by_who_is_inside():
     assert runs == [0, 1]
 
 
+def test_what_came_before_the_last_look_needs_no_other_run():
+    gate, runs = Gate(1, 0.0), []
+
+    def work(look: Look) -> None:
+        runs.append(len(runs))
+        gate.run(work)
+        look()
+
+    gate.run(work)
+    assert runs == [0]
+
+
+def test_who_has_not_looked_for_long_is_not_waited_for():
+    gate, together = Gate(2, 0.0), Barrier(2)
+
+    def work(_: Look) -> None:
+        together.wait(10)
+
+    with ThreadPoolExecutor() as pool:
+        for run in [pool.submit(gate.run, work) for _ in range(2)]:
+            run.result(20)
+
+
 def test_a_failure_opens_the_gate_again():
-    def failing() -> None:
+    def failing(_: Look) -> None:
         raise ValueError("no")
 
-    gate, runs = Gate(1), []
+    gate, runs = Gate(1, 0.0), []
     with pytest.raises(ValueError, match="no"):
         gate.run(failing)
-    gate.run(lambda: runs.append(1))
+    gate.run(lambda _: runs.append(1))
     assert runs == [1]

@@ -5,6 +5,7 @@ the database, and each change is guarded by the state that it leaves.
 """
 
 import logging
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -28,11 +29,12 @@ _held: dict[int, datetime] = {}
 """The leases that this process works on at this moment."""
 
 
-def run_due(runtime: Runtime) -> int:
+def run_due(runtime: Runtime, look: Callable[[], None] = lambda: None) -> int:
     """Take the batches that are due one step further: sign and post, or ask and settle.
 
     Ends when nothing is due, when the ledger is out of reach, or after a lease's time.
 
+    :param look: Called before each look for what is due: whatever was committed by then is found.
     :returns: how many were worked on.
     """
     lease_s = runtime.settings.lease_seconds
@@ -44,6 +46,7 @@ def run_due(runtime: Runtime) -> int:
         if run.is_over():
             wake_up_s = 0
             break
+        look()
         with runtime.database.transaction() as session:
             leases = claim_due(session, limit=CLAIM_LIMIT, lease_s=lease_s)
         if not leases:

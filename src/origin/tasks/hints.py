@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections import defaultdict
 
 from origin.settings import Settings
 from origin.tasks.celery import (
@@ -16,9 +17,28 @@ from origin.telemetry.tasks import task_headers
 log = logging.getLogger(__name__)
 
 _TIMEOUT_S = 1.0
-_GATHER_S = 0.25
+GATHER_S = 0.25
+"""How much later than wanted a wake-up may come."""
 _PAUSE_S = 5.0
 """After a failure no wake-up is tried for so long: a hanging Redis must not slow every answer."""
+
+
+class Gathering:
+    """Wake-ups of one kind, of which one does for all that want it within `GATHER_S`."""
+
+    def __init__(self) -> None:
+        self._due = float("-inf")
+
+    def after_s(self, now: float, delay_s: float) -> float | None:
+        """In how many seconds the wake-up is to come that is wanted in `delay_s`, or a little later.
+
+        None where one is on its way that comes then: what it is for has been committed by now.
+        """
+        wanted = now + delay_s
+        if wanted <= self._due <= wanted + GATHER_S:
+            return None
+        self._due = max(wanted, self._due + GATHER_S) if self._due < wanted else wanted
+        return self._due - now
 
 
 class CeleryHints:
@@ -27,14 +47,12 @@ class CeleryHints:
     def __init__(self, settings: Settings) -> None:
         self._celery = create_celery(settings, broker_timeout_s=_TIMEOUT_S)
         self._silent_until = 0.0
-        self._gathered_after: dict[str, float] = {}
+        self._gatherings: dict[tuple[str, bool], Gathering] = defaultdict(Gathering)
+        """By task, and whether it is wanted later."""
 
     def batches_due(self, delay_s: float = 0) -> None:
         """Batches want to go to the ledger, now or in so many seconds."""
-        if delay_s:
-            self._send(BATCHES, delay_s)
-        else:
-            self._gather(BATCHES)
+        self._gather(BATCHES, delay_s)
 
     def datahub_jobs_due(self) -> None:
         """DataHub is to be told or asked something."""
@@ -42,21 +60,13 @@ class CeleryHints:
 
     def deliveries_due(self) -> None:
         """Webhooks want to go to subscribers."""
-        self._gather(DELIVERIES)
+        self._gather(DELIVERIES, 0)
 
-    def _gather(self, task: str) -> None:
-        """Send one wake-up for all that want it within `_GATHER_S`.
-
-        The later of two goes out with a delay, and whoever comes before it is due needs none: what
-        the wake-up is for has been committed by then.
-        """
-        now, after = time.monotonic(), self._gathered_after.get(task, 0.0)
-        if now >= after:
-            self._gathered_after[task] = now + _GATHER_S
-            self._send(task, 0)
-        elif now >= after - _GATHER_S:
-            self._gathered_after[task] = after + _GATHER_S
-            self._send(task, after - now)
+    def _gather(self, task: str, delay_s: float) -> None:
+        # One that comes late is none for what is due now.
+        after_s = self._gatherings[task, delay_s > 0].after_s(time.monotonic(), delay_s)
+        if after_s is not None:
+            self._send(task, after_s)
 
     def _send(self, task: str, delay_s: float) -> None:
         if time.monotonic() < self._silent_until:

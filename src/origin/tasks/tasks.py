@@ -17,6 +17,8 @@ from origin.tasks.gate import Gate
 
 _BATCH_RUNS_AT_ONCE = 4
 """In a worker process: enough to keep a ledger busy, few enough to leave others their turn."""
+_BATCH_RUN_IS_AWAITED_S = 0.5
+"""Longer than a run between two looks where the ledger is quick, too short for a user to notice."""
 
 
 def register_tasks(app: Celery, runtime: Runtime) -> None:
@@ -31,10 +33,10 @@ def register_tasks(app: Celery, runtime: Runtime) -> None:
         names.PRUNING: pruning.prune,
         names.RECONCILIATION: reconciliation.reconcile_slice,
     }
-    gate = Gate(_BATCH_RUNS_AT_ONCE)
+    gate = Gate(_BATCH_RUNS_AT_ONCE, _BATCH_RUN_IS_AWAITED_S)
 
     def run_batches() -> None:
-        gate.run(lambda: settlement.run_due(runtime))
+        gate.run(lambda look: settlement.run_due(runtime, look))
 
     app.task(name=names.BATCHES)(run_batches)
     for name, use_case in use_cases.items():
