@@ -79,12 +79,10 @@ def _cursor_page(database: Database, question: Question, limit: int) -> Response
         limit=limit,
         after=question.after,
     )
-    is_active, results, is_more, *last = _ask(database, question, asked)
+    is_active, total, results, is_more, *last = _ask(database, question, asked)
     current_user().found_active(is_active)
     if question.after is not None:
         total = question.after.total
-    else:
-        (total,) = _ask(database, question, queries.count(question.conditions))
     following = _cursor(question, last, total) if is_more else None
     return _json(
         b'{"success":true,"total":%d,"results":%s,"nextCursor":%s}'

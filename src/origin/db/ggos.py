@@ -61,14 +61,17 @@ ACTIVE = (
 )
 """Whether the caller's account is active, and this one: asked along, it costs no round trip of its own."""
 
+_COUNT = "SELECT count(*) AS total FROM ggos WHERE {conditions}"
+
 _PAGE = f"""
-WITH counted AS (SELECT count(*) AS total FROM ggos WHERE {{conditions}})
+WITH counted AS ({_COUNT})
 SELECT {ACTIVE}, total, CASE WHEN {{few}} THEN ({_ARRAY.format(rows=f"({_ROWS}) AS page")}) END FROM counted
 """
 
 _CURSOR_PAGE = f"""
 WITH page AS MATERIALIZED (SELECT *, row_number() OVER () AS place FROM ({_ROWS}) AS ordered)
-SELECT {ACTIVE}, ({_ARRAY.format(rows="page WHERE place < %(limit)s")}), count(*) = %(limit)s, {{keys}}
+SELECT {ACTIVE}, {{total}}, ({_ARRAY.format(rows="page WHERE place < %(limit)s")}),
+    count(*) = %(limit)s, {{keys}}
 FROM page
 """
 # Of the one row before the last that was asked for.
@@ -159,7 +162,7 @@ def owned_by(owner_id: int) -> Conditions:
 
 def count(conditions: Conditions) -> Query:
     """How many there are: one row of one column."""
-    return Query(f"SELECT count(*) FROM ggos WHERE {conditions}", conditions.values)
+    return Query(_COUNT.format(conditions=conditions), conditions.values)
 
 
 def listing(
@@ -197,8 +200,8 @@ def page(
 ) -> Query:
     """One row: whether the caller is active, how many GGOs there are, and a page of them.
 
-    The page is the text of a JSON array of GGO objects. In one statement, so that both are of one moment. The text is None where the page is empty, or
-    has more than `at_most` GGOs.
+    The page is the text of a JSON array of GGO objects, None where it is empty, or has more than
+    `at_most` of them. In one statement, so that both are of one moment.
     """
     is_short = limit is not None and limit <= at_most
     sql = _PAGE.format(
@@ -219,16 +222,19 @@ def cursor_page(
     limit: int,
     after: Cursor | None,
 ) -> Query:
-    """One row: whether the caller is active, a page, whether more follow, the last one's keys.
+    """One row: whether the caller is active, the total, a page, whether more follow, the last keys.
 
-    The page is the text of a JSON array of GGO objects. The text is None where there is none, the keys where no more follow.
+    The total is told for the first page alone: it is the cursor's afterwards. The page is the text of a
+    JSON array of GGO objects: None where there is none, as the keys are where no more follow.
     """
+    total = f"({_COUNT.format(conditions=conditions)})" if after is None else "NULL"
     if after is not None:
         conditions &= _comes_after(keys, after.values)
     sql = _CURSOR_PAGE.format(
         conditions=conditions,
         order=_order(keys),
         keys=", ".join(_LAST.format(column=key.column) for key in keys),
+        total=total,
     )
     values = {**caller.values, "offset": 0, "limit": limit + 1}
     return Query(sql, {**conditions.values, **values})
