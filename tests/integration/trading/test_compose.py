@@ -1,10 +1,14 @@
 """Compose through the API, up to what the ledger holds in the end."""
 
+import random
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 from sqlalchemy import text
 
+from origin.db import composing
 from tests.integration.accounts.world import at_once
 from tests.integration.trading.market import (
     BEGIN,
@@ -369,3 +373,30 @@ def test_an_account_that_is_disabled_meanwhile_receives_nothing(market: Market):
 def test_too_many_parts_are_refused(market: Market):
     answer = market.compose(market.issue(2000), transfers=[(1, "bob")] * 1001)
     assert (answer.status_code, list(answer.json["message"])) == (400, ["transfers"])
+
+
+def test_key_indexes_are_handed_out_once_to_whoever_asks_at_the_same_time(market: Market):
+    """By many for users that they share, in all orders: none is handed out twice, nobody waits in a circle."""
+    with market.runtime.database.transaction() as session:
+        insert = text(
+            "INSERT INTO users (subject, master_key) SELECT 'u' || n, '' FROM generate_series(1, 12) n "
+            "RETURNING id"
+        )
+        ids = list(session.scalars(insert))
+
+    def allocate(seed: int) -> Counter[tuple[int, int]]:
+        chance, found = random.Random(seed), Counter[tuple[int, int]]()
+        for _ in range(25):
+            counts = {
+                each: chance.randint(1, 3) for each in chance.sample(ids, chance.randint(1, 12))
+            }
+            with market.runtime.database.link() as link:
+                first = composing.allocate_trade_indexes(link, counts)
+            found.update((each, first[each] + n) for each in counts for n in range(counts[each]))
+        return found
+
+    with ThreadPoolExecutor(8) as pool:
+        handed_out = sum(pool.map(allocate, range(8)), Counter())
+    assert set(handed_out.values()) == {1}
+    following = market.rows("SELECT id, next_trade_index FROM users WHERE master_key = ''")
+    assert Counter(each for each, _ in handed_out) == dict(map(tuple, following))
