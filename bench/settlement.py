@@ -137,7 +137,7 @@ def _world(postgres: EmbeddedPostgres, count: int, console: Console) -> Iterator
             redis=redis,
             peers=peers_environment(sandbox.urls),
             port=free_port(),
-            changes={"SECRET": secret(), "LEASE_SECONDS": "60"},
+            changes={"SECRET": secret(), "LEASE_SECONDS": "60", "SWEEP_INTERVAL": "10"},
         )
         points = _write_users(uri)
         ggos = list(
