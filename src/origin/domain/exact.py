@@ -9,7 +9,6 @@ from decimal import Decimal
 ONE = 10**30
 """1 (g, Wh) in the units of this module."""
 
-_BEYOND = 10**40
 _SEEN_AS_EQUAL = 10**12
 
 
@@ -34,16 +33,6 @@ def exact(number: float) -> int:
     # So many digits mean a quotient, of which the float is as true as its decimal, and quicker.
     numerator, denominator = number.as_integer_ratio()
     return (numerator * ONE) >> (denominator.bit_length() - 1)
-
-
-def exact_sum(number: int | Decimal) -> int:
-    """The decimal itself.
-
-    :raises OverflowError: it is beyond anything that can be meant.
-    """
-    if not -_BEYOND < number < _BEYOND:
-        raise OverflowError("a number out of bounds")
-    return number * ONE if isinstance(number, int) else int(number.scaleb(30))
 
 
 def as_float(value: int) -> float:

@@ -1,0 +1,235 @@
+"""Adds up the rows of residual mixes (contract: peers, EnergyTypeService).
+
+A year of two sectors has a hundred and sixty thousand rows with five emissions each. Nearly all answers
+have the same columns in all rows, numbers wherever they belong, and an hour's rows together: these are
+read and summed column by column, others row by row, which takes three times as long.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from functools import lru_cache
+from itertools import groupby
+from operator import attrgetter
+from typing import Any, NamedTuple
+
+import msgspec
+
+from origin.domain.declarations import Mix, ResidualMix, hour_of, unix_s
+from origin.domain.exact import ONE, exact
+
+_TIME, _SECTOR, _TECHNOLOGY, _AMOUNT = "timestamp_utc", "sector", "technology", "amount"
+_TEXTS = frozenset({_TIME, _SECTOR, _TECHNOLOGY})
+_KNOWN = _TEXTS | {_AMOUNT}
+_NO_EMISSIONS = _KNOWN | {"share"}
+_NUMBERS = frozenset({int, float})
+_MAX_COLUMNS = 100
+"""Of rows that are read column by column."""
+_BEYOND = 1e40
+"""More than anything that can be meant."""
+
+
+class NoMix(ValueError):
+    """The answer isn't as documented; nothing that it has is quoted."""
+
+
+class MixReader:
+    """Adds the rows of one answer after the other to `mix`.
+
+    :param sectors: Those wanted; rows of others are passed over.
+    """
+
+    def __init__(self, sectors: Iterable[str]) -> None:
+        self.mix: ResidualMix = {}
+        self._sectors = frozenset(sectors)
+        self._names: tuple[str, ...] = ()
+        """The columns that the answer before had."""
+
+    def add(self, raw: bytes, start: int, stop: int) -> None:
+        """Add the answer's rows of hours from `start` on and before `stop`, Unix times.
+
+        :raises NoMix: nothing of the mix is to be used then.
+        """
+        wanted = _Wanted(self._sectors, start, stop)
+        try:
+            columns = _columns(raw, self._names)
+            if columns is None:
+                self._add_rows(_rows(raw), wanted)
+            else:
+                self._add_columns(columns, wanted)
+        except (
+            msgspec.MsgspecError,
+            LookupError,
+            TypeError,
+            ValueError,
+            AttributeError,
+            ArithmeticError,
+            RecursionError,
+        ) as error:
+            # Not chained: the cause quotes the answer.
+            raise NoMix(type(error).__name__) from None
+
+    def _add_rows(self, rows: Sequence[Mapping[str, Any]], wanted: "_Wanted") -> None:
+        """Add rows of whatever columns; emissions that are no numbers are none."""
+        if rows:
+            self._names = tuple(rows[0])
+        for row in rows:
+            place = wanted[row[_TIME], row[_SECTOR]]
+            if place is None:
+                continue
+            technology, amount = row[_TECHNOLOGY], row[_AMOUNT]
+            if type(technology) is not str or type(amount) not in _NUMBERS or amount < 0:
+                raise TypeError("technology or amount")
+            grams = {
+                name: _exact(value)
+                for name, value in row.items()
+                if name not in _NO_EMISSIONS and type(value) in _NUMBERS
+            }
+            self.mix.setdefault(place, Mix()).add(technology, _exact(amount), grams)
+
+    def _add_columns(self, columns: Mapping[str, list[Any]], wanted: "_Wanted") -> None:
+        """Add up rows that follow one another and have the same time and sector."""
+        amounts = _as_integers(columns[_AMOUNT])
+        emissions = {
+            name: _as_integers(column)
+            for name, column in columns.items()
+            if name not in _NO_EMISSIONS
+        }
+        end = 0
+        for time_and_sector, rows in groupby(zip(columns[_TIME], columns[_SECTOR], strict=True)):
+            begin, end = end, end + len(list(rows))
+            place = wanted[time_and_sector]
+            if place is None:
+                continue
+            technologies = columns[_TECHNOLOGY][begin:end]
+            wh = [int(amount) * amounts.unit for amount in amounts.values[begin:end]]
+            grams = {name: of.total(begin, end) for name, of in emissions.items()}
+            of_hour = Mix(sum(wh), dict(zip(technologies, wh, strict=True)), grams)
+            if place not in self.mix and len(of_hour.technologies) == len(technologies):
+                self.mix[place] = of_hour
+                continue
+            found = self.mix.setdefault(place, Mix())
+            for technology, amount in zip(technologies, wh, strict=True):
+                found.add(technology, amount, {})
+            found.add_emissions(grams)
+
+
+class _Wanted(dict[tuple[str, str], tuple[int, str] | None]):
+    """By a time as it is written, and a sector: the hour's begin and the sector, None if unwanted."""
+
+    def __init__(self, sectors: frozenset[str], start: int, stop: int) -> None:
+        super().__init__()
+        self._sectors = sectors
+        self._hours = range(start, stop)
+
+    def __missing__(self, key: tuple[str, str]) -> tuple[int, str] | None:
+        time, sector = key
+        hour = hour_of(unix_s(datetime.fromisoformat(time)))
+        is_wanted = sector in self._sectors and hour in self._hours
+        place = self[key] = (hour, sector) if is_wanted else None
+        return place
+
+
+def _exact(number: float) -> int:
+    if not -_BEYOND < number < _BEYOND:
+        raise OverflowError("a number out of bounds")
+    return exact(number)
+
+
+class _Integers(NamedTuple):
+    """A column as whole numbers (floats, while they are exact as such) of so many of `exact`'s units."""
+
+    values: Sequence[float]
+    unit: int
+
+    def total(self, begin: int, end: int) -> int:
+        """The sum of these, in `exact`'s units."""
+        values = self.values[begin:end]
+        return self.unit * (int(sum(values)) if len(values) <= _SUMMED else sum(map(int, values)))
+
+
+_SUMMED = 128
+"""So many floats below 2⁴⁶ have a sum below 2⁵³, up to which floats are exact whole numbers."""
+_LARGEST = 2.0**46
+_ROUNDING = 1.5 * 2**52
+"""A float that this was added to has no fraction any more."""
+
+
+def _as_integers(column: list[float]) -> _Integers:
+    """The exact values of these (`origin.domain.exact.exact`), which mostly have few decimals.
+
+    :raises OverflowError: one is beyond anything that can be meant.
+    """
+    if {*map(type, column)} == {int}:
+        return _Integers(column, ONE)
+    largest = max(max(column), -min(column))  # noqa: PLW3301 - thousands of arguments
+    if not largest < _BEYOND:
+        raise OverflowError("a number out of bounds")
+    decimals = 9
+    while decimals and largest * 10**decimals >= _LARGEST:
+        decimals -= 1
+    scale = 10.0**decimals
+    scaled = [(number * scale + _ROUNDING) - _ROUNDING for number in column]
+    # With up to fifteen digits, a decimal and the float nearest to it stand for each other.
+    if largest < _LARGEST and [number / scale for number in scaled] == column:
+        return _Integers(scaled, ONE // 10**decimals)
+    return _Integers([exact(number) for number in column], 1)
+
+
+def _rows(raw: bytes) -> Sequence[Mapping[str, Any]]:
+    """The rows of an answer.
+
+    :raises MsgspecError, TypeError, LookupError: it isn't one.
+    """
+    answer = msgspec.json.decode(raw)
+    rows = answer["mix_emissions"]
+    if answer["success"] is not True or not isinstance(rows, list):
+        raise TypeError("success or rows")
+    return rows
+
+
+def _columns(raw: bytes, names: tuple[str, ...]) -> Mapping[str, list[Any]] | None:
+    """The columns of an answer whose rows all have these, numbers for all amounts and emissions.
+
+    None where it has others, or isn't as documented.
+    """
+    if not {*names} >= _KNOWN or len(names) > _MAX_COLUMNS:
+        return None
+    try:
+        answer = _decoder(names).decode(raw)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return None
+    rows = answer.mix_emissions
+    if answer.success is not True or not rows:
+        return None
+    columns = {
+        name: list(map(attrgetter(attribute), rows)) for name, attribute in _attributes(names)
+    }
+    return columns if min(columns[_AMOUNT]) >= 0 else None
+
+
+@lru_cache(maxsize=16)
+def _decoder(names: tuple[str, ...]) -> msgspec.json.Decoder[Any]:
+    """What reads an answer whose rows have these columns, neither more nor fewer.
+
+    :raises ValueError: they are named by what the library can't look for.
+    """
+    row = msgspec.defstruct(
+        "Row",
+        [(attribute, _kind(name)) for name, attribute in _attributes(names)],
+        rename={attribute: name for name, attribute in _attributes(names)},
+        forbid_unknown_fields=True,
+        gc=False,
+    )
+    answer = msgspec.defstruct("Answer", [("mix_emissions", list[row]), ("success", Any)])  # type: ignore[valid-type] # made above
+    return msgspec.json.Decoder(answer)
+
+
+def _kind(column: str) -> Any:
+    if column in _TEXTS:
+        return str
+    return int | float if column == _AMOUNT or column not in _NO_EMISSIONS else msgspec.Raw
+
+
+def _attributes(names: Sequence[str]) -> list[tuple[str, str]]:
+    """Attributes for columns that may have any name."""
+    return [(name, f"column_{place}") for place, name in enumerate(names)]

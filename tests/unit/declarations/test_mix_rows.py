@@ -1,0 +1,143 @@
+"""Residual mixes in whatever shape, beside a plain sum of the same text."""
+
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from fractions import Fraction
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from origin.clients.mix_rows import MixReader, NoMix
+from origin.domain.exact import ONE
+
+H10 = int(datetime(2020, 1, 1, 10, tzinfo=UTC).timestamp())
+TIMES = ["2020-01-01T10:00:00Z", "2020-01-01T11:00:00+00:00", "2020-01-01 11:30:00"]
+OUTSIDE = "2020-01-01T12:00:00Z"
+
+numbers = st.one_of(
+    st.integers(0, 10**15),
+    st.decimals(0, 10**9, places=3).map(float),
+    st.floats(0, 1e12, allow_subnormal=False),
+)
+signed = st.one_of(numbers, numbers.map(lambda number: -number))
+seldom = st.sampled_from([None, "1", True, []])
+rows = st.lists(
+    st.fixed_dictionaries(
+        {
+            "timestamp_utc": st.sampled_from([*TIMES, OUTSIDE]),
+            "sector": st.sampled_from(["DK1", "DK2", "SE4"]),
+            "technology": st.sampled_from(["Coal", "Wind", "Sol\u00e9r \"'\\"]),
+            "amount": numbers,
+            "CO2": signed,
+            'N"2\\O': numbers,
+        },
+        optional={"SO2": st.one_of(signed, seldom), "share": seldom},
+    ),
+    max_size=40,
+)
+regular = rows.map(
+    lambda some: [{name: row[name] for name in row.keys() - {"SO2", "share"}} for row in some]
+)
+
+
+def plainly(answers: Sequence[list[dict[str, Any]]]) -> tuple[Any, Any]:
+    """Wh and grams by hour and sector, then by name: of what the text says, as fractions."""
+    wh: Any = defaultdict(lambda: defaultdict(Fraction))
+    grams: Any = defaultdict(lambda: defaultdict(Fraction))
+    for answer in answers:
+        for row in json.loads(json.dumps(answer), parse_float=Fraction):
+            place = (H10 + 3600 * (row["timestamp_utc"] not in TIMES[:1]), row["sector"])
+            if row["timestamp_utc"] == OUTSIDE or row["sector"] == "SE4":
+                continue
+            wh[place][row["technology"]] += row["amount"]
+            for name in row.keys() - {"timestamp_utc", "sector", "technology", "amount", "share"}:
+                if type(row[name]) in {int, Fraction}:
+                    grams[place][name] += row[name]
+    return wh, grams
+
+
+def as_answer(some: list[dict[str, Any]]) -> bytes:
+    return json.dumps({"success": True, "mix_emissions": some}).encode()
+
+
+def read(answers: Sequence[list[dict[str, Any]]]) -> MixReader:
+    reader = MixReader(["DK1", "DK2"])
+    for answer in answers:
+        reader.add(as_answer(answer), H10, H10 + 2 * 3600)
+    return reader
+
+
+@given(answers=st.lists(st.one_of(rows, regular), min_size=1, max_size=4))
+def test_all_shapes_come_to_the_plain_sums(answers: list[list[dict[str, Any]]]):
+    """Sorted and not, doubled, with columns that some rows lack, that change, that hold no numbers."""
+    wh, grams = plainly(answers)
+    mix = read(answers).mix
+    assert mix.keys() == wh.keys()
+    # Beyond fifteen digits a decimal is as true as the float that is nearest to it.
+    values = [value for answer in answers for row in answer for value in row.values()]
+    numbers_there = [value for value in values if type(value) in {int, float}]
+    tolerance = Fraction(1 + sum(map(abs, numbers_there))) / 10**15
+    for place, found in mix.items():
+        for sums, expected in ((found.technologies, wh[place]), (found.emissions, grams[place])):
+            assert sums.keys() == expected.keys()
+            for name, value in sums.items():
+                assert abs(Fraction(value, ONE) - expected[name]) <= tolerance
+        assert found.amount == sum(found.technologies.values())
+
+
+@given(
+    table=st.lists(
+        st.tuples(st.integers(0, 10**9), st.integers(-(10**9), 10**9)), min_size=1, max_size=400
+    ),
+    decimals=st.integers(0, 5),
+)
+def test_decimals_are_summed_exactly(table: list[tuple[int, int]], decimals: int):
+    """To the last digit, by column as by row, in hours with few rows and with many."""
+    some = [
+        {
+            "timestamp_utc": TIMES[0],
+            "sector": "DK1",
+            "technology": f"T{number % 7}",
+            "amount": amount / 10**decimals,
+            "CO2": grams / 10**decimals,
+        }
+        for number, (amount, grams) in enumerate(table)
+    ]
+    mix = read([some, some]).mix[H10, "DK1"]
+    unit = ONE // 10**decimals
+    assert mix.amount == 2 * unit * sum(amount for amount, _ in table)
+    assert mix.emissions == {"CO2": 2 * unit * sum(grams for _, grams in table)}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"amount": -1},
+        {"amount": None},
+        {"amount": True},
+        {"amount": "1"},
+        {"amount": 1e41},
+        {"CO2": -1e41},
+        {"technology": None},
+        {"sector": []},
+        {"timestamp_utc": 5},
+        {"timestamp_utc": "yesterday"},
+    ],
+)
+@pytest.mark.parametrize("comes_first", [True, False])
+def test_what_is_no_mix_is_none_in_any_answer(change: dict[str, Any], comes_first: bool):
+    row = {
+        "timestamp_utc": TIMES[0],
+        "sector": "DK1",
+        "technology": "Coal",
+        "amount": 1,
+        "CO2": 1.5,
+    }
+    odd = [row, row | change]
+    with pytest.raises(NoMix) as raised:
+        read([odd] if comes_first else [[row], odd])
+    assert str(raised.value).isidentifier()
