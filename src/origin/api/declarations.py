@@ -1,6 +1,9 @@
 """Environment declarations (contract: http-api, Environment declarations)."""
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta, timezone
+from itertools import repeat
+from operator import truediv
 from typing import Any, cast
 
 import orjson
@@ -13,8 +16,8 @@ from origin.api.security import current_user, requires
 from origin.clock import utcnow
 from origin.documents.declaration import Issuer, render
 from origin.documents.words import LANGUAGES, Language
-from origin.domain.declarations import Declaration, Period, Question, Resolution
-from origin.domain.exact import as_float, as_number, per, whole
+from origin.domain.declarations import Declaration, Question, Resolution
+from origin.domain.exact import ONE, as_number, whole
 from origin.services import declarations
 from origin.services.off_the_loop import off_the_loop
 
@@ -171,25 +174,34 @@ def as_json(declaration: Declaration) -> dict[str, Any]:
     periods = {begin.isoformat(): period for begin, period in declaration.periods.items()}
     total = declaration.total
     return {
-        "emissions": {begin: _emissions(period) for begin, period in periods.items()},
-        "emissionsPerWh": {begin: _per_wh(period) for begin, period in periods.items()},
+        "emissions": {begin: _per(each.emissions, ONE) for begin, each in periods.items()},
+        "emissionsPerWh": {
+            begin: _per(each.emissions, each.consumed) for begin, each in periods.items()
+        },
         "consumedAmount": {begin: as_number(each.consumed) for begin, each in periods.items()},
         "retiredAmount": {begin: as_number(each.retired) for begin, each in periods.items()},
-        "technologies": {
-            begin: {label: as_number(amount) for label, amount in each.technologies.items()}
-            for begin, each in periods.items()
-        },
-        "totalEmissions": _emissions(total),
-        "totalEmissionsPerWh": _per_wh(total),
+        "technologies": {begin: _numbers(each.technologies) for begin, each in periods.items()},
+        "totalEmissions": _per(total.emissions, ONE),
+        "totalEmissionsPerWh": _per(total.emissions, total.consumed),
         "totalConsumedAmount": whole(total.consumed),
         "totalRetiredAmount": whole(total.retired),
         "totalTechnologies": {label: whole(amount) for label, amount in total.technologies.items()},
     }
 
 
-def _emissions(period: Period) -> dict[str, float]:
-    return {name: as_float(grams) for name, grams in period.emissions.items()}
+def _per(amounts: Mapping[str, int], unit: int) -> dict[str, float]:
+    """The floats nearest to these amounts in each `unit`; 0 where there is nothing of it.
+
+    Of all at once: an hourly declaration of a year has a third of a million numbers.
+    """
+    if not unit:
+        return dict.fromkeys(amounts, 0.0)
+    return dict(zip(amounts, map(truediv, amounts.values(), repeat(unit)), strict=True))
 
 
-def _per_wh(period: Period) -> dict[str, float]:
-    return {name: per(grams, period.consumed) for name, grams in period.emissions.items()}
+def _numbers(amounts: Mapping[str, int]) -> dict[str, float]:
+    """Whole numbers where they are, else the floats nearest to them."""
+    floats = _per(amounts, ONE)
+    if any(map(float.is_integer, floats.values())):
+        return {name: as_number(amount) for name, amount in amounts.items()}
+    return floats

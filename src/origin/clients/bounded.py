@@ -72,11 +72,12 @@ class BoundedAdapter(HTTPAdapter):
         :raises requests.RequestException: it didn't come whole, or not in time.
         """
         response = super().build_response(req, resp)
-        body = io.BytesIO()
+        chunks, size = [], 0
         try:
             for chunk in resp.stream(_CHUNK_BYTES, decode_content=True):
-                body.write(chunk)
-                if body.tell() > self._max_bytes:
+                chunks.append(chunk)
+                size += len(chunk)
+                if size > self._max_bytes:
                     raise AnswerTooLarge(f"more than {self._max_bytes} bytes", request=req)
         except TookTooLong as error:
             raise requests.ReadTimeout(error, request=req) from error
@@ -85,8 +86,8 @@ class BoundedAdapter(HTTPAdapter):
         finally:
             # A connection that was read to the end is back in its pool already.
             resp.close()
-        body.seek(0)
-        response.raw = body
+        # As the library notes what it has read: it would read it once more, by ten thousand bytes.
+        response._content = b"".join(chunks)  # noqa: SLF001
         return response
 
 

@@ -3,14 +3,16 @@
 Energy is in Wh and emissions are in g, both exact (`origin.domain.exact`); times are Unix seconds.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, timezone
 from enum import Enum
 from math import gcd
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from origin.domain.exact import ONE, exact
+
+K = TypeVar("K")
 
 HOUR_S = 3600
 UNKNOWN = "Unknown"
@@ -76,13 +78,6 @@ class Period:
     retired: int = 0
     emissions: dict[str, int] = field(default_factory=dict)
     technologies: dict[str, int] = field(default_factory=dict)
-
-    def add(self, other: "Period") -> None:
-        """Make it the sum of both."""
-        self.consumed += other.consumed
-        self.retired += other.retired
-        _add(self.emissions, other.emissions)
-        _add(self.technologies, other.technologies)
 
 
 @dataclass(frozen=True)
@@ -171,12 +166,26 @@ def by_resolution(
     return Declaration(periods, _sum(list(periods.values())))
 
 
-def _sum(periods: list[Period]) -> Period:
+def _sum(periods: Sequence[Period]) -> Period:
     if len(periods) == 1:
         return periods[0]
-    total = Period()
-    for period in periods:
-        total.add(period)
+    return Period(
+        consumed=sum(period.consumed for period in periods),
+        retired=sum(period.retired for period in periods),
+        emissions=_added(period.emissions for period in periods),
+        technologies=_added(period.technologies for period in periods),
+    )
+
+
+def _added(amounts: Iterable[Mapping[K, int]]) -> dict[K, int]:
+    """The sums by key; of mappings with the same keys, which most have, in one go."""
+    alike: dict[tuple[K, ...], list[Iterable[int]]] = {}
+    for each in amounts:
+        alike.setdefault(tuple(each), []).append(each.values())
+    total: dict[K, int] = {}
+    for keys, values in alike.items():
+        for key, value in zip(keys, map(sum, zip(*values, strict=True)), strict=True):
+            total[key] = total.get(key, 0) + value
     return total
 
 
@@ -200,12 +209,16 @@ class _Matched:
 
 def _consumed(consumption: Consumption) -> dict[str, dict[int, int]]:
     """Wh by sector and hour."""
-    found: dict[str, dict[int, int]] = {}
+    by_sector: dict[str, list[dict[int, int]]] = {}
     for (_, sector), measurements in consumption.items():
-        sums = found.setdefault(sector, {})
-        for begin, amount in measurements.items():
-            hour = begin - begin % HOUR_S
+        by_sector.setdefault(sector, []).append(measurements)
+    found = {}
+    for sector, series in by_sector.items():
+        sums: dict[int, int] = {}
+        for begin, amount in _added(series).items():
+            hour = hour_of(begin)
             sums[hour] = sums.get(hour, 0) + amount
+        found[sector] = sums
     return found
 
 

@@ -42,8 +42,8 @@ def as_float(value: int) -> float:
 
 def as_number(value: int) -> float:
     """A whole number where it is one, else the float nearest to it."""
-    number = value / ONE
-    return value // ONE if number.is_integer() and not value % ONE else number
+    whole_number, rest = divmod(value, ONE)
+    return value / ONE if rest else whole_number
 
 
 def per(value: int, amount: int) -> float:
