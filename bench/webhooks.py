@@ -186,7 +186,7 @@ def _runtime(database_uri: str) -> Runtime:
         changes={"LEASE_SECONDS": "60"},
     )
     fields = {name.lower(): value for name, value in environment.items()}
-    return build_runtime(Settings(**fields), _NoHints())  # type: ignore[arg-type] # from strings
+    return build_runtime(Settings.of(fields), _NoHints())
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -34,7 +34,7 @@ _SETTINGS = {
 
 def openapi_text() -> str:
     """The description as it stands in doc/openapi.json."""
-    app = create_app(Settings.model_validate(_SETTINGS))
+    app = create_app(Settings.of(_SETTINGS))
     return json.dumps(document(app), indent=2, ensure_ascii=False) + "\n"
 
 

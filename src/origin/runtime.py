@@ -54,10 +54,10 @@ class Runtime:
 
 def build_runtime(settings: Settings, hints: Hints) -> Runtime:
     """Make everything, connect to nothing."""
-    secret = settings.hydra_client_secret.get_secret_value()
+    secret = settings.hydra_client_secret.value
     database = Database(settings.database_url, settings.database_conn_poll_size)
     watch_pool(database.engine)
-    sealer = Sealer([each.get_secret_value() for each in settings.key_encryption_secrets])
+    sealer = Sealer([each.value for each in settings.key_encryption_secrets])
     branches = Branches(sealer)
     return Runtime(
         settings=settings,

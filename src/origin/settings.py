@@ -1,153 +1,216 @@
-"""Settings: the environment variables of contract operations, typed and validated at boot."""
+"""Settings: the environment variables of contract operations, typed and validated at boot.
 
+Each stands in its class once: its name, type and default, and in the type's `Annotated` the marshmallow
+field that reads it.
+"""
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, dataclass, field, fields
 from functools import cached_property
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 from uuid import UUID
 
-from pydantic import (
-    AfterValidator,
-    BeforeValidator,
-    Field,
-    HttpUrl,
-    SecretStr,
-    TypeAdapter,
-    ValidationError,
-    model_validator,
-)
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from marshmallow import ValidationError
+from marshmallow.fields import Boolean, Float, Integer, Raw, String
+from marshmallow.validate import OneOf, Range
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from origin.errors import ConfigurationError
 
-_http_url = TypeAdapter(HttpUrl)
+_HTTP_URL = re.compile(
+    r"https?://"
+    r"([^\s/?#]*@)?"
+    r"([\w.-]+|\[[0-9a-f]*:[0-9a-f:.]*\])"
+    r"(:(?P<port>[0-9]{1,5})?)?"
+    r"([/?#]\S*)?",
+    re.IGNORECASE,
+)
+
+
+class Secret:
+    """A text that only `value` shows: logged, printed or put into a message, it is asterisks."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: str) -> None:
+        self.value = value
+
+    def __repr__(self) -> str:
+        return "**********"
+
+
+_NO_SECRET = Secret("")
+
+
+def _secret(value: Any) -> Secret:
+    return value if isinstance(value, Secret) else Secret(str(value))
 
 
 def _url(value: str) -> str:
-    """An address as it stands."""
-    trimmed = value.strip()
-    _http_url.validate_python(trimmed)
-    return trimmed
+    """An address as it stands. Hosts may be single labels, and have underscores, as containers do."""
+    found = _HTTP_URL.fullmatch(value)
+    if found is None or int(found["port"] or 0) > 65535:
+        raise ValidationError("not an http:// or https:// URL")
+    return value
 
 
-def _base_url(value: str) -> str:
+def _without_slash(value: str) -> str:
     """A base address without its trailing slash, as the operators' habit allows either."""
-    return _url(value.strip().rstrip("/"))
+    return value.rstrip("/")
 
 
-def _comma_separated(value: object) -> object:
+def _comma_separated(value: Any) -> Any:
     """The non-empty items of `a, b,c`."""
     if isinstance(value, str):
         return [item for item in (part.strip() for part in value.split(",")) if item]
     return value
 
 
+def _each(read: Callable[[Any], Any]) -> Callable[[list[Any]], list[Any]]:
+    return lambda items: [read(item) for item in items]
+
+
 def _origin(value: str) -> str:
     """An origin as browsers write it, or `*` for any."""
     trimmed = value.rstrip("/")
     if trimmed != "*" and ("*" in trimmed or not trimmed.startswith(("http://", "https://"))):
-        raise ValueError("not an origin (https://host), nor *")
+        raise ValidationError("not an origin (https://host), nor *")
     return trimmed
 
 
-def _database_uri(value: object) -> object:
+def _whole(value: Any) -> str:
+    """What `int` reads, where this is a whole number: 3.0 is one, 3.5 and True aren't."""
+    return re.sub(r"\.0+\s*$", "", str(value))
+
+
+def _database_uri(value: Secret) -> Secret:
     """Accept the short scheme that some platforms hand out, and refuse other databases."""
-    raw = value.get_secret_value() if isinstance(value, SecretStr) else value
     try:
-        url = make_url(str(raw))
+        url = make_url(value.value)
     except (ArgumentError, ValueError):
         # Not chained: the cause would quote the whole URI, password included.
-        raise ValueError("not a database URI") from None
+        raise ValidationError("not a database URI") from None
     if url.get_backend_name() not in {"postgresql", "postgres"}:
-        raise ValueError("only postgresql:// is supported")
-    return url.set(drivername="postgresql+psycopg2").render_as_string(hide_password=False)
+        raise ValidationError("only postgresql:// is supported")
+    return Secret(url.set(drivername="postgresql+psycopg2").render_as_string(hide_password=False))
 
 
-def _connection_string(value: SecretStr) -> SecretStr:
+def _connection_string(value: Secret) -> Secret:
     """Azure's form: `InstrumentationKey=<uuid>;IngestionEndpoint=<URL>`; nothing of it is quoted."""
-    parts = [part for part in value.get_secret_value().split(";") if part]
+    parts = [part for part in value.value.split(";") if part]
     if not parts:
-        return value
+        return _NO_SECRET
     try:
         pairs = {name.lower(): text for name, text in (part.split("=", 1) for part in parts)}
         UUID(pairs["instrumentationkey"])
         if "ingestionendpoint" in pairs:
-            _http_url.validate_python(pairs["ingestionendpoint"])
-    except (ValueError, KeyError):
-        raise ValueError("not InstrumentationKey=<uuid>;IngestionEndpoint=<URL>") from None
-    return SecretStr(";".join(parts))
+            _url(pairs["ingestionendpoint"])
+    except (ValueError, KeyError, ValidationError):
+        raise ValidationError("not InstrumentationKey=<uuid>;IngestionEndpoint=<URL>") from None
+    return Secret(";".join(parts))
 
 
-Url = Annotated[str, BeforeValidator(_url)]
-BaseUrl = Annotated[str, BeforeValidator(_base_url)]
-T = TypeVar("T", bound=BaseSettings)
+T = TypeVar("T", bound="DatabaseSettings")
 
-Origins = Annotated[
-    list[Annotated[str, AfterValidator(_origin)]], NoDecode, BeforeValidator(_comma_separated)
-]
-Secrets = Annotated[list[SecretStr], NoDecode, BeforeValidator(_comma_separated)]
-DatabaseUri = Annotated[SecretStr, BeforeValidator(_database_uri)]
-Port = Annotated[int, Field(ge=1, le=65535)]
-Count = Annotated[int, Field(ge=1)]
-Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-LogLevel = Annotated[
-    Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"],
-    BeforeValidator(lambda value: str(value).upper()),
-]
-ConnectionString = Annotated[SecretStr, AfterValidator(_connection_string)]
-NonEmptySecret = Annotated[SecretStr, Field(min_length=1)]
-NonEmpty = Annotated[str, Field(min_length=1)]
+Text = Annotated[str, String()]
+Url = Annotated[str, String(post_load=[str.strip, _url])]
+BaseUrl = Annotated[str, String(post_load=[str.strip, _without_slash, _url])]
+Origins = Annotated[list[str], Raw(post_load=[_comma_separated, _each(_origin)])]
+SecretText = Annotated[Secret, Raw(post_load=_secret)]
+Secrets = Annotated[list[Secret], Raw(post_load=[_comma_separated, _each(_secret)])]
+DatabaseUri = Annotated[Secret, Raw(post_load=[_secret, _database_uri])]
+ConnectionString = Annotated[Secret, Raw(post_load=[_secret, _connection_string])]
+Flag = Annotated[bool, Boolean(pre_load=lambda value: str(value).lower())]
+Port = Annotated[int, Integer(pre_load=_whole, validate=Range(1, 65535))]
+PortOrZero = Annotated[int, Integer(pre_load=_whole, validate=Range(0, 65535))]
+Count = Annotated[int, Integer(pre_load=_whole, validate=Range(1))]
+CountOrZero = Annotated[int, Integer(pre_load=_whole, validate=Range(0))]
+Seconds = Annotated[float, Float(validate=Range(0, min_inclusive=False))]
+SecondsOrZero = Annotated[float, Float(validate=Range(0))]
+Level = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
+LogLevel = Annotated[Level, String(post_load=[str.upper, OneOf(get_args(Level))])]
 
 
-class DatabaseSettings(BaseSettings):
-    """What migrations alone need."""
-
-    model_config = SettingsConfigDict(extra="ignore", hide_input_in_errors=True)
+@dataclass(frozen=True, kw_only=True)
+class DatabaseSettings:
+    """What migrations alone need. Made by `of`: the constructor checks nothing."""
 
     database_uri: DatabaseUri
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Self:
+        """Settings of these values by name, texts or typed; what is no setting is ignored.
+
+        :raises ConfigurationError: naming every variable that is missing or wrong, without values.
+        """
+        good: dict[str, Any] = {}
+        wrong: list[str] = []
+        for each in fields(cls):
+            value = values.get(each.name)
+            # `NAME=` stands for the default; only for CORS_ORIGINS is "none" a value of its own.
+            if value is None or (value == "" and each.name != "cors_origins"):
+                if each.default is MISSING and each.default_factory is MISSING:
+                    wrong.append(f"  {each.name.upper()}: Field required")
+                continue
+            _, reader = get_args(each.type)
+            try:
+                # An environment may hold what isn't UTF-8.
+                str(value).encode()
+                good[each.name] = reader.deserialize(value)
+            except ValidationError as error:
+                wrong.append(f"  {each.name.upper()}: {' '.join(map(str, error.messages))}")
+            except UnicodeEncodeError:
+                wrong.append(f"  {each.name.upper()}: not UTF-8")
+        if wrong:
+            raise ConfigurationError("The environment is not right:\n" + "\n".join(sorted(wrong)))
+        return cls(**good)
 
     @property
     def database_url(self) -> URL:
         """The address of the database, password included."""
-        return make_url(self.database_uri.get_secret_value())
+        return make_url(self.database_uri.value)
 
 
+@dataclass(frozen=True, kw_only=True)
 class Settings(DatabaseSettings):
     """All settings. Names are the variables' in lower case; delays are seconds."""
 
-    service_name: NonEmpty
-    debug: bool = False
-    secret: NonEmptySecret
+    service_name: Text
+    debug: Flag = False
+    secret: SecretText
     cors_origins: Origins
     project_url: BaseUrl
     datahub_service_url: BaseUrl
     ledger_url: BaseUrl
     energy_type_service_url: BaseUrl
-    webhook_secret: NonEmptySecret
+    webhook_secret: SecretText
     hydra_url: BaseUrl
     hydra_introspect_url: Url
-    hydra_client_id: NonEmpty
-    hydra_client_secret: NonEmptySecret
-    hydra_introspect_auth: bool = False
-    redis_host: NonEmpty
+    hydra_client_id: Text
+    hydra_client_secret: SecretText
+    hydra_introspect_auth: Flag = False
+    redis_host: Text
     redis_port: Port
-    redis_username: str = ""
-    redis_password: SecretStr = SecretStr("")
-    redis_cache_db: Annotated[int, Field(ge=0)]
-    redis_broker_db: Annotated[int, Field(ge=0)]
-    redis_backend_db: Annotated[int, Field(ge=0)]
+    redis_username: Text = ""
+    redis_password: SecretText = _NO_SECRET
+    redis_cache_db: CountOrZero
+    redis_broker_db: CountOrZero
+    redis_backend_db: CountOrZero
     database_conn_poll_size: Count = 10
-    azure_app_insights_conn_string: ConnectionString = SecretStr("")
+    azure_app_insights_conn_string: ConnectionString = _NO_SECRET
     log_level: LogLevel = "INFO"
     workers: Count = 3
     worker_connections: Count = 100
     concurrency: Count = 100
-    bind_host: NonEmpty = "0.0.0.0"  # noqa: S104 - a container's own address isn't known before
-    metrics_port: Annotated[int, Field(ge=0, le=65535)] = 0
-    metrics_enabled: bool = True
-    health_enabled: bool = True
-    openapi_enabled: bool = True
-    docs_enabled: bool = True
+    bind_host: Text = "0.0.0.0"  # noqa: S104 - a container's own address isn't known before
+    metrics_port: PortOrZero = 0
+    metrics_enabled: Flag = True
+    health_enabled: Flag = True
+    openapi_enabled: Flag = True
+    docs_enabled: Flag = True
     ledger_submit_retry_delay: Seconds = 20
     ledger_poll_delay: Seconds = 10
     batch_resubmit_after: Seconds = 6 * 3600
@@ -158,28 +221,19 @@ class Settings(DatabaseSettings):
     lease_seconds: Seconds = 60
     max_body_bytes: Count = 1024 * 1024
     body_time_limit: Seconds = 30
-    rate_limit_per_minute: Annotated[int, Field(ge=0)] = 0
-    token_cache_seconds: Annotated[float, Field(ge=0)] = 30
-    tls_verify: bool = True
-    login_return_origins: Origins = Field(default_factory=list)
-    webhook_allow_private: bool = False
-    key_encryption_secrets: Secrets = Field(default_factory=list)
+    rate_limit_per_minute: CountOrZero = 0
+    token_cache_seconds: SecondsOrZero = 30
+    tls_verify: Flag = True
+    login_return_origins: Origins = field(default_factory=list)
+    webhook_allow_private: Flag = False
+    key_encryption_secrets: Secrets = field(default_factory=list)
 
-    @model_validator(mode="before")
-    @classmethod
-    def _empty_means_default(cls, values: dict[str, Any]) -> dict[str, Any]:
-        """`NAME=` stands for the default; only for CORS_ORIGINS is "none" a value of its own."""
-        return {
-            name: value for name, value in values.items() if value != "" or name == "cors_origins"
-        }
-
-    @model_validator(mode="after")
-    def _defaults_from_others(self) -> Self:
+    def __post_init__(self) -> None:
+        # The only way for a frozen class to fill in what depends on its other values.
         if not self.login_return_origins:
-            self.login_return_origins = list(self.cors_origins)
+            object.__setattr__(self, "login_return_origins", list(self.cors_origins))
         if not self.key_encryption_secrets:
-            self.key_encryption_secrets = [self.secret]
-        return self
+            object.__setattr__(self, "key_encryption_secrets", [self.secret])
 
     @cached_property
     def broker_url(self) -> str:
@@ -200,7 +254,7 @@ class Settings(DatabaseSettings):
         return URL.create(
             "redis",
             username=self.redis_username or None,
-            password=self.redis_password.get_secret_value() or None,
+            password=self.redis_password.value or None,
             host=self.redis_host,
             port=self.redis_port,
             database=str(database),
@@ -212,13 +266,4 @@ def load_settings(kind: type[T]) -> T:
 
     :raises ConfigurationError: naming every variable that is missing or wrong, without values.
     """
-    try:
-        return kind()
-    except ValidationError as error:
-        lines = sorted(
-            f"  {'_'.join(str(part) for part in item['loc'][:1]).upper()}: {item['msg']}"
-            for item in error.errors(include_url=False, include_input=False, include_context=False)
-        )
-        message = "The environment is not right:\n" + "\n".join(lines)
-        # Not chained: the cause carries the values.
-        raise ConfigurationError(message) from None
+    return kind.of({name.lower(): value for name, value in os.environ.items()})

@@ -4,6 +4,7 @@ Every call but `technologies` carries a user's access token; go through
 `origin.services.tokens.with_user_token`, which renews a spent one.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -11,8 +12,7 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 
 import msgspec
 import requests
-from pydantic import AfterValidator, Field, Strict, TypeAdapter, ValidationError
-from pydantic.dataclasses import dataclass as checked
+from msgspec import Meta
 
 from origin.clients.http import PeerClient
 from origin.errors import PeerMisbehaved, PeerUnauthorized, PeerUnavailable
@@ -21,32 +21,19 @@ MEASUREMENTS_PER_PAGE = 10_000
 MAX_WH = 2**63 - 1
 
 _PEER = "DataHubService"
+# Where msgspec's sentences tell what they are about: a missing field, else the path to a value.
+_PLACE = re.compile(r"required field `(\w+)`|`\$\.(.+)`$")
 
-
-def _storable(text: str) -> str:
-    if "\0" in text:
-        raise ValueError("a NUL character")
-    return text
-
-
-def _utc(time: datetime) -> datetime:
-    """Aware and in UTC; a time without an offset is in UTC."""
-    if time.tzinfo is None:
-        return time.replace(tzinfo=UTC)
-    return time.astimezone(UTC)
-
-
-Text = Annotated[str, Strict(), Field(min_length=1, max_length=255), AfterValidator(_storable)]
-Time = Annotated[datetime, AfterValidator(_utc)]
-Wh = Annotated[int, Strict(), Field(ge=0, le=MAX_WH)]
-GramsPerWh = Annotated[float, Strict(), Field(ge=-1e12, le=1e12, allow_inf_nan=False)]
+# PostgreSQL stores no NUL.
+Text = Annotated[str, Meta(min_length=1, max_length=255, pattern=r"\A[^\0]*\Z")]
+Wh = Annotated[int, Meta(ge=0, le=MAX_WH)]
+GramsPerWh = Annotated[float, Meta(ge=-1e12, le=1e12)]
 MeteringPointType = Literal["production", "consumption"]
 WebhookEvent = Literal["on-meteringpoint-available", "on-ggo-issued"]
 T = TypeVar("T")
 
 
-@checked(frozen=True)
-class MeteringPoint:
+class MeteringPoint(msgspec.Struct, frozen=True):
     """A meter as DataHub knows it, as far as it matters here."""
 
     gsrn: Text
@@ -54,21 +41,19 @@ class MeteringPoint:
     sector: Text
 
 
-@checked(frozen=True)
-class Measurement:
+class Measurement(msgspec.Struct, frozen=True):
     """What a meter measured in one period `[begin, end)`; times in UTC, `amount` in Wh."""
 
     address: Text
     gsrn: Text
-    begin: Time
-    end: Time
+    begin: datetime
+    end: datetime
     type: MeteringPointType
     sector: Text
     amount: Wh
 
 
-@checked(frozen=True)
-class Technology:
+class Technology(msgspec.Struct, frozen=True):
     """The label of a pair of technology and fuel code; in the fields' names of the wire."""
 
     technology: Text
@@ -76,18 +61,21 @@ class Technology:
     fuelCode: Text  # noqa: N815 - the wire's
 
 
-@checked(frozen=True)
-class IssuedGgo:
-    """A GGO as it was issued; in the fields' names of the wire. Wh, g/Wh."""
+class _Technologies(msgspec.Struct):
+    technologies: list[Technology]
+
+
+class IssuedGgo(msgspec.Struct, frozen=True):
+    """A GGO as it was issued; in the fields' names of the wire. Times in UTC, Wh, g/Wh."""
 
     address: Text
     gsrn: Text
-    begin: Time
-    end: Time
+    begin: datetime
+    end: datetime
     sector: Text
     amount: Wh
-    issueTime: Time  # noqa: N815 - the wire's
-    expireTime: Time  # noqa: N815 - the wire's
+    issueTime: datetime  # noqa: N815 - the wire's
+    expireTime: datetime  # noqa: N815 - the wire's
     technologyCode: Text | None = None  # noqa: N815 - the wire's
     fuelCode: Text | None = None  # noqa: N815 - the wire's
     emissions: dict[Text, GramsPerWh] | None = None
@@ -100,12 +88,6 @@ class Rows(Generic[T]):
     good: list[T]
     odd: list[str]
     """What is wrong with each of the others; no value of theirs is quoted."""
-
-
-_metering_point = TypeAdapter(MeteringPoint)
-_ggo = TypeAdapter(IssuedGgo)
-_measurement = TypeAdapter(Measurement)
-_technologies = TypeAdapter(list[Technology])
 
 
 class Reading(msgspec.Struct, gc=False):
@@ -158,14 +140,14 @@ class DataHubClient:
         """All metering points of the token's user."""
         path = "/meteringpoints"
         answer = self._successful(path, None, token)
-        return _rows(_metering_point, answer.get("meteringpoints"), path)
+        return _rows(MeteringPoint, answer.get("meteringpoints"), path)
 
     def ggos(self, token: str, gsrn: str, begin: datetime, end: datetime) -> Rows[IssuedGgo]:
         """What was issued to this point and begins in the range, both ends included."""
         path = "/ggo"
         begins = {"begin": begin.isoformat(), "end": end.isoformat()}
         answer = self._successful(path, {"gsrn": gsrn, "beginRange": begins}, token)
-        return _rows(_ggo, answer.get("ggos"), path)
+        return _rows(IssuedGgo, answer.get("ggos"), path)
 
     def set_key(self, token: str, gsrn: str, key: str) -> None:
         """Hand over a metering point's extended private key, in Base58."""
@@ -178,7 +160,7 @@ class DataHubClient:
         found = answer.get("measurement")
         if answer.get("success") is not True or found is None:
             return None
-        return _parsed(_measurement, found, path)
+        return _parsed(Measurement, found, path)
 
     def measurement_pages(
         self,
@@ -214,7 +196,7 @@ class DataHubClient:
     def technologies(self) -> list[Technology]:
         """All technologies; needs no token."""
         path = "/technologies"
-        return _parsed(_technologies, self._successful(path, None, None).get("technologies"), path)
+        return _parsed(_Technologies, self._successful(path, None, None), path).technologies
 
     def subscribe(
         self,
@@ -254,7 +236,7 @@ class DataHubClient:
         return response
 
 
-def _rows(shape: TypeAdapter[T], value: Any, path: str) -> Rows[T]:
+def _rows(shape: type[T], value: Any, path: str) -> Rows[T]:
     """Each row by itself, so that an odd one keeps no other from being read."""
     if not isinstance(value, list):
         raise PeerMisbehaved(_PEER, f"{path}: unexpected answer")
@@ -267,16 +249,35 @@ def _rows(shape: TypeAdapter[T], value: Any, path: str) -> Rows[T]:
     return Rows(good, odd)
 
 
-def _parsed(shape: TypeAdapter[T], value: Any, path: str) -> T:
+def _parsed(shape: type[T], value: Any, path: str) -> T:
+    """This part of an answer, of which fields that aren't known are left out.
+
+    :raises PeerMisbehaved: naming the field that isn't as documented.
+    """
     try:
-        return shape.validate_python(value)
-    except (ValidationError, OverflowError) as error:
-        where = (
-            error.errors(include_url=False, include_input=False)[0]["loc"]
-            if isinstance(error, ValidationError)
-            else ("time",)
-        )
-        # Not chained: the cause quotes the answer.
-        raise PeerMisbehaved(
-            _PEER, f"{path}: unexpected {'.'.join(map(str, where)) or 'answer'}"
-        ) from None
+        return msgspec.convert(_with_times(shape, value), shape)
+    except msgspec.ValidationError as error:
+        # The place alone, and not chained: the cause may quote the answer.
+        place = _PLACE.search(str(error))
+        where = next(filter(None, place.groups())) if place else "answer"
+        raise PeerMisbehaved(_PEER, f"{path}: unexpected {where}") from None
+
+
+def _with_times(shape: type, value: Any) -> Any:
+    """Read the times, in more forms of ISO 8601 than msgspec knows; without an offset they are UTC."""
+    if not isinstance(value, dict):
+        return value
+    texts = {
+        name: value[name]
+        for name, kind in shape.__annotations__.items()
+        if kind is datetime and isinstance(value.get(name), str)
+    }
+    return value | {name: _time(name, text) for name, text in texts.items()}
+
+
+def _time(name: str, text: str) -> datetime:
+    try:
+        time = datetime.fromisoformat(text)
+        return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        raise msgspec.ValidationError(f"Not a time - at `$.{name}`") from None

@@ -200,7 +200,7 @@ def _subscribe(runtime: Runtime, job: _Job, event: WebhookEvent) -> None:
             token,
             event,
             url=f"{settings.project_url}/webhook/{event}",
-            secret=settings.webhook_secret.get_secret_value(),
+            secret=settings.webhook_secret.value,
         ),
     )
 

@@ -7,11 +7,10 @@ import sys
 from collections.abc import Callable
 
 import pytest
-from pydantic import SecretStr
 
 from origin.app import create_app
 from origin.services import key_rotation
-from origin.settings import Settings
+from origin.settings import Secret, Settings
 from tests.integration.accounts.world import APP_URL, World
 
 GSRN = "571313180400000012"
@@ -41,8 +40,8 @@ def test_help_explains_each_command_by_group(world: World, group: str):
 def test_flask_itself_finds_them(world: World):
     """As `pipenv run flask --help` does."""
     secrets_shown = {
-        name.upper(): value.get_secret_value() if isinstance(value, SecretStr) else str(value)
-        for name, value in world.settings.model_dump(exclude_defaults=True).items()
+        name.upper(): value.value if isinstance(value, Secret) else str(value)
+        for name, value in vars(world.settings).items()
     }
     environment = {**os.environ, **secrets_shown, "PYTHONPATH": "src", "CORS_ORIGINS": APP_URL}
     environment |= {"LOGIN_RETURN_ORIGINS": "", "KEY_ENCRYPTION_SECRETS": ""}
@@ -64,9 +63,7 @@ def test_a_database_that_is_not_migrated_is_told_in_a_line(
     new_world: Callable[..., World], empty_database_uri: str
 ):
     world = new_world()
-    app = create_app(
-        Settings(**{**world.settings.model_dump(), "database_uri": empty_database_uri})
-    )
+    app = create_app(Settings.of({**vars(world.settings), "database_uri": empty_database_uri}))
     result = app.test_cli_runner().invoke(args=["users", "list"])
     assert result.exit_code == 1
     assert result.output.startswith("Error: The database isn't as it should be (UndefinedTable)")

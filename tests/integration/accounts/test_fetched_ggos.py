@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
 import pytest
 
 from origin.services import datahub_jobs
@@ -71,7 +72,7 @@ def shown(world: World, begin: datetime) -> Any:
     token = world.token("alice")
     [found] = world.runtime.datahub.ggos(token, GSRN, begin, begin).good
     times = ("begin", "end", "issueTime", "expireTime")
-    fields = {name: getattr(found, name) for name in found.__dataclass_fields__}
+    fields = msgspec.structs.asdict(found)
     return fields | {name: fields[name].isoformat() for name in times}
 
 

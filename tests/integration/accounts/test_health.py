@@ -23,7 +23,7 @@ def hanging() -> Iterator[int]:
 
 def ready(world: World, **changes: object) -> tuple[int, dict[str, object], float]:
     """Status and body of a probe, and how long it took; settings as the world's but for some."""
-    app = create_app(Settings(**{**world.settings.model_dump(), **changes}))
+    app = create_app(Settings.of({**vars(world.settings), **changes}))
     with app.test_client() as client:
         started = time.monotonic()
         answer = client.get("/health/ready")
@@ -50,7 +50,7 @@ def test_what_is_down_is_told_within_seconds(world: World, hanging: int, is_gone
 
 def test_a_part_that_hangs_is_asked_once_however_many_look(world: World, hanging: int) -> None:
     uri = f"postgresql://a:b@127.0.0.1:{hanging}/c"
-    app = create_app(Settings(**{**world.settings.model_dump(), "database_uri": uri}))
+    app = create_app(Settings.of({**vars(world.settings), "database_uri": uri}))
     app.extensions["origin_probes"] = asked = {}
     for _ in range(2):
         with app.test_client() as client:

@@ -73,7 +73,7 @@ class World:
     def __init__(self, database_uri: str, hydra: Peer, datahub: Peer, **settings: Any) -> None:
         self.hydra = hydra
         self.datahub = datahub
-        self.settings = Settings(**{**_settings(database_uri, hydra.url, datahub.url), **settings})
+        self.settings = Settings.of({**_settings(database_uri, hydra.url, datahub.url), **settings})
         self.app = create_app(self.settings)
         self.hints = CountingHints()
         self.runtime = dataclasses.replace(self.app.extensions[EXTENSION], hints=self.hints)

@@ -218,7 +218,7 @@ def test_what_came_is_written_down_however_long_the_database_is_away(
     market.sandbox.receiver.answer(name="alice", delay=0.02)
     for number in range(20):
         market.issue(begin=market.hour(number))
-    settings = market.settings.model_copy(update={"lease_seconds": 0.4})
+    settings = dataclasses.replace(market.settings, lease_seconds=0.4)
     runtime = dataclasses.replace(market.runtime, settings=settings)
     record, renew = lanes.record, lanes.renew
     tries = iter(range(1000))

@@ -4,17 +4,25 @@ import fnmatch
 import os
 import re
 import shlex
+from dataclasses import MISSING, fields
+from typing import get_args
 
 import pytest
 import yaml
 from dotenv import dotenv_values
 
 from devstack.processes import ROOT
-from origin.settings import Settings, load_settings
+from origin.settings import Secret, Settings, load_settings
 
-_FIELDS = Settings.model_fields
-_REQUIRED = {name.upper() for name, field in _FIELDS.items() if field.is_required()}
-_SECRET = {name.upper() for name, field in _FIELDS.items() if "SecretStr" in repr(field.annotation)}
+_FIELDS = {each.name.upper(): each for each in fields(Settings)}
+_REQUIRED = {
+    name
+    for name, field in _FIELDS.items()
+    if field.default is MISSING and field.default_factory is MISSING
+}
+_SECRET = {
+    name for name, field in _FIELDS.items() if get_args(field.type)[0] in (Secret, list[Secret])
+}
 _KNOWN = set(dotenv_values(ROOT / ".env.example"))
 _SERVICES = ("web", "worker", "beat")
 
@@ -29,7 +37,7 @@ def takes(monkeypatch):
 
     def try_them(variables):
         for name in _FIELDS:
-            monkeypatch.delenv(name.upper(), raising=False)
+            monkeypatch.delenv(name, raising=False)
         for name, value in variables.items():
             monkeypatch.setenv(name, str(value))
         return load_settings(Settings)

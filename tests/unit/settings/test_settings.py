@@ -1,9 +1,16 @@
 """Settings: one message for all that is wrong, and no secret in it."""
 
+import os
+import subprocess
+import sys
+from dataclasses import fields, replace
+from typing import Any
+
 import pytest
 
+from devstack.processes import ROOT
 from origin.errors import ConfigurationError
-from origin.settings import DatabaseSettings, Settings, load_settings
+from origin.settings import DatabaseSettings, Secret, Settings, load_settings
 
 REQUIRED = {
     "SERVICE_NAME": "AccountService",
@@ -29,8 +36,8 @@ REQUIRED = {
 
 @pytest.fixture
 def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    for name in Settings.model_fields:
-        monkeypatch.delenv(name.upper(), raising=False)
+    for each in fields(Settings):
+        monkeypatch.delenv(each.name.upper(), raising=False)
     for name, value in REQUIRED.items():
         monkeypatch.setenv(name, value)
     return monkeypatch
@@ -43,7 +50,7 @@ def test_the_required_are_enough(environment: pytest.MonkeyPatch):
     assert settings.ledger_url == "http://ledger.example"
     assert settings.cors_origins == ["http://a.example", "http://b.example"]
     assert settings.login_return_origins == settings.cors_origins
-    assert [each.get_secret_value() for each in settings.key_encryption_secrets] == ["hush"]
+    assert [each.value for each in settings.key_encryption_secrets] == ["hush"]
     assert settings.database_url.password == "pass@word"
     assert (settings.sweep_interval, settings.lease_seconds, settings.tls_verify) == (10, 60, True)
 
@@ -101,7 +108,7 @@ def test_several_secrets_and_fractions_of_a_second(environment: pytest.MonkeyPat
     environment.setenv("SWEEP_INTERVAL", "0.25")
     environment.setenv("LOG_LEVEL", "debug")
     settings = load_settings(Settings)
-    assert [each.get_secret_value() for each in settings.key_encryption_secrets] == ["new", "old"]
+    assert [each.value for each in settings.key_encryption_secrets] == ["new", "old"]
     assert (settings.sweep_interval, settings.log_level) == (0.25, "DEBUG")
 
 
@@ -153,3 +160,166 @@ def test_the_introspection_endpoint_stays_as_it_stands(environment: pytest.Monke
 def test_an_origin_loses_its_slash(environment: pytest.MonkeyPatch):
     environment.setenv("CORS_ORIGINS", "https://a.example/, *")
     assert load_settings(Settings).cors_origins == ["https://a.example", "*"]
+
+
+@pytest.mark.parametrize("text", ["1", "true", "TRUE", "t", "y", "Yes", "oN"])
+def test_what_is_yes(environment: pytest.MonkeyPatch, text: str):
+    environment.setenv("DEBUG", text)
+    assert load_settings(Settings).debug is True
+
+
+@pytest.mark.parametrize("text", ["0", "false", "False", "F", "n", "NO", "off"])
+def test_what_is_no(environment: pytest.MonkeyPatch, text: str):
+    environment.setenv("TLS_VERIFY", text)
+    assert load_settings(Settings).tls_verify is False
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "number"),
+    [
+        ("WORKERS", " 4 ", 4),
+        ("WORKERS", "4.0", 4),
+        ("WORKERS", "+04", 4),
+        ("MAX_BODY_BYTES", "1_000", 1000),
+        ("REDIS_PORT", "65535", 65535),
+        ("METRICS_PORT", "0", 0),
+        ("TOKEN_CACHE_SECONDS", "0", 0.0),
+        ("SWEEP_INTERVAL", " .5 ", 0.5),
+        ("BATCH_RESUBMIT_AFTER", "1e3", 1000.0),
+    ],
+)
+def test_numbers(environment: pytest.MonkeyPatch, name: str, text: str, number: float):
+    environment.setenv(name, text)
+    found = getattr(load_settings(Settings), name.lower())
+    assert (found, type(found)) == (number, type(number))
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("DEBUG", "2"),
+        ("DEBUG", " 1"),
+        ("WORKERS", "0"),
+        ("WORKERS", "1.5"),
+        ("WORKERS", "1e3"),
+        ("WORKERS", "0x10"),
+        ("REDIS_PORT", "0"),
+        ("REDIS_PORT", "65536"),
+        ("METRICS_PORT", "-1"),
+        ("REDIS_CACHE_DB", "-1"),
+        ("SWEEP_INTERVAL", "0"),
+        ("SWEEP_INTERVAL", "nan"),
+        ("SWEEP_INTERVAL", "1e999"),
+        ("TOKEN_CACHE_SECONDS", "-1"),
+        ("TOKEN_CACHE_SECONDS", "inf"),
+        ("LOG_LEVEL", "LOUD"),
+        ("SECRET", "\udcff"),
+    ],
+)
+def test_what_is_out_of_range_or_none(environment: pytest.MonkeyPatch, name: str, text: str):
+    environment.setenv(name, text)
+    with pytest.raises(ConfigurationError, match=rf"\n  {name}: ") as raised:
+        load_settings(Settings)
+    assert str(raised.value).count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://ledger:8008",
+        "http://data_hub:80/api",
+        "HTTPS://Ledger.example",
+        "http://localhost",
+        "http://10.0.0.1:65535/a?b=c#d",
+        "http://[::1]:8008",
+        "http://me:p%40ss@ledger",
+        "http://bücher.example",
+    ],
+)
+def test_what_is_a_url(environment: pytest.MonkeyPatch, url: str):
+    environment.setenv("LEDGER_URL", f" {url}/ ")
+    environment.setenv("HYDRA_INTROSPECT_URL", f" {url} ")
+    settings = load_settings(Settings)
+    assert (settings.ledger_url, settings.hydra_introspect_url) == (url, url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ledger:8008",
+        "ftp://ledger",
+        "http:",
+        "http://",
+        "http:ledger",
+        "http:///ledger",
+        "http://:8008",
+        "http://me@",
+        "http://led ger",
+        "http://ledger/a b",
+        "http://ledger:x",
+        "http://ledger:65536",
+        "http://[::1",
+        "http://[ledger]",
+    ],
+)
+def test_what_is_no_url(environment: pytest.MonkeyPatch, url: str):
+    environment.setenv("LEDGER_URL", url)
+    environment.setenv("HYDRA_INTROSPECT_URL", url)
+    with pytest.raises(ConfigurationError) as raised:
+        load_settings(Settings)
+    message = "not an http:// or https:// URL"
+    assert str(raised.value).splitlines()[1:] == [
+        f"  HYDRA_INTROSPECT_URL: {message}",
+        f"  LEDGER_URL: {message}",
+    ]
+
+
+_KEY = "InstrumentationKey=00000000-1111-4222-8333-444444444444"
+
+
+@pytest.mark.parametrize(
+    ("text", "taken"),
+    [
+        (_KEY, _KEY),
+        (
+            f"{_KEY};IngestionEndpoint=https://a.example/;",
+            f"{_KEY};IngestionEndpoint=https://a.example/",
+        ),
+        (";", ""),
+        ("InstrumentationKey=w0rd", None),
+        (f"{_KEY};IngestionEndpoint=w0rd", None),
+        ("w0rd", None),
+    ],
+)
+def test_azures_connection_string(environment: pytest.MonkeyPatch, text: str, taken: str | None):
+    environment.setenv("AZURE_APP_INSIGHTS_CONN_STRING", text)
+    if taken is None:
+        with pytest.raises(
+            ConfigurationError, match="AZURE_APP_INSIGHTS_CONN_STRING: not Instr"
+        ) as raised:
+            load_settings(Settings)
+        assert "w0rd" not in str(raised.value)
+    else:
+        assert load_settings(Settings).azure_app_insights_conn_string.value == taken
+
+
+def test_no_secret_shows_in_any_text():
+    secret = Secret("hush")
+    assert {str(secret), repr(secret), f"{secret}", "%s" % secret} == {"**********"}  # noqa: UP031
+    assert "hush" not in repr([secret])
+
+
+def test_settings_are_made_of_others_values(environment: pytest.MonkeyPatch):
+    environment.setenv("KEY_ENCRYPTION_SECRETS", "new, old")
+    settings = load_settings(Settings)
+    changed: Any = Settings.of({**vars(settings), "workers": 7, "unknown": 1})
+    assert replace(changed, workers=3).workers == settings.workers
+    assert [each.value for each in changed.key_encryption_secrets] == ["new", "old"]
+    assert changed.database_uri.value == settings.database_uri.value
+
+
+def test_the_web_does_without_pydantic():
+    """It would cost each of its processes 10 MB."""
+    code = "import sys, origin.app; sys.exit('pydantic' in sys.modules)"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True)
