@@ -14,6 +14,7 @@ import msgspec
 import requests
 from msgspec import Meta
 
+from origin.clients.ahead import fetched_ahead
 from origin.clients.http import PeerClient
 from origin.errors import PeerMisbehaved, PeerUnauthorized, PeerUnavailable
 
@@ -173,7 +174,7 @@ class DataHubClient:
     ) -> Iterator[list[Reading]]:
         """Measurements of these points that begin in the range, both ends included.
 
-        Fetched page by page while they are read.
+        Fetched page by page, one ahead of what is read.
         """
         path = "/measurements"
         filters: dict[str, Any] = {
@@ -182,16 +183,19 @@ class DataHubClient:
         }
         if kind is not None:
             filters["type"] = kind
-        offset = 0
-        while True:
+
+        def fetch(offset: int) -> tuple[list[Reading], int | None]:
             body = {"filters": filters, "offset": offset, "limit": MEASUREMENTS_PER_PAGE}
             answer = _page_in(self._raw(path, body, token))
-            yield answer.measurements
-            offset += len(answer.measurements)
-            if offset >= answer.total:
-                return
+            following = offset + len(answer.measurements)
+            if following >= answer.total:
+                return answer.measurements, None
             if not answer.measurements:
-                raise PeerMisbehaved(_PEER, f"{path}: {offset} of {answer.total}, then no more")
+                reason = f"{path}: {offset} of {answer.total}, then no more"
+                raise PeerMisbehaved(_PEER, reason)
+            return answer.measurements, following
+
+        return fetched_ahead(fetch, 0)
 
     def technologies(self) -> list[Technology]:
         """All technologies; needs no token."""

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 import requests
 
+from origin.clients.ahead import fetched_ahead
 from origin.clients.http import PeerClient
 from origin.clients.mix_rows import MixReader, NoMix
 from origin.domain.declarations import HOUR_S, ResidualMix, hour_of, unix_s
@@ -36,9 +37,9 @@ class EnergyTypeClient:
     ) -> ResidualMix:
         """The mix of these sectors in every hour of the range, both ends included.
 
-        Hours and sectors that have none are not in it. Fetched in parts.
+        Hours and sectors that have none are not in it. Fetched in parts, one ahead of what is read.
 
-        :param go_on: Asked before each part; False: what is there is returned.
+        :param go_on: Asked between parts; False: what is there is returned.
         :raises PeerUnavailable: no answer, or a 5xx.
         :raises PeerMisbehaved: anything that isn't documented.
         """
@@ -46,16 +47,22 @@ class EnergyTypeClient:
         reader = MixReader(wanted)
         # There `begin_to` is exclusive.
         past_end = hour_of(unix_s(end)) + HOUR_S
-        for start in range(hour_of(unix_s(begin)), past_end, HOURS_PER_CALL * HOUR_S):
-            if not wanted or not go_on():
-                break
+
+        def fetch(start: int) -> tuple[tuple[int, int, bytes], int | None]:
             stop = min(start + HOURS_PER_CALL * HOUR_S, past_end)
             query = [("sector", sector) for sector in wanted]
             query += [("begin_from", _iso(start)), ("begin_to", _iso(stop))]
+            return (start, stop, self._ask(query)), stop if stop < past_end else None
+
+        if not wanted or not go_on():
+            return reader.mix
+        for start, stop, raw in fetched_ahead(fetch, hour_of(unix_s(begin))):
             try:
-                reader.add(self._ask(query), start, stop)
+                reader.add(raw, start, stop)
             except NoMix as error:
                 raise PeerMisbehaved(_PEER, f"{_PATH}: unexpected answer ({error})") from None
+            if not go_on():
+                break
         return reader.mix
 
     def _ask(self, query: list[tuple[str, str]]) -> bytes:

@@ -1,0 +1,33 @@
+"""Answers that are fetched while the ones before are worked on."""
+
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from typing import TypeVar
+
+K = TypeVar("K")
+T = TypeVar("T")
+
+
+def fetched_ahead(fetch: Callable[[K], tuple[T, K | None]], first: K) -> Iterator[T]:
+    """What `fetch` gives for one key after the other, each fetched while its forerunner is worked on.
+
+    Who stops early leaves a call that is under way to its own time limit, unheard.
+
+    :param fetch: Returns what it found, and the key of the next call, None after the last.
+    """
+    pool = ThreadPoolExecutor(1)
+    try:
+        upcoming = pool.submit(copy_context().run, fetch, first)
+        while True:
+            found, following = upcoming.result()
+            if following is None:
+                yield found
+                return
+            upcoming = pool.submit(copy_context().run, fetch, following)
+            # Where greenlets are threads, it would send its request when the work is done.
+            time.sleep(0)
+            yield found
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
