@@ -2,8 +2,8 @@
 
     PYTHONPATH=src:. python bench/declarations.py
 
-A year of hours at 50 metering points in two sectors (438,000 measurements); then the same with a GGO
-retired to every third of them. The peers are a process of their own that answers from memory, so that
+A year of hours at 50 metering points in two sectors (438,000 measurements); then with peers that take
+their time for each answer; then with a GGO retired to every third measurement. The peers are a process of their own that answers from memory, so that
 this process's time is the service's own share.
 """
 
@@ -29,11 +29,13 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import orjson
+import requests
 from sqlalchemy import insert, text
 
 from devstack.configured import postgres_server
 from origin.api.declarations import as_json
 from origin.app import create_app
+from origin.clients.datahub import MEASUREMENTS_PER_PAGE
 from origin.db.encryption import access_token_context
 from origin.db.models import MeteringPoint, User
 from origin.domain.declarations import Question, Resolution
@@ -51,6 +53,8 @@ SECTORS = ("DK1", "DK2")
 LABELS = ("Coal", "Naturalgas", "Oil", "Nuclear", "Waste", "Biomass", "Hydro", "Wind", "Solar")
 QUIET_STEP_S = 0.055
 """The quickest that `yardstick_s` was seen; what neighbours cost is scaled away by it, roughly."""
+PAUSE_S = 0.1
+"""What a peer needs for an answer of some megabytes, at least."""
 NEVER = "http://127.0.0.1:9"
 
 
@@ -88,6 +92,11 @@ def serve(page_limit: int) -> None:
                 b'{"success":true,"total":%d,"measurements":[%s]}' % (len(measurements), page)
             )
 
+        def do_PUT(self) -> None:
+            """From now on take so many seconds for each answer."""
+            self.server.pause_s = float(self.path.lstrip("/"))  # type: ignore[attr-defined]
+            self.reply(b"")
+
         def do_GET(self) -> None:
             """The mix of some hours."""
             query = parse_qs(urlsplit(self.path).query)
@@ -102,6 +111,7 @@ def serve(page_limit: int) -> None:
 
         def reply(self, data: bytes) -> None:
             """Answer in JSON."""
+            time.sleep(getattr(self.server, "pause_s", 0.0))
             self.send_response(200)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(data)))
@@ -225,8 +235,13 @@ def retire(runtime: Runtime, user_id: int) -> None:
         )
 
 
-def measure(runtime: Runtime, user_id: int, resolution: Resolution) -> None:
-    """Ask once, and tell what it took."""
+def measure(
+    runtime: Runtime, user_id: int, resolution: Resolution, *, waiting_s: float = 0
+) -> None:
+    """Ask once, and tell what it took.
+
+    :param waiting_s: What DataHub, the slower peer, waits in all.
+    """
     question = Question(
         gsrns=tuple(gsrn(point) for point in range(POINTS)),
         begin=BEGIN,
@@ -242,7 +257,8 @@ def measure(runtime: Runtime, user_id: int, resolution: Resolution) -> None:
     step = (step + yardstick_s()) / 2
     assert found.individual.total.consumed
     print(
-        f"{resolution.value:>5}: {wall:5.2f} s in all, {cpu:4.2f} s of it our own CPU "
+        f"{resolution.value:>5}: {wall:5.2f} s in all, {wall - waiting_s:5.2f} s of it beyond what "
+        f"the slower peer waits, {cpu:4.2f} s our own CPU "
         f"({cpu / step * QUIET_STEP_S:4.2f} s on a quiet core), "
         f"{_peak_mb() - before:4.0f} MB more at the peak, answer {len(body) / 1e6:.1f} MB"
     )
@@ -277,6 +293,10 @@ def main() -> None:
         user_id = add_user(runtime)
         collect_seldom()
         measure(runtime, user_id, Resolution.HOUR)
+        requests.put(f"{peer}/{PAUSE_S}", timeout=10).raise_for_status()
+        pages = -(-POINTS * HOURS // min(page_limit, MEASUREMENTS_PER_PAGE))
+        measure(runtime, user_id, Resolution.HOUR, waiting_s=pages * PAUSE_S)
+        requests.put(f"{peer}/0", timeout=10).raise_for_status()
         retire(runtime, user_id)
         measure(runtime, user_id, Resolution.HOUR)
         runtime.database.dispose()

@@ -6,6 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from typing import TypeVar
 
+_TO_SEND_S = 0.002
+"""Time enough to send a request."""
+
 K = TypeVar("K")
 T = TypeVar("T")
 
@@ -26,8 +29,8 @@ def fetched_ahead(fetch: Callable[[K], tuple[T, K | None]], first: K) -> Iterato
                 yield found
                 return
             upcoming = pool.submit(copy_context().run, fetch, following)
-            # Where greenlets are threads, it would send its request when the work is done.
-            time.sleep(0)
+            # Where greenlets are threads, its request would leave no sooner than the work is done.
+            time.sleep(_TO_SEND_S)
             yield found
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
