@@ -147,7 +147,7 @@ def _in_turn(
     asking = [paths.Load(side, requests(), CLIENTS) for side, requests in sides]
     for one in asking:
         # Connections, plans and caches as they are after the first moments.
-        one.go_on(seconds / 2)
+        one.go_on(seconds)
     for _ in range(runs):
         for each, one in zip(found, asking, strict=True):
             before = one.spent
