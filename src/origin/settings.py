@@ -100,7 +100,7 @@ def _database_uri(value: Secret) -> Secret:
 
 def _connection_string(value: Secret) -> Secret:
     """Azure's form: `InstrumentationKey=<uuid>;IngestionEndpoint=<URL>`; nothing of it is quoted."""
-    parts = [part for part in value.value.split(";") if part]
+    parts = [part for part in map(str.strip, value.value.split(";")) if part]
     if not parts:
         return _NO_SECRET
     try:

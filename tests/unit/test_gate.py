@@ -63,3 +63,22 @@ def test_a_failure_opens_the_gate_again():
         gate.run(failing)
     gate.run(lambda _: runs.append(1))
     assert runs == [1]
+
+
+def test_who_has_left_is_not_waited_for():
+    """One is held up; another came beside him, looked last, and left: the next call works itself."""
+    gate, held_up, go_on, runs = Gate(2, 0.05), Event(), Event(), []
+
+    def stuck(_: Look) -> None:
+        held_up.set()
+        assert go_on.wait(10)
+
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(gate.run, stuck)
+        assert held_up.wait(10)
+        while not gate.run(lambda _: runs.append("beside")):
+            pass
+        assert gate.run(lambda _: runs.append("next"))
+        go_on.set()
+        first.result(10)
+    assert runs == ["beside", "next"]

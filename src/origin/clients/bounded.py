@@ -88,6 +88,7 @@ class BoundedAdapter(HTTPAdapter):
             resp.close()
         # As the library notes what it has read: it would read it once more, by ten thousand bytes.
         response._content = b"".join(chunks)  # noqa: SLF001
+        response._content_consumed = True  # type: ignore[attr-defined] # noqa: SLF001
         return response
 
 

@@ -159,11 +159,11 @@ def _as_integers(column: list[float]) -> _Integers:
 
     :raises OverflowError: one is beyond anything that can be meant.
     """
-    if {*map(type, column)} == {int}:
-        return _Integers(column, ONE)
     largest = max(max(column), -min(column))  # noqa: PLW3301 - thousands of arguments
     if not largest < _BEYOND:
         raise OverflowError("a number out of bounds")
+    if {*map(type, column)} == {int}:
+        return _Integers(column, ONE)
     decimals = 9
     while decimals and largest * 10**decimals >= _LARGEST:
         decimals -= 1

@@ -30,6 +30,9 @@ def exact(number: float) -> int:
             return millionths * 10**24
     if -1 < number < 1:
         return int(Decimal(repr(number)).scaleb(30))
+    # The other numbers of up to fifteen digits, large ones with few decimals say.
+    if number == float(written := f"{number:.15g}"):
+        return int(Decimal(written).scaleb(30))
     # So many digits mean a quotient, of which the float is as true as its decimal, and quicker.
     numerator, denominator = number.as_integer_ratio()
     return (numerator * ONE) >> (denominator.bit_length() - 1)

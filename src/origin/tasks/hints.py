@@ -37,8 +37,9 @@ class Gathering:
         wanted = now + delay_s
         if wanted <= self._due <= wanted + GATHER_S:
             return None
-        self._due = max(wanted, self._due + GATHER_S) if self._due < wanted else wanted
-        return self._due - now
+        due = max(wanted, self._due + GATHER_S) if self._due < wanted else wanted
+        self._due = due
+        return due - now
 
 
 class CeleryHints:

@@ -36,7 +36,9 @@ def register_tasks(app: Celery, runtime: Runtime) -> None:
     gate = Gate(_BATCH_RUNS_AT_ONCE, _BATCH_RUN_IS_AWAITED_S)
 
     def run_batches() -> None:
-        gate.run(lambda look: settlement.run_due(runtime, look))
+        if not gate.run(lambda look: settlement.run_due(runtime, look)):
+            # Should who is inside be held up, or fail: not only Beat's next sweep comes to it.
+            runtime.hints.batches_due(delay_s=_BATCH_RUN_IS_AWAITED_S)
 
     app.task(name=names.BATCHES)(run_batches)
     for name, use_case in use_cases.items():

@@ -121,6 +121,8 @@ def test_decimals_are_summed_exactly(table: list[tuple[int, int]], decimals: int
         {"amount": True},
         {"amount": "1"},
         {"amount": 1e41},
+        {"amount": 10**41},
+        {"CO2": 10**400},
         {"CO2": -1e41},
         {"technology": None},
         {"sector": []},
@@ -141,3 +143,17 @@ def test_what_is_no_mix_is_none_in_any_answer(change: dict[str, Any], comes_firs
     with pytest.raises(NoMix) as raised:
         read([odd] if comes_first else [[row], odd])
     assert str(raised.value).isidentifier()
+
+
+@pytest.mark.parametrize("others", [[], [1 / 3]])
+def test_large_amounts_keep_their_decimals(others: list[float]):
+    """In a column with a long quotient as without, by column as by row."""
+    numbers = [2000000000.3, 12345678.1234567, 1234567890.12, 1e12 + 0.1, *others]
+    some = [
+        {"timestamp_utc": TIMES[0], "sector": "DK1", "technology": f"T{place}", "amount": number}
+        for place, number in enumerate(numbers)
+    ]
+    expected = [int(Fraction(repr(number)) * ONE) for number in numbers]
+    assert list(read([some]).mix[H10, "DK1"].technologies.values()) == expected
+    twice = [2 * value for value in expected]
+    assert list(read([some, some]).mix[H10, "DK1"].technologies.values()) == twice
