@@ -3,8 +3,8 @@
     PYTHONPATH=src:. python bench/declarations.py
 
 A year of hours at 50 metering points in two sectors (438,000 measurements); then with peers that take
-their time for each answer; then with a GGO retired to every third measurement. The peers are a process of their own that answers from memory, so that
-this process's time is the service's own share.
+their time for each answer; then with a GGO retired to every third measurement. The peers are a process
+of their own that answers from memory, so that this process's time is the service's own share.
 """
 
 if __name__ == "__main__":

@@ -251,10 +251,12 @@ class Settings(DatabaseSettings):
         return self._redis_url(self.redis_cache_db)
 
     def _redis_url(self, database: int) -> str:
+        password = self.redis_password.value or None
         return URL.create(
             "redis",
-            username=self.redis_username or None,
-            password=self.redis_password.value or None,
+            # An empty name, where there is a password alone: without any the password is left out.
+            username=self.redis_username or ("" if password else None),
+            password=password,
             host=self.redis_host,
             port=self.redis_port,
             database=str(database),

@@ -41,7 +41,7 @@ def new_app(
     """
     app = Flask(f"sandbox.{name}", static_folder=None)
     faults = Faults(error_body)
-    app.wsgi_app = FaultMiddleware(  # type: ignore[method-assign]
+    app.wsgi_app = FaultMiddleware(  # type: ignore[method-assign] # Flask's own way to wrap an app
         app.wsgi_app, faults, app.url_map
     )
     _answer_errors_with_json(app)
@@ -114,7 +114,7 @@ def body_of(model: type[M]) -> M:
 def body_list(model: type[M]) -> list[M]:
     """Return the request's JSON body, one object or a list of them, as a list of models."""
     raw = _json_body()
-    return _validated(TypeAdapter(list[model]), raw if isinstance(raw, list) else [raw])  # type: ignore[valid-type]
+    return _validated(TypeAdapter(list[model]), raw if isinstance(raw, list) else [raw])  # type: ignore[valid-type] # known at run time
 
 
 def _json_body() -> Any:

@@ -1,7 +1,7 @@
 """Answers that are fetched while the ones before are worked on."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from typing import TypeVar
@@ -13,7 +13,7 @@ K = TypeVar("K")
 T = TypeVar("T")
 
 
-def fetched_ahead(fetch: Callable[[K], tuple[T, K | None]], first: K) -> Iterator[T]:
+def fetched_ahead(fetch: Callable[[K], tuple[T, K | None]], first: K) -> Generator[T, None, None]:
     """What `fetch` gives for one key after the other, each fetched while its forerunner is worked on.
 
     Who stops early leaves a call that is under way to its own time limit, unheard.

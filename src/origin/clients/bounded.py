@@ -62,7 +62,7 @@ class BoundedAdapter(HTTPAdapter):
             ConnectionCls = Secure
 
         for kind in (Plain, Secure):
-            kind.response_class = response_class  # type: ignore[assignment]
+            kind.response_class = response_class  # type: ignore[assignment] # called, as a class is
         self.poolmanager.pool_classes_by_scheme = {"http": PlainPool, "https": SecurePool}
 
     def build_response(self, req: requests.PreparedRequest, resp: Any) -> requests.Response:

@@ -25,7 +25,7 @@ def read_consumption(
 
     A measurement that comes twice, because it moved to another page meanwhile, counts once.
 
-    :param go_on: Asked before each page; False: what is there is returned.
+    :param go_on: Asked after each page; False: what is there is returned.
     :raises PeerError: as DataHubClient.
     """
     found: _Found = {gsrn: {} for gsrn in gsrns}

@@ -281,7 +281,8 @@ def _with_times(shape: type, value: Any) -> Any:
 
 def _time(name: str, text: str) -> datetime:
     try:
-        time = datetime.fromisoformat(text)
+        # RFC 3339 lets the Z be small.
+        time = datetime.fromisoformat(text.replace("z", "Z"))
         return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
     except (ValueError, OverflowError):
         raise msgspec.ValidationError(f"Not a time - at `$.{name}`") from None

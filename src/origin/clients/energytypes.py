@@ -39,7 +39,7 @@ class EnergyTypeClient:
 
         Hours and sectors that have none are not in it. Fetched in parts, one ahead of what is read.
 
-        :param go_on: Asked between parts; False: what is there is returned.
+        :param go_on: Asked before the first part and after each; False: what is there is returned.
         :raises PeerUnavailable: no answer, or a 5xx.
         :raises PeerMisbehaved: anything that isn't documented.
         """

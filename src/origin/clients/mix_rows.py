@@ -35,7 +35,7 @@ class NoMix(ValueError):
 class MixReader:
     """Adds the rows of one answer after the other to `mix`.
 
-    :param sectors: Those wanted; rows of others are passed over.
+    :param sectors: Those wanted; rows of others are passed over, if their numbers aren't out of bounds.
     """
 
     def __init__(self, sectors: Iterable[str]) -> None:

@@ -153,8 +153,9 @@ def test_what_comes_between_the_looks_lies_in_its_own_period(books: Books, hours
     assert dict(zip(found["labels"], group["values"], strict=True)) == sums
 
 
-def test_a_cursor_without_a_limit_needs_one_connection_at_a_time(books: Books):
-    """Else all of a small pool's would wait for one another."""
+@pytest.mark.parametrize("limit", [{}, {"limit": 1}])
+def test_a_first_page_by_cursor_needs_one_connection_and_once(books: Books, limit: dict[str, int]):
+    """Two at a time would wait for one another's; two statements, for page and total, see two moments."""
     books.write([row(datetime(2020, 1, 1, tzinfo=UTC))])
     # So that the account is known: its state is then asked along, or before anything is held.
     books.ask("/ggo", {"filters": {}})
@@ -167,6 +168,6 @@ def test_a_cursor_without_a_limit_needs_one_connection_at_a_time(books: Books):
         return taken()
 
     with patch.object(pool, "take", take):
-        assert books.ask("/ggo", {"filters": {}, "cursor": ""})["total"] == 1
+        assert books.ask("/ggo", {"filters": {}, "cursor": "", **limit})["total"] == 1
     books.write([])
     assert held == [0]

@@ -123,6 +123,10 @@ def test_redis_urls_carry_user_and_password_quoted(environment: pytest.MonkeyPat
     environment.setenv("REDIS_USERNAME", "me")
     environment.setenv("REDIS_PASSWORD", "p@:/")
     assert load_settings(Settings).broker_url == "redis://me:p%40%3A%2F@redis:6379/1"
+    environment.setenv("REDIS_USERNAME", "")
+    assert load_settings(Settings).broker_url == "redis://:p%40%3A%2F@redis:6379/1"
+    environment.setenv("REDIS_PASSWORD", "")
+    assert load_settings(Settings).broker_url == "redis://redis:6379/1"
 
 
 def test_secrets_do_not_show_in_the_settings_text(environment: pytest.MonkeyPatch):
