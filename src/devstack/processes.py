@@ -118,7 +118,7 @@ class SupervisedProcess:
         Returns its exit status; TimeoutError if it runs on. What it leaves behind is killed.
         """
         self.ask_to_end()
-        return self._process.wait(timeout)
+        return self.wait(timeout)
 
     def kill(self) -> None:
         """SIGKILL it with all of its children, and wait until they are gone."""
@@ -131,8 +131,15 @@ class SupervisedProcess:
         self.start()
 
     def wait(self, timeout: float) -> int:
-        """Wait for it to end by itself and return the exit status; TimeoutError after `timeout` s."""
-        return self._process.wait(timeout)
+        """Wait for it to end by itself and return the exit status.
+
+        Raises TimeoutError after `timeout` s, with its log's end.
+        """
+        try:
+            return self._process.wait(timeout)
+        except TimeoutError as error:
+            end = self.output()[-_LOG_END_CHARACTERS:]
+            raise TimeoutError(f"{self.name} is {error}:\n{end}") from error
 
     def output(self) -> str:
         """What it has written since it was last started."""

@@ -88,8 +88,10 @@ class OriginWorker(GeventWorker):  # type: ignore[misc] # no types
     @contextmanager
     def timeout_ctx(self) -> Iterator[None]:
         """How long to wait for a connection's next request; the block just ends when that is over."""
-        with gevent.Timeout(self.cfg.keepalive if self.alive else 0) as timeout:
+        with gevent.Timeout(self.cfg.keepalive) as timeout:
             self._silent[timeout] = gevent.getcurrent()
+            if not self.alive:
+                self._let_go(timeout)
             try:
                 yield
             except gevent.Timeout as over:
@@ -101,5 +103,13 @@ class OriginWorker(GeventWorker):  # type: ignore[misc] # no types
     def handle_exit(self, sig: int, frame: Any) -> None:
         """SIGTERM: what is being answered goes on, who only waits is let go."""
         super().handle_exit(sig, frame)
-        for timeout, greenlet in list(self._silent.items()):
-            greenlet.kill(timeout, block=False)
+        for timeout in list(self._silent):
+            self._let_go(timeout)
+
+    def _let_go(self, timeout: gevent.Timeout) -> None:
+        gevent.get_hub().loop.run_callback(self._end_silence, timeout)
+
+    def _end_silence(self, timeout: gevent.Timeout) -> None:
+        # By now a request may have come, which is answered.
+        if timeout in self._silent:
+            self._silent[timeout].throw(timeout)

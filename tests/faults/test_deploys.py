@@ -3,9 +3,10 @@
 import os
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
+import psycopg2
 import pytest
 
 from devstack.processes import ROOT, SupervisedProcess, says
@@ -46,7 +47,21 @@ def ledger_hangs(town: Town, _valkey: EmbeddedValkey) -> Iterator[None]:
     yield
 
 
-@pytest.mark.parametrize("state", [redis_is_gone, redis_hangs, ledger_hangs])
+@contextmanager
+def ledger_and_database_hang(town: Town, valkey: EmbeddedValkey) -> Iterator[None]:
+    """What is held can't be handed back either."""
+    with (
+        ledger_hangs(town, valkey),
+        closing(psycopg2.connect(town.database_uri)) as connection,
+        connection.cursor() as cursor,
+    ):
+        cursor.execute("LOCK TABLE batches IN ACCESS EXCLUSIVE MODE")
+        yield
+
+
+@pytest.mark.parametrize(
+    "state", [redis_is_gone, redis_hangs, ledger_hangs, ledger_and_database_hang]
+)
 def test_a_worker_ends_within_ten_seconds_when(
     town: Town, own_valkey: EmbeddedValkey, state: Callable[..., object]
 ):
@@ -60,6 +75,17 @@ def test_a_worker_ends_within_ten_seconds_when(
     town.clear_faults()
     worker.start()
     town.settle()
+
+
+@pytest.mark.parametrize("state", [redis_is_gone, redis_hangs])
+def test_beat_ends_at_once_when(
+    town: Town, own_valkey: EmbeddedValkey, state: Callable[..., object]
+):
+    """Also where it is about to tell the workers something."""
+    beat = town.services.beat
+    with state(town, own_valkey):  # type: ignore[attr-defined] # each is a context manager
+        assert beat.terminate(timeout=3) == 0
+    beat.start()
 
 
 def test_two_beats_and_two_workers_do_no_harm(town: Town, tmp_path: Path):

@@ -28,7 +28,7 @@ configure_logging(_settings)
 celery_app = create_celery(_settings)
 _runtime = build_runtime(_settings, CeleryHints(_settings))
 register_tasks(celery_app, _runtime)
-end_in_time(_runtime)
+end_in_time(celery_app, _runtime)
 watch_tasks(_settings)
 
 

@@ -1,4 +1,4 @@
-"""How a worker ends: its work handed back, and itself gone, within ten seconds in every state.
+"""How worker and beat end: the work handed back, and themselves gone, within ten seconds in every state.
 
 Celery waits for what has begun, and where Redis or a peer hangs it may wait for long. Here the wait
 has an end: what is still held by then is due again at once, and the process exits.
@@ -6,10 +6,14 @@ has an end: what is still held by then is due again at once, and the process exi
 
 import logging
 import os
-import threading
+import signal
 from typing import Any
 
-from celery import signals
+import gevent
+from celery import Celery, signals
+from celery.apps.beat import Beat
+from celery.beat import Service
+from gevent import monkey
 
 from origin.runtime import Runtime
 from origin.services.deadlines import end_soon
@@ -19,12 +23,14 @@ _GRACE_S = 7.5
 """For what has begun. Long enough for a call of a peer that answers at all."""
 _AT_MOST_S = 9.5
 """Whatever hangs by then, also the database, is left behind: leases run out by themselves."""
+_BEAT_AT_MOST_S = 2.0
+"""Beat holds nothing, and has its schedule in memory."""
 
 log = logging.getLogger(__name__)
 
 
-def end_in_time(runtime: Runtime) -> None:
-    """Have this worker end in time when it is asked to."""
+def end_in_time(app: Celery, runtime: Runtime) -> None:
+    """Have this worker or beat end in time when it is asked to."""
 
     def hand_back() -> None:
         log.warning("Ending now, and handing back what is held", extra={"event": "worker.ends"})
@@ -34,10 +40,41 @@ def end_in_time(runtime: Runtime) -> None:
             os._exit(0)
 
     def asked_to_end(**_: Any) -> None:
+        # gevent's loop calls this, where nothing may wait: not for a thread's start either.
         end_soon()
-        for seconds, act in ((_GRACE_S, hand_back), (_AT_MOST_S, lambda: os._exit(0))):
-            timer = threading.Timer(seconds, act)
-            timer.daemon = True
-            timer.start()
+        _exit_after(_AT_MOST_S)
+        gevent.spawn_later(_GRACE_S, hand_back)
 
     signals.worker_shutting_down.connect(asked_to_end, weak=False)
+    app.Beat = app.subclass_with_self(_Beat)
+
+
+class _Beat(Beat):
+    """Celery's, but for how it ends.
+
+    Celery's handler closes the scheduler, in the midst of making it perhaps, and raises SystemExit in
+    whatever Beat is doing, where another error may replace it: redis-py's connection then complains of
+    being closed, Beat calls that a task that couldn't be sent, and goes on.
+    """
+
+    def install_sync_handler(self, service: Service) -> None:  # noqa: ARG002 - Celery's own needs it
+        """SIGTERM and SIGINT: end now."""
+
+        def asked_to_end(*_: object) -> None:
+            _exit_after(_BEAT_AT_MOST_S)
+            raise SystemExit
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, asked_to_end)
+
+
+def _exit_after(seconds: float) -> None:
+    """However blocked everything else is, and without waiting: by a thread of the system's own."""
+    start = monkey.get_original("_thread", "start_new_thread")
+    sleep = monkey.get_original("time", "sleep")
+
+    def leave() -> None:
+        sleep(seconds)
+        os._exit(0)
+
+    start(leave, ())
