@@ -1,10 +1,12 @@
 """What bearer tokens are worth, remembered for seconds (contract: http-api, Conventions)."""
 
 import time
+from concurrent.futures import CancelledError, Future
 from hashlib import sha256
 
 from origin.clients.hydra import HydraClient, Introspection
 from origin.clock import utcnow
+from origin.errors import PeerError
 
 MAX_REMEMBERED = 10_000
 
@@ -20,6 +22,8 @@ class BearerTokens:
         self._cache_s = cache_s
         # With the moment (`time.monotonic`) until which each is worth it.
         self._known: dict[bytes, tuple[float, Introspection]] = {}
+        self._asked: dict[bytes, Future[Introspection | None]] = {}
+        """What Hydra is being asked at this moment, for all that ask meanwhile."""
 
     def worth(self, token: str, *, cached: bool) -> Introspection | None:
         """What the token is worth; None for one that is no active access token.
@@ -28,10 +32,37 @@ class BearerTokens:
         :raises PeerError: Hydra is out of reach, or answers what it shouldn't.
         """
         key = sha256(token.encode()).digest()
-        if cached:
-            known = self._known.get(key)
-            if known is not None and time.monotonic() < known[0]:
-                return known[1]
+        if not (cached and self._cache_s):
+            return self._introspect(key, token)
+        known = self._known.get(key)
+        if known is not None and time.monotonic() < known[0]:
+            return known[1]
+        mine: Future[Introspection | None] = Future()
+        asked = self._asked.setdefault(key, mine)
+        if asked is mine:
+            return self._introspect_for_all(key, token, mine)
+        try:
+            return asked.result()
+        except CancelledError:
+            # Whoever asked was interrupted, which is no answer of Hydra's.
+            return self._introspect(key, token)
+
+    def _introspect_for_all(
+        self, key: bytes, token: str, answer: "Future[Introspection | None]"
+    ) -> Introspection | None:
+        try:
+            found = self._introspect(key, token)
+        except PeerError as error:
+            answer.set_exception(error)
+            raise
+        else:
+            answer.set_result(found)
+            return found
+        finally:
+            del self._asked[key]
+            answer.cancel()
+
+    def _introspect(self, key: bytes, token: str) -> Introspection | None:
         found = self._hydra.introspect(token)
         if found is None:
             self._known.pop(key, None)
