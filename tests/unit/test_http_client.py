@@ -1,16 +1,30 @@
 """Calls to peers that are slow on purpose, or never stop talking: a server of bare sockets."""
 
+import base64
 import gzip
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from datetime import timedelta
+from functools import partial
+from ipaddress import ip_address
+from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
+from urllib3.exceptions import InsecureRequestWarning
 
 from origin.clients.http import PeerClient
-from origin.errors import PeerMisbehaved, PeerUnavailable
+from origin.clock import utcnow
+from origin.errors import PeerMisbehaved, PeerUnavailable, PeerUnreachable
+from tests.support.recording import recording_server
 
 Script = Callable[[socket.socket], None]
 
@@ -24,6 +38,7 @@ class Peer:
         self.over = threading.Event()
         self.connections = 0
         self.script: Script = lambda _: None
+        self.wrap: Callable[[socket.socket], socket.socket] = lambda connection: connection
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}/"
         self._thread = threading.Thread(target=self._serve, daemon=True)
@@ -37,9 +52,9 @@ class Peer:
                 threading.Thread(target=self._talk, args=(connection,), daemon=True).start()
 
     def _talk(self, connection: socket.socket) -> None:
-        with connection, suppress(OSError):
-            while connection.recv(65536):
-                self.script(connection)
+        with connection, suppress(OSError), self.wrap(connection) as talking:
+            while talking.recv(65536):
+                self.script(talking)
 
     def drip(self, connection: socket.socket, text: bytes) -> None:
         for byte in text:
@@ -63,6 +78,11 @@ def peer() -> Iterator[Peer]:
 
 def client(**limits: float) -> PeerClient:
     return PeerClient("Peer", tls_verify=True, **{"answer_within_s": 0.4, **limits})  # type: ignore[arg-type]
+
+
+def basic(login: str) -> str:
+    """The header of RFC 7617."""
+    return f"Basic {base64.b64encode(login.encode('latin-1')).decode()}"
 
 
 def with_body(body: bytes, *headers: bytes) -> bytes:
@@ -133,3 +153,89 @@ def test_a_cut_body_is_no_answer(peer: Peer) -> None:
     peer.script = cut
     with pytest.raises(PeerUnavailable):
         client(answer_within_s=20).request("GET", peer.url)
+
+
+def test_nobody_listening_is_told_from_no_answer() -> None:
+    with socket.socket() as deaf:
+        deaf.bind(("127.0.0.1", 0))
+        with pytest.raises(PeerUnreachable):
+            client().request("GET", f"http://127.0.0.1:{deaf.getsockname()[1]}/")
+
+
+def test_the_environments_proxy_is_told_whole_urls(monkeypatch: pytest.MonkeyPatch) -> None:
+    with recording_server() as proxy:
+        monkeypatch.setenv("http_proxy", proxy.url.replace("//", "//me:p%40ss@"))
+        client(answer_within_s=20).request(
+            "GET", "http://peer.invalid/a?x=1", params=[("y", "2 3"), ("y", "&")]
+        )
+    (told,) = proxy.requests
+    assert told.path == "http://peer.invalid/a?x=1&y=2+3&y=%26"
+    assert told.headers["host"] == "peer.invalid"
+    assert told.headers["proxy-authorization"] == basic("me:p@ss")
+
+
+@pytest.mark.parametrize(
+    ("headers", "authorization"),
+    [({}, basic("me:p@ss")), ({"Authorization": "Bearer x"}, "Bearer x")],
+)
+def test_a_login_in_a_url_replaces_no_token(headers: dict[str, str], authorization: str) -> None:
+    with recording_server() as recorder:
+        url = recorder.url.replace("//", "//me:p%40ss@")
+        client(answer_within_s=20).request("POST", url, headers=headers)
+    (told,) = recorder.requests
+    assert told.path == "/"
+    assert told.headers["authorization"] == authorization
+
+
+def test_forms_and_logins() -> None:
+    with recording_server() as recorder:
+        url = f"{recorder.url}/token?a=b"
+        client(answer_within_s=20).post_form(url, {"a b": "æ&"}, login=("me", "p:å"))
+    (told,) = recorder.requests
+    assert (told.path, told.body) == ("/token?a=b", b"a+b=%C3%A6%26")
+    assert told.headers["content-type"] == "application/x-www-form-urlencoded"
+    assert told.headers["authorization"] == basic("me:p:å")
+
+
+def _certificate(folder: Path) -> Path:
+    """Of this machine's loopback, made by nobody whom anyone trusts, with its key in one file."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "peer")])
+    now = utcnow()
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(
+            x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False
+        )
+        .sign(key, hashes.SHA256())
+    )
+    path = folder / "peer.pem"
+    path.write_bytes(
+        made.public_bytes(Encoding.PEM)
+        + key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    )
+    return path
+
+
+def test_certificates_are_checked_unless_told_otherwise(
+    peer: Peer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    certificate = _certificate(tmp_path)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate)
+    peer.wrap = partial(context.wrap_socket, server_side=True)
+    peer.script = lambda connection: connection.sendall(with_body(b"{}"))
+    url = peer.url.replace("http:", "https:")
+    with pytest.raises(PeerUnavailable, match="SSLError"):
+        client(answer_within_s=20).request("GET", url)
+    unchecked = PeerClient("Peer", tls_verify=False)
+    with pytest.warns(InsecureRequestWarning):
+        assert unchecked.request("GET", url).status_code == 200
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+    assert client(answer_within_s=20).request("GET", url).status_code == 200

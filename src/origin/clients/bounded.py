@@ -11,12 +11,9 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import requests
 from requests.adapters import HTTPAdapter
-from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3 import BaseHTTPResponse, HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.exceptions import HTTPError
-from urllib3.exceptions import TimeoutError as TookTooLong
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -24,20 +21,18 @@ if TYPE_CHECKING:
 _CHUNK_BYTES = 256 * 1024
 
 
-class AnswerTooLarge(requests.RequestException):
+class AnswerTooLarge(Exception):
     """The body is larger than allowed; the rest of it wasn't read."""
 
 
 class BoundedAdapter(HTTPAdapter):
-    """Sends requests; answers come whole, and in time, or not at all.
+    """Has pools of connections whose answers come in time, or not at all.
 
     :param answer_within_s: From the request's last byte to the answer's last.
-    :param max_bytes: Of the body, unpacked.
     """
 
-    def __init__(self, *, answer_within_s: float, max_bytes: int, **arguments: Any) -> None:
+    def __init__(self, *, answer_within_s: float, **arguments: Any) -> None:
         self._answer_within_s = answer_within_s
-        self._max_bytes = max_bytes
         super().__init__(**arguments)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
@@ -65,31 +60,24 @@ class BoundedAdapter(HTTPAdapter):
             kind.response_class = response_class  # type: ignore[assignment] # called, as a class is
         self.poolmanager.pool_classes_by_scheme = {"http": PlainPool, "https": SecurePool}
 
-    def build_response(self, req: requests.PreparedRequest, resp: Any) -> requests.Response:
-        """Read the body, which requests itself would read without looking at its size.
 
-        :raises AnswerTooLarge: and the connection is closed.
-        :raises requests.RequestException: it didn't come whole, or not in time.
-        """
-        response = super().build_response(req, resp)
-        chunks, size = [], 0
-        try:
-            for chunk in resp.stream(_CHUNK_BYTES, decode_content=True):
-                chunks.append(chunk)
-                size += len(chunk)
-                if size > self._max_bytes:
-                    raise AnswerTooLarge(f"more than {self._max_bytes} bytes", request=req)
-        except TookTooLong as error:
-            raise requests.ReadTimeout(error, request=req) from error
-        except HTTPError as error:
-            raise requests.ConnectionError(error, request=req) from error
-        finally:
-            # A connection that was read to the end is back in its pool already.
-            resp.close()
-        # As the library notes what it has read: it would read it once more, by ten thousand bytes.
-        response._content = b"".join(chunks)  # noqa: SLF001
-        response._content_consumed = True  # type: ignore[attr-defined] # noqa: SLF001
-        return response
+def read_whole(answer: BaseHTTPResponse, max_bytes: int) -> bytes:
+    """The body of an answer that hasn't been read, unpacked.
+
+    :raises AnswerTooLarge: and the connection is closed.
+    :raises HTTPError: of urllib3: it didn't come whole, or not in time.
+    """
+    chunks, size = [], 0
+    try:
+        for chunk in answer.stream(_CHUNK_BYTES, decode_content=True):
+            chunks.append(chunk)
+            size += len(chunk)
+            if size > max_bytes:
+                raise AnswerTooLarge(f"more than {max_bytes} bytes")
+    finally:
+        # A connection that was read to the end is back in its pool already.
+        answer.close()
+    return b"".join(chunks)
 
 
 class _TimedResponse(http.client.HTTPResponse):

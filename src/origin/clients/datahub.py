@@ -8,14 +8,14 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from http import HTTPStatus
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
 import msgspec
-import requests
 from msgspec import Meta
 
 from origin.clients.ahead import fetched_ahead
-from origin.clients.http import PeerClient
+from origin.clients.http import Answer, PeerClient
 from origin.errors import PeerMisbehaved, PeerUnauthorized, PeerUnavailable
 
 MEASUREMENTS_PER_PAGE = 10_000
@@ -225,17 +225,17 @@ class DataHubClient:
     def _raw(self, path: str, body: Any, token: str) -> bytes:
         return self._response(path, body, token).content
 
-    def _response(self, path: str, body: Any, token: str | None) -> requests.Response:
+    def _response(self, path: str, body: Any, token: str | None) -> Answer:
         headers = {"Accept": "application/json"}
         if token is not None:
             headers["Authorization"] = f"Bearer {token}"
-        response = self._http.request("POST", self._base_url + path, headers=headers, json=body)
+        response = self._http.post_json(self._base_url + path, body, headers)
         status = response.status_code
-        if status == requests.codes.unauthorized:
+        if status == HTTPStatus.UNAUTHORIZED:
             raise PeerUnauthorized(_PEER, f"{path} answered 401")
-        if status >= 500 or status == requests.codes.too_many_requests:
+        if status >= 500 or status == HTTPStatus.TOO_MANY_REQUESTS:
             raise PeerUnavailable(_PEER, f"{path} answered {status}")
-        if status != requests.codes.ok:
+        if status != HTTPStatus.OK:
             raise PeerMisbehaved(_PEER, f"{path} answered {status}")
         return response
 

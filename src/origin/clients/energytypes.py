@@ -2,8 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
-
-import requests
+from http import HTTPStatus
 
 from origin.clients.ahead import fetched_ahead
 from origin.clients.http import PeerClient
@@ -70,9 +69,9 @@ class EnergyTypeClient:
             "GET", self._url, params=query, headers={"Accept": "application/json"}
         )
         status = response.status_code
-        if status >= 500 or status == requests.codes.too_many_requests:
+        if status >= 500 or status == HTTPStatus.TOO_MANY_REQUESTS:
             raise PeerUnavailable(_PEER, f"{_PATH} answered {status}")
-        if status != requests.codes.ok:
+        if status != HTTPStatus.OK:
             raise PeerMisbehaved(_PEER, f"{_PATH} answered {status}")
         return response.content
 

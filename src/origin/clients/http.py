@@ -1,17 +1,18 @@
 """The one way to call a peer: pooled connections, time limits, typed errors."""
 
 import os
-from collections.abc import Mapping
-from functools import lru_cache
-from typing import Any
-from urllib.parse import urlsplit
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any, NamedTuple, cast
+from urllib.parse import urlencode, urlsplit
 
 import orjson
 import requests
-from requests.utils import default_headers, get_environ_proxies
-from urllib3.exceptions import MaxRetryError, NewConnectionError
+from requests.utils import get_environ_proxies
+from urllib3 import HTTPConnectionPool, Timeout, make_headers
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError
 
-from origin.clients.bounded import AnswerTooLarge, BoundedAdapter
+from origin.clients.bounded import AnswerTooLarge, BoundedAdapter, read_whole
 from origin.errors import PeerMisbehaved, PeerUnavailable, PeerUnreachable
 from origin.telemetry.tracing import peer_call
 
@@ -23,6 +24,13 @@ ANSWER_WITHIN_S = 30.0
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
 """A year of one meter's quarters of an hour, GGO by GGO, is a fifth of it."""
 _POOL_SIZE = 100
+_SERVERS = 10
+"""More than a peer has; beyond that the oldest pool would be closed."""
+_HEADERS = {
+    "Accept": "*/*",
+    "User-Agent": "AccountService",
+    **make_headers(accept_encoding=["gzip", "deflate"]),
+}
 
 
 def _certificates() -> str | None:
@@ -30,26 +38,30 @@ def _certificates() -> str | None:
     return os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
 
 
-@lru_cache(100)
-def _proxies(server: str) -> dict[str, str]:
-    """The proxies by which the environment (HTTPS_PROXY, NO_PROXY …) has this server called."""
-    return dict(get_environ_proxies(server))
+class Answer(NamedTuple):
+    """What a peer answered, whole."""
+
+    status_code: int
+    content: bytes
 
 
-def _never_connected(error: requests.RequestException) -> bool:
-    if isinstance(error, requests.ConnectTimeout):
-        return True
-    cause = error.args[0] if error.args else None
-    # Nothing is retried: what failed to connect is the only try there was.
-    return isinstance(cause, MaxRetryError) and isinstance(cause.reason, NewConnectionError)
+class _Route(NamedTuple):
+    """How a server is reached."""
+
+    pool: HTTPConnectionPool
+    before_path: str
+    """In a request's first line: to a proxy whole URLs are said, where it isn't a tunnel."""
+    headers: dict[str, str]
+    """Of each request; with the login of the server's URL, where it has one."""
 
 
 class PeerClient:
     """HTTP calls to one peer.
 
     Redirects aren't followed: no peer's contract has any, and a token must not travel with one. No
-    cookie is kept: one user's must not travel with another's token. So nothing of what a session of the
-    library does for each call is wanted, which is as much work as the call itself.
+    cookie is kept: one user's must not travel with another's token. So little of what `requests` does
+    for each call is wanted, and that is more work than the call itself: of the library are the pools
+    of connections, with the environment's proxies and certificates.
 
     :param name: The peer's name, for errors and logs.
     :param tls_verify: Check certificates; off in development only.
@@ -67,12 +79,11 @@ class PeerClient:
     ) -> None:
         self.name = name
         self._verify = tls_verify and (_certificates() or True)
+        self._max_bytes = max_answer_bytes
         self._adapter = BoundedAdapter(
-            answer_within_s=answer_within_s,
-            max_bytes=max_answer_bytes,
-            pool_connections=4,
-            pool_maxsize=_POOL_SIZE,
+            answer_within_s=answer_within_s, pool_connections=_SERVERS, pool_maxsize=_POOL_SIZE
         )
+        self._route = cache(self._new_route)
 
     def request(
         self,
@@ -80,40 +91,78 @@ class PeerClient:
         url: str,
         *,
         headers: Mapping[str, str] | None = None,
+        params: Mapping[str, str] | Sequence[tuple[str, str]] = (),
+        body: bytes | None = None,
         timeout: tuple[float, float] = (CONNECT_TIMEOUT_S, READ_TIMEOUT_S),
-        **arguments: Any,
-    ) -> requests.Response:
+    ) -> Answer:
         """One call; any status is an answer.
 
         What the environment says of proxies and certificates is heeded, and read once; the machine's
         .netrc isn't, whose login would replace a bearer token.
 
+        :param params: More for the URL's query.
         :param timeout: Seconds to connect, and without a byte.
-        :param arguments: As for `requests.Request`.
         :raises PeerUnreachable: no connection came about; it did not arrive.
         :raises PeerUnavailable: no answer in time, or a cut connection; it may have arrived.
         :raises PeerMisbehaved: an answer that is too large; it has arrived.
         """
-        server = urlsplit(url)
+        scheme, host, path, query, _ = urlsplit(url)
+        query = "&".join(filter(None, (query, urlencode(params))))
         try:
             with peer_call(self.name, method, url) as call:
-                own = {**default_headers(), **(headers or {}), **call.headers}
-                answer = self._adapter.send(
-                    requests.Request(method, url, headers=own, **arguments).prepare(),
-                    timeout=timeout,
-                    verify=self._verify,
-                    proxies=_proxies(f"{server.scheme}://{server.netloc}"),
+                route = self._route(f"{scheme}://{host}")
+                answer = route.pool.urlopen(
+                    method,
+                    f"{route.before_path}{path or '/'}{'?' if query else ''}{query}",
+                    body=body,
+                    headers={**route.headers, **(headers or {}), **call.headers},
+                    timeout=Timeout(*timeout),
+                    retries=False,
+                    redirect=False,
+                    assert_same_host=False,
+                    preload_content=False,
                 )
-                call.status = answer.status_code
-                return answer
+                content = read_whole(answer, self._max_bytes)
+                call.status = answer.status
+                return Answer(answer.status, content)
         except AnswerTooLarge as error:
             raise PeerMisbehaved(self.name, f"an answer of {error}") from error
-        except requests.RequestException as error:
+        except (HTTPError, requests.RequestException) as error:
             # The library's text may quote the URL with its query: only its kind is told.
-            kind = PeerUnreachable if _never_connected(error) else PeerUnavailable
+            unreachable = isinstance(error, ConnectTimeoutError | NewConnectionError)
+            kind = PeerUnreachable if unreachable else PeerUnavailable
             raise kind(self.name, type(error).__name__) from error
 
-    def json_object(self, response: requests.Response) -> dict[str, Any]:
+    def post_json(
+        self, url: str, document: Any, headers: Mapping[str, str] | None = None
+    ) -> Answer:
+        """As `request`, with this document."""
+        own = {"Content-Type": "application/json", **(headers or {})}
+        return self.request("POST", url, headers=own, body=orjson.dumps(document))
+
+    def post_form(
+        self, url: str, form: Mapping[str, str], *, login: tuple[str, str] | None = None
+    ) -> Answer:
+        """As `request`, with this form, for JSON; `login`: name and password (RFC 7617)."""
+        headers = {
+            "Accept": "application/json",
+            "Content-Type": "application/x-www-form-urlencoded",
+            **(make_headers(basic_auth=":".join(login)) if login else {}),
+        }
+        return self.request("POST", url, headers=headers, body=urlencode(form).encode())
+
+    def _new_route(self, server: str) -> _Route:
+        proxies = dict(get_environ_proxies(server))
+        root = requests.Request("GET", f"{server}/").prepare()
+        pool = self._adapter.get_connection_with_tls_context(root, self._verify, proxies=proxies)
+        self._adapter.cert_verify(pool, server, self._verify, None)  # type: ignore[no-untyped-call]
+        return _Route(
+            cast("HTTPConnectionPool", pool),
+            self._adapter.request_url(root, proxies).removesuffix("/"),
+            {**_HEADERS, **root.headers},
+        )
+
+    def json_object(self, response: Answer) -> dict[str, Any]:
         """The answer's JSON object.
 
         :raises PeerMisbehaved: where it isn't one.

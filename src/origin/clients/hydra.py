@@ -6,12 +6,11 @@ import threading
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote_plus
 
-import requests
-
-from origin.clients.http import PeerClient
+from origin.clients.http import Answer, PeerClient
 from origin.clock import utcnow
 from origin.errors import PeerClientRefused, PeerMisbehaved, PeerUnauthorized, PeerUnavailable
 
@@ -129,13 +128,7 @@ class HydraClient:
         return self._tokens(grant_type="refresh_token", refresh_token=refresh_token)
 
     def _tokens(self, **form: str) -> Tokens:
-        response = self._http.request(
-            "POST",
-            self._token_url,
-            data=form,
-            headers={"Accept": "application/json"},
-            auth=self._basic,
-        )
+        response = self._http.post_form(self._token_url, form, login=self._basic)
         if response.status_code in {400, 401}:
             raise _refusal(self._http, response, form["grant_type"])
         _require_ok(response, "the token endpoint")
@@ -183,14 +176,12 @@ class HydraClient:
         :raises PeerUnavailable: no answer, or not a 200.
         :raises PeerMisbehaved: a 200 of another shape.
         """
-        response = self._http.request(
-            "POST",
+        response = self._http.post_form(
             self._introspect_url,
-            data={"token": token, "scope": ""},
-            headers={"Accept": "application/json"},
-            auth=self._basic if self._introspect_auth else None,
+            {"token": token, "scope": ""},
+            login=self._basic if self._introspect_auth else None,
         )
-        if response.status_code != requests.codes.ok:
+        if response.status_code != HTTPStatus.OK:
             raise PeerUnavailable(_PEER, f"introspection answered {response.status_code}")
         return _parsed_introspection(self._http.json_object(response))
 
@@ -241,7 +232,7 @@ def error_code(said: object) -> str:
     return said if isinstance(said, str) and _ERROR_CODE.fullmatch(said) else "?"
 
 
-def _refusal(http: PeerClient, response: requests.Response, grant: str) -> PeerUnauthorized:
+def _refusal(http: PeerClient, response: Answer, grant: str) -> PeerUnauthorized:
     try:
         code = error_code(http.json_object(response).get("error"))
     except PeerMisbehaved:
@@ -250,11 +241,11 @@ def _refusal(http: PeerClient, response: requests.Response, grant: str) -> PeerU
     return kind(_PEER, f"{grant} refused ({response.status_code}, {code})")
 
 
-def _require_ok(response: requests.Response, what: str) -> None:
+def _require_ok(response: Answer, what: str) -> None:
     status = response.status_code
-    if status >= 500 or status == requests.codes.too_many_requests:
+    if status >= 500 or status == HTTPStatus.TOO_MANY_REQUESTS:
         raise PeerUnavailable(_PEER, f"{what} answered {status}")
-    if status != requests.codes.ok:
+    if status != HTTPStatus.OK:
         raise PeerMisbehaved(_PEER, f"{what} answered {status}")
 
 

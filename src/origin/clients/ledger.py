@@ -12,9 +12,8 @@ from enum import Enum
 from typing import Any, TypeVar
 
 import orjson
-from requests import Response
 
-from origin.clients.http import READ_TIMEOUT_S, PeerClient
+from origin.clients.http import READ_TIMEOUT_S, Answer, PeerClient
 from origin.domain.reconciliation import Record
 from origin.domain.settlement import BatchStatus, Next
 from origin.errors import PeerError, PeerMisbehaved, PeerUnavailable, PeerUnreachable
@@ -80,7 +79,7 @@ class LedgerClient:
             response = self._http.request(
                 "POST",
                 f"{self._url}/batches",
-                data=batch_list,
+                body=batch_list,
                 headers={"Content-Type": "application/octet-stream"},
             )
         except PeerUnreachable as error:
@@ -108,7 +107,7 @@ class LedgerClient:
         if len(batch_ids) <= MAX_STATUSES_BY_GET:
             response = self._http.request("GET", url, params={"id": ",".join(batch_ids)})
         else:
-            response = self._http.request("POST", url, json=list(batch_ids))
+            response = self._http.post_json(url, list(batch_ids))
         if response.status_code == 404 and self._error_of(response)[0] in _NOT_THERE_CODES:
             return self._not_there(batch_ids)
         self._expect_ok(response)
@@ -160,14 +159,14 @@ class LedgerClient:
         except (KeyError, TypeError, ValueError, AttributeError, Base64Error) as error:
             raise PeerMisbehaved(NAME, f"not what is expected at {address}") from error
 
-    def _expect_ok(self, response: Response) -> None:
+    def _expect_ok(self, response: Answer) -> None:
         if response.status_code == 200:
             return
         _, reason = self._error_of(response)
         kind: type[PeerError] = PeerUnavailable if response.status_code >= 429 else PeerMisbehaved
         raise kind(NAME, reason)
 
-    def _error_of(self, response: Response) -> tuple[int | None, str]:
+    def _error_of(self, response: Answer) -> tuple[int | None, str]:
         """The error code, where there is one, and words for logs and the batch's row."""
         try:
             error = self._http.json_object(response)["error"]

@@ -14,10 +14,10 @@ def test_a_peer_is_told_whom_it_works_for():
     with recording_server() as recorder:
         span = context.begin("POST /ggo/compose", "order-17", f"00-{TRACE}-{PARENT}-01")
         try:
-            peer.request("POST", f"{recorder.url}/a", json={}, headers={"Authorization": "x"})
+            peer.post_json(f"{recorder.url}/a", {}, {"Authorization": "x"})
         finally:
             context.end()
-        peer.request("POST", f"{recorder.url}/b", json={})
+        peer.post_json(f"{recorder.url}/b", {})
     first, second = recorder.requests
     assert first.headers["x-request-id"] == "order-17"
     assert first.headers["authorization"] == "x"
