@@ -141,9 +141,10 @@ class _Bench:
             for world in worlds:
                 growth.prepare(world)
             sized = growth.by_size(list(zip(worlds, sides, strict=True)), options.runs, seconds)
-            sized += growth.settlements(services, worlds, options.batches)
+            sized += growth.settlements_by_size(services, worlds, options.batches)
             growth.prepare(worlds[-1])
             peopled = growth.by_users(worlds[-1], sides[-1], options.runs, seconds)
+            peopled += growth.settlements_by_users(services[-1], worlds[-1], options.batches)
             for world in worlds:
                 dataset.undo_writes(world.dataset)
         panels = [("GGOs in the database", sized), ("accounts at it", peopled)]

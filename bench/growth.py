@@ -22,6 +22,8 @@ _MS = 1000
 _PATIENCE = 2000
 """Looks at whether all is settled; 20 a second."""
 
+SETTLEMENT = "a settlement"
+
 Requests = Callable[[World, int], Iterable[bytes]]
 
 
@@ -85,24 +87,43 @@ def by_size(worlds: Sequence[tuple[World, Side]], runs: int, seconds: float) -> 
     ]
 
 
-def settlements(services: Sequence[Service], worlds: Sequence[World], count: int) -> list[Point]:
-    """What settling so many composes costs the worker and PostgreSQL, in each database."""
-    found = []
+def settlements_by_size(
+    services: Sequence[Service], worlds: Sequence[World], count: int
+) -> list[Point]:
+    """What settling so many composes of one account costs the worker, in each database."""
     with running.obliging_ledger() as ledger:
-        for service, world in zip(services, worlds, strict=True):
-            prepare(world)
-            asked = paths.composes(world, [HOURLY])
-            load.exhaust(service.port, islice(asked, count - 1), clients=CLIENTS)
-            with running.worker(service, ledger) as worker:
-                side = Side(0, [pid for pid in (worker.pid, *world.server_pids) if pid])
-                before = side.cost()
-                # Its wake-up has the worker take up all.
-                load.exhaust(service.port, islice(asked, 1), clients=1)
-                _wait_until_settled(world)
-                found.append(
-                    Point("a settlement", world.dataset.size, _MS * (side.cost() - before) / count)
-                )
-    return found
+        return [
+            Point(SETTLEMENT, world.dataset.size, _settlement_ms(service, world, ledger, 1, count))
+            for service, world in zip(services, worlds, strict=True)
+        ]
+
+
+def settlements_by_users(service: Service, world: World, count: int) -> list[Point]:
+    """What settling so many composes costs the worker, made by more and more accounts."""
+    with running.obliging_ledger() as ledger:
+        return [
+            Point(SETTLEMENT, users, _settlement_ms(service, world, ledger, users, count))
+            for users in USERS
+        ]
+
+
+def _settlement_ms(
+    service: Service, world: World, ledger_url: str, users: int, count: int
+) -> float:
+    """CPU milliseconds of worker and PostgreSQL for each; the second time, when all is warm."""
+    spent = 0.0
+    for _ in range(2):
+        prepare(world)
+        asked = iter(_composes(world, users))
+        load.exhaust(service.port, islice(asked, count - 1), clients=CLIENTS)
+        with running.worker(service, ledger_url) as worker:
+            side = Side(0, [pid for pid in (worker.pid, *world.server_pids) if pid])
+            before = side.cost()
+            # Its wake-up has the worker take up all.
+            load.exhaust(service.port, islice(asked, 1), clients=1)
+            _wait_until_settled(world)
+            spent = side.cost() - before
+    return _MS * spent / count
 
 
 def _wait_until_settled(world: World) -> None:
