@@ -18,8 +18,6 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
-_CHUNK_BYTES = 256 * 1024
-
 
 class AnswerTooLarge(Exception):
     """The body is larger than allowed; the rest of it wasn't read."""
@@ -67,17 +65,14 @@ def read_whole(answer: BaseHTTPResponse, max_bytes: int) -> bytes:
     :raises AnswerTooLarge: and the connection is closed.
     :raises HTTPError: of urllib3: it didn't come whole, or not in time.
     """
-    chunks, size = [], 0
     try:
-        for chunk in answer.stream(_CHUNK_BYTES, decode_content=True):
-            chunks.append(chunk)
-            size += len(chunk)
-            if size > max_bytes:
-                raise AnswerTooLarge(f"more than {max_bytes} bytes")
+        content = answer.read(max_bytes + 1, decode_content=True)
     finally:
         # A connection that was read to the end is back in its pool already.
         answer.close()
-    return b"".join(chunks)
+    if len(content) > max_bytes:
+        raise AnswerTooLarge(f"more than {max_bytes} bytes")
+    return content
 
 
 class _TimedResponse(http.client.HTTPResponse):

@@ -8,8 +8,8 @@ read and summed column by column, others row by row, which takes three times as 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
-from itertools import groupby
-from operator import attrgetter
+from itertools import accumulate, compress, count
+from operator import attrgetter, ne, or_, sub
 from typing import Any, NamedTuple
 
 import msgspec
@@ -52,10 +52,18 @@ class MixReader:
         wanted = _Wanted(self._sectors, start, stop)
         try:
             columns = _columns(raw, self._names)
-            if columns is None:
-                self._add_rows(_rows(raw), wanted)
-            else:
+            if columns is not None:
                 self._add_columns(columns, wanted)
+                return
+            rows = _rows(raw)
+            if not rows:
+                return
+            known, self._names = self._names, tuple(rows[0])
+            columns = None if known == self._names else _columns(raw, self._names)
+            if columns is not None:
+                self._add_columns(columns, wanted)
+            else:
+                self._add_rows(rows, wanted)
         except (
             msgspec.MsgspecError,
             LookupError,
@@ -70,8 +78,6 @@ class MixReader:
 
     def _add_rows(self, rows: Sequence[Mapping[str, Any]], wanted: "_Wanted") -> None:
         """Add rows of whatever columns; emissions that are no numbers are none."""
-        if rows:
-            self._names = tuple(rows[0])
         for row in rows:
             place = wanted[row[_TIME], row[_SECTOR]]
             if place is None:
@@ -88,29 +94,29 @@ class MixReader:
 
     def _add_columns(self, columns: Mapping[str, list[Any]], wanted: "_Wanted") -> None:
         """Add up rows that follow one another and have the same time and sector."""
+        times, sectors, technologies = (columns[each] for each in (_TIME, _SECTOR, _TECHNOLOGY))
+        changes = map(or_, map(ne, times[1:], times), map(ne, sectors[1:], sectors))
+        begins = [0, *compress(count(1), changes)]
+        ends = [*begins[1:], len(times)]
         amounts = _as_integers(columns[_AMOUNT])
-        emissions = {
-            name: _as_integers(column)
-            for name, column in columns.items()
-            if name not in _NO_EMISSIONS
-        }
-        end = 0
-        for time_and_sector, rows in groupby(zip(columns[_TIME], columns[_SECTOR], strict=True)):
-            begin, end = end, end + len(list(rows))
-            place = wanted[time_and_sector]
+        wh = [int(amount) * amounts.unit for amount in amounts.values]
+        names = [name for name in columns if name not in _NO_EMISSIONS]
+        totals = [_as_integers(columns[name]).totals(begins, ends) for name in names]
+        for begin, end, amount, *grams in zip(
+            begins, ends, amounts.totals(begins, ends), *totals, strict=True
+        ):
+            place = wanted[times[begin], sectors[begin]]
             if place is None:
                 continue
-            technologies = columns[_TECHNOLOGY][begin:end]
-            wh = [int(amount) * amounts.unit for amount in amounts.values[begin:end]]
-            grams = {name: of.total(begin, end) for name, of in emissions.items()}
-            of_hour = Mix(sum(wh), dict(zip(technologies, wh, strict=True)), grams)
-            if place not in self.mix and len(of_hour.technologies) == len(technologies):
-                self.mix[place] = of_hour
+            by_technology = dict(zip(technologies[begin:end], wh[begin:end], strict=True))
+            emissions = dict(zip(names, grams, strict=True))
+            if place not in self.mix and len(by_technology) == end - begin:
+                self.mix[place] = Mix(amount, by_technology, emissions)
                 continue
             found = self.mix.setdefault(place, Mix())
-            for technology, amount in zip(technologies, wh, strict=True):
-                found.add(technology, amount, {})
-            found.add_emissions(grams)
+            for row in range(begin, end):
+                found.add(technologies[row], wh[row], {})
+            found.add_emissions(emissions)
 
 
 class _Wanted(dict[tuple[str, str], tuple[int, str] | None]):
@@ -136,20 +142,25 @@ def _exact(number: float) -> int:
 
 
 class _Integers(NamedTuple):
-    """A column as whole numbers (floats, while they are exact as such) of so many of `exact`'s units."""
+    """A column as whole numbers of so many of `exact`'s units.
+
+    They are floats where the sum of all is exact as one.
+    """
 
     values: Sequence[float]
     unit: int
 
-    def total(self, begin: int, end: int) -> int:
-        """The sum of these, in `exact`'s units."""
-        values = self.values[begin:end]
-        return self.unit * (int(sum(values)) if len(values) <= _SUMMED else sum(map(int, values)))
+    def totals(self, begins: Sequence[int], ends: Sequence[int]) -> list[int]:
+        """The sums of these parts, in `exact`'s units."""
+        up_to = list(accumulate(self.values, initial=0))
+        sums = map(sub, map(up_to.__getitem__, ends), map(up_to.__getitem__, begins))
+        return [int(each) * self.unit for each in sums]
 
 
-_SUMMED = 128
-"""So many floats below 2⁴⁶ have a sum below 2⁵³, up to which floats are exact whole numbers."""
 _LARGEST = 2.0**46
+"""With so many digits at most, a decimal and the float nearest to it stand for each other."""
+_EXACT = 2.0**52
+"""Up to this sums of floats are exact, where these are whole numbers."""
 _ROUNDING = 1.5 * 2**52
 """A float that this was added to has no fraction any more."""
 
@@ -164,15 +175,27 @@ def _as_integers(column: list[float]) -> _Integers:
         raise OverflowError("a number out of bounds")
     if {*map(type, column)} == {int}:
         return _Integers(column, ONE)
+    with_few_digits = _scaled(column, largest, min(_EXACT / len(column), _LARGEST))
+    if with_few_digits is not None:
+        return with_few_digits
+    scaled = _scaled(column, largest, _LARGEST)
+    if scaled is not None:
+        return _Integers(list(map(int, scaled.values)), scaled.unit)
+    return _Integers([exact(number) for number in column], 1)
+
+
+def _scaled(column: list[float], largest: float, limit: float) -> _Integers | None:
+    """These in the smallest unit in which all stay below the limit, if they are whole numbers of it."""
     decimals = 9
-    while decimals and largest * 10**decimals >= _LARGEST:
+    while largest * 10**decimals >= limit:
+        if not decimals:
+            return None
         decimals -= 1
     scale = 10.0**decimals
     scaled = [(number * scale + _ROUNDING) - _ROUNDING for number in column]
-    # With up to fifteen digits, a decimal and the float nearest to it stand for each other.
-    if largest < _LARGEST and [number / scale for number in scaled] == column:
-        return _Integers(scaled, ONE // 10**decimals)
-    return _Integers([exact(number) for number in column], 1)
+    if [number / scale for number in scaled] != column:
+        return None
+    return _Integers(scaled, ONE // 10**decimals)
 
 
 def _rows(raw: bytes) -> Sequence[Mapping[str, Any]]:

@@ -157,3 +157,23 @@ def test_large_amounts_keep_their_decimals(others: list[float]):
     assert list(read([some]).mix[H10, "DK1"].technologies.values()) == expected
     twice = [2 * value for value in expected]
     assert list(read([some, some]).mix[H10, "DK1"].technologies.values()) == twice
+
+
+def test_sums_beyond_what_floats_can_tell_are_exact():
+    """A thousand numbers of fourteen digits, of which no sum fits into a float."""
+    some = [
+        {
+            "timestamp_utc": TIMES[number // 500],
+            "sector": "DK1",
+            "technology": "Coal",
+            "amount": 60_000_000_000.123 + number,
+            "CO2": 0.001 - number * 60_000_000,
+        }
+        for number in range(1000)
+    ]
+    mix = read([some]).mix
+    wh, grams = plainly([some])
+    for place, found in mix.items():
+        assert {"Coal": Fraction(found.amount, ONE)} == wh[place]
+        assert {"CO2": Fraction(found.emissions["CO2"], ONE)} == grams[place]
+    assert len(mix) == 2
