@@ -10,6 +10,8 @@ from gunicorn.workers.ggevent import GeventWorker  # type: ignore[import-untyped
 
 _JOINED_BYTES = 1 << 16
 """A body beyond that isn't copied to be sent with its head."""
+_HEARD_S = 0.01
+"""In this time the loop looks at all connections."""
 
 
 class _OneSend:
@@ -107,9 +109,11 @@ class OriginWorker(GeventWorker):  # type: ignore[misc] # no types
             self._let_go(timeout)
 
     def _let_go(self, timeout: gevent.Timeout) -> None:
-        gevent.get_hub().loop.run_callback(self._end_silence, timeout)
+        # The loop's clock stands still while greenlets work.
+        gevent.get_hub().loop.update_now()
+        gevent.spawn_later(_HEARD_S, self._end_silence, timeout)
 
     def _end_silence(self, timeout: gevent.Timeout) -> None:
-        # By now a request may have come, which is answered.
+        # What had come by the signal has been heard of, and is answered.
         if timeout in self._silent:
-            self._silent[timeout].throw(timeout)
+            self._silent[timeout].kill(timeout, block=False)

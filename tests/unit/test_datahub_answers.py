@@ -1,12 +1,14 @@
 """DataHub's rows, right and odd, as the client takes them (contract: peers, DataHubService)."""
 
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
 
 from origin.clients.datahub import DataHubClient, IssuedGgo, Rows, Technology
 from origin.errors import PeerMisbehaved
+from tests.support.recording import recording_server
 
 GGO = {
     "address": "849c0b",
@@ -124,3 +126,13 @@ def test_technologies() -> None:
         with pytest.raises(PeerMisbehaved, match="/technologies: unexpected technolog") as raised:
             _DataHub(technologies=technologies).technologies()
         assert raised.value.__cause__ is None
+
+
+def test_calls_that_have_no_body_send_none() -> None:
+    with recording_server() as recorder:
+        datahub = DataHubClient(recorder.url, tls_verify=True)
+        for call in (datahub.technologies, partial(datahub.metering_points, "token")):
+            with pytest.raises(PeerMisbehaved):
+                call()
+    assert [each.body for each in recorder.requests] == [b"", b""]
+    assert not any("content-type" in each.headers for each in recorder.requests)

@@ -6,6 +6,7 @@ import socket
 import ssl
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import timedelta
@@ -239,3 +240,46 @@ def test_certificates_are_checked_unless_told_otherwise(
         assert unchecked.request("GET", url).status_code == 200
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
     assert client(answer_within_s=20).request("GET", url).status_code == 200
+
+
+def test_an_answer_may_take_longer_than_a_connection(peer: Peer) -> None:
+    def think(connection: socket.socket) -> None:
+        peer.over.wait(0.5)
+        connection.sendall(with_body(b"{}"))
+
+    peer.script = think
+    answer = client(answer_within_s=20).request("GET", peer.url, timeout=(0.1, 10))
+    assert (answer.status_code, answer.content) == (200, b"{}")
+
+
+def test_silence_may_not_last_as_long_as_connecting(peer: Peer) -> None:
+    peer.script = lambda _: peer.over.wait() and None
+    started = time.monotonic()
+    with pytest.raises(PeerUnavailable):
+        client(answer_within_s=60).request("GET", peer.url, timeout=(30, 0.2))
+    assert time.monotonic() - started < 10
+
+
+def test_a_proxys_answer_in_drips_ends_at_the_deadline(
+    peer: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", peer.url)
+    peer.script = lambda connection: peer.drip(connection, with_body(b" " * 1000))
+    started = time.monotonic()
+    with pytest.raises(PeerUnavailable):
+        client().request("GET", "http://peer.invalid/")
+    assert time.monotonic() - started < 10
+
+
+@pytest.mark.parametrize("token", ["secret\nX: y", "secret\u20ac"])
+def test_no_error_quotes_a_token_that_is_none(peer: Peer, token: str) -> None:
+    with pytest.raises(PeerUnavailable) as raised:
+        client().request("GET", peer.url, headers={"Authorization": f"Bearer {token}"})
+    assert "secret" not in "".join(traceback.format_exception(raised.value))
+
+
+def test_no_answer_shows_what_it_holds(peer: Peer) -> None:
+    peer.script = lambda connection: connection.sendall(with_body(b'{"access_token": "secret"}'))
+    answer = client(answer_within_s=20).request("GET", peer.url)
+    assert "200" in repr(answer)
+    assert "secret" not in repr(answer)

@@ -56,13 +56,21 @@ class BoundedAdapter(HTTPAdapter):
 
         for kind in (Plain, Secure):
             kind.response_class = response_class  # type: ignore[assignment] # called, as a class is
-        self.poolmanager.pool_classes_by_scheme = {"http": PlainPool, "https": SecurePool}
+        self._pools = {"http": PlainPool, "https": SecurePool}
+        self.poolmanager.pool_classes_by_scheme = self._pools
+
+    def proxy_manager_for(self, proxy: str, **arguments: Any) -> Any:
+        """As the library does; through a proxy too, but one of SOCKS, answers come in time."""
+        manager = super().proxy_manager_for(proxy, **arguments)
+        if not proxy.lower().startswith("socks"):
+            manager.pool_classes_by_scheme = self._pools
+        return manager
 
 
 def read_whole(answer: BaseHTTPResponse, max_bytes: int) -> bytes:
     """The body of an answer that hasn't been read, unpacked.
 
-    :raises AnswerTooLarge: and the connection is closed.
+    :raises AnswerTooLarge: and the rest isn't read.
     :raises HTTPError: of urllib3: it didn't come whole, or not in time.
     """
     try:

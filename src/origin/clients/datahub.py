@@ -229,7 +229,11 @@ class DataHubClient:
         headers = {"Accept": "application/json"}
         if token is not None:
             headers["Authorization"] = f"Bearer {token}"
-        response = self._http.post_json(self._base_url + path, body, headers)
+        url = self._base_url + path
+        if body is None:
+            response = self._http.request("POST", url, headers=headers)
+        else:
+            response = self._http.post_json(url, body, headers)
         status = response.status_code
         if status == HTTPStatus.UNAUTHORIZED:
             raise PeerUnauthorized(_PEER, f"{path} answered 401")

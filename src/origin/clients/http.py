@@ -2,8 +2,9 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cache
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 from urllib.parse import urlencode, urlsplit
 
 import orjson
@@ -25,7 +26,7 @@ MAX_ANSWER_BYTES = 64 * 1024 * 1024
 """A year of one meter's quarters of an hour, GGO by GGO, is a fifth of it."""
 _POOL_SIZE = 100
 _SERVERS = 10
-"""More than a peer has; beyond that the oldest pool would be closed."""
+"""More than a peer has."""
 _HEADERS = {
     "Accept": "*/*",
     "User-Agent": "AccountService",
@@ -38,20 +39,22 @@ def _certificates() -> str | None:
     return os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
 
 
-class Answer(NamedTuple):
-    """What a peer answered, whole."""
+@dataclass(frozen=True)
+class Answer:
+    """What a peer answered, whole. Its text form shows none of it: it may be a token."""
 
     status_code: int
-    content: bytes
+    content: bytes = field(repr=False)
 
 
-class _Route(NamedTuple):
+@dataclass(frozen=True)
+class _Route:
     """How a server is reached."""
 
     pool: HTTPConnectionPool
     before_path: str
     """In a request's first line: to a proxy whole URLs are said, where it isn't a tunnel."""
-    headers: dict[str, str]
+    headers: dict[str, str] = field(repr=False)
     """Of each request; with the login of the server's URL, where it has one."""
 
 
@@ -116,7 +119,7 @@ class PeerClient:
                     f"{route.before_path}{path or '/'}{'?' if query else ''}{query}",
                     body=body,
                     headers={**route.headers, **(headers or {}), **call.headers},
-                    timeout=Timeout(*timeout),
+                    timeout=Timeout(connect=timeout[0], read=timeout[1]),
                     retries=False,
                     redirect=False,
                     assert_same_host=False,
@@ -132,6 +135,9 @@ class PeerClient:
             unreachable = isinstance(error, ConnectTimeoutError | NewConnectionError)
             kind = PeerUnreachable if unreachable else PeerUnavailable
             raise kind(self.name, type(error).__name__) from error
+        except ValueError as error:
+            # Of a header, whose text it quotes: a token that isn't one, say.
+            raise PeerUnavailable(self.name, type(error).__name__) from None
 
     def post_json(
         self, url: str, document: Any, headers: Mapping[str, str] | None = None

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 _PEER = "Hydra"
 _KINDS = ("token_use", "token_type")
 _CLIENT_ERRORS = {"invalid_client", "unauthorized_client"}
+# RFC 6749, A.12; what else a header can't carry.
+_ACCESS_TOKEN = re.compile(r"[\x20-\x7e]+")
 _ERROR_CODE = re.compile("[a-z_]{1,50}", re.ASCII)
 _ACCESS_TOKEN_TYPES = {"bearer", "access_token"}
 
@@ -254,7 +256,7 @@ def _parsed_tokens(body: dict[str, Any]) -> Tokens:
     refresh_token, id_token = body.get("refresh_token"), body.get("id_token")
     if (
         not isinstance(access_token, str)
-        or not access_token
+        or not _ACCESS_TOKEN.fullmatch(access_token)
         or not isinstance(refresh_token, str | None)
         or not isinstance(id_token, str | None)
     ):

@@ -43,6 +43,9 @@ class BearerTokens:
             return self._introspect_for_all(key, token, mine)
         try:
             return asked.result()
+        except PeerError as error:
+            # One exception raised in several places would gather the traces of all.
+            raise type(error)(error.peer, error.reason) from None
         except CancelledError:
             # Whoever asked was interrupted, which is no answer of Hydra's.
             return self._introspect(key, token)

@@ -41,8 +41,8 @@ def end_in_time(app: Celery, runtime: Runtime) -> None:
 
     def asked_to_end(**_: Any) -> None:
         # gevent's loop calls this, where nothing may wait: not for a thread's start either.
-        end_soon()
         _exit_after(_AT_MOST_S)
+        end_soon()
         gevent.spawn_later(_GRACE_S, hand_back)
 
     signals.worker_shutting_down.connect(asked_to_end, weak=False)

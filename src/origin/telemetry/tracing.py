@@ -67,7 +67,7 @@ class PeerCall:
 def peer_call(peer: str, method: str, url: str) -> Iterator[PeerCall]:
     """Measure and trace a call to a peer.
 
-    Of the URL only the server is told: a subscriber's path or query may be its secret.
+    Of the URL only the server is told: a subscriber's path or query may be its secret, as a login is.
     """
     began = time.perf_counter()
     span = context.child(f"{peer} {method}")
@@ -77,6 +77,7 @@ def peer_call(peer: str, method: str, url: str) -> Iterator[PeerCall]:
     finally:
         status = "none" if call.status is None else str(call.status)
         PEER_CALL_SECONDS.labels(peer, status).observe(time.perf_counter() - began)
-        server = urlsplit(url)._replace(path="", query="", fragment="").geturl()
+        scheme, host, *_ = urlsplit(url)
+        server = f"{scheme}://{host.rpartition('@')[2]}"
         is_success = call.status is not None and call.status < 500
         finish(span, Kind.OUTGOING, is_success=is_success, peer=peer, url=server, status=status)

@@ -254,6 +254,7 @@ def test_id_token_that_has_just_expired_makes_no_user(world: World) -> None:
         {"status": 200, "body": "garbage"},
         {"status": 200, "body": []},
         {"status": 200, "body": {"access_token": 1}},
+        {"status": 200, "body": {"access_token": "a\nb", "expires_in": 60}},
         {"status": 200, "body": {"access_token": "a", "expires_in": "soon"}},
         {"status": 200, "body": {"access_token": "a", "expires_in": 10**30}},
         {"cut": "before"},

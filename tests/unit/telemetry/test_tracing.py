@@ -4,6 +4,7 @@ import pytest
 
 from origin.clients.http import PeerClient
 from origin.telemetry import context
+from origin.telemetry.tracing import EndedSpan, export_to, peer_call
 from tests.support.recording import recording_server
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
@@ -52,3 +53,16 @@ def test_who_did_not_sample_is_obeyed():
     context.end()
     assert not span.sampled
     assert span.header == f"00-{TRACE}-{span.span_id}-00"
+
+
+def test_of_a_peers_url_only_the_server_is_told():
+    ended: list[EndedSpan] = []
+    export_to(ended.append)
+    context.begin("POST /ggo/compose", None, f"00-{TRACE}-{PARENT}-01")
+    try:
+        with peer_call("Peer", "GET", "https://me:secret@peer.test:8443/path?query=1"):
+            pass
+    finally:
+        context.end()
+        export_to(None)
+    assert [each.span.attributes["url"] for each in ended] == ["https://peer.test:8443"]
