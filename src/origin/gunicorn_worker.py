@@ -11,7 +11,7 @@ from gunicorn.workers.ggevent import GeventWorker  # type: ignore[import-untyped
 _JOINED_BYTES = 1 << 16
 """A body beyond that isn't copied to be sent with its head."""
 _HEARD_S = 0.01
-"""In this time the loop looks at all connections."""
+"""For what has come and hasn't been read yet."""
 
 
 class _OneSend:
@@ -109,11 +109,13 @@ class OriginWorker(GeventWorker):  # type: ignore[misc] # no types
             self._let_go(timeout)
 
     def _let_go(self, timeout: gevent.Timeout) -> None:
-        # The loop's clock stands still while greenlets work.
-        gevent.get_hub().loop.update_now()
-        gevent.spawn_later(_HEARD_S, self._end_silence, timeout)
+        loop = gevent.get_hub().loop
+        # It stands still while greenlets work.
+        loop.update_now()
+        # After the reads that are due at the same time: what has come by then is answered.
+        gevent.spawn_later(_HEARD_S, loop.run_callback, self._end_silence, timeout)
 
     def _end_silence(self, timeout: gevent.Timeout) -> None:
-        # What had come by the signal has been heard of, and is answered.
+        # Looked for and thrown in one: a request that has begun is none of its business.
         if timeout in self._silent:
-            self._silent[timeout].kill(timeout, block=False)
+            self._silent[timeout].throw(timeout)

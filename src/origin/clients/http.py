@@ -109,9 +109,9 @@ class PeerClient:
         :raises PeerUnavailable: no answer in time, or a cut connection; it may have arrived.
         :raises PeerMisbehaved: an answer that is too large; it has arrived.
         """
-        scheme, host, path, query, _ = urlsplit(url)
-        query = "&".join(filter(None, (query, urlencode(params))))
         try:
+            scheme, host, path, query, _ = urlsplit(url)
+            query = "&".join(filter(None, (query, urlencode(params))))
             with peer_call(self.name, method, url) as call:
                 route = self._route(f"{scheme}://{host}")
                 answer = route.pool.urlopen(
@@ -130,13 +130,13 @@ class PeerClient:
                 return Answer(answer.status, content)
         except AnswerTooLarge as error:
             raise PeerMisbehaved(self.name, f"an answer of {error}") from error
-        except (HTTPError, requests.RequestException) as error:
+        except HTTPError as error:
             # The library's text may quote the URL with its query: only its kind is told.
             unreachable = isinstance(error, ConnectTimeoutError | NewConnectionError)
             kind = PeerUnreachable if unreachable else PeerUnavailable
             raise kind(self.name, type(error).__name__) from error
-        except ValueError as error:
-            # Of a header, whose text it quotes: a token that isn't one, say.
+        except (requests.RequestException, ValueError) as error:
+            # Of a URL or header that can't be, which it quotes: with a login or token perhaps.
             raise PeerUnavailable(self.name, type(error).__name__) from None
 
     def post_json(

@@ -42,13 +42,14 @@ class BearerTokens:
         if asked is mine:
             return self._introspect_for_all(key, token, mine)
         try:
-            return asked.result()
-        except PeerError as error:
-            # One exception raised in several places would gather the traces of all.
-            raise type(error)(error.peer, error.reason) from None
+            error = asked.exception()
         except CancelledError:
             # Whoever asked was interrupted, which is no answer of Hydra's.
             return self._introspect(key, token)
+        if isinstance(error, PeerError):
+            # One exception raised in several places would gather the traces of all.
+            raise type(error)(error.peer, error.reason)
+        return asked.result()
 
     def _introspect_for_all(
         self, key: bytes, token: str, answer: "Future[Introspection | None]"
