@@ -1,5 +1,6 @@
 """What metering points consumed, as DataHub tells: a year of fifty points is half a million numbers."""
 
+import time
 from collections.abc import Callable, Collection
 from datetime import datetime
 
@@ -8,6 +9,9 @@ from origin.domain.declarations import Consumption, unix_s
 from origin.errors import PeerMisbehaved
 
 _KIND: MeteringPointType = "consumption"
+
+_AT_ONCE = 2000
+"""Measurements that are added without a pause."""
 
 _Found = dict[str, dict[str, dict[int, int]]]
 """By GSRN and sector: Wh by begin."""
@@ -45,8 +49,8 @@ def read_consumption(
     consumption = {}
     for gsrn, sectors in found.items():
         for sector, amounts in sectors.items():
-            for time in outside & amounts.keys():
-                del amounts[time]
+            for begun in outside & amounts.keys():
+                del amounts[begun]
             if amounts:
                 consumption[gsrn, sector] = amounts
     return consumption
@@ -69,7 +73,10 @@ def _whole(amount: float) -> int:
 
 def _add_page(found: _Found, page: list[Reading], times: _Times) -> None:
     """Note a page's measurements; those of points that nobody asked for are passed over."""
-    for each in page:
+    for number, each in enumerate(page):
+        if not number % _AT_ONCE:
+            # Others of this process, the next page's arrival say, go between.
+            time.sleep(0)
         amount = each.amount
         if type(amount) is not int:
             amount = _whole(amount)
