@@ -21,10 +21,13 @@ from devstack.privileges import unprivileged_account
 from devstack.valkey import EmbeddedValkey
 
 _OWNER = """
+import signal
 import sys
 from contextlib import ExitStack
 from devstack.postgres import EmbeddedPostgres
 from devstack.valkey import EmbeddedValkey
+# Who was started in a shell's background would ignore it, as whatever starts there does.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 with ExitStack() as stack:
     for kind in sys.argv[1:]:
         server = stack.enter_context(globals()[kind]())
