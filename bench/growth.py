@@ -90,7 +90,7 @@ def by_size(worlds: Sequence[tuple[World, Side]], runs: int, seconds: float) -> 
 def settlements_by_size(
     services: Sequence[Service], worlds: Sequence[World], count: int
 ) -> list[Point]:
-    """What settling so many composes of one account costs the worker, in each database."""
+    """What settling so many composes of one account costs, in each database."""
     with running.obliging_ledger() as ledger:
         return [
             Point(SETTLEMENT, world.dataset.size, _settlement_ms(service, world, ledger, 1, count))
@@ -99,7 +99,7 @@ def settlements_by_size(
 
 
 def settlements_by_users(service: Service, world: World, count: int) -> list[Point]:
-    """What settling so many composes costs the worker, made by more and more accounts."""
+    """What settling so many composes costs, made by more and more accounts."""
     with running.obliging_ledger() as ledger:
         return [
             Point(SETTLEMENT, users, _settlement_ms(service, world, ledger, users, count))

@@ -110,7 +110,7 @@ class OriginWorker(GeventWorker):  # type: ignore[misc] # no types
 
     def _let_go(self, timeout: gevent.Timeout) -> None:
         loop = gevent.get_hub().loop
-        # It stands still while greenlets work.
+        # Its clock stands still while greenlets work.
         loop.update_now()
         # After the reads that are due at the same time: what has come by then is answered.
         gevent.spawn_later(_HEARD_S, loop.run_callback, self._end_silence, timeout)

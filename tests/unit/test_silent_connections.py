@@ -24,6 +24,7 @@ def _sigterm(asked: bytes, busy_s: float) -> list[str]:
             heard = ours.recv(10)
         told.append("heard" if heard else "let go")
         if heard:
+            # Stands for its wait for the database, where it could be broken off.
             gevent.sleep(0.05)
             told.append("answered")
 
