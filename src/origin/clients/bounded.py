@@ -73,8 +73,14 @@ def read_whole(answer: BaseHTTPResponse, max_bytes: int) -> bytes:
     :raises AnswerTooLarge: and the rest isn't read.
     :raises HTTPError: of urllib3: it didn't come whole, or not in time.
     """
+    # What isn't packed the library would copy, which costs more than to receive it.
+    packed = "content-encoding" in answer.headers
+    content = b""
     try:
-        content = answer.read(max_bytes + 1, decode_content=True)
+        while len(content) <= max_bytes and (
+            more := answer.read(max_bytes + 1 - len(content), decode_content=packed)
+        ):
+            content = content + more if content else more
     finally:
         # A connection that was read to the end is back in its pool already.
         answer.close()
