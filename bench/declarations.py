@@ -161,8 +161,10 @@ def peers(page_limit: int) -> Iterator[str]:
     command = [sys.executable, __file__, "--serve", "--page-limit", str(page_limit)]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:  # noqa: S603 - ourselves
         assert process.stdout is not None
-        yield f"http://127.0.0.1:{int(process.stdout.readline())}"
-        process.terminate()
+        try:
+            yield f"http://127.0.0.1:{int(process.stdout.readline())}"
+        finally:
+            process.terminate()
 
 
 def settings(database_uri: str, peer: str) -> Settings:
@@ -252,7 +254,7 @@ def measure(
     step = yardstick_s()
     before, wall, cpu = _peak_mb(), time.perf_counter(), time.process_time()
     found = answer(runtime, user_id, question)
-    body = orjson.dumps([as_json(found.individual), as_json(found.general)])
+    body = orjson.dumps(as_json(found))
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     step = (step + yardstick_s()) / 2
     assert found.individual.total.consumed

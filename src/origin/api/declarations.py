@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from datetime import datetime, timedelta, timezone
 from itertools import repeat
-from operator import truediv
+from operator import mod, truediv
 from typing import Any, cast
 
 import orjson
@@ -16,8 +16,8 @@ from origin.api.security import current_user, requires
 from origin.clock import utcnow
 from origin.documents.declaration import Issuer, render
 from origin.documents.words import LANGUAGES, Language
-from origin.domain.declarations import Declaration, Question, Resolution
-from origin.domain.exact import ONE, as_number, whole
+from origin.domain.declarations import Answer, Column, Declaration, Question, Resolution
+from origin.domain.exact import ONE, as_float, as_number, per, whole
 from origin.services import declarations
 from origin.services.off_the_loop import off_the_loop
 
@@ -132,15 +132,7 @@ class DeclarationResponse(Schema):
 def eco_declaration(question: Question) -> Response:
     """Declare the emissions and technologies of the caller's consumption."""
     found = declarations.answer(runtime(), current_user().id, question)
-    body = off_the_loop(
-        lambda: orjson.dumps(
-            {
-                "success": True,
-                "individual": as_json(found.individual),
-                "general": as_json(found.general),
-            }
-        )
-    )
+    body = off_the_loop(lambda: orjson.dumps({"success": True, **as_json(found)}))
     return Response(body, mimetype="application/json")
 
 
@@ -169,39 +161,62 @@ def export_pdf(question: Question) -> Response:
     return response
 
 
-def as_json(declaration: Declaration) -> dict[str, Any]:
-    """The declaration as the contract has it."""
-    periods = {begin.isoformat(): period for begin, period in declaration.periods.items()}
-    total = declaration.total
+def as_json(found: Answer) -> dict[str, Any]:
+    """Both declarations as the contract has them."""
+    begins = [begin.isoformat() for begin in found.individual.begins]
     return {
-        "emissions": {begin: _per(each.emissions, ONE) for begin, each in periods.items()},
-        "emissionsPerWh": {
-            begin: _per(each.emissions, each.consumed) for begin, each in periods.items()
+        "individual": _declaration(found.individual, begins),
+        "general": _declaration(found.general, begins),
+    }
+
+
+def _declaration(declaration: Declaration, begins: list[str]) -> dict[str, Any]:
+    """:param begins: Of the periods, as they are written."""
+    figures, total = declaration.figures, declaration.total
+    emissions = figures.emissions
+    return {
+        "emissions": _by_begin(begins, _per(emissions, [ONE] * len(begins))),
+        "emissionsPerWh": _by_begin(begins, _per(emissions, figures.consumed)),
+        "consumedAmount": dict(zip(begins, _numbers(figures.consumed), strict=True)),
+        "retiredAmount": dict(zip(begins, _numbers(figures.retired), strict=True)),
+        "technologies": _by_begin(
+            begins, {label: _numbers(column) for label, column in figures.technologies.items()}
+        ),
+        "totalEmissions": {name: as_float(grams) for name, grams in total.emissions.items()},
+        "totalEmissionsPerWh": {
+            name: per(grams, total.consumed) for name, grams in total.emissions.items()
         },
-        "consumedAmount": {begin: as_number(each.consumed) for begin, each in periods.items()},
-        "retiredAmount": {begin: as_number(each.retired) for begin, each in periods.items()},
-        "technologies": {begin: _numbers(each.technologies) for begin, each in periods.items()},
-        "totalEmissions": _per(total.emissions, ONE),
-        "totalEmissionsPerWh": _per(total.emissions, total.consumed),
         "totalConsumedAmount": whole(total.consumed),
         "totalRetiredAmount": whole(total.retired),
         "totalTechnologies": {label: whole(amount) for label, amount in total.technologies.items()},
     }
 
 
-def _per(amounts: Mapping[str, int], unit: int) -> dict[str, float]:
-    """The floats nearest to these amounts in each `unit`; 0 where there is nothing of it.
+def _by_begin(begins: list[str], columns: Mapping[str, list[Any]]) -> dict[str, dict[str, float]]:
+    """The columns' numbers, where they have one, by begin and name."""
+    if not columns:
+        return {begin: {} for begin in begins}
+    rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    if any(None in column for column in columns.values()):
+        rows = [{name: each for name, each in row.items() if each is not None} for row in rows]
+    return dict(zip(begins, rows, strict=True))
 
-    Of all at once: an hourly declaration of a year has a third of a million numbers.
-    """
-    if not unit:
-        return dict.fromkeys(amounts, 0.0)
-    return dict(zip(amounts, map(truediv, amounts.values(), repeat(unit)), strict=True))
+
+def _per(emissions: Mapping[str, list[int]], units: list[int]) -> dict[str, list[float]]:
+    """The floats nearest to the emissions in each unit; 0 where there is nothing of it."""
+    divided = truediv if all(units) else per
+    return {name: list(map(divided, column, units)) for name, column in emissions.items()}
 
 
-def _numbers(amounts: Mapping[str, int]) -> dict[str, float]:
-    """Whole numbers where they are, else the floats nearest to them."""
-    floats = _per(amounts, ONE)
-    if any(map(float.is_integer, floats.values())):
-        return {name: as_number(amount) for name, amount in amounts.items()}
-    return floats
+def _numbers(column: Column | list[int]) -> list[Any]:
+    """Whole numbers where they are, else the floats nearest to them; None where there is nothing."""
+    amounts = list(filter(None, column))
+    if not any(map(mod, amounts, repeat(ONE))):
+        return [None if amount is None else amount // ONE for amount in column]
+    if len(amounts) < len(column):
+        return [None if amount is None else as_number(amount) for amount in column]
+    floats = map(truediv, amounts, repeat(ONE))
+    return [
+        as_number(amount) if number.is_integer() else number
+        for number, amount in zip(floats, amounts, strict=False)
+    ]

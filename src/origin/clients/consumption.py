@@ -3,9 +3,11 @@
 import time
 from collections.abc import Callable, Collection
 from datetime import datetime
+from itertools import islice
+from operator import lt
 
 from origin.clients.datahub import MAX_WH, DataHubClient, MeteringPointType, Reading
-from origin.domain.declarations import Consumption, unix_s
+from origin.domain.consumption import Consumption, Measurements, unix_s
 from origin.errors import PeerMisbehaved
 
 _KIND: MeteringPointType = "consumption"
@@ -13,8 +15,8 @@ _KIND: MeteringPointType = "consumption"
 _AT_ONCE = 2000
 """Measurements that are added without a pause."""
 
-_Found = dict[str, dict[str, dict[int, int]]]
-"""By GSRN and sector: Wh by begin."""
+_Found = dict[str, dict[str, Measurements]]
+"""By GSRN and sector."""
 
 
 def read_consumption(
@@ -45,15 +47,25 @@ def read_consumption(
         if not go_on():
             break
     first, last = unix_s(begin), unix_s(end)
-    outside = {time for time in times.values() if not first <= time <= last}
-    consumption = {}
-    for gsrn, sectors in found.items():
-        for sector, amounts in sectors.items():
-            for begun in outside & amounts.keys():
-                del amounts[begun]
-            if amounts:
-                consumption[gsrn, sector] = amounts
-    return consumption
+    consumption = {
+        (gsrn, sector): _once(measurements, first, last)
+        for gsrn, sectors in found.items()
+        for sector, measurements in sectors.items()
+    }
+    return {place: each for place, each in consumption.items() if each.begins}
+
+
+def _once(measurements: Measurements, first: int, last: int) -> Measurements:
+    """Those that begin in the range, the last of those that have the same begin."""
+    begins, amounts = measurements
+    if first <= begins[0] and begins[-1] <= last and all(map(lt, begins, islice(begins, 1, None))):
+        return measurements
+    inside = {
+        begin: amount
+        for begin, amount in zip(begins, amounts, strict=True)
+        if first <= begin <= last
+    }
+    return Measurements(list(inside), list(inside.values()))
 
 
 class _Times(dict[str, int]):
@@ -71,12 +83,17 @@ def _whole(amount: float) -> int:
     return int(amount)
 
 
-def _add_page(found: _Found, page: list[Reading], times: _Times) -> None:
+def _add_page(found: _Found, page: list[Reading], times: "_Times") -> None:
     """Note a page's measurements; those of points that nobody asked for are passed over."""
-    for number, each in enumerate(page):
-        if not number % _AT_ONCE:
-            # Others of this process, the next page's arrival say, go between.
-            time.sleep(0)
+    for start in range(0, len(page), _AT_ONCE):
+        # Others of this process, the next page's arrival say, go between.
+        time.sleep(0)
+        _add(found, page[start : start + _AT_ONCE], times)
+
+
+def _add(found: _Found, page: list[Reading], times: "_Times") -> None:
+    last, begun = "", 0
+    for each in page:
         amount = each.amount
         if type(amount) is not int:
             amount = _whole(amount)
@@ -85,7 +102,13 @@ def _add_page(found: _Found, page: list[Reading], times: _Times) -> None:
         sectors = found.get(each.gsrn)
         if sectors is None or each.type != _KIND:
             continue
-        amounts = sectors.get(each.sector)
-        if amounts is None:
-            amounts = sectors[each.sector] = {}
-        amounts[times[each.begin]] = amount
+        begin = each.begin
+        if begin != last:
+            # By begin is how DataHub sorts them.
+            last, begun = begin, times[begin]
+        measurements = sectors.get(each.sector)
+        if measurements is None:
+            measurements = sectors[each.sector] = Measurements([], [])
+        begins, amounts = measurements
+        begins.append(begun)
+        amounts.append(amount)

@@ -7,7 +7,8 @@ from http import HTTPStatus
 from origin.clients.ahead import fetched_ahead
 from origin.clients.http import PeerClient
 from origin.clients.mix_rows import MixReader, NoMix
-from origin.domain.declarations import HOUR_S, ResidualMix, hour_of, unix_s
+from origin.domain.consumption import HOUR_S, hour_of, unix_s
+from origin.domain.declarations import ResidualMix
 from origin.errors import PeerMisbehaved, PeerUnavailable
 
 HOURS_PER_CALL = 31 * 24

@@ -6,16 +6,17 @@ read and summed column by column, others row by row, which takes three times as 
 """
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
-from itertools import accumulate, compress, count
-from operator import attrgetter, ne, or_, sub
-from typing import Any, NamedTuple
+from itertools import compress, count, repeat
+from operator import attrgetter, mul, ne, or_
+from typing import Any, NamedTuple, Self
 
 import msgspec
 
-from origin.domain.declarations import Mix, ResidualMix, hour_of, unix_s
+from origin.domain.consumption import add, hour_of, unix_s
+from origin.domain.declarations import Mix, ResidualMix
 from origin.domain.exact import ONE, exact
 
 _TIME, _SECTOR, _TECHNOLOGY, _AMOUNT = "timestamp_utc", "sector", "technology", "amount"
@@ -91,38 +92,43 @@ class MixReader:
                 for name, value in row.items()
                 if name not in _NO_EMISSIONS and type(value) in _NUMBERS
             }
-            self.mix.setdefault(place, Mix()).add(technology, _exact(amount), grams)
+            hour, sector = place
+            self.mix.setdefault(sector, Mix()).add(hour, technology, _exact(amount), grams)
 
     def _add_columns(self, columns: Mapping[str, list[Any]], wanted: "_Wanted") -> None:
         """Add up rows that follow one another and have the same time and sector."""
         times, sectors, technologies = (columns[each] for each in (_TIME, _SECTOR, _TECHNOLOGY))
         changes = map(or_, map(ne, times[1:], times), map(ne, sectors[1:], sectors))
         begins = [0, *compress(count(1), changes)]
-        ends = [*begins[1:], len(times)]
-        amounts = _as_integers(columns[_AMOUNT])
-        wh = [int(amount) * amounts.unit for amount in amounts.values]
-        names = [name for name in columns if name not in _NO_EMISSIONS]
-        totals = []
-        for name in names:
-            # Others of this process, the next answer's arrival say, go between.
+        parts = list(zip(begins, [*begins[1:], len(times)], strict=True))
+        hours: list[int] = []
+        alike: dict[tuple[str, tuple[str, ...]], list[int]] = {}
+        """The parts of a sector that have the same technologies in the same order."""
+        for number, (begin, end) in enumerate(parts):
+            hour, sector = wanted[times[begin], sectors[begin]] or (0, None)
+            hours.append(hour)
+            if sector is not None:
+                alike.setdefault((sector, tuple(technologies[begin:end])), []).append(number)
+        longest = max(end - begin for begin, end in parts)
+        numbers = {}
+        sums = {}
+        for name, column in columns.items():
+            if name == _AMOUNT or name not in _NO_EMISSIONS:
+                # Others of this process, the next answer's arrival say, go between.
+                time.sleep(0)
+                numbers[name] = _Numbers.of(column, longest)
+                sums[name] = numbers[name].sums(parts)
+        amounts, wh = numbers[_AMOUNT], sums.pop(_AMOUNT)
+        for (sector, labels), places in alike.items():
             time.sleep(0)
-            totals.append(_as_integers(columns[name]).totals(begins, ends))
-        time.sleep(0)
-        for begin, end, amount, *grams in zip(
-            begins, ends, amounts.totals(begins, ends), *totals, strict=True
-        ):
-            place = wanted[times[begin], sectors[begin]]
-            if place is None:
-                continue
-            by_technology = dict(zip(technologies[begin:end], wh[begin:end], strict=True))
-            emissions = dict(zip(names, grams, strict=True))
-            if place not in self.mix and len(by_technology) == end - begin:
-                self.mix[place] = Mix(amount, by_technology, emissions)
-                continue
-            found = self.mix.setdefault(place, Mix())
-            for row in range(begin, end):
-                found.add(technologies[row], wh[row], {})
-            found.add_emissions(emissions)
+            mix = self.mix.setdefault(sector, Mix())
+            at = [hours[place] for place in places]
+            add(mix.amounts, at, map(wh.__getitem__, places))
+            for name, grams in sums.items():
+                add(mix.emissions.setdefault(name, {}), at, map(grams.__getitem__, places))
+            for row, label in enumerate(labels):
+                made = [amounts.all[begins[place] + row] for place in places]
+                add(mix.technologies.setdefault(label, {}), at, amounts.exactly(made))
 
 
 class _Wanted(dict[tuple[str, str], tuple[int, str] | None]):
@@ -147,61 +153,61 @@ def _exact(number: float) -> int:
     return exact(number)
 
 
-class _Integers(NamedTuple):
-    """A column as whole numbers of so many of `exact`'s units.
-
-    They are floats where the sum of all is exact as one.
-    """
-
-    values: Sequence[float]
-    unit: int
-
-    def totals(self, begins: Sequence[int], ends: Sequence[int]) -> list[int]:
-        """The sums of these parts, in `exact`'s units."""
-        up_to = list(accumulate(self.values, initial=0))
-        sums = map(sub, map(up_to.__getitem__, ends), map(up_to.__getitem__, begins))
-        return [int(each) * self.unit for each in sums]
-
-
-_LARGEST = 2.0**46
+_FEW_DIGITS = 2**46
 """With so many digits at most, a decimal and the float nearest to it stand for each other."""
-_EXACT = 2.0**52
-"""Up to this sums of floats are exact, where these are whole numbers."""
-_ROUNDING = 1.5 * 2**52
+_EXACT = 2**52
+"""Below this floats have halves."""
+_ROUNDING = 1.5 * _EXACT
 """A float that this was added to has no fraction any more."""
 
 
-def _as_integers(column: list[float]) -> _Integers:
-    """The exact values of these (`origin.domain.exact.exact`), which mostly have few decimals.
+class _Numbers(NamedTuple):
+    """A column, and how its numbers come to the exact values of the decimals that they are written as."""
 
-    :raises OverflowError: one is beyond anything that can be meant.
-    """
-    largest = max(max(column), -min(column))  # noqa: PLW3301 - thousands of arguments
-    if not largest < _BEYOND:
-        raise OverflowError("a number out of bounds")
-    if {*map(type, column)} == {int}:
-        return _Integers(column, ONE)
-    with_few_digits = _scaled(column, largest, min(_EXACT / len(column), _LARGEST))
-    if with_few_digits is not None:
-        return with_few_digits
-    scaled = _scaled(column, largest, _LARGEST)
-    if scaled is not None:
-        return _Integers(list(map(int, scaled.values)), scaled.unit)
-    return _Integers([exact(number) for number in column], 1)
+    all: list[float]
+    scale: float | None
+    """What makes whole numbers of them, but for what floats lose; None where they are such."""
+    unit: int
+    """Of these whole numbers, in `origin.domain.exact`'s units."""
+
+    @classmethod
+    def of(cls, column: list[float], many: int) -> Self:
+        """A column of which no more than so many are added up.
+
+        :raises OverflowError: one is beyond anything that can be meant.
+        """
+        largest = max(max(column), -min(column))  # noqa: PLW3301 - thousands of arguments
+        if not largest < _BEYOND:
+            raise OverflowError("a number out of bounds")
+        if type(column[0]) is int and {*map(type, column)} == {int}:
+            return cls(column, None, ONE)
+        # A sum is off by as many roundings as it has numbers and two, at most: by less than a half.
+        limit = min(_FEW_DIGITS, _EXACT / (many * (many + 2)))
+        for decimals in range(9, -1, -1):
+            scale = 10.0**decimals
+            if largest * scale < limit:
+                if _are_whole(column, scale):
+                    return cls(column, scale, ONE // 10**decimals)
+                break
+        return cls([exact(number) for number in column], None, 1)
+
+    def sums(self, parts: Iterable[tuple[int, int]]) -> list[int]:
+        """The exact sums of these parts."""
+        column = self.all
+        return list(self.exactly(sum(column[begin:end]) for begin, end in parts))
+
+    def exactly(self, numbers: Iterable[float]) -> Iterator[int]:
+        """The exact values of numbers of the column, or of their sums."""
+        if self.scale is not None:
+            numbers = map(round, map(mul, numbers, repeat(self.scale)))
+        return map(mul, numbers, repeat(self.unit))
 
 
-def _scaled(column: list[float], largest: float, limit: float) -> _Integers | None:
-    """These in the smallest unit in which all stay below the limit, if they are whole numbers of it."""
-    decimals = 9
-    while largest * 10**decimals >= limit:
-        if not decimals:
-            return None
-        decimals -= 1
-    scale = 10.0**decimals
-    scaled = [(number * scale + _ROUNDING) - _ROUNDING for number in column]
-    if [number / scale for number in scaled] != column:
-        return None
-    return _Integers(scaled, ONE // 10**decimals)
+def _are_whole(column: list[float], scale: float) -> bool:
+    """Whether times this scale they are, as they are written."""
+    return not [
+        number for number in column if (number * scale + _ROUNDING - _ROUNDING) / scale != number
+    ]
 
 
 def _rows(raw: bytes) -> Sequence[Mapping[str, Any]]:

@@ -10,7 +10,7 @@ from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlalchemy.orm import Session
 
 from origin.db.models import Ggo, MeteringPoint, Technology, Transaction
-from origin.domain.declarations import RetiredRow
+from origin.domain.consumption import RetiredRow
 
 
 def consumption_sectors(session: Session, user_id: int, gsrns: Iterable[str]) -> dict[str, str]:

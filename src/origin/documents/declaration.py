@@ -14,7 +14,14 @@ from typing import Any
 import orjson
 
 from origin.documents.words import WORDS, Language, Words
-from origin.domain.declarations import HOUR_S, Answer, Declaration, Period, Question
+from origin.domain.consumption import HOUR_S
+from origin.domain.declarations import (
+    Answer,
+    Declaration,
+    Figures,
+    Question,
+    Total,
+)
 from origin.domain.exact import as_float, per
 
 TEMPLATE = Path(__file__).with_suffix(".typ")
@@ -56,13 +63,8 @@ def render(question: Question, found: Answer, issuer: Issuer, language: Language
 
 def document_id(question: Question, found: Answer) -> str:
     """A digest of what was asked and of every hour's figures."""
-    hours = [
-        (
-            hour,
-            *(_plain(each) for each in (found.hours.individual[hour], found.hours.general[hour])),
-        )
-        for hour in found.hours.individual
-    ]
+    both = (_plain(found.by_hour.individual), _plain(found.by_hour.general))
+    hours = [list(hour) for hour in zip(found.by_hour.hours, *both, strict=True)]
     asked = [sorted(question.gsrns), question.begin, question.end, question.offset.total_seconds()]
     digest = hashlib.sha256(orjson.dumps([asked, hours], option=orjson.OPT_SORT_KEYS)).hexdigest()
     return "-".join(digest[start : start + 4].upper() for start in range(0, 20, 4))
@@ -75,13 +77,21 @@ def content(
     return _Writer(question, found, issuer, language).content()
 
 
-def _plain(period: Period) -> list[Any]:
-    return [
-        as_float(period.consumed),
-        as_float(period.retired),
-        {name: as_float(grams) for name, grams in period.emissions.items()},
-        {label: as_float(amount) for label, amount in period.technologies.items()},
-    ]
+def _plain(figures: Figures) -> list[list[Any]]:
+    """By hour."""
+    emissions, technologies = (
+        [
+            {
+                name: as_float(amount)
+                for name, column in columns.items()
+                if (amount := column[place]) is not None
+            }
+            for place in range(len(figures.consumed))
+        ]
+        for columns in (figures.emissions, figures.technologies)
+    )
+    amounts = (map(as_float, figures.consumed), map(as_float, figures.retired))
+    return [list(hour) for hour in zip(*amounts, emissions, technologies, strict=True)]
 
 
 class _Writer:
@@ -101,7 +111,7 @@ class _Writer:
         """All that the template shows."""
         own, general = self._found.individual.total, self._found.general.total
         begin, end = self._time(self._question.begin), self._time(self._question.end)
-        left_out = len(self._found.hours.left_out)
+        left_out = len(self._found.by_hour.left_out)
         names = self._technology_names()
         coverage = self._coverage()
         return {
@@ -178,7 +188,7 @@ class _Writer:
             return f"> {self._number(99.9, 1)}"
         return self._number(percent, 0 if percent in (0, 100) else 1)
 
-    def _carbon(self, own: Period, general: Period) -> dict[str, str] | None:
+    def _carbon(self, own: Total, general: Total) -> dict[str, str] | None:
         """CO2 in g/kWh, where it is known."""
         name = next((name for name in general.emissions if name.lower() == "co2"), None)
         if name is None:
@@ -223,7 +233,7 @@ class _Writer:
     def _label(self, technology: str) -> str:
         return _short(self._words.technologies.get(technology.lower(), technology))
 
-    def _emissions(self, own: Period, general: Period) -> list[dict[str, Any]]:
+    def _emissions(self, own: Total, general: Total) -> list[dict[str, Any]]:
         """The known ones first, in the order of their meanings."""
         order = list(self._words.emissions)
         known = {name: order.index(name.lower()) for name in own.emissions if name.lower() in order}
@@ -248,10 +258,13 @@ class _Writer:
 
     def _coverage(self) -> dict[str, Any]:
         """A chart: bars for a week, else a carpet of days and hours."""
+        own = self._found.by_hour.individual
         hours = {
-            hour: (period.consumed, period.retired)
-            for hour, period in self._found.hours.individual.items()
-            if period.consumed
+            hour: (consumed, retired)
+            for hour, consumed, retired in zip(
+                self._found.by_hour.hours, own.consumed, own.retired, strict=True
+            )
+            if consumed
         }
         full = sum(consumed == retired for consumed, retired in hours.values())
         none = sum(not retired for _, retired in hours.values())

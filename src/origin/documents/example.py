@@ -11,18 +11,14 @@ from pathlib import Path
 
 from origin.documents.declaration import Issuer, render
 from origin.documents.words import LANGUAGES
+from origin.domain.consumption import HOUR_S, Consumption, Measurements, Retired, unix_s
 from origin.domain.declarations import (
-    HOUR_S,
     Answer,
-    Consumption,
     Mix,
     Question,
-    ResidualMix,
     Resolution,
-    Retired,
     by_resolution,
     declare,
-    unix_s,
 )
 from origin.domain.exact import exact
 
@@ -51,30 +47,27 @@ def example(days: int) -> tuple[Question, Answer]:
         resolution=Resolution.ALL,
         offset=timedelta(hours=1),
     )
-    consumption: Consumption = {(gsrn, "DK1"): {} for gsrn in GSRNS}
+    consumption: Consumption = {(gsrn, "DK1"): Measurements([], []) for gsrn in GSRNS}
     retired: list[Retired] = []
-    mix: ResidualMix = {}
+    mix = Mix()
     for number in range(24 * days):
         hour = unix_s(BEGIN) + number * HOUR_S
         wind, sun = _weather(number)
-        there = mix[hour, "DK1"] = Mix()
         for label, (mean, emissions) in _SOURCES.items():
             now = round(mean * {"Wind": 2 * wind, "Solar": 4 * sun}.get(label, 1.0))
             grams = {name: exact(round(now * each, 3)) for name, each in emissions.items()}
-            there.add(label, exact(now), grams)
-        for place, (gsrn, sector) in enumerate(consumption):
+            mix.add(hour, label, exact(now), grams)
+        for place, ((gsrn, _), measurements) in enumerate(consumption.items()):
             wh = round((4000 + 900 * place) * (1.6 if 3 <= number % 24 <= 13 else 0.7))
-            consumption[gsrn, sector][hour] = wh
+            measurements.begins.append(hour)
+            measurements.amounts.append(wh)
             windy = min(wh, round(wh * 1.9 * wind))
             sunny = min(wh - windy, round(wh * sun))
             retired.append(Retired(gsrn, hour, windy, "Wind", {"CO2": 0.0}))
             retired.append(Retired(gsrn, hour, sunny, "Solar", {"CO2": 0.0}))
-    hours = declare(consumption, [each for each in retired if each.amount], mix, {"DK1"})
-    individual, general = (
-        by_resolution(each, question.resolution, question.begin, question.offset)
-        for each in (hours.individual, hours.general)
-    )
-    return question, Answer(individual, general, hours)
+    there = [each for each in retired if each.amount]
+    hours = declare(consumption, there, {"DK1": mix}, {"DK1"})
+    return question, by_resolution(question, hours)
 
 
 def _weather(number: int) -> tuple[float, float]:

@@ -1,25 +1,32 @@
 """Environment declarations: what was consumed, emitted (contract: domain, Declarations).
 
-Energy is in Wh and emissions are in g, both exact (`origin.domain.exact`); times are Unix seconds.
+Energy is in Wh and emissions are in g, both exact (`origin.domain.exact`); times are Unix seconds. A year
+of hours has a third of a million numbers: they are reckoned with column by column.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import datetime, timedelta, timezone
 from enum import Enum
+from itertools import repeat
 from math import gcd
-from typing import NamedTuple, TypeVar
+from operator import add as plus
+from operator import floordiv, mul
+from typing import NamedTuple, Self
 
-from origin.domain.exact import ONE, exact
+from origin.domain.consumption import (
+    Consumption,
+    Matched,
+    RetiredRow,
+    Series,
+    add,
+    consumed,
+    match,
+)
+from origin.domain.exact import ONE
 
-K = TypeVar("K")
-
-HOUR_S = 3600
-UNKNOWN = "Unknown"
-"""The technology of a GGO whose codes have no label."""
-
-Consumption = dict[tuple[str, str], dict[int, int]]
-"""By GSRN and sector: the measured Wh by begin."""
+Column = list[int | None]
+"""An amount for each span of time; None where there is nothing to tell of, not even a zero."""
 
 
 class Resolution(Enum):
@@ -32,68 +39,67 @@ class Resolution(Enum):
     HOUR = "hour"
 
 
-class Retired(NamedTuple):
-    """A GGO that was retired to a measurement; in the order of the query's columns."""
-
-    gsrn: str
-    begin: int
-    amount: int
-    technology: str | None
-    emissions: Mapping[str, float] | None
-    """g/Wh by name of the emission."""
-
-
-RetiredRow = tuple[str, int, int, str | None, Mapping[str, float] | None]
-"""The same without names, of which there may be hundreds of thousands."""
-
-
 @dataclass(slots=True)
 class Mix:
-    """The residual mix of one sector in one hour."""
+    """The residual mix of one sector, hour by hour."""
 
-    amount: int = 0
-    technologies: dict[str, int] = field(default_factory=dict)
-    emissions: dict[str, int] = field(default_factory=dict)
+    amounts: Series = field(default_factory=dict)
+    technologies: dict[str, Series] = field(default_factory=dict)
+    emissions: dict[str, Series] = field(default_factory=dict)
 
-    def add(self, technology: str, amount: int, emissions: Mapping[str, int]) -> None:
-        """Add what a technology made; a second time adds up."""
-        self.amount += amount
-        self.technologies[technology] = self.technologies.get(technology, 0) + amount
-        self.add_emissions(emissions)
-
-    def add_emissions(self, emissions: Mapping[str, int]) -> None:
-        """Add grams that aren't told apart by technology."""
-        _add(self.emissions, emissions)
+    def add(self, hour: int, technology: str, amount: int, emissions: Mapping[str, int]) -> None:
+        """Add what a technology made in an hour; a second time adds up."""
+        add(self.amounts, [hour], [amount])
+        add(self.technologies.setdefault(technology, {}), [hour], [amount])
+        for name, grams in emissions.items():
+            add(self.emissions.setdefault(name, {}), [hour], [grams])
 
 
-ResidualMix = dict[tuple[int, str], Mix]
-"""By begin of the hour, and sector."""
+ResidualMix = dict[str, Mix]
+"""By sector."""
 
 
-@dataclass(slots=True)
-class Period:
-    """What is declared of a span of time; emissions in g."""
+@dataclass(frozen=True)
+class Figures:
+    """What is declared of spans of time, in their order, column by column.
 
-    consumed: int = 0
-    retired: int = 0
-    emissions: dict[str, int] = field(default_factory=dict)
-    technologies: dict[str, int] = field(default_factory=dict)
+    Consumed, retired and every emission have a number for each span, a technology for those that have it.
+    """
+
+    consumed: list[int]
+    retired: list[int]
+    emissions: dict[str, list[int]]
+    technologies: dict[str, Column]
+
+
+@dataclass(frozen=True)
+class Total:
+    """The sums of all spans."""
+
+    consumed: int
+    retired: int
+    emissions: dict[str, int]
+    technologies: dict[str, int]
 
 
 @dataclass(frozen=True)
 class Declaration:
-    """Periods by local begin, in order, and their total. Each has a number for every emission."""
+    """The figures of periods, and their total."""
 
-    periods: dict[datetime, Period]
-    total: Period
+    begins: list[datetime]
+    """Of the periods, in local time and in order."""
+    figures: Figures
+    total: Total
 
 
 @dataclass(frozen=True)
 class Declarations:
     """Both declarations, by hour, and what an operator should know about them."""
 
-    individual: dict[int, Period]
-    general: dict[int, Period]
+    hours: list[int]
+    """Those that are declared, in order."""
+    individual: Figures
+    general: Figures
     left_out: list[int]
     """Hours with consumption that no mix covers."""
     exceeded: list[tuple[str, int]]
@@ -113,11 +119,11 @@ class Question:
 
 @dataclass(frozen=True)
 class Answer:
-    """Both declarations at the resolution asked for, and by hour."""
+    """Both declarations at the resolution asked for, of the same periods; and by hour."""
 
     individual: Declaration
     general: Declaration
-    hours: Declarations
+    by_hour: Declarations
 
 
 def declare(
@@ -131,211 +137,222 @@ def declare(
     :param retired: To the consumption, in the order of retiring.
     :param sectors: Of the metering points.
     """
-    covering = [hour for (hour, _), each in mix.items() if each.amount]
-    first, last = min(covering, default=0), max(covering, default=-1)
-    consumed = _consumed(consumption)
-    matched, exceeded = _match(consumption, retired)
-    individual: dict[int, Period] = {}
-    general: dict[int, Period] = {}
-    left_out = []
-    in_order = sorted(sectors)
-    for hour in sorted(hour for hour in set().union(*consumed.values()) if first <= hour <= last):
-        own = _individual(hour, consumed, matched.get(hour), mix)
-        if own is None:
-            left_out.append(hour)
-            continue
-        individual[hour] = own
-        general[hour] = _general(hour, in_order, mix)
-    _name_all_emissions(individual.values(), general.values())
-    return Declarations(individual, general, left_out, exceeded)
+    measured = consumed(consumption)
+    matched = match(consumption, retired)
+    rests = {
+        sector: _rest(amounts, matched.by_sector.get(sector, {}))
+        for sector, amounts in measured.items()
+    }
+    hours, left_out = _covered(measured, rests, mix)
+    mixes = {sector: _Aligned.of(each, hours) for sector, each in mix.items()}
+    general = _general(hours, [mixes[sector] for sector in sorted(sectors) if sector in mixes])
+    individual = _individual(hours, measured, rests, matched, mixes, general.emissions)
+    return Declarations(hours, individual, general, left_out, list(matched.exceeded))
 
 
-def by_resolution(
-    hours: Mapping[int, Period], resolution: Resolution, begin: datetime, offset: timedelta
-) -> Declaration:
-    """Sum hours up, by the local time of this offset.
-
-    :param begin: Of the range: what `all` is keyed by.
-    """
-    zone = timezone(offset)
-    key = _truncation(resolution, begin.astimezone(zone))
-    groups: dict[datetime, list[Period]] = {}
-    for hour, period in hours.items():
-        groups.setdefault(key(datetime.fromtimestamp(hour, zone)), []).append(period)
-    periods = {begin: _sum(group) for begin, group in groups.items()}
-    return Declaration(periods, _sum(list(periods.values())))
-
-
-def _sum(periods: Sequence[Period]) -> Period:
-    if len(periods) == 1:
-        return periods[0]
-    return Period(
-        consumed=sum(period.consumed for period in periods),
-        retired=sum(period.retired for period in periods),
-        emissions=_added(period.emissions for period in periods),
-        technologies=_added(period.technologies for period in periods),
+def by_resolution(question: Question, found: Declarations) -> Answer:
+    """Sum the hours up, by local time, as the question has it."""
+    zone = timezone(question.offset)
+    truncated = _truncation(question.resolution, question.begin.astimezone(zone))
+    begins = [truncated(datetime.fromtimestamp(hour, zone)) for hour in found.hours]
+    starts = [
+        place for place, begin in enumerate(begins) if not place or begin != begins[place - 1]
+    ]
+    individual, general = found.individual, found.general
+    if len(starts) < len(begins):
+        periods = list(zip(starts, [*starts[1:], len(begins)], strict=True))
+        individual, general = _summed(individual, periods), _summed(general, periods)
+        begins = [begins[start] for start in starts]
+    return Answer(
+        Declaration(begins, individual, _total(individual)),
+        Declaration(begins, general, _total(general)),
+        found,
     )
 
 
-def _added(amounts: Iterable[Mapping[K, int]]) -> dict[K, int]:
-    """The sums by key; of mappings with the same keys, which most have, in one go."""
-    alike: dict[tuple[K, ...], list[Iterable[int]]] = {}
-    for each in amounts:
-        alike.setdefault(tuple(each), []).append(each.values())
-    total: dict[K, int] = {}
-    for keys, values in alike.items():
-        for key, value in zip(keys, map(sum, zip(*values, strict=True)), strict=True):
-            total[key] = total.get(key, 0) + value
-    return total
+def _rest(amounts: Series, retired: Series) -> Series:
+    """The Wh that the mix is to cover."""
+    return {
+        hour: rest for hour, amount in amounts.items() if (rest := amount - retired.get(hour, 0))
+    }
 
 
-def hour_of(time: int) -> int:
-    """The begin of the hour that holds it."""
-    return time - time % HOUR_S
+def _covered(
+    measured: Mapping[str, Series], rests: Mapping[str, Series], mix: ResidualMix
+) -> tuple[list[int], list[int]]:
+    """The hours to declare, in order; and those left out, where the mix lacks what isn't retired."""
+    covering = [hour for each in mix.values() for hour, amount in each.amounts.items() if amount]
+    first, last = min(covering, default=0), max(covering, default=-1)
+    gaps: set[int] = set()
+    for sector, rest in rests.items():
+        there = mix.get(sector, Mix()).amounts
+        gaps.update(hour for hour in rest if not there.get(hour))
+    hours = sorted(hour for hour in set().union(*measured.values()) if first <= hour <= last)
+    return [hour for hour in hours if hour not in gaps], [hour for hour in hours if hour in gaps]
 
 
-def unix_s(time: datetime) -> int:
-    """Its Unix time; a time without an offset is in UTC."""
-    return int((time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp())
+class _Aligned(NamedTuple):
+    """A mix's columns for some hours; those that have nothing in any of them are left out."""
+
+    amounts: Column
+    emissions: dict[str, Column]
+    technologies: dict[str, Column]
+
+    @classmethod
+    def of(cls, mix: Mix, hours: list[int]) -> Self:
+        """This mix for these hours."""
+        return cls(
+            _column(mix.amounts, hours),
+            _columns(mix.emissions, hours),
+            _columns(mix.technologies, hours),
+        )
 
 
-@dataclass(slots=True)
-class _Matched:
-    """What was retired to an hour's measurements."""
-
-    period: Period = field(default_factory=Period)
-    by_sector: dict[str, int] = field(default_factory=dict)
-
-
-def _consumed(consumption: Consumption) -> dict[str, dict[int, int]]:
-    """Wh by sector and hour."""
-    by_sector: dict[str, list[dict[int, int]]] = {}
-    for (_, sector), measurements in consumption.items():
-        by_sector.setdefault(sector, []).append(measurements)
-    found = {}
-    for sector, series in by_sector.items():
-        sums: dict[int, int] = {}
-        for begin, amount in _added(series).items():
-            hour = hour_of(begin)
-            sums[hour] = sums.get(hour, 0) + amount
-        found[sector] = sums
-    return found
-
-
-def _match(
-    consumption: Consumption, retired: Iterable[RetiredRow]
-) -> tuple[dict[int, _Matched], list[tuple[str, int]]]:
-    """By hour: what was retired, up to what is measured; and where it was more than that."""
-    points: dict[str, dict[str, dict[int, int]]] = {}
-    for (point, its_sector), measurements in consumption.items():
-        points.setdefault(point, {})[its_sector] = measurements
-    left: dict[tuple[str, int], int] = {}
-    matched: dict[int, _Matched] = {}
-    exceeded: dict[tuple[str, int], None] = {}
-    exactly = _Exactly()
-    for gsrn, begin, amount, technology, emissions in retired:
-        sector, measured = _measured(points.get(gsrn, {}), begin)
-        rest = left.get((gsrn, begin), measured)
-        used = min(rest, amount)
-        left[gsrn, begin] = rest - used
-        if used < amount:
-            exceeded[gsrn, begin] = None
-        if not used:
-            continue
-        hour = begin - begin % HOUR_S
-        there = matched.get(hour)
-        if there is None:
-            there = matched[hour] = _Matched()
-        there.by_sector[sector] = there.by_sector.get(sector, 0) + used
-        _retire(there.period, used, technology or UNKNOWN, emissions or {}, exactly)
-    return matched, list(exceeded)
-
-
-class _Exactly(dict[float, int]):
-    """Exact values of g/Wh, of which there are few."""
-
-    def __missing__(self, number: float) -> int:
-        value = self[number] = exact(number)
-        return value
-
-
-def _measured(sectors: Mapping[str, Mapping[int, int]], begin: int) -> tuple[str, int]:
-    """The sector and Wh of a point's measurement; 0 where there is none."""
-    for sector, measurements in sectors.items():
-        if begin in measurements:
-            return sector, measurements[begin]
-    return "", 0
-
-
-def _retire(
-    period: Period,
-    amount: int,
-    technology: str,
-    emissions: Mapping[str, float],
-    exactly: Mapping[float, int],
-) -> None:
-    """Add so many Wh."""
-    wh = amount * ONE
-    period.retired += wh
-    period.technologies[technology] = period.technologies.get(technology, 0) + wh
-    sums = period.emissions
-    for name, grams in emissions.items():
-        sums[name] = sums.get(name, 0) + amount * exactly[grams]
+def _general(hours: list[int], mixes: Iterable[_Aligned]) -> Figures:
+    """The residual mix itself."""
+    amounts: Column = [0] * len(hours)
+    emissions: dict[str, Column] = {}
+    technologies: dict[str, Column] = {}
+    for mix in mixes:
+        amounts = _plus(amounts, mix.amounts)
+        _merge(emissions, mix.emissions)
+        _merge(technologies, mix.technologies)
+    return Figures(_filled(amounts), [0] * len(hours), _all_filled(emissions), technologies)
 
 
 def _individual(
-    hour: int, consumed: Mapping[str, Mapping[int, int]], matched: _Matched | None, mix: ResidualMix
-) -> Period | None:
-    """The hour, or None where the mix doesn't cover what isn't retired."""
-    period = Period() if matched is None else matched.period
-    for sector, hours in consumed.items():
-        if hour not in hours:
-            continue
-        amount = hours[hour]
-        period.consumed += amount * ONE
-        rest = amount - (matched.by_sector.get(sector, 0) if matched else 0)
-        if not rest:
-            continue
-        covering = mix.get((hour, sector))
-        if covering is None or not covering.amount:
-            return None
-        _cover(period, rest * ONE, covering)
-    return period
+    hours: list[int],
+    measured: Mapping[str, Series],
+    rests: Mapping[str, Series],
+    matched: Matched,
+    mixes: Mapping[str, _Aligned],
+    of_mix: Iterable[str],
+) -> Figures:
+    """What was retired, and of the mix what it covers.
+
+    :param of_mix: Its emissions, all of which are told in each span.
+    """
+    wh, retired = [0] * len(hours), [0] * len(hours)
+    emissions = _columns(matched.emissions, hours)
+    technologies = _columns(matched.technologies, hours)
+    for sector, amounts in measured.items():
+        wh = list(map(plus, wh, map(amounts.get, hours, repeat(0))))
+        if sector in mixes:
+            share = _Share.of(_column(rests[sector], hours), mixes[sector].amounts)
+            _merge(emissions, share.of_each(mixes[sector].emissions))
+            _merge(technologies, share.of_each(mixes[sector].technologies))
+    for amounts in matched.by_sector.values():
+        retired = list(map(plus, retired, map(amounts.get, hours, repeat(0))))
+    return Figures(
+        consumed=[amount * ONE for amount in wh],
+        retired=[amount * ONE for amount in retired],
+        emissions=_all_filled(dict.fromkeys(of_mix, _column({}, hours)) | emissions),
+        technologies=technologies,
+    )
 
 
-def _cover(period: Period, rest: int, mix: Mix) -> None:
-    """Take the rest from the mix."""
-    # In lowest terms the numbers are short, and the divisions quick.
-    common = gcd(rest, mix.amount)
-    share, total = rest // common, mix.amount // common
-    for sums, parts in (
-        (period.emissions, mix.emissions),
-        (period.technologies, mix.technologies),
-    ):
-        for name, value in parts.items():
-            sums[name] = sums.get(name, 0) + share * value // total
+class _Share(NamedTuple):
+    """What part of a mix covers a rest, hour by hour: `wh` of `total`, which is 0 where there is no rest."""
+
+    wh: list[int]
+    total: list[int]
+
+    @classmethod
+    def of(cls, rest: Column, amounts: Column) -> Self:
+        """What part of these amounts the rest is."""
+        shares = list(map(_in_lowest_terms, rest, amounts))
+        return cls([wh for wh, _ in shares], [total for _, total in shares])
+
+    def of_each(self, columns: Mapping[str, Column]) -> dict[str, Column]:
+        """This part of each column."""
+        return _there({name: self._part(column) for name, column in columns.items()})
+
+    def _part(self, column: Column) -> Column:
+        try:
+            return list(map(floordiv, map(mul, self.wh, column), self.total))
+        except (TypeError, ZeroDivisionError):
+            return [
+                None if amount is None or not total else wh * amount // total
+                for wh, amount, total in zip(self.wh, column, self.total, strict=True)
+            ]
 
 
-def _general(hour: int, sectors: Iterable[str], mix: ResidualMix) -> Period:
-    period = Period()
-    for sector in sectors:
-        each = mix.get((hour, sector))
-        if each is not None:
-            period.consumed += each.amount
-            _add(period.emissions, each.emissions)
-            _add(period.technologies, each.technologies)
-    return period
+def _in_lowest_terms(rest: int | None, amount: int | None) -> tuple[int, int]:
+    """Short numbers, with which divisions are quick."""
+    if not rest or not amount:
+        return 0, 0
+    wh = rest * ONE
+    common = gcd(wh, amount)
+    return wh // common, amount // common
 
 
-def _name_all_emissions(individual: Iterable[Period], general: Iterable[Period]) -> None:
-    """Give each period a number for every emission: the mix's, and in the individual the GGOs'."""
-    individual, general = list(individual), list(general)
-    of_mix = dict.fromkeys(name for period in general for name in period.emissions)
-    of_both = of_mix | dict.fromkeys(name for period in individual for name in period.emissions)
-    for names, periods in ((of_both, individual), (of_mix, general)):
-        none = dict.fromkeys(sorted(names), 0)
-        for period in periods:
-            period.emissions = none | period.emissions
+def _column(series: Series, hours: Iterable[int]) -> Column:
+    return list(map(series.get, hours))
+
+
+def _columns(by_name: Mapping[str, Series], hours: Collection[int]) -> dict[str, Column]:
+    return _there({name: _column(series, hours) for name, series in by_name.items()})
+
+
+def _there(columns: Mapping[str, Column]) -> dict[str, Column]:
+    """Those that have anything at all."""
+    return {
+        name: column
+        for name, column in columns.items()
+        if any(amount is not None for amount in column)
+    }
+
+
+def _plus(column: Column, more: Column) -> Column:
+    try:
+        return list(map(plus, column, more))
+    except TypeError:
+        return [
+            each if other is None else other if each is None else each + other
+            for each, other in zip(column, more, strict=True)
+        ]
+
+
+def _merge(columns: dict[str, Column], more: Mapping[str, Column]) -> None:
+    for name, column in more.items():
+        columns[name] = _plus(columns[name], column) if name in columns else column
+
+
+def _filled(column: Column) -> list[int]:
+    return [amount or 0 for amount in column]
+
+
+def _all_filled(columns: Mapping[str, Column]) -> dict[str, list[int]]:
+    return {name: _filled(column) for name, column in sorted(columns.items())}
+
+
+def _summed(figures: Figures, periods: Collection[tuple[int, int]]) -> Figures:
+    """Of periods, which begin and end at these places, instead of hours."""
+
+    def sums(column: list[int]) -> list[int]:
+        return [sum(column[begin:end]) for begin, end in periods]
+
+    def sums_there(column: Column) -> Column:
+        parts = ([each for each in column[begin:end] if each is not None] for begin, end in periods)
+        return [sum(part) if part else None for part in parts]
+
+    return Figures(
+        consumed=sums(figures.consumed),
+        retired=sums(figures.retired),
+        emissions={name: sums(column) for name, column in figures.emissions.items()},
+        technologies={label: sums_there(column) for label, column in figures.technologies.items()},
+    )
+
+
+def _total(figures: Figures) -> Total:
+    return Total(
+        consumed=sum(figures.consumed),
+        retired=sum(figures.retired),
+        emissions={name: sum(column) for name, column in figures.emissions.items()},
+        technologies={
+            label: sum(filter(None, column)) for label, column in figures.technologies.items()
+        },
+    )
 
 
 def _truncation(resolution: Resolution, begin: datetime) -> Callable[[datetime], datetime]:
@@ -351,11 +368,3 @@ def _truncation(resolution: Resolution, begin: datetime) -> Callable[[datetime],
             return lambda time: time.replace(hour=0)
         case Resolution.HOUR:
             return lambda time: time
-
-
-def _add(sums: dict[str, int], more: Mapping[str, int]) -> None:
-    if not sums:
-        sums.update(more)
-        return
-    for name, value in more.items():
-        sums[name] = sums.get(name, 0) + value

@@ -9,9 +9,9 @@ from typing import Any, Self, TypeVar
 
 from origin.clients.consumption import read_consumption
 from origin.db.declarations import consumption_sectors, retired_to
+from origin.domain.consumption import Consumption
 from origin.domain.declarations import (
     Answer,
-    Consumption,
     Declarations,
     Question,
     ResidualMix,
@@ -51,15 +51,10 @@ def answer(runtime: Runtime, user_id: int, question: Question) -> Answer:
     known = set(sectors.values()) | {sector for _, sector in consumption}
 
     def compute() -> Answer:
-        hours = declare(consumption, retired, mix, known)
-        individual, general = (
-            by_resolution(each, question.resolution, question.begin, question.offset)
-            for each in (hours.individual, hours.general)
-        )
-        return Answer(individual, general, hours)
+        return by_resolution(question, declare(consumption, retired, mix, known))
 
     found = off_the_loop(compute)
-    _log(user_id, found.hours)
+    _log(user_id, found.by_hour)
     return found
 
 
@@ -106,7 +101,7 @@ def _consumption(
 
 def _span(consumption: Consumption) -> tuple[datetime, datetime] | None:
     """The first and last begin that is measured."""
-    ends = [time for begins in consumption.values() for time in (min(begins), max(begins))]
+    ends = [time for each in consumption.values() for time in (min(each.begins), max(each.begins))]
     if not ends:
         return None
     return datetime.fromtimestamp(min(ends), UTC), datetime.fromtimestamp(max(ends), UTC)

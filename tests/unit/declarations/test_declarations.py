@@ -10,17 +10,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from origin.api.declarations import as_json
+from origin.domain.consumption import Retired
 from origin.domain.declarations import (
-    Consumption,
     Declarations,
     Mix,
+    Question,
     ResidualMix,
     Resolution,
-    Retired,
     by_resolution,
     declare,
 )
 from origin.domain.exact import exact, whole
+from tests.support.measured import measured
 
 BEGIN = datetime(2020, 1, 1, 10, tzinfo=UTC)
 H10 = int(BEGIN.timestamp())
@@ -32,7 +33,7 @@ def mix_of(*rows: tuple[int, str, str, float, dict[str, float]]) -> ResidualMix:
     mix: ResidualMix = {}
     for hour, sector, technology, amount, emissions in rows:
         grams = {name: exact(value) for name, value in emissions.items()}
-        mix.setdefault((hour, sector), Mix()).add(technology, exact(amount), grams)
+        mix.setdefault(sector, Mix()).add(hour, technology, exact(amount), grams)
     return mix
 
 
@@ -41,18 +42,16 @@ EXAMPLE_MIX = mix_of(
     (H10, "DK1", "Wind", 1000, {"CH4": 10}),
     (H11, "DK1", "Coal", 1000, {"CO2": 600}),
 )
-EXAMPLE: Consumption = {("1", "DK1"): {H11: 200, H10: 100}}
+EXAMPLE = measured({("1", "DK1"): {H11: 200, H10: 100}})
 WIND = Retired("1", H10, 40, "Wind", {"CO2": 0.1, "SO2": 1})
 
 
 def wire(
     hours: Declarations, resolution: Resolution = Resolution.HOUR, offset: int = 0
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    individual, general = (
-        as_json(by_resolution(each, resolution, BEGIN, timedelta(hours=offset)))
-        for each in (hours.individual, hours.general)
-    )
-    return individual, general
+    question = Question((), BEGIN, BEGIN, resolution, timedelta(hours=offset))
+    answer = as_json(by_resolution(question, hours))
+    return answer["individual"], answer["general"]
 
 
 def test_the_worked_example() -> None:
@@ -82,18 +81,18 @@ def test_the_worked_example() -> None:
 
 
 def test_gaps() -> None:
-    consumption: Consumption = {
-        ("1", "DK1"): {H10 + 3600 * hour: 100 for hour in range(6)},
-        ("2", "DK2"): {H10 + 3600 * 2: 5},
-    }
+    consumption = measured(
+        {
+            ("1", "DK1"): {H10 + 3600 * hour: 100 for hour in range(6)},
+            ("2", "DK2"): {H10 + 3600 * 2: 5},
+        }
+    )
     # The mix begins an hour late and ends an hour early; DK2 has none where it is consumed;
     # the hour that is retired in full needs none.
     rows = [(H10 + 3600 * hour, "DK1", "Coal", 10, {"CO2": 1.0}) for hour in (1, 2, 4)]
     retired = [Retired("1", H10 + 3600 * hour, 100, None, None) for hour in (0, 3)]
     found = declare(consumption, retired, mix_of(*rows), {"DK1", "DK2"})
-    assert (
-        list(found.individual) == list(found.general) == [H10 + 3600 * hour for hour in (1, 3, 4)]
-    )
+    assert found.hours == [H10 + 3600 * hour for hour in (1, 3, 4)]
     assert found.left_out == [H10 + 3600 * 2]
     individual, general = wire(found)
     assert individual["totalTechnologies"] == {"Coal": 200, "Unknown": 100}
@@ -112,7 +111,7 @@ def test_retired_counts_up_to_the_measured_in_the_order_of_retiring() -> None:
         Retired("1", H10 - 3600, 1, "Oil", None),
         Retired("other", H10, 1, "Oil", None),
     ]
-    found = declare({("1", "DK1"): {H10: 100}}, retired, EXAMPLE_MIX, {"DK1"})
+    found = declare(measured({("1", "DK1"): {H10: 100}}), retired, EXAMPLE_MIX, {"DK1"})
     individual, _ = wire(found)
     assert individual["totalTechnologies"] == {"Wind": 70, "Coal": 30}
     assert individual["totalEmissions"] == {"CO2": 30, "CH4": 0}
@@ -123,7 +122,8 @@ def test_retired_counts_up_to_the_measured_in_the_order_of_retiring() -> None:
 def test_quarters_of_an_hour_belong_to_their_hour() -> None:
     quarters = {H10 + 900 * number: 25 for number in range(4)}
     retired = [Retired("1", H10 + 900, 25, "Wind", {})]
-    individual, general = wire(declare({("1", "DK1"): quarters}, retired, EXAMPLE_MIX, {"DK1"}))
+    consumption = measured({("1", "DK1"): quarters})
+    individual, general = wire(declare(consumption, retired, EXAMPLE_MIX, {"DK1"}))
     assert individual["consumedAmount"] == {TEN: 100}
     assert individual["technologies"] == {TEN: {"Wind": 62.5, "Coal": 37.5}}
     assert general["consumedAmount"] == {TEN: 2000}
@@ -145,7 +145,8 @@ def test_quarters_of_an_hour_belong_to_their_hour() -> None:
 def test_periods_by_local_time(resolution: Resolution, offset: int, begins: list[str]) -> None:
     hours = {H10 + 3600 * hour: 1 for hour in range(366 * 24)}
     mix = mix_of(*((hour, "DK1", "Coal", 1, {}) for hour in hours))
-    individual, _ = wire(declare({("1", "DK1"): hours}, [], mix, {"DK1"}), resolution, offset)
+    found = declare(measured({("1", "DK1"): hours}), [], mix, {"DK1"})
+    individual, _ = wire(found, resolution, offset)
     assert list(individual["consumedAmount"]) == begins
     assert sum(individual["consumedAmount"].values()) == 366 * 24
     if resolution is Resolution.MONTH:
@@ -169,7 +170,7 @@ _LABELS = st.sampled_from(["Coal", "Wind", "Solar"])
 
 
 @given(
-    measured=st.dictionaries(st.tuples(st.sampled_from(["a", "b", "c"]), _HOURS), _AMOUNTS),
+    amounts=st.dictionaries(st.tuples(st.sampled_from(["a", "b", "c"]), _HOURS), _AMOUNTS),
     retired=st.lists(
         st.tuples(st.sampled_from(["a", "b", "c"]), _HOURS, _AMOUNTS, _LABELS, _EMISSIONS),
         max_size=8,
@@ -179,19 +180,19 @@ _LABELS = st.sampled_from(["Coal", "Wind", "Solar"])
     ),
 )
 def test_the_same_as_by_fractions(
-    measured: dict[tuple[str, int], int], retired: list[Any], rows: list[Any]
+    amounts: dict[tuple[str, int], int], retired: list[Any], rows: list[Any]
 ) -> None:
     sector_of = {"a": "DK1", "b": "DK1", "c": "DK2"}
-    consumption: Consumption = defaultdict(dict)
-    for (gsrn, hour), amount in measured.items():
+    consumption: dict[tuple[str, str], dict[int, int]] = defaultdict(dict)
+    for (gsrn, hour), amount in amounts.items():
         consumption[gsrn, sector_of[gsrn]][hour * 3600] = amount
     found = declare(
-        dict(consumption),
+        measured(consumption),
         [Retired(gsrn, hour * 3600, *rest) for gsrn, hour, *rest in retired],
         mix_of(*((hour * 3600, *rest) for hour, *rest in rows)),
         ["DK1", "DK2"],
     )
-    expected = _by_fractions(measured, retired, rows, sector_of)
+    expected = _by_fractions(amounts, retired, rows, sector_of)
     for ours, theirs in zip(wire(found), expected, strict=True):
         totals: dict[str, Any] = {"emissions": defaultdict(Fraction), "tech": defaultdict(Fraction)}
         assert len(ours["emissions"]) == len(theirs)
@@ -222,7 +223,7 @@ Plain = dict[str, Any]
 
 
 def _by_fractions(
-    measured: dict[tuple[str, int], int],
+    amounts: dict[tuple[str, int], int],
     retired: list[Any],
     rows: list[Any],
     sector_of: dict[str, str],
@@ -236,15 +237,15 @@ def _by_fractions(
         _increase(there["emissions"], emissions)
     covered = [hour for (hour, _), there in mix.items() if there["consumed"]]
     individual, general = {}, {}
-    for hour in sorted({hour for _, hour in measured}):
+    for hour in sorted({hour for _, hour in amounts}):
         if not covered or not min(covered) <= hour <= max(covered):
             continue
         own = _nothing()
-        points = [gsrn for gsrn in sector_of if (gsrn, hour) in measured]
+        points = [gsrn for gsrn in sector_of if (gsrn, hour) in amounts]
         if not all(
             _point(
                 own,
-                measured[gsrn, hour],
+                amounts[gsrn, hour],
                 [r[2:] for r in retired if r[:2] == (gsrn, hour)],
                 mix[hour, sector_of[gsrn]],
             )

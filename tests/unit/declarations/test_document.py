@@ -15,17 +15,17 @@ import origin.documents
 from origin.documents.declaration import Issuer, content, document_id, render
 from origin.documents.example import example
 from origin.documents.words import LANGUAGES, WORDS, Language
+from origin.domain.consumption import Retired
 from origin.domain.declarations import (
     Answer,
-    Consumption,
     Mix,
     Question,
     Resolution,
-    Retired,
     by_resolution,
     declare,
 )
 from origin.domain.exact import exact
+from tests.support.measured import measured
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678, tzinfo=UTC)
 ISSUER = Issuer("AccountService", "https://accounts.example", NOW)
@@ -33,25 +33,22 @@ BEGIN = datetime(2020, 1, 1, tzinfo=UTC)
 
 
 def declared(
-    consumption: Consumption,
+    consumption: dict[tuple[str, str], dict[int, int]],
     labels: list[str],
     emissions: dict[str, float],
     retired: list[Retired] | None = None,
 ) -> tuple[Question, Answer]:
     hours = {hour for each in consumption.values() for hour in each}
-    mix = {(hour, "DK1"): Mix() for hour in hours}
-    for each in mix.values():
+    grams = {name: exact(each) for name, each in emissions.items()}
+    mix = Mix()
+    for hour in hours:
         for label in labels:
-            each.add(label, exact(10), {name: exact(grams) for name, grams in emissions.items()})
+            mix.add(hour, label, exact(10), grams)
     gsrns = tuple(dict.fromkeys(gsrn for gsrn, _ in consumption))
     end = datetime.fromtimestamp(max(hours, default=int(BEGIN.timestamp())), UTC)
     question = Question(gsrns, BEGIN, end, Resolution.ALL, timedelta(hours=1))
-    found = declare(consumption, retired or [], mix, {"DK1"})
-    individual, general = (
-        by_resolution(each, Resolution.ALL, BEGIN, question.offset)
-        for each in (found.individual, found.general)
-    )
-    return question, Answer(individual, general, found)
+    found = declare(measured(consumption), retired or [], {"DK1": mix}, {"DK1"})
+    return question, by_resolution(question, found)
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -111,7 +108,7 @@ def test_the_same_declaration_has_the_same_number() -> None:
 
 def test_numbers_are_never_rounded_to_what_is_not_true() -> None:
     first = int(BEGIN.timestamp())
-    consumption: Consumption = {("1", "DK1"): {first: 1_000_000, first + 3600: 1}}
+    consumption = {("1", "DK1"): {first: 1_000_000, first + 3600: 1}}
     for amount, said in ((999_999, "> 99.9 %"), (1, "< 0.1 %"), (0, "0 %"), (500_000, "50.0 %")):
         retired = [Retired("1", first, amount, "Wind", None)] if amount else []
         question, found = declared(consumption, ["Coal"], {"CO2": 0.000_04}, retired)

@@ -40,7 +40,8 @@ class _EnergyTypes(EnergyTypeClient):
 
 def _consumption(*pages: list[Any]) -> dict[tuple[str, str], dict[int, int]]:
     end = BEGIN + timedelta(hours=1)
-    return read_consumption(_DataHub(*pages), "token", ["1"], BEGIN, end)
+    found = read_consumption(_DataHub(*pages), "token", ["1"], BEGIN, end)
+    return {place: dict(zip(*each, strict=True)) for place, each in found.items()}
 
 
 def test_measurements() -> None:
@@ -75,12 +76,11 @@ def test_a_mix() -> None:
         row | {"timestamp_utc": "2020-02-29T22:00:00Z", "sector": "SE4"},
     ]
     assert _EnergyTypes(rows).residual_mix(["DK1"], BEGIN, BEGIN + timedelta(hours=1)) == {
-        (H22, "DK1"): Mix(
-            exact(22.5),
-            {"Coal": exact(12.5), "Wind": exact(10)},
-            {"CO2": exact(1.6), "Xenon": exact(2)},
-        ),
-        (H22 + 3600, "DK1"): Mix(0, {"Coal": 0}, {"CO2": 0}),
+        "DK1": Mix(
+            {H22: exact(22.5), H22 + 3600: 0},
+            {"Coal": {H22: exact(12.5), H22 + 3600: 0}, "Wind": {H22: exact(10)}},
+            {"CO2": {H22: exact(1.6), H22 + 3600: 0}, "Xenon": {H22: exact(2)}},
+        )
     }
 
 

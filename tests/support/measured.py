@@ -1,0 +1,13 @@
+"""Consumption as tests write it down."""
+
+from collections.abc import Mapping
+
+from origin.domain.consumption import Consumption, Measurements
+
+
+def measured(points: Mapping[tuple[str, str], Mapping[int, int]]) -> Consumption:
+    """By GSRN and sector: Wh by begin."""
+    return {
+        place: Measurements(list(amounts), list(amounts.values()))
+        for place, amounts in points.items()
+    }
