@@ -196,8 +196,8 @@ def _by_begin(begins: list[str], columns: Mapping[str, list[Any]]) -> dict[str, 
     """The columns' numbers, where they have one, by begin and name."""
     if not columns:
         return {begin: {} for begin in begins}
-    rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-    if any(None in column for column in columns.values()):
+    rows = list(map(dict, map(zip, repeat(columns), zip(*columns.values(), strict=True))))
+    if any([each for each in column if each is None] for column in columns.values()):
         rows = [{name: each for name, each in row.items() if each is not None} for row in rows]
     return dict(zip(begins, rows, strict=True))
 

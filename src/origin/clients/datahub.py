@@ -92,13 +92,16 @@ class Rows(Generic[T]):
 
 
 class Reading(msgspec.Struct, gc=False):
-    """Of a measurement what a declaration needs, as it came: there are hundreds of thousands."""
+    """Of a measurement what a declaration needs, as it came: there are hundreds of thousands.
+
+    In the contract's order, in which they are read most quickly.
+    """
 
     gsrn: str
-    sector: str
-    type: str
     begin: str
     """ISO 8601."""
+    type: str
+    sector: str
     amount: int | float
     """Wh."""
 

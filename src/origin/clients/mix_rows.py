@@ -6,7 +6,7 @@ read and summed column by column, others row by row, which takes three times as 
 """
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
 from itertools import compress, count, repeat
@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, Self
 
 import msgspec
 
-from origin.domain.consumption import add, hour_of, unix_s
+from origin.domain.consumption import Series, add, hour_of, unix_s
 from origin.domain.declarations import Mix, ResidualMix
 from origin.domain.exact import ONE, exact
 
@@ -24,10 +24,19 @@ _TEXTS = frozenset({_TIME, _SECTOR, _TECHNOLOGY})
 _KNOWN = _TEXTS | {_AMOUNT}
 _NO_EMISSIONS = _KNOWN | {"share"}
 _NUMBERS = frozenset({int, float})
+_AT_ONCE = 4000
+"""Rows of which a column stays in a processor's cache: it is gone through several times."""
 _MAX_COLUMNS = 100
 """Of rows that are read column by column."""
 _BEYOND = 1e40
 """More than anything that can be meant."""
+
+
+class _Answer(msgspec.Struct):
+    mix_emissions: list[msgspec.Raw]
+
+
+_RawAnswer = msgspec.json.Decoder(_Answer)
 
 
 class NoMix(ValueError):
@@ -37,7 +46,7 @@ class NoMix(ValueError):
 class MixReader:
     """Adds the rows of one answer after the other to `mix`.
 
-    :param sectors: Those wanted; rows of others are passed over, if their numbers aren't out of bounds.
+    :param sectors: Those wanted; rows of others are passed over, if their numbers can be meant.
     """
 
     def __init__(self, sectors: Iterable[str]) -> None:
@@ -51,21 +60,17 @@ class MixReader:
 
         :raises NoMix: nothing of the mix is to be used then.
         """
-        wanted = _Wanted(self._sectors, start, stop)
+        hours = _Hours(range(start, stop))
         try:
-            columns = _columns(raw, self._names)
-            if columns is not None:
-                self._add_columns(columns, wanted)
+            rows = _alike(raw, self._names)
+            if rows is None:
+                known, self._names = self._names, _names(raw)
+                rows = None if known == self._names else _alike(raw, self._names)
+            if rows is None:
+                self._add_rows(_rows(raw), hours)
                 return
-            rows = _rows(raw)
-            if not rows:
-                return
-            known, self._names = self._names, tuple(rows[0])
-            columns = None if known == self._names else _columns(raw, self._names)
-            if columns is not None:
-                self._add_columns(columns, wanted)
-            else:
-                self._add_rows(rows, wanted)
+            for first in range(0, len(rows), _AT_ONCE):
+                self._add_columns(_columns(rows[first : first + _AT_ONCE], self._names), hours)
         except (
             msgspec.MsgspecError,
             LookupError,
@@ -78,11 +83,11 @@ class MixReader:
             # Not chained: the cause quotes the answer.
             raise NoMix(type(error).__name__) from None
 
-    def _add_rows(self, rows: Sequence[Mapping[str, Any]], wanted: "_Wanted") -> None:
+    def _add_rows(self, rows: Sequence[Mapping[str, Any]], hours: "_Hours") -> None:
         """Add rows of whatever columns; emissions that are no numbers are none."""
         for row in rows:
-            place = wanted[row[_TIME], row[_SECTOR]]
-            if place is None:
+            hour, sector = hours[row[_TIME]], row[_SECTOR]
+            if sector not in self._sectors or hour is None:
                 continue
             technology, amount = row[_TECHNOLOGY], row[_AMOUNT]
             if type(technology) is not str or type(amount) not in _NUMBERS or amount < 0:
@@ -92,59 +97,89 @@ class MixReader:
                 for name, value in row.items()
                 if name not in _NO_EMISSIONS and type(value) in _NUMBERS
             }
-            hour, sector = place
             self.mix.setdefault(sector, Mix()).add(hour, technology, _exact(amount), grams)
 
-    def _add_columns(self, columns: Mapping[str, list[Any]], wanted: "_Wanted") -> None:
+    def _add_columns(self, columns: Mapping[str, list[Any]], hours: "_Hours") -> None:
         """Add up rows that follow one another and have the same time and sector."""
+        # Others of this process, the next answer's arrival say, go between.
+        time.sleep(0)
+        if min(columns[_AMOUNT]) < 0:
+            raise ValueError("amount")
+        alike = self._alike_hours(columns, hours)
+        most_rows = max((len(each.technologies) for each in alike), default=1)
+        numbers = {
+            name: _Numbers.of(column, most_rows)
+            for name, column in columns.items()
+            if name == _AMOUNT or name not in _NO_EMISSIONS
+        }
+        amounts = numbers.pop(_AMOUNT)
+        for each in alike:
+            each.add_to(self.mix.setdefault(each.sector, Mix()), amounts, numbers)
+
+    def _alike_hours(
+        self, columns: Mapping[str, list[Any]], hours: "_Hours"
+    ) -> Collection["_AlikeHours"]:
+        """Rows that follow one another and have the same time and sector; those that are wanted."""
         times, sectors, technologies = (columns[each] for each in (_TIME, _SECTOR, _TECHNOLOGY))
         changes = map(or_, map(ne, times[1:], times), map(ne, sectors[1:], sectors))
         begins = [0, *compress(count(1), changes)]
-        parts = list(zip(begins, [*begins[1:], len(times)], strict=True))
-        hours: list[int] = []
-        alike: dict[tuple[str, tuple[str, ...]], list[int]] = {}
-        """The parts of a sector that have the same technologies in the same order."""
-        for number, (begin, end) in enumerate(parts):
-            hour, sector = wanted[times[begin], sectors[begin]] or (0, None)
-            hours.append(hour)
-            if sector is not None:
-                alike.setdefault((sector, tuple(technologies[begin:end])), []).append(number)
-        longest = max(end - begin for begin, end in parts)
-        numbers = {}
-        sums = {}
-        for name, column in columns.items():
-            if name == _AMOUNT or name not in _NO_EMISSIONS:
-                # Others of this process, the next answer's arrival say, go between.
-                time.sleep(0)
-                numbers[name] = _Numbers.of(column, longest)
-                sums[name] = numbers[name].sums(parts)
-        amounts, wh = numbers[_AMOUNT], sums.pop(_AMOUNT)
-        for (sector, labels), places in alike.items():
-            time.sleep(0)
-            mix = self.mix.setdefault(sector, Mix())
-            at = [hours[place] for place in places]
-            add(mix.amounts, at, map(wh.__getitem__, places))
-            for name, grams in sums.items():
-                add(mix.emissions.setdefault(name, {}), at, map(grams.__getitem__, places))
-            for row, label in enumerate(labels):
-                made = [amounts.all[begins[place] + row] for place in places]
-                add(mix.technologies.setdefault(label, {}), at, amounts.exactly(made))
+        found: dict[tuple[str, ...], _AlikeHours] = {}
+        before: dict[str, _AlikeHours] = {}
+        for begin, end in zip(begins, [*begins[1:], len(times)], strict=True):
+            hour, sector = hours[times[begin]], sectors[begin]
+            if sector not in self._sectors or hour is None:
+                continue
+            labels = technologies[begin:end]
+            alike = before.get(sector)
+            if alike is None or alike.technologies != labels:
+                new = _AlikeHours(sector, labels, [], [])
+                alike = before[sector] = found.setdefault((sector, *labels), new)
+            alike.hours.append(hour)
+            alike.rows.append((begin, end))
+        return found.values()
 
 
-class _Wanted(dict[tuple[str, str], tuple[int, str] | None]):
-    """By a time as it is written, and a sector: the hour's begin and the sector, None if unwanted."""
+class _AlikeHours(NamedTuple):
+    """Hours of a sector that have the same technologies in the same order."""
 
-    def __init__(self, sectors: frozenset[str], start: int, stop: int) -> None:
+    sector: str
+    technologies: list[str]
+    hours: list[int]
+    rows: list[tuple[int, int]]
+    """Where those of each hour begin and end."""
+
+    def add_to(self, mix: Mix, amounts: "_Numbers", emissions: Mapping[str, "_Numbers"]) -> None:
+        """Add these rows' numbers to a sector's mix."""
+        put = _put if self._are_new(mix) else add
+        put(mix.amounts, self.hours, amounts.sums(self.rows))
+        for name, grams in emissions.items():
+            put(mix.emissions.setdefault(name, {}), self.hours, grams.sums(self.rows))
+        for place, label in enumerate(self.technologies):
+            wh = amounts.exactly([amounts.all[begin + place] for begin, _ in self.rows])
+            put(mix.technologies.setdefault(label, {}), self.hours, wh)
+
+    def _are_new(self, mix: Mix) -> bool:
+        """Whether each hour and technology is here once, and not in the mix."""
+        once = all(len({*each}) == len(each) for each in (self.hours, self.technologies))
+        return once and mix.amounts.keys().isdisjoint(self.hours)
+
+
+def _put(series: Series, times: Iterable[int], amounts: Iterable[int]) -> None:
+    """What `add` comes to for times that are new, and quicker."""
+    series.update(zip(times, amounts, strict=True))
+
+
+class _Hours(dict[str, int | None]):
+    """The begins of hours by times as they are written; None for those that aren't wanted."""
+
+    def __init__(self, wanted: range) -> None:
         super().__init__()
-        self._sectors = sectors
-        self._hours = range(start, stop)
+        self._wanted = wanted
 
-    def __missing__(self, key: tuple[str, str]) -> tuple[int, str] | None:
-        time, sector = key
-        hour = hour_of(unix_s(datetime.fromisoformat(time)))
-        is_wanted = sector in self._sectors and hour in self._hours
-        place = self[key] = (hour, sector) if is_wanted else None
-        return place
+    def __missing__(self, text: str) -> int | None:
+        hour = hour_of(unix_s(datetime.fromisoformat(text)))
+        self[text] = found = hour if hour in self._wanted else None
+        return found
 
 
 def _exact(number: float) -> int:
@@ -191,10 +226,10 @@ class _Numbers(NamedTuple):
                 break
         return cls([exact(number) for number in column], None, 1)
 
-    def sums(self, parts: Iterable[tuple[int, int]]) -> list[int]:
+    def sums(self, parts: Iterable[tuple[int, int]]) -> Iterator[int]:
         """The exact sums of these parts."""
         column = self.all
-        return list(self.exactly(sum(column[begin:end]) for begin, end in parts))
+        return self.exactly([sum(column[begin:end]) for begin, end in parts])
 
     def exactly(self, numbers: Iterable[float]) -> Iterator[int]:
         """The exact values of numbers of the column, or of their sums."""
@@ -222,10 +257,20 @@ def _rows(raw: bytes) -> Sequence[Mapping[str, Any]]:
     return rows
 
 
-def _columns(raw: bytes, names: tuple[str, ...]) -> Mapping[str, list[Any]] | None:
-    """The columns of an answer whose rows all have these, numbers for all amounts and emissions.
+def _names(raw: bytes) -> tuple[str, ...]:
+    """The columns of an answer's first row; none where it isn't as documented."""
+    try:
+        rows = _RawAnswer.decode(raw).mix_emissions
+        row = msgspec.json.decode(rows[0]) if rows else None
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return ()
+    return tuple(row) if isinstance(row, dict) else ()
 
-    None where it has others, or isn't as documented.
+
+def _alike(raw: bytes, names: tuple[str, ...]) -> list[Any] | None:
+    """The rows of an answer if all have these columns, and numbers for amounts and emissions.
+
+    None where they have others, or it isn't as documented.
     """
     if not {*names} >= _KNOWN or len(names) > _MAX_COLUMNS:
         return None
@@ -233,13 +278,11 @@ def _columns(raw: bytes, names: tuple[str, ...]) -> Mapping[str, list[Any]] | No
         answer = _decoder(names).decode(raw)
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return None
-    rows = answer.mix_emissions
-    if answer.success is not True or not rows:
-        return None
-    columns = {
-        name: list(map(attrgetter(attribute), rows)) for name, attribute in _attributes(names)
-    }
-    return columns if min(columns[_AMOUNT]) >= 0 else None
+    return answer.mix_emissions if answer.success is True else None
+
+
+def _columns(rows: list[Any], names: tuple[str, ...]) -> Mapping[str, list[Any]]:
+    return {name: list(map(attrgetter(attribute), rows)) for name, attribute in _attributes(names)}
 
 
 @lru_cache(maxsize=16)
