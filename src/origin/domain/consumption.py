@@ -97,28 +97,36 @@ def match(consumption: Consumption, retired: Iterable[RetiredRow]) -> Matched:
     :param retired: In the order of retiring.
     """
     points = _Points(consumption)
-    left: dict[tuple[str, int], int] = {}
     matched = Matched()
-    exactly = _Exactly()
+    sums = _Sums(matched.emissions)
     for gsrn, begin, amount, technology, emissions in retired:
-        sector, measured = points[gsrn].get(begin, ("", 0))
-        rest = left.get((gsrn, begin), measured)
-        used = min(rest, amount)
-        left[gsrn, begin] = rest - used
-        if used < amount:
+        point = points[gsrn]
+        left = point.left.get(begin, 0)
+        used = amount
+        if left < amount:
+            used = left
             matched.exceeded[gsrn, begin] = None
         if not used:
             continue
+        point.left[begin] = left - used
         hour = begin - begin % HOUR_S
-        _increase(matched.by_sector, sector, hour, used)
+        _increase(matched.by_sector, point.sectors.get(begin, point.sector), hour, used)
         _increase(matched.technologies, technology or UNKNOWN, hour, used * ONE)
-        for name, grams in (emissions or {}).items():
-            _increase(matched.emissions, name, hour, used * exactly[grams])
+        for series, grams in sums.of(emissions):
+            series[hour] = series.get(hour, 0) + used * grams
     return matched
 
 
-class _Points(dict[str, dict[int, tuple[str, int]]]):
-    """By GSRN and begin: the sector and Wh that were measured; made of those that are looked for."""
+class _Point(NamedTuple):
+    """What was measured, by begin, and isn't matched yet: Wh, in this sector but for some begins."""
+
+    left: Series
+    sector: str
+    sectors: dict[int, str]
+
+
+class _Points(dict[str, _Point]):
+    """By GSRN; made of those that are looked for."""
 
     def __init__(self, consumption: Consumption) -> None:
         super().__init__()
@@ -126,20 +134,39 @@ class _Points(dict[str, dict[int, tuple[str, int]]]):
         for (gsrn, sector), measurements in consumption.items():
             self._series.setdefault(gsrn, []).append((sector, measurements))
 
-    def __missing__(self, gsrn: str) -> dict[int, tuple[str, int]]:
-        point = self[gsrn] = {}
+    def __missing__(self, gsrn: str) -> _Point:
+        (first, measurements), *others = self._series.get(gsrn, [("", Measurements([], []))])
+        point = self[gsrn] = _Point(dict(zip(*measurements, strict=True)), first, {})
         # Where sectors have the same begin, the first that came counts.
-        for sector, (begins, amounts) in reversed(self._series.get(gsrn, [])):
-            point.update(zip(begins, zip(repeat(sector), amounts, strict=False), strict=True))
+        for sector, (begins, amounts) in others:
+            for begin, amount in zip(begins, amounts, strict=True):
+                if begin not in point.left:
+                    point.left[begin], point.sectors[begin] = amount, sector
         return point
 
 
-class _Exactly(dict[float, int]):
-    """Exact values of g/Wh, of which there are few."""
+class _Sums:
+    """Emissions by hour, to be added to.
 
-    def __missing__(self, number: float) -> int:
-        value = self[number] = exact(number)
-        return value
+    :param columns: By name.
+    """
+
+    def __init__(self, columns: dict[str, Series]) -> None:
+        self._columns = columns
+        self._known: dict[int, tuple[object, list[tuple[Series, int]]]] = {}
+
+    def of(self, emissions: Mapping[str, float] | None) -> list[tuple[Series, int]]:
+        """For each of these emissions what to add to, and the exact g/Wh."""
+        # By identity: of hundreds of thousands there are few different ones. They are held, so that
+        # none gets the place of another.
+        _, found = self._known.get(id(emissions), (None, None))
+        if found is None:
+            found = [
+                (self._columns.setdefault(name, {}), exact(grams))
+                for name, grams in (emissions or {}).items()
+            ]
+            self._known[id(emissions)] = emissions, found
+        return found
 
 
 def _increase(columns: dict[str, Series], name: str, hour: int, amount: int) -> None:

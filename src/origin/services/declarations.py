@@ -77,8 +77,7 @@ def _ask_peers(
             calls.wait(DataHubService=consuming)
             consumption, mix, asked = consuming.result(), {}, set[str]()
         missing = ({sector for _, sector in consumption} | sectors) - asked
-        span = _span(consumption)
-        if missing and span is not None:
+        if missing and (span := _span(consumption)):
             more = calls.start(
                 lambda: runtime.energy_types.residual_mix(missing, *span, calls.go_on)
             )
