@@ -1,15 +1,15 @@
 """Adds up the rows of residual mixes (contract: peers, EnergyTypeService).
 
 A year of two sectors has a hundred and sixty thousand rows with five emissions each. Nearly all answers
-have the same columns in all rows, numbers wherever they belong, and an hour's rows together: these are
-read and summed column by column, others row by row, which takes three times as long.
+have few columns, numbers or nothing wherever they belong, and an hour's rows together: these are read and
+summed column by column, others row by row, which takes three times as long.
 """
 
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
-from itertools import compress, count, repeat
+from itertools import chain, compress, count, repeat
 from operator import attrgetter, mul, ne, or_
 from typing import Any, NamedTuple, Self
 
@@ -26,6 +26,8 @@ _NO_EMISSIONS = _KNOWN | {"share"}
 _NUMBERS = frozenset({int, float})
 _AT_ONCE = 4000
 """Rows of which a column stays in a processor's cache: it is gone through several times."""
+_FIRST_ROWS = 100
+"""Of an answer, to learn its columns from."""
 _MAX_COLUMNS = 100
 """Of rows that are read column by column."""
 _BEYOND = 1e40
@@ -36,7 +38,7 @@ class _Answer(msgspec.Struct):
     mix_emissions: list[msgspec.Raw]
 
 
-_RawAnswer = msgspec.json.Decoder(_Answer)
+_raw_answer = msgspec.json.Decoder(_Answer)
 
 
 class NoMix(ValueError):
@@ -53,7 +55,7 @@ class MixReader:
         self.mix: ResidualMix = {}
         self._sectors = frozenset(sectors)
         self._names: tuple[str, ...] = ()
-        """The columns that the answer before had."""
+        """The columns that answers had so far."""
 
     def add(self, raw: bytes, start: int, stop: int) -> None:
         """Add the answer's rows of hours from `start` on and before `stop`, Unix times.
@@ -62,12 +64,11 @@ class MixReader:
         """
         hours = _Hours(range(start, stop))
         try:
-            rows = _alike(raw, self._names)
+            rows = _alike(raw, self._names) or _alike(raw, self._names_with(_first_rows(raw)))
             if rows is None:
-                known, self._names = self._names, _names(raw)
-                rows = None if known == self._names else _alike(raw, self._names)
-            if rows is None:
-                self._add_rows(_rows(raw), hours)
+                others = _rows(raw)
+                self._names_with(others)
+                self._add_rows(others, hours)
                 return
             for first in range(0, len(rows), _AT_ONCE):
                 self._add_columns(_columns(rows[first : first + _AT_ONCE], self._names), hours)
@@ -82,6 +83,11 @@ class MixReader:
         ) as error:
             # Not chained: the cause quotes the answer.
             raise NoMix(type(error).__name__) from None
+
+    def _names_with(self, rows: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
+        """All columns, now that there are these rows too."""
+        self._names = tuple(dict.fromkeys((*self._names, *chain.from_iterable(rows))))
+        return self._names
 
     def _add_rows(self, rows: Sequence[Mapping[str, Any]], hours: "_Hours") -> None:
         """Add rows of whatever columns; emissions that are no numbers are none."""
@@ -153,7 +159,9 @@ class _AlikeHours(NamedTuple):
         put = _put if self._are_new(mix) else add
         put(mix.amounts, self.hours, amounts.sums(self.rows))
         for name, grams in emissions.items():
-            put(mix.emissions.setdefault(name, {}), self.hours, grams.sums(self.rows))
+            there = grams.there(self.rows)
+            hours = list(compress(self.hours, there))
+            put(mix.emissions.setdefault(name, {}), hours, grams.sums(compress(self.rows, there)))
         for place, label in enumerate(self.technologies):
             wh = amounts.exactly([amounts.all[begin + place] for begin, _ in self.rows])
             put(mix.technologies.setdefault(label, {}), self.hours, wh)
@@ -204,13 +212,24 @@ class _Numbers(NamedTuple):
     """What makes whole numbers of them, but for what floats lose; None where they are such."""
     unit: int
     """Of these whole numbers, in `origin.domain.exact`'s units."""
+    with_gaps: list[float | None] | None = None
+    """The column with None where it has nothing, if it lacks any; `all` has zeros there."""
 
     @classmethod
-    def of(cls, column: list[float], many: int) -> Self:
-        """A column of which no more than so many are added up.
+    def of(cls, column: list[Any], many: int) -> Self:
+        """A column of numbers, and None, of which no more than so many are added up.
 
         :raises OverflowError: one is beyond anything that can be meant.
         """
+        try:
+            return cls._of_numbers(column, many)
+        except TypeError:
+            # None isn't compared with anything.
+            zeros = cls._of_numbers([number or 0 for number in column], many)
+            return zeros._replace(with_gaps=column)
+
+    @classmethod
+    def _of_numbers(cls, column: list[float], many: int) -> Self:
         largest = max(max(column), -min(column))  # noqa: PLW3301 - thousands of arguments
         if not largest < _BEYOND:
             raise OverflowError("a number out of bounds")
@@ -225,6 +244,13 @@ class _Numbers(NamedTuple):
                     return cls(column, scale, ONE // 10**decimals)
                 break
         return cls([exact(number) for number in column], None, 1)
+
+    def there(self, parts: Iterable[tuple[int, int]]) -> Iterable[bool]:
+        """Which of these parts have any number."""
+        column = self.with_gaps
+        if column is None:
+            return repeat(object=True)
+        return [any(number is not None for number in column[begin:end]) for begin, end in parts]
 
     def sums(self, parts: Iterable[tuple[int, int]]) -> Iterator[int]:
         """The exact sums of these parts."""
@@ -257,20 +283,15 @@ def _rows(raw: bytes) -> Sequence[Mapping[str, Any]]:
     return rows
 
 
-def _names(raw: bytes) -> tuple[str, ...]:
-    """The columns of an answer's first row; none where it isn't as documented."""
-    try:
-        rows = _RawAnswer.decode(raw).mix_emissions
-        row = msgspec.json.decode(rows[0]) if rows else None
-    except (msgspec.MsgspecError, ValueError, RecursionError):
-        return ()
-    return tuple(row) if isinstance(row, dict) else ()
+def _first_rows(raw: bytes) -> list[Mapping[str, Any]]:
+    rows = _raw_answer.decode(raw).mix_emissions
+    return [msgspec.json.decode(row) for row in rows[:_FIRST_ROWS]]
 
 
 def _alike(raw: bytes, names: tuple[str, ...]) -> list[Any] | None:
-    """The rows of an answer if all have these columns, and numbers for amounts and emissions.
+    """The rows of an answer if all have these columns, but emissions that are missing or null: None.
 
-    None where they have others, or it isn't as documented.
+    None of them where any has another column, or isn't as documented.
     """
     if not {*names} >= _KNOWN or len(names) > _MAX_COLUMNS:
         return None
@@ -287,25 +308,29 @@ def _columns(rows: list[Any], names: tuple[str, ...]) -> Mapping[str, list[Any]]
 
 @lru_cache(maxsize=16)
 def _decoder(names: tuple[str, ...]) -> msgspec.json.Decoder[Any]:
-    """What reads an answer whose rows have these columns, neither more nor fewer.
+    """What reads an answer whose rows have these columns, and no others.
 
     :raises ValueError: they are named by what the library can't look for.
     """
     row = msgspec.defstruct(
         "Row",
-        [(attribute, _kind(name)) for name, attribute in _attributes(names)],
+        [(attribute, *_kind(name)) for name, attribute in _attributes(names)],
         rename={attribute: name for name, attribute in _attributes(names)},
         forbid_unknown_fields=True,
+        kw_only=True,
         gc=False,
     )
     answer = msgspec.defstruct("Answer", [("mix_emissions", list[row]), ("success", Any)])  # type: ignore[valid-type] # made above
     return msgspec.json.Decoder(answer)
 
 
-def _kind(column: str) -> Any:
+def _kind(column: str) -> tuple[Any, ...]:
+    """Its type, and what stands for it where it may be missing."""
     if column in _TEXTS:
-        return str
-    return int | float if column == _AMOUNT or column not in _NO_EMISSIONS else msgspec.Raw
+        return (str,)
+    if column == _AMOUNT:
+        return (int | float,)
+    return (Any if column in _NO_EMISSIONS else int | float | None, None)
 
 
 def _attributes(names: Sequence[str]) -> list[tuple[str, str]]:
