@@ -92,7 +92,8 @@ def _add_page(found: _Found, page: list[Reading], times: "_Times") -> None:
 
 
 def _add(found: _Found, page: list[Reading], times: "_Times") -> None:
-    last, begun = "", 0
+    last: str | None = None
+    begun = 0
     for each in page:
         amount = each.amount
         if type(amount) is not int:
@@ -104,7 +105,7 @@ def _add(found: _Found, page: list[Reading], times: "_Times") -> None:
             continue
         begin = each.begin
         if begin != last:
-            # By begin is how DataHub sorts them.
+            # Sorted by begin, as mostly, a page has each of them many times.
             last, begun = begin, times[begin]
         measurements = sectors.get(each.sector)
         if measurements is None:

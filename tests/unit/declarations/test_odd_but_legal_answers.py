@@ -59,6 +59,12 @@ def test_measurements() -> None:
     ) == {("1", "DK1"): {H22: 1000, H22 + 3600: 0}}
 
 
+@pytest.mark.parametrize("begin", ["", "yesterday", "2020-02-29T25:00:00"])
+def test_no_begins(begin: str) -> None:
+    with pytest.raises(PeerMisbehaved):
+        _consumption([POINT | {"begin": begin, "amount": 1}])
+
+
 @pytest.mark.parametrize("amount", [None, "5", True, -1, -1.0, 0.5, 1e300])
 def test_no_amounts(amount: Any) -> None:
     with pytest.raises(PeerMisbehaved):
