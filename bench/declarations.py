@@ -33,7 +33,7 @@ import requests
 from sqlalchemy import insert, text
 
 from devstack.configured import postgres_server
-from origin.api.declarations import as_json
+from origin.api.declarations import written
 from origin.app import create_app
 from origin.clients.datahub import MEASUREMENTS_PER_PAGE
 from origin.db.encryption import access_token_context
@@ -254,7 +254,7 @@ def measure(
     step = yardstick_s()
     before, wall, cpu = _peak_mb(), time.perf_counter(), time.process_time()
     found = answer(runtime, user_id, question)
-    body = orjson.dumps(as_json(found))
+    body = written(found)
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     step = (step + yardstick_s()) / 2
     assert found.individual.total.consumed

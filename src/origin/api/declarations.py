@@ -1,5 +1,6 @@
 """Environment declarations (contract: http-api, Environment declarations)."""
 
+import json
 from collections.abc import Mapping
 from datetime import datetime, timedelta, timezone
 from itertools import repeat
@@ -132,8 +133,7 @@ class DeclarationResponse(Schema):
 def eco_declaration(question: Question) -> Response:
     """Declare the emissions and technologies of the caller's consumption."""
     found = declarations.answer(runtime(), current_user().id, question)
-    body = off_the_loop(lambda: orjson.dumps({"success": True, **as_json(found)}))
-    return Response(body, mimetype="application/json")
+    return Response(off_the_loop(written, found), mimetype="application/json")
 
 
 @blueprint.post("/eco-declaration/export-pdf")
@@ -159,6 +159,16 @@ def export_pdf(question: Question) -> Response:
     response.headers["Vary"] = "Accept-Language"
     response.cache_control.no_store = True
     return response
+
+
+def written(found: Answer) -> bytes:
+    """The answer in JSON."""
+    answer = {"success": True, **as_json(found)}
+    try:
+        return orjson.dumps(answer)
+    except TypeError:
+        # Whole numbers beyond 64 bits, which may come of absurd measurements.
+        return json.dumps(answer).encode()
 
 
 def as_json(found: Answer) -> dict[str, Any]:
@@ -196,10 +206,14 @@ def _by_begin(begins: list[str], columns: Mapping[str, list[Any]]) -> dict[str, 
     """The columns' numbers, where they have one, by begin and name."""
     if not columns:
         return {begin: {} for begin in begins}
-    rows = list(map(dict, map(zip, repeat(columns), zip(*columns.values(), strict=True))))
+    rows = zip(*columns.values(), strict=True)
     if any([each for each in column if each is None] for column in columns.values()):
-        rows = [{name: each for name, each in row.items() if each is not None} for row in rows]
-    return dict(zip(begins, rows, strict=True))
+        there = (
+            {name: each for name, each in zip(columns, row, strict=True) if each is not None}
+            for row in rows
+        )
+        return dict(zip(begins, there, strict=True))
+    return dict(zip(begins, map(dict, map(zip, repeat(columns), rows)), strict=True))
 
 
 def _per(emissions: Mapping[str, list[int]], units: list[int]) -> dict[str, list[float]]:

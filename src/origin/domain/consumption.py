@@ -77,6 +77,14 @@ def add(sums: Series, times: Collection[int], amounts: Iterable[int]) -> None:
     sums.update(zip(times, map(plus, map(sums.get, times, repeat(0)), amounts), strict=True))
 
 
+def increase(columns: dict[str, Series], name: str, hour: int, amount: int) -> None:
+    """Add an amount to the column of this name."""
+    sums = columns.get(name)
+    if sums is None:
+        sums = columns[name] = {}
+    sums[hour] = sums.get(hour, 0) + amount
+
+
 def consumed(consumption: Consumption) -> dict[str, Series]:
     """Wh by sector and hour."""
     by_sector: dict[str, dict[tuple[int, ...], list[list[int]]]] = {}
@@ -110,8 +118,8 @@ def match(consumption: Consumption, retired: Iterable[RetiredRow]) -> Matched:
             continue
         point.left[begin] = left - used
         hour = begin - begin % HOUR_S
-        _increase(matched.by_sector, point.sectors.get(begin, point.sector), hour, used)
-        _increase(matched.technologies, technology or UNKNOWN, hour, used * ONE)
+        increase(matched.by_sector, point.sectors.get(begin, point.sector), hour, used)
+        increase(matched.technologies, technology or UNKNOWN, hour, used * ONE)
         for series, grams in sums.of(emissions):
             series[hour] = series.get(hour, 0) + used * grams
     return matched
@@ -167,10 +175,3 @@ class _Sums:
             ]
             self._known[id(emissions)] = emissions, found
         return found
-
-
-def _increase(columns: dict[str, Series], name: str, hour: int, amount: int) -> None:
-    sums = columns.get(name)
-    if sums is None:
-        sums = columns[name] = {}
-    sums[hour] = sums.get(hour, 0) + amount

@@ -19,8 +19,8 @@ from origin.domain.consumption import (
     Matched,
     RetiredRow,
     Series,
-    add,
     consumed,
+    increase,
     match,
 )
 from origin.domain.exact import ONE
@@ -49,10 +49,10 @@ class Mix:
 
     def add(self, hour: int, technology: str, amount: int, emissions: Mapping[str, int]) -> None:
         """Add what a technology made in an hour; a second time adds up."""
-        add(self.amounts, [hour], [amount])
-        add(self.technologies.setdefault(technology, {}), [hour], [amount])
+        self.amounts[hour] = self.amounts.get(hour, 0) + amount
+        increase(self.technologies, technology, hour, amount)
         for name, grams in emissions.items():
-            add(self.emissions.setdefault(name, {}), [hour], [grams])
+            increase(self.emissions, name, hour, grams)
 
 
 ResidualMix = dict[str, Mix]

@@ -4,38 +4,38 @@ A sum of millions of quotients, each rounded to 10⁻³⁰, is off by less than 
 are the ones nearest to the true values, and `whole` knows a half when it sees one.
 """
 
-from decimal import Decimal
+from bisect import bisect
 
 ONE = 10**30
 """1 (g, Wh) in the units of this module."""
 
 _SEEN_AS_EQUAL = 10**12
 
+_PLACES = range(-7, 16)
+_TENS = [10.0**place for place in _PLACES]
+_DIGITS: list[tuple[float, int]] = [(10.0 ** (15 - place), 10 ** (15 + place)) for place in _PLACES]
+"""What makes whole numbers of fifteen digits of numbers below these, and what these count."""
+_BITS = 160
+_BINARY = 2.0**_BITS
+
 
 def exact(number: float) -> int:
     """The decimal that this number is written as: 0.1 is a tenth, not the float beside it.
+
+    More than fifteen digits mean a quotient, of which the float is as true as its decimal: its own value.
 
     :raises OverflowError: an infinite one. ValueError: none at all (NaN).
     """
     if type(number) is int:
         return number * ONE
-    # With up to fifteen digits, a decimal and the float nearest to it stand for each other.
-    if -1e6 < number < 1e6:
-        billionths = round(number * 1e9)
-        if billionths / 1e9 == number:
-            return billionths * 10**21
-    elif -1e9 < number < 1e9:
-        millionths = round(number * 1e6)
-        if millionths / 1e6 == number:
-            return millionths * 10**24
-    if -1 < number < 1:
-        return int(Decimal(repr(number)).scaleb(30))
-    # The other numbers of up to fifteen digits, large ones with few decimals say.
-    if number == float(written := f"{number:.15g}"):
-        return int(Decimal(written).scaleb(30))
-    # So many digits mean a quotient, of which the float is as true as its decimal, and quicker.
-    numerator, denominator = number.as_integer_ratio()
-    return (numerator * ONE) >> (denominator.bit_length() - 1)
+    place = bisect(_TENS, abs(number))
+    if place < len(_DIGITS):
+        # With so many digits, a decimal and the float nearest to it stand for each other.
+        scale, unit = _DIGITS[place]
+        digits = round(number * scale)
+        if digits / scale == number:
+            return digits * unit
+    return (int(number * _BINARY) * ONE + (1 << _BITS - 1)) >> _BITS
 
 
 def as_float(value: int) -> float:

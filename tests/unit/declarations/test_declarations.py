@@ -1,5 +1,6 @@
 """The mathematics of declarations, beside the contract's example and a plain second computation."""
 
+import json
 from collections import defaultdict
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from origin.api.declarations import as_json
+from origin.api.declarations import as_json, written
 from origin.domain.consumption import Retired
 from origin.domain.declarations import (
     Declarations,
@@ -78,6 +79,21 @@ def test_the_worked_example() -> None:
     assert general["emissions"][ELEVEN] == {"CO2": 600, "CH4": 0}
     assert (general["totalConsumedAmount"], general["totalRetiredAmount"]) == (3000, 0)
     assert general["totalTechnologies"] == {"Coal": 2000, "Wind": 1000}
+
+
+def test_absurd_amounts_are_written_too() -> None:
+    """Beyond what libraries take for integers."""
+    found = declare(
+        measured({("1", "DK1"): {H10: 2**63 - 1}}),
+        [],
+        mix_of((H10, "DK1", "Coal", 1e20, {})),
+        {"DK1"},
+    )
+    question = Question((), BEGIN, BEGIN, Resolution.HOUR, timedelta(0))
+    answer = json.loads(written(by_resolution(question, found)))
+    assert answer["success"] is True
+    assert answer["individual"]["totalConsumedAmount"] == 2**63 - 1
+    assert answer["general"]["technologies"] == {TEN: {"Coal": 10**20}}
 
 
 def test_gaps() -> None:
