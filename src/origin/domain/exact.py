@@ -15,8 +15,8 @@ _PLACES = range(-7, 16)
 _TENS = [10.0**place for place in _PLACES]
 _DIGITS: list[tuple[float, int]] = [(10.0 ** (15 - place), 10 ** (15 + place)) for place in _PLACES]
 """What makes whole numbers of fifteen digits of numbers below these, and what these count."""
-_BITS = 160
-_BINARY = 2.0**_BITS
+_BITS = 120
+_BINARY, _HALF = 2.0**_BITS, 1 << (_BITS - 1)
 
 
 def exact(number: float) -> int:
@@ -35,7 +35,7 @@ def exact(number: float) -> int:
         digits = round(number * scale)
         if digits / scale == number:
             return digits * unit
-    return (int(number * _BINARY) * ONE + (1 << _BITS - 1)) >> _BITS
+    return (int(number * _BINARY) * ONE + _HALF) >> _BITS
 
 
 def as_float(value: int) -> float:
