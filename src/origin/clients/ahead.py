@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from typing import TypeVar
 
-_TO_SEND_S = 0.002
+_TO_SEND_S = 0.0005
 """Time enough to send a request."""
 
 K = TypeVar("K")
