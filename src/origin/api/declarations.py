@@ -181,7 +181,7 @@ def as_json(found: Answer) -> dict[str, Any]:
 
 
 def _declaration(declaration: Declaration, begins: list[str]) -> dict[str, Any]:
-    """:param begins: Of the periods, as they are written."""
+    """One of them; `begins` are those of its periods, as they are written."""
     figures, total = declaration.figures, declaration.total
     emissions = figures.emissions
     return {
