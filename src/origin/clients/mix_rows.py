@@ -51,7 +51,8 @@ class NoMix(ValueError):
 class MixReader:
     """Adds the rows of one answer after the other to `mix`.
 
-    :param sectors: Those wanted; rows of others are passed over, if their numbers can be meant.
+    :param sectors: Those wanted; rows of others are passed over. Where these aren't as documented, the
+        answer may be refused.
     """
 
     def __init__(self, sectors: Iterable[str]) -> None:

@@ -20,7 +20,7 @@ _BINARY, _HALF = 2.0**_BITS, 1 << (_BITS - 1)
 
 
 def exact(number: float) -> int:
-    """The decimal that this number is written as: 0.1 is a tenth, not the float beside it.
+    """The decimal that this number is written as, below 10¹⁵: 0.1 is a tenth, not the float beside it.
 
     More than fifteen digits mean a quotient, of which the float is as true as its decimal: its own value.
 

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from origin.clients import mix_rows
 from origin.clients.mix_rows import MixReader, NoMix
 from origin.domain.consumption import Series
 from origin.domain.declarations import ResidualMix
@@ -241,3 +242,25 @@ def test_decimals_are_exact_and_quotients_as_true_as_floats(number: float):
         assert (
             abs(exact(number) - Fraction(number) * ONE) <= 1 + abs(Fraction(number)) * ONE / 2**53
         )
+
+
+def test_gaps_and_new_columns_are_read_by_columns(monkeypatch: pytest.MonkeyPatch):
+    """Row by row would come to the same, and take twice as long; hours are cut in two here."""
+    monkeypatch.delattr(MixReader, "_add_rows")
+    monkeypatch.setattr(mix_rows, "_AT_ONCE", 7)
+    some = [
+        {
+            "timestamp_utc": TIMES[number // 10],
+            "sector": "DK1",
+            "technology": f"T{number}",
+            "amount": 1,
+            **({"CO2": number} if number % 3 else {}),
+            "CH4": None if number % 2 else 0.5,
+        }
+        for number in range(20)
+    ]
+    answers = [some, [row | {"NOx": 0.25} for row in some]]
+    wh, grams = plainly(answers)
+    for place, (amount, _, emissions) in by_place(read(answers).mix).items():
+        assert amount == sum(wh[place].values()) * ONE
+        assert {name: Fraction(value, ONE) for name, value in emissions.items()} == grams[place]
