@@ -232,5 +232,5 @@ def _numbers(column: Column | list[int]) -> list[Any]:
     floats = map(truediv, amounts, repeat(ONE))
     return [
         as_number(amount) if number.is_integer() else number
-        for number, amount in zip(floats, amounts, strict=False)
+        for number, amount in zip(floats, amounts, strict=True)
     ]

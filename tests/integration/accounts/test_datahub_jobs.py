@@ -9,6 +9,7 @@ from origin.domain.keys import Key, metering_point_key
 from origin.services import technologies, users
 from origin.services.datahub_queue import enqueue
 from tests.integration.accounts.world import PROJECT_URL, World, at_once
+from tests.support.waiting import eventually
 
 GSRN = "571313180400000012"
 OTHER = "571313180400000029"
@@ -204,8 +205,7 @@ def test_job_asked_for_again_while_it_runs_runs_again(world: World) -> None:
     world.datahub.fault(endpoint="/meteringpoints", times=1, delay_after=1.0)
 
     def ask_again() -> None:
-        while world.datahub.call_count("/meteringpoints") == calls:
-            time.sleep(0.01)
+        eventually(lambda: world.datahub.call_count("/meteringpoints") > calls, "the first call")
         with world.runtime.database.transaction() as session:
             enqueue(session, user_id, ["import_metering_points"])
 

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import psutil
@@ -14,6 +13,7 @@ import pytest
 import requests
 
 from sandbox import Peers, Sandbox
+from tests.support.waiting import eventually
 
 SOURCE = Path(__file__).parents[3] / "src"
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(SOURCE)}
@@ -83,10 +83,11 @@ def test_the_servers_die_with_their_parent():
     with parent:
         servers = psutil.Process(int(parent.stdout.readline()))
         parent.kill()
-    deadline = time.monotonic() + 5
-    while servers.is_running() and servers.status() != psutil.STATUS_ZOMBIE:
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    eventually(
+        lambda: not servers.is_running() or servers.status() == psutil.STATUS_ZOMBIE,
+        "the servers' end",
+        within=5,
+    )
 
 
 def test_a_sandbox_that_cannot_start_says_so(running, tmp_path):
