@@ -78,7 +78,8 @@ def batch(batch_id: str) -> None:
     found = batch_reports.history(runtime(), batch_id)
     row = found.batch
     click.echo(f"Batch {row.id}: {row.state}, of {row.subject}")
-    click.echo(f"On the ledger: {row.ledger_batch_id or 'not signed yet'}")
+    unsigned = "never sent (LEDGER_ENABLED=0)" if row.never_sent else "not signed yet"
+    click.echo(f"On the ledger: {row.ledger_batch_id or unsigned}")
     click.echo(f"Source: {row.address}, {row.amount} Wh")
     told = f"{row.posts} begun, {row.refused_posts} refused, {row.unarrived_posts} never arrived"
     click.echo(f"POSTs: {told}\n")

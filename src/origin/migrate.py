@@ -9,8 +9,11 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy.engine import URL, make_url
 
+from origin.db.engine import Database
 from origin.errors import ConfigurationError
+from origin.services.ledger_mode import check_ledger_mode
 from origin.settings import DatabaseSettings, Settings, load_settings
+from origin.telemetry.logs import configure_logging
 
 _INI = Path(__file__).resolve().parent.parent / "migrations" / "alembic.ini"
 
@@ -42,6 +45,22 @@ def main(arguments: Sequence[str]) -> int:
         sys.stderr.write(f"{error}\n")
         return 2
     upgrade(settings.database_url)
+    if isinstance(settings, Settings):
+        return _check_start(settings)
+    return 0
+
+
+def _check_start(settings: Settings) -> int:
+    """Check what only the migrated database can tell; exit status 2 where a process must not start."""
+    configure_logging(settings)
+    database = Database(settings.database_url, pool_size=1)
+    try:
+        check_ledger_mode(settings, database)
+    except ConfigurationError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    finally:
+        database.dispose()
     return 0
 
 

@@ -18,7 +18,7 @@ from origin.db.encryption import Sealer
 from origin.db.engine import Database
 from origin.db.issuing import Points
 from origin.settings import Settings
-from origin.telemetry.metrics import watch_pool
+from origin.telemetry.metrics import LEDGER_ENABLED, watch_pool
 
 
 class Hints(Protocol):
@@ -57,6 +57,7 @@ def build_runtime(settings: Settings, hints: Hints) -> Runtime:
     secret = settings.hydra_client_secret.value
     database = Database(settings.database_url, settings.database_conn_poll_size)
     watch_pool(database.engine)
+    LEDGER_ENABLED.set(settings.ledger_enabled)
     sealer = Sealer([each.value for each in settings.key_encryption_secrets])
     branches = Branches(sealer)
     return Runtime(

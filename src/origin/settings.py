@@ -164,9 +164,19 @@ class DatabaseSettings:
                 wrong.append(f"  {each.name.upper()}: {' '.join(map(str, error.messages))}")
             except UnicodeEncodeError:
                 wrong.append(f"  {each.name.upper()}: not UTF-8")
+        wrong.extend(f"  {line}" for line in cls._wrong_together(values, good))
         if wrong:
             raise ConfigurationError("The environment is not right:\n" + "\n".join(sorted(wrong)))
         return cls(**good)
+
+    @classmethod
+    def _wrong_together(
+        cls,
+        values: Mapping[str, Any],  # noqa: ARG003 - for subclasses
+        good: Mapping[str, Any],  # noqa: ARG003 - for subclasses
+    ) -> list[str]:
+        """What is wrong with values that are right each by itself: `NAME: reason`."""
+        return []
 
     @property
     def database_url(self) -> URL:
@@ -184,7 +194,8 @@ class Settings(DatabaseSettings):
     cors_origins: Origins
     project_url: BaseUrl
     datahub_service_url: BaseUrl
-    ledger_url: BaseUrl
+    ledger_enabled: Flag = True
+    ledger_url: BaseUrl = ""
     energy_type_service_url: BaseUrl
     webhook_secret: SecretText
     hydra_url: BaseUrl
@@ -234,6 +245,13 @@ class Settings(DatabaseSettings):
             object.__setattr__(self, "login_return_origins", list(self.cors_origins))
         if not self.key_encryption_secrets:
             object.__setattr__(self, "key_encryption_secrets", [self.secret])
+
+    @classmethod
+    def _wrong_together(cls, values: Mapping[str, Any], good: Mapping[str, Any]) -> list[str]:
+        """See the base class."""
+        if not values.get("ledger_url") and good.get("ledger_enabled", True):
+            return ["LEDGER_URL: Field required, unless LEDGER_ENABLED=0"]
+        return []
 
     @cached_property
     def broker_url(self) -> str:

@@ -35,6 +35,7 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
 
 {{- define "account-service.env" -}}
 {{- $secrets := concat .Values.secrets.required .Values.secrets.optional }}
+{{- $noLedger := has (toString (get .Values.settings "LEDGER_ENABLED")) (list "0" "false") }}
 {{- range $name, $value := .Values.settings }}
 {{- if has $name $secrets }}
 {{- fail (printf "settings.%s is a secret: put it into the Secret that secrets.name names" $name) }}
@@ -42,7 +43,8 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
 {{- if has $name (list "PORT" "BIND_HOST" "METRICS_PORT" "HEALTH_ENABLED") }}
 {{- fail (printf "settings.%s is the chart's own business" $name) }}
 {{- end }}
-{{- if or (kindIs "invalid" $value) (eq (toString $value) "") }}
+{{- if and $noLedger (eq $name "LEDGER_URL") }}
+{{- else if or (kindIs "invalid" $value) (eq (toString $value) "") }}
 {{- fail (printf "settings.%s must be set" $name) }}
 {{- end }}
 {{- /* Whole numbers arrive as floats, which would be written as 1e+06. */}}

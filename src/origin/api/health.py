@@ -84,6 +84,10 @@ class Readiness(Schema):
     success = fields.Boolean()
     database = fields.String(validate=_UP_OR_DOWN)
     redis = fields.String(validate=_UP_OR_DOWN)
+    ledger = fields.String(
+        validate=validate.Equal("disabled"),
+        metadata={"description": "Only where the ledger is switched off (LEDGER_ENABLED=0)"},
+    )
 
 
 @blueprint.get("/live")
@@ -102,7 +106,7 @@ def ready() -> Response:
     asked = {name: _asked(name) for name in _CHECKS}
     parts = {name: _is_up(name, outcome, deadline) for name, outcome in asked.items()}
     up = all(parts.values())
-    return json_response(
-        {"success": up, **{name: "up" if ok else "down" for name, ok in parts.items()}},
-        200 if up else 503,
-    )
+    body = {"success": up, **{name: "up" if ok else "down" for name, ok in parts.items()}}
+    if not runtime().settings.ledger_enabled:
+        body["ledger"] = "disabled"
+    return json_response(body, 200 if up else 503)

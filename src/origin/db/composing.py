@@ -6,6 +6,7 @@ from functools import cache
 from typing import Any
 
 from origin.db.driver import Link
+from origin.db.outbox import tell_settled
 from origin.domain.compose import Part, PartKind, Source, is_whole_retire
 
 _FACTS = """
@@ -16,7 +17,7 @@ SELECT
      FROM metering_points
      WHERE user_id = %(caller)s AND type = 'consumption' AND gsrn = ANY(%(gsrns)s)),
     ggos.id, owner_id, address, amount, begin, "end", sector, expire_time, stored, retired, locked,
-    key_mismatch
+    key_mismatch, never_sent
 FROM (SELECT) AS always
 LEFT JOIN ggos ON address = %(address)s AND owner_id = %(caller)s
 """
@@ -84,6 +85,16 @@ SELECT batch.id, 0, 'retire', source.id FROM batch, source
 RETURNING batch_id
 """
 
+# What `origin.db.ledger.complete_batches` does, for a batch that is never sent.
+_FREE_PARTS = """
+UPDATE ggos SET locked = false, never_sent = true
+WHERE id = %(source)s OR parent_id = %(source)s
+"""
+_COMPLETE_UNSENT = """
+UPDATE batches SET state = 'COMPLETED', submitted_at = now(), ended_at = now(),
+    next_attempt_at = NULL, never_sent = true
+WHERE id = %(batch)s
+"""
 
 _AT_ONCE = 8
 """Users to whom indexes are handed out in one statement."""
@@ -210,20 +221,34 @@ def write(
     accounts: Collection[int],
     parts: Sequence[Part],
     targets: Sequence[Target],
-) -> bool:
+) -> int | None:
     """Spend the source, and leave the batch that will tell the ledger; all or nothing.
 
     :param accounts: The ids of all that take part.
     :param targets: What the parts become, where the source is split.
-    :returns: False, and nothing is written, where the source can't be spent any more or one of the
-        accounts was disabled.
+    :returns: The batch's id; None, and nothing is written, where the source can't be spent any more
+        or one of the accounts was disabled.
     """
     values = {"source": source.id, "owner": source.owner_id, "accounts": list(set(accounts))}
     if is_whole_retire(parts):
         [part] = parts
         more = {"gsrn": part.retire_gsrn, "retire_address": part.retire_address}
-        return bool(link.prepared(_WHOLE_RETIRE, {**values, **more}))
-    return bool(link.prepared(_SPLIT, {**values, **_columns(targets)}))
+        rows = link.prepared(_WHOLE_RETIRE, {**values, **more})
+    else:
+        rows = link.prepared(_SPLIT, {**values, **_columns(targets)})
+    return rows[0][0] if rows else None
+
+
+def complete_unsent(link: Link, source_id: int, batch_id: int) -> bool:
+    """Complete a batch that was just written, without the ledger; in the transaction that wrote it.
+
+    The source and the parts are marked as never sent, and the parts' owners are told by webhook.
+
+    :returns: Whether there are webhooks to deliver.
+    """
+    link.prepared(_FREE_PARTS, {"source": source_id})
+    link.prepared(_COMPLETE_UNSENT, {"batch": batch_id})
+    return tell_settled(link, batch_id)
 
 
 def _columns(targets: Sequence[Target]) -> dict[str, list[Any]]:

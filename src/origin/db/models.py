@@ -327,6 +327,8 @@ class Ggo(Identified, Base):
     retired: Mapped[bool] = mapped_column(server_default=text("false"))
     locked: Mapped[bool] = mapped_column(server_default=text("false"))
     """A transfer or retire is in flight."""
+    never_sent: Mapped[bool] = mapped_column(server_default=text("false"))
+    """The source or a part of a batch that was never sent: the ledger knows nothing of that batch."""
     retire_gsrn: Mapped[str | None] = mapped_column(ForeignKey("metering_points.gsrn"))
     retire_address: Mapped[str | None]
     """The address of the measurement that it is retired to."""
@@ -351,6 +353,9 @@ class Batch(Identified, Queued, Base):
             "(signed_batch IS NULL) = (ledger_batch_id IS NULL) "
             "AND (signed_batch IS NOT NULL OR posts = 0)",
             name="signed",
+        ),
+        CheckConstraint(
+            "NOT never_sent OR (state = 'COMPLETED' AND signed_batch IS NULL)", name="never_sent"
         ),
         CheckConstraint("refused_posts <= posts", name="refused_posts"),
         CheckConstraint("refused_posts + unarrived_posts <= posts", name="unarrived_posts"),
@@ -384,6 +389,8 @@ class Batch(Identified, Queued, Base):
     """How many of them surely never reached the ledger's queue."""
     last_error: Mapped[str | None]
     """What the ledger said last: its reason, when declined."""
+    never_sent: Mapped[bool] = mapped_column(server_default=text("false"))
+    """Completed without the ledger, which was switched off (LEDGER_ENABLED=0)."""
     undone: Mapped[dict[str, Any] | None]
     """What a rollback has removed (see `origin.db.ledger`); kept for reconciliation."""
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())

@@ -11,6 +11,7 @@ import orjson
 from sqlalchemy import ColumnElement, insert, select
 from sqlalchemy.orm import Session
 
+from origin.db.driver import Link
 from origin.db.ggos import GGO_OBJECT
 from origin.db.models import User, WebhookDelivery, WebhookSubscription
 
@@ -83,6 +84,17 @@ def announce_settled(session: Session, batch_ids: Collection[int]) -> None:
     Transfers' targets and the sender's own remainder; not what was retired.
     """
     _tell(session, _TELL_SETTLED, {"batches": list(batch_ids)})
+
+
+def tell_settled(link: Link, batch_id: int) -> bool:
+    """Do what `announce_settled` does, in a transaction of the driver's.
+
+    :returns: Whether deliveries were written.
+    """
+    told = link.rows(_TELL_SETTLED, {"batches": [batch_id]})
+    if told:
+        link.rows(_WAKE_THESE, {"lanes": sorted({row[0] for row in told})})
+    return bool(told)
 
 
 def _tell(session: Session, sql: str, values: dict[str, Any]) -> None:

@@ -114,6 +114,7 @@ _COLUMNS: tuple[Any, ...] = (
     Ggo.issue_gsrn,
     Ggo.key_index,
     Ggo.key_mismatch,
+    Ggo.never_sent,
     Ggo.stored,
     Ggo.retired,
     Ggo.locked,

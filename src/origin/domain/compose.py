@@ -61,11 +61,16 @@ class Source:
     retired: bool
     locked: bool
     key_mismatch: bool
+    never_sent: bool = False
 
-    def is_tradable(self, now: datetime) -> bool:
-        """Stored, not retired, in step with the ledger, not expired (contract: domain, GGO)."""
+    def is_tradable(self, now: datetime, *, ledger_enabled: bool) -> bool:
+        """Stored, not retired, in step with the ledger, not expired (contract: domain, GGO).
+
+        The ledger knows nothing of a GGO that was never sent to it, and would refuse to spend it.
+        """
         spendable = self.stored and not self.retired and not self.locked
-        return spendable and not self.key_mismatch and now < self.expire_time
+        in_step = not self.key_mismatch and not (self.never_sent and ledger_enabled)
+        return spendable and in_step and now < self.expire_time
 
 
 @dataclass(frozen=True)
@@ -127,19 +132,22 @@ def check_order(
     recipients: Mapping[str, Recipient],
     points: Mapping[str, ConsumptionPoint],
     now: datetime,
+    *,
+    ledger_enabled: bool = True,
 ) -> Source:
     """Check all that can be known without the measurements.
 
     :param source: The caller's own GGO at the order's address, if there is one.
     :param recipients: Known accounts by subject.
     :param points: The caller's consumption points by GSRN.
+    :param ledger_enabled: LEDGER_ENABLED.
     :returns: the source.
     :raises Refused: in the contract's words.
     """
     if not order.transfers and not order.retires:
         raise Refused("Nothing to transfer/retire")
     _check_recipients(order.transfers, recipients)
-    if source is None or not source.is_tradable(now):
+    if source is None or not source.is_tradable(now, ledger_enabled=ledger_enabled):
         raise Refused(f"GGO not found or is unavailable: {order.address}")
     if order.amount > source.amount:
         raise Refused("Requested amount exceeds available amount")

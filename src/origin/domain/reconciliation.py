@@ -37,6 +37,8 @@ class Kind(StrEnum):
     """The settlement on the ledger isn't what is retired here."""
     STRANDED = "stranded"
     """Locked here, and no batch is under way that would unlock it."""
+    NEVER_SENT = "never_sent"
+    """Composed while the ledger was switched off (LEDGER_ENABLED=0): the ledger can't know of it."""
     UNREADABLE = "unreadable"
     """What stands at its address on the ledger isn't a GGO."""
     STUCK_BATCH = "stuck_batch"
@@ -61,6 +63,7 @@ class Holding:
     :param retired_alongside: Wh by address of all that is retired to the same measurement here,
         in flight included.
     :param key_holds: Whether the owner's keys give its address.
+    :param never_sent: It is the source or a part of a batch that was never sent to the ledger.
     """
 
     id: int
@@ -79,6 +82,7 @@ class Holding:
     settlement: str | None
     retired_alongside: Mapping[str, int]
     key_holds: bool
+    never_sent: bool = False
 
 
 @dataclass(frozen=True)
@@ -104,6 +108,8 @@ def differences(
     :param settled: Wh by GGO in the settlement that it is retired to; None: there is none.
     """
     found = list(_here(holding))
+    if holding.never_sent:
+        return [*found, Difference(Kind.NEVER_SENT, f"{holding.amount} Wh")]
     if record is None:
         return [*found, Difference(Kind.NOT_ON_LEDGER, f"{holding.amount} Wh")]
     return [

@@ -60,6 +60,7 @@ def history(runtime: Runtime, batch_id: str) -> History:
         Batch.submitted_at,
         Batch.ended_at,
         Batch.last_error,
+        Batch.never_sent,
         Batch.undone,
         Batch.ggo_id,
         Ggo.address,

@@ -1,5 +1,6 @@
 """Compose: split a GGO into transfers and retires, all or nothing (contract: http-api, compose)."""
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -28,6 +29,9 @@ from origin.domain.keys import AddressKind, Key, metering_point_key, period_key
 from origin.errors import CallerGone, Refused
 from origin.runtime import Runtime
 from origin.services.tokens import with_user_token
+from origin.telemetry.metrics import BATCHES_ENDED
+
+log = logging.getLogger(__name__)
 
 _SIDE_BY_SIDE = 8
 """Measurements that one compose asks DataHub for at a time."""
@@ -43,7 +47,8 @@ def compose(
 ) -> None:
     """Carry out an order on a GGO of this user's.
 
-    When it returns, every query shows it as done; the ledger learns of it afterwards.
+    When it returns, every query shows it as done; the ledger learns of it afterwards. Without a
+    ledger (LEDGER_ENABLED=0) it is final at once.
 
     :param also: Done in the same transaction.
     :param subject: The user's, where it isn't sure that the id is still theirs.
@@ -57,12 +62,19 @@ def compose(
     caller = next((each for each in found.accounts.values() if each.id == user_id), None)
     if caller is None or caller.disabled or subject not in {caller.subject, None}:
         raise CallerGone
+    ledger_enabled = runtime.settings.ledger_enabled
+    if ledger_enabled and found.source is not None and found.source.never_sent:
+        log.warning(
+            "A GGO that was never sent to the ledger can't be composed",
+            extra={"event": "compose.never_sent", "address": order.address},
+        )
     source = check_order(
         order,
         found.source,
         _recipients(found.accounts),
         _consumption_points(found.points),
         utcnow(),
+        ledger_enabled=ledger_enabled,
     )
     measurements = _checked_measurements(runtime, caller, order, source, found.points)
     parts = parts_of(order, source, _recipients(found.accounts), measurements)
@@ -71,16 +83,26 @@ def compose(
     with runtime.database.link() as link:
         check_headroom(order, measurements, composing.retired_to(link, addresses))
         targets = _targets(runtime, link, parts, found.accounts)
+    has_webhooks = False
     # One statement is a transaction by itself.
-    with runtime.database.link(transaction=bool(addresses) or also is not None) as link:
+    is_alone = not addresses and also is None and ledger_enabled
+    with runtime.database.link(transaction=not is_alone) as link:
         if addresses:
             composing.lock_measurements(link, addresses)
             check_headroom(order, measurements, composing.retired_to(link, addresses))
-        if not composing.write(link, source, accounts, parts, targets):
+        batch_id = composing.write(link, source, accounts, parts, targets)
+        if batch_id is None:
             _refuse(link, user_id, order)
+        if not ledger_enabled:
+            has_webhooks = composing.complete_unsent(link, source.id, batch_id)
         if also is not None:
             also(link)
-    runtime.hints.batches_due()
+    if ledger_enabled:
+        runtime.hints.batches_due()
+        return
+    BATCHES_ENDED.labels("COMPLETED").inc()
+    if has_webhooks:
+        runtime.hints.deliveries_due()
 
 
 def _find(link: Link, user_id: int, order: Order) -> Found:

@@ -54,6 +54,8 @@ def reconcile_slice(runtime: Runtime) -> int:
 
     :returns: how many GGOs were passed. A ledger out of reach ends it early, with a warning.
     """
+    if not runtime.settings.ledger_enabled:
+        return 0
     deadline = Deadline(max(_SWEEP_S, runtime.settings.reconcile_interval / 2))
     done = 0
     try:
@@ -73,8 +75,11 @@ def walk(
 
     :param anew: Begin at the first GGO in any case.
     :raises AnotherWalks: another process does.
-    :raises PeerUnavailable: the ledger can't be asked now; what was compared is kept.
+    :raises PeerUnavailable: the ledger can't be asked now, or is switched off; what was compared
+        is kept.
     """
+    if not runtime.settings.ledger_enabled:
+        raise PeerUnavailable("Ledger", "it is switched off (LEDGER_ENABLED=0)")
     lease_s = runtime.settings.lease_seconds
     with runtime.database.transaction() as session:
         turn = walks.take_turn(session, lease_s=lease_s, anew=anew)
@@ -263,6 +268,7 @@ def _holding(ggo: Row[Any], rows: Slice, keys: Keys) -> Holding:
         retired_alongside=rows.retired.get(retired_to, {}) if retired_to else {},
         # One that was issued to a wrong address was told of then, and can't be spent.
         key_holds=ggo.key_mismatch or _key_holds(ggo, keys),
+        never_sent=ggo.never_sent,
     )
 
 

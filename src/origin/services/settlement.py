@@ -37,6 +37,8 @@ def run_due(runtime: Runtime, look: Callable[[], None] = lambda: None) -> int:
     :param look: Called before each look for what is due: whatever was committed by then is found.
     :returns: how many were worked on.
     """
+    if not runtime.settings.ledger_enabled:
+        return 0
     lease_s = runtime.settings.lease_seconds
     run = Deadline(lease_s)
     worked = 0
@@ -65,6 +67,8 @@ def resubmit_stuck(runtime: Runtime) -> int:
     :returns: how many there are.
     """
     settings = runtime.settings
+    if not settings.ledger_enabled:
+        return 0
     count, last_id = 0, 0
     while True:
         with runtime.database.transaction() as session:

@@ -26,8 +26,7 @@ class Market(World):
             database_uri,
             Peer(sandbox.urls["hydra"]),
             Peer(sandbox.urls["datahub"]),
-            ledger_url=sandbox.urls["ledger"],
-            **settings,
+            **{"ledger_url": sandbox.urls["ledger"], **settings},
         )
         self.sandbox = sandbox
         self.begin = BEGIN

@@ -105,6 +105,14 @@ def test_never_more_is_retired_than_measured(order: Order, limits: tuple[int, in
         assert fits
 
 
+def test_a_ggo_that_was_never_sent_is_spent_without_a_ledger_alone():
+    order = Order("source", transfers=[Transfer(1, "you")])
+    source = replace(SOURCE, never_sent=True)
+    assert refusal(order, source) == "GGO not found or is unavailable: source"
+    facts = {"recipients": RECIPIENTS, "points": POINTS, "now": NOW}
+    assert check_order(order, source, **facts, ledger_enabled=False) is source
+
+
 def refusal(order: Order, source: Source | None = SOURCE, **changes: object) -> object:
     facts = {"recipients": RECIPIENTS, "points": POINTS, "now": NOW, **changes}
     with pytest.raises(Refused) as refused:

@@ -55,6 +55,14 @@ def test_the_required_are_enough(environment: pytest.MonkeyPatch):
     assert (settings.sweep_interval, settings.lease_seconds, settings.tls_verify) == (10, 60, True)
 
 
+def test_without_a_ledger_none_need_be_named(environment: pytest.MonkeyPatch):
+    environment.setenv("LEDGER_URL", "")
+    with pytest.raises(ConfigurationError, match="LEDGER_URL: Field required"):
+        load_settings(Settings)
+    environment.setenv("LEDGER_ENABLED", "0")
+    assert not load_settings(Settings).ledger_enabled
+
+
 @pytest.mark.parametrize("name", sorted(REQUIRED))
 def test_a_missing_one_is_named(environment: pytest.MonkeyPatch, name: str):
     environment.delenv(name)
