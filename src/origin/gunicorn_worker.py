@@ -1,17 +1,24 @@
-"""Gunicorn's gevent worker, but for how it ends and how it sends."""
+"""Gunicorn's gevent worker, but for how it ends, sends, and parts from clients."""
 
+import socket
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import Any
 
 import gevent
 from gunicorn.workers.ggevent import GeventWorker  # type: ignore[import-untyped]
 
+from origin.gunicorn_bodies import WatchedBody, ending_at_unread_bodies
+from origin.gunicorn_silence import SilentConnections
+
 _JOINED_BYTES = 1 << 16
 """A body beyond that isn't copied to be sent with its head."""
-_HEARD_S = 0.01
-"""For what has come and hasn't been read yet."""
+_LINGER_S = 2.0
+_LINGER_BYTES = 1 << 26
+"""So much of what a client still sends is listened to, for it to read its answer."""
+_WASTE = bytearray(1 << 18)
+"""Where that goes, of all clients: nobody looks."""
 
 
 class _OneSend:
@@ -25,6 +32,8 @@ class _OneSend:
         self._head: bytes | None = None
         self._is_next_head = False
         self.recv = client.recv
+        self.lingers = False
+        """The client may still be sending: `close` leaves the socket open, for `hear_out`."""
 
     def __getattr__(self, name: str) -> Any:
         # Files are sent by other ways than `sendall`: none may overtake the head.
@@ -52,22 +61,46 @@ class _OneSend:
             self._send_head()
             self._client.sendall(data)
 
+    def close(self) -> None:
+        """As of any socket, unless it lingers."""
+        if not self.lingers:
+            self._send_head()
+            self._client.close()
+
     def _send_head(self) -> None:
         if self._head is not None:
             head, self._head = self._head, None
             self._client.sendall(head)
 
 
+def _hear_out(client: Any) -> None:
+    """Let a client that may still be sending read its answer.
+
+    A socket that is closed before all is read resets the connection, and the answer may be lost.
+    """
+    with suppress(OSError):
+        client.shutdown(socket.SHUT_WR)
+        heard = 0
+        while heard < _LINGER_BYTES and (come := client.recv_into(_WASTE)):
+            heard += come
+            # What comes fast is always there: others must have their turn.
+            gevent.sleep(0)
+
+
 class OriginWorker(GeventWorker):  # type: ignore[misc] # no types
-    """On SIGTERM it shuts the connections on which nothing is being said.
+    """Shuts connections on which nothing is being said: on SIGTERM, and when others need their places.
 
     Gunicorn's own waits for them as for requests, for all of `graceful_timeout`: proxies keep theirs
-    open, so that no web would end within a container engine's patience.
+    open, so that no web would end within a container engine's patience. And as many of them as there
+    are places would shut everybody else out.
+
+    Overrides of gunicorn's worker: `notify`, `load_wsgi`, `handle`, `handle_request`, `handle_exit`
+    and `timeout_ctx`.
     """
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
-        self._silent: dict[gevent.Timeout, Any] = {}
+        self._silent = SilentConnections(self.worker_connections)
 
     def notify(self) -> None:
         """Once a second: tell the arbiter that this process lives, and others how its pool fares."""
@@ -77,45 +110,42 @@ class OriginWorker(GeventWorker):  # type: ignore[misc] # no types
         if metrics is not None:
             metrics.tell_pools()
 
+    def load_wsgi(self) -> None:
+        """Load the application."""
+        super().load_wsgi()
+        self.wsgi = ending_at_unread_bodies(self.wsgi)
+
     def handle(self, listener: Any, client: Any, addr: Any) -> None:
         """Answer what comes on a connection."""
-        # TLS wraps the socket itself.
-        super().handle(listener, client if self.cfg.is_ssl else _OneSend(client), addr)
+        with self._silent.place():
+            if self.cfg.is_ssl:
+                # TLS wraps the socket itself.
+                super().handle(listener, client, addr)
+                return
+            sock = _OneSend(client)
+            super().handle(listener, sock, addr)
+            if sock.lingers:
+                try:
+                    with self._silent.silence(_LINGER_S):
+                        _hear_out(client)
+                finally:
+                    client.close()
 
     def handle_request(self, listener_name: Any, req: Any, sock: Any, addr: Any) -> None:
         """Answer one request."""
+        req.body = body = WatchedBody(req)
         with sock.answer() if isinstance(sock, _OneSend) else nullcontext():
-            super().handle_request(listener_name, req, sock, addr)
-
-    @contextmanager
-    def timeout_ctx(self) -> Iterator[None]:
-        """How long to wait for a connection's next request; the block just ends when that is over."""
-        with gevent.Timeout(self.cfg.keepalive) as timeout:
-            self._silent[timeout] = gevent.getcurrent()
-            if not self.alive:
-                self._let_go(timeout)
             try:
-                yield
-            except gevent.Timeout as over:
-                if over is not timeout:
-                    raise
+                super().handle_request(listener_name, req, sock, addr)
             finally:
-                del self._silent[timeout]
+                if body.was_left:
+                    sock.lingers = True
+
+    def timeout_ctx(self) -> AbstractContextManager[None]:
+        """How long to wait for a connection's next request; the block just ends when that is over."""
+        return self._silent.silence(self.cfg.keepalive)
 
     def handle_exit(self, sig: int, frame: Any) -> None:
         """SIGTERM: what is being answered goes on, who only waits is let go."""
         super().handle_exit(sig, frame)
-        for timeout in list(self._silent):
-            self._let_go(timeout)
-
-    def _let_go(self, timeout: gevent.Timeout) -> None:
-        loop = gevent.get_hub().loop
-        # Its clock stands still while greenlets work.
-        loop.update_now()
-        # After the reads that are due at the same time: what has come by then is answered.
-        gevent.spawn_later(_HEARD_S, loop.run_callback, self._end_silence, timeout)
-
-    def _end_silence(self, timeout: gevent.Timeout) -> None:
-        # Looked for and thrown in one: a request that has begun is none of its business.
-        if timeout in self._silent:
-            self._silent[timeout].throw(timeout)
+        self._silent.end()

@@ -1,0 +1,132 @@
+"""A body that nobody wants costs its sender the connection, and nobody else anything."""
+
+import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
+from itertools import repeat
+from threading import Event
+
+import pytest
+
+from tests.integration.web.served import Answer, Connection, Web
+
+_LARGE = 30_000_000
+_PIECE = b"x" * 1_000_000
+
+_SENT_AWAY = {
+    "without a token": (b"POST /ggo", 401),
+    "to a path that leads nowhere": (b"POST /nowhere", 404),
+    "by the wrong method": (b"PUT /ggo", 405),
+    "too large": (b"POST /webhook/on-ggo-issued", 413),
+    "to what takes none": (b"GET /health/live", 200),
+}
+
+
+def _head(line: bytes, *headers: bytes) -> bytes:
+    return b"\r\n".join((line + b" HTTP/1.1", b"Host: a", *headers, b"", b""))
+
+
+def _upload(connection: Connection, line: bytes, size: int, *, is_chunked: bool) -> Answer:
+    """Send all of a body as long as it is taken, as a simple client does, then read."""
+    if is_chunked:
+        connection.say(_head(line, b"Transfer-Encoding: chunked"))
+        pieces = [b"%X\r\n%b\r\n" % (len(_PIECE), _PIECE)] * (size // len(_PIECE)) + [b"0\r\n\r\n"]
+    else:
+        connection.say(_head(line, b"Content-Length: %d" % size))
+        pieces = [_PIECE] * (size // len(_PIECE))
+    for piece in pieces:
+        connection.say(piece)
+    return connection.answer()
+
+
+@pytest.mark.parametrize("is_chunked", [False, True], ids=["by its length", "chunked"])
+@pytest.mark.parametrize("why", _SENT_AWAY)
+def test_its_sender_reads_why_and_is_cut_off(web: Web, why: str, is_chunked: bool):
+    line, status = _SENT_AWAY[why]
+    if is_chunked and status == 413:
+        # Read up to the limit before it is known; the signature is checked after that.
+        line = b"POST /webhook/on-ggo-issued"
+    with web.connect() as connection:
+        answer = _upload(connection, line, 3 * len(_PIECE), is_chunked=is_chunked)
+        assert answer.status == status
+        assert answer.json["success"] is (status == 200)
+        assert answer.headers["connection"] == "close"
+        assert connection.is_closed_within(5)
+
+
+def test_several_large_ones_do_not_keep_others_waiting(web: Web):
+    """For each of these, gunicorn alone takes a process for itself for tens of seconds."""
+    done = Event()
+
+    def send() -> int:
+        with web.connect() as connection:
+            return _upload(connection, b"POST /ggo", _LARGE, is_chunked=False).status
+
+    def wait() -> list[float]:
+        waits = [web.live_s()]
+        while not done.is_set():
+            waits.append(web.live_s())
+        return waits
+
+    with ThreadPoolExecutor(9) as pool:
+        begun = time.monotonic()
+        waits = pool.submit(wait)
+        sent = [pool.submit(send) for _ in range(8)]
+        try:
+            assert [each.result(100) for each in sent] == [401] * 8
+        finally:
+            done.set()
+        assert time.monotonic() - begun < 10
+        assert max(waits.result()) < 1
+
+
+@pytest.mark.parametrize("is_chunked", [False, True], ids=["by its length", "chunked"])
+def test_one_that_trickles_is_not_waited_for(web: Web, is_chunked: bool):
+    """Nor is its sender listened to for long."""
+    framing = b"Transfer-Encoding: chunked" if is_chunked else b"Content-Length: 30000000"
+    with web.connect() as connection:
+        connection.say(_head(b"POST /ggo", framing))
+        assert connection.answer().status == 401
+        begun = time.monotonic()
+        with pytest.raises((BrokenPipeError, ConnectionResetError)):
+            for _ in repeat(None):
+                connection.say(b"1\r\nx\r\n" if is_chunked else b"x")
+                assert time.monotonic() - begun < 10
+                connection.socket.settimeout(0.05)
+                try:
+                    connection.socket.recv(1)
+                except TimeoutError:
+                    pass
+
+
+def test_a_small_one_that_has_come_is_passed_over(web: Web):
+    """Clients keep their connection, though a body comes to what takes none, or with a spent token."""
+    ask = (_head(b"POST /accounts", b"Content-Length: 15") + b'{"success": 1}\n') * 3
+    with web.connect() as connection:
+        for _ in range(3):
+            connection.say(ask[: len(ask) // 3])
+            answer = connection.answer()
+            assert (answer.status, answer.headers["connection"]) == (401, "keep-alive")
+
+
+def test_what_follows_a_read_body_is_the_next_request(web: Web):
+    """Both kinds of bodies, read to the end; the webhooks' are read before their signature is checked."""
+    line = b"POST /webhook/on-ggo-issued"
+    asks = (
+        _head(line, b"Content-Length: 2") + b"{}",
+        _head(line, b"Transfer-Encoding: chunked") + b"1\r\n{\r\n1\r\n}\r\n0\r\n\r\n",
+    )
+    with web.connect() as connection:
+        for ask in asks * 2:
+            connection.say(ask)
+            answer = connection.answer()
+            assert (answer.status, answer.headers["connection"]) == (401, "keep-alive")
+
+
+def test_a_body_cut_short_is_not_taken_for_a_whole_one(web: Web):
+    with web.connect() as connection:
+        connection.say(_head(b"POST /webhook/on-ggo-issued", b"Content-Length: 20") + b"{}")
+        connection.socket.shutdown(socket.SHUT_WR)
+        answer = connection.answer()
+    assert answer.status == 400
+    assert answer.json["success"] is False
