@@ -5,6 +5,7 @@ Gunicorn itself reads on to the end of a body that the view left, however long i
 
 import io
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from typing import Any
 
 from gunicorn.http.errors import NoMoreData, ParseException  # type: ignore[import-untyped]
@@ -19,9 +20,15 @@ class WatchedBody(io.RawIOBase):
     """A request's body, which knows whether the connection stands at its end.
 
     Of gunicorn's request it uses `body`, `headers` (with names in capitals) and `force_close`.
+
+    :param waiting: Given the Timeout that bounds a wait for it, a block in which that may come early:
+        when others need the connection's place.
     """
 
-    def __init__(self, request: Any) -> None:
+    def __init__(
+        self, request: Any, waiting: Callable[[Any], AbstractContextManager[None]]
+    ) -> None:
+        self.waiting = waiting
         self._request = request
         self._body = request.body
         fields = dict(request.headers)

@@ -2,7 +2,8 @@
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
@@ -14,8 +15,15 @@ _PATIENCE_S = 0.2
 """A client may take so long to say something, however many others wait for its place."""
 
 
+@dataclass(frozen=True)
+class _Wait:
+    greenlet: Any
+    is_request: bool
+    since: float = field(default_factory=time.monotonic)
+
+
 class SilentConnections:
-    """A process' connections without a request under way, the longest silent first.
+    """A process' connections that wait for their clients, the longest silent first.
 
     When the last of the process' places is taken, the longest silent are shut, for others to come.
     """
@@ -24,8 +32,8 @@ class SilentConnections:
         self._places = places
         self._open = 0
         self._is_ending = False
-        self._silent: dict[gevent.Timeout, tuple[Any, float]] = {}
-        self._clearing: gevent.Greenlet | None = None
+        self._waits: dict[gevent.Timeout, _Wait] = {}
+        self._clearing: gevent.Greenlet[[], None] | None = None
 
     @contextmanager
     def place(self) -> Iterator[None]:
@@ -40,35 +48,46 @@ class SilentConnections:
     def silence(self, longest_s: float) -> Iterator[None]:
         """The block waits for a client; it just ends when that takes too long or others need the place."""
         with gevent.Timeout(longest_s) as timeout:
-            self._silent[timeout] = (gevent.getcurrent(), time.monotonic())
-            if self._is_ending:
-                self._let_go(timeout)
-            elif self._open >= self._places and not self._clearing:
-                self._clearing = gevent.spawn(self._clear)
             try:
-                yield
+                with self._waiting(timeout, is_request=False):
+                    yield
             except gevent.Timeout as over:
                 if over is not timeout:
                     raise
-            finally:
-                del self._silent[timeout]
+
+    def request(self, timeout: gevent.Timeout) -> AbstractContextManager[None]:
+        """The block waits for the rest of a request; `timeout` is raised when others need the place."""
+        return self._waiting(timeout, is_request=True)
 
     def end(self) -> None:
-        """Let all go, and from now on each as soon as it is silent."""
+        """Let all go that have no request under way, and from now on each as soon as it is silent."""
         self._is_ending = True
-        for timeout in list(self._silent):
+        for timeout, wait in list(self._waits.items()):
+            if not wait.is_request:
+                self._let_go(timeout)
+
+    @contextmanager
+    def _waiting(self, timeout: gevent.Timeout, *, is_request: bool) -> Iterator[None]:
+        self._waits[timeout] = _Wait(gevent.getcurrent(), is_request)
+        if self._is_ending and not is_request:
             self._let_go(timeout)
+        elif self._open >= self._places and not self._clearing:
+            self._clearing = gevent.spawn(self._clear)
+        try:
+            yield
+        finally:
+            del self._waits[timeout]
 
     def _clear(self) -> None:
         """Let the longest silent go, a tenth of all at a time, until there is a place."""
-        while self._open >= self._places and self._silent:
+        while self._open >= self._places and self._waits:
             latest = time.monotonic() - _PATIENCE_S
-            oldest = list(islice(self._silent.items(), max(self._places // 10, 1)))
-            for timeout, (_, since) in oldest:
-                if since <= latest:
+            oldest = list(islice(self._waits.items(), max(self._places // 10, 1)))
+            for timeout, wait in oldest:
+                if wait.since <= latest:
                     self._let_go(timeout)
-            _, (_, first) = oldest[0]
-            gevent.sleep(max(first - latest, 2 * _HEARD_S))
+            _, first = oldest[0]
+            gevent.sleep(max(first.since - latest, 2 * _HEARD_S))
 
     def _let_go(self, timeout: gevent.Timeout) -> None:
         loop = gevent.get_hub().loop
@@ -79,5 +98,5 @@ class SilentConnections:
 
     def _end_silence(self, timeout: gevent.Timeout) -> None:
         # Looked for and thrown in one: a request that has begun is none of its business.
-        if timeout in self._silent:
-            self._silent[timeout][0].throw(timeout)
+        if timeout in self._waits:
+            self._waits[timeout].greenlet.throw(timeout)

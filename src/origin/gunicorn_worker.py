@@ -1,19 +1,25 @@
 """Gunicorn's gevent worker, but for how it ends, sends, and parts from clients."""
 
+import errno
 import socket
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from http import HTTPStatus
 from typing import Any
 
 import gevent
 from gunicorn.workers.ggevent import GeventWorker  # type: ignore[import-untyped]
 
 from origin.gunicorn_bodies import WatchedBody, ending_at_unread_bodies
+from origin.gunicorn_refusals import last_answer, refusal
 from origin.gunicorn_silence import SilentConnections
+from origin.telemetry import context
 
 _JOINED_BYTES = 1 << 16
 """A body beyond that isn't copied to be sent with its head."""
+TAKEN_S = 30.0
+"""A client that takes nothing of its answer for so long is gone."""
 _LINGER_S = 2.0
 _LINGER_BYTES = 1 << 26
 """So much of what a client still sends is listened to, for it to read its answer."""
@@ -73,6 +79,12 @@ class _OneSend:
             self._client.sendall(head)
 
 
+def bound_sending(client: Any) -> None:
+    """Have the system end the connection when its client takes nothing of what is sent for `TAKEN_S`."""
+    if client.family in (socket.AF_INET, socket.AF_INET6):
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(TAKEN_S * 1000))
+
+
 def _hear_out(client: Any) -> None:
     """Let a client that may still be sending read its answer.
 
@@ -94,8 +106,8 @@ class OriginWorker(GeventWorker):  # type: ignore[misc] # no types
     open, so that no web would end within a container engine's patience. And as many of them as there
     are places would shut everybody else out.
 
-    Overrides of gunicorn's worker: `notify`, `load_wsgi`, `handle`, `handle_request`, `handle_exit`
-    and `timeout_ctx`.
+    Overrides of gunicorn's worker: `notify`, `load_wsgi`, `handle`, `handle_request`, `handle_error`,
+    `handle_exit` and `timeout_ctx`.
     """
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
@@ -113,10 +125,11 @@ class OriginWorker(GeventWorker):  # type: ignore[misc] # no types
     def load_wsgi(self) -> None:
         """Load the application."""
         super().load_wsgi()
-        self.wsgi = ending_at_unread_bodies(self.wsgi)
+        self.wsgi: Any = ending_at_unread_bodies(self.wsgi)
 
     def handle(self, listener: Any, client: Any, addr: Any) -> None:
         """Answer what comes on a connection."""
+        bound_sending(client)
         with self._silent.place():
             if self.cfg.is_ssl:
                 # TLS wraps the socket itself.
@@ -133,13 +146,34 @@ class OriginWorker(GeventWorker):  # type: ignore[misc] # no types
 
     def handle_request(self, listener_name: Any, req: Any, sock: Any, addr: Any) -> None:
         """Answer one request."""
-        req.body = body = WatchedBody(req)
+        req.body = body = WatchedBody(req, self._silent.request)
         with sock.answer() if isinstance(sock, _OneSend) else nullcontext():
             try:
                 super().handle_request(listener_name, req, sock, addr)
+            except TimeoutError as gone:
+                # Gunicorn takes other errors of a connection for errors of ours.
+                raise ConnectionResetError(errno.ECONNRESET, "Nothing is taken") from gone
             finally:
-                if body.was_left:
+                if body.was_left and isinstance(sock, _OneSend):
                     sock.lingers = True
+
+    def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
+        """Answer what failed outside of the application: an ill-formed request, as a rule."""
+        context.begin("refused", None, None)
+        refused = refusal(exc)
+        if refused is not None:
+            self.log.warning("Refused: %s, from %s", type(exc).__name__, addr[0] if addr else "")
+        else:
+            # Not its query: a login's has its code in it.
+            self.log.error(
+                "Unexpected error at %s", getattr(req, "path", "no request"), exc_info=exc
+            )
+            refused = (HTTPStatus.INTERNAL_SERVER_ERROR, "Internal Server Error")
+        if isinstance(client, _OneSend):
+            client.lingers = True
+        with suppress(OSError):
+            client.sendall(last_answer(*refused, context.current_request_id() or ""))
+        context.end()
 
     def timeout_ctx(self) -> AbstractContextManager[None]:
         """How long to wait for a connection's next request; the block just ends when that is over."""

@@ -4,7 +4,7 @@ import json
 import socket
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -15,6 +15,13 @@ from devstack.processes import ROOT, SupervisedProcess, answers
 
 # Nobody answers there. A web starts without its peers.
 _NOBODY = f"http://{LOOPBACK}:9"
+_PEERS = (
+    "HYDRA_URL",
+    "HYDRA_INTROSPECT_URL",
+    "DATAHUB_SERVICE_URL",
+    "ENERGY_TYPE_SERVICE_URL",
+    "LEDGER_URL",
+)
 
 
 @dataclass(frozen=True)
@@ -49,10 +56,8 @@ class Connection:
 
     def say_all_the_same(self, *parts: bytes) -> None:
         """Send as much of these bytes as the other side takes."""
-        try:
+        with suppress(BrokenPipeError, ConnectionResetError):
             self.say(*parts)
-        except (BrokenPipeError, ConnectionResetError):
-            pass
 
     def end(self) -> None:
         """Say that nothing more comes."""
@@ -69,7 +74,8 @@ class Connection:
         head, _, body = heard.partition(b"\r\n\r\n")
         first, *lines = head.decode("latin-1").split("\r\n")
         headers = {
-            name.strip().lower(): value.strip() for name, _, value in (e.partition(":") for e in lines)
+            name.strip().lower(): value.strip()
+            for name, _, value in (e.partition(":") for e in lines)
         }
         while len(body) < int(headers["content-length"]):
             body += self._more()
@@ -138,16 +144,7 @@ def running_web(
         "REDIS_HOST": LOOPBACK,
         "REDIS_PORT": "9",
         **{f"REDIS_{name}_DB": "0" for name in ("CACHE", "BROKER", "BACKEND")},
-        **{
-            name: _NOBODY
-            for name in (
-                "HYDRA_URL",
-                "HYDRA_INTROSPECT_URL",
-                "DATAHUB_SERVICE_URL",
-                "ENERGY_TYPE_SERVICE_URL",
-                "LEDGER_URL",
-            )
-        },
+        **dict.fromkeys(_PEERS, _NOBODY),
         "DATABASE_URI": database_uri,
         "BIND_HOST": host,
         "PORT": str(port),
@@ -176,5 +173,3 @@ def peak_memory_mb(pid: int) -> float:
         if line.startswith("VmHWM:")
     ]
     return sum(peaks) * 1024 / 1e6
-
-
