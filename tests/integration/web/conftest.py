@@ -4,7 +4,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.integration.accounts.conftest import new_world, peers, world
 from tests.integration.web.served import Web, running_web
+
+__all__ = ["new_world", "peers", "world"]
 
 
 @pytest.fixture(scope="module")
