@@ -9,6 +9,7 @@ from http import HTTPStatus
 from typing import Any
 
 import gevent
+from gunicorn.http.errors import LimitRequestHeaders  # type: ignore[import-untyped]
 from gunicorn.workers.ggevent import GeventWorker  # type: ignore[import-untyped]
 
 from origin.gunicorn_bodies import WatchedBody, ending_at_unread_bodies
@@ -16,6 +17,9 @@ from origin.gunicorn_refusals import last_answer, refusal
 from origin.gunicorn_silence import SilentConnections
 from origin.telemetry import context
 
+_COMMON_BYTES = 1 << 16
+"""A request's head is no longer, and most requests aren't. Reading more than that is work that is shared
+out: gunicorn's readers go through each small chunk, and at every piece through a whole head or trailer."""
 _JOINED_BYTES = 1 << 16
 """A body beyond that isn't copied to be sent with its head."""
 TAKEN_S = 30.0
@@ -28,7 +32,7 @@ _WASTE = bytearray(1 << 18)
 
 
 class _OneSend:
-    """A client's socket that sends an answer's head together with what follows it.
+    """A client's socket that bounds a request's head, and sends an answer's together with what follows it.
 
     Gunicorn sends them apart, which costs a small answer a tenth of all its work, and a packet.
     """
@@ -37,7 +41,8 @@ class _OneSend:
         self._client = client
         self._head: bytes | None = None
         self._is_next_head = False
-        self.recv = client.recv
+        self._is_head = True
+        self._come_bytes = 0
         self.lingers = False
         """The client may still be sending: `close` leaves the socket open, for `hear_out`."""
 
@@ -46,14 +51,31 @@ class _OneSend:
         self._send_head()
         return getattr(self._client, name)
 
+    def recv(self, size: int) -> bytes:
+        """As of any socket, but that a request's head has an end, and others have their turn.
+
+        :raises LimitRequestHeaders: too much came outside of `answer`.
+        """
+        data: bytes = self._client.recv(size)
+        self._come_bytes += len(data)
+        if self._come_bytes > _COMMON_BYTES:
+            if self._is_head:
+                raise LimitRequestHeaders("The head is too long")
+            # A socket that has data lets nobody else in by itself.
+            gevent.sleep(0)
+        return data
+
     @contextmanager
     def answer(self) -> Iterator[None]:
-        """The first that is sent in this block is an answer's head, and waits for what is next."""
-        self._is_next_head = True
+        """A request's head has been read, and it is answered in this block.
+
+        The first that is sent is the answer's head, and waits for what is next.
+        """
+        self._is_next_head, self._is_head = True, False
         try:
             yield
         finally:
-            self._is_next_head = False
+            self._is_next_head, self._is_head, self._come_bytes = False, True, 0
             self._send_head()
 
     def sendall(self, data: bytes) -> None:

@@ -14,9 +14,7 @@ _ANY_ADDRESS = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S
 def is_alive(bind_host: str, port: int) -> bool:
     """Whether a web that is bound to this address answers `/health/live`."""
     host = bind_host.strip().strip("[]")
-    connection = http.client.HTTPConnection(
-        _ANY_ADDRESS.get(host, host), port, timeout=_TIMEOUT_S
-    )
+    connection = http.client.HTTPConnection(_ANY_ADDRESS.get(host, host), port, timeout=_TIMEOUT_S)
     try:
         connection.request("GET", "/health/live")
         return connection.getresponse().status == http.HTTPStatus.OK

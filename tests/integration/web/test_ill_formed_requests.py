@@ -69,6 +69,7 @@ _HEADS = {
     "first line without end": (b"GET /" + b"a" * 90_000, 414),
     "header too long": (_GET + b"X: " + b"a" * 20_000 + b"\r\n\r\n", 431),
     "too many headers": (_GET + b"X: 1\r\n" * 200 + b"\r\n", 431),
+    "headers too long together": (_GET + (b"X: " + b"a" * 2000 + b"\r\n") * 60 + b"\r\n", 431),
     "headers without end": (_GET + (b"X: " + b"a" * 8000 + b"\r\n") * 300, 431),
     "header without a colon": (_GET + b"Authorization Bearer the-secret-token\r\n\r\n", 400),
     "header without a name": (_GET + b": the-secret-token\r\n\r\n", 400),
