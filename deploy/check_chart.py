@@ -138,6 +138,7 @@ def main() -> None:
         check_refusals(chart, values)
         say("✓ what is missing, and what must not be there, is named")
         off: dict[str, Any] = {
+            "settings": {**values["settings"], "BIND_HOST": "::"},
             "ingress": {"enabled": False},
             "networkPolicy": {"enabled": False},
             "web": {"autoscaling": {"enabled": False}},
@@ -145,6 +146,7 @@ def main() -> None:
         }
         bare = objects(chart, {**values, **off, "image": {**values["image"], "digest": "sha256:0"}})
         validate(bare)
+        check_environment(bare, off)
         say(f"✓ with everything optional off, {len(bare)} objects are right")
 
 

@@ -1,5 +1,6 @@
 """Connections on which nothing is being said: they wait for so long, and give way to others."""
 
+import logging
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -13,6 +14,10 @@ _HEARD_S = 0.01
 """For what has come and hasn't been read yet."""
 _PATIENCE_S = 0.2
 """A client may take so long to say something, however many others wait for its place."""
+_TELL_S = 60.0
+"""It is told no more often."""
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -34,6 +39,7 @@ class SilentConnections:
         self._is_ending = False
         self._waits: dict[gevent.Timeout, _Wait] = {}
         self._clearing: gevent.Greenlet[[], None] | None = None
+        self._told = -_TELL_S
 
     @contextmanager
     def place(self) -> Iterator[None]:
@@ -80,6 +86,9 @@ class SilentConnections:
 
     def _clear(self) -> None:
         """Let the longest silent go, a tenth of all at a time, until there is a place."""
+        if time.monotonic() >= self._told + _TELL_S:
+            self._told = time.monotonic()
+            log.warning("All %s places are taken: silent connections give way", self._places)
         while self._open >= self._places and self._waits:
             latest = time.monotonic() - _PATIENCE_S
             oldest = list(islice(self._waits.items(), max(self._places // 10, 1)))
