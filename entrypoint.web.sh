@@ -5,9 +5,12 @@ set -euo pipefail
 source "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")/bin/service.sh"
 
 migrate
+host=${BIND_HOST:-0.0.0.0}
+# Beside a port, an IPv6 address stands in brackets.
+if [[ $host == *:* && $host != \[* ]]; then host="[$host]"; fi
 exec "$python" -m gunicorn \
   --config "$root/src/origin/gunicorn_conf.py" \
-  --bind "${BIND_HOST:-0.0.0.0}:${PORT:-8085}" \
+  --bind "$host:${PORT:-8085}" \
   --worker-class origin.gunicorn_worker.OriginWorker \
   --workers "${WORKERS:-3}" \
   --worker-connections "${WORKER_CONNECTIONS:-100}" \

@@ -83,6 +83,18 @@ def check_environment(found: list[dict[str, Any]], values: dict[str, Any]) -> No
                 fail(f"{name}: {variable} is {env[variable]['value']}, and should be {written}")
 
 
+def check_published(found: list[dict[str, Any]]) -> None:
+    """The ingress leads to the web, by prefixes that leave /metrics out."""
+    [ingress] = [each for each in found if each["kind"] == "Ingress"]
+    services = {each["metadata"]["name"] for each in found if each["kind"] == "Service"}
+    paths = [path for rule in ingress["spec"]["rules"] for path in rule["http"]["paths"]]
+    backends = {path["backend"]["service"]["name"] for path in paths}
+    if backends != services or {path["pathType"] for path in paths} != {"Prefix"}:
+        fail(f"The ingress leads to {backends}")
+    if wrong := {path["path"] for path in paths} & {"/", "/metrics", "/health"}:
+        fail(f"The ingress publishes {wrong}")
+
+
 def check_refusals(chart: helm.Chart, values: dict[str, Any]) -> None:
     """Whatever must be given, and isn't, is named; a secret among the settings is refused."""
     for section, name, value, message in (
@@ -92,6 +104,8 @@ def check_refusals(chart: helm.Chart, values: dict[str, Any]) -> None:
         ("settings", "SECRET", "of the household", "settings.SECRET is a secret"),
         ("settings", "PORT", 80, "settings.PORT is the chart's own business"),
         ("ingress", "host", "", "ingress.host must be set"),
+        ("ingress", "paths", ["/"], "/ would publish /metrics"),
+        ("ingress", "paths", ["/ggo", "/metrics"], "/metrics would publish /metrics"),
     ):
         try:
             objects(chart, {**values, section: {**values[section], name: value}})
@@ -119,9 +133,12 @@ def main() -> None:
         say(f"✓ {len(found)} objects are right for Kubernetes {' and '.join(KUBERNETES)}")
         check_environment(found, values)
         say("✓ values arrive as written, secrets by reference alone")
+        check_published(found)
+        say("✓ the ingress publishes no metrics")
         check_refusals(chart, values)
         say("✓ what is missing, and what must not be there, is named")
         off: dict[str, Any] = {
+            "settings": {**values["settings"], "BIND_HOST": "::"},
             "ingress": {"enabled": False},
             "networkPolicy": {"enabled": False},
             "web": {"autoscaling": {"enabled": False}},
@@ -129,6 +146,7 @@ def main() -> None:
         }
         bare = objects(chart, {**values, **off, "image": {**values["image"], "digest": "sha256:0"}})
         validate(bare)
+        check_environment(bare, off)
         say(f"✓ with everything optional off, {len(bare)} objects are right")
 
 

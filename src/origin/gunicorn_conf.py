@@ -21,6 +21,8 @@ loglevel = (os.environ.get("LOG_LEVEL") or "INFO").lower()
 
 # What we call too long in a query, we shall be the ones to say; a callback has two long parameters.
 limit_request_line = 8190
+# A token has up to 16 KB.
+limit_request_field_size = 17 * 1024
 
 # Workers must not share connections or keys made before the fork.
 preload_app = False
@@ -38,6 +40,8 @@ control_socket_disable = True
 
 # Links are built from PROJECT_URL, never from what a client or proxy says; gunicorn's defaults hold
 # for the rest: X-Forwarded-Proto is believed from loopback alone (FORWARDED_ALLOW_IPS says otherwise).
+# By default it would also take SCRIPT_NAME from there, and fail where that doesn't fit.
+forwarder_headers = ""
 
 
 def post_fork(_server: Any, _worker: Any) -> None:

@@ -57,6 +57,11 @@ def _url(value: str) -> str:
     return value
 
 
+def _without_brackets(value: str) -> str:
+    """An IPv6 address as it stands without a port beside it."""
+    return value[1:-1] if value.startswith("[") and value.endswith("]") else value
+
+
 def _without_slash(value: str) -> str:
     """A base address without its trailing slash, as the operators' habit allows either."""
     return value.rstrip("/")
@@ -116,6 +121,7 @@ def _connection_string(value: Secret) -> Secret:
 T = TypeVar("T", bound="DatabaseSettings")
 
 Text = Annotated[str, String()]
+Host = Annotated[str, String(post_load=[str.strip, _without_brackets])]
 Url = Annotated[str, String(post_load=[str.strip, _url])]
 BaseUrl = Annotated[str, String(post_load=[str.strip, _without_slash, _url])]
 Origins = Annotated[list[str], Raw(post_load=[_comma_separated, _each(_origin)])]
@@ -216,7 +222,7 @@ class Settings(DatabaseSettings):
     workers: Count = 3
     worker_connections: Count = 100
     concurrency: Count = 100
-    bind_host: Text = "0.0.0.0"  # noqa: S104 - a container's own address isn't known before
+    bind_host: Host = "0.0.0.0"  # noqa: S104 - a container's own address isn't known before
     metrics_port: PortOrZero = 0
     metrics_enabled: Flag = True
     health_enabled: Flag = True

@@ -7,13 +7,14 @@ import gevent
 import pytest
 from gevent import socket
 
+from origin.gunicorn_silence import SilentConnections
 from origin.gunicorn_worker import OriginWorker
 
 
 def _sigterm(asked: bytes, busy_s: float) -> list[str]:
     """What becomes of a connection on which this comes with SIGTERM, while others keep the CPU."""
     worker = OriginWorker.__new__(OriginWorker)
-    worker._silent, worker.alive = {}, True
+    worker._silent, worker.alive = SilentConnections(100), True
     worker.cfg = SimpleNamespace(keepalive=60)
     ours, clients = socket.socketpair()
     told = []

@@ -40,7 +40,7 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
 {{- if has $name $secrets }}
 {{- fail (printf "settings.%s is a secret: put it into the Secret that secrets.name names" $name) }}
 {{- end }}
-{{- if has $name (list "PORT" "BIND_HOST" "METRICS_PORT" "HEALTH_ENABLED") }}
+{{- if has $name (list "PORT" "METRICS_PORT" "HEALTH_ENABLED") }}
 {{- fail (printf "settings.%s is the chart's own business" $name) }}
 {{- end }}
 {{- if and $noLedger (eq $name "LEDGER_URL") }}

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, NoReturn, cast
 
 import orjson
@@ -54,13 +54,19 @@ def _in_time(limit_s: float) -> Iterator[None]:
         # Without greenlets, in development and tests, there is nobody to wake this one.
         yield
         return
+    # Under gunicorn (`origin.gunicorn_bodies`), when others need the place, it may come early.
+    waiting = getattr(request.environ["wsgi.input"], "waiting", nullcontext)
     with Timeout(limit_s) as limit:
         try:
-            yield
+            with waiting(limit):
+                yield
         except Timeout as over:
             if over is not limit:
                 raise
-            raise RequestTimeout(f"The body took longer than {limit_s:g} s to arrive") from over
+            late = f"The body took longer than {limit_s:g} s to arrive"
+            raise RequestTimeout(
+                "Too busy to wait for the body" if limit.pending else late
+            ) from over
 
 
 def json_response(body: dict[str, Any], status: int = 200) -> Response:

@@ -7,6 +7,7 @@ from contextlib import closing
 
 import pytest
 
+from devstack.configured import Redis
 from origin.app import create_app
 from origin.settings import Settings
 from tests.integration.accounts.world import World
@@ -34,8 +35,28 @@ def test_a_busy_pool_is_no_failure(new_world: Callable[..., World]) -> None:
     world = new_world(database_conn_poll_size=1)
     with world.runtime.database.transaction():
         answer = world.client().get("/health/ready")
-    assert answer.json == {"success": False, "database": "up", "redis": "down"}
-    assert answer.status_code == 503
+    assert answer.json == {"success": True, "database": "up", "redis": "down"}
+    assert answer.status_code == 200
+
+
+@pytest.mark.parametrize("is_gone", [True, False], ids=["gone", "hanging"])
+def test_without_redis_it_is_ready_and_says_so(world: World, hanging: int, is_gone: bool) -> None:
+    """Every request works without it: a balancer must not take all webs out."""
+    status, body, took_s = ready(world, redis_port=REFUSING if is_gone else hanging)
+    assert (status, body) == (200, {"success": True, "database": "up", "redis": "down"})
+    assert took_s < 8  # About two, on a quiet machine.
+
+
+def test_without_the_database_it_is_not_ready(world: World, valkey: Redis) -> None:
+    status, body, _ = ready(
+        world,
+        database_uri=f"postgresql://a:b@127.0.0.1:{REFUSING}/c",
+        redis_host=valkey.host,
+        redis_port=valkey.port,
+        redis_username=valkey.username,
+        redis_password=valkey.password,
+    )
+    assert (status, body) == (503, {"success": False, "database": "down", "redis": "up"})
 
 
 @pytest.mark.parametrize("is_gone", [True, False], ids=["gone", "hanging"])

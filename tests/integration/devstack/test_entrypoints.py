@@ -79,6 +79,8 @@ def test_without_an_environment_of_its_own_pipenv_is_asked(project, tmp_path):
     [
         ("web", {}, "--bind 0.0.0.0:8085"),
         ("web", {"BIND_HOST": "127.0.0.1", "PORT": "9000"}, "--bind 127.0.0.1:9000"),
+        ("web", {"BIND_HOST": "::"}, "--bind [::]:8085"),
+        ("web", {"BIND_HOST": "[::1]", "PORT": "9000"}, "--bind [::1]:9000"),
         ("web", {"WORKERS": ""}, "--workers 3 --worker-connections 100"),
         ("web", {"WORKERS": "5", "WORKER_CONNECTIONS": "7"}, "--workers 5 --worker-connections 7"),
         ("worker", {}, "--pool gevent --concurrency 100"),

@@ -1,6 +1,7 @@
 """What is deployed can't drift from what the service reads: compose.yaml, the chart, the image's content."""
 
 import fnmatch
+import json
 import os
 import re
 import shlex
@@ -87,6 +88,31 @@ def test_the_service_takes_the_charts_example(takes):
             "DATABASE_URI": "postgresql://me:secret@postgres/origin",
         }
     )
+
+
+def _published(paths, path):
+    """Whether an ingress with these prefixes leads there; they end where a part of a path does."""
+    return any(path == each or path.startswith(f"{each}/") for each in paths)
+
+
+def test_the_chart_publishes_all_but_what_is_for_the_inside():
+    ingress = _read("deploy/chart/values.yaml")["ingress"]
+    assert "paths" not in _read("deploy/chart/example.yaml")["ingress"]
+    answered = json.loads((ROOT / "doc/openapi.json").read_text())["paths"]
+    inside = {path for path in answered if not _published(ingress["paths"], path)}
+    assert inside == {"/metrics", "/health/live", "/health/ready"}
+    for path in ingress["paths"]:
+        assert any(_published([path], each) for each in answered), f"{path} leads nowhere"
+
+
+def test_the_chart_probes_what_the_web_answers():
+    web = (ROOT / "deploy/chart/templates/web.yaml").read_text()
+    probed = re.findall(r"(\w+Probe):\n +httpGet: {path: (\S+), port: http}", web)
+    assert probed == [
+        ("startupProbe", "/health/live"),
+        ("livenessProbe", "/health/live"),
+        ("readinessProbe", "/health/ready"),
+    ]
 
 
 def _allowed():
