@@ -16,12 +16,15 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass
+from functools import partial
 
 import certifi
 from cachetools import TTLCache
 from urllib3.exceptions import LocationParseError
 from urllib3.util import parse_url
 
+from origin.clients.answers import Answer as HttpAnswer
+from origin.clients.answers import is_idle
 from origin.domain.addresses import is_public
 from origin.domain.deliveries import Answer
 from origin.errors import OriginError, Refused
@@ -104,6 +107,7 @@ class _Connection(http.client.HTTPConnection):
     ) -> None:
         super().__init__(target.host, target.port, timeout=timeout_s)
         self.default_port = _PORTS[target.scheme]
+        self.response_class = partial(HttpAnswer, DEADLINE_S)  # type: ignore[assignment] # called, as a class is
         self._address = address
         self._context = context
         self.handle: socket.socket | None = None
@@ -130,6 +134,11 @@ class _Connection(http.client.HTTPConnection):
         super().close()
         if self.handle is not None:
             self.handle.close()
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether it is open, and nothing came on it that belongs to no webhook."""
+        return self.sock is not None and is_idle(self.sock)
 
 
 class Line:
@@ -179,7 +188,11 @@ class Line:
     @property
     def is_fresh(self) -> bool:
         """Whether there is a connection that may be used again."""
-        return self._connection is not None and time.monotonic() - self.opened_at < _MAX_AGE_S
+        return (
+            self._connection is not None
+            and time.monotonic() - self.opened_at < _MAX_AGE_S
+            and self._connection.is_usable
+        )
 
     def _post(self, path: str, headers: Mapping[str, str], body: bytes) -> int:
         if self.is_fresh:
