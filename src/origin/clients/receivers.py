@@ -12,7 +12,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ from urllib3.util import parse_url
 
 from origin.clients.answers import Answer as HttpAnswer
 from origin.clients.answers import is_idle
-from origin.domain.addresses import is_public
+from origin.domain.addresses import Network, is_public, is_within
 from origin.domain.deliveries import Answer
 from origin.errors import OriginError, Refused
 
@@ -249,6 +249,7 @@ class ReceiverClient:
 
     :param tls_verify: Check certificates.
     :param allow_private: Let webhooks go to private and loopback addresses; for development.
+    :param forbidden: Networks that they may not go to in any case.
     :param resolve: Gives a host's addresses; raises OSError.
     :param ca_file: Certificates of authorities to be trusted, too (tests).
     """
@@ -258,11 +259,13 @@ class ReceiverClient:
         *,
         tls_verify: bool,
         allow_private: bool,
+        forbidden: Collection[Network] = (),
         resolve: Resolve = _resolve,
         ca_file: str | None = None,
     ) -> None:
         self._tls_verify = tls_verify
         self._allow_private = allow_private
+        self._forbidden = forbidden
         self._resolve = resolve
         self._ca_file = ca_file
         self._lock = threading.Lock()
@@ -294,7 +297,7 @@ class ReceiverClient:
 
         :raises Refused: naming the field `url`.
         """
-        if self._allow_private:
+        if self._allow_private and not self._forbidden:
             return
         try:
             self.addresses(target)
@@ -318,11 +321,16 @@ class ReceiverClient:
             found = self._resolvers.submit(self._resolve, *key).result(_RESOLVE_S)
         except (OSError, UnicodeError, FutureTimeoutError):
             raise NotDelivered("the host can't be resolved") from None
-        if not self._allow_private and not all(map(is_public, found)):
+        if not all(map(self._is_allowed, found)):
             raise ForbiddenAddress("the host's address is not allowed")
         with self._lock:
             self._addresses[key] = found
         return found
+
+    def _is_allowed(self, address: str) -> bool:
+        if self._allow_private:
+            return not is_within(address, self._forbidden)
+        return is_public(address, self._forbidden)
 
     def take(self, target: Target) -> Line:
         """A line to this target; give it back with `give_back`."""

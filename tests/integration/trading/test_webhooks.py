@@ -15,6 +15,7 @@ from origin.db import lanes
 from origin.services import deliveries, pruning, users
 from sandbox.running import Sandbox
 from tests.integration.trading.market import CONSUMPTION, Market
+from tests.support.scripted import ScriptedPeer, http_answer
 
 SECRET = "a subscriber's secret"
 
@@ -382,3 +383,17 @@ def test_operators_see_replay_and_end_them(market: Market):
     market.rows("UPDATE webhook_subscriptions SET ended_at = now() - interval '31 days'")
     gone = pruning.prune(market.runtime)
     assert (gone["webhook_deliveries"], gone["webhook_subscriptions"]) == (1, 1)
+
+
+def test_a_receiver_that_hints_before_it_answers_is_delivered_to_once(market: Market):
+    """103 is no answer (RFC 8297): the 200 after it is."""
+    receiver = ScriptedPeer()
+    hints = b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\n\r\n"
+    receiver.scripts = [lambda to: to.sendall(hints + http_answer(b"")) for _ in range(4)]
+    subscribe(market, "alice", "alice", url=f"http://{receiver.address}/")
+    market.issue()
+    while deliver(market):
+        pass
+    assert states(market) == [("DELIVERED", 1, 200, None)]
+    assert len(receiver.requests) == 1
+    receiver.close()
