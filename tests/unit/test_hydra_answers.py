@@ -10,6 +10,7 @@ from joserfc import jwt
 from joserfc.jwk import ECKey, OctKey, RSAKey
 
 from origin.clients.hydra import HydraClient
+from origin.clock import utcnow
 from origin.errors import PeerMisbehaved
 from tests.support.scripted import ScriptedPeer, http_answer
 
@@ -85,3 +86,54 @@ def test_a_key_that_is_no_use_keeps_no_other_from_it(answering: Answering, odd: 
 def test_no_key_at_all_is_an_odd_answer(answering: Answering, document: Any) -> None:
     with pytest.raises(PeerMisbehaved):
         answering(document).subject_of(_id_token(), nonce="n")
+
+
+ACTIVE = {"active": True, "sub": "anna", "scope": "openid", "token_type": "Bearer"}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"active": None},
+        {"active": 1},
+        {"active": "true"},
+        {"sub": 5},
+        {"sub": ["anna"]},
+        {"sub": False},
+        {"scope": ["openid"]},
+        {"exp": True},
+        {"exp": False},
+        {"exp": []},
+        {"exp": ""},
+        {"token_type": 5},
+        {"token_type": ["Bearer"]},
+        {"token_use": False},
+        {"token_use": {}},
+    ],
+)
+def test_an_odd_introspection_is_no_unknown_token(
+    answering: Answering, change: dict[str, Any]
+) -> None:
+    with pytest.raises(PeerMisbehaved):
+        answering(ACTIVE | change).introspect("token")
+
+
+@pytest.mark.parametrize(
+    "change", [{"active": False}, {"sub": None}, {"sub": ""}, {"exp": 0}, {"token_type": None}]
+)
+def test_a_token_that_is_worth_nothing(answering: Answering, change: dict[str, Any]) -> None:
+    assert answering(ACTIVE | change).introspect("token") is None
+
+
+@pytest.mark.parametrize(
+    "expires_in", [True, False, "", "soon", [], {}, [60], 10**30, "inf", "nan"]
+)
+def test_an_odd_lifetime_is_not_none_at_all(answering: Answering, expires_in: Any) -> None:
+    with pytest.raises(PeerMisbehaved):
+        answering({"access_token": "a", "expires_in": expires_in}).refresh("token")
+
+
+@pytest.mark.parametrize("expires_in", [60, 60.5, "60", None])
+def test_lifetimes(answering: Answering, expires_in: Any) -> None:
+    tokens = answering({"access_token": "a", "expires_in": expires_in}).refresh("token")
+    assert abs((tokens.expires_at - utcnow()).total_seconds() - float(expires_in or 0)) < 30

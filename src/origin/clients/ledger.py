@@ -198,10 +198,15 @@ def _next_in(state: Any) -> Next | None:
 
 def _settled_in(state: Any) -> dict[str, int]:
     parts = _of(list, state["parts"])
-    settled = {_of(str, part["ggo"]): _of(int, part["amount"]) for part in parts}
+    settled = {_of(str, part["ggo"]): _wh(part["amount"]) for part in parts}
     if len(settled) != len(parts):
         raise ValueError("a GGO that is settled twice")
     return settled
+
+
+def _wh(value: Any) -> int:
+    """A whole number, which 7.0 is, too: JSON knows no difference."""
+    return int(value) if type(value) is float and value.is_integer() else _of(int, value)
 
 
 def _of(kind: type[T], value: Any) -> T:
@@ -217,7 +222,7 @@ def _of(kind: type[T], value: Any) -> T:
 def _record_in(state: Any) -> Record:
     return Record(
         origin=_of(str, state["origin"]),
-        amount=_of(int, state["amount"]),
+        amount=_wh(state["amount"]),
         begin=_time(state["begin"]),
         end=_time(state["end"]),
         sector=state["sector"],
