@@ -28,6 +28,7 @@ class ScriptedPeer:
     ) -> None:
         self.scripts: list[Script] = []
         self.requests: list[bytes] = []
+        self.connections = 0
         self.over = threading.Event()
         """Set at the end: scripts that would go on must stop."""
         self._wrap = wrap
@@ -48,6 +49,7 @@ class ScriptedPeer:
         with suppress(OSError):
             while True:
                 connection, _ = self._listener.accept()
+                self.connections += 1
                 threading.Thread(target=self._talk, args=(connection,), daemon=True).start()
 
     def _talk(self, plain: socket.socket) -> None:

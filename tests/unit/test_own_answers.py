@@ -410,6 +410,70 @@ def test_a_connection_in_doubt_is_not_used_again(
     assert asked(case, client, "B") == case.told("B")
 
 
+@pytest.mark.parametrize("name", [name for name in CASES if name != "Hydra: keys"])
+def test_a_whole_answer_leaves_its_connection_to_the_next(
+    peer: ScriptedPeer, client: Any, name: str
+) -> None:
+    case = CASES[name]
+    answers = [case.answer("A"), _chunked(case.answer("A")), HINTS + case.answer("A")]
+    peer.scripts = [*map(_send, answers), _send(case.answer("B"))]
+    for _ in answers:
+        assert asked(case, client, "A") == case.told("A")
+    assert asked(case, client, "B") == case.told("B")
+    assert peer.connections == 1
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        "HTTP/1.1 204 No Content",
+        "HTTP/1.1 204 No Content\r\nContent-Length: 0",
+        "HTTP/1.1 304 Not Modified\r\nContent-Length: 5",
+        "HTTP/1.1 200 OK\r\nContent-Length: 0",
+        "HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 0",
+    ],
+)
+def test_so_does_one_that_has_no_body(peer: ScriptedPeer, head: str) -> None:
+    peer.scripts = [_send(f"{head}\r\n\r\n".encode()), _send(http_answer(b"own"))]
+    caller = PeerClient("Peer", tls_verify=True)
+    assert caller.request("GET", f"http://{peer.address}").content == b""
+    assert caller.request("GET", f"http://{peer.address}").content == b"own"
+    assert peer.connections == 1
+
+
+@pytest.mark.parametrize("answer", [HINTS + http_answer(b"own"), http_answer(b"own") + b"x"])
+def test_through_a_proxy(
+    peer: ScriptedPeer, monkeypatch: pytest.MonkeyPatch, answer: bytes
+) -> None:
+    monkeypatch.setenv("http_proxy", f"http://{peer.address}")
+    peer.scripts = [_send(answer), _send(http_answer(b"next"))]
+    caller = PeerClient("Peer", tls_verify=True)
+    assert caller.request("GET", "http://peer.invalid/").content == b"own"
+    assert caller.request("GET", "http://peer.invalid/").content == b"next"
+
+
+def test_a_proxys_tunnel_may_be_announced(
+    peer: ScriptedPeer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`http.client` would take the interim answer for a refusal."""
+    certificate = loopback_certificate(tmp_path)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+    monkeypatch.setenv("https_proxy", f"http://{peer.address}")
+    monkeypatch.setenv("no_proxy", "peer.invalid")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate)
+
+    def tunnel(connection: socket.socket) -> None:
+        connection.sendall(PROCESSING + HINTS + b"HTTP/1.1 200 Connected\r\n\r\n")
+        with context.wrap_socket(connection, server_side=True) as inside:
+            inside.recv(65536)
+            inside.sendall(http_answer(b"own"))
+
+    peer.scripts = [tunnel]
+    caller = PeerClient("Peer", tls_verify=True)
+    assert caller.request("GET", "https://127.0.0.1:9/").content == b"own"
+
+
 def test_over_tls_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One record has both answers; the library has deciphered the second one when the first is read."""
     certificate = loopback_certificate(tmp_path)
