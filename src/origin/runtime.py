@@ -80,7 +80,9 @@ def build_runtime(settings: Settings, hints: Hints) -> Runtime:
         ),
         ledger=LedgerClient(settings.ledger_url, tls_verify=settings.tls_verify),
         receivers=ReceiverClient(
-            tls_verify=settings.tls_verify, allow_private=settings.webhook_allow_private
+            tls_verify=settings.tls_verify,
+            allow_private=settings.webhook_allow_private,
+            forbidden=settings.webhook_forbidden_networks,
         ),
         host_limits=HostLimits(),
         hints=hints,

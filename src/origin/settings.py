@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from functools import cached_property
+from ipaddress import ip_network
 from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 from uuid import UUID
 
@@ -18,6 +19,7 @@ from marshmallow.validate import OneOf, Range
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
+from origin.domain.addresses import Network
 from origin.errors import ConfigurationError
 
 _HTTP_URL = re.compile(
@@ -86,6 +88,13 @@ def _origin(value: str) -> str:
     return trimmed
 
 
+def _network(value: str) -> Network:
+    try:
+        return ip_network(value)
+    except ValueError:
+        raise ValidationError("not a network (203.0.113.0/24, 2001:db8::/32)") from None
+
+
 def _whole(value: Any) -> str:
     """What `int` reads, where this is a whole number: 3.0 is one, 3.5 and True aren't."""
     return re.sub(r"\.0+\s*$", "", str(value))
@@ -125,6 +134,7 @@ Host = Annotated[str, String(post_load=[str.strip, _without_brackets])]
 Url = Annotated[str, String(post_load=[str.strip, _url])]
 BaseUrl = Annotated[str, String(post_load=[str.strip, _without_slash, _url])]
 Origins = Annotated[list[str], Raw(post_load=[_comma_separated, _each(_origin)])]
+Networks = Annotated[list[Network], Raw(post_load=[_comma_separated, _each(_network)])]
 SecretText = Annotated[Secret, Raw(post_load=_secret)]
 Secrets = Annotated[list[Secret], Raw(post_load=[_comma_separated, _each(_secret)])]
 DatabaseUri = Annotated[Secret, Raw(post_load=[_secret, _database_uri])]
@@ -243,6 +253,7 @@ class Settings(DatabaseSettings):
     tls_verify: Flag = True
     login_return_origins: Origins = field(default_factory=list)
     webhook_allow_private: Flag = False
+    webhook_forbidden_networks: Networks = field(default_factory=list)
     key_encryption_secrets: Secrets = field(default_factory=list)
 
     def __post_init__(self) -> None:

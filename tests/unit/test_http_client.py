@@ -9,22 +9,15 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from datetime import timedelta
 from functools import partial
-from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
 from urllib3.exceptions import InsecureRequestWarning
 
 from origin.clients.http import PeerClient
-from origin.clock import utcnow
 from origin.errors import PeerMisbehaved, PeerUnavailable, PeerUnreachable
+from tests.support.certificates import loopback_certificate
 from tests.support.recording import recording_server
 
 Script = Callable[[socket.socket], None]
@@ -200,36 +193,10 @@ def test_forms_and_logins() -> None:
     assert told.headers["authorization"] == basic("me:p:å")
 
 
-def _certificate(folder: Path) -> Path:
-    """Of this machine's loopback, made by nobody whom anyone trusts, with its key in one file."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "peer")])
-    now = utcnow()
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False
-        )
-        .sign(key, hashes.SHA256())
-    )
-    path = folder / "peer.pem"
-    path.write_bytes(
-        made.public_bytes(Encoding.PEM)
-        + key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    )
-    return path
-
-
 def test_certificates_are_checked_unless_told_otherwise(
     peer: Peer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    certificate = _certificate(tmp_path)
+    certificate = loopback_certificate(tmp_path)
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(certificate)
     peer.wrap = partial(context.wrap_socket, server_side=True)

@@ -4,19 +4,14 @@ Their read timeout is one per packet: a peer that sends a byte every few seconds
 caller for ever, and one that never stops would fill the memory.
 """
 
-import http.client
-import io
-import socket
-import time
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from requests.adapters import HTTPAdapter
 from urllib3 import BaseHTTPResponse, HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
-if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
+from origin.clients.answers import Answer, is_idle
 
 
 class AnswerTooLarge(Exception):
@@ -36,12 +31,12 @@ class BoundedAdapter(HTTPAdapter):
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         """Have all connections read their answers against the clock."""
         super().init_poolmanager(*args, **kwargs)
-        response_class = partial(_TimedResponse, self._answer_within_s)
+        response_class = partial(Answer, self._answer_within_s)
 
-        class Plain(HTTPConnection):
+        class Plain(_Unspoilt, HTTPConnection):
             """HTTP."""
 
-        class Secure(HTTPSConnection):
+        class Secure(_Unspoilt, HTTPSConnection):
             """HTTPS."""
 
         class PlainPool(HTTPConnectionPool):
@@ -67,6 +62,15 @@ class BoundedAdapter(HTTPAdapter):
         return manager
 
 
+class _Unspoilt(HTTPConnection):
+    """A connection that its pool closes, and opens anew, where bytes came that nobody asked for."""
+
+    @property
+    def is_connected(self) -> bool:
+        """Asked by the pool when the connection is taken again."""
+        return self.sock is not None and is_idle(self.sock)
+
+
 def read_whole(answer: BaseHTTPResponse, max_bytes: int) -> bytes:
     """The body of an answer that hasn't been read, unpacked.
 
@@ -87,43 +91,3 @@ def read_whole(answer: BaseHTTPResponse, max_bytes: int) -> bytes:
     if len(content) > max_bytes:
         raise AnswerTooLarge(f"more than {max_bytes} bytes")
     return content
-
-
-class _TimedResponse(http.client.HTTPResponse):
-    """An answer that is read, headers and all, before its time is over."""
-
-    def __init__(self, within_s: float, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
-        super().__init__(sock, *args, **kwargs)
-        raw = self.fp.detach()
-        self.fp = io.BufferedReader(_TimedReader(raw, sock, time.monotonic() + within_s))
-
-
-class _TimedReader(io.RawIOBase):
-    """Reads from a socket until the deadline, no read longer than the socket's own timeout."""
-
-    def __init__(self, raw: io.RawIOBase, sock: socket.socket, deadline: float) -> None:
-        self._raw = raw
-        self._sock = sock
-        self._timeout_s = sock.gettimeout()
-        self._deadline = deadline
-
-    def readable(self) -> bool:
-        """It is."""
-        return True
-
-    def readinto(self, buffer: "WriteableBuffer", /) -> int | None:
-        """As of any raw stream.
-
-        :raises TimeoutError: nothing came in time, or the time is over.
-        """
-        left_s = self._deadline - time.monotonic()
-        if left_s <= 0:
-            raise TimeoutError("the answer takes too long")
-        self._sock.settimeout(left_s if self._timeout_s is None else min(left_s, self._timeout_s))
-        return self._raw.readinto(buffer)
-
-    def close(self) -> None:
-        """Let go of the socket."""
-        if not self.closed:
-            self._raw.close()
-        super().close()

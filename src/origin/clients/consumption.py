@@ -5,12 +5,14 @@ from collections.abc import Callable, Collection
 from datetime import datetime
 from itertools import islice
 from operator import lt
+from typing import get_args
 
 from origin.clients.datahub import MAX_WH, DataHubClient, MeteringPointType, Reading
 from origin.domain.consumption import Consumption, Measurements, unix_s
 from origin.errors import PeerMisbehaved
 
 _KIND: MeteringPointType = "consumption"
+_KINDS = get_args(MeteringPointType)
 
 _AT_ONCE = 2000
 """Measurements that are added without a pause."""
@@ -102,6 +104,8 @@ def _add(found: _Found, page: list[Reading], times: "_Times") -> None:
             raise ValueError("amount")
         sectors = found.get(each.gsrn)
         if sectors is None or each.type != _KIND:
+            if each.type not in _KINDS:
+                raise ValueError("type")
             continue
         begin = each.begin
         if begin != last:

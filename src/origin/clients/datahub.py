@@ -161,9 +161,11 @@ class DataHubClient:
         """What a consumption point measured in the period that begins then; None: not published."""
         path = "/measurements/consumed"
         answer = self._call(path, {"gsrn": gsrn, "begin": begin.isoformat()}, token)
-        found = answer.get("measurement")
-        if answer.get("success") is not True or found is None:
+        success, found = answer.get("success"), answer.get("measurement")
+        if success is False and found is None:
             return None
+        if success is not True:
+            raise PeerMisbehaved(_PEER, f"{path}: unexpected success")
         return _parsed(Measurement, found, path)
 
     def measurement_pages(
@@ -191,7 +193,9 @@ class DataHubClient:
             body = {"filters": filters, "offset": offset, "limit": MEASUREMENTS_PER_PAGE}
             answer = _page_in(self._raw(path, body, token))
             following = offset + len(answer.measurements)
-            if following >= answer.total:
+            if following > answer.total:
+                raise PeerMisbehaved(_PEER, f"{path}: {following} of {answer.total}")
+            if following == answer.total:
                 return answer.measurements, None
             if not answer.measurements:
                 reason = f"{path}: {offset} of {answer.total}, then no more"

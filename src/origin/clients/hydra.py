@@ -1,5 +1,6 @@
 """Hydra, the OpenID provider: logins, tokens and what a token is worth (contract: peers, Hydra)."""
 
+import logging
 import math
 import re
 import threading
@@ -25,7 +26,9 @@ CLOCK_SKEW_S = 5
 """How far Hydra's clock and ours may be apart."""
 
 if TYPE_CHECKING:
-    from joserfc.jwk import KeySet
+    from joserfc.jwk import Key, KeySet
+
+logger = logging.getLogger(__name__)
 
 _PEER = "Hydra"
 _KINDS = ("token_use", "token_type")
@@ -217,16 +220,37 @@ class _KeyCache:
             return self._keys
 
     def _fetch(self) -> "KeySet":
-        from joserfc.errors import JoseError
         from joserfc.jwk import KeySet
 
         response = self._http.request("GET", self._url, headers={"Accept": "application/json"})
         _require_ok(response, "the keys")
-        body: Any = self._http.json_object(response)
-        try:
-            return KeySet.import_key_set(body)
-        except (JoseError, ValueError, KeyError, TypeError) as error:
-            raise PeerMisbehaved(_PEER, f"keys: {type(error).__name__}") from None
+        entries = self._http.json_object(response).get("keys")
+        if not isinstance(entries, list):
+            raise PeerMisbehaved(_PEER, "keys: no list")
+        keys = [key for entry in entries if (key := _usable_key(entry)) is not None]
+        if not keys:
+            raise PeerMisbehaved(_PEER, "keys: none that signs ID tokens")
+        return KeySet(keys)
+
+
+def _usable_key(entry: Any) -> "Key | None":
+    """An RSA key, as RS256 needs it; None for an entry of another kind, or a broken one.
+
+    Others go on working: providers publish keys of kinds that not every client knows.
+    """
+    from joserfc.jwk import RSAKey
+
+    try:
+        # Of a text the library would read a PEM.
+        key = RSAKey.import_key({**entry})
+        key.check_use("sig")
+        key.check_alg("RS256")
+        # Only now the library looks at the numbers.
+        _ = key.public_key
+    except Exception as error:  # noqa: BLE001 - whatever the libraries raise for an odd key
+        logger.warning("A key of Hydra's is passed over: %s", type(error).__name__)
+        return None
+    return key
 
 
 def error_code(said: object) -> str:
@@ -262,7 +286,7 @@ def _parsed_tokens(body: dict[str, Any]) -> Tokens:
     ):
         raise PeerMisbehaved(_PEER, "tokens of another shape")
     try:
-        expires_at = utcnow() + timedelta(seconds=float(expires_in or 0))
+        expires_at = utcnow() + timedelta(seconds=0 if expires_in is None else _number(expires_in))
     except (TypeError, ValueError, OverflowError):
         raise PeerMisbehaved(_PEER, "expires_in is no number of seconds") from None
     return Tokens(access_token, refresh_token or None, expires_at, id_token or None)
@@ -275,14 +299,16 @@ def _parsed_introspection(body: dict[str, Any]) -> Introspection | None:
     if not active or not _is_access_token(body):
         return None
     subject, scope, expires = body.get("sub"), body.get("scope"), body.get("exp")
-    if not isinstance(subject, str) or not subject or "\0" in subject:
+    if not isinstance(subject, str | None):
+        raise PeerMisbehaved(_PEER, "introspection with a subject that is no string")
+    if not subject or "\0" in subject:
         return None
     if not isinstance(scope, str | None):
         raise PeerMisbehaved(_PEER, "introspection with a scope that is no string")
     expires_at = None
     if expires is not None:
         try:
-            expires_at = datetime.fromtimestamp(float(expires), UTC)
+            expires_at = datetime.fromtimestamp(_number(expires), UTC)
         except (TypeError, ValueError, OverflowError, OSError):
             raise PeerMisbehaved(_PEER, "introspection with an odd `exp`") from None
         if expires_at <= utcnow():
@@ -297,8 +323,21 @@ def _is_access_token(body: dict[str, Any]) -> bool:
     nothing at all of a refresh token (RFC 7662: `token_type` is an access token's), so silence
     doesn't make an access token.
     """
-    kinds = [str(kind).lower() for name in _KINDS if (kind := body.get(name))]
+    said = [kind for name in _KINDS if (kind := body.get(name)) is not None]
+    if not all(isinstance(kind, str) for kind in said):
+        raise PeerMisbehaved(_PEER, "introspection with an odd kind of token")
+    kinds = [kind.lower() for kind in said if kind]
     return bool(kinds) and _ACCESS_TOKEN_TYPES.issuperset(kinds)
+
+
+def _number(value: object) -> float:
+    """A number, also one that is written as a string; what Python takes for one besides is not.
+
+    :raises TypeError, ValueError: it is none.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise TypeError
+    return float(value)
 
 
 def _clean_subject(subject: str) -> str:

@@ -145,9 +145,7 @@ class LedgerClient:
         :returns: None where nothing is at that address.
         :raises PeerError: the ledger can't say now, or says what isn't a settlement.
         """
-        return self._read(
-            address, lambda state: {str(part["ggo"]): part["amount"] for part in state["parts"]}
-        )
+        return self._read(address, _settled_in)
 
     def _read(self, address: str, parse: Callable[[Any], T]) -> T | None:
         response = self._http.request("GET", f"{self._url}/state/{address}")
@@ -155,7 +153,9 @@ class LedgerClient:
             return None
         self._expect_ok(response)
         try:
-            return parse(orjson.loads(b64decode(self._http.json_object(response)["data"])))
+            return parse(
+                orjson.loads(b64decode(self._http.json_object(response)["data"], validate=True))
+            )
         except (KeyError, TypeError, ValueError, AttributeError, Base64Error) as error:
             raise PeerMisbehaved(NAME, f"not what is expected at {address}") from error
 
@@ -188,13 +188,41 @@ def _next_in(state: Any) -> Next | None:
     following = state["next"]
     if following is None:
         return None
-    return Next(str(following["action"]), frozenset(following["addresses"]))
+    addresses = _of(list, following["addresses"])
+    if not addresses:
+        raise ValueError("next without addresses")
+    return Next(
+        _of(str, following["action"]), frozenset(_of(str, address) for address in addresses)
+    )
+
+
+def _settled_in(state: Any) -> dict[str, int]:
+    parts = _of(list, state["parts"])
+    settled = {_of(str, part["ggo"]): _wh(part["amount"]) for part in parts}
+    if len(settled) != len(parts):
+        raise ValueError("a GGO that is settled twice")
+    return settled
+
+
+def _wh(value: Any) -> int:
+    """A whole number, which 7.0 is, too: JSON knows no difference."""
+    return int(value) if type(value) is float and value.is_integer() else _of(int, value)
+
+
+def _of(kind: type[T], value: Any) -> T:
+    """The value, which must be of exactly this type: True is no number.
+
+    :raises TypeError: it isn't.
+    """
+    if type(value) is not kind:
+        raise TypeError(kind.__name__)
+    return value
 
 
 def _record_in(state: Any) -> Record:
     return Record(
-        origin=str(state["origin"]),
-        amount=state["amount"],
+        origin=_of(str, state["origin"]),
+        amount=_wh(state["amount"]),
         begin=_time(state["begin"]),
         end=_time(state["end"]),
         sector=state["sector"],

@@ -104,6 +104,8 @@ class MixReader:
         """Add rows of whatever columns; emissions that are no numbers are none."""
         for row in rows:
             hour, sector = hours[row[_TIME]], row[_SECTOR]
+            if type(sector) is not str:
+                raise TypeError("sector")
             if sector not in self._sectors or hour is None:
                 continue
             technology, amount = row[_TECHNOLOGY], row[_AMOUNT]

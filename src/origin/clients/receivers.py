@@ -12,17 +12,20 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass
+from functools import partial
 
 import certifi
 from cachetools import TTLCache
 from urllib3.exceptions import LocationParseError
 from urllib3.util import parse_url
 
-from origin.domain.addresses import is_public
+from origin.clients.answers import Answer as HttpAnswer
+from origin.clients.answers import is_idle
+from origin.domain.addresses import Network, is_public, is_within
 from origin.domain.deliveries import Answer
 from origin.errors import OriginError, Refused
 
@@ -104,6 +107,7 @@ class _Connection(http.client.HTTPConnection):
     ) -> None:
         super().__init__(target.host, target.port, timeout=timeout_s)
         self.default_port = _PORTS[target.scheme]
+        self.response_class = partial(HttpAnswer, DEADLINE_S)  # type: ignore[assignment] # called, as a class is
         self._address = address
         self._context = context
         self.handle: socket.socket | None = None
@@ -130,6 +134,11 @@ class _Connection(http.client.HTTPConnection):
         super().close()
         if self.handle is not None:
             self.handle.close()
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether it is open, and nothing came on it that belongs to no webhook."""
+        return self.sock is not None and is_idle(self.sock)
 
 
 class Line:
@@ -179,7 +188,11 @@ class Line:
     @property
     def is_fresh(self) -> bool:
         """Whether there is a connection that may be used again."""
-        return self._connection is not None and time.monotonic() - self.opened_at < _MAX_AGE_S
+        return (
+            self._connection is not None
+            and time.monotonic() - self.opened_at < _MAX_AGE_S
+            and self._connection.is_usable
+        )
 
     def _post(self, path: str, headers: Mapping[str, str], body: bytes) -> int:
         if self.is_fresh:
@@ -236,6 +249,7 @@ class ReceiverClient:
 
     :param tls_verify: Check certificates.
     :param allow_private: Let webhooks go to private and loopback addresses; for development.
+    :param forbidden: Networks that they may not go to in any case.
     :param resolve: Gives a host's addresses; raises OSError.
     :param ca_file: Certificates of authorities to be trusted, too (tests).
     """
@@ -245,11 +259,13 @@ class ReceiverClient:
         *,
         tls_verify: bool,
         allow_private: bool,
+        forbidden: Collection[Network] = (),
         resolve: Resolve = _resolve,
         ca_file: str | None = None,
     ) -> None:
         self._tls_verify = tls_verify
         self._allow_private = allow_private
+        self._forbidden = forbidden
         self._resolve = resolve
         self._ca_file = ca_file
         self._lock = threading.Lock()
@@ -281,7 +297,7 @@ class ReceiverClient:
 
         :raises Refused: naming the field `url`.
         """
-        if self._allow_private:
+        if self._allow_private and not self._forbidden:
             return
         try:
             self.addresses(target)
@@ -305,11 +321,16 @@ class ReceiverClient:
             found = self._resolvers.submit(self._resolve, *key).result(_RESOLVE_S)
         except (OSError, UnicodeError, FutureTimeoutError):
             raise NotDelivered("the host can't be resolved") from None
-        if not self._allow_private and not all(map(is_public, found)):
+        if not all(map(self._is_allowed, found)):
             raise ForbiddenAddress("the host's address is not allowed")
         with self._lock:
             self._addresses[key] = found
         return found
+
+    def _is_allowed(self, address: str) -> bool:
+        if self._allow_private:
+            return not is_within(address, self._forbidden)
+        return is_public(address, self._forbidden)
 
     def take(self, target: Target) -> Line:
         """A line to this target; give it back with `give_back`."""

@@ -1,38 +1,101 @@
 """Which network addresses a webhook may go to (contract: http-api, Webhook subscriptions)."""
 
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from collections.abc import Collection, Sequence
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
-# Beyond what `is_global` says: what leads to IPv4 addresses within, or is for one site alone.
-_TUNNELS = tuple(
+Address = IPv4Address | IPv6Address
+Network = IPv4Network | IPv6Network
+
+_FORBIDDEN: tuple[Network, ...] = tuple(
     ip_network(network)
     for network in (
-        "64:ff9b::/96",
-        "64:ff9b:1::/48",
-        "2001::/23",
-        "2002::/16",
-        "::/96",
-        "fec0::/10",
+        # Shared by the customers of one carrier or cloud: Alibaba's metadata are at 100.100.100.200.
+        "100.64.0.0/10",
+        # Azure's host of each virtual machine, in public space.
+        "168.63.129.16/32",
         "192.0.0.0/24",
         "192.88.99.0/24",
+        "2001::/23",
+        "::/96",
+        "fec0::/10",
     )
 )
+"""Beyond what `is_global` says."""
+_NAT64 = ip_network("64:ff9b::/96")
+_LOCAL_NAT64 = ip_network("64:ff9b:1::/48")
+_NOWHERE = ip_network("0.0.0.0/8")
+"""No translator sends anything there."""
 
 
-def is_public(address: str) -> bool:
+def is_public(address: str, forbidden: Collection[Network] = ()) -> bool:
     """Whether this is an address of the public internet, for one host.
 
     Not private, loopback, link-local, shared (carrier-grade NAT), reserved, multicast or unspecified,
-    and none that wraps an IPv4 address.
+    nor a host that a cloud has in public space. An address that leads to an IPv4 address (mapped,
+    NAT64, 6to4) is judged by that one.
+
+    :param forbidden: More networks that are not allowed.
+    :raises ValueError: no IP address.
+    """
+    found = ip_address(address.partition("%")[0])
+    leads_to = _leads_to(found)
+    return not is_within(address, forbidden) and bool(leads_to) and all(map(_is_public, leads_to))
+
+
+def is_within(address: str, networks: Collection[Network]) -> bool:
+    """Whether this address, or an IPv4 address that it leads to, is in one of these networks.
 
     :raises ValueError: no IP address.
     """
     found = ip_address(address.partition("%")[0])
-    if isinstance(found, IPv6Address) and found.ipv4_mapped is not None:
-        found = found.ipv4_mapped
-    return _is_public(found)
+    return any(_is_in(each, networks) for each in (found, *_leads_to(found)))
 
 
-def _is_public(address: IPv4Address | IPv6Address) -> bool:
+def _is_public(address: Address) -> bool:
     if not address.is_global or address.is_multicast or address.is_reserved:
         return False
-    return not any(address in network for network in _TUNNELS)
+    return not _is_in(address, _FORBIDDEN)
+
+
+def _leads_to(address: Address) -> Sequence[Address]:
+    """The IPv4 addresses inside, or else the address itself."""
+    inside = _ipv4_inside(address) if isinstance(address, IPv6Address) else None
+    return [address] if inside is None else inside
+
+
+def _is_in(address: Address, networks: Collection[Network]) -> bool:
+    return any(address in network for network in networks)
+
+
+def _ipv4_inside(address: IPv6Address) -> list[IPv4Address] | None:
+    """The IPv4 addresses that packets to this address may be sent to; None: it leads to no IPv4."""
+    if address.ipv4_mapped is not None:
+        return [address.ipv4_mapped]
+    if address.sixtofour is not None:
+        return [address.sixtofour]
+    if address in _NAT64:
+        return [_embedded(address, 96)]
+    if address in _LOCAL_NAT64:
+        return _locally_translated(address)
+    return None
+
+
+def _locally_translated(address: IPv6Address) -> list[IPv4Address]:
+    """What a translator of `64:ff9b:1::/48` (RFC 8215) may make of an address.
+
+    A network may use a longer prefix within it, which only its own translator knows. So an address that
+    isn't exactly one of the /48 is judged by what it is under each length. Readings as 0.0.0.0/8 can't
+    be meant.
+    """
+    if int(address) & (2**40 - 1) == 0:
+        return [_embedded(address, 48)]
+    readings = [_embedded(address, length) for length in (48, 56, 64, 96)]
+    return [each for each in readings if each not in _NOWHERE]
+
+
+def _embedded(address: IPv6Address, prefix_length: int) -> IPv4Address:
+    """The IPv4 address behind a prefix of this length (RFC 6052, 2.2): bits 64 to 71 are left out."""
+    octets = address.packed
+    usable = octets[:8] + octets[9:] if prefix_length < 96 else octets
+    start = prefix_length // 8
+    return IPv4Address(usable[start : start + 4])

@@ -1,8 +1,9 @@
 """Signatures of webhooks: base64 of HMAC-SHA256 over the raw body (contract: http-api, peers)."""
 
-import binascii
 import hmac
 from base64 import b64decode, b64encode
+
+from origin.errors import Refused
 
 SIGNATURE_HEADER = "x-hub-signature"
 
@@ -37,11 +38,28 @@ def signed_headers(secret: str, body: bytes, webhook_id: str, timestamp: int) ->
     }
 
 
+def check_secret(secret: str) -> None:
+    """Refuse a secret for a new subscription that says that it is base64 and isn't.
+
+    :raises Refused: naming the field `secret`.
+    """
+    if secret.startswith(_STANDARD_PREFIX) and _decoded(secret) is None:
+        raise Refused({"secret": [f"What follows {_STANDARD_PREFIX} must be base64."]})
+
+
 def _standard_key(secret: str) -> bytes:
-    """The secret's UTF-8 bytes; of `whsec_…` what follows, decoded, if it is base64."""
-    if secret.startswith(_STANDARD_PREFIX):
-        try:
-            return b64decode(secret.removeprefix(_STANDARD_PREFIX), validate=True)
-        except binascii.Error:
-            return secret.encode()
-    return secret.encode()
+    """The secret's UTF-8 bytes; of `whsec_…` what follows, decoded.
+
+    Subscriptions from before `check_secret` may have a `whsec_…` that isn't base64. It stands for its
+    UTF-8 bytes, like any other text, so that they are delivered to.
+    """
+    decoded = _decoded(secret) if secret.startswith(_STANDARD_PREFIX) else None
+    return secret.encode() if decoded is None else decoded
+
+
+def _decoded(secret: str) -> bytes | None:
+    """The key that follows the prefix; None where there is none, or no base64."""
+    try:
+        return b64decode(secret.removeprefix(_STANDARD_PREFIX), validate=True) or None
+    except ValueError:
+        return None

@@ -11,6 +11,7 @@ from origin.db import lanes
 from origin.db.encryption import webhook_secret_context
 from origin.db.models import User, WebhookSubscription
 from origin.db.outbox import Event
+from origin.domain.signatures import check_secret
 from origin.errors import Refused
 from origin.runtime import Runtime
 
@@ -21,9 +22,10 @@ MAX_PER_EVENT = 100
 def subscribe(runtime: Runtime, user_id: int, event: Event, url: str, secret: str) -> None:
     """Have this event of the user's posted to the URL; a repeat replaces the secret.
 
-    :raises Refused: the URL isn't http or https, leads to where webhooks must not go, or is one too
+    :raises Refused: the secret is no base64 after `whsec_`; the URL isn't http or https, leads to where webhooks must not go, or is one too
         many; or the account was disabled meanwhile.
     """
+    check_secret(secret)
     target = target_of(url)
     runtime.receivers.check(target)
     sealed = runtime.sealer.seal(secret, webhook_secret_context(user_id, event, url))

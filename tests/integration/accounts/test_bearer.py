@@ -1,13 +1,16 @@
 """Who is let in: tokens by introspection, accounts, scopes, in this order and before the body."""
 
+import json
 import logging
+import socket
 import time
 from collections.abc import Callable
 
 import pytest
 import requests
 
-from tests.integration.accounts.world import World
+from tests.integration.accounts.world import ALL_SCOPES, World
+from tests.support.scripted import ScriptedPeer, http_answer
 
 
 def test_without_a_token(world: World) -> None:
@@ -273,3 +276,29 @@ def test_sandbox_speaks_as_contract(world: World) -> None:
     ).json()
     assert answer["sub"] == "alice"
     assert "alice" not in token
+
+
+def test_nobody_is_taken_for_whose_token_was_answered_late(
+    new_world: Callable[..., World],
+) -> None:
+    """A proxy before Hydra answers 102 half a second before it answers."""
+    hydra = ScriptedPeer()
+    world = new_world(hydra_introspect_url=f"http://{hydra.address}/introspect")
+
+    def worth(subject: str) -> bytes:
+        token = {"active": True, "sub": subject, "scope": ALL_SCOPES, "token_type": "Bearer"}
+        return http_answer(json.dumps(token).encode())
+
+    def late(connection: socket.socket) -> None:
+        connection.sendall(b"HTTP/1.1 102 Processing\r\n\r\n")
+        hydra.over.wait(0.5)
+        connection.sendall(worth("alice"))
+
+    hydra.scripts = [late, lambda to: to.sendall(worth("bob"))]
+    for subject in ("alice", "bob"):
+        world.new_user(subject)
+    alices, bobs = (world.post("/accounts", token=token) for token in ("alice's", "bob's"))
+    assert alices.json == {"success": True, "accounts": [{"id": "alice"}]}
+    assert bobs.json == {"success": True, "accounts": [{"id": "bob"}]}
+    assert [b"bob" in request for request in hydra.requests] == [False, True]
+    hydra.close()

@@ -303,6 +303,16 @@ def test_datahub_down_is_a_passing_matter(market: Market):
     assert market.snapshot() == before
 
 
+@pytest.mark.parametrize("body", [{"what": 1}, {"success": True}, {"success": True, "x": None}])
+def test_datahubs_oddity_is_no_refusal(market: Market, body: dict[str, Any]):
+    """A `400` would be final for the client."""
+    address = market.issue(1000)
+    before = market.snapshot()
+    market.datahub.fault(endpoint="/measurements/consumed", status=200, body=body, times=1)
+    assert market.compose(address, retires=[(1, CONSUMPTION)]).status_code == 502
+    assert market.snapshot() == before
+
+
 def test_the_same_key_and_body_is_answered_once(market: Market):
     address = market.issue(1000)
     key = {"Idempotency-Key": "one"}

@@ -12,9 +12,12 @@ from sqlalchemy.exc import OperationalError
 from werkzeug.test import TestResponse
 
 from origin.db import lanes
+from origin.db.encryption import webhook_secret_context
+from origin.domain.signatures import is_hub_signature, signed_headers
 from origin.services import deliveries, pruning, users
 from sandbox.running import Sandbox
 from tests.integration.trading.market import CONSUMPTION, Market
+from tests.support.scripted import ScriptedPeer, http_answer
 
 SECRET = "a subscriber's secret"
 
@@ -168,6 +171,34 @@ def test_other_urls_are_refused(market: Market):
         answer = subscription(market, "alice", "", url=url)
         assert answer.status_code == 400, url
         assert list(answer.json["message"]) == ["url"]
+
+
+@pytest.mark.parametrize("secret", ["whsec_", "whsec_no base64", "whsec_æ"])
+def test_a_secret_that_can_sign_nothing_is_refused(market: Market, secret: str):
+    answer = subscription(market, "alice", "alice", secret=secret)
+    assert answer.status_code == 400
+    assert list(answer.json["message"]) == ["secret"]
+    assert subscription(market, "alice", "alice", "unsubscribe", secret=secret).status_code == 200
+
+
+def test_a_secret_from_before_that_check_signs(market: Market):
+    subscribe(market, "alice", "alice")
+    secret = "whsec_æ"
+    [(user_id, url)] = market.rows("SELECT user_id, url FROM webhook_subscriptions")
+    context = webhook_secret_context(user_id, "ON_GGO_RECEIVED", url)
+    market.rows(
+        "UPDATE webhook_subscriptions SET secret = :s",
+        s=market.runtime.sealer.seal(secret, context),
+    )
+    market.issue()
+    assert deliver(market) == 1
+    assert states(market) == [("DELIVERED", 1, 200, None)]
+    [came] = market.sandbox.receiver.deliveries("alice")
+    body, headers = came["body"].encode(), came["headers"]
+    assert is_hub_signature(headers["x-hub-signature"], secret, body)
+    at, webhook_id = int(headers["webhook-timestamp"]), headers["webhook-id"]
+    signed = signed_headers(secret, body, webhook_id, at)
+    assert headers["webhook-signature"] == signed["webhook-signature"]
 
 
 def test_what_fails_comes_again_and_the_others_do_not_wait(market: Market):
@@ -382,3 +413,17 @@ def test_operators_see_replay_and_end_them(market: Market):
     market.rows("UPDATE webhook_subscriptions SET ended_at = now() - interval '31 days'")
     gone = pruning.prune(market.runtime)
     assert (gone["webhook_deliveries"], gone["webhook_subscriptions"]) == (1, 1)
+
+
+def test_a_receiver_that_hints_before_it_answers_is_delivered_to_once(market: Market):
+    """103 is no answer (RFC 8297): the 200 after it is."""
+    receiver = ScriptedPeer()
+    hints = b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\n\r\n"
+    receiver.scripts = [lambda to: to.sendall(hints + http_answer(b"")) for _ in range(4)]
+    subscribe(market, "alice", "alice", url=f"http://{receiver.address}/")
+    market.issue()
+    for _ in range(3):
+        deliver(market)
+    assert states(market) == [("DELIVERED", 1, 200, None)]
+    assert len(receiver.requests) == 1
+    receiver.close()

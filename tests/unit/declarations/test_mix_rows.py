@@ -159,6 +159,8 @@ def test_decimals_are_summed_exactly(table: list[tuple[int, int]], decimals: int
         {"CO2": -1e41},
         {"technology": None},
         {"sector": []},
+        {"sector": None},
+        {"sector": 1},
         {"timestamp_utc": 5},
         {"timestamp_utc": "yesterday"},
     ],

@@ -71,6 +71,13 @@ def test_no_amounts(amount: Any) -> None:
         _consumption([POINT | {"begin": "2020-02-29T22:00:00Z", "amount": amount}])
 
 
+@pytest.mark.parametrize("kind", ["", "Consumption", "s3cr3t"])
+def test_no_types(kind: str) -> None:
+    """Not taken for production, which is passed over."""
+    with pytest.raises(PeerMisbehaved):
+        _consumption([POINT | {"begin": "2020-02-29T22:00:00Z", "amount": 1, "type": kind}])
+
+
 def test_a_mix() -> None:
     row = {"sector": "DK1", "technology": "Coal", "amount": 10}
     rows: list[dict[str, Any]] = [

@@ -161,6 +161,19 @@ def test_what_is_no_origin_is_refused(environment: pytest.MonkeyPatch, origins: 
         load_settings(Settings)
 
 
+@pytest.mark.parametrize("networks", ["a.example", "10.0.0.1/8", "10.0.0.0/33", "2001:db8::/32,x"])
+def test_what_is_no_network_is_refused(environment: pytest.MonkeyPatch, networks: str):
+    environment.setenv("WEBHOOK_FORBIDDEN_NETWORKS", networks)
+    with pytest.raises(ConfigurationError, match="WEBHOOK_FORBIDDEN_NETWORKS"):
+        load_settings(Settings)
+
+
+def test_networks(environment: pytest.MonkeyPatch):
+    environment.setenv("WEBHOOK_FORBIDDEN_NETWORKS", " 203.0.113.0/24, 2001:db8::/32,192.0.2.1")
+    networks = load_settings(Settings).webhook_forbidden_networks
+    assert [str(each) for each in networks] == ["203.0.113.0/24", "2001:db8::/32", "192.0.2.1/32"]
+
+
 def test_the_introspection_endpoint_stays_as_it_stands(environment: pytest.MonkeyPatch):
     environment.setenv("HYDRA_INTROSPECT_URL", "http://hydra.example/introspect/")
     environment.setenv("HYDRA_URL", "http://hydra.example/")

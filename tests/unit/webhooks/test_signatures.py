@@ -1,15 +1,17 @@
 """Our signatures, checked by what the document for integrators tells them to do."""
 
+import hmac
 import re
 import time
-from base64 import b64decode
+from base64 import b64encode
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from origin.domain.signatures import signed_headers
+from origin.domain.signatures import check_secret, signed_headers
+from origin.errors import Refused
 
 _DOCUMENT = Path(__file__).parents[3] / "doc" / "webhooks.md"
 SECRET, BODY = "a secret", b'{"sub": "anna"}'
@@ -47,7 +49,24 @@ def test_standard_webhooks_own_example():
     assert headers["webhook-signature"] == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
 
 
-def test_a_secret_that_only_looks_encoded_is_taken_as_it_is():
-    with pytest.raises(ValueError, match="base64"):
-        b64decode("not base64!", validate=True)
-    assert signed_headers("whsec_not base64!", BODY, "id", 1)["webhook-id"] == "id"
+NO_BASE64 = ["whsec_", "whsec_not base64!", "whsec_abc", "whsec_æøå", "whsec_YQ==\n", "whsec_a-_b"]
+
+
+@pytest.mark.parametrize("secret", NO_BASE64)
+def test_a_secret_that_only_looks_encoded_is_refused(secret: str):
+    with pytest.raises(Refused) as raised:
+        check_secret(secret)
+    assert raised.value.message == {"secret": ["What follows whsec_ must be base64."]}
+
+
+@pytest.mark.parametrize("secret", NO_BASE64)
+def test_an_older_one_is_the_key_as_it_is_written(secret: str):
+    """Subscriptions that have one are delivered to all the same."""
+    digest = hmac.digest(secret.encode(), b"id.1." + BODY, "sha256")
+    headers = signed_headers(secret, BODY, "id", 1)
+    assert headers["webhook-signature"] == f"v1,{b64encode(digest).decode()}"
+
+
+@pytest.mark.parametrize("secret", ["", "a", "æ", "whsec", "WHSEC_æ", "whsec_YQ==", "whsec_+/+/"])
+def test_other_secrets_are_taken(secret: str):
+    check_secret(secret)
