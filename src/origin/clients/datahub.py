@@ -309,6 +309,14 @@ class DataHubClient:
         """Have DataHub post this event of the token's user to `url`, signed with `secret`."""
         self._successful(f"/webhook/{event}/subscribe", {"url": url, "secret": secret}, token)
 
+    def unsubscribe(self, token: str, event: WebhookEvent, *, url: str, secret: str) -> bool:
+        """End all subscriptions of the token's user that were made with these words.
+
+        :returns: False where DataHub knows none.
+        """
+        body = {"url": url, "secret": secret}
+        return self._call(f"/webhook/{event}/unsubscribe", body, token).get("success") is True
+
     def _successful(self, path: str, body: Any, token: str | None) -> dict[str, Any]:
         answer = self._call(path, body, token)
         if answer.get("success") is not True:
