@@ -39,16 +39,20 @@ def read_consumption(
     begin: datetime,
     end: datetime,
     go_on: Callable[[], bool] = lambda: True,
+    *,
+    exact: Collection[str] | None = None,
 ) -> Consumption:
     """What these points consumed in the periods that begin in the range, both ends included.
 
-    Where a point is measured by the hour, DataHub is asked for its hours' sums, which cost it
-    little; else for the measurements themselves.
+    Where hours suffice, DataHub is asked for their sums, which cost it little: for a point that is
+    measured by the hour, and for one of shorter periods that is not among `exact`, of which an hour
+    is told as one period. Else it is asked for the measurements themselves.
 
+    :param exact: The points of which each period must be told; None: all.
     :param go_on: Asked between calls; False: what is there is returned.
     :raises PeerError: as DataHubClient.
     """
-    reader = _Reader(datahub, token, begin, end, go_on)
+    reader = _Reader(datahub, token, begin, end, go_on, exact)
     points = sorted(set(gsrns))
     hours = (reader.last - reader.first) // HOUR_S + 1
     if len(points) * hours <= _FEW:
@@ -75,11 +79,13 @@ class _Reader:
         begin: datetime,
         end: datetime,
         go_on: Callable[[], bool],
+        exact: Collection[str] | None,
     ) -> None:
         self._datahub = datahub
         self._token = token
         self._begin, self._end = begin, end
         self._go_on = go_on
+        self._exact = exact
         self._times = _Times()
         self.first, self.last = unix_s(begin), unix_s(end)
 
@@ -100,25 +106,28 @@ class _Reader:
             counted = self._datahub.count_measurements(self._token, gsrn=gsrn, kind=_KIND, **range_)
             hours = sums.get(gsrn, Measurements([], []))
             with _odd_are_refused("/measurements"):
-                is_hourly = self._is_hourly(gsrn, counted, hours)
-            if not is_hourly:
+                do_suffice = self._do_suffice(gsrn, counted, hours)
+            if not do_suffice:
                 others.append(gsrn)
             elif hours.begins:
                 found[gsrn, counted.measurements[0].sector] = hours
         return found, others
 
-    def _is_hourly(self, gsrn: str, counted: Counted, hours: Measurements) -> bool:
-        """Whether each of these sums is a single measurement of a whole hour."""
-        if counted.total != len(hours.begins):
-            return False
+    def _do_suffice(self, gsrn: str, counted: Counted, hours: Measurements) -> bool:
+        """Whether these sums tell of the point what has to be known."""
         if not counted.total:
-            return True
+            return not hours.begins
         shown = counted.measurements[0]
         begin = self._times[shown.begin]
+        period = self._times[shown.end] - begin
+        if (shown.gsrn, shown.type) != (gsrn, _KIND):
+            return False
+        if 0 < period < HOUR_S:
+            return self._exact is not None and gsrn not in self._exact
         return (
-            (shown.gsrn, shown.type) == (gsrn, _KIND)
+            period == HOUR_S
             and begin % HOUR_S == 0
-            and self._times[shown.end] - begin == HOUR_S
+            and counted.total == len(hours.begins)
             and all(self.first <= each <= self.last for each in hours.begins)
         )
 

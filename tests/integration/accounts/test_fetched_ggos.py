@@ -208,7 +208,7 @@ def test_a_month_that_is_too_slow_comes_by_smaller_stretches(
         producing.run_jobs()
         return producing.rows("SELECT * FROM datahub_jobs") == []
 
-    eventually(is_done, "all GGOs", within=120)
+    eventually(is_done, "all GGOs", within=90)
     assert {ggo["address"] for ggo in producing.listed("alice")} == set(addresses)
     assert len(stretches) < 20
 

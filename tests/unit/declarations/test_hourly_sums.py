@@ -1,6 +1,7 @@
 """Consumption from DataHub's sums is what its measurements say, wherever sums are believed."""
 
 import json
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from origin.clients import consumption
 from origin.clients.consumption import read_consumption
 from origin.clients.datahub import DataHubClient
-from origin.domain.consumption import Consumption
+from origin.domain.consumption import Consumption, consumed
 from origin.errors import PeerMisbehaved
 
 BEGIN = datetime(2020, 2, 29, 22, tzinfo=UTC)
@@ -73,8 +74,8 @@ def _row(
     }
 
 
-def _read(datahub: DataHubClient, *gsrns: str) -> Consumption:
-    return read_consumption(datahub, "token", gsrns, BEGIN, END)
+def _read(datahub: DataHubClient, *gsrns: str, exact: Collection[str] | None = None) -> Consumption:
+    return read_consumption(datahub, "token", gsrns, BEGIN, END, exact=exact)
 
 
 @st.composite
@@ -105,6 +106,28 @@ def test_sums_tell_what_measurements_do(rows: list[dict[str, Any]]) -> None:
     assert {place: sorted(zip(*each, strict=True)) for place, each in found.items()} == {
         place: sorted(zip(*each, strict=True)) for place, each in by_page.items()
     }
+
+
+@given(rows=_points(), exact=st.sets(st.sampled_from("123")))
+def test_hours_are_told_rightly_where_they_suffice(
+    rows: list[dict[str, Any]], exact: set[str]
+) -> None:
+    """In each sector; and each period of the points to which something is retired."""
+    found = _read(_DataHub(rows), "1", "2", "3", exact=exact)
+    precise = _read(_DataHub(rows), "1", "2", "3")
+    assert consumed(found) == consumed(precise)
+    for place, measurements in precise.items():
+        if place[0] in exact:
+            assert found[place] == measurements
+
+
+def test_quarters_of_an_hour_need_no_page_where_nothing_is_retired() -> None:
+    rows = [_row("1", BEGIN + number * timedelta(minutes=15), 15) for number in range(10)]
+    datahub = _DataHub(rows)
+    assert _read(datahub, "1", exact=[])["1", "DK1"].amounts == [20, 20, 10]
+    assert datahub.pages == 0
+    assert len(_read(datahub, "1", exact=["1"])["1", "DK1"].amounts) == 10
+    assert datahub.pages == 1
 
 
 def test_points_measured_by_the_hour_need_no_page() -> None:
