@@ -35,7 +35,7 @@ from sqlalchemy import insert, text
 from devstack.configured import postgres_server
 from origin.api.declarations import written
 from origin.app import create_app
-from origin.clients.datahub import MEASUREMENTS_PER_PAGE
+from origin.clients.consumption import SUMMED_AT_ONCE
 from origin.db.encryption import access_token_context
 from origin.db.models import MeteringPoint, User
 from origin.domain.declarations import Question, Resolution
@@ -63,12 +63,22 @@ def gsrn(point: int) -> str:
     return f"57131318040{point:07}"
 
 
-def serve(page_limit: int) -> None:
+def serve() -> None:
     """DataHub and EnergyTypeService, as far as this goes.
 
     All that they can answer is JSON already: what they do beside the service slows it down.
     """
-    measurements = [orjson.dumps(measurement(number)) for number in range(POINTS * HOURS)]
+    places = {gsrn(point): point for point in range(POINTS)}
+    labels = orjson.dumps([f"{BEGIN + hour * HOUR:%Y-%m-%d %H:00}" for hour in range(HOURS)])
+    groups_of = {
+        name: orjson.dumps(
+            {
+                "group": [name],
+                "values": [measurement(hour * POINTS + place)["amount"] for hour in range(HOURS)],
+            }
+        )
+        for name, place in places.items()
+    }
     mix = {
         (sector, hour): b",".join(
             orjson.dumps(mix_row(BEGIN + hour * HOUR, sector, label)) for label in LABELS
@@ -84,13 +94,15 @@ def serve(page_limit: int) -> None:
             """Nothing."""
 
         def do_POST(self) -> None:
-            """A page of measurements."""
+            """How many measurements a point has, with one of them; or sums by the hour."""
             wish = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            first, limit = wish["offset"], min(wish["limit"], page_limit)
-            page = b",".join(measurements[first : first + limit])
-            self.reply(
-                b'{"success":true,"total":%d,"measurements":[%s]}' % (len(measurements), page)
-            )
+            gsrns = wish["filters"]["gsrn"]
+            if self.path == "/measurements":
+                shown = measurement(places[gsrns[0]])
+                self.reply(orjson.dumps({"success": True, "total": HOURS, "measurements": [shown]}))
+                return
+            groups = b",".join(groups_of[gsrn] for gsrn in gsrns)
+            self.reply(b'{"success":true,"labels":%s,"groups":[%s]}' % (labels, groups))
 
         def do_PUT(self) -> None:
             """From now on take so many seconds for each answer."""
@@ -156,9 +168,9 @@ def mix_row(hour: datetime, sector: str, label: str) -> dict[str, Any]:
 
 
 @contextmanager
-def peers(page_limit: int) -> Iterator[str]:
+def peers() -> Iterator[str]:
     """Both peers in a process of their own; their address."""
-    command = [sys.executable, __file__, "--serve", "--page-limit", str(page_limit)]
+    command = [sys.executable, __file__, "--serve"]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:  # noqa: S603 - ourselves
         assert process.stdout is not None
         try:
@@ -281,14 +293,11 @@ def _peak_mb() -> float:
 def main() -> None:
     """Measure, the smallest first: the peak of memory never falls again."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--page-limit", type=int, default=10_000, help="of DataHub")
     parser.add_argument("--serve", action="store_true", help="be the peers")
-    wish = parser.parse_args()
-    page_limit = wish.page_limit
-    if wish.serve:
-        serve(page_limit)
+    if parser.parse_args().serve:
+        serve()
         return
-    with postgres_server(fsync=False) as postgres, peers(page_limit) as peer:
+    with postgres_server(fsync=False) as postgres, peers() as peer:
         uri = postgres.create_database("bench_declarations")
         upgrade(uri)
         runtime = create_app(settings(uri, peer)).extensions["origin_runtime"]
@@ -296,8 +305,8 @@ def main() -> None:
         collect_seldom()
         measure(runtime, user_id, Resolution.HOUR)
         requests.put(f"{peer}/{PAUSE_S}", timeout=10).raise_for_status()
-        pages = -(-POINTS * HOURS // min(page_limit, MEASUREMENTS_PER_PAGE))
-        measure(runtime, user_id, Resolution.HOUR, waiting_s=pages * PAUSE_S)
+        calls = POINTS + -(-POINTS * HOURS // SUMMED_AT_ONCE)
+        measure(runtime, user_id, Resolution.HOUR, waiting_s=calls * PAUSE_S)
         requests.put(f"{peer}/0", timeout=10).raise_for_status()
         retire(runtime, user_id)
         measure(runtime, user_id, Resolution.HOUR)

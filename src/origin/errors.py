@@ -44,6 +44,10 @@ class PeerUnreachable(PeerUnavailable):
     """No connection came about: the request surely did not arrive."""
 
 
+class PeerTooSlow(PeerUnavailable):
+    """No answer came in time. The peer may still work at it: a repeat at once adds to its work."""
+
+
 class PeerMisbehaved(PeerError):
     """The peer answered what it shouldn't: not the documented shape or status (502)."""
 

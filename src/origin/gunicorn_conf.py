@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-# A request may wait for a peer that is slow to answer; what takes longer hangs.
+# How long the event loop may stand still. It sets no limit to a request: a declaration may take minutes.
 timeout = 120
 # SIGTERM: how long requests that have begun may take to finish.
 graceful_timeout = 30

@@ -44,6 +44,7 @@ def parser() -> argparse.ArgumentParser:
     option("--introspect-url", help="DataHub: where tokens are checked (default: our Hydra)")
     option("--ledger-url", help="DataHub: the sandbox ledger to issue on (default: ours)")
     option("--webhook-retry", type=float, default=60, help="DataHub: seconds between attempts")
+    option("--row-seconds", type=float, default=0, help="DataHub: s that each row takes (0.0027)")
     option("--webhook-secret", help="receiver: what deliveries are signed with")
     option("--block-time", type=float, default=0.2, help="ledger: seconds per block (0: at once)")
     option("--invalid-memory", type=float, default=600, help="ledger: s an INVALID is remembered")
@@ -141,6 +142,7 @@ def _datahub(options: argparse.Namespace, urls: dict[str, str]) -> "Flask":
         Introspection(introspect_url, credentials),
         None if ledger_url is None else LedgerControl(ledger_url.rstrip("/")),
         retry_interval=options.webhook_retry,
+        row_seconds=options.row_seconds,
     )
 
 

@@ -20,6 +20,7 @@ from origin.errors import (
     KeyReused,
     Message,
     PeerError,
+    PeerTooSlow,
     PeerUnavailable,
     Refused,
     TokensSpent,
@@ -27,6 +28,8 @@ from origin.errors import (
 from origin.telemetry.metrics import POOL_TIMEOUTS
 
 RETRY_AFTER_S = "10"
+RETRY_AFTER_A_TIMEOUT_S = "60"
+"""The peer may still work at what nobody waits for any more."""
 
 log = logging.getLogger(__name__)
 
@@ -97,7 +100,9 @@ def _on_key_reused(_error: KeyReused) -> Response:
 def _on_peer_error(error: PeerError) -> Response:
     log.warning("A peer failed: %s", error)
     if isinstance(error, PeerUnavailable):
-        return failure(503, f"{error.peer} is out of reach", Retry_After=RETRY_AFTER_S)
+        is_slow = isinstance(error, PeerTooSlow)
+        retry_after = RETRY_AFTER_A_TIMEOUT_S if is_slow else RETRY_AFTER_S
+        return failure(503, f"{error.peer} is out of reach", Retry_After=retry_after)
     return failure(502, f"{error.peer} answered what it should not")
 
 

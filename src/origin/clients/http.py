@@ -11,10 +11,15 @@ import orjson
 import requests
 from requests.utils import get_environ_proxies
 from urllib3 import HTTPConnectionPool, Timeout, make_headers
-from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    HTTPError,
+    NewConnectionError,
+    ReadTimeoutError,
+)
 
 from origin.clients.bounded import AnswerTooLarge, BoundedAdapter, read_whole
-from origin.errors import PeerMisbehaved, PeerUnavailable, PeerUnreachable
+from origin.errors import PeerMisbehaved, PeerTooSlow, PeerUnavailable, PeerUnreachable
 from origin.telemetry.tracing import peer_call
 
 CONNECT_TIMEOUT_S = 3.05
@@ -106,7 +111,8 @@ class PeerClient:
         :param params: More for the URL's query.
         :param timeout: Seconds to connect, and without a byte.
         :raises PeerUnreachable: no connection came about; it did not arrive.
-        :raises PeerUnavailable: no answer in time, or a cut connection; it may have arrived.
+        :raises PeerTooSlow: no answer in time; it may have arrived.
+        :raises PeerUnavailable: a cut connection; it may have arrived.
         :raises PeerMisbehaved: an answer that is too large; it has arrived.
         """
         try:
@@ -132,9 +138,7 @@ class PeerClient:
             raise PeerMisbehaved(self.name, f"an answer of {error}") from error
         except HTTPError as error:
             # The library's text may quote the URL with its query: only its kind is told.
-            unreachable = isinstance(error, ConnectTimeoutError | NewConnectionError)
-            kind = PeerUnreachable if unreachable else PeerUnavailable
-            raise kind(self.name, type(error).__name__) from error
+            raise _kind(error)(self.name, type(error).__name__) from error
         except (requests.RequestException, ValueError) as error:
             # Of a URL or header that can't be, which it quotes: with a login or token perhaps.
             raise PeerUnavailable(self.name, type(error).__name__) from None
@@ -180,3 +184,10 @@ class PeerClient:
         if not isinstance(body, dict):
             raise PeerMisbehaved(self.name, "JSON, but not an object")
         return body
+
+
+def _kind(error: HTTPError) -> type[PeerUnavailable]:
+    """What a failure of the connection is to our callers."""
+    if isinstance(error, ConnectTimeoutError | NewConnectionError):
+        return PeerUnreachable
+    return PeerTooSlow if isinstance(error, ReadTimeoutError) else PeerUnavailable

@@ -155,6 +155,8 @@ class DataHubJob(Identified, Queued, Base):
     metering_point_id: Mapped[int | None] = mapped_column(ForeignKey("metering_points.id"))
     fetched_until: Mapped[datetime | None]
     """Of `fetch_ggos`: GGOs that begin before then are here already."""
+    fetch_hours: Mapped[int | None] = mapped_column(Integer)
+    """Of `fetch_ggos`: how long a stretch may be, where DataHub was too slow for a longer one."""
     last_error: Mapped[str | None]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 

@@ -1,58 +1,68 @@
-"""Rows as queue entries.
+"""Jobs at DataHub as queue entries, claimed in turns.
 
-A row is due when its `next_attempt_at` has passed. Claiming moves that time one lease ahead, so a
-worker that dies leaves the row to be claimed again; whoever finishes sets the time of the next
-step, or clears it. PostgreSQL's clock decides, not the machines'.
+A row is due when its `next_attempt_at` has passed. Claiming moves that time one lease ahead, so that
+a dead worker's rows come due again. The end of the lease is the holder's token: a worker that comes
+back after it changes nothing more. PostgreSQL's clock decides, not the machines'.
 """
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from datetime import timedelta
+from typing import Any
 
-from sqlalchemy import func, select, text, update
+from sqlalchemy import Row, text
 from sqlalchemy.orm import Session
 
-from origin.db.models import Batch, DataHubJob
+_SPARE = 8
+"""So many times the limit are candidates, for those that other claimers hold at this moment."""
+
+_CLAIM = text(
+    """
+    WITH ranked AS (
+        SELECT id, kind, attempts > 0 AS again, next_attempt_at, row_number() OVER (
+            PARTITION BY kind, attempts > 0, user_id ORDER BY next_attempt_at, id
+        ) AS turn
+        FROM datahub_jobs WHERE next_attempt_at <= now() AND kind = ANY(CAST(:kinds AS text[]))
+    ), placed AS (
+        SELECT id, again, row_number() OVER (
+            PARTITION BY kind, again ORDER BY turn, next_attempt_at, id
+        ) AS place
+        FROM ranked
+    ), candidates AS (
+        SELECT * FROM placed ORDER BY place, again LIMIT :candidates
+    ), due AS (
+        SELECT job.id FROM candidates JOIN datahub_jobs AS job ON job.id = candidates.id
+        WHERE job.next_attempt_at <= now()
+        ORDER BY candidates.place, candidates.again
+        LIMIT :limit
+        FOR UPDATE OF job SKIP LOCKED
+    )
+    UPDATE datahub_jobs AS job
+    SET next_attempt_at = now() + :lease, attempts = job.attempts + 1
+    FROM due WHERE job.id = due.id
+    RETURNING job.id, job.user_id, job.kind, job.metering_point_id, job.fetched_until,
+        job.fetch_hours, job.attempts, job.next_attempt_at
+    """
+)
 
 
 def claim(
-    session: Session, table: type[Batch | DataHubJob], *, limit: int, lease_s: float
-) -> list[int]:
-    """Take up to `limit` due rows, longest due first; two claimers never get the same row.
+    session: Session, *, kinds: Sequence[str], limit: int, lease_s: float
+) -> Sequence[Row[Any]]:
+    """Take up to `limit` due jobs of these kinds; two claimers never get the same.
 
-    :returns: the ids, ascending. Commit before working on them.
+    Kinds take turns, and in each kind what is new and what has failed before; in each of these the
+    users, each user's longest due first. So a new user's key is behind at most one job of every
+    user whose key is new, whatever else waits or fails.
+
+    :returns: id, user_id, kind, metering_point_id, fetched_until, fetch_hours, attempts (this one
+        included) and next_attempt_at, the end of the lease. Commit before working on them.
     """
-    due = (
-        select(table.id)
-        .where(table.next_attempt_at <= func.now())
-        .order_by(table.next_attempt_at)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-        .cte("due")
-    )
-    claimed = session.scalars(
-        update(table)
-        .where(table.id == due.c.id)
-        .values(
-            next_attempt_at=func.now() + timedelta(seconds=lease_s),
-            attempts=table.attempts + 1,
-        )
-        .returning(table.id)
-        .execution_options(synchronize_session=False)
-    )
-    return sorted(claimed)
-
-
-def reschedule(
-    session: Session, table: type[Batch | DataHubJob], delays_s: Mapping[int, float]
-) -> None:
-    """Make each row due again after so many seconds; one that has ended stays ended."""
-    ids = sorted(delays_s)
-    session.execute(
-        text(
-            f"UPDATE {table.__tablename__} AS due "
-            "SET next_attempt_at = now() + make_interval(secs => later.delay_s) "
-            "FROM unnest(CAST(:ids AS bigint[]), CAST(:delays AS float8[])) AS later (id, delay_s) "
-            "WHERE due.id = later.id AND due.next_attempt_at IS NOT NULL"
-        ),
-        {"ids": ids, "delays": [delays_s[each] for each in ids]},
-    )
+    return session.execute(
+        _CLAIM,
+        {
+            "kinds": list(kinds),
+            "limit": limit,
+            "candidates": limit * _SPARE,
+            "lease": timedelta(seconds=lease_s),
+        },
+    ).all()

@@ -1,17 +1,19 @@
 """Work at DataHub on users' behalf: done when due, tried again until it succeeds."""
 
 import logging
+import threading
 import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, cast
+from typing import cast
 
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
-from origin.clients.datahub import WebhookEvent
+from origin.clients.datahub import ROWS_WITHIN_S, WebhookEvent
+from origin.clock import utcnow
 from origin.db.encryption import master_key_context
 from origin.db.locks import lock_user
 from origin.db.models import DataHubJob, MeteringPoint, User
@@ -19,28 +21,38 @@ from origin.db.queue import claim
 from origin.domain.events import FIRST_BEGIN, MeteringPointEvent
 from origin.domain.keys import Key, metering_point_key
 from origin.domain.retries import backoff_s
-from origin.errors import OriginError, PeerMisbehaved, TokensSpent
+from origin.domain.stretches import end_of_stretch, longer, shorter
+from origin.errors import OriginError, PeerError, PeerMisbehaved, TokensSpent
 from origin.runtime import Runtime
 from origin.services import deliveries, metering_points
 from origin.services.datahub_queue import JobKind, enqueue, enqueue_points
-from origin.services.fetched_ggos import fetch
+from origin.services.deadlines import Deadline
+from origin.services.fetched_ggos import busy_months, fetch
 from origin.services.issued_ggos import Owner
 from origin.services.kept_events import apply_ggos
 from origin.services.tokens import with_user_token
 
 PARALLEL = 8
 """Jobs at a time. Each has a database connection for moments only, so that few are enough."""
+FETCHES_AT_ONCE = 2
+"""Fetches of GGOs at a time, in a process: each keeps a worker of DataHub's busy."""
 MAX_RUN_S = 20.0
 """After this time a run takes up no more, so that a DataHub that hangs holds up nothing else."""
 FETCH_RUN_S = 10.0
 """After this time a fetch of GGOs lets other jobs go first."""
+FETCH_LEASE_S = 2 * ROWS_WITHIN_S + 30
+"""Longer than the two calls that a stretch of GGOs may need."""
 
 _ODD_ROWS_TOLD = 5
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
+_fetching = threading.Lock()
+"""Held by this process's run that fetches GGOs."""
+
+
+@dataclass
 class _Job:
     """A claimed job; `lease_until` tells whether it is still the same that was claimed."""
 
@@ -49,6 +61,7 @@ class _Job:
     kind: JobKind
     metering_point_id: int | None
     fetched_until: datetime | None
+    fetch_hours: int | None
     attempts: int
     lease_until: datetime
 
@@ -56,60 +69,82 @@ class _Job:
 def run_due(runtime: Runtime) -> int:
     """Do the jobs that are due, a few at a time, until none is left or 20 s have passed.
 
+    Fetches of GGOs, which are slow, go beside the others.
+
     :returns: How many were done, successfully or not.
     """
-    started = time.monotonic()
-    count = 0
-    with ThreadPoolExecutor(PARALLEL) as pool:
-        while time.monotonic() - started < MAX_RUN_S:
-            jobs = _claim(runtime)
-            if not jobs:
-                break
-            # All are waited for; only a database that is away can make one raise.
-            count += len(list(pool.map(lambda job: _run(runtime, job), jobs)))
-    return count
+    deadline = Deadline(MAX_RUN_S)
+    with ThreadPoolExecutor(1) as beside:
+        fetching = beside.submit(_run_fetches, runtime, deadline)
+        count = _work_off(runtime, _OTHERS, PARALLEL, runtime.settings.lease_seconds, deadline)
+        count += fetching.result()
+    # What the others have asked for meanwhile.
+    return count if deadline.is_over() else count + _run_fetches(runtime, deadline)
 
 
-def _claim(runtime: Runtime) -> list[_Job]:
+def _run_fetches(runtime: Runtime, deadline: Deadline) -> int:
+    """Fetch GGOs, unless another run of this process does."""
+    if not _fetching.acquire(blocking=False):
+        return 0
+    try:
+        lease_s = max(runtime.settings.lease_seconds, FETCH_LEASE_S)
+        return _work_off(runtime, _FETCHES, FETCHES_AT_ONCE, lease_s, deadline)
+    finally:
+        _fetching.release()
+
+
+def _work_off(
+    runtime: Runtime, kinds: Sequence[JobKind], at_once: int, lease_s: float, deadline: Deadline
+) -> int:
+    """Do jobs of these kinds; one that is slow keeps none of the others waiting."""
+    count, is_over = 0, False
+    under_way: set[Future[None]] = set()
+    with ThreadPoolExecutor(at_once) as pool:
+        while True:
+            if not is_over:
+                jobs = _claim(runtime, kinds, at_once - len(under_way), lease_s)
+                under_way |= {pool.submit(_run, runtime, job) for job in jobs}
+                count += len(jobs)
+            if not under_way:
+                return count
+            done, under_way = wait(under_way, return_when=FIRST_COMPLETED)
+            for each in done:
+                # Only a database that is away can make one raise.
+                each.result()
+            is_over = deadline.is_over()
+
+
+def _claim(runtime: Runtime, kinds: Sequence[JobKind], limit: int, lease_s: float) -> list[_Job]:
     with runtime.database.transaction() as session:
-        ids = claim(session, DataHubJob, limit=PARALLEL, lease_s=runtime.settings.lease_seconds)
-        rows = session.execute(
-            select(
-                DataHubJob.id,
-                DataHubJob.user_id,
-                DataHubJob.kind,
-                DataHubJob.metering_point_id,
-                DataHubJob.fetched_until,
-                DataHubJob.attempts,
-                DataHubJob.next_attempt_at,
-            ).where(DataHubJob.id.in_(ids))
+        rows = claim(session, kinds=kinds, limit=limit, lease_s=lease_s)
+    return [
+        _Job(
+            id=row.id,
+            user_id=row.user_id,
+            kind=row.kind,
+            metering_point_id=row.metering_point_id,
+            fetched_until=row.fetched_until,
+            fetch_hours=row.fetch_hours,
+            attempts=row.attempts,
+            lease_until=row.next_attempt_at,
         )
-        return [
-            _Job(
-                id=row.id,
-                user_id=row.user_id,
-                kind=cast("JobKind", row.kind),
-                metering_point_id=row.metering_point_id,
-                fetched_until=row.fetched_until,
-                attempts=row.attempts,
-                lease_until=cast("datetime", row.next_attempt_at),
-            )
-            for row in rows
-        ]
+        for row in rows
+    ]
 
 
 def _run(runtime: Runtime, job: _Job) -> None:
+    begun = time.monotonic()
     try:
         _WORK[job.kind](runtime, job)
     except TokensSpent:
         _park(runtime, job)
     except OriginError as error:
         log.warning("DataHub job %s (%s) failed: %s", job.id, job.kind, error)
-        _retry(runtime, job, str(error))
+        _retry(runtime, job, str(error), time.monotonic() - begun)
     except Exception as error:
         # Whatever it is, it must neither stop the other jobs nor end this one.
         log.exception("DataHub job %s (%s) failed", job.id, job.kind)
-        _retry(runtime, job, type(error).__name__)
+        _retry(runtime, job, type(error).__name__, time.monotonic() - begun)
     else:
         with runtime.database.transaction() as session:
             _end(session, job)
@@ -124,13 +159,18 @@ def _end(session: Session, job: _Job) -> None:
     )
 
 
-def _retry(runtime: Runtime, job: _Job, reason: str) -> None:
-    delay_s = backoff_s(runtime.settings.datahub_retry_delay, job.attempts)
+def _retry(runtime: Runtime, job: _Job, reason: str, took_s: float) -> None:
+    """Try again later, and not sooner than as much time has passed again as the attempt took."""
+    delay_s = max(backoff_s(runtime.settings.datahub_retry_delay, job.attempts), took_s)
     with runtime.database.transaction() as session:
         session.execute(
             update(DataHubJob)
             .where(DataHubJob.id == job.id, DataHubJob.next_attempt_at == job.lease_until)
-            .values(next_attempt_at=func.now() + timedelta(seconds=delay_s), last_error=reason)
+            .values(
+                next_attempt_at=func.now() + timedelta(seconds=delay_s),
+                last_error=reason,
+                fetch_hours=job.fetch_hours,
+            )
             .execution_options(synchronize_session=False)
         )
 
@@ -172,11 +212,10 @@ def _send_key(runtime: Runtime, job: _Job) -> None:
 
 
 def _subscribe_metering_points(runtime: Runtime, job: _Job) -> None:
-    _subscribe(runtime, job, "on-meteringpoint-available")
-    if job.attempts == 1:
+    was_subscribed = _subscribe(runtime, job, "on-meteringpoint-available")
+    if job.attempts == 1 and not was_subscribed:
         return
-    # It took a while, in which no webhook has told what appeared: the first import may have been
-    # too early.
+    # For a while no webhook has told what appeared: the first import may have been too early.
     with runtime.database.transaction() as session:
         enqueue(session, job.user_id, ["import_metering_points"])
 
@@ -191,18 +230,28 @@ def _subscribe_ggos(runtime: Runtime, job: _Job) -> None:
         enqueue_points(session, job.user_id, "fetch_ggos", session.scalars(producing).all())
 
 
-def _subscribe(runtime: Runtime, job: _Job, event: WebhookEvent) -> None:
+def _subscribe(runtime: Runtime, job: _Job, event: WebhookEvent) -> bool:
+    """Subscribe, after unsubscribing what was subscribed before: DataHub would tell each of them.
+
+    :returns: Whether there was a subscription before.
+    """
     settings = runtime.settings
-    with_user_token(
-        runtime,
-        job.user_id,
-        lambda token: runtime.datahub.subscribe(
-            token,
-            event,
-            url=f"{settings.project_url}/webhook/{event}",
-            secret=settings.webhook_secret.value,
-        ),
-    )
+    body = {
+        "url": f"{settings.project_url}/webhook/{event}",
+        "secret": settings.webhook_secret.value,
+    }
+
+    def anew(token: str) -> bool:
+        try:
+            was_subscribed = runtime.datahub.unsubscribe(token, event, **body)
+        except PeerMisbehaved as error:
+            # Events that come twice do no harm; events that don't come do.
+            log.warning("Subscribing to %s without unsubscribing: %s", event, error)
+            was_subscribed = False
+        runtime.datahub.subscribe(token, event, **body)
+        return was_subscribed
+
+    return with_user_token(runtime, job.user_id, anew)
 
 
 def _import_metering_points(runtime: Runtime, job: _Job) -> None:
@@ -228,30 +277,54 @@ def _import_metering_points(runtime: Runtime, job: _Job) -> None:
 
 
 def _fetch_ggos(runtime: Runtime, job: _Job) -> None:
-    """Fetch what was issued to the point, year by year; how far it has come is kept."""
-    started = time.monotonic()
+    """Fetch what was issued to the point, a month at a time; how far it has come is kept.
+
+    Where that fails, the next attempt asks for half as much.
+    """
+    point_id = cast("int", job.metering_point_id)
+    deadline = Deadline(FETCH_RUN_S)
     begin = job.fetched_until or FIRST_BEGIN
-    while (until := fetch(runtime, cast("int", job.metering_point_id), begin)) is not None:
-        is_over = time.monotonic() - started > FETCH_RUN_S
+    months = busy_months(runtime, point_id, begin)
+    while True:
+        begun = time.monotonic()
+        end = end_of_stretch(begin, utcnow(), months=months, hours=job.fetch_hours)
+        try:
+            until = fetch(runtime, point_id, begin, end)
+        except PeerError:
+            job.fetch_hours = shorter(begin, end)
+            raise
+        if until is None:
+            return
+        job.fetch_hours = longer(job.fetch_hours, time.monotonic() - begun)
+        is_over = deadline.is_over()
         if not _has_come_to(runtime, job, until, is_over=is_over) or is_over:
+            # The job isn't this run's any more, and stays.
             return
         begin = until
 
 
 def _has_come_to(runtime: Runtime, job: _Job, until: datetime, *, is_over: bool) -> bool:
-    """Keep how far a fetch has come; False where the job is no longer this run's."""
-    values: dict[str, Any] = {"fetched_until": until}
-    if is_over:
-        values |= {"next_attempt_at": func.now(), "attempts": 0}
+    """Keep how far a fetch has come, and hold it for another stretch, or make it due again.
+
+    :returns: False where the job is no longer this run's.
+    """
+    lease_s = 0 if is_over else max(runtime.settings.lease_seconds, FETCH_LEASE_S)
     with runtime.database.transaction() as session:
         kept = session.scalars(
             update(DataHubJob)
             .where(DataHubJob.id == job.id, DataHubJob.next_attempt_at == job.lease_until)
-            .values(values)
-            .returning(DataHubJob.id)
+            .values(
+                fetched_until=until,
+                fetch_hours=job.fetch_hours,
+                attempts=0,
+                next_attempt_at=func.now() + timedelta(seconds=lease_s),
+            )
+            .returning(DataHubJob.next_attempt_at)
             .execution_options(synchronize_session=False)
-        )
-        return kept.one_or_none() is not None
+        ).one_or_none()
+    if kept is not None and not is_over:
+        job.lease_until, job.attempts = kept, 1
+    return kept is not None
 
 
 def _owner(session: Session, user_id: int) -> Owner:
@@ -259,6 +332,7 @@ def _owner(session: Session, user_id: int) -> Owner:
     return Owner(user.id, user.subject, user.master_key, user.disabled_at is None)
 
 
+_FETCHES: Sequence[JobKind] = ("fetch_ggos",)
 _WORK: dict[JobKind, Callable[[Runtime, _Job], None]] = {
     "send_key": _send_key,
     "subscribe_metering_points": _subscribe_metering_points,
@@ -266,3 +340,4 @@ _WORK: dict[JobKind, Callable[[Runtime, _Job], None]] = {
     "import_metering_points": _import_metering_points,
     "fetch_ggos": _fetch_ggos,
 }
+_OTHERS: Sequence[JobKind] = [kind for kind in _WORK if kind not in _FETCHES]

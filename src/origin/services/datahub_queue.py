@@ -60,6 +60,11 @@ def _upsert(session: Session, rows: list[dict[str, object]]) -> None:
         .values(rows)
         .on_conflict_do_update(
             index_elements=["user_id", "kind", "metering_point_id"],
-            set_={"next_attempt_at": func.now(), "attempts": 0, "fetched_until": None},
+            set_={
+                "next_attempt_at": func.now(),
+                "attempts": 0,
+                "fetched_until": None,
+                "fetch_hours": None,
+            },
         )
     )

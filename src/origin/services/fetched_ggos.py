@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -12,7 +12,8 @@ from origin.clients.datahub import IssuedGgo
 from origin.clock import utcnow
 from origin.db.models import MeteringPoint, User
 from origin.domain.events import PAST_LAST_BEGIN, GgoEvent
-from origin.errors import Refused
+from origin.domain.stretches import end_of_stretch, months_of
+from origin.errors import PeerError, Refused
 from origin.runtime import Runtime
 from origin.services import deliveries
 from origin.services.issued_ggos import Issue, Owner, record
@@ -20,8 +21,6 @@ from origin.services.tokens import with_user_token
 
 RECORDED_AT_ONCE = 2000
 """How many GGOs one transaction takes up: a second's work."""
-_FIRST_YEAR = datetime(2020, 1, 1, tzinfo=UTC)
-"""What was issued before is little, and asked for in one call."""
 
 log = logging.getLogger(__name__)
 
@@ -35,19 +34,51 @@ class _Point:
     key_index: int
 
 
-def fetch(runtime: Runtime, metering_point_id: int, begin: datetime) -> datetime | None:
-    """Make GGOs of a year's that were issued to this point, as their webhooks would have done.
+def busy_months(runtime: Runtime, metering_point_id: int, begin: datetime) -> frozenset[str] | None:
+    """The months from then on in which something was measured there, so that GGOs may be issued.
+
+    They serve to choose stretches; what is issued in another month is found all the same.
+
+    :returns: e.g. `2020-01`, in UTC; None where DataHub doesn't tell.
+    :raises TokensSpent: the owner must log in again.
+    """
+    with runtime.database.reading() as session:
+        point = _find(session, metering_point_id)
+    try:
+        summary = with_user_token(
+            runtime,
+            point.owner.id,
+            lambda token: runtime.datahub.summary(
+                token,
+                "month",
+                gsrn=[point.gsrn],
+                begin=begin,
+                end=PAST_LAST_BEGIN,
+                kind="production",
+            ),
+        )
+        return months_of(summary.labels)
+    except (PeerError, ValueError) as error:
+        log.warning("DataHub doesn't tell the months of %s: %s", point.gsrn, type(error).__name__)
+        return None
+
+
+def fetch(
+    runtime: Runtime, metering_point_id: int, begin: datetime, end: datetime | None = None
+) -> datetime | None:
+    """Make the GGOs of a stretch that were issued to this point, as their webhooks would have done.
 
     What is there already stays as it is; what is no GGO is logged and left out.
 
-    :param begin: Where the period begins; the first at `domain.events.FIRST_BEGIN`.
+    :param begin: Where the stretch begins; the first at `domain.events.FIRST_BEGIN`.
+    :param end: Where it ends; None: after a month.
     :returns: Where the next begins; None: that was the last.
     :raises TokensSpent: the owner must log in again.
     :raises PeerError: DataHub is out of reach, or answers what it shouldn't.
     """
     with runtime.database.reading() as session:
         point = _find(session, metering_point_id)
-    end = _end_of(begin)
+    end = end or end_of_stretch(begin, utcnow(), months=None, hours=None)
     found = with_user_token(
         runtime,
         point.owner.id,
@@ -79,12 +110,6 @@ def _find(session: Session, metering_point_id: int) -> _Point:
     ).one()
     owner = Owner(row.id, row.subject, row.master_key, row.disabled_at is None)
     return _Point(owner, row.gsrn, row.key_index)
-
-
-def _end_of(begin: datetime) -> datetime:
-    """The end of a period that is small enough for one answer; the present one has none."""
-    end = _FIRST_YEAR if begin < _FIRST_YEAR else datetime(begin.year + 1, 1, 1, tzinfo=UTC)
-    return end if end < utcnow() else PAST_LAST_BEGIN
 
 
 def _checked(gsrn: str, ggo: IssuedGgo) -> Iterator[GgoEvent]:

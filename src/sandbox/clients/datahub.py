@@ -44,6 +44,13 @@ class DataHubClient(Control):
         }
         return list(self._post("measurements", body)["measurements"])
 
+    def publish_series(
+        self, gsrn: str, begin: datetime, amounts: list[int], *, seconds: int = 3600
+    ) -> None:
+        """Add a long series of measurements to DataHub's books, and to no ledger."""
+        body = {"gsrn": gsrn, "begin": begin.isoformat(), "amounts": amounts, "seconds": seconds}
+        self._post("series", body)
+
     def issue(
         self, gsrn: str, begin: datetime, amount: int, *, webhooks: str = "send", **fields: Any
     ) -> Json:
@@ -103,9 +110,18 @@ class DataHubClient(Control):
         self,
         *,
         page_limit: int | None = None,
+        row_seconds: float | None = None,
         retry_interval: float | None = None,
         signing: str | None = None,
     ) -> Json:
-        """Change the page size, the repeat interval (s), or the signing (right, wrong, missing)."""
-        wish = {"page_limit": page_limit, "retry_interval": retry_interval, "signing": signing}
+        """Change the page size, what a row takes (s), the repeat interval (s), or the signing.
+
+        `signing` is right, wrong or missing.
+        """
+        wish = {
+            "page_limit": page_limit,
+            "row_seconds": row_seconds,
+            "retry_interval": retry_interval,
+            "signing": signing,
+        }
         return self._post("settings", wish)

@@ -1,6 +1,9 @@
 """DataHub's endpoints for its clients (contract: peers, DataHubService)."""
 
-from dataclasses import dataclass
+import threading
+import time
+from dataclasses import dataclass, field
+from functools import partial
 
 from flask import Flask, Response, jsonify, request
 
@@ -8,6 +11,7 @@ from sandbox.datahub.control import add_control
 from sandbox.datahub.issuing import EVENT_GGO, EVENT_POINT, Office
 from sandbox.datahub.peers import IssuingBody, TokenCheck
 from sandbox.datahub.store import Store
+from sandbox.datahub.summary import summary_of
 from sandbox.datahub.technologies import TECHNOLOGIES
 from sandbox.datahub.webhooks import Dispatcher
 from sandbox.datahub.wire import (
@@ -16,6 +20,7 @@ from sandbox.datahub.wire import (
     MeasurementsWanted,
     SetKey,
     Subscription,
+    SummaryWanted,
 )
 from sandbox.web import RefusalError, body_of, done, new_app
 
@@ -28,22 +33,36 @@ class Settings:
     """What control calls may change."""
 
     page_limit: int = PAGE_LIMIT
+    row_seconds: float = 0
+    _worker: threading.Lock = field(default_factory=threading.Lock)
+
+    def derive(self, rows: int) -> None:
+        """Take the time that so many rows' keys cost. Rows keep one worker busy: others wait."""
+        if self.row_seconds:
+            with self._worker:
+                time.sleep(rows * self.row_seconds)
 
 
 def create_app(
-    tokens: TokenCheck, ledger: IssuingBody | None = None, *, retry_interval: float = 60
+    tokens: TokenCheck,
+    ledger: IssuingBody | None = None,
+    *,
+    retry_interval: float = 60,
+    row_seconds: float = 0,
 ) -> Flask:
     """Return DataHub with its control calls.
 
     `tokens` checks the Bearer tokens; `ledger` issues on the ledger (None: on none);
-    `retry_interval` is how long (s) a webhook waits for its next attempt.
+    `retry_interval` is how long (s) a webhook waits for its next attempt; `row_seconds` is how
+    long a row of measurements or GGOs takes (the real DataHub: 0.0027).
     """
-    store, dispatcher, settings = Store(), Dispatcher(retry_interval), Settings()
+    store, dispatcher = Store(), Dispatcher(retry_interval)
+    settings = Settings(row_seconds=row_seconds)
 
     def reset() -> None:
         store.reset()
         dispatcher.reset()
-        settings.page_limit = PAGE_LIMIT
+        settings.page_limit, settings.row_seconds = PAGE_LIMIT, row_seconds
 
     app, _ = new_app("datahub", reset=reset)
     add_control(app, store, dispatcher, Office(store, dispatcher, ledger), settings)
@@ -85,10 +104,18 @@ def _add_measurements(app: Flask, store: Store, tokens: TokenCheck, settings: Se
     @app.post("/measurements")
     def measurements() -> Response:
         sub, wish = _caller(tokens), body_of(MeasurementsWanted)
-        found = store.measurements_of(sub, wish.filters)
+        found = store.rows_of(sub, wish.filters)
         size = min(wish.limit or settings.page_limit, settings.page_limit)
         page = found[wish.offset : wish.offset + size]
-        return done(total=len(found), measurements=[one.as_json() for one in page])
+        settings.derive(len(page))
+        shown = [store.shown(gsrn, row).as_json() for gsrn, row in page]
+        return done(total=len(found), measurements=shown)
+
+    @app.post("/measurements/summary")
+    def summary() -> Response:
+        sub, wish = _caller(tokens), body_of(SummaryWanted)
+        labels, groups = summary_of(store.rows_of(sub, wish.filters), wish)
+        return done(labels=labels, groups=groups)
 
     @app.post("/measurements/consumed")
     def consumed() -> Response:
@@ -97,6 +124,7 @@ def _add_measurements(app: Flask, store: Store, tokens: TokenCheck, settings: Se
         found = store.measurement(wish.gsrn, wish.begin)
         if found is None or point.shown.type != "consumption":
             return jsonify({"success": False, "measurement": None})
+        settings.derive(1)
         return done(measurement=found.as_json())
 
     @app.post("/ggo")
@@ -104,6 +132,7 @@ def _add_measurements(app: Flask, store: Store, tokens: TokenCheck, settings: Se
         sub, wish = _caller(tokens), body_of(GgosWanted)
         store.point(wish.gsrn, sub)
         found = store.ggos_of(wish.gsrn, wish.beginRange)
+        settings.derive(len(found))
         return done(ggos=[one.as_json() for one in found])
 
 
@@ -113,10 +142,15 @@ def _add_subscriptions(app: Flask, store: Store, tokens: TokenCheck) -> None:
         store.subscribe(sub, event, wish.url, wish.secret)
         return done()
 
-    @app.post(f"/webhook/{EVENT_POINT}/subscribe")
-    def subscribe_to_points() -> Response:
-        return subscribe(EVENT_POINT)
+    def unsubscribe(event: str) -> Response:
+        sub, wish = _caller(tokens), body_of(Subscription)
+        return jsonify({"success": store.unsubscribe(sub, event, wish.url, wish.secret)})
 
-    @app.post(f"/webhook/{EVENT_GGO}/subscribe")
-    def subscribe_to_ggos() -> Response:
-        return subscribe(EVENT_GGO)
+    for event in (EVENT_POINT, EVENT_GGO):
+        for call in (subscribe, unsubscribe):
+            app.add_url_rule(
+                f"/webhook/{event}/{call.__name__}",
+                f"{call.__name__} {event}",
+                partial(call, event),
+                methods=["POST"],
+            )

@@ -5,7 +5,7 @@ from typing import Any, Protocol
 from flask import Flask, Response, jsonify, request
 from pydantic import Field
 
-from sandbox.datahub.issuing import Ggos, Measurements, Office, Points
+from sandbox.datahub.issuing import Ggos, Measurements, Office, Points, Series
 from sandbox.datahub.store import Store
 from sandbox.datahub.webhooks import Dispatcher, Order, Signing
 from sandbox.datahub.wire import Body
@@ -14,12 +14,14 @@ from sandbox.web import RefusalError, body_of, done, wait_seconds, wanted_count
 
 class _Settings(Protocol):
     page_limit: int
+    row_seconds: float
 
 
 class Changes(Body):
     """Settings to change; what is left out stays as it is."""
 
     page_limit: int | None = Field(default=None, ge=1)
+    row_seconds: float | None = Field(default=None, ge=0)
     retry_interval: float | None = Field(default=None, ge=0)
     signing: Signing | None = None
 
@@ -71,12 +73,15 @@ def add_control(
     def change_settings() -> Response:
         wish = body_of(Changes)
         settings.page_limit = wish.page_limit or settings.page_limit
+        if wish.row_seconds is not None:
+            settings.row_seconds = wish.row_seconds
         if wish.retry_interval is not None:
             dispatcher.retry_interval = wish.retry_interval
         dispatcher.signing = wish.signing or dispatcher.signing
         return jsonify(
             {
                 "page_limit": settings.page_limit,
+                "row_seconds": settings.row_seconds,
                 "retry_interval": dispatcher.retry_interval,
                 "signing": dispatcher.signing.value,
             }
@@ -93,6 +98,11 @@ def _add_office(app: Flask, office: Office) -> None:
     def publish() -> Response:
         made = office.publish(body_of(Measurements))
         return done(measurements=[one.as_json() for one in made])
+
+    @app.post("/control/series")
+    def publish_series() -> Response:
+        office.publish_series(body_of(Series))
+        return done()
 
     @app.post("/control/ggos")
     def issue() -> Response:
@@ -123,11 +133,12 @@ def _add_deliveries(app: Flask, store: Store, dispatcher: Dispatcher) -> None:
         wish = body_of(FreeWebhook)
         targets = store.subscribers(wish.sub, wish.event)
         if wish.url is not None:
-            targets = {wish.url: wish.secret or next(iter(targets.values()), "")}
+            secrets = (secret for _, secret in targets)
+            targets = [(wish.url, wish.secret or next(secrets, ""))]
         if not targets:
             raise RefusalError(409, f"{wish.sub} has no subscription to {wish.event}")
         ids = [
             dispatcher.send(wish.event, wish.sub, url, secret, wish.body, hold=False)
-            for url, secret in targets.items()
+            for url, secret in targets
         ]
         return done(deliveries=ids)

@@ -10,7 +10,7 @@ from pydantic import Field
 from sandbox.addresses import Kind
 from sandbox.datahub.derivation import KeyProblemError, addresses_at
 from sandbox.datahub.peers import IssuingBody
-from sandbox.datahub.store import Point, Store
+from sandbox.datahub.store import Bulk, Point, Store
 from sandbox.datahub.webhooks import Dispatcher
 from sandbox.datahub.wire import Body, Ggo, Measurement, MeteringPoint
 from sandbox.times import UtcTime
@@ -44,6 +44,15 @@ class NewMeasurement(Body):
     begin: UtcTime
     end: UtcTime | None = None
     amount: int = Field(ge=0)
+
+
+class Series(Body):
+    """Measurements without a gap, in the books only: `amounts` Wh in periods of `seconds` each."""
+
+    gsrn: str
+    begin: UtcTime
+    seconds: int = Field(default=3600, ge=1)
+    amounts: list[int]
 
 
 class NewGgo(NewMeasurement):
@@ -108,6 +117,19 @@ class Office:
                 self._on_ledger(made, [])
             self._store.put(made, [])
             return made
+
+    def publish_series(self, order: Series) -> None:
+        """Add a long series to the books; no address is derived before one is asked for."""
+        self._store.point(order.gsrn)
+        period = timedelta(seconds=order.seconds)
+        begins = (order.begin + place * period for place in range(len(order.amounts)))
+        self._store.put_series(
+            order.gsrn,
+            [
+                Bulk(begin, begin + period, amount)
+                for begin, amount in zip(begins, order.amounts, strict=True)
+            ],
+        )
 
     def issue(self, order: Ggos) -> list[Ggo]:
         """Issue GGOs on their measurements (published on the way), and tell the subscribers."""
@@ -198,7 +220,7 @@ class Office:
             return
         ordered = bodies[::-1] if sending is Sending.REVERSE else bodies
         for sub, body in ordered:
-            for url, secret in self._store.subscribers(sub, event).items():
+            for url, secret in self._store.subscribers(sub, event):
                 for _ in range(2 if sending is Sending.DOUBLE else 1):
                     self._dispatcher.send(
                         event, sub, url, secret, body, hold=sending is Sending.HOLD

@@ -1,16 +1,29 @@
 """What DataHub knows: metering points, their keys, measurements, GGOs, subscriptions."""
 
 import threading
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
-from sandbox.datahub.derivation import KeyProblemError, require_private_key
+from sandbox.addresses import Kind
+from sandbox.datahub.derivation import KeyProblemError, addresses_at, require_private_key
 from sandbox.datahub.wire import Filters, Ggo, Measurement, MeteringPoint, Range
 from sandbox.web import RefusalError
 
 Period = tuple[str, datetime]
 """A metering point's GSRN and the begin of a period."""
+
+
+class Bulk(NamedTuple):
+    """A measurement of a long series. Its address is derived when it is shown, as the real one does."""
+
+    begin: datetime
+    end: datetime
+    amount: int
+
+
+Row = Measurement | Bulk
 
 
 @dataclass
@@ -23,6 +36,15 @@ class Point:
     key_calls: list[dict[str, str]] = field(default_factory=list)
 
 
+class Subscribed(NamedTuple):
+    """One subscription. There may be many that are alike: each gets every event."""
+
+    sub: str
+    event: str
+    url: str
+    secret: str
+
+
 class Store:
     """Everything in memory. Safe for threads; `changed` may be waited on."""
 
@@ -32,9 +54,9 @@ class Store:
 
     def _clear(self) -> None:
         self._points: dict[str, Point] = {}
-        self._measurements: dict[Period, Measurement] = {}
+        self._measurements: dict[str, dict[datetime, Row]] = {}
         self._ggos: dict[Period, Ggo] = {}
-        self._subscriptions: dict[tuple[str, str], dict[str, str]] = {}
+        self._subscriptions: list[Subscribed] = []
 
     def reset(self) -> None:
         """Forget everything."""
@@ -82,7 +104,7 @@ class Store:
             self.changed.notify_all()
 
     def _used(self, gsrn: str) -> bool:
-        return any(period[0] == gsrn for period in self._measurements)
+        return bool(self._measurements.get(gsrn))
 
     def keys(self) -> list[dict[str, Any]]:
         """Return each metering point's key and every call that set one."""
@@ -101,29 +123,53 @@ class Store:
     def put(self, measurements: list[Measurement], ggos: list[Ggo]) -> None:
         """Add or correct measurements, and add GGOs, all at once."""
         with self.changed:
-            self._measurements.update({(one.gsrn, one.begin): one for one in measurements})
+            for one in measurements:
+                self._measurements.setdefault(one.gsrn, {})[one.begin] = one
             self._ggos.update({(one.gsrn, one.begin): one for one in ggos})
+
+    def put_series(self, gsrn: str, series: Iterable[Bulk]) -> None:
+        """Add a long series of measurements to a metering point's books."""
+        with self.changed:
+            self._measurements.setdefault(gsrn, {}).update({one.begin: one for one in series})
 
     def measurement(self, gsrn: str, begin: datetime) -> Measurement | None:
         """Return the measurement of a period, or None."""
         with self.changed:
-            return self._measurements.get((gsrn, begin))
+            row = self._measurements.get(gsrn, {}).get(begin)
+            return None if row is None else self.shown(gsrn, row)
+
+    def shown(self, gsrn: str, row: Row) -> Measurement:
+        """Return a measurement as it goes over the wire."""
+        if isinstance(row, Measurement):
+            return row
+        point = self.point(gsrn)
+        return Measurement(
+            address=""
+            if point.key is None
+            else addresses_at(point.key, row.begin)[Kind.MEASUREMENT],
+            gsrn=gsrn,
+            begin=row.begin,
+            end=row.end,
+            type=point.shown.type,
+            sector=point.shown.sector,
+            amount=row.amount,
+        )
 
     def ggo(self, gsrn: str, begin: datetime) -> Ggo | None:
         """Return the GGO issued for a period, or None."""
         with self.changed:
             return self._ggos.get((gsrn, begin))
 
-    def measurements_of(self, sub: str, filters: Filters) -> list[Measurement]:
-        """Return a user's measurements that match, by begin and GSRN."""
+    def rows_of(self, sub: str, filters: Filters) -> list[tuple[str, Row]]:
+        """Return a user's measurements that match, each with its GSRN, by begin and GSRN."""
         with self.changed:
-            mine = {gsrn for gsrn, point in self._points.items() if point.sub == sub}
             found = [
-                one
-                for one in self._measurements.values()
-                if one.gsrn in mine and _matches(one, filters)
+                (gsrn, row)
+                for gsrn, point in self._points.items()
+                if point.sub == sub and (not filters.gsrn or gsrn in filters.gsrn)
+                for row in _matching(point.shown, self._measurements.get(gsrn, {}), filters)
             ]
-        return sorted(found, key=lambda one: (one.begin, one.gsrn))
+        return sorted(found, key=lambda one: (one[1].begin, one[0]))
 
     def ggos_of(self, gsrn: str, begins: Range) -> list[Ggo]:
         """Return the GGOs issued to a metering point in a range, by begin."""
@@ -136,33 +182,47 @@ class Store:
         return sorted(found, key=lambda one: one.begin)
 
     def subscribe(self, sub: str, event: str, url: str, secret: str) -> None:
-        """Send a user's events of this kind to a URL from now on."""
+        """Send a user's events of this kind to a URL, once more for each time that this is called."""
         with self.changed:
-            self._subscriptions.setdefault((sub, event), {})[url] = secret
+            self._subscriptions.append(Subscribed(sub, event, url, secret))
             self.changed.notify_all()
 
-    def subscribers(self, sub: str, event: str) -> dict[str, str]:
-        """Return the URLs subscribed to a user's events, with their secrets."""
+    def unsubscribe(self, sub: str, event: str, url: str, secret: str) -> bool:
+        """Forget all subscriptions that are like this one; False where there is none."""
         with self.changed:
-            return dict(self._subscriptions.get((sub, event), {}))
+            gone = Subscribed(sub, event, url, secret)
+            kept = [one for one in self._subscriptions if one != gone]
+            was_there = len(kept) < len(self._subscriptions)
+            self._subscriptions = kept
+            self.changed.notify_all()
+            return was_there
+
+    def subscribers(self, sub: str, event: str) -> Sequence[tuple[str, str]]:
+        """Return URL and secret of each subscription to a user's events."""
+        with self.changed:
+            return [
+                (one.url, one.secret)
+                for one in self._subscriptions
+                if (one.sub, one.event) == (sub, event)
+            ]
 
     def subscriptions(self) -> list[dict[str, str]]:
         """Return all subscriptions, without their secrets."""
         with self.changed:
             return [
-                {"sub": sub, "event": event, "url": url}
-                for (sub, event), urls in self._subscriptions.items()
-                for url in urls
+                {"sub": one.sub, "event": one.event, "url": one.url} for one in self._subscriptions
             ]
 
 
-def _matches(one: Measurement, filters: Filters) -> bool:
+def _matching(point: MeteringPoint, rows: dict[datetime, Row], filters: Filters) -> Iterator[Row]:
     sectors = [filters.sector] if isinstance(filters.sector, str) else filters.sector
     begins = filters.beginRange
-    return (
-        (filters.begin is None or one.begin == filters.begin)
-        and (begins is None or begins.begin <= one.begin <= begins.end)
-        and (not sectors or one.sector in sectors)
-        and (not filters.gsrn or one.gsrn in filters.gsrn)
-        and filters.type in (None, one.type)
-    )
+    for begin, row in rows.items():
+        of = row if isinstance(row, Measurement) else point
+        if (
+            filters.begin in (None, begin)
+            and (begins is None or begins.begin <= begin <= begins.end)
+            and (not sectors or of.sector in sectors)
+            and filters.type in (None, of.type)
+        ):
+            yield row

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from sandbox.times import UtcTime
 
 PointType = Literal["production", "consumption"]
+Resolution = Literal["all", "year", "month", "day", "hour"]
 
 
 class Body(BaseModel):
@@ -55,6 +56,16 @@ class MeasurementsWanted(Body):
     filters: Filters = Field(default_factory=Filters)
     offset: int = Field(default=0, ge=0)
     limit: int | None = Field(default=None, ge=0)
+
+
+class SummaryWanted(Body):
+    """Sums of measurements by period."""
+
+    filters: Filters
+    resolution: Resolution
+    utcOffset: int = 0  # noqa: N815 (the wire's name)
+    grouping: list[str]
+    fill: bool
 
 
 class ConsumedWanted(Body):

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from origin.domain.keys import Key, metering_point_key
-from origin.services import technologies, users
+from origin.services import administration, technologies, users
 from origin.services.datahub_queue import enqueue
 from tests.integration.accounts.world import PROJECT_URL, World, at_once
 from tests.support.waiting import eventually
@@ -322,3 +322,62 @@ def test_technologies_are_replaced(world: World) -> None:
 def _access_token(world: World, subject: str) -> str:
     sealed = world.value("SELECT access_token FROM users WHERE subject = :s", s=subject)
     return world.runtime.sealer.open(sealed, f"users.access_token:{subject}")
+
+
+def _subscriptions(world: World) -> list[str]:
+    found = world.datahub.control("subscriptions", method="GET")["subscriptions"]
+    return sorted(each["event"] for each in found)
+
+
+BOTH_EVENTS = ["on-ggo-issued", "on-meteringpoint-available"]
+
+
+def test_subscribing_again_adds_no_subscription(world: World) -> None:
+    """DataHub has a row for each time that it was asked, and tells every row of every event."""
+    world.new_user("alice")
+    world.run_jobs()
+    for _ in range(2):
+        assert administration.resubscribe(world.runtime, "alice") == 1
+        while world.run_jobs():
+            pass
+    assert _subscriptions(world) == BOTH_EVENTS
+    _register(world, "alice", GSRN)
+    assert len(world.datahub.control("deliveries", method="GET")["deliveries"]) == 1
+
+
+def test_a_subscription_whose_answer_was_lost_is_not_doubled(world: World) -> None:
+    world.datahub.fault(endpoint="/webhook/*/subscribe", times=4, cut="after")
+    world.new_user("alice")
+    for _ in range(4):
+        while world.run_jobs():
+            pass
+        world.make_jobs_due()
+    assert _jobs(world) == []
+    assert _subscriptions(world) == BOTH_EVENTS
+
+
+@pytest.mark.parametrize("status", [400, 404, 405])
+def test_a_datahub_without_unsubscribe_is_subscribed_at(world: World, status: int) -> None:
+    world.datahub.fault(endpoint="/webhook/*/unsubscribe", times=None, status=status)
+    world.new_user("alice")
+    world.run_jobs()
+    assert _jobs(world) == []
+    assert _subscriptions(world) == BOTH_EVENTS
+
+
+def test_points_that_appear_between_two_subscriptions_are_imported(world: World) -> None:
+    """Nobody is told of them."""
+    world.new_user("alice")
+    world.run_jobs()
+    with world.runtime.database.transaction() as session:
+        enqueue(session, world.value("SELECT id FROM users"), ["subscribe_metering_points"])
+    world.datahub.fault(endpoint="/webhook/on-meteringpoint-available/subscribe", delay_before=1.0)
+
+    def appear() -> None:
+        eventually(lambda: "on-meteringpoint-available" not in _subscriptions(world), "the gap")
+        _register(world, "alice", GSRN)
+
+    at_once(world.run_jobs, appear)
+    while world.run_jobs():
+        pass
+    assert world.rows("SELECT gsrn FROM metering_points") == [(GSRN,)]

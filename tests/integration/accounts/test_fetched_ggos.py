@@ -8,6 +8,7 @@ import pytest
 
 from origin.services import datahub_jobs
 from tests.integration.accounts.world import World, ggo_of
+from tests.support.waiting import eventually
 
 GSRN = "571313180400000012"
 OTHER = "571313180400000029"
@@ -125,22 +126,112 @@ def test_what_is_no_ggo_is_left_out(world: World, caplog: pytest.LogCaptureFixtu
 
 
 def test_a_fetch_that_fails_goes_on_where_it_was(producing: World) -> None:
-    issue(producing, BEGIN, BEGIN.replace(year=2024))
+    issue(producing, BEGIN, BEGIN.replace(month=2), BEGIN.replace(year=2024))
     producing.datahub.clear_faults()
-    # The years until 2022 are answered, the rest isn't.
+    # All until March of 2020 is answered, the rest isn't.
     producing.datahub.fault(endpoint="/ggo", times=3, delay_after=0.01)
     producing.datahub.fault(endpoint="/ggo", times=1, status=500)
     producing.make_jobs_due()
     while producing.run_jobs():
         pass
     [job] = producing.rows("SELECT * FROM datahub_jobs")
-    assert (job.kind, job.fetched_until.year) == ("fetch_ggos", 2022)
+    assert (job.kind, job.fetched_until) == ("fetch_ggos", datetime(2020, 3, 1, tzinfo=UTC))
+    assert len(producing.listed("alice")) == 2
     calls = producing.datahub.call_count("/ggo")
     run_all(producing)
-    assert len(producing.listed("alice")) == 2
+    assert len(producing.listed("alice")) == 3
     assert producing.rows("SELECT * FROM datahub_jobs") == []
-    # 2022 and on, and no year before.
-    assert producing.datahub.call_count("/ggo") - calls == datetime.now(UTC).year - 2022 + 1
+    # March of 2020 and on, by halves of what failed, and no month before.
+    assert producing.datahub.call_count("/ggo") - calls == 4
+
+
+def asked_stretches(world: World, monkeypatch: pytest.MonkeyPatch) -> list[timedelta]:
+    """The lengths of the stretches that DataHub is asked for from now on."""
+    stretches: list[timedelta] = []
+    ask = world.runtime.datahub.ggos
+
+    def noted(token: str, gsrn: str, begin: datetime, end: datetime) -> Any:
+        stretches.append(end - begin)
+        return ask(token, gsrn, begin, end)
+
+    monkeypatch.setattr(world.runtime.datahub, "ggos", noted)
+    return stretches
+
+
+def issue_months(world: World, count: int) -> list[str]:
+    """Ten GGOs each, in so many months after one another; their addresses."""
+    begins = [
+        datetime(2020 + month // 12, month % 12 + 1, 1 + 3 * number, 12, tzinfo=UTC)
+        for month in range(count)
+        for number in range(10)
+    ]
+    return issue(world, *begins)
+
+
+def test_a_year_comes_by_months(producing: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """None of which costs DataHub more than a month's rows."""
+    addresses = issue_months(producing, 12)
+    producing.datahub.clear_faults()
+    stretches = asked_stretches(producing, monkeypatch)
+    run_all(producing)
+    assert {ggo["address"] for ggo in producing.listed("alice")} == set(addresses)
+    months = sorted(stretches)[:12]
+    assert all(timedelta(days=28) < each <= timedelta(days=31) for each in months)
+    # Beside them, all that was before and all that comes after.
+    assert len(stretches) == 14
+
+
+def test_months_come_without_summaries(producing: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    addresses = issue_months(producing, 2)
+    producing.datahub.clear_faults()
+    producing.datahub.fault(endpoint="/measurements/summary", times=None, status=404)
+    stretches = asked_stretches(producing, monkeypatch)
+    run_all(producing)
+    assert {ggo["address"] for ggo in producing.listed("alice")} == set(addresses)
+    assert all(each <= timedelta(days=31) for each in stretches[1:-1])
+
+
+def test_a_month_that_is_too_slow_comes_by_smaller_stretches(
+    producing: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A month takes 2 s, and DataHub is given 1.1 s."""
+    addresses = issue_months(producing, 1)
+    producing.datahub.clear_faults()
+    monkeypatch.setattr("origin.clients.datahub.ROWS_WITHIN_S", 1.1)
+    producing.datahub.control("settings", {"row_seconds": 0.2})
+    stretches = asked_stretches(producing, monkeypatch)
+    # So that only what an attempt took makes the next one wait.
+    monkeypatch.setattr(datahub_jobs, "backoff_s", lambda *_: 0.0)
+    producing.make_jobs_due()
+
+    def is_done() -> bool:
+        producing.run_jobs()
+        return producing.rows("SELECT * FROM datahub_jobs") == []
+
+    eventually(is_done, "all GGOs", within=90)
+    assert {ggo["address"] for ggo in producing.listed("alice")} == set(addresses)
+    assert len(stretches) < 20
+
+
+def test_what_timed_out_is_left_alone_for_as_long(
+    producing: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    issue(producing, BEGIN)
+    producing.datahub.clear_faults()
+    run_all(producing)
+    monkeypatch.setattr("origin.clients.datahub.ROWS_WITHIN_S", 3.0)
+    producing.rows(
+        "INSERT INTO datahub_jobs (user_id, kind, metering_point_id, fetched_until) "
+        "SELECT user_id, 'fetch_ggos', id, '2020-01-01T00:00Z' FROM metering_points"
+    )
+    producing.datahub.fault(endpoint="/ggo", times=None, delay_before=60)
+    calls = producing.datahub.call_count("/ggo")
+    producing.run_jobs()
+    assert producing.datahub.call_count("/ggo") == calls + 1
+    [job] = producing.rows("SELECT *, next_attempt_at - now() AS pause FROM datahub_jobs")
+    assert job.pause > timedelta(seconds=2)
+    # Half of January is next.
+    assert (job.fetch_hours, job.last_error) == (31 * 12, "DataHubService: ReadTimeoutError")
 
 
 def test_a_long_fetch_lets_others_go_first(

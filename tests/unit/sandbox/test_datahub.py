@@ -1,5 +1,6 @@
 """DataHub's endpoints and the issuing body's orders, without Hydra and without HTTP."""
 
+import time
 from datetime import UTC, datetime, timedelta
 
 import bip32utils
@@ -79,9 +80,12 @@ def datahub():
         "/meteringpoints/set-key",
         "/measurements",
         "/measurements/consumed",
+        "/measurements/summary",
         "/ggo",
         "/webhook/on-ggo-issued/subscribe",
+        "/webhook/on-ggo-issued/unsubscribe",
         "/webhook/on-meteringpoint-available/subscribe",
+        "/webhook/on-meteringpoint-available/unsubscribe",
     ],
 )
 def test_the_token_is_looked_at_first(datahub, path, token, status):
@@ -202,6 +206,98 @@ def test_measurements_are_filtered(datahub):
     assert found(sector="DK2") == found(sector=["DK2"]) == []
     wrong = {"filters": {"beginRange": {"begin": later, "end": NOON.isoformat()}}}
     assert datahub.post("/measurements", wrong).status_code == 400
+
+
+def series(datahub, gsrn, *amounts, begin=NOON, seconds=3600):
+    body = {"gsrn": gsrn, "begin": begin.isoformat(), "seconds": seconds, "amounts": amounts}
+    datahub.control("series", body)
+
+
+def summary(datahub, **wish):
+    body = {"filters": {}, "resolution": "hour", "grouping": ["gsrn"], "fill": False, **wish}
+    answer = datahub.post("/measurements/summary", body).json
+    assert answer["success"], answer
+    return answer["labels"], [(each["group"], each["values"]) for each in answer["groups"]]
+
+
+def test_a_summary_hides_quarters_of_an_hour(datahub):
+    datahub.add("1", "consumption")
+    datahub.add("2", "consumption")
+    datahub.add("3", "consumption", sub="bo")
+    series(datahub, "1", 1, 2, 3, 4, 5, seconds=900)
+    series(datahub, "2", 10, 0, begin=NOON + timedelta(hours=1))
+    series(datahub, "3", 100)
+    hours = ["2020-01-01 12:00", "2020-01-01 13:00", "2020-01-01 14:00"]
+    each = [(["1"], [10, 5, None]), (["2"], [None, 10, 0])]
+    assert summary(datahub) == (hours, each)
+    assert summary(datahub, grouping=[]) == (hours, [([], [10, 15, 0])])
+    assert summary(datahub, filters={"gsrn": ["2"]}) == (hours[1:], [(["2"], [10, 0])])
+    assert summary(datahub, filters={"type": "production"}) == ([], [])
+    assert summary(datahub, resolution="month") == (["2020-01"], [(["1"], [15]), (["2"], [10])])
+    assert summary(datahub, utcOffset=12, resolution="day")[0] == ["2020-01-02"]
+    # The end of the range isn't among the labels where they are filled.
+    ends = {"begin": (NOON - timedelta(hours=1)).isoformat(), "end": NOON.isoformat()}
+    filled = summary(datahub, filters={"beginRange": ends}, fill=True)
+    assert filled == (["2020-01-01 11:00"], [(["1"], [None])])
+
+
+@pytest.mark.parametrize("missing", ["filters", "resolution", "grouping", "fill"])
+def test_a_summary_wants_to_know_everything(datahub, missing):
+    body = {"filters": {}, "resolution": "hour", "grouping": [], "fill": False}
+    del body[missing]
+    assert datahub.post("/measurements/summary", body).status_code == 400
+
+
+@pytest.mark.parametrize("grouping", [["sector"], ["type"], ["gsrn", "sector"]])
+def test_a_summary_by_anything_else_fails(datahub, grouping):
+    body = {"filters": {}, "resolution": "hour", "grouping": grouping, "fill": False}
+    assert datahub.post("/measurements/summary", body).status_code == 500
+
+
+def test_a_series_has_the_addresses_that_single_measurements_have(datahub):
+    datahub.add("1", "consumption")
+    datahub.add("2", "consumption")
+    published = datahub.publish("1", 7, 8)
+    series(datahub, "2", 7, 8)
+    found = datahub.post("/measurements", {"filters": {"gsrn": ["2"]}}).json["measurements"]
+    assert found == [{**each, "gsrn": "2"} for each in published]
+
+
+def test_rows_take_their_time_and_sums_none(datahub):
+    datahub.add("1", "consumption")
+    series(datahub, "1", *range(20))
+
+    def took(path, body):
+        begun = time.monotonic()
+        assert datahub.post(path, body).status_code == 200
+        return time.monotonic() - begun
+
+    begins = {"begin": NOON.isoformat(), "end": NOON.isoformat()}
+    datahub.control("settings", {"row_seconds": 0.05})
+    assert took("/measurements", {"filters": {}}) >= 1
+    assert took("/measurements", {"filters": {}, "limit": 1}) >= 0.05
+    assert took("/measurements/consumed", {"gsrn": "1", "begin": NOON.isoformat()}) >= 0.05
+    datahub.control("settings", {"row_seconds": 60})
+    summary(datahub)
+    assert took("/ggo", {"gsrn": "1", "beginRange": begins}) < 60
+
+
+def test_the_same_subscription_twice_gets_every_event_twice(datahub):
+    body = {"url": "http://127.0.0.1:9/hook", "secret": "s"}
+
+    def call(verb, **fields):
+        return datahub.post(f"/webhook/on-ggo-issued/{verb}", body | fields).json["success"]
+
+    def count():
+        return len(datahub.http.get("/control/subscriptions").json["subscriptions"])
+
+    assert not call("unsubscribe")
+    assert call("subscribe")
+    assert call("subscribe")
+    assert count() == 2
+    assert not call("unsubscribe", secret="another")
+    assert call("unsubscribe")
+    assert count() == 0
 
 
 def test_the_consumption_of_an_hour(datahub):
