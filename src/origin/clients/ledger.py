@@ -16,6 +16,7 @@ import orjson
 from origin.clients.http import READ_TIMEOUT_S, Answer, PeerClient
 from origin.domain.reconciliation import Record
 from origin.domain.settlement import BatchStatus, Next
+from origin.domain.standing import Settlement
 from origin.errors import PeerError, PeerMisbehaved, PeerUnavailable, PeerUnreachable
 from origin.telemetry.metrics import LEDGER_ERRORS
 
@@ -28,6 +29,8 @@ MAX_STATUSES_BY_GET = 15
 # Not 18: a validator that disconnects may have taken what it was sent.
 _UNARRIVED_CODES = frozenset({15, 31})
 _REFUSAL_CODES = frozenset({30, 34, 35, 42, 43, 46, 60, 62, 66})
+# The REST API gave up waiting, or lost the validator: what it sent may still be executed.
+_STILL_SENT_CODES = frozenset({17, 18, 19})
 _NOTHING_AT_ADDRESS = 75
 _NOT_THERE_CODES = frozenset({70, 71, 72, _NOTHING_AT_ADDRESS, 80})
 _KNOWN_CODES = frozenset({10, 15, 17, 18, 19, 20, 21, 27, 31, *_REFUSAL_CODES, *_NOT_THERE_CODES})
@@ -53,6 +56,8 @@ class PostAnswer:
     reason: str = ""
     is_of_this_batch: bool = False
     """The ledger answered, oddly, and may answer well to the next one."""
+    may_be_on_its_way: bool = False
+    """It may reach the validator later still: nobody has answered, or not for the validator."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +90,7 @@ class LedgerClient:
         except PeerUnreachable as error:
             return PostAnswer(Posted.UNARRIVED, error.reason)
         except PeerError as error:
-            return PostAnswer(Posted.UNCERTAIN, error.reason)
+            return PostAnswer(Posted.UNCERTAIN, error.reason, may_be_on_its_way=True)
         if response.status_code == 202:
             return PostAnswer(Posted.ACCEPTED)
         code, reason = self._error_of(response)
@@ -93,8 +98,9 @@ class LedgerClient:
             return PostAnswer(Posted.UNARRIVED, reason)
         if code in _REFUSAL_CODES and response.status_code == 400:
             return PostAnswer(Posted.REFUSED, reason)
-        is_of_this_batch = response.status_code < 500 and response.status_code != 429
-        return PostAnswer(Posted.UNCERTAIN, reason, is_of_this_batch)
+        told_of_request = _is_about_the_request(response)
+        may_be_on_its_way = code in _STILL_SENT_CODES or (code is None and not told_of_request)
+        return PostAnswer(Posted.UNCERTAIN, reason, told_of_request, may_be_on_its_way)
 
     def statuses(self, batch_ids: Sequence[str]) -> dict[str, StatusAnswer]:
         """Ask for the statuses of many batches in one call.
@@ -123,31 +129,26 @@ class LedgerClient:
         middle = len(batch_ids) // 2
         return self.statuses(batch_ids[:middle]) | self.statuses(batch_ids[middle:])
 
-    def ggo_next(self, address: str) -> Next | None:
-        """Ask what the GGO at this address was turned into.
-
-        :returns: None where it is unspent, or where nothing is at that address.
-        :raises PeerError: the ledger can't say now, or says what isn't a GGO.
-        """
-        return self._read(address, _next_in)
-
     def ggo_record(self, address: str) -> Record | None:
         """Ask for all that the state has of the GGO at this address.
 
         :returns: None where nothing is at that address.
-        :raises PeerError: as `ggo_next`.
+        :raises PeerError: the ledger can't say now, or says what isn't a GGO.
         """
         return self._read(address, _record_in)
 
-    def settled(self, address: str) -> dict[str, int] | None:
-        """Ask for the parts of the settlement at this address: Wh by GGO.
+    def settlement(self, address: str) -> Settlement | None:
+        """Ask for the settlement at this address.
 
         :returns: None where nothing is at that address.
         :raises PeerError: the ledger can't say now, or says what isn't a settlement.
         """
-        return self._read(
-            address, lambda state: {str(part["ggo"]): part["amount"] for part in state["parts"]}
-        )
+        return self._read(address, _settlement_in)
+
+    def settled(self, address: str) -> dict[str, int] | None:
+        """As `settlement`: Wh by GGO."""
+        found = self.settlement(address)
+        return None if found is None else dict(found.parts)
 
     def _read(self, address: str, parse: Callable[[Any], T]) -> T | None:
         response = self._http.request("GET", f"{self._url}/state/{address}")
@@ -163,7 +164,7 @@ class LedgerClient:
         if response.status_code == 200:
             return
         _, reason = self._error_of(response)
-        kind: type[PeerError] = PeerUnavailable if response.status_code >= 429 else PeerMisbehaved
+        kind = PeerMisbehaved if _is_about_the_request(response) else PeerUnavailable
         raise kind(NAME, reason)
 
     def _error_of(self, response: Answer) -> tuple[int | None, str]:
@@ -184,6 +185,11 @@ class LedgerClient:
         return code, reason
 
 
+def _is_about_the_request(response: Answer) -> bool:
+    """Whether another request may fare better now: not where the ledger is late (408) or full (429)."""
+    return response.status_code < 500 and response.status_code not in {408, 429}
+
+
 def _next_in(state: Any) -> Next | None:
     following = state["next"]
     if following is None:
@@ -194,7 +200,7 @@ def _next_in(state: Any) -> Next | None:
 def _record_in(state: Any) -> Record:
     return Record(
         origin=str(state["origin"]),
-        amount=state["amount"],
+        amount=_whole(state["amount"]),
         begin=_time(state["begin"]),
         end=_time(state["end"]),
         sector=state["sector"],
@@ -202,6 +208,18 @@ def _record_in(state: Any) -> Record:
         fuel_code=state["fuel_type"],
         following=_next_in(state),
     )
+
+
+def _settlement_in(state: Any) -> Settlement:
+    parts = [(str(part["ggo"]), _whole(part["amount"])) for part in state["parts"]]
+    return Settlement(str(state["measurement"]), parts)
+
+
+def _whole(amount: Any) -> int:
+    """An amount in Wh as it stands; what isn't one is no amount at all."""
+    if not isinstance(amount, int) or isinstance(amount, bool):
+        raise TypeError
+    return amount
 
 
 def _time(text: str) -> datetime:

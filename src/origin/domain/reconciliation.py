@@ -26,6 +26,8 @@ class Kind(StrEnum):
     """Split or retired here, unspent on the ledger."""
     SPENT_OTHERWISE = "spent_otherwise"
     """Spent on both sides, not for the same."""
+    SPENT_ELSEWHERE = "spent_elsewhere"
+    """Blocked here: an operation that isn't ours spent it on the ledger while a batch was under way."""
     WRONG_AMOUNT = "wrong_amount"
     WRONG_FACTS = "wrong_facts"
     """Another period, sector, technology or fuel."""
@@ -41,6 +43,10 @@ class Kind(StrEnum):
     """What stands at its address on the ledger isn't a GGO."""
     STUCK_BATCH = "stuck_batch"
     """A batch that hasn't ended for BATCH_RESUBMIT_AFTER."""
+
+
+SPENT_ALONE_THERE = frozenset({Kind.SPENT_THERE, Kind.SPENT_ELSEWHERE})
+"""Where a batch that was declined here may turn out to stand there."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +67,7 @@ class Holding:
     :param retired_alongside: Wh by address of all that is retired to the same measurement here,
         in flight included.
     :param key_holds: Whether the owner's keys give its address.
+    :param spent_elsewhere: Whether it is blocked, as another operation spent it on the ledger.
     """
 
     id: int
@@ -79,6 +86,7 @@ class Holding:
     settlement: str | None
     retired_alongside: Mapping[str, int]
     key_holds: bool
+    spent_elsewhere: bool = False
 
 
 @dataclass(frozen=True)
@@ -104,6 +112,9 @@ def differences(
     :param settled: Wh by GGO in the settlement that it is retired to; None: there is none.
     """
     found = list(_here(holding))
+    if holding.spent_elsewhere:
+        # Whatever the ledger says by now: it stays blocked until it is mended.
+        found.append(spent_elsewhere(None if record is None else record.following))
     if record is None:
         return [*found, Difference(Kind.NOT_ON_LEDGER, f"{holding.amount} Wh")]
     return [
@@ -115,7 +126,7 @@ def differences(
 
 
 def _here(holding: Holding) -> Iterator[Difference]:
-    if holding.locked:
+    if holding.locked and not holding.spent_elsewhere:
         yield Difference(Kind.STRANDED, "locked, and no batch is under way")
     if not holding.key_holds:
         yield Difference(Kind.WRONG_OWNER, "the owner's keys give another address")
@@ -125,7 +136,7 @@ def _here(holding: Holding) -> Iterator[Difference]:
 
 
 def _is_split(holding: Holding) -> bool:
-    return not holding.stored and not holding.retired
+    return not holding.stored and not holding.retired and not holding.spent_elsewhere
 
 
 def _facts(holding: Holding, record: Record) -> Iterator[Difference]:
@@ -152,7 +163,7 @@ def _expected(holding: Holding) -> Next | None:
 
 def _spending(holding: Holding, record: Record) -> Iterator[Difference]:
     here, there = _expected(holding), record.following
-    if here == there:
+    if here == there or holding.spent_elsewhere:
         return
     if there is None:
         yield Difference(Kind.UNSPENT_THERE, "spent here alone")
@@ -163,6 +174,12 @@ def _spending(holding: Holding, record: Record) -> Iterator[Difference]:
             yield Difference(Kind.NOT_HERE, f"a part is at {address}")
     else:
         yield Difference(Kind.SPENT_OTHERWISE, _told(there))
+
+
+def spent_elsewhere(following: Next | None) -> Difference:
+    """The difference of a GGO that is blocked here; and what it is there."""
+    told = "there: unspent by now" if following is None else _told(following)
+    return Difference(Kind.SPENT_ELSEWHERE, told)
 
 
 def _told(following: Next) -> str:
