@@ -114,12 +114,14 @@ def _held_once(books: Books, _state: State) -> Iterator[str]:
             yield f"{ggo['address']} is {'' if ggo['locked'] else 'not '}locked"
 
 
-def _nothing_is_spent_elsewhere(books: Books, _state: State) -> Iterator[str]:
-    """Nobody but the service has the keys."""
+def _nothing_is_spent_elsewhere(books: Books, state: State) -> Iterator[str]:
+    """Nobody but the service has the keys; and what is blocked is spent on the ledger."""
     for ggo in books.ggos:
         if ggo["spent_elsewhere"]:
             told = f"{ggo['amount']} Wh issued or received at {ggo['address']}"
             yield f"{told} were spent elsewhere"
+            if not state.get(ggo["address"], {}).get("next"):
+                yield f"{ggo['address']} is unspent on the ledger, and blocked"
 
 
 def _batches_have_ended(books: Books, _state: State) -> Iterator[str]:
@@ -150,7 +152,7 @@ def _ledger_agrees(books: Books, state: State) -> Iterator[str]:
     for ggo in books.ggos:
         address = ggo["address"]
         record = state.get(address)
-        if ggo["key_mismatch"]:
+        if ggo["key_mismatch"] or ggo["spent_elsewhere"]:
             continue
         if record is None:
             yield f"{address} isn't on the ledger"
@@ -168,10 +170,6 @@ def _ledger_agrees(books: Books, state: State) -> Iterator[str]:
         else:
             wanted = ("", set())
         following = record["next"] or {"action": "", "addresses": []}
-        if ggo["spent_elsewhere"]:
-            if record["next"] is None:
-                yield f"{address} is unspent on the ledger, and blocked"
-            continue
         found = (following["action"], set(following["addresses"]))
         if found != wanted:
             yield f"{address} should have become {wanted}, on the ledger {found}"

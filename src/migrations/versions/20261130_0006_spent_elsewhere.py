@@ -2,11 +2,11 @@
 
 Revision: 0006, after 0005.
 
-Quick on large tables, and beside the code of before: constant defaults write no row, and a CHECK that
-isn't validated is held for each row from now on, while no row of before can break it.
+Quick on large tables, and beside the code of before: constant defaults write no row, and the CHECKs are
+validated afterwards, while others read and write. Each statement may be repeated: a process that ends
+between the steps leaves the rest to the next.
 """
 
-import sqlalchemy as sa
 from alembic import op
 
 revision = "0006"
@@ -14,34 +14,31 @@ down_revision = "0005"
 branch_labels = None
 depends_on = None
 
+_CHECKS = {
+    ("ggos", "ck_ggos_spent_elsewhere"): (
+        "NOT spent_elsewhere OR (locked AND NOT stored AND NOT retired)"
+    ),
+    ("batches", "ck_batches_answered_posts"): "answered_posts <= posts",
+}
+
 
 def upgrade() -> None:
-    op.add_column(
-        "ggos",
-        sa.Column("spent_elsewhere", sa.Boolean(), server_default=sa.text("false"), nullable=False),
-    )
     op.execute(
-        "ALTER TABLE ggos ADD CONSTRAINT ck_ggos_spent_elsewhere "
-        "CHECK (NOT spent_elsewhere OR (locked AND NOT stored AND NOT retired)) NOT VALID"
-    )
-    op.add_column(
-        "batches",
-        sa.Column("answered_posts", sa.Integer(), server_default="0", nullable=False),
+        "ALTER TABLE ggos ADD COLUMN IF NOT EXISTS spent_elsewhere boolean DEFAULT false NOT NULL"
     )
     # Of a POST of before nobody knows when it began: at the latest now.
-    op.add_column(
-        "batches",
-        sa.Column(
-            "last_post_at",
-            sa.DateTime(timezone=True),
-            server_default=sa.text("now()"),
-            nullable=False,
-        ),
-    )
     op.execute(
-        "ALTER TABLE batches ADD CONSTRAINT ck_batches_answered_posts "
-        "CHECK (answered_posts <= posts) NOT VALID"
+        "ALTER TABLE batches "
+        "ADD COLUMN IF NOT EXISTS answered_posts integer DEFAULT 0 NOT NULL, "
+        "ADD COLUMN IF NOT EXISTS last_post_at timestamptz DEFAULT now() NOT NULL"
     )
+    for (table, name), rule in _CHECKS.items():
+        op.execute(f"ALTER TABLE {table} DROP CONSTRAINT IF EXISTS {name}")
+        op.execute(f"ALTER TABLE {table} ADD CONSTRAINT {name} CHECK ({rule}) NOT VALID")
+    # What was added is committed first: validating needs no lock that keeps others waiting.
+    with op.get_context().autocommit_block():
+        for table, name in _CHECKS:
+            op.execute(f"ALTER TABLE {table} VALIDATE CONSTRAINT {name}")
 
 
 def downgrade() -> None:
