@@ -71,12 +71,17 @@ class StatusAnswer:
 class LedgerClient:
     """Posts batches, and asks what became of them.
 
+    A REST API whose validator is dead or frozen hangs for minutes: each call is given up long before.
+
     :param url: LEDGER_URL, without a trailing slash.
+    :param answer_within_s: How long a call may take.
     """
 
-    def __init__(self, url: str, *, tls_verify: bool) -> None:
+    def __init__(
+        self, url: str, *, tls_verify: bool, answer_within_s: float = READ_TIMEOUT_S
+    ) -> None:
         self._url = url
-        self._http = PeerClient(NAME, tls_verify=tls_verify, answer_within_s=READ_TIMEOUT_S)
+        self._http = PeerClient(NAME, tls_verify=tls_verify, answer_within_s=answer_within_s)
 
     def post(self, batch_list: bytes) -> PostAnswer:
         """Post a serialised BatchList. Never raises for what the ledger does."""
