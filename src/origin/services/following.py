@@ -124,6 +124,11 @@ class Follower:
         elif verdict is Verdict.POST:
             self.reposts.append(batch)
         elif verdict is Verdict.WAIT:
+            log.info(
+                "The ledger says %s, and the batch can't be ended yet",
+                answer.status.value,
+                extra={"event": "batch.undecided", "batch_id": batch.id},
+            )
             self._wait(batch)
         else:
             self._alert(batch, "ledger.odd_state", "the ledger's state contradicts itself")
