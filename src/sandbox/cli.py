@@ -47,7 +47,7 @@ def parser() -> argparse.ArgumentParser:
     option("--row-seconds", type=float, default=0, help="DataHub: s that each row takes (0.0027)")
     option("--webhook-secret", help="receiver: what deliveries are signed with")
     option("--block-time", type=float, default=0.2, help="ledger: seconds per block (0: at once)")
-    option("--invalid-memory", type=float, default=600, help="ledger: s an INVALID is remembered")
+    option("--invalid-memory", type=float, default=800, help="ledger: s an INVALID is remembered")
     option(
         "--issuer-key", action="append", default=[], help="ledger: public key (hex) of an issuer"
     )

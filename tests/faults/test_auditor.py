@@ -27,6 +27,7 @@ def ggo(number: int, address: str, amount: int, **more: Any) -> dict[str, Any]:
         "key_index": None,
         "retire_address": None,
         "key_mismatch": False,
+        "spent_elsewhere": False,
     }
     return {**row, **more}
 
@@ -111,6 +112,15 @@ DAMAGES: dict[str, tuple[str, Callable[[Books, Any], Any]]] = {
     "held and split": ("is stored and split", _row("ggos", 1, stored=True)),
     "held and retired": ("is stored and retired", _row("ggos", 4, stored=True)),
     "locked": ("is locked", _row("ggos", 3, locked=True)),
+    "spent elsewhere": ("100 Wh issued or received", _row("ggos", 1, spent_elsewhere=True)),
+    "held and spent elsewhere": (
+        "is stored and spent elsewhere",
+        _row("ggos", 3, spent_elsewhere=True),
+    ),
+    "blocked, and unspent on the ledger": (
+        "is unspent on the ledger",
+        _row("ggos", 3, spent_elsewhere=True, stored=False, locked=True),
+    ),
     "a live batch": ("batch 1 is SUBMITTED", _row("batches", 1, state="SUBMITTED")),
     "an unended batch": ("not ended", _row("batches", 1, ended=False)),
     "a batch still due": ("not ended", _row("batches", 2, due=True)),

@@ -26,7 +26,7 @@ class Books:
     """What the database says.
 
     - `ggos`: id, owner_id, address, amount, sector, stored, retired, locked, parent_id, key_index,
-      retire_address, key_mismatch
+      retire_address, key_mismatch, spent_elsewhere
     - `batches`: id, ggo_id, state, ended (bool), due (bool), signed_batch (bytes)
     - `users`: id, next_trade_index; `points`: user_id, gsrn, key_index
     """
@@ -51,7 +51,7 @@ def read_books(database_uri: str) -> Books:
         ggos=rows(
             database_uri,
             "SELECT id, owner_id, address, amount, sector, stored, retired, locked, parent_id, "
-            "key_index, retire_address, key_mismatch FROM ggos ORDER BY id",
+            "key_index, retire_address, key_mismatch, spent_elsewhere FROM ggos ORDER BY id",
         ),
         batches=[
             {**row, "signed_batch": bytes(row["signed_batch"] or b"")}
@@ -86,7 +86,9 @@ def _energy_is_conserved(books: Books, _state: State) -> Iterator[str]:
     def held(ggo: Row) -> int:
         if ggo["id"] in children:
             return sum(held(child) for child in children[ggo["id"]])
-        return int(ggo["amount"]) if ggo["stored"] or ggo["retired"] else 0
+        # What was spent elsewhere is a complaint of its own.
+        standing = ggo["stored"] or ggo["retired"] or ggo["spent_elsewhere"]
+        return int(ggo["amount"]) if standing else 0
 
     for ggo in books.ggos:
         if ggo["parent_id"] is None and held(ggo) != ggo["amount"]:
@@ -97,18 +99,29 @@ def _energy_is_conserved(books: Books, _state: State) -> Iterator[str]:
 
 
 def _held_once(books: Books, _state: State) -> Iterator[str]:
-    """A GGO is stored, or retired, or split: one of them; and none waits."""
+    """A GGO is stored, or retired, or split, or spent elsewhere: one of them; and none waits."""
     children = books.children()
     for ggo in books.ggos:
         standing = [
             *(["stored"] if ggo["stored"] else []),
             *(["retired"] if ggo["retired"] else []),
             *(["split"] if ggo["id"] in children else []),
+            *(["spent elsewhere"] if ggo["spent_elsewhere"] else []),
         ]
         if len(standing) != 1:
             yield f"{ggo['address']} is {' and '.join(standing) or 'nowhere'}"
-        if ggo["locked"]:
-            yield f"{ggo['address']} is locked"
+        if ggo["locked"] != ggo["spent_elsewhere"]:
+            yield f"{ggo['address']} is {'' if ggo['locked'] else 'not '}locked"
+
+
+def _nothing_is_spent_elsewhere(books: Books, state: State) -> Iterator[str]:
+    """Nobody but the service has the keys; and what is blocked is spent on the ledger."""
+    for ggo in books.ggos:
+        if ggo["spent_elsewhere"]:
+            told = f"{ggo['amount']} Wh issued or received at {ggo['address']}"
+            yield f"{told} were spent elsewhere"
+            if not state.get(ggo["address"], {}).get("next"):
+                yield f"{ggo['address']} is unspent on the ledger, and blocked"
 
 
 def _batches_have_ended(books: Books, _state: State) -> Iterator[str]:
@@ -139,7 +152,7 @@ def _ledger_agrees(books: Books, state: State) -> Iterator[str]:
     for ggo in books.ggos:
         address = ggo["address"]
         record = state.get(address)
-        if ggo["key_mismatch"]:
+        if ggo["key_mismatch"] or ggo["spent_elsewhere"]:
             continue
         if record is None:
             yield f"{address} isn't on the ledger"
@@ -165,8 +178,10 @@ def _ledger_agrees(books: Books, state: State) -> Iterator[str]:
 def _database_has_all(books: Books, state: State) -> Iterator[str]:
     """There is no GGO on the ledger that the database lacks."""
     known = {ggo["address"] for ggo in books.ggos}
+    elsewhere = {ggo["address"] for ggo in books.ggos if ggo["spent_elsewhere"]}
     for address, record in state.items():
-        if "next" in record and address not in known:
+        is_ours = "next" in record and record["origin"] not in elsewhere
+        if is_ours and address not in known:
             yield f"{address} is on the ledger alone"
 
 
@@ -236,6 +251,7 @@ def _named(signed_batch: bytes) -> set[str]:
 _CHECKS: Iterable[Callable[[Books, State], Iterator[str]]] = (
     _energy_is_conserved,
     _held_once,
+    _nothing_is_spent_elsewhere,
     _batches_have_ended,
     _ledger_agrees,
     _database_has_all,

@@ -203,11 +203,11 @@ CASES = {
         lambda who: _json({"data": [{"id": "a", "status": _status(who)}]}),
         _status,
     ),
-    "ledger: next": Case(
+    "ledger: settlement": Case(
         ledger,
-        lambda ledger, _: ledger.ggo_next("a").addresses,
-        lambda who: _state({"next": {"action": "SPLIT", "addresses": [who]}}),
-        lambda who: {who},
+        lambda ledger, _: ledger.settlement("a").measurement,
+        lambda who: _state({"measurement": who, "parts": []}),
+        lambda who: who,
     ),
     "receiver": Case(
         _Receiver,

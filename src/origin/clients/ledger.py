@@ -16,6 +16,7 @@ import orjson
 from origin.clients.http import READ_TIMEOUT_S, Answer, PeerClient
 from origin.domain.reconciliation import Record
 from origin.domain.settlement import BatchStatus, Next
+from origin.domain.standing import Settlement
 from origin.errors import PeerError, PeerMisbehaved, PeerUnavailable, PeerUnreachable
 from origin.telemetry.metrics import LEDGER_ERRORS
 
@@ -28,6 +29,8 @@ MAX_STATUSES_BY_GET = 15
 # Not 18: a validator that disconnects may have taken what it was sent.
 _UNARRIVED_CODES = frozenset({15, 31})
 _REFUSAL_CODES = frozenset({30, 34, 35, 42, 43, 46, 60, 62, 66})
+# The REST API gave up waiting, or lost the validator: what it sent may still be executed.
+_STILL_SENT_CODES = frozenset({17, 18, 19})
 _NOTHING_AT_ADDRESS = 75
 _NOT_THERE_CODES = frozenset({70, 71, 72, _NOTHING_AT_ADDRESS, 80})
 _KNOWN_CODES = frozenset({10, 15, 17, 18, 19, 20, 21, 27, 31, *_REFUSAL_CODES, *_NOT_THERE_CODES})
@@ -53,6 +56,8 @@ class PostAnswer:
     reason: str = ""
     is_of_this_batch: bool = False
     """The ledger answered, oddly, and may answer well to the next one."""
+    may_be_on_its_way: bool = False
+    """It may reach the validator later still: nobody has answered, or not for the validator."""
 
 
 @dataclass(frozen=True)
@@ -66,12 +71,17 @@ class StatusAnswer:
 class LedgerClient:
     """Posts batches, and asks what became of them.
 
+    A REST API whose validator is dead or frozen hangs for minutes: each call is given up long before.
+
     :param url: LEDGER_URL, without a trailing slash.
+    :param answer_within_s: How long a call may take.
     """
 
-    def __init__(self, url: str, *, tls_verify: bool) -> None:
+    def __init__(
+        self, url: str, *, tls_verify: bool, answer_within_s: float = READ_TIMEOUT_S
+    ) -> None:
         self._url = url
-        self._http = PeerClient(NAME, tls_verify=tls_verify, answer_within_s=READ_TIMEOUT_S)
+        self._http = PeerClient(NAME, tls_verify=tls_verify, answer_within_s=answer_within_s)
 
     def post(self, batch_list: bytes) -> PostAnswer:
         """Post a serialised BatchList. Never raises for what the ledger does."""
@@ -85,7 +95,7 @@ class LedgerClient:
         except PeerUnreachable as error:
             return PostAnswer(Posted.UNARRIVED, error.reason)
         except PeerError as error:
-            return PostAnswer(Posted.UNCERTAIN, error.reason)
+            return PostAnswer(Posted.UNCERTAIN, error.reason, may_be_on_its_way=True)
         if response.status_code == 202:
             return PostAnswer(Posted.ACCEPTED)
         code, reason = self._error_of(response)
@@ -93,8 +103,9 @@ class LedgerClient:
             return PostAnswer(Posted.UNARRIVED, reason)
         if code in _REFUSAL_CODES and response.status_code == 400:
             return PostAnswer(Posted.REFUSED, reason)
-        is_of_this_batch = response.status_code < 500 and response.status_code != 429
-        return PostAnswer(Posted.UNCERTAIN, reason, is_of_this_batch)
+        told_of_request = _is_about_the_request(response)
+        may_be_on_its_way = code in _STILL_SENT_CODES or (code is None and not told_of_request)
+        return PostAnswer(Posted.UNCERTAIN, reason, told_of_request, may_be_on_its_way)
 
     def statuses(self, batch_ids: Sequence[str]) -> dict[str, StatusAnswer]:
         """Ask for the statuses of many batches in one call.
@@ -123,29 +134,26 @@ class LedgerClient:
         middle = len(batch_ids) // 2
         return self.statuses(batch_ids[:middle]) | self.statuses(batch_ids[middle:])
 
-    def ggo_next(self, address: str) -> Next | None:
-        """Ask what the GGO at this address was turned into.
-
-        :returns: None where it is unspent, or where nothing is at that address.
-        :raises PeerError: the ledger can't say now, or says what isn't a GGO.
-        """
-        return self._read(address, _next_in)
-
     def ggo_record(self, address: str) -> Record | None:
         """Ask for all that the state has of the GGO at this address.
 
         :returns: None where nothing is at that address.
-        :raises PeerError: as `ggo_next`.
+        :raises PeerError: the ledger can't say now, or says what isn't a GGO.
         """
         return self._read(address, _record_in)
 
-    def settled(self, address: str) -> dict[str, int] | None:
-        """Ask for the parts of the settlement at this address: Wh by GGO.
+    def settlement(self, address: str) -> Settlement | None:
+        """Ask for the settlement at this address.
 
         :returns: None where nothing is at that address.
         :raises PeerError: the ledger can't say now, or says what isn't a settlement.
         """
-        return self._read(address, _settled_in)
+        return self._read(address, _settlement_in)
+
+    def settled(self, address: str) -> dict[str, int] | None:
+        """As `settlement`: Wh by GGO."""
+        found = self.settlement(address)
+        return None if found is None else dict(found.parts)
 
     def _read(self, address: str, parse: Callable[[Any], T]) -> T | None:
         response = self._http.request("GET", f"{self._url}/state/{address}")
@@ -163,7 +171,7 @@ class LedgerClient:
         if response.status_code == 200:
             return
         _, reason = self._error_of(response)
-        kind: type[PeerError] = PeerUnavailable if response.status_code >= 429 else PeerMisbehaved
+        kind = PeerMisbehaved if _is_about_the_request(response) else PeerUnavailable
         raise kind(NAME, reason)
 
     def _error_of(self, response: Answer) -> tuple[int | None, str]:
@@ -184,6 +192,11 @@ class LedgerClient:
         return code, reason
 
 
+def _is_about_the_request(response: Answer) -> bool:
+    """Whether another request may fare better now: not where the ledger is late (408) or full (429)."""
+    return response.status_code < 500 and response.status_code not in {408, 429}
+
+
 def _next_in(state: Any) -> Next | None:
     following = state["next"]
     if following is None:
@@ -196,12 +209,11 @@ def _next_in(state: Any) -> Next | None:
     )
 
 
-def _settled_in(state: Any) -> dict[str, int]:
-    parts = _of(list, state["parts"])
-    settled = {_of(str, part["ggo"]): _wh(part["amount"]) for part in parts}
-    if len(settled) != len(parts):
+def _settlement_in(state: Any) -> Settlement:
+    parts = [(_of(str, part["ggo"]), _wh(part["amount"])) for part in _of(list, state["parts"])]
+    if len(dict(parts)) != len(parts):
         raise ValueError("a GGO that is settled twice")
-    return settled
+    return Settlement(_of(str, state["measurement"]), parts)
 
 
 def _wh(value: Any) -> int:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import func, select, text, update
+from sqlalchemy import ColumnElement, func, or_, select, text, update
 from sqlalchemy.orm import Session
 
 from origin.db.models import Batch
@@ -124,7 +124,8 @@ def count_posts(session: Session, known: Mapping[int, int]) -> set[int]:
             "AS t (id, posts)), live AS (SELECT batches.id FROM batches JOIN known "
             "ON known.id = batches.id AND known.posts = batches.posts "
             "WHERE ended_at IS NULL ORDER BY batches.id FOR UPDATE OF batches) "
-            "UPDATE batches SET posts = batches.posts + 1 FROM live WHERE batches.id = live.id "
+            "UPDATE batches SET posts = batches.posts + 1, last_post_at = clock_timestamp() "
+            "FROM live WHERE batches.id = live.id "
             "RETURNING batches.id"
         ),
         {"ids": ids, "posts": [known[each] for each in ids]},
@@ -139,6 +140,7 @@ class PostResult:
     :param accepted: The ledger took it.
     :param refused: The ledger refused it for good; `reason` has its words.
     :param unarrived: It surely never reached the ledger's queue.
+    :param answered: It is surely not on its way any more.
     :param delay_s: Seconds until the batch is due again.
     """
 
@@ -148,7 +150,17 @@ class PostResult:
     accepted: bool
     refused: bool
     unarrived: bool
+    answered: bool
     delay_s: float
+
+
+def none_on_its_way(held_up_s: float) -> ColumnElement[bool]:
+    """Whether no POST of a batch may reach the ledger any more.
+
+    :param held_up_s: How long a POST without an answer may be on its way.
+    """
+    held_up = timedelta(seconds=held_up_s)
+    return or_(Batch.answered_posts >= Batch.posts, Batch.last_post_at < func.now() - held_up)
 
 
 _STORE_RESULTS = text(
@@ -156,9 +168,9 @@ _STORE_RESULTS = text(
     WITH told AS (
         SELECT * FROM unnest(
             CAST(:ids AS bigint[]), CAST(:leases AS timestamptz[]), CAST(:accepted AS boolean[]),
-            CAST(:refused AS boolean[]), CAST(:unarrived AS boolean[]), CAST(:reasons AS text[]),
-            CAST(:delays AS float8[])
-        ) AS t (id, lease, accepted, refused, unarrived, reason, delay_s)
+            CAST(:refused AS boolean[]), CAST(:unarrived AS boolean[]),
+            CAST(:answered AS boolean[]), CAST(:reasons AS text[]), CAST(:delays AS float8[])
+        ) AS t (id, lease, accepted, refused, unarrived, answered, reason, delay_s)
     ), live AS (
         SELECT told.* FROM batches JOIN told ON told.id = batches.id
         WHERE batches.ended_at IS NULL ORDER BY batches.id FOR UPDATE OF batches
@@ -170,6 +182,7 @@ _STORE_RESULTS = text(
         attempts = CASE WHEN live.accepted THEN 0 ELSE batches.attempts END,
         refused_posts = batches.refused_posts + CAST(live.refused AS int),
         unarrived_posts = batches.unarrived_posts + CAST(live.unarrived AS int),
+        answered_posts = batches.answered_posts + CAST(live.answered AS int),
         last_error = CASE WHEN live.refused THEN live.reason ELSE batches.last_error END,
         next_attempt_at = CASE WHEN batches.next_attempt_at = live.lease
             THEN now() + make_interval(secs => live.delay_s) ELSE batches.next_attempt_at END
@@ -193,6 +206,7 @@ def store_results(session: Session, leases: Leases, results: Sequence[PostResult
             "accepted": [each.accepted for each in results],
             "refused": [each.refused for each in results],
             "unarrived": [each.unarrived for each in results],
+            "answered": [each.answered for each in results],
             "reasons": [each.reason for each in results],
             "delays": [each.delay_s for each in results],
         },

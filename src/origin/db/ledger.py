@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import delete, func, insert, or_, select, update
+from sqlalchemy import and_, delete, func, insert, or_, select, update
 from sqlalchemy.orm import Session
 
 from origin.db.models import Batch, Ggo, Transaction
@@ -93,13 +93,17 @@ def complete_batches(session: Session, batch_ids: Sequence[int]) -> list[int]:
     return sorted(live)
 
 
-def decline_batch(session: Session, batch_id: int, reason: str) -> bool:
+def decline_batch(
+    session: Session, batch_id: int, reason: str, *, spent_elsewhere: bool = False
+) -> bool:
     """Roll back what the ledger has refused.
 
     The children vanish and the source is as it was before the compose. The batch stays, with the
     ledger's reason, the bytes that were refused, and what was removed.
 
     :param reason: The ledger's; where empty, what it said last stays.
+    :param spent_elsewhere: Another operation spent the source there: it doesn't come back, and is
+        blocked until that is mended.
     :returns: whether this call ended it.
     """
     live = _lock_live(session, [batch_id])
@@ -115,7 +119,14 @@ def decline_batch(session: Session, batch_id: int, reason: str) -> bool:
     session.execute(
         update(Ggo)
         .where(Ggo.id == source_id)
-        .values(stored=True, retired=False, locked=False, retire_gsrn=None, retire_address=None)
+        .values(
+            stored=not spent_elsewhere,
+            retired=False,
+            locked=spent_elsewhere,
+            spent_elsewhere=spent_elsewhere,
+            retire_gsrn=None,
+            retire_address=None,
+        )
         .execution_options(**_NO_SYNC)
     )
     session.execute(
@@ -166,7 +177,7 @@ def make_due(session: Session, batch_id: int) -> bool:
 def redo_batch(session: Session, batch_id: int) -> bool:
     """Take a rollback back: the batch is under way again, as its compose had left it.
 
-    :returns: whether its source still is as the rollback left it; else nothing was done.
+    :returns: whether its source still is as a rollback leaves it; else nothing was done.
     """
     batch = session.execute(
         select(Batch.ggo_id, Batch.undone)
@@ -178,13 +189,14 @@ def redo_batch(session: Session, batch_id: int) -> bool:
     undone: dict[str, Any] = batch.undone
     taken = session.scalar(
         update(Ggo)
-        .where(Ggo.id == batch.ggo_id, Ggo.stored, ~Ggo.retired, ~Ggo.locked)
+        .where(Ggo.id == batch.ggo_id, or_(Ggo.spent_elsewhere, and_(Ggo.stored, ~Ggo.locked)))
         .values(
             stored=False,
             retired=undone["retire_address"] is not None,
             retire_gsrn=undone["retire_gsrn"],
             retire_address=undone["retire_address"],
             locked=True,
+            spent_elsewhere=False,
         )
         .returning(Ggo.id)
         .execution_options(**_NO_SYNC)

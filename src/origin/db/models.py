@@ -203,6 +203,10 @@ class Ggo(Identified, Base):
         CheckConstraint('"end" > begin', name="period"),
         CheckConstraint("NOT (stored AND retired)", name="stored_or_retired"),
         CheckConstraint(
+            "NOT spent_elsewhere OR (locked AND NOT stored AND NOT retired)",
+            name="spent_elsewhere",
+        ),
+        CheckConstraint(
             "retired = (retire_gsrn IS NOT NULL) AND retired = (retire_address IS NOT NULL)",
             name="retired_to",
         ),
@@ -328,7 +332,9 @@ class Ggo(Identified, Base):
     stored: Mapped[bool]
     retired: Mapped[bool] = mapped_column(server_default=text("false"))
     locked: Mapped[bool] = mapped_column(server_default=text("false"))
-    """A transfer or retire is in flight."""
+    """A transfer or retire is in flight, or the GGO was spent elsewhere."""
+    spent_elsewhere: Mapped[bool] = mapped_column(server_default=text("false"))
+    """An operation that isn't ours spent it on the ledger: blocked until that is mended."""
     never_sent: Mapped[bool] = mapped_column(server_default=text("false"))
     """The source or a part of a batch that was never sent: the ledger knows nothing of that batch."""
     retire_gsrn: Mapped[str | None] = mapped_column(ForeignKey("metering_points.gsrn"))
@@ -361,6 +367,7 @@ class Batch(Identified, Queued, Base):
         ),
         CheckConstraint("refused_posts <= posts", name="refused_posts"),
         CheckConstraint("refused_posts + unarrived_posts <= posts", name="unarrived_posts"),
+        CheckConstraint("answered_posts <= posts", name="answered_posts"),
         Index(
             "uq_batches_live_ggo_id",
             "ggo_id",
@@ -389,6 +396,10 @@ class Batch(Identified, Queued, Base):
     """How many of them the ledger answered with a lasting refusal."""
     unarrived_posts: Mapped[int] = mapped_column(Integer, server_default="0")
     """How many of them surely never reached the ledger's queue."""
+    answered_posts: Mapped[int] = mapped_column(Integer, server_default="0")
+    """How many of them are surely not on their way any more."""
+    last_post_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    """When the latest of them was begun."""
     last_error: Mapped[str | None]
     """What the ledger said last: its reason, when declined."""
     never_sent: Mapped[bool] = mapped_column(server_default=text("false"))

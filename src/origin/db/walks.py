@@ -11,7 +11,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session, aliased
 
 from origin.db.models import Batch, Ggo, LedgerDifference, LedgerWalk
-from origin.domain.reconciliation import Difference, Kind
+from origin.domain.reconciliation import SPENT_ALONE_THERE, Difference, Kind
 
 _NO_SYNC = {"synchronize_session": False}
 
@@ -118,6 +118,7 @@ _COLUMNS: tuple[Any, ...] = (
     Ggo.stored,
     Ggo.retired,
     Ggo.locked,
+    Ggo.spent_elsewhere,
     Ggo.parent_id,
     Ggo.retire_gsrn,
     Ggo.retire_address,
@@ -277,6 +278,20 @@ def note_repair(session: Session, difference_id: int, repair: str) -> None:
         update(LedgerDifference)
         .where(LedgerDifference.id == difference_id)
         .values(repair=repair)
+        .execution_options(**_NO_SYNC)
+    )
+
+
+def close_repaired(session: Session, ggo_id: int, repair: str) -> None:
+    """Close what was known to be spent there of a GGO that is now spent here, for the same."""
+    session.execute(
+        update(LedgerDifference)
+        .where(
+            LedgerDifference.ggo_id == ggo_id,
+            LedgerDifference.resolved_at.is_(None),
+            LedgerDifference.kind.in_([each.value for each in SPENT_ALONE_THERE]),
+        )
+        .values(repair=repair, resolved_at=func.now())
         .execution_options(**_NO_SYNC)
     )
 

@@ -26,6 +26,8 @@ class Kind(StrEnum):
     """Split or retired here, unspent on the ledger."""
     SPENT_OTHERWISE = "spent_otherwise"
     """Spent on both sides, not for the same."""
+    SPENT_ELSEWHERE = "spent_elsewhere"
+    """Blocked here: an operation that isn't ours spent it on the ledger while a batch was under way."""
     WRONG_AMOUNT = "wrong_amount"
     WRONG_FACTS = "wrong_facts"
     """Another period, sector, technology or fuel."""
@@ -43,6 +45,10 @@ class Kind(StrEnum):
     """What stands at its address on the ledger isn't a GGO."""
     STUCK_BATCH = "stuck_batch"
     """A batch that hasn't ended for BATCH_RESUBMIT_AFTER."""
+
+
+SPENT_ALONE_THERE = frozenset({Kind.SPENT_THERE, Kind.SPENT_ELSEWHERE})
+"""Where a batch that was declined here may turn out to stand there."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +70,7 @@ class Holding:
         in flight included.
     :param key_holds: Whether the owner's keys give its address.
     :param never_sent: It is the source or a part of a batch that was never sent to the ledger.
+    :param spent_elsewhere: Whether it is blocked, as another operation spent it on the ledger.
     """
 
     id: int
@@ -83,6 +90,7 @@ class Holding:
     retired_alongside: Mapping[str, int]
     key_holds: bool
     never_sent: bool = False
+    spent_elsewhere: bool = False
 
 
 @dataclass(frozen=True)
@@ -110,6 +118,9 @@ def differences(
     found = list(_here(holding))
     if holding.never_sent:
         return [*found, Difference(Kind.NEVER_SENT, f"{holding.amount} Wh")]
+    if holding.spent_elsewhere:
+        # Whatever the ledger says by now: it stays blocked until it is mended.
+        found.append(spent_elsewhere(None if record is None else record.following))
     if record is None:
         return [*found, Difference(Kind.NOT_ON_LEDGER, f"{holding.amount} Wh")]
     return [
@@ -121,7 +132,7 @@ def differences(
 
 
 def _here(holding: Holding) -> Iterator[Difference]:
-    if holding.locked:
+    if holding.locked and not holding.spent_elsewhere:
         yield Difference(Kind.STRANDED, "locked, and no batch is under way")
     if not holding.key_holds:
         yield Difference(Kind.WRONG_OWNER, "the owner's keys give another address")
@@ -131,7 +142,7 @@ def _here(holding: Holding) -> Iterator[Difference]:
 
 
 def _is_split(holding: Holding) -> bool:
-    return not holding.stored and not holding.retired
+    return not holding.stored and not holding.retired and not holding.spent_elsewhere
 
 
 def _facts(holding: Holding, record: Record) -> Iterator[Difference]:
@@ -158,7 +169,7 @@ def _expected(holding: Holding) -> Next | None:
 
 def _spending(holding: Holding, record: Record) -> Iterator[Difference]:
     here, there = _expected(holding), record.following
-    if here == there:
+    if here == there or holding.spent_elsewhere:
         return
     if there is None:
         yield Difference(Kind.UNSPENT_THERE, "spent here alone")
@@ -169,6 +180,12 @@ def _spending(holding: Holding, record: Record) -> Iterator[Difference]:
             yield Difference(Kind.NOT_HERE, f"a part is at {address}")
     else:
         yield Difference(Kind.SPENT_OTHERWISE, _told(there))
+
+
+def spent_elsewhere(following: Next | None) -> Difference:
+    """The difference of a GGO that is blocked here; and what it is there."""
+    told = "there: unspent by now" if following is None else _told(following)
+    return Difference(Kind.SPENT_ELSEWHERE, told)
 
 
 def _told(following: Next) -> str:

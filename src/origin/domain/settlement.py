@@ -1,10 +1,11 @@
 """What a ledger's word means for a batch (contract: peers, The ledger; domain, Batch).
 
 A batch is rolled back only when the ledger has refused it and the ledger's state shows the
-source unspent. Time passing, a lost answer, or UNKNOWN are no refusals.
+source unspent. Time passing, a lost answer, or UNKNOWN are no refusals. Where the state shows that
+another operation spent the source, the batch can never be: it is declined, and the source does not
+come back. Nothing is declined while a POST of the batch may still be on its way.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -24,6 +25,8 @@ class Spent(Enum):
     NOT = "not"
     BY_THIS_BATCH = "by this batch"
     OTHERWISE = "otherwise"
+    CONTRADICTORY = "contradictory"
+    """By this batch, and what the batch made isn't there: it can't be so."""
 
 
 class Verdict(Enum):
@@ -31,6 +34,7 @@ class Verdict(Enum):
 
     COMPLETE = "complete"
     DECLINE = "decline"
+    DECLINE_SPENT = "decline, and keep the source blocked"
     POST = "post the same bytes"
     WAIT = "ask again later"
     ALERT = "ask again later, and tell the operators"
@@ -44,43 +48,42 @@ class Next:
     addresses: frozenset[str]
 
 
-def spent(following: Next | None, targets: Sequence[str], settlement: str | None) -> Spent:
-    """Who spent a source.
+POST_HELD_UP_S = 600.0
+"""How long a POST without an answer may be on its way to the ledger."""
 
-    :param following: The `next` of the source in the ledger's state; None where it has none, or
-        where there is nothing at its address.
-    :param targets: The addresses of the batch's split, if it splits.
-    :param settlement: The address of the settlement that a whole GGO is retired to.
+
+def needs_state(status: BatchStatus | None, *, overdue: bool) -> bool:
+    """Whether the ledger's state must be asked before `judge` can decide.
+
+    :param overdue: The batch is older than BATCH_RESUBMIT_AFTER.
     """
-    if following is None:
-        return Spent.NOT
-    if settlement is not None:
-        ours = Next("RETIRE", frozenset([settlement]))
-    else:
-        ours = Next("SPLIT", frozenset(targets))
-    return Spent.BY_THIS_BATCH if following == ours else Spent.OTHERWISE
-
-
-def needs_state(status: BatchStatus | None) -> bool:
-    """Whether the ledger's state must be asked before `judge` can decide."""
+    if status is BatchStatus.PENDING:
+        return overdue
     return status in {BatchStatus.INVALID, BatchStatus.UNKNOWN}
 
 
-def judge(status: BatchStatus, source: Spent | None, *, refused: bool) -> Verdict:
+def judge(
+    status: BatchStatus, source: Spent | None, *, refused: bool, none_on_its_way: bool
+) -> Verdict:
     """What to do with a batch of which the ledger says this.
 
     :param source: Needed where `needs_state` says so.
     :param refused: Every POST of the batch was answered with a lasting refusal.
+    :param none_on_its_way: Every POST of the batch has an answer, or began `POST_HELD_UP_S` ago.
     """
     if status is BatchStatus.COMMITTED:
         return Verdict.COMPLETE
-    if status is BatchStatus.PENDING:
+    if source is None:
+        assert status is BatchStatus.PENDING
         return Verdict.WAIT
-    assert source is not None
     if source is Spent.BY_THIS_BATCH:
         return Verdict.COMPLETE
-    if source is Spent.OTHERWISE:
+    if source is Spent.CONTRADICTORY:
         return Verdict.ALERT
+    if source is Spent.OTHERWISE:
+        return Verdict.DECLINE_SPENT if none_on_its_way else Verdict.WAIT
+    if status is BatchStatus.PENDING:
+        return Verdict.WAIT
     if status is BatchStatus.INVALID or refused:
-        return Verdict.DECLINE
+        return Verdict.DECLINE if none_on_its_way else Verdict.WAIT
     return Verdict.POST

@@ -4,9 +4,7 @@ A batch that can't be dealt with never stops the others: it is logged, and tried
 """
 
 import logging
-from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -15,29 +13,24 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from origin.clients.ledger import StatusAnswer
+from origin.db import walks
 from origin.db.batch_queue import note
 from origin.db.ledger import complete_batches, decline_batch
-from origin.db.models import Batch, Ggo
-from origin.domain.keys import settlement_address
+from origin.db.models import Batch
+from origin.db.operations import operations_on
+from origin.db.walks import Found
+from origin.domain.reconciliation import Record, spent_elsewhere
 from origin.domain.retries import backoff_s
-from origin.domain.settlement import BatchStatus, Verdict, judge, needs_state, spent
+from origin.domain.settlement import BatchStatus, Verdict, judge, needs_state
+from origin.domain.standing import Operation, spent
 from origin.errors import PeerError, PeerUnavailable
 from origin.runtime import Runtime
-from origin.services import deliveries
+from origin.services import deliveries, redoing
 from origin.services.deadlines import Deadline
 from origin.services.posting import refused_throughout, retry_delay_s
 from origin.telemetry.metrics import BATCH_ALERTS, BATCHES_ENDED
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class _SourceFacts:
-    """What tells whether a batch's source was spent by that batch."""
-
-    address: str
-    targets: list[str]
-    settlement: str | None
 
 
 class Follower:
@@ -84,20 +77,23 @@ class Follower:
             status = _status(answers, batch)
             if status is None:
                 self._alert(batch, "ledger.odd_status", "the ledger gave no status that is known")
+            elif needs_state(status, overdue=batch.overdue):
+                unclear.append(batch)
             elif status is BatchStatus.PENDING:
                 self._wait(batch)
-            elif needs_state(status):
-                unclear.append(batch)
         return self._settle_all(unclear, answers)
 
     def _settle_all(self, batches: Sequence[Row[Any]], answers: dict[str, StatusAnswer]) -> bool:
-        facts = self._source_facts(batches)
+        if not batches:
+            return True
+        with self._runtime.database.reading() as session:
+            operations = operations_on(session, [batch.ggo_id for batch in batches])
         for index, batch in enumerate(batches):
             if self._deadline.is_over():
                 # The rest is due again at once.
                 return True
             try:
-                self._settle(batch, answers[batch.ledger_batch_id], facts[batch.id])
+                self._settle(batch, answers[batch.ledger_batch_id], operations[batch.ggo_id])
             except PeerUnavailable as error:
                 self._out_of_reach(batches[index:], error)
                 return False
@@ -105,52 +101,37 @@ class Follower:
                 self._alert(batch, "ledger.odd_state", str(error))
         return True
 
-    def _settle(self, batch: Row[Any], answer: StatusAnswer, facts: _SourceFacts) -> None:
+    def _settle(self, batch: Row[Any], answer: StatusAnswer, operation: Operation) -> None:
         """Let the ledger's state decide.
 
         :raises PeerError: the ledger can't say now, or says what can't be.
         """
-        following = self._runtime.ledger.ggo_next(facts.address)
-        source = spent(following, facts.targets, facts.settlement)
-        verdict = judge(answer.status, source, refused=refused_throughout(batch))
+        ledger = self._runtime.ledger
+        source = ledger.ggo_record(operation.source)
+        verdict = judge(
+            answer.status,
+            spent(operation, source, ledger),
+            refused=refused_throughout(batch),
+            none_on_its_way=batch.none_on_its_way,
+        )
         if verdict is Verdict.COMPLETE:
             self._complete([batch])
         elif verdict is Verdict.DECLINE:
             self._decline(batch, answer.reason)
+        elif verdict is Verdict.DECLINE_SPENT:
+            assert source is not None
+            self._decline_spent(batch, answer.reason, operation.source, source)
         elif verdict is Verdict.POST:
             self.reposts.append(batch)
-        else:
-            told = "the ledger says that another operation spent the source"
-            if answer.reason:
-                told = f"{told}; of this batch: {answer.reason}"
-            self._alert(batch, "ledger.spent_otherwise", told)
-
-    def _source_facts(self, batches: Sequence[Row[Any]]) -> dict[int, _SourceFacts]:
-        if not batches:
-            return {}
-        source_ids = [batch.ggo_id for batch in batches]
-        with self._runtime.database.reading() as session:
-            sources = {
-                ggo.id: ggo
-                for ggo in session.execute(
-                    select(Ggo.id, Ggo.address, Ggo.retire_address).where(Ggo.id.in_(source_ids))
-                )
-            }
-            targets = defaultdict(list)
-            for parent_id, address in session.execute(
-                select(Ggo.parent_id, Ggo.address).where(Ggo.parent_id.in_(source_ids))
-            ):
-                targets[parent_id].append(address)
-        facts = {}
-        for batch in batches:
-            source = sources[batch.ggo_id]
-            retired_to = source.retire_address
-            facts[batch.id] = _SourceFacts(
-                source.address,
-                targets[source.id],
-                settlement_address(retired_to) if retired_to else None,
+        elif verdict is Verdict.WAIT:
+            log.info(
+                "The ledger says %s, and the batch can't be ended yet",
+                answer.status.value,
+                extra={"event": "batch.undecided", "batch_id": batch.id},
             )
-        return facts
+            self._wait(batch)
+        else:
+            self._alert(batch, "ledger.odd_state", "the ledger's state contradicts itself")
 
     def _complete(self, batches: Sequence[Row[Any]]) -> None:
         """Commit them together; where that fails, one by one, so that one can't stop the others."""
@@ -166,6 +147,17 @@ class Follower:
 
     def _decline(self, batch: Row[Any], reason: str) -> None:
         if not self._ended([batch], partial(_declined, batch, reason)):
+            self._wait(batch)
+
+    def _decline_spent(self, batch: Row[Any], reason: str, address: str, source: Record) -> None:
+        """Decline a batch whose source another operation has spent.
+
+        That may have been an earlier batch of ours, which was declined, and came to be all the same.
+        """
+        earlier = redoing.find_standing(self._runtime, batch.ggo_id, source, self._runtime.ledger)
+        found = Found(batch.ggo_id, address, spent_elsewhere(source.following), batch.id)
+        end = partial(_declined_as_spent, batch, reason, found, earlier)
+        if not self._ended([batch], end):
             self._wait(batch)
 
     def _ended(self, batches: Sequence[Row[Any]], end: Callable[[Session], None]) -> bool:
@@ -220,12 +212,49 @@ def _completed(batches: Sequence[Row[Any]], session: Session) -> None:
 
 
 def _declined(batch: Row[Any], reason: str, session: Session) -> None:
-    # A POST that another has begun since may be taken: the refusal is then of yesterday.
-    latest = select(Batch.id).where(Batch.id == batch.id, Batch.posts == batch.posts)
-    if session.scalar(latest.with_for_update()) is None:
-        return
-    if decline_batch(session, batch.id, reason):
+    if _is_as_it_was(session, batch) and decline_batch(session, batch.id, reason):
         BATCHES_ENDED.labels("DECLINED").inc()
         log.warning(
             "Batch declined: %s", reason, extra={"event": "batch.declined", "batch_id": batch.id}
         )
+
+
+def _declined_as_spent(
+    batch: Row[Any], reason: str, found: Found, earlier: int | None, session: Session
+) -> None:
+    """Decline this one; and do an earlier batch again, or block the source and tell it."""
+    if not _is_as_it_was(session, batch, earlier):
+        return
+    by = "another operation" if earlier is None else f"batch {earlier}, declined before,"
+    told = f"{by} spent the source on the ledger"
+    told = f"{told}; of this batch: {reason}" if reason else told
+    if not decline_batch(session, batch.id, told, spent_elsewhere=earlier is None):
+        return
+    BATCHES_ENDED.labels("DECLINED").inc()
+    if earlier is not None:
+        if not redoing.redo(session, earlier, batch.ggo_id):
+            raise RuntimeError(f"batch {earlier} can't be done again")
+        log.warning(
+            "Batch declined: %s", told, extra={"event": "batch.declined", "batch_id": batch.id}
+        )
+        return
+    walks.write_found(session, [found])
+    BATCH_ALERTS.labels("spent_elsewhere").inc()
+    log.error(
+        "Batch declined, and its source blocked: %s; %s",
+        told,
+        found.difference.detail,
+        extra={"event": "ledger.spent_otherwise", "batch_id": batch.id, "ggo_id": batch.ggo_id},
+    )
+
+
+def _is_as_it_was(session: Session, batch: Row[Any], earlier: int | None = None) -> bool:
+    """Whether nobody has posted it since; locked, as the earlier one is, in the order of ids.
+
+    A POST that another has begun since may be taken: the refusal is then of yesterday.
+    """
+    ids = [batch.id] if earlier is None else [earlier, batch.id]
+    rows = session.execute(
+        select(Batch.id, Batch.posts).where(Batch.id.in_(ids)).order_by(Batch.id).with_for_update()
+    )
+    return (batch.id, batch.posts) in [tuple(row) for row in rows]

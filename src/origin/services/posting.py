@@ -97,7 +97,12 @@ def _post_chunk(
                 "A batch can't be posted",
                 extra={"event": "batch.cannot_post", "batch_id": batch.id},
             )
-            answer = PostAnswer(Posted.UNCERTAIN, type(error).__name__, is_of_this_batch=True)
+            answer = PostAnswer(
+                Posted.UNCERTAIN,
+                type(error).__name__,
+                is_of_this_batch=True,
+                may_be_on_its_way=True,
+            )
         chunk.answers[batch.id] = answer
         if _is_out_of_reach(answer):
             chunk.failure = answer.reason
@@ -120,8 +125,8 @@ def _is_out_of_reach(answer: PostAnswer) -> bool:
 
 
 def _result(runtime: Runtime, batch: Row[Any], answer: PostAnswer | None) -> PostResult:
-    outcome = answer.outcome if answer else Posted.UNARRIVED
-    reason = answer.reason if answer else "it was not sent"
+    answer = answer or PostAnswer(Posted.UNARRIVED, "it was not sent")
+    outcome, reason = answer.outcome, answer.reason
     if outcome is Posted.ACCEPTED:
         delay_s = backoff_s(runtime.settings.ledger_poll_delay, 1)
     elif outcome is Posted.REFUSED:
@@ -144,5 +149,6 @@ def _result(runtime: Runtime, batch: Row[Any], answer: PostAnswer | None) -> Pos
         accepted=outcome is Posted.ACCEPTED,
         refused=outcome is Posted.REFUSED,
         unarrived=outcome is Posted.UNARRIVED,
+        answered=not answer.may_be_on_its_way,
         delay_s=delay_s,
     )

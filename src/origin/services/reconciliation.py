@@ -2,8 +2,9 @@
 
 A walk goes through the GGOs by id; how far it has come is in the database, and whoever comes next
 goes on from there. A GGO that a batch under way concerns is left to the batch; one whose row has
-changed while the ledger was asked is left to the next walk. Nothing is changed but the report: see
-`origin.services.repairs`.
+changed while the ledger was asked is left to the next walk. Nothing is changed but the report, and
+a declined batch that the ledger turns out to have is done again (`origin.services.redoing`); for the
+rest see `origin.services.repairs`.
 """
 
 import logging
@@ -18,10 +19,19 @@ from origin.db import walks
 from origin.db.models import Ggo, LedgerDifference, LedgerWalk
 from origin.db.walks import Found, Slice, Turn
 from origin.domain.keys import AddressKind, IndexOutOfRange, settlement_address
-from origin.domain.reconciliation import Difference, Holding, Kind, differences
+from origin.domain.reconciliation import (
+    SPENT_ALONE_THERE,
+    Difference,
+    Holding,
+    Kind,
+    Record,
+    differences,
+)
+from origin.domain.standing import Settlement
 from origin.errors import PeerError, PeerUnavailable
 from origin.runtime import Runtime
 from origin.services.deadlines import Deadline, pause
+from origin.services.redoing import redo_if_standing
 from origin.services.signing import Keys, load_keys
 
 CALLS_PER_SECOND = 50.0
@@ -199,6 +209,8 @@ class _Look:
     def at(self, ggo_id: int) -> list[Found] | None:
         """What differs of this GGO; None where that can't be told now: it is changing.
 
+        A declined batch of it that stands on the ledger is done again.
+
         :raises PeerUnavailable: the ledger can't be asked now.
         """
         before = self._holding(ggo_id)
@@ -207,7 +219,19 @@ class _Look:
         differing = self._differences(before)
         if differing and self._changed(ggo_id, before):
             return None
+        if any(each.kind in SPENT_ALONE_THERE for each in differing) and self._done_again(before):
+            differing = [each for each in differing if each.kind not in SPENT_ALONE_THERE]
         return [Found(before.id, before.address, each) for each in differing]
+
+    def _done_again(self, holding: Holding) -> bool:
+        try:
+            record = self.ggo_record(holding.address)
+            return redo_if_standing(self._runtime, holding.id, record, self)
+        except PeerUnavailable:
+            raise
+        except PeerError:
+            # What can't be read now is looked at in the next walk.
+            return False
 
     def _holding(self, ggo_id: int) -> Holding | None:
         ggo = self._by_id.get(ggo_id)
@@ -224,7 +248,7 @@ class _Look:
 
     def _differences(self, holding: Holding) -> list[Difference]:
         try:
-            record = self._ask(self._runtime.ledger.ggo_record, holding.address)
+            record = self.ggo_record(holding.address)
             settled = None
             if holding.settlement is not None:
                 settled = self._ask(self._runtime.ledger.settled, holding.settlement)
@@ -233,6 +257,16 @@ class _Look:
         except PeerError as error:
             return [Difference(Kind.UNREADABLE, str(error))]
         return differences(holding, record, settled)
+
+    def ggo_record(self, address: str) -> Record | None:
+        """Ask the ledger, when it is time to."""
+        found: Record | None = self._ask(self._runtime.ledger.ggo_record, address)
+        return found
+
+    def settlement(self, address: str) -> Settlement | None:
+        """Ask the ledger, when it is time to."""
+        found: Settlement | None = self._ask(self._runtime.ledger.settlement, address)
+        return found
 
     def _ask(self, question: Any, address: str) -> Any:
         # What the last call took counts: a slow ledger is not asked more slowly still.
@@ -262,6 +296,7 @@ def _holding(ggo: Row[Any], rows: Slice, keys: Keys) -> Holding:
         stored=ggo.stored,
         retired=ggo.retired,
         locked=ggo.locked,
+        spent_elsewhere=ggo.spent_elsewhere,
         parts=rows.parts.get(ggo.id, {}),
         parent_address=rows.parents.get(ggo.parent_id),
         settlement=_settlement(retired_to) if retired_to else None,

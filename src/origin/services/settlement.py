@@ -6,14 +6,21 @@ the database, and each change is guarded by the state that it leaves.
 
 import logging
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Row, select
+from sqlalchemy import Row, func, select
 
-from origin.db.batch_queue import Leases, claim_due, claim_stuck, give_back
+from origin.db.batch_queue import (
+    Leases,
+    claim_due,
+    claim_stuck,
+    give_back,
+    none_on_its_way,
+)
 from origin.db.models import Batch
 from origin.domain.retries import JITTER
+from origin.domain.settlement import POST_HELD_UP_S
 from origin.runtime import Runtime
 from origin.services.deadlines import Deadline
 from origin.services.following import Follower
@@ -135,6 +142,8 @@ def _take_further(
 
 
 def _load(runtime: Runtime, leases: Leases) -> list[Row[Any]]:
+    settings = runtime.settings
+    stuck_after = timedelta(seconds=settings.batch_resubmit_after)
     columns: tuple[Any, ...] = (
         Batch.id,
         Batch.ggo_id,
@@ -144,6 +153,9 @@ def _load(runtime: Runtime, leases: Leases) -> list[Row[Any]]:
         Batch.refused_posts,
         Batch.unarrived_posts,
         Batch.attempts,
+        # Counted before it is begun, by half a lease at most.
+        none_on_its_way(POST_HELD_UP_S + settings.lease_seconds).label("none_on_its_way"),
+        (Batch.created_at < func.now() - stuck_after).label("overdue"),
     )
     with runtime.database.reading() as session:
         found = session.execute(

@@ -78,6 +78,28 @@ class LedgerClient(Control):
         finally:
             self.hold(on=False)
 
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Be dead or stopped meanwhile: calls hang, and go on afterwards, whoever has given them up."""
+        self._post("tricks", {"frozen": True})
+        try:
+            yield
+        finally:
+            self._post("tricks", {"frozen": False})
+
+    def restart(self, *, processor_comes_back: bool = True) -> None:
+        """Forget as `forget` does; the processor too, if told so: nothing is executed until it is back."""
+        self._post("tricks", {"processor_gone": not processor_comes_back})
+        self.forget()
+
+    def restart_processor(self) -> None:
+        """Have the processor back."""
+        self._post("tricks", {"processor_gone": False})
+
+    def swallow_nonsense(self, count: int = 1) -> None:
+        """Answer 202 to that many bodies that can't be read."""
+        self._post("tricks", {"nonsense": count})
+
     def drop_next(self, count: int = 1) -> None:
         """Accept that many batches and lose them: their status is UNKNOWN."""
         self._post("tricks", {"drop": count})

@@ -14,8 +14,20 @@ from sandbox.ledger.errors import RefusedError, error_body
 from sandbox.ledger.validator import Validator
 from sandbox.web import new_app
 
-MAX_IDS_BY_GET = 15
+MAX_TARGET_BYTES = 8190
+"""How long a request's path and query may be."""
+HANG_S = 300.0
+"""How long a call waits for a frozen validator before it is given up (code 17)."""
+_PREFIX = re.compile(r"([0-9a-f]{2}){1,34}")
 _BATCH_ID = re.compile(r"[0-9a-f]{128}")
+
+
+class _BrokenError(Exception):
+    """What the REST API's own framework answers in plain text."""
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(f"{status} {text}")
+        self.status = status
 
 
 def create_app(validator: Validator | None = None) -> Flask:
@@ -32,6 +44,10 @@ def create_app(validator: Validator | None = None) -> Flask:
     _add_batches(app, validator, links)
     _add_state(app, validator)
 
+    @app.errorhandler(_BrokenError)
+    def broken(error: _BrokenError) -> Response:
+        return Response(str(error), error.status, content_type="text/plain; charset=utf-8")
+
     @app.errorhandler(RefusedError)
     def refused(error: RefusedError) -> tuple[Response, int]:
         status, body = error_body(0, error.code, error.detail)
@@ -43,9 +59,14 @@ def create_app(validator: Validator | None = None) -> Flask:
 def _add_batches(app: Flask, validator: Validator, links: dict[str, str]) -> None:
     @app.post("/batches")
     def submit() -> tuple[Response, int]:
-        if request.mimetype != "application/octet-stream":
-            raise RefusedError(42)
-        batches = parse_batches(request.get_data())
+        _expect("application/octet-stream", code=42)
+        _reach(validator)
+        try:
+            batches = parse_batches(request.get_data())
+        except RefusedError:
+            if not validator.swallows_nonsense():
+                raise
+            batches = []
         validator.submit(batches)
         ids = ",".join(batch.id for batch in batches)
         prefix = links["prefix"] or request.host_url.rstrip("/")
@@ -53,26 +74,53 @@ def _add_batches(app: Flask, validator: Validator, links: dict[str, str]) -> Non
 
     @app.get("/batch_statuses")
     def statuses_by_get() -> Response:
+        if len(request.full_path) > MAX_TARGET_BYTES:
+            raise _BrokenError(
+                400, "Bad Request\n\nGot more than 8190 bytes when reading Status line"
+            )
         ids = [one for one in request.args.get("id", "").split(",") if one]
-        if not 1 <= len(ids) <= MAX_IDS_BY_GET:
+        if not ids:
             raise RefusedError(66)
-        return _statuses(validator, ids)
+        return _envelope(validator, _statuses(validator, ids))
 
     @app.post("/batch_statuses")
     def statuses_by_post() -> Response:
-        if request.mimetype != "application/json":
-            raise RefusedError(43)
-        ids = request.get_json(silent=True)
+        _expect("application/json", code=43)
+        try:
+            ids = json.loads(request.get_data())
+        except ValueError:
+            raise _internal_error() from None
         if not isinstance(ids, list) or not ids or not all(isinstance(one, str) for one in ids):
             raise RefusedError(46)
-        return _statuses(validator, ids)
+        return jsonify({"data": _statuses(validator, ids), "head": validator.head})
+
+
+def _expect(content_type: str, *, code: int) -> None:
+    """Refuse a body of any other type, to the letter; without one the REST API breaks."""
+    given = request.headers.get("Content-Type")
+    if given is None:
+        raise _internal_error()
+    if given != content_type:
+        raise RefusedError(code)
+
+
+def _internal_error() -> _BrokenError:
+    return _BrokenError(500, "Internal Server Error\n\nServer got itself in trouble")
+
+
+def _reach(validator: Validator) -> None:
+    """Hang while the validator is dead or frozen, as the REST API does: it doesn't answer 503."""
+    if not validator.wait_until_it_answers(HANG_S):
+        raise RefusedError(17)
 
 
 def _add_state(app: Flask, validator: Validator) -> None:
     @app.get("/state/<address>")
     def state(address: str) -> Response:
         if not ADDRESS_PATTERN.fullmatch(address):
-            raise RefusedError(62)
+            # A prefix of whole bytes is looked for, and nothing is there.
+            raise RefusedError(75 if _PREFIX.fullmatch(address) else 62)
+        _reach(validator)
         record = validator.state_at(address)
         if record is None:
             raise RefusedError(75)
@@ -80,10 +128,11 @@ def _add_state(app: Flask, validator: Validator) -> None:
         return _envelope(validator, data)
 
 
-def _statuses(validator: Validator, ids: list[str]) -> Response:
+def _statuses(validator: Validator, ids: list[str]) -> list[dict[str, Any]]:
     if not all(_BATCH_ID.fullmatch(one) for one in ids):
         raise RefusedError(60)
-    return _envelope(validator, validator.statuses(ids))
+    _reach(validator)
+    return validator.statuses(ids)
 
 
 def _envelope(validator: Validator, data: Any) -> Response:

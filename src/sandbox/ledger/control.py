@@ -50,6 +50,9 @@ class TrickChanges(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     hold: bool | None = None
+    frozen: bool | None = None
+    processor_gone: bool | None = None
+    nonsense: int | None = Field(default=None, ge=0)
     drop: int | None = Field(default=None, ge=0)
     invalid: int | None = Field(default=None, ge=0)
     invalid_message: str | None = None

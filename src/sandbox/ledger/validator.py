@@ -43,15 +43,23 @@ class Entry:
     def become(self, status: Status, why: str = "") -> None:
         """Move on to a status, and note when and why."""
         self.status = status
-        note = {"at": datetime.now(UTC).isoformat(), "status": status.value}
+        note = {"at": _now(), "status": status.value}
         self.history.append({**note, "why": why} if why else note)
 
 
 @dataclass
 class Tricks:
-    """What the validator does wrong, on demand. The counts are of batches still to come."""
+    """What the validator does wrong, on demand. The counts are of batches still to come.
+
+    - `frozen`: it is dead or stopped; calls hang.
+    - `processor_gone`: it has forgotten its processor, and executes nothing.
+    - `nonsense`: so many bodies that can't be read are answered 202 all the same.
+    """
 
     hold: bool = False
+    frozen: bool = False
+    processor_gone: bool = False
+    nonsense: int = 0
     drop: int = 0
     invalid: int = 0
     invalid_message: str = "RefusedError on demand"
@@ -61,7 +69,8 @@ class Validator:
     """The state, the queue and the memory of batches. Safe for threads.
 
     `block_time` is in seconds; 0 commits a batch as it is taken. `invalid_memory` is how long
-    (s) an INVALID batch is remembered, and so neither UNKNOWN nor executed again. `queue_limit`
+    (s) an INVALID batch is remembered after it was refused or last asked about, and so neither
+    UNKNOWN nor executed again. `queue_limit`
     is how many batches may be pending before more are refused (code 31).
     """
 
@@ -70,7 +79,7 @@ class Validator:
         *,
         block_time: float = 0.2,
         issuers: Iterable[bytes] = (),
-        invalid_memory: float = 600,
+        invalid_memory: float = 800,
         queue_limit: int = 10_000,
     ) -> None:
         self.block_time = block_time
@@ -100,6 +109,18 @@ class Validator:
 
     # What clients do
 
+    def wait_until_it_answers(self, seconds: float) -> bool:
+        """Wait while the validator is frozen, at most so long; return whether it answers."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not self.tricks.frozen, seconds)
+
+    def swallows_nonsense(self) -> bool:
+        """Return whether a body that can't be read is to be accepted, and use that up by one."""
+        with self._changed:
+            swallows = self.tricks.nonsense > 0
+            self.tricks.nonsense -= swallows
+            return swallows
+
     def submit(self, batches: list[Batch]) -> None:
         """Take batches; RefusedError 31 where the queue is full. A known batch is the same batch."""
         with self._changed:
@@ -116,7 +137,11 @@ class Validator:
     def statuses(self, ids: list[str]) -> list[dict[str, Any]]:
         """Return a status object for each id, as the REST API shows it."""
         with self._changed:
-            return [self._status_object(one) for one in ids]
+            found = [self._status_object(one) for one in ids]
+            for one in found:
+                if one["status"] == Status.INVALID:
+                    self._entries[one["id"]].forget_at = self._forget_at()
+            return found
 
     def state_at(self, address: str) -> Record | None:
         """Return the record at an address, or None."""
@@ -222,7 +247,7 @@ class Validator:
             entry.become(Status.COMMITTED, "was committed before")
         elif self.tricks.drop:
             self.tricks.drop -= 1
-            entry.history.append({"at": datetime.now(UTC).isoformat(), "status": "DROPPED"})
+            entry.history.append({"at": _now(), "status": "DROPPED"})
         else:
             entry.become(Status.PENDING)
             self._queue.append(entry)
@@ -230,18 +255,26 @@ class Validator:
     def _make_blocks(self) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: bool(self._queue) and not self.tricks.hold)
+                self._changed.wait_for(lambda: bool(self._queue) and not self._is_idle())
             time.sleep(self.block_time)
             with self._changed:
                 self._commit_block()
                 self._changed.notify_all()
 
     def _commit_block(self) -> None:
-        while self._queue and not self.tricks.hold:
+        while self._queue and not self._is_idle():
             self._execute(self._queue.popleft())
+
+    def _is_idle(self) -> bool:
+        return self.tricks.hold or self.tricks.frozen or self.tricks.processor_gone
 
     def _execute(self, entry: Entry) -> None:
         batch = entry.batch
+        committed = [one.id for one in batch.transactions if one.id in self._committed_transactions]
+        if committed:
+            # It is left out of each block, and never refused.
+            entry.history.append({"at": _now(), "status": "STALLED", "why": committed[0]})
+            return
         if self.tricks.invalid:
             self.tricks.invalid -= 1
             self._refuse(entry, batch.transactions[0].id, self.tricks.invalid_message)
@@ -265,7 +298,10 @@ class Validator:
         logger.info("batch %s… is invalid: %s", entry.batch.id[:16], message)
         entry.become(Status.INVALID, message)
         entry.invalid = _invalid(transaction_id, message)
-        entry.forget_at = time.monotonic() + self._invalid_memory
+        entry.forget_at = self._forget_at()
+
+    def _forget_at(self) -> float:
+        return time.monotonic() + self._invalid_memory
 
     def _write(self, cause: str, writes: dict[str, Record]) -> None:
         self._state.update(writes)
@@ -287,6 +323,10 @@ class Validator:
         status = Status.UNKNOWN if entry is None else entry.status
         invalid = [] if entry is None or status is not Status.INVALID else entry.invalid
         return {"id": batch_id, "status": status.value, "invalid_transactions": invalid}
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat()
 
 
 def _invalid(transaction_id: str, message: str) -> list[dict[str, str]]:

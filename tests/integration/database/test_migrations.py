@@ -82,6 +82,9 @@ def test_five_processes_that_start_at_once(empty_database_uri: str):
         '"end" = begin',
         "key_index = 1",
         "sender_id = owner_id",
+        "spent_elsewhere = true",
+        "spent_elsewhere = true, locked = true",
+        "spent_elsewhere = true, stored = false",
     ],
 )
 def test_the_database_refuses_a_ggo_that_can_not_be(database_uri: str, change: str):

@@ -163,25 +163,6 @@ def test_a_committed_batch_that_the_validator_forgot_is_completed(market: Market
     assert_settled(market)
 
 
-def test_a_source_that_someone_else_spent_is_neither_settled_nor_rolled_back(
-    market: Market, caplog: pytest.LogCaptureFixture
-):
-    """Two services with one key: only an operator can tell what happened."""
-    address = composed(market)
-    # As after a rollback that shouldn't have been: the ledger has another split of this source.
-    sign_missing(market.runtime, [1], Deadline(60))
-    market.run_batches()
-    market.sandbox.ledger.batches(count=1, wait=10)
-    market.rows("DELETE FROM transactions")
-    market.rows("UPDATE ggos SET address = left(address, 60) || 'aaaaaaaaaa' WHERE parent_id > 0")
-    market.sandbox.ledger.forget(committed=True)
-    market.run_batches()
-    assert market.batches()[0][0] == "SUBMITTED"
-    assert "another operation spent the source" in caplog.text
-    assert market.total("alice", category="stored") == 900
-    assert address
-
-
 @pytest.mark.parametrize(
     "fault",
     [
@@ -384,14 +365,14 @@ def test_a_refusal_of_yesterday_declines_nothing_that_was_posted_since(market: M
     composed(market)
     market.run_batches()
     market.sandbox.ledger.batches(count=1, wait=10)
-    asked = market.runtime.ledger.ggo_next
+    asked = market.runtime.ledger.ggo_record
 
     def posted_meanwhile(address: str) -> object:
         market.rows("UPDATE batches SET posts = posts + 1")
         return asked(address)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(market.runtime.ledger, "ggo_next", posted_meanwhile)
+        patch.setattr(market.runtime.ledger, "ggo_record", posted_meanwhile)
         market.run_batches()
     assert market.batches()[0][0] == "SUBMITTED"
 

@@ -37,6 +37,9 @@ RETIRED_THERE = replace(THERE, following=Next("RETIRE", frozenset("S")))
 RETIRED_ELSEWHERE = replace(THERE, following=Next("RETIRE", frozenset("T")))
 
 
+ELSEWHERE = replace(HERE, stored=False, locked=True, spent_elsewhere=True)
+
+
 @pytest.mark.parametrize(
     ("holding", "record", "settled", "kinds"),
     [
@@ -68,6 +71,10 @@ RETIRED_ELSEWHERE = replace(THERE, following=Next("RETIRE", frozenset("T")))
         (replace(HERE, parent_address="Q"), THERE, None, [Kind.WRONG_ORIGIN]),
         (replace(HERE, end=BEGIN), THERE, None, [Kind.WRONG_FACTS]),
         (replace(HERE, amount=99, key_holds=False), THERE, None, None),
+        (replace(HERE, locked=True), THERE, None, [Kind.STRANDED]),
+        (ELSEWHERE, SPLIT_THERE, None, [Kind.SPENT_ELSEWHERE]),
+        (ELSEWHERE, THERE, None, [Kind.SPENT_ELSEWHERE]),
+        (ELSEWHERE, None, None, [Kind.SPENT_ELSEWHERE, Kind.NOT_ON_LEDGER]),
     ],
 )
 def test_differences_are_called_by_their_names(

@@ -4,66 +4,71 @@ import itertools
 
 import pytest
 
-from origin.domain.settlement import (
-    BatchStatus,
-    Next,
-    Spent,
-    Verdict,
-    judge,
-    needs_state,
-    spent,
-)
+from origin.domain.settlement import BatchStatus, Spent, Verdict, judge, needs_state
 
-A, B, S = "849c0ba", "849c0bb", "ba4817s"
+EVERYTHING = list(itertools.product(BatchStatus, Spent, [False, True], [False, True]))
 
 
-@pytest.mark.parametrize(
-    ("following", "targets", "settlement", "expected"),
-    [
-        (None, [A, B], None, Spent.NOT),
-        (Next("SPLIT", frozenset([B, A])), [A, B], None, Spent.BY_THIS_BATCH),
-        (Next("SPLIT", frozenset([A])), [A, B], None, Spent.OTHERWISE),
-        (Next("TRANSFER", frozenset([A, B])), [A, B], None, Spent.OTHERWISE),
-        (None, [], S, Spent.NOT),
-        (Next("RETIRE", frozenset([S])), [], S, Spent.BY_THIS_BATCH),
-        (Next("RETIRE", frozenset([A])), [], S, Spent.OTHERWISE),
-        (Next("SPLIT", frozenset([S])), [], S, Spent.OTHERWISE),
-    ],
-)
-def test_who_spent_the_source(
-    following: Next | None, targets: list[str], settlement: str | None, expected: Spent
+@pytest.mark.parametrize(("status", "source", "refused", "none_on_its_way"), EVERYTHING)
+def test_declined_only_when_refused_and_unspent_and_nothing_is_on_its_way(
+    status: BatchStatus, source: Spent, refused: bool, none_on_its_way: bool
 ):
-    assert spent(following, targets, settlement) is expected
-
-
-@pytest.mark.parametrize(
-    ("status", "source", "refused"),
-    list(itertools.product(BatchStatus, Spent, [False, True])),
-)
-def test_declined_only_when_refused_and_unspent(status: BatchStatus, source: Spent, refused: bool):
-    verdict = judge(status, source, refused=refused)
+    verdict = judge(status, source, refused=refused, none_on_its_way=none_on_its_way)
     refusal = status is BatchStatus.INVALID or (refused and status is BatchStatus.UNKNOWN)
-    assert (verdict is Verdict.DECLINE) == (refusal and source is Spent.NOT)
+    declined = refusal and source is Spent.NOT and none_on_its_way
+    assert (verdict is Verdict.DECLINE) == declined
 
 
-@pytest.mark.parametrize("refused", [False, True])
-@pytest.mark.parametrize("status", [BatchStatus.INVALID, BatchStatus.UNKNOWN])
-def test_what_had_been_committed_after_all_is_completed(status: BatchStatus, refused: bool):
-    assert judge(status, Spent.BY_THIS_BATCH, refused=refused) is Verdict.COMPLETE
+@pytest.mark.parametrize(("status", "source", "refused", "none_on_its_way"), EVERYTHING)
+def test_the_source_is_blocked_only_where_another_operation_spent_it(
+    status: BatchStatus, source: Spent, refused: bool, none_on_its_way: bool
+):
+    """Whatever the ledger says of the batch, but COMMITTED."""
+    verdict = judge(status, source, refused=refused, none_on_its_way=none_on_its_way)
+    can_not_be = status is not BatchStatus.COMMITTED and source is Spent.OTHERWISE
+    assert (verdict is Verdict.DECLINE_SPENT) == (can_not_be and none_on_its_way)
+    if can_not_be and not none_on_its_way:
+        assert verdict is Verdict.WAIT
+
+
+@pytest.mark.parametrize(("status", "source", "refused", "none_on_its_way"), EVERYTHING)
+def test_completed_only_on_the_ledgers_word_or_state(
+    status: BatchStatus, source: Spent, refused: bool, none_on_its_way: bool
+):
+    """Of what had been committed after all, its state tells."""
+    verdict = judge(status, source, refused=refused, none_on_its_way=none_on_its_way)
+    has_it = status is BatchStatus.COMMITTED or source is Spent.BY_THIS_BATCH
+    assert (verdict is Verdict.COMPLETE) == has_it
 
 
 def test_unknown_is_answered_by_the_same_bytes():
-    assert judge(BatchStatus.UNKNOWN, Spent.NOT, refused=False) is Verdict.POST
+    for none_on_its_way in (False, True):
+        found = judge(
+            BatchStatus.UNKNOWN, Spent.NOT, refused=False, none_on_its_way=none_on_its_way
+        )
+        assert found is Verdict.POST
 
 
-@pytest.mark.parametrize("status", [BatchStatus.INVALID, BatchStatus.UNKNOWN])
-def test_a_source_that_was_spent_otherwise_is_for_the_operators(status: BatchStatus):
-    assert judge(status, Spent.OTHERWISE, refused=False) is Verdict.ALERT
+@pytest.mark.parametrize("status", [BatchStatus.INVALID, BatchStatus.UNKNOWN, BatchStatus.PENDING])
+def test_a_state_that_contradicts_itself_is_for_the_operators(status: BatchStatus):
+    found = judge(status, Spent.CONTRADICTORY, refused=True, none_on_its_way=True)
+    assert found is Verdict.ALERT
 
 
 def test_state_is_asked_only_where_the_status_does_not_decide():
-    needing = {status for status in BatchStatus if needs_state(status)}
-    assert needing == {BatchStatus.INVALID, BatchStatus.UNKNOWN}
-    assert not needs_state(None)
-    assert judge(BatchStatus.COMMITTED, None, refused=False) is Verdict.COMPLETE
-    assert judge(BatchStatus.PENDING, None, refused=True) is Verdict.WAIT
+    def needing(overdue: bool) -> set[BatchStatus]:
+        return {status for status in BatchStatus if needs_state(status, overdue=overdue)}
+
+    unclear = {BatchStatus.INVALID, BatchStatus.UNKNOWN}
+    assert needing(overdue=False) == unclear
+    assert needing(overdue=True) == {*unclear, BatchStatus.PENDING}
+    assert not needs_state(None, overdue=True)
+    for refused in (False, True):
+        committed = judge(BatchStatus.COMMITTED, None, refused=refused, none_on_its_way=False)
+        pending = judge(BatchStatus.PENDING, None, refused=refused, none_on_its_way=True)
+        assert (committed, pending) == (Verdict.COMPLETE, Verdict.WAIT)
+
+
+def test_pending_for_long_with_an_unspent_source_is_waited_for():
+    found = judge(BatchStatus.PENDING, Spent.NOT, refused=True, none_on_its_way=True)
+    assert found is Verdict.WAIT
