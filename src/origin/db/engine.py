@@ -6,21 +6,15 @@ from contextlib import contextmanager
 from typing import Any, cast
 
 import psycopg2
-from sqlalchemy import Connection, NullPool, create_engine, event, text
+from sqlalchemy import Connection, NullPool, event, text
 from sqlalchemy.engine import URL, Engine
 from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session
 
+from origin.db.connecting import make_engine
 from origin.db.driver import LendingPool, Link, Row, Values, is_dead
-
-_OPTIONS = (
-    "-c timezone=UTC -c lock_timeout=10s -c statement_timeout=60s "
-    # Compiling a query costs more than any of ours takes.
-    "-c jit=off "
-    # Indexes hold all that sums need, and are in memory or on flash: reading them isn't dear.
-    "-c random_page_cost=1.1"
-)
+from origin.db.sessions import SERVING
 
 POOL_TIMEOUT_S = 10
 """How long a request waits for a free connection before it fails as 503."""
@@ -60,33 +54,16 @@ class Database:
     """
 
     def __init__(self, url: URL, pool_size: int) -> None:
-        self.engine = create_engine(
+        self.engine = make_engine(
             url,
+            SERVING,
             poolclass=LendingPool,
             pool_size=pool_size,
             max_overflow=0,
             pool_timeout=POOL_TIMEOUT_S,
             pool_use_lifo=True,
-            # Parameters hold sealed keys and tokens; errors are logged.
-            hide_parameters=True,
-            connect_args={
-                # After the operators' own, if their URI has any.
-                "options": f"{url.query.get('options', '')} {_OPTIONS}".strip(),
-                "connect_timeout": 5,
-                # A host that is gone is noticed within half a minute.
-                "keepalives_idle": 10,
-                "keepalives_interval": 5,
-                "keepalives_count": 3,
-                "tcp_user_timeout": 20_000,
-                "application_name": "account-service",
-            },
         )
-        self._prober = create_engine(
-            url,
-            poolclass=NullPool,
-            isolation_level="AUTOCOMMIT",
-            connect_args={"connect_timeout": 2, "tcp_user_timeout": 2_000},
-        )
+        self._prober = make_engine(url, SERVING, poolclass=NullPool, isolation_level="AUTOCOMMIT")
         _replace_dead_connections(self.engine)
         self._autocommit = self.engine.execution_options(isolation_level="AUTOCOMMIT")
         self._snapshots = self.engine.execution_options(isolation_level="REPEATABLE READ")
