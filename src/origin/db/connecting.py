@@ -124,7 +124,10 @@ def _connect_to(
     # libpq's own counts in whole seconds, of which it takes one for two.
     given["connect_timeout"] = max(ceil(limit_s), ceil(_LEAST_S))
     with _bounded(limit_s):
-        return psycopg2.connect(**{name: each for name, each in given.items() if each is not None})
+        made: DriverConnection = psycopg2.connect(
+            **{name: each for name, each in given.items() if each is not None}
+        )
+        return made
 
 
 @contextmanager

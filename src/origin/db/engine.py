@@ -7,14 +7,16 @@ from typing import Any, cast
 
 import psycopg2
 from sqlalchemy import Connection, NullPool, event, text
-from sqlalchemy.engine import URL, Engine
+from sqlalchemy.engine import URL, Engine, ExceptionContext
 from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from origin.db.connecting import make_engine
 from origin.db.driver import LendingPool, Link, Row, Values, is_dead
 from origin.db.sessions import SERVING
+from origin.db.sqlstates import READ_ONLY, state_of
 
 POOL_TIMEOUT_S = 10
 """How long a request waits for a free connection before it fails as 503."""
@@ -35,16 +37,33 @@ def _make_plain(connection: Any) -> None:
         connection.close()
 
 
-def _replace_dead_connections(engine: Engine) -> None:
-    """Have a connection that is dead by the time that it is taken replaced by the pool."""
+def _replace_useless_connections(engine: Engine) -> None:
+    """Have a connection replaced by the pool that is dead, or leads to a server that can't be written.
 
-    def checked_out(connection: Any, *_: Any) -> None:
-        if is_dead(connection):
-            # Whoever asked notices nothing.
+    Whoever asks for one then notices nothing.
+    """
+
+    def checked_out(connection: Any, entry: ConnectionPoolEntry, *_: Any) -> None:
+        if is_dead(connection) or _pool_of(engine).is_distrusted(entry):
             raise DisconnectionError
 
+    def failed(context: ExceptionContext) -> None:
+        if state_of(context.original_exception) == READ_ONLY:
+            _pool_of(engine).distrust()
+
     engine.dialect.reset_isolation_level = _make_plain  # type: ignore[method-assign, assignment] # no hook exists
+    event.listen(engine, "connect", LendingPool.note_begin)
     event.listen(engine, "checkout", checked_out)
+    event.listen(engine, "handle_error", failed)
+
+
+def _pool_of(engine: Engine) -> LendingPool:
+    # Each time: `dispose` leaves another.
+    return cast("LendingPool", engine.pool)
+
+
+class ReadOnly(Exception):
+    """The server is a standby, or operators have stopped writing."""
 
 
 class Database:
@@ -64,7 +83,7 @@ class Database:
             pool_use_lifo=True,
         )
         self._prober = make_engine(url, SERVING, poolclass=NullPool, isolation_level="AUTOCOMMIT")
-        _replace_dead_connections(self.engine)
+        _replace_useless_connections(self.engine)
         self._autocommit = self.engine.execution_options(isolation_level="AUTOCOMMIT")
         self._snapshots = self.engine.execution_options(isolation_level="REPEATABLE READ")
         # Slow readers of snapshots must not take all connections.
@@ -94,8 +113,7 @@ class Database:
         :raises DBAPIError: of SQLAlchemy, as a session would.
         """
         entry = None
-        # Each time: `dispose` leaves another.
-        pool = cast("LendingPool", self.engine.pool)
+        pool = _pool_of(self.engine)
         try:
             entry = pool.take()
             link = Link(entry, transaction=transaction)
@@ -108,6 +126,8 @@ class Database:
             finally:
                 link.restore()
         except psycopg2.Error as error:
+            if state_of(error) == READ_ONLY:
+                pool.distrust()
             connection: Any = None if entry is None else entry.driver_connection
             raise DBAPIError.instance(
                 None,
@@ -158,14 +178,21 @@ class Database:
             self._free_snapshots.release()
 
     def probe(self) -> None:
-        """See whether the server answers, on a connection of its own: a busy pool is no failure.
+        """See whether the server answers and can be written, on a connection of its own.
 
-        Where the server hangs, this may: the caller must not wait for it for ever.
+        A busy pool is no failure. Where the server hangs, this may: the caller must not wait for it
+        for ever.
 
         :raises SQLAlchemyError: it doesn't answer.
+        :raises ReadOnly: it can't be written.
         """
         with self._prober.connect() as connection:
-            connection.execute(text("SELECT 1"))
+            if connection.scalar(
+                text(
+                    "SELECT pg_is_in_recovery() OR current_setting('transaction_read_only') = 'on'"
+                )
+            ):
+                raise ReadOnly
 
     def dispose(self) -> None:
         """Close all idle connections."""

@@ -62,7 +62,8 @@ def session_options(url: URL, limits: Mapping[str, str]) -> str:
     given = url.query.get("options", "")
     own = given if isinstance(given, str) else " ".join(given)
     ours = (
-        f"-c {name}={_escaped(value)}" for name, value in (_RELIED_ON | limits | _PLANNING).items()
+        f"-c {name}={_escaped(value)}"
+        for name, value in {**_RELIED_ON, **limits, **_PLANNING}.items()
     )
     return " ".join([own, *ours]).strip()
 

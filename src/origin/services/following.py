@@ -11,13 +11,13 @@ from functools import partial
 from typing import Any
 
 from sqlalchemy import Row, select
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from origin.clients.ledger import StatusAnswer
 from origin.db.batch_queue import note
 from origin.db.ledger import complete_batches, decline_batch
 from origin.db.models import Batch, Ggo
+from origin.db.sqlstates import is_everywhere
 from origin.domain.keys import settlement_address
 from origin.domain.retries import backoff_s
 from origin.domain.settlement import BatchStatus, Verdict, judge, needs_state, spent
@@ -174,7 +174,7 @@ class Follower:
             with deliveries.transaction(self._runtime) as session:
                 end(session)
         except Exception as error:
-            if isinstance(error, DBAPIError) and error.connection_invalidated:
+            if is_everywhere(error):
                 raise
             BATCH_ALERTS.labels("cannot_end").inc()
             log.exception(
