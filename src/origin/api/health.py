@@ -19,6 +19,7 @@ blueprint = Blueprint("health", __name__, url_prefix="/health")
 _PROBE_TIMEOUT_S = 2.0
 """However a part fails, a probe has its answer after about this time."""
 _EXTENSION = "origin_probes"
+_PROBE_KEY = "account-service:probe"
 _UP_OR_DOWN = validate.OneOf(["up", "down"])
 
 log = logging.getLogger(__name__)
@@ -34,7 +35,12 @@ def _check_redis(world: Runtime) -> None:
         socket_timeout=_PROBE_TIMEOUT_S,
         socket_connect_timeout=_PROBE_TIMEOUT_S,
     ) as client:
-        client.ping()
+        # As much as wake-ups need: a replica, or a server that is full, answers a PING as well.
+        with client.pipeline() as pipeline:
+            pipeline.lpush(_PROBE_KEY, 1)
+            pipeline.pexpire(_PROBE_KEY, int(_PROBE_TIMEOUT_S * 1000))
+            pipeline.rpop(_PROBE_KEY)
+            pipeline.execute()
 
 
 _CHECKS: dict[str, Callable[[Runtime], None]] = {

@@ -43,6 +43,11 @@ def create_celery(settings: Settings, *, broker_timeout_s: float = _BROKER_TIMEO
         broker_connection_timeout=connect_timeout_s,
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
+        # A Redis that answers by an error (READONLY, OOM, ...) is waited for, as one that is away.
+        broker_channel_error_retry=True,
+        # Nobody gives workers orders through Redis; its greenlet would end by such an error.
+        worker_enable_remote_control=False,
+        worker_consumer="origin.tasks.consumer:PatientConsumer",
         worker_hijack_root_logger=False,
         worker_redirect_stdouts=False,
         timezone="UTC",
