@@ -30,17 +30,19 @@ def _check_database(world: Runtime) -> None:
 
 
 def _check_redis(world: Runtime) -> None:
-    with redis.Redis.from_url(
-        world.settings.broker_url,
-        socket_timeout=_PROBE_TIMEOUT_S,
-        socket_connect_timeout=_PROBE_TIMEOUT_S,
-    ) as client:
+    with (
+        redis.Redis.from_url(
+            world.settings.broker_url,
+            socket_timeout=_PROBE_TIMEOUT_S,
+            socket_connect_timeout=_PROBE_TIMEOUT_S,
+        ) as client,
+        client.pipeline() as pipeline,
+    ):
         # As much as wake-ups need: a replica, or a server that is full, answers a PING as well.
-        with client.pipeline() as pipeline:
-            pipeline.lpush(_PROBE_KEY, 1)
-            pipeline.pexpire(_PROBE_KEY, int(_PROBE_TIMEOUT_S * 1000))
-            pipeline.rpop(_PROBE_KEY)
-            pipeline.execute()
+        pipeline.lpush(_PROBE_KEY, 1)
+        pipeline.pexpire(_PROBE_KEY, int(_PROBE_TIMEOUT_S * 1000))
+        pipeline.rpop(_PROBE_KEY)
+        pipeline.execute()
 
 
 _CHECKS: dict[str, Callable[[Runtime], None]] = {
