@@ -1,8 +1,10 @@
 """Connections and transactions: the one way to talk to PostgreSQL."""
 
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any, cast
 
 import psycopg2
@@ -193,6 +195,19 @@ class Database:
                 )
             ):
                 raise ReadOnly
+
+    def now(self) -> tuple[datetime, float, float]:
+        """The server's time, the reading of `time.monotonic` then, and by how many seconds that may err.
+
+        On a connection of its own.
+
+        :raises SQLAlchemyError: it can't be told.
+        """
+        with self._prober.connect() as connection:
+            before = time.monotonic()
+            told = cast("datetime", connection.scalar(text("SELECT clock_timestamp()")))
+            half_s = (time.monotonic() - before) / 2
+        return told, before + half_s, half_s
 
     def dispose(self) -> None:
         """Close all idle connections."""

@@ -7,7 +7,7 @@ from celery.worker.consumer import Consumer
 _PAUSE_S = 1.0
 
 
-class PatientConsumer(Consumer):  # type: ignore[misc] # no types
+class PatientConsumer(Consumer):
     """Celery's, but for a pause before it turns to a Redis again that has answered by an error.
 
     Celery waits only where no connection comes about; to one that does, it would come back at once,
