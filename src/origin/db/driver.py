@@ -23,6 +23,7 @@ from psycopg2.extensions import (
 from psycopg2.extensions import connection as DriverConnection  # noqa: N812 - a class
 from sqlalchemy import QueuePool
 from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.pool.base import _ConnectionRecord
 
 Row = tuple[Any, ...]
 Values = Mapping[str, Any]
@@ -85,6 +86,14 @@ class LendingPool(QueuePool):
     def is_distrusted(self, entry: ConnectionPoolEntry) -> bool:
         """Whether this connection began before the last `distrust`."""
         return bool(entry.info.get(_BEGUN, 0.0) <= self._distrusted_at)
+
+    def _create_connection(self) -> _ConnectionRecord:
+        """A place that connects when it is first used.
+
+        A place that fails to connect goes back to the pool then, and to the next that waits for one.
+        The pool's own would leave no place, and tell nobody: all who wait would wait in vain.
+        """
+        return _ConnectionRecord(self, connect=False)
 
     def take(self) -> ConnectionPoolEntry:
         """A connection to be given back, alive as far as can be told without asking it.
