@@ -4,30 +4,53 @@ Run by `pipenv run migrate`, by each container at its start (`origin.migrate`), 
 `alembic upgrade head` in this folder with DATABASE_URI set.
 """
 
-from alembic import context
-from sqlalchemy import create_engine, pool, text
+import logging
+import time
+from typing import cast
 
+from alembic import context
+from sqlalchemy import Connection, pool, text
+from sqlalchemy.engine import URL
+
+from origin.db.connecting import make_engine
 from origin.db.models import Base
+from origin.db.sessions import MIGRATING, check_server
 from origin.settings import DatabaseSettings, load_settings
 
 LOCK_KEY = 5_713_131_804
 """Any number of our own: whoever holds this advisory lock migrates, all others wait."""
+_POLL_S = 0.2
+
+log = logging.getLogger(__name__)
 
 
-def _url() -> str:
+def _url() -> URL:
     """The address that `origin.migrate` was given, else DATABASE_URI's."""
-    given = context.config.attributes.get("database_url")
-    url = given or load_settings(DatabaseSettings).database_url
-    return str(url.render_as_string(hide_password=False))
+    given = cast("URL | None", context.config.attributes.get("database_url"))
+    return given or load_settings(DatabaseSettings).database_url
+
+
+def _wait_for_turn(connection: Connection) -> None:
+    """Take the lock, however long another migrates.
+
+    It is asked for again and again: a wait within a statement would hold a snapshot, for which
+    `CREATE INDEX CONCURRENTLY` of the other one waits, and `lock_timeout` would end it.
+    """
+    while not connection.scalar(text("SELECT pg_try_advisory_lock(:key)"), {"key": LOCK_KEY}):
+        connection.commit()
+        time.sleep(_POLL_S)
+    # A session's lock: held over this commit, and given back with the connection.
+    connection.commit()
 
 
 def run() -> None:
     """Migrate under the lock, so that any number of containers may start at once."""
-    engine = create_engine(_url(), poolclass=pool.NullPool)
+    engine = make_engine(_url(), MIGRATING, poolclass=pool.NullPool)
     with engine.connect() as connection:
-        connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": LOCK_KEY})
-        # A session's lock: held over this commit, and given back with the connection.
-        connection.commit()
+        unsafe = check_server(connection)
+        if unsafe:
+            log.warning("The database may lose what it has confirmed: %s off", ", ".join(unsafe))
+        _wait_for_turn(connection)
         context.configure(
             connection=connection, target_metadata=Base.metadata, compare_server_default=True
         )

@@ -30,6 +30,7 @@ from origin.api.errors import register_error_handlers
 from origin.runtime import build_runtime
 from origin.settings import Settings, load_settings
 from origin.tasks.hints import CeleryHints
+from origin.tasks.wakeups import Wakeups
 from origin.telemetry.logs import configure_logging
 from origin.telemetry.requests import watch_requests
 from origin.telemetry.tasks import watch_sending
@@ -131,7 +132,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.config.update(
         _OPENAPI, MAX_CONTENT_LENGTH=settings.max_body_bytes + 1, DEBUG=settings.debug
     )
-    app.extensions[EXTENSION] = build_runtime(settings, CeleryHints(settings))
+    app.extensions[EXTENSION] = build_runtime(settings, CeleryHints(Wakeups(settings)))
     watch_requests(app)
     watch_sending()
     _allow_origins(app, settings.cors_origins)

@@ -8,10 +8,11 @@ from typing import Any, ParamSpec
 import click
 from flask import Flask
 from flask.cli import AppGroup
-from sqlalchemy.exc import InterfaceError, OperationalError, ProgrammingError
+from sqlalchemy.exc import DBAPIError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from origin.api.base import runtime
+from origin.db.sqlstates import READ_ONLY, Fault, fault_in, state_of
 from origin.errors import OriginError
 from origin.services import administration, key_rotation, tokens
 
@@ -42,9 +43,13 @@ def _told(command: Callable[P, None]) -> Callable[P, None]:
             command(*args, **kwargs)
         except OriginError as error:
             raise click.ClickException(str(error)) from error
-        except (OperationalError, InterfaceError, PoolTimeoutError) as error:
-            raise click.ClickException("The database is out of reach.") from error
-        except ProgrammingError as error:
+        except (DBAPIError, PoolTimeoutError) as error:
+            if state_of(error) == READ_ONLY:
+                raise click.ClickException("The database can't be written now.") from error
+            if fault_in(error) is Fault.PASSING:
+                raise click.ClickException("The database is out of reach.") from error
+            if not isinstance(error, ProgrammingError):
+                raise
             raise click.ClickException(
                 f"The database isn't as it should be ({type(error.orig).__name__}): is it migrated?"
             ) from error

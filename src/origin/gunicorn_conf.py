@@ -52,10 +52,13 @@ def post_fork(_server: Any, _worker: Any) -> None:
     patch_psycopg()
 
 
-def post_worker_init(_worker: Any) -> None:
+def post_worker_init(worker: Any) -> None:
     """The application is loaded."""
+    from origin.api.base import EXTENSION
     from origin.garbage import collect_seldom
+    from origin.services.clock_watch import watch_clock
 
+    watch_clock(worker.wsgi.extensions[EXTENSION].database)
     collect_seldom()
 
 

@@ -1,13 +1,17 @@
 """Brings a database to the newest schema: `python -m origin.migrate`."""
 
 import argparse
+import logging
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
+from psycopg2.errors import LockNotAvailable
 from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import OperationalError
 
 from origin.db.engine import Database
 from origin.errors import ConfigurationError
@@ -16,6 +20,12 @@ from origin.settings import DatabaseSettings, Settings, load_settings
 from origin.telemetry.logs import configure_logging
 
 _INI = Path(__file__).resolve().parent.parent / "migrations" / "alembic.ini"
+_PATIENCE_S = 300.0
+"""For how long a busy table is asked for."""
+_PAUSE_S = 1.0
+"""In which those who waited behind us have their turn."""
+
+log = logging.getLogger(__name__)
 
 
 def alembic_config(database_url: URL | str) -> Config:
@@ -26,12 +36,27 @@ def alembic_config(database_url: URL | str) -> Config:
 
 
 def upgrade(database_url: URL | str) -> None:
-    """Migrate to the newest revision; safe when many do so at once (an advisory lock)."""
-    command.upgrade(alembic_config(database_url), "head")
+    """Migrate to the newest revision; safe when many do so at once (an advisory lock).
+
+    A table that others keep busy is waited for in short turns, so that they needn't wait behind us.
+
+    :raises ConfigurationError: the server is not as the service needs it.
+    """
+    deadline = time.monotonic() + _PATIENCE_S
+    while True:
+        try:
+            command.upgrade(alembic_config(database_url), "head")
+        except OperationalError as error:
+            if not isinstance(error.orig, LockNotAvailable) or time.monotonic() > deadline:
+                raise
+            log.warning("A table is busy; the migration tries again")
+            time.sleep(_PAUSE_S)
+        else:
+            return
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Migrate the database that DATABASE_URI names; exit status 2 where the environment is wrong.
+    """Migrate the database that DATABASE_URI names; exit status 2 where it, or the environment, is wrong.
 
     :param arguments: `--check-settings` refuses to migrate unless all settings are right, which
         is what the service's own processes want: one message for all that is wrong.
@@ -41,27 +66,26 @@ def main(arguments: Sequence[str]) -> int:
     kind = Settings if parser.parse_args(arguments).check_settings else DatabaseSettings
     try:
         settings = load_settings(kind)
+        upgrade(settings.database_url)
+        if isinstance(settings, Settings):
+            _check_start(settings)
     except ConfigurationError as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    upgrade(settings.database_url)
-    if isinstance(settings, Settings):
-        return _check_start(settings)
     return 0
 
 
-def _check_start(settings: Settings) -> int:
-    """Check what only the migrated database can tell; exit status 2 where a process must not start."""
+def _check_start(settings: Settings) -> None:
+    """Check what only the migrated database can tell.
+
+    :raises ConfigurationError: a process must not start.
+    """
     configure_logging(settings)
     database = Database(settings.database_url, pool_size=1)
     try:
         check_ledger_mode(settings, database)
-    except ConfigurationError as error:
-        sys.stderr.write(f"{error}\n")
-        return 2
     finally:
         database.dispose()
-    return 0
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from werkzeug.exceptions import (
     TooManyRequests,
 )
 
+from origin.db.sqlstates import READ_ONLY, Fault, fault_in, state_of
 from origin.errors import (
     CallerGone,
     KeyInUse,
@@ -30,6 +31,7 @@ from origin.telemetry.metrics import POOL_TIMEOUTS
 RETRY_AFTER_S = "10"
 RETRY_AFTER_A_TIMEOUT_S = "60"
 """The peer may still work at what nobody waits for any more."""
+_OUT_OF_REACH = "The database is out of reach"
 
 log = logging.getLogger(__name__)
 
@@ -106,19 +108,19 @@ def _on_peer_error(error: PeerError) -> Response:
     return failure(502, f"{error.peer} answered what it should not")
 
 
-def _on_database_error(error: DBAPIError) -> Response:
-    """The database's weather is a passing matter; anything else it says is our mistake."""
-    passing = error.connection_invalidated or type(error).__name__ == "OperationalError"
-    if not passing:
-        return _on_unexpected(error)
-    log.warning("The database failed: %s", type(error.orig).__name__)
-    return failure(503, "The database is out of reach", Retry_After=RETRY_AFTER_S)
-
-
-def _on_driver_error(error: psycopg2.Error) -> Response:
-    """Of a connection that was found dead before a statement could be sent on it."""
-    log.warning("The database failed: %s", type(error).__name__)
-    return failure(503, "The database is out of reach", Retry_After=RETRY_AFTER_S)
+def _on_database_error(error: DBAPIError | psycopg2.Error) -> Response:
+    """As the table of SQLSTATEs says (`origin.db.sqlstates`)."""
+    fault, state = fault_in(error), state_of(error)
+    driver_error = error.orig if isinstance(error, DBAPIError) else error
+    if fault is Fault.PASSING:
+        log.warning("The database failed: %s (%s)", type(driver_error).__name__, state)
+        told = "The database can't be written now" if state == READ_ONLY else _OUT_OF_REACH
+        return failure(503, told, Retry_After=RETRY_AFTER_S)
+    if fault is Fault.REQUEST:
+        # Fields have limits of their own: an operator must hear of what got by them.
+        log.error("The database can't hold a value: %s (%s)", type(driver_error).__name__, state)
+        return failure(400, "A value is too large, or none that can be stored")
+    return _on_unexpected(error)
 
 
 def _on_pool_timeout(_error: PoolTimeoutError) -> Response:
@@ -158,8 +160,8 @@ def register_error_handlers(app: Flask) -> None:
     app.register_error_handler(KeyReused, _on_key_reused)
     app.register_error_handler(PeerError, _on_peer_error)
     app.register_error_handler(DBAPIError, _on_database_error)
-    app.register_error_handler(psycopg2.OperationalError, _on_driver_error)
-    app.register_error_handler(psycopg2.InterfaceError, _on_driver_error)
+    # Of a connection that was found dead before a statement could be sent on it.
+    app.register_error_handler(psycopg2.Error, _on_database_error)
     app.register_error_handler(PoolTimeoutError, _on_pool_timeout)
     app.register_error_handler(RequestEntityTooLarge, _on_too_large)
     app.register_error_handler(HTTPException, _on_http_exception)

@@ -6,22 +6,37 @@ from typing import Any
 
 from marshmallow import ValidationError, fields, validate
 
+from origin.domain.events import MAX_TEXT_BYTES
+
 MAX_WH = 2**63 - 1
 """What PostgreSQL's bigint holds."""
 
-MAX_TEXT_LENGTH = 500
-"""Characters; keeps what is indexed below PostgreSQL's limit for an index entry."""
+MAX_TEXT_LENGTH = MAX_TEXT_BYTES
+MAX_REFERENCE_LENGTH = 1000
+MAX_REFERENCE_BYTES = 2000
+"""A reference shares its index entries with numbers alone."""
 
 _NOT_A_TIME = "Not a valid datetime."
 _DATE_LENGTH = len("2020-01-01")
 
 
 class Text(fields.String):
-    """A string that PostgreSQL can store: no NUL, not overly long."""
+    """A string that PostgreSQL can store: no NUL, not overly long.
 
-    def __init__(self, *, max_length: int = MAX_TEXT_LENGTH, **arguments: Any) -> None:
+    :param max_length: In characters.
+    :param max_bytes: In UTF-8; as many as characters, unless told otherwise.
+    """
+
+    def __init__(
+        self,
+        *,
+        max_length: int = MAX_TEXT_LENGTH,
+        max_bytes: int | None = None,
+        **arguments: Any,
+    ) -> None:
         given = arguments.pop("validate", [])
-        checks = list(given) if isinstance(given, list | tuple) else [given]
+        own = list(given) if isinstance(given, list | tuple) else [given]
+        checks = [_FewBytes(max_bytes or max_length), *own]
         super().__init__(validate=[validate.Length(max=max_length), _no_nul, *checks], **arguments)
         self._max_length = max_length
         self._checks = checks
@@ -45,6 +60,26 @@ def _holds(check: Callable[[Any], Any], value: Any) -> bool:
     except ValidationError:
         return False
     return True
+
+
+class Reference(Text):
+    """What a sender calls a transfer or a forecast."""
+
+    def __init__(self, **arguments: Any) -> None:
+        super().__init__(
+            max_length=MAX_REFERENCE_LENGTH, max_bytes=MAX_REFERENCE_BYTES, **arguments
+        )
+
+
+class _FewBytes:
+    """Refuses a text that takes more bytes than this in UTF-8."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+
+    def __call__(self, value: str) -> None:
+        if not value.isascii() and len(value.encode(errors="replace")) > self._most:
+            raise ValidationError(f"Longer than {self._most} bytes in UTF-8.")
 
 
 def _no_nul(value: str) -> None:

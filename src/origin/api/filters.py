@@ -10,11 +10,10 @@ from zoneinfo import ZoneInfo, available_timezones
 from marshmallow import ValidationError, fields, post_load, validate, validates_schema
 
 from origin.api.base import Schema
-from origin.api.fields import Text, Time, in_utc
+from origin.api.fields import Reference, Text, Time, in_utc
 from origin.domain.filters import Category, GgoFilters, TransferFilters
 
 MAX_FILTER_VALUES = 10_000
-MAX_REFERENCE_LENGTH = 1000
 MAX_OFFSET_HOURS = 23
 
 _FEW_FILTERS = validate.Length(max=MAX_FILTER_VALUES)
@@ -105,7 +104,7 @@ class GgoFiltersSchema(Schema):
 class TransferFiltersSchema(GgoFiltersSchema):
     """Filters over transfers: those of their GGOs, and the sender's reference."""
 
-    reference = fields.List(Text(max_length=MAX_REFERENCE_LENGTH), validate=_FEW_FILTERS)
+    reference = fields.List(Reference(), validate=_FEW_FILTERS)
 
     def _filters(self, data: dict[str, Any]) -> GgoFilters:
         return TransferFilters(**data)

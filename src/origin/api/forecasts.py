@@ -8,15 +8,13 @@ from flask import Response
 from marshmallow import ValidationError, fields, post_load, validate
 
 from origin.api.base import Blueprint, Schema, json_response, runtime
-from origin.api.fields import MAX_WH, Text, Time, WholeNumber, in_utc
+from origin.api.fields import MAX_WH, Reference, Text, Time, WholeNumber, in_utc
 from origin.api.security import current_user, requires
 from origin.domain.durations import fixed_duration
 from origin.services import forecasts
 from origin.services.forecasts import Submission, Wanted
 
 blueprint = Blueprint("forecasts", __name__, url_prefix="/forecast")
-
-MAX_REFERENCE_LENGTH = 1000
 
 
 class Amount(fields.Integer):
@@ -51,7 +49,7 @@ class ForecastSubmission(Schema):
     """What is expected to be transferred to an account."""
 
     account = Text(required=True)
-    reference = Text(max_length=MAX_REFERENCE_LENGTH, required=True)
+    reference = Reference(required=True)
     sector = Text(required=True)
     begin = Time(required=True)
     resolution = Duration(
@@ -106,7 +104,7 @@ class ForecastRequest(Schema):
     """Which forecast."""
 
     id = fields.UUID()
-    reference = Text(max_length=MAX_REFERENCE_LENGTH)
+    reference = Reference()
     at_time = Time(data_key="atTime")
 
 
@@ -122,7 +120,7 @@ class ForecastListRequest(Schema):
 
     offset = WholeNumber(least=0, load_default=0)
     limit = WholeNumber(least=0, load_default=0, metadata={"description": "0: all"})
-    reference = Text(max_length=MAX_REFERENCE_LENGTH)
+    reference = Reference()
     at_time = Time(data_key="atTime")
 
 

@@ -6,8 +6,8 @@ from flask import Response, request
 from marshmallow import ValidationError, fields, post_load, validate, validates_schema
 
 from origin.api.base import Blueprint, Schema, json_response, raw_body, runtime
-from origin.api.fields import Text, WholeNumber
-from origin.api.filters import MAX_REFERENCE_LENGTH, FilteredRequest, GgoFiltersSchema
+from origin.api.fields import Reference, Text, WholeNumber
+from origin.api.filters import FilteredRequest, GgoFiltersSchema
 from origin.api.listing import Question, listing_response
 from origin.api.security import current_user, make_sure_active, requires
 from origin.api.summaries import (
@@ -94,7 +94,7 @@ class TransferSchema(Schema):
     """So much to that account."""
 
     amount = WholeNumber(least=1, required=True, metadata={"description": "Wh"})
-    reference = Text(max_length=MAX_REFERENCE_LENGTH)
+    reference = Reference()
     account = Text(required=True)
 
     @post_load

@@ -21,6 +21,7 @@ _PROBE_TIMEOUT_S = 2.0
 _NEEDED = "database"
 """Without it hardly a request works; without Redis all do, and work begins a little later."""
 _EXTENSION = "origin_probes"
+_PROBE_KEY = "account-service:probe"
 _UP_OR_DOWN = validate.OneOf(["up", "down"])
 
 log = logging.getLogger(__name__)
@@ -31,12 +32,19 @@ def _check_database(world: Runtime) -> None:
 
 
 def _check_redis(world: Runtime) -> None:
-    with redis.Redis.from_url(
-        world.settings.broker_url,
-        socket_timeout=_PROBE_TIMEOUT_S,
-        socket_connect_timeout=_PROBE_TIMEOUT_S,
-    ) as client:
-        client.ping()
+    with (
+        redis.Redis.from_url(
+            world.settings.broker_url,
+            socket_timeout=_PROBE_TIMEOUT_S,
+            socket_connect_timeout=_PROBE_TIMEOUT_S,
+        ) as client,
+        client.pipeline() as pipeline,
+    ):
+        # As much as wake-ups need: a replica, or a server that is full, answers a PING as well.
+        pipeline.lpush(_PROBE_KEY, 1)
+        pipeline.pexpire(_PROBE_KEY, int(_PROBE_TIMEOUT_S * 1000))
+        pipeline.rpop(_PROBE_KEY)
+        pipeline.execute()
 
 
 _CHECKS: dict[str, Callable[[Runtime], None]] = {

@@ -21,7 +21,7 @@ class Subscription(Schema):
     """Where an event is posted, and what it is signed with."""
 
     url = Text(max_length=MAX_URL_LENGTH, required=True, metadata={"format": "uri"})
-    secret = Text(max_length=MAX_SECRET_LENGTH, required=True)
+    secret = Text(max_length=MAX_SECRET_LENGTH, max_bytes=4 * MAX_SECRET_LENGTH, required=True)
 
 
 class SubscriptionResponse(Schema):

@@ -168,7 +168,7 @@ class HydraClient:
             claim = getattr(error, "claim", None)
             reason = f"{type(error).__name__}{f' ({claim})' if claim else ''}"
             raise PeerMisbehaved(_PEER, f"ID token refused: {reason}") from None
-        if token.claims["exp"] <= time.time():
+        if token.claims["exp"] <= utcnow().timestamp():
             # The skew above is for what Hydra says has been; an expired token is expired.
             raise PeerMisbehaved(_PEER, "ID token refused: expired (exp)")
         return _clean_subject(token.claims["sub"])

@@ -6,6 +6,7 @@ longer to plan a short one than to carry it out.
 
 import re
 import select
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -22,6 +23,7 @@ from psycopg2.extensions import (
 from psycopg2.extensions import connection as DriverConnection  # noqa: N812 - a class
 from sqlalchemy import QueuePool
 from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.pool.base import _ConnectionRecord
 
 Row = tuple[Any, ...]
 Values = Mapping[str, Any]
@@ -31,6 +33,7 @@ MAX_PREPARED = 200
 
 _PLACE = re.compile(r"%\((\w+)\)s")
 _PREPARED = "origin_prepared"
+_BEGUN = "origin_begun"
 _STALE = frozenset({"26000", "42P05", "0A000"})
 """SQLSTATEs of prepared statements that aren't what we take them for.
 
@@ -69,6 +72,29 @@ def prepare(sql: str) -> Statement:
 class LendingPool(QueuePool):
     """A pool that also lends its connections bare, without what SQLAlchemy keeps about them."""
 
+    _distrusted_at = float("-inf")
+
+    @staticmethod
+    def note_begin(_connection: Any, entry: ConnectionPoolEntry) -> None:
+        """Note when a connection began; a listener of SQLAlchemy's event `connect`."""
+        entry.info[_BEGUN] = time.monotonic()
+
+    def distrust(self) -> None:
+        """Have all connections replaced that there are: they may lead to a demoted primary."""
+        self._distrusted_at = time.monotonic()
+
+    def is_distrusted(self, entry: ConnectionPoolEntry) -> bool:
+        """Whether this connection began before the last `distrust`."""
+        return bool(entry.info.get(_BEGUN, 0.0) <= self._distrusted_at)
+
+    def _create_connection(self) -> _ConnectionRecord:
+        """A place that connects when it is first used.
+
+        A place that fails to connect goes back to the pool then, and to the next that waits for one.
+        The pool's own would leave no place, and tell nobody: all who wait would wait in vain.
+        """
+        return _ConnectionRecord(self, connect=False)
+
     def take(self) -> ConnectionPoolEntry:
         """A connection to be given back, alive as far as can be told without asking it.
 
@@ -77,7 +103,8 @@ class LendingPool(QueuePool):
         """
         entry = self._do_get()
         try:
-            if is_dead(_driver_connection(entry)):
+            connection = _driver_connection(entry)
+            if connection is not None and (is_dead(connection) or self.is_distrusted(entry)):
                 entry.invalidate()
             # Connects anew where it must.
             entry.get_connection()  # type: ignore[attr-defined] # of all entries of a pool

@@ -1,26 +1,24 @@
 """Connections and transactions: the one way to talk to PostgreSQL."""
 
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any, cast
 
 import psycopg2
-from sqlalchemy import Connection, NullPool, create_engine, event, text
-from sqlalchemy.engine import URL, Engine
+from sqlalchemy import Connection, NullPool, event, text
+from sqlalchemy.engine import URL, Engine, ExceptionContext
 from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session
+from sqlalchemy.pool import ConnectionPoolEntry
 
+from origin.db.connecting import make_engine
 from origin.db.driver import LendingPool, Link, Row, Values, is_dead
-
-_OPTIONS = (
-    "-c timezone=UTC -c lock_timeout=10s -c statement_timeout=60s "
-    # Compiling a query costs more than any of ours takes.
-    "-c jit=off "
-    # Indexes hold all that sums need, and are in memory or on flash: reading them isn't dear.
-    "-c random_page_cost=1.1"
-)
+from origin.db.sessions import SERVING
+from origin.db.sqlstates import READ_ONLY, state_of
 
 POOL_TIMEOUT_S = 10
 """How long a request waits for a free connection before it fails as 503."""
@@ -41,16 +39,33 @@ def _make_plain(connection: Any) -> None:
         connection.close()
 
 
-def _replace_dead_connections(engine: Engine) -> None:
-    """Have a connection that is dead by the time that it is taken replaced by the pool."""
+def _replace_useless_connections(engine: Engine) -> None:
+    """Have a connection replaced by the pool that is dead, or leads to a server that can't be written.
 
-    def checked_out(connection: Any, *_: Any) -> None:
-        if is_dead(connection):
-            # Whoever asked notices nothing.
+    Whoever asks for one then notices nothing.
+    """
+
+    def checked_out(connection: Any, entry: ConnectionPoolEntry, *_: Any) -> None:
+        if is_dead(connection) or _pool_of(engine).is_distrusted(entry):
             raise DisconnectionError
 
+    def failed(context: ExceptionContext) -> None:
+        if state_of(context.original_exception) == READ_ONLY:
+            _pool_of(engine).distrust()
+
     engine.dialect.reset_isolation_level = _make_plain  # type: ignore[method-assign, assignment] # no hook exists
+    event.listen(engine, "connect", LendingPool.note_begin)
     event.listen(engine, "checkout", checked_out)
+    event.listen(engine, "handle_error", failed)
+
+
+def _pool_of(engine: Engine) -> LendingPool:
+    # Each time: `dispose` leaves another.
+    return cast("LendingPool", engine.pool)
+
+
+class ReadOnly(Exception):
+    """The server is a standby, or operators have stopped writing."""
 
 
 class Database:
@@ -60,34 +75,17 @@ class Database:
     """
 
     def __init__(self, url: URL, pool_size: int) -> None:
-        self.engine = create_engine(
+        self.engine = make_engine(
             url,
+            SERVING,
             poolclass=LendingPool,
             pool_size=pool_size,
             max_overflow=0,
             pool_timeout=POOL_TIMEOUT_S,
             pool_use_lifo=True,
-            # Parameters hold sealed keys and tokens; errors are logged.
-            hide_parameters=True,
-            connect_args={
-                # After the operators' own, if their URI has any.
-                "options": f"{url.query.get('options', '')} {_OPTIONS}".strip(),
-                "connect_timeout": 5,
-                # A host that is gone is noticed within half a minute.
-                "keepalives_idle": 10,
-                "keepalives_interval": 5,
-                "keepalives_count": 3,
-                "tcp_user_timeout": 20_000,
-                "application_name": "account-service",
-            },
         )
-        self._prober = create_engine(
-            url,
-            poolclass=NullPool,
-            isolation_level="AUTOCOMMIT",
-            connect_args={"connect_timeout": 2, "tcp_user_timeout": 2_000},
-        )
-        _replace_dead_connections(self.engine)
+        self._prober = make_engine(url, SERVING, poolclass=NullPool, isolation_level="AUTOCOMMIT")
+        _replace_useless_connections(self.engine)
         self._autocommit = self.engine.execution_options(isolation_level="AUTOCOMMIT")
         self._snapshots = self.engine.execution_options(isolation_level="REPEATABLE READ")
         # Slow readers of snapshots must not take all connections.
@@ -117,8 +115,7 @@ class Database:
         :raises DBAPIError: of SQLAlchemy, as a session would.
         """
         entry = None
-        # Each time: `dispose` leaves another.
-        pool = cast("LendingPool", self.engine.pool)
+        pool = _pool_of(self.engine)
         try:
             entry = pool.take()
             link = Link(entry, transaction=transaction)
@@ -131,6 +128,8 @@ class Database:
             finally:
                 link.restore()
         except psycopg2.Error as error:
+            if state_of(error) == READ_ONLY:
+                pool.distrust()
             connection: Any = None if entry is None else entry.driver_connection
             raise DBAPIError.instance(
                 None,
@@ -181,14 +180,34 @@ class Database:
             self._free_snapshots.release()
 
     def probe(self) -> None:
-        """See whether the server answers, on a connection of its own: a busy pool is no failure.
+        """See whether the server answers and can be written, on a connection of its own.
 
-        Where the server hangs, this may: the caller must not wait for it for ever.
+        A busy pool is no failure. Where the server hangs, this may: the caller must not wait for it
+        for ever.
 
         :raises SQLAlchemyError: it doesn't answer.
+        :raises ReadOnly: it can't be written.
         """
         with self._prober.connect() as connection:
-            connection.execute(text("SELECT 1"))
+            if connection.scalar(
+                text(
+                    "SELECT pg_is_in_recovery() OR current_setting('transaction_read_only') = 'on'"
+                )
+            ):
+                raise ReadOnly
+
+    def now(self) -> tuple[datetime, float, float]:
+        """The server's time, the reading of `time.monotonic` then, and by how many seconds that may err.
+
+        On a connection of its own.
+
+        :raises SQLAlchemyError: it can't be told.
+        """
+        with self._prober.connect() as connection:
+            before = time.monotonic()
+            told = cast("datetime", connection.scalar(text("SELECT clock_timestamp()")))
+            half_s = (time.monotonic() - before) / 2
+        return told, before + half_s, half_s
 
     def dispose(self) -> None:
         """Close all idle connections."""

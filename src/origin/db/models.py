@@ -633,3 +633,16 @@ class Forecast(Identified, Base):
     amounts: Mapped[list[int]]
     """Wh, one for each step of the resolution."""
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class Schedule(Base):
+    """Periodic work: when it was last done (see `origin.domain.schedules`)."""
+
+    __tablename__ = "schedules"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    """The task's."""
+    last_run_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    """When the last run began that came to its end."""
+    claimed_at: Mapped[datetime | None]
+    """When the run under way began; NULL: there is none."""

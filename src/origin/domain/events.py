@@ -12,6 +12,8 @@ from origin.errors import Refused
 FIRST_BEGIN = datetime(1970, 1, 1, tzinfo=UTC)
 PAST_LAST_BEGIN = datetime(2038, 1, 19, 3, 14, 8, tzinfo=UTC)
 """From here on a period's key would be a hardened one (contract: domain, Keys and addresses)."""
+MAX_TEXT_BYTES = 500
+"""In UTF-8: four such texts fit into one index entry of PostgreSQL, which has 2,704 bytes."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,13 @@ class GgoEvent:
             wrong["technologyCode"] = ["Missing data for required field."]
         if not self.fuel_code:
             wrong["fuelCode"] = ["Missing data for required field."]
+        for name, value in (
+            ("sector", self.sector),
+            ("technologyCode", self.technology_code),
+            ("fuelCode", self.fuel_code),
+        ):
+            if len(value.encode(errors="replace")) > MAX_TEXT_BYTES:
+                wrong[name] = [f"Longer than {MAX_TEXT_BYTES} bytes in UTF-8."]
         if not FIRST_BEGIN <= self.begin < PAST_LAST_BEGIN:
             wrong["begin"] = [
                 "No keys can be derived for a begin before 1970 or from 2038-01-19T03:14:08Z on."

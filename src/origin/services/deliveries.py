@@ -236,7 +236,7 @@ class _Run:
         for delivery in lane.deliveries:
             if not lane.begins_more or time.monotonic() > until:
                 break
-            webhook_id, now_s = str(delivery.webhook_id), int(time.time())
+            webhook_id, now_s = str(delivery.webhook_id), int(utcnow().timestamp())
             headers = _HEADERS | signed_headers(secret, delivery.body, webhook_id, now_s)
             answer = lane.line.post(target.path, headers, delivery.body)
             reason = answer.reason or reason

@@ -9,7 +9,6 @@ from functools import partial
 from typing import Any
 
 from sqlalchemy import Row, select
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from origin.clients.ledger import StatusAnswer
@@ -18,6 +17,7 @@ from origin.db.batch_queue import note
 from origin.db.ledger import complete_batches, decline_batch
 from origin.db.models import Batch
 from origin.db.operations import operations_on
+from origin.db.sqlstates import is_everywhere
 from origin.db.walks import Found
 from origin.domain.reconciliation import Record, spent_elsewhere
 from origin.domain.retries import backoff_s
@@ -166,7 +166,7 @@ class Follower:
             with deliveries.transaction(self._runtime) as session:
                 end(session)
         except Exception as error:
-            if isinstance(error, DBAPIError) and error.connection_invalidated:
+            if is_everywhere(error):
                 raise
             BATCH_ALERTS.labels("cannot_end").inc()
             log.exception(

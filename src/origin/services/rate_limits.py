@@ -1,4 +1,4 @@
-"""How many requests an account may make, counted in Redis by the minute of the clock.
+"""How many requests an account may make, counted in Redis, a minute at a time.
 
 A convenience for neighbours, not a guard: where Redis can't tell, everybody may.
 """
@@ -35,13 +35,17 @@ class RateLimits:
         """Count a request of this account; how many seconds it must wait, 0 where it may go on."""
         if not self.per_minute or time.monotonic() < self._silent_until:
             return 0
-        now = int(time.time())
-        key = f"requests:{user_id}:{now // _WINDOW_S}"
+        key = f"requests:{user_id}"
         try:
-            with self._redis.pipeline(transaction=False) as pipeline:
+            with self._redis.pipeline() as pipeline:
+                # The window begins with its first request, and ends by Redis's clock.
+                pipeline.set(key, 0, ex=_WINDOW_S, nx=True)
                 pipeline.incr(key)
-                pipeline.expire(key, 2 * _WINDOW_S)
-                count, _ = pipeline.execute()
+                pipeline.ttl(key)
+                _, count, left_s = pipeline.execute()
+            if left_s < 0:
+                # It ended between the two, and the count began anew without an end.
+                self._redis.expire(key, _WINDOW_S)
         except redis.RedisError as error:
             self._silent_until = time.monotonic() + _PAUSE_S
             RATE_LIMIT_FAILURES.inc()
@@ -50,4 +54,4 @@ class RateLimits:
         if count <= self.per_minute:
             return 0
         RATE_LIMITED.inc()
-        return _WINDOW_S - now % _WINDOW_S
+        return int(min(max(left_s, 1), _WINDOW_S))

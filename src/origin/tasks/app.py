@@ -10,11 +10,14 @@ from celery import signals
 
 from origin.errors import ConfigurationError
 from origin.runtime import build_runtime
+from origin.services.clock_watch import watch_clock
 from origin.settings import Settings, load_settings
+from origin.tasks.beat import sweep_by
 from origin.tasks.celery import create_celery
 from origin.tasks.ending import end_in_time
 from origin.tasks.hints import CeleryHints
 from origin.tasks.tasks import register_tasks
+from origin.tasks.wakeups import Wakeups
 from origin.telemetry.logs import configure_logging
 from origin.telemetry.tasks import watch_tasks
 
@@ -26,10 +29,15 @@ except ConfigurationError as error:
 # At once: Celery warns of things before it sets up logging.
 configure_logging(_settings)
 celery_app = create_celery(_settings)
-_runtime = build_runtime(_settings, CeleryHints(_settings))
-register_tasks(celery_app, _runtime)
+_wakeups = Wakeups(_settings)
+_runtime = build_runtime(_settings, CeleryHints(_wakeups))
+register_tasks(celery_app, _runtime, _wakeups)
+sweep_by(celery_app, _wakeups, _settings.sweep_interval)
 end_in_time(celery_app, _runtime)
 watch_tasks(_settings)
+for _started in (signals.worker_ready, signals.beat_init):
+    # Celery keeps weak references to what isn't in a module.
+    _started.connect(lambda **_: watch_clock(_runtime.database), weak=False)
 
 
 @signals.setup_logging.connect

@@ -1,8 +1,11 @@
 """How Celery is set up. Tasks carry no state: PostgreSQL's rows are the queue."""
 
-from celery import Celery
-from celery.schedules import crontab
+from collections.abc import Mapping
+from datetime import timedelta
 
+from celery import Celery
+
+from origin.domain.schedules import At, Every, Rule
 from origin.settings import Settings
 
 BATCHES = "origin.batches"
@@ -14,10 +17,23 @@ TECHNOLOGIES = "origin.technologies"
 FIRST_TECHNOLOGIES = "origin.first_technologies"
 PRUNING = "origin.pruning"
 RECONCILIATION = "origin.reconciliation"
+SCHEDULES = "origin.schedules"
+
+SWEPT = (BATCHES, DATAHUB_JOBS, DELIVERIES, FIRST_TECHNOLOGIES, SCHEDULES)
+"""What Beat wakes the workers for at every sweep."""
 
 _BROKER_TIMEOUT_S = 10.0
-STALE_AFTER_S = 60
-"""A wake-up that no worker took for so long is dropped: the next sweep replaces it."""
+
+
+def schedules(settings: Settings) -> Mapping[str, Rule]:
+    """When what isn't swept is due, by task (contract: operations, Schedule)."""
+    return {
+        STUCK_BATCHES: At((5,)),
+        TOKENS: At((15, 45)),
+        TECHNOLOGIES: At((0,), hour=1),
+        RECONCILIATION: Every(timedelta(seconds=settings.reconcile_interval)),
+        PRUNING: At((30,), hour=2),
+    }
 
 
 def create_celery(settings: Settings, *, broker_timeout_s: float = _BROKER_TIMEOUT_S) -> Celery:
@@ -28,7 +44,6 @@ def create_celery(settings: Settings, *, broker_timeout_s: float = _BROKER_TIMEO
     """
     connect_timeout_s = max(broker_timeout_s / 5, 1.0)
     app = Celery("origin", broker=settings.broker_url)
-    sweep = {"schedule": settings.sweep_interval, "options": {"expires": STALE_AFTER_S}}
     app.conf.update(
         # Nobody asks for results: what was done is in PostgreSQL.
         task_ignore_result=True,
@@ -43,23 +58,13 @@ def create_celery(settings: Settings, *, broker_timeout_s: float = _BROKER_TIMEO
         broker_connection_timeout=connect_timeout_s,
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
+        # A Redis that answers by an error (READONLY, OOM, ...) is waited for, as one that is away.
+        broker_channel_error_retry=True,
+        # Nobody gives workers orders through Redis; its greenlet would end by such an error.
+        worker_enable_remote_control=False,
+        worker_consumer="origin.tasks.consumer:PatientConsumer",
         worker_hijack_root_logger=False,
         worker_redirect_stdouts=False,
         timezone="UTC",
-        beat_schedule={
-            "batches": {"task": BATCHES, **sweep},
-            "datahub-jobs": {"task": DATAHUB_JOBS, **sweep},
-            "deliveries": {"task": DELIVERIES, **sweep},
-            "first-technologies": {"task": FIRST_TECHNOLOGIES, **sweep},
-            "stuck-batches": {"task": STUCK_BATCHES, "schedule": crontab(minute=5)},
-            "tokens": {"task": TOKENS, "schedule": crontab(minute="15,45")},
-            "technologies": {"task": TECHNOLOGIES, "schedule": crontab(hour=1, minute=0)},
-            "reconciliation": {
-                "task": RECONCILIATION,
-                "schedule": settings.reconcile_interval,
-                "options": {"expires": settings.reconcile_interval},
-            },
-            "pruning": {"task": PRUNING, "schedule": crontab(hour=2, minute=30)},
-        },
     )
     return app

@@ -1,26 +1,15 @@
-"""Wake-ups for the workers."""
+"""Which wake-ups the workers get, and when."""
 
-import logging
+import threading
 import time
 from collections import defaultdict
 
-from origin.settings import Settings
-from origin.tasks.celery import (
-    BATCHES,
-    DATAHUB_JOBS,
-    DELIVERIES,
-    STALE_AFTER_S,
-    create_celery,
-)
+from origin.tasks.celery import BATCHES, DATAHUB_JOBS, DELIVERIES
+from origin.tasks.wakeups import Wakeups
 from origin.telemetry.tasks import task_headers
 
-log = logging.getLogger(__name__)
-
-_TIMEOUT_S = 1.0
 GATHER_S = 0.25
 """How much later than wanted a wake-up may come."""
-_PAUSE_S = 5.0
-"""After a failure no wake-up is tried for so long: a hanging Redis must not slow every answer."""
 
 
 class Gathering:
@@ -43,11 +32,10 @@ class Gathering:
 
 
 class CeleryHints:
-    """Sends wake-ups through Redis. One that can't be sent is logged: the sweep comes anyway."""
+    """Wakes the workers, now or later."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._celery = create_celery(settings, broker_timeout_s=_TIMEOUT_S)
-        self._silent_until = 0.0
+    def __init__(self, wakeups: Wakeups) -> None:
+        self._wakeups = wakeups
         self._gatherings: dict[tuple[str, bool], Gathering] = defaultdict(Gathering)
         """By task, and whether it is wanted later."""
 
@@ -70,18 +58,10 @@ class CeleryHints:
             self._send(task, after_s)
 
     def _send(self, task: str, delay_s: float) -> None:
-        if time.monotonic() < self._silent_until:
+        if delay_s <= 0:
+            self._wakeups.send(task)
             return
-        try:
-            self._celery.send_task(
-                task,
-                countdown=delay_s or None,
-                expires=delay_s + STALE_AFTER_S,
-                headers=task_headers(),
-                # Else Celery subscribes to the result, and insists for 20 s where Redis is down.
-                ignore_result=True,
-            )
-        # Whatever Redis or its client comes up with: the work itself is done and must be answered.
-        except Exception as error:  # noqa: BLE001
-            self._silent_until = time.monotonic() + _PAUSE_S
-            log.warning("Wake-up not sent: %s", type(error).__name__, extra={"task": task})
+        # It waits here, by no clock. Should this process end before, the next sweep does as well.
+        timer = threading.Timer(delay_s, self._wakeups.send, (task, task_headers()))
+        timer.daemon = True
+        timer.start()

@@ -8,12 +8,14 @@ from origin.services import (
     deliveries,
     pruning,
     reconciliation,
+    schedules,
     settlement,
     technologies,
     tokens,
 )
 from origin.tasks import celery as names
 from origin.tasks.gate import Gate
+from origin.tasks.wakeups import Wakeups
 
 _BATCH_RUNS_AT_ONCE = 4
 """In a worker process: enough to keep a ledger busy, few enough to leave others their turn."""
@@ -21,8 +23,9 @@ _BATCH_RUN_IS_AWAITED_S = 0.5
 """Longer than a run between two looks where the ledger is quick, too short for a user to notice."""
 
 
-def register_tasks(app: Celery, runtime: Runtime) -> None:
+def register_tasks(app: Celery, runtime: Runtime, wakeups: Wakeups) -> None:
     """Give the app its tasks, working on this runtime."""
+    rules = names.schedules(runtime.settings)
     use_cases = {
         names.STUCK_BATCHES: settlement.resubmit_stuck,
         names.DATAHUB_JOBS: datahub_jobs.run_due,
@@ -40,10 +43,16 @@ def register_tasks(app: Celery, runtime: Runtime) -> None:
             # Should who is inside be held up, or fail: not only Beat's next sweep comes to it.
             runtime.hints.batches_due(delay_s=_BATCH_RUN_IS_AWAITED_S)
 
+    def send_due() -> None:
+        schedules.send_due(runtime, rules, wakeups.send)
+
     app.task(name=names.BATCHES)(run_batches)
+    app.task(name=names.SCHEDULES)(send_due)
     for name, use_case in use_cases.items():
-        # Bound as a default: the loop's variable would be the last use case in every task.
-        def run(use_case: object = use_case) -> None:
+        # Bound as defaults: the loop's variables would be the last ones in every task.
+        def run(use_case: object = use_case, name: str = name) -> None:
             use_case(runtime)  # type: ignore[operator] # each takes the runtime
+            if name in rules:
+                schedules.finish(runtime, name)
 
         app.task(name=name)(run)

@@ -70,6 +70,14 @@ POOL_CONNECTIONS_USED = _gauge(
     "pool_connections_used", "Database connections in use, as of a second ago at most"
 )
 POOL_TIMEOUTS = _counter("pool_timeouts", "Requests for which no database connection became free")
+CLOCK_SKEW = Gauge(
+    "clock_skew_seconds",
+    "By how many seconds this machine's clock is ahead of PostgreSQL's",
+    namespace=NAMESPACE,
+    registry=REGISTRY,
+    # The processes of one web share a clock.
+    multiprocess_mode="livemostrecent",
+)
 RATE_LIMITED = _counter("rate_limited", "Requests beyond RATE_LIMIT_PER_MINUTE (429)")
 RATE_LIMIT_FAILURES = _counter("rate_limit_failures", "Failures of Redis to count requests")
 BATCHES_ENDED = _counter("batches_ended", "Batches that ended, by state", "state")

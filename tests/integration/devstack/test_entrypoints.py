@@ -85,7 +85,7 @@ def test_without_an_environment_of_its_own_pipenv_is_asked(project, tmp_path):
         ("web", {"WORKERS": "5", "WORKER_CONNECTIONS": "7"}, "--workers 5 --worker-connections 7"),
         ("worker", {}, "--pool gevent --concurrency 100"),
         ("worker", {"CONCURRENCY": "9"}, "--pool gevent --concurrency 9"),
-        ("beat", {}, "--scheduler celery.beat.Scheduler"),
+        ("beat", {}, "beat --loglevel INFO"),
     ],
 )
 def test_variables_reach_the_service(project, tmp_path, name, env, expected):

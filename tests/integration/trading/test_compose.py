@@ -2,11 +2,12 @@
 
 import random
 from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import make_url, text
 
 from origin.db import composing
 from tests.integration.accounts.world import at_once
@@ -18,6 +19,7 @@ from tests.integration.trading.market import (
     PRODUCTION,
     Market,
 )
+from tests.support.database import rows
 
 DONE = {"success": True, "message": None}
 
@@ -255,6 +257,26 @@ def test_two_composes_that_retire_to_one_measurement_at_once(market: Market):
     )
     assert sorted(answer.status_code for answer in answers) == [200, 400]
     assert market.total("alice", category="retired") in {80, 90}
+
+
+def test_the_roles_own_isolation_is_no_matter(database_uri: str, new_market: Callable[..., Market]):
+    """With REPEATABLE READ, each of those who wait would still see nothing retired."""
+    url = make_url(database_uri)
+    rows(
+        database_uri,
+        f'ALTER ROLE "{url.username}" IN DATABASE "{url.database}" '
+        "SET default_transaction_isolation = 'repeatable read'",
+    )
+    market = new_market()
+    market.consume(amount=40)
+    market.compose(market.issue(100), transfers=[(25, "alice")] * 4)
+    market.settle()
+    parts = [ggo["address"] for ggo in market.listed("alice") if ggo["amount"] == 25]
+    answers = at_once(
+        *[lambda a=address: market.compose(a, retires=[(25, CONSUMPTION)]) for address in parts]
+    )
+    assert sorted(answer.status_code for answer in answers) == [200, 400, 400, 400]
+    assert market.total("alice", category="retired") == 25
 
 
 def test_many_small_retires_at_once_fill_the_measurement_exactly(market: Market):
