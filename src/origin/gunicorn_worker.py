@@ -146,9 +146,9 @@ class OriginWorker(GeventWorker):  # type: ignore[misc] # no types
             metrics.tell_pools()
 
     def load_wsgi(self) -> None:
-        """Load the application."""
+        """Load the application, a Flask one."""
         super().load_wsgi()
-        self.wsgi: Any = ending_at_unread_bodies(self.wsgi)
+        self.wsgi.wsgi_app = ending_at_unread_bodies(self.wsgi.wsgi_app)
 
     def handle(self, listener: Any, client: Any, addr: Any) -> None:
         """Answer what comes on a connection."""
