@@ -147,7 +147,6 @@ _GOOD = {"active": True, "scope": "profile", "sub": "alice", "token_type": "Bear
         (_GOOD | {"token_type": "", "token_use": "refresh_token"}, 401),
         (_GOOD | {"token_type": "access_token", "token_use": "id_token"}, 401),
         (_GOOD | {"token_type": "refresh_token", "token_use": "access_token"}, 401),
-        (_GOOD | {"token_type": ["Bearer"]}, 401),
         # Nothing says that it is an access token.
         ({"active": True, "scope": "profile", "sub": "alice"}, 401),
         (_GOOD | {"token_type": "", "token_use": ""}, 401),
@@ -163,6 +162,8 @@ _GOOD = {"active": True, "scope": "profile", "sub": "alice", "token_type": "Bear
         (_GOOD | {"active": "true"}, 502),
         (_GOOD | {"scope": ["profile"]}, 502),
         (_GOOD | {"exp": "soon"}, 502),
+        (_GOOD | {"token_type": ["Bearer"]}, 502),
+        (_GOOD | {"sub": 5}, 502),
         ({}, 502),
         ([], 502),
         ("garbage", 502),
