@@ -102,8 +102,9 @@ def _work_off(runtime: Runtime, kinds: Sequence[JobKind], at_once: int, deadline
     under_way: dict[Future[None], _Job] = {}
     with ThreadPoolExecutor(at_once) as pool:
         while True:
-            if not is_over:
-                jobs = _claim(runtime, kinds, at_once - len(under_way))
+            free = at_once - len(under_way)
+            if free and not is_over:
+                jobs = _claim(runtime, kinds, free)
                 under_way |= {pool.submit(_run, runtime, job): job for job in jobs}
                 count += len(jobs)
             if not under_way:
