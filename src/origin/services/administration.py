@@ -108,6 +108,8 @@ def resend_keys(runtime: Runtime, subject: str | None) -> int:
 def resubscribe(runtime: Runtime, subject: str | None) -> int:
     """Have a worker subscribe anew at DataHub on a user's behalf, and ask for what was missed.
 
+    The worker unsubscribes first, so that DataHub tells no event twice.
+
     For when PROJECT_URL or WEBHOOK_SECRET has changed, or DataHub has given up: it repeats a
     webhook for a day only. Metering points are imported, issued GGOs fetched.
 

@@ -5,14 +5,14 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import cast
+from typing import Any, cast
 
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
-from origin.clients.datahub import ROWS_WITHIN_S, WebhookEvent
+from origin.clients.datahub import WebhookEvent
 from origin.clock import utcnow
 from origin.db.encryption import master_key_context
 from origin.db.locks import lock_user
@@ -40,8 +40,6 @@ MAX_RUN_S = 20.0
 """After this time a run takes up no more, so that a DataHub that hangs holds up nothing else."""
 FETCH_RUN_S = 10.0
 """After this time a fetch of GGOs lets other jobs go first."""
-FETCH_LEASE_S = 2 * ROWS_WITHIN_S + 30
-"""Longer than the two calls that a stretch of GGOs may need."""
 
 _ODD_ROWS_TOLD = 5
 
@@ -54,7 +52,10 @@ _fetching = threading.Lock()
 
 @dataclass
 class _Job:
-    """A claimed job; `lease_until` tells whether it is still the same that was claimed."""
+    """A claimed job; `lease_until` tells whether it is still the same that was claimed.
+
+    Its lease is renewed while it runs: `lock` is held by whoever writes to its row.
+    """
 
     id: int
     user_id: int
@@ -64,6 +65,8 @@ class _Job:
     fetch_hours: int | None
     attempts: int
     lease_until: datetime
+    held_since: float = field(default_factory=time.monotonic)
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
 
 def run_due(runtime: Runtime) -> int:
@@ -76,7 +79,7 @@ def run_due(runtime: Runtime) -> int:
     deadline = Deadline(MAX_RUN_S)
     with ThreadPoolExecutor(1) as beside:
         fetching = beside.submit(_run_fetches, runtime, deadline)
-        count = _work_off(runtime, _OTHERS, PARALLEL, runtime.settings.lease_seconds, deadline)
+        count = _work_off(runtime, _OTHERS, PARALLEL, deadline)
         count += fetching.result()
     # What the others have asked for meanwhile.
     return count if deadline.is_over() else count + _run_fetches(runtime, deadline)
@@ -87,34 +90,38 @@ def _run_fetches(runtime: Runtime, deadline: Deadline) -> int:
     if not _fetching.acquire(blocking=False):
         return 0
     try:
-        lease_s = max(runtime.settings.lease_seconds, FETCH_LEASE_S)
-        return _work_off(runtime, _FETCHES, FETCHES_AT_ONCE, lease_s, deadline)
+        return _work_off(runtime, _FETCHES, FETCHES_AT_ONCE, deadline)
     finally:
         _fetching.release()
 
 
-def _work_off(
-    runtime: Runtime, kinds: Sequence[JobKind], at_once: int, lease_s: float, deadline: Deadline
-) -> int:
+def _work_off(runtime: Runtime, kinds: Sequence[JobKind], at_once: int, deadline: Deadline) -> int:
     """Do jobs of these kinds; one that is slow keeps none of the others waiting."""
     count, is_over = 0, False
-    under_way: set[Future[None]] = set()
+    renew_after_s = runtime.settings.lease_seconds / 3
+    under_way: dict[Future[None], _Job] = {}
     with ThreadPoolExecutor(at_once) as pool:
         while True:
-            if not is_over:
-                jobs = _claim(runtime, kinds, at_once - len(under_way), lease_s)
-                under_way |= {pool.submit(_run, runtime, job) for job in jobs}
+            free = at_once - len(under_way)
+            if free and not is_over:
+                jobs = _claim(runtime, kinds, free)
+                under_way |= {pool.submit(_run, runtime, job): job for job in jobs}
                 count += len(jobs)
             if not under_way:
                 return count
-            done, under_way = wait(under_way, return_when=FIRST_COMPLETED)
+            done, _ = wait(under_way, renew_after_s, return_when=FIRST_COMPLETED)
             for each in done:
+                del under_way[each]
                 # Only a database that is away can make one raise.
                 each.result()
+            for job in under_way.values():
+                if time.monotonic() - job.held_since > renew_after_s:
+                    _renew(runtime, job)
             is_over = deadline.is_over()
 
 
-def _claim(runtime: Runtime, kinds: Sequence[JobKind], limit: int, lease_s: float) -> list[_Job]:
+def _claim(runtime: Runtime, kinds: Sequence[JobKind], limit: int) -> list[_Job]:
+    lease_s = runtime.settings.lease_seconds
     with runtime.database.transaction() as session:
         rows = claim(session, kinds=kinds, limit=limit, lease_s=lease_s)
     return [
@@ -132,6 +139,27 @@ def _claim(runtime: Runtime, kinds: Sequence[JobKind], limit: int, lease_s: floa
     ]
 
 
+def _renew(runtime: Runtime, job: _Job) -> None:
+    """Hold the job for another lease, where it is still this run's."""
+    if not job.lock.acquire(blocking=False):
+        # Its end is being written.
+        return
+    lease = timedelta(seconds=runtime.settings.lease_seconds)
+    try:
+        with runtime.database.transaction() as session:
+            until = session.scalars(
+                update(DataHubJob)
+                .where(DataHubJob.id == job.id, DataHubJob.next_attempt_at == job.lease_until)
+                .values(next_attempt_at=func.now() + lease)
+                .returning(DataHubJob.next_attempt_at)
+                .execution_options(synchronize_session=False)
+            ).one_or_none()
+        if until is not None:
+            job.lease_until, job.held_since = until, time.monotonic()
+    finally:
+        job.lock.release()
+
+
 def _run(runtime: Runtime, job: _Job) -> None:
     begun = time.monotonic()
     try:
@@ -146,33 +174,29 @@ def _run(runtime: Runtime, job: _Job) -> None:
         log.exception("DataHub job %s (%s) failed", job.id, job.kind)
         _retry(runtime, job, type(error).__name__, time.monotonic() - begun)
     else:
-        with runtime.database.transaction() as session:
-            _end(session, job)
+        _end(runtime, job)
 
 
-def _end(session: Session, job: _Job) -> None:
+def _end(runtime: Runtime, job: _Job) -> None:
     """The job is done, unless it was asked for again while it ran."""
-    session.execute(
-        delete(DataHubJob)
-        .where(DataHubJob.id == job.id, DataHubJob.next_attempt_at == job.lease_until)
-        .execution_options(synchronize_session=False)
-    )
+    with job.lock, runtime.database.transaction() as session:
+        session.execute(
+            delete(DataHubJob)
+            .where(DataHubJob.id == job.id, DataHubJob.next_attempt_at == job.lease_until)
+            .execution_options(synchronize_session=False)
+        )
 
 
 def _retry(runtime: Runtime, job: _Job, reason: str, took_s: float) -> None:
     """Try again later, and not sooner than as much time has passed again as the attempt took."""
     delay_s = max(backoff_s(runtime.settings.datahub_retry_delay, job.attempts), took_s)
-    with runtime.database.transaction() as session:
-        session.execute(
-            update(DataHubJob)
-            .where(DataHubJob.id == job.id, DataHubJob.next_attempt_at == job.lease_until)
-            .values(
-                next_attempt_at=func.now() + timedelta(seconds=delay_s),
-                last_error=reason,
-                fetch_hours=job.fetch_hours,
-            )
-            .execution_options(synchronize_session=False)
-        )
+    _change(
+        runtime,
+        job,
+        next_attempt_at=func.now() + timedelta(seconds=delay_s),
+        last_error=reason,
+        fetch_hours=job.fetch_hours,
+    )
 
 
 def _park(runtime: Runtime, job: _Job) -> None:
@@ -180,14 +204,21 @@ def _park(runtime: Runtime, job: _Job) -> None:
 
     Had it come meanwhile, the job would be due already, and isn't touched.
     """
-    with runtime.database.transaction() as session:
-        session.execute(
+    _change(runtime, job, next_attempt_at=None, last_error="the user must log in again")
+    log.info("DataHub job %s (%s) waits for user %s to log in", job.id, job.kind, job.user_id)
+
+
+def _change(runtime: Runtime, job: _Job, **values: Any) -> bool:
+    """Change the job's row; False where it is no longer this run's."""
+    with job.lock, runtime.database.transaction() as session:
+        changed = session.scalars(
             update(DataHubJob)
             .where(DataHubJob.id == job.id, DataHubJob.next_attempt_at == job.lease_until)
-            .values(next_attempt_at=None, last_error="the user must log in again")
+            .values(values)
+            .returning(DataHubJob.id)
             .execution_options(synchronize_session=False)
-        )
-    log.info("DataHub job %s (%s) waits for user %s to log in", job.id, job.kind, job.user_id)
+        ).one_or_none()
+    return changed is not None
 
 
 def _send_key(runtime: Runtime, job: _Job) -> None:
@@ -304,27 +335,10 @@ def _fetch_ggos(runtime: Runtime, job: _Job) -> None:
 
 
 def _has_come_to(runtime: Runtime, job: _Job, until: datetime, *, is_over: bool) -> bool:
-    """Keep how far a fetch has come, and hold it for another stretch, or make it due again.
-
-    :returns: False where the job is no longer this run's.
-    """
-    lease_s = 0 if is_over else max(runtime.settings.lease_seconds, FETCH_LEASE_S)
-    with runtime.database.transaction() as session:
-        kept = session.scalars(
-            update(DataHubJob)
-            .where(DataHubJob.id == job.id, DataHubJob.next_attempt_at == job.lease_until)
-            .values(
-                fetched_until=until,
-                fetch_hours=job.fetch_hours,
-                attempts=0,
-                next_attempt_at=func.now() + timedelta(seconds=lease_s),
-            )
-            .returning(DataHubJob.next_attempt_at)
-            .execution_options(synchronize_session=False)
-        ).one_or_none()
-    if kept is not None and not is_over:
-        job.lease_until, job.attempts = kept, 1
-    return kept is not None
+    """Keep how far a fetch has come; False where the job is no longer this run's."""
+    job.attempts = 1
+    values = {"fetched_until": until, "fetch_hours": job.fetch_hours, "attempts": 0}
+    return _change(runtime, job, **values, **({"next_attempt_at": func.now()} if is_over else {}))
 
 
 def _owner(session: Session, user_id: int) -> Owner:

@@ -1,6 +1,8 @@
 """What DataHub must be told and asked: done in the end, whatever fails on the way."""
 
+import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -363,6 +365,27 @@ def test_a_datahub_without_unsubscribe_is_subscribed_at(world: World, status: in
     world.run_jobs()
     assert _jobs(world) == []
     assert _subscriptions(world) == BOTH_EVENTS
+
+
+@pytest.mark.parametrize("path", ["/meteringpoints/set-key", "/ggo"])
+def test_a_job_that_takes_longer_than_its_lease_is_not_another_workers(
+    new_world: Callable[..., World], path: str
+) -> None:
+    world = new_world(lease_seconds=2)
+    world.new_user("alice")
+    world.run_jobs()
+    _register(world, "alice", GSRN)
+    world.point("alice", GSRN)
+    world.datahub.fault(endpoint=path, delay_before=6)
+    first = threading.Thread(target=world.run_jobs)
+    first.start()
+    eventually(lambda: world.datahub.call_count(path) == 1, "the first call")
+    other = new_world(lease_seconds=2)
+    while first.is_alive():
+        other.run_jobs()
+        first.join(0.2)
+    assert world.datahub.call_count(path) == 1
+    assert _jobs(world) == []
 
 
 def test_points_that_appear_between_two_subscriptions_are_imported(world: World) -> None:
