@@ -10,6 +10,7 @@ import pytest
 from origin.clients.ledger_batches import Split, sign_batch
 from origin.domain.keys import AddressKind, Key, period_key
 from origin.services import reconciliation
+from tests.integration.accounts.world import at_once
 from tests.integration.trading.market import (
     BOBS_CONSUMPTION,
     CONSUMPTION,
@@ -280,6 +281,22 @@ def test_a_post_that_was_held_up_is_found_by_reconciliation(market: Market, wish
     assert market.compose(address, transfers=[(1, "bob")]).status_code == 400
     told = market.rows("SELECT count(*) FROM webhook_deliveries")[0][0]
     assert told == (2 if "transfers" in wishes else 0)
+    assert complaints(market) == []
+
+
+def test_doing_it_again_and_composing_at_the_same_moment(market: Market):
+    """Whoever comes first: the first batch is completed, and nothing counts twice."""
+    market.consume(amount=1000)
+    address, late = held_up(market, **_HELD_UP[0])
+    arrives(market, late)
+    _, composed = at_once(
+        lambda: walked(market), lambda: market.compose(address, transfers=[(700, "bob")])
+    )
+    market.settle()
+    assert walked(market) == []
+    ended = [state for state, _ in market.batches()]
+    assert ended == ["COMPLETED", *(["DECLINED"] if composed.status_code == 200 else [])]
+    assert amounts(market)["stored"] + market.total("bob") == 1000 - 70
     assert complaints(market) == []
 
 
