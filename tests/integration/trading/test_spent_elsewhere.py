@@ -317,6 +317,30 @@ def test_what_was_blocked_is_completed_where_it_turns_out_to_stand_there(market:
     assert complaints(market) == []
 
 
+def test_a_batch_that_can_not_be_done_again_stops_no_walk(
+    market: Market, caplog: pytest.LogCaptureFixture
+):
+    """A part's address is taken here: told, and the walk goes on to its end."""
+    address, late = held_up(market, transfers=[(300, "bob")])
+    arrives(market, late)
+    part = market.value("SELECT undone -> 'parts' -> 0 ->> 'address' FROM batches")
+    market.issue(500, begin=market.hour(1))
+    market.rows("UPDATE ggos SET address = :part WHERE amount = 500", part=part)
+    assert ("spent_there", address) in walked(market)
+    assert "reconcile.cannot_redo" in [getattr(each, "event", "") for each in caplog.records]
+    assert [state for state, _ in market.batches()] == ["DECLINED"]
+    assert market.total("alice", category="stored") == 1500
+
+
+def test_a_blocked_ggo_stays_told_of_where_the_ledger_can_not_be_read(market: Market):
+    address = market.issue(1000)
+    spend_behind_our_back(market)
+    market.compose(address, transfers=[(300, "bob")])
+    market.settle()
+    market.sandbox.ledger.fault(f"/state/{address}", status=200, body={"data": "bm8="}, times=None)
+    assert walked(market) == [("spent_elsewhere", address), ("unreadable", address)]
+
+
 def _forgotten(market: Market) -> None:
     market.sandbox.ledger.forget()
 
