@@ -183,8 +183,8 @@ def _spending(holding: Holding, record: Record) -> Iterator[Difference]:
 
 
 def spent_elsewhere(following: Next | None) -> Difference:
-    """The difference of a GGO that is blocked here; and what it is there."""
-    told = "there: unspent by now" if following is None else _told(following)
+    """The difference of a GGO that is blocked here; and what it became there, where that is known."""
+    told = "nothing is known of that by now" if following is None else _told(following)
     return Difference(Kind.SPENT_ELSEWHERE, told)
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Row, func, select
+from sqlalchemy.exc import IntegrityError
 
 from origin.db import walks
 from origin.db.models import Ggo, LedgerDifference, LedgerWalk
@@ -26,6 +27,7 @@ from origin.domain.reconciliation import (
     Kind,
     Record,
     differences,
+    spent_elsewhere,
 )
 from origin.domain.standing import Settlement
 from origin.errors import PeerError, PeerUnavailable
@@ -232,6 +234,13 @@ class _Look:
         except PeerError:
             # What can't be read now is looked at in the next walk.
             return False
+        except IntegrityError:
+            # One that can't be done again, whatever is wrong with it, stops no walk.
+            log.exception(
+                "A declined batch can't be done again",
+                extra={"event": "reconcile.cannot_redo", "ggo_id": holding.id},
+            )
+            return False
 
     def _holding(self, ggo_id: int) -> Holding | None:
         ggo = self._by_id.get(ggo_id)
@@ -255,7 +264,8 @@ class _Look:
         except PeerUnavailable:
             raise
         except PeerError as error:
-            return [Difference(Kind.UNREADABLE, str(error))]
+            blocked = [spent_elsewhere(None)] if holding.spent_elsewhere else []
+            return [*blocked, Difference(Kind.UNREADABLE, str(error))]
         return differences(holding, record, settled)
 
     def ggo_record(self, address: str) -> Record | None:

@@ -274,7 +274,7 @@ def test_cuts_and_delays_over_the_wire(sandbox):
         assert time.monotonic() < deadline
     sandbox.ledger.clear_faults()
     caller.join(5)
-    assert waiting == [400]
+    assert waiting == [404]
     assert sandbox.ledger.count("GET /state/<address>") == 4
 
 

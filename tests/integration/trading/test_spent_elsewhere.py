@@ -10,6 +10,7 @@ import pytest
 from origin.clients.ledger_batches import Split, sign_batch
 from origin.domain.keys import AddressKind, Key, period_key
 from origin.services import reconciliation
+from tests.integration.accounts.world import at_once
 from tests.integration.trading.market import (
     BOBS_CONSUMPTION,
     CONSUMPTION,
@@ -283,6 +284,22 @@ def test_a_post_that_was_held_up_is_found_by_reconciliation(market: Market, wish
     assert complaints(market) == []
 
 
+def test_doing_it_again_and_composing_at_the_same_moment(market: Market):
+    """Whoever comes first: the first batch is completed, and nothing counts twice."""
+    market.consume(amount=1000)
+    address, late = held_up(market, **_HELD_UP[0])
+    arrives(market, late)
+    _, composed = at_once(
+        lambda: walked(market), lambda: market.compose(address, transfers=[(700, "bob")])
+    )
+    market.settle()
+    assert walked(market) == []
+    ended = [state for state, _ in market.batches()]
+    assert ended == ["COMPLETED", *(["DECLINED"] if composed.status_code == 200 else [])]
+    assert amounts(market)["stored"] + market.total("bob") == 1000 - 70
+    assert complaints(market) == []
+
+
 def test_what_was_blocked_is_completed_where_it_turns_out_to_stand_there(market: Market):
     """A node that lagged told of another branch: the batch came to be after all."""
     address = market.issue(1000)
@@ -298,6 +315,30 @@ def test_what_was_blocked_is_completed_where_it_turns_out_to_stand_there(market:
     assert (market.total("bob"), market.total("alice", category="stored")) == (300, 700)
     assert market.value("SELECT repair FROM ledger_differences") is not None
     assert complaints(market) == []
+
+
+def test_a_batch_that_can_not_be_done_again_stops_no_walk(
+    market: Market, caplog: pytest.LogCaptureFixture
+):
+    """A part's address is taken here: told, and the walk goes on to its end."""
+    address, late = held_up(market, transfers=[(300, "bob")])
+    arrives(market, late)
+    part = market.value("SELECT undone -> 'parts' -> 0 ->> 'address' FROM batches")
+    market.issue(500, begin=market.hour(1))
+    market.rows("UPDATE ggos SET address = :part WHERE amount = 500", part=part)
+    assert ("spent_there", address) in walked(market)
+    assert "reconcile.cannot_redo" in [getattr(each, "event", "") for each in caplog.records]
+    assert [state for state, _ in market.batches()] == ["DECLINED"]
+    assert market.total("alice", category="stored") == 1500
+
+
+def test_a_blocked_ggo_stays_told_of_where_the_ledger_can_not_be_read(market: Market):
+    address = market.issue(1000)
+    spend_behind_our_back(market)
+    market.compose(address, transfers=[(300, "bob")])
+    market.settle()
+    market.sandbox.ledger.fault(f"/state/{address}", status=200, body={"data": "bm8="}, times=None)
+    assert walked(market) == [("spent_elsewhere", address), ("unreadable", address)]
 
 
 def _forgotten(market: Market) -> None:
