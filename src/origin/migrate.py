@@ -15,6 +15,7 @@ from sqlalchemy.exc import OperationalError
 
 from origin.errors import ConfigurationError
 from origin.settings import DatabaseSettings, Settings, load_settings
+from origin.telemetry.logs import configure_logging
 
 _INI = Path(__file__).resolve().parent.parent / "migrations" / "alembic.ini"
 _PATIENCE_S = 300.0
@@ -62,7 +63,11 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--check-settings", action="store_true", help="check all settings first")
     kind = Settings if parser.parse_args(arguments).check_settings else DatabaseSettings
     try:
-        upgrade(load_settings(kind).database_url)
+        settings = load_settings(kind)
+        if isinstance(settings, Settings):
+            # As the service's own processes log: these lines are the first of theirs.
+            configure_logging(settings)
+        upgrade(settings.database_url)
     except ConfigurationError as error:
         sys.stderr.write(f"{error}\n")
         return 2
