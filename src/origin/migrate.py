@@ -66,6 +66,9 @@ def main(arguments: Sequence[str]) -> int:
     kind = Settings if parser.parse_args(arguments).check_settings else DatabaseSettings
     try:
         settings = load_settings(kind)
+        if isinstance(settings, Settings):
+            # As the service's own processes log: these lines are the first of theirs.
+            configure_logging(settings)
         upgrade(settings.database_url)
         if isinstance(settings, Settings):
             _check_start(settings)
@@ -80,7 +83,6 @@ def _check_start(settings: Settings) -> None:
 
     :raises ConfigurationError: a process must not start.
     """
-    configure_logging(settings)
     database = Database(settings.database_url, pool_size=1)
     try:
         check_ledger_mode(settings, database)
