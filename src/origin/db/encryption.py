@@ -99,3 +99,8 @@ def refresh_token_context(subject: str) -> str:
 def webhook_secret_context(user_id: int, event: str, url: str) -> str:
     """Where the secret of a webhook subscription is sealed for."""
     return f"webhook_subscriptions.secret:{user_id}:{event}:{url}"
+
+
+def early_webhook_secret_context(subject: str, event: str, url: str) -> str:
+    """Where the secret of a subscription without an account is sealed for."""
+    return f"early_subscriptions.secret:{subject}:{event}:{url}"

@@ -18,7 +18,7 @@ from origin.domain.keys import new_master_key
 from origin.domain.return_urls import is_allowed
 from origin.errors import OriginError, PeerError, PeerUnauthorized, Refused
 from origin.runtime import Runtime
-from origin.services import kept_events, metering_points
+from origin.services import deliveries, early_subscriptions, kept_events, metering_points
 from origin.services.datahub_queue import OF_A_NEW_USER, enqueue, make_due
 from origin.services.issued_ggos import Owner
 from origin.services.tokens import sealed_tokens
@@ -121,7 +121,8 @@ def complete(
     except PeerError as failure:
         log.warning("%s", failure)
         raise LoginFailed("The login could not be completed", remembered.return_url) from failure
-    with runtime.database.transaction() as session:
+    # A first login may tell of GGOs that came before it.
+    with deliveries.transaction(runtime) as session:
         is_active = _store_user(session, runtime.sealer, subject, tokens)
     if not is_active:
         raise LoginFailed("The account is disabled", remembered.return_url)
@@ -179,12 +180,14 @@ def _store_user(session: Session, sealer: Sealer, subject: str, tokens: Tokens) 
         )
         .execution_options(synchronize_session=False)
     )
+    # A web of the version before this one may have made the account, and left them.
+    early_subscriptions.make_live(session, sealer, user.id, subject)
     make_due(session, user.id)
     return True
 
 
 def _create(session: Session, sealer: Sealer, subject: str, tokens: Tokens) -> None:
-    """A new user, what it needs of DataHub, and what DataHub told of it before."""
+    """A new user, its subscriptions, what it needs of DataHub, and what DataHub told of it before."""
     user = User(
         subject=subject,
         master_key=sealer.seal(new_master_key().base58(), master_key_context(subject)),
@@ -193,6 +196,7 @@ def _create(session: Session, sealer: Sealer, subject: str, tokens: Tokens) -> N
     )
     session.add(user)
     session.flush()
+    early_subscriptions.make_live(session, sealer, user.id, subject)
     enqueue(session, user.id, OF_A_NEW_USER)
     owner = Owner(user.id, subject, user.master_key, is_active=True)
     metering_points.store(

@@ -31,12 +31,12 @@ class RateLimits:
             socket_connect_timeout=_TIMEOUT_S,
         )
 
-    def wait_s(self, user_id: int) -> int:
-        """Count a request of this account; how many seconds it must wait, 0 where it may go on."""
+    def wait_s(self, caller: int | str) -> int:
+        """Count a request of this account, or of a caller without one; how many seconds it must wait, 0 where it may go on."""
         if not self.per_minute or time.monotonic() < self._silent_until:
             return 0
         now = int(time.time())
-        key = f"requests:{user_id}:{now // _WINDOW_S}"
+        key = f"requests:{caller}:{now // _WINDOW_S}"
         try:
             with self._redis.pipeline(transaction=False) as pipeline:
                 pipeline.incr(key)
