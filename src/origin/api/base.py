@@ -17,6 +17,7 @@ from marshmallow import ValidationError, pre_load
 from webargs.flaskparser import FlaskParser
 from werkzeug.exceptions import RequestEntityTooLarge, RequestTimeout
 
+from origin.domain.json_reading import read_json
 from origin.errors import Refused
 from origin.runtime import Runtime
 
@@ -101,8 +102,8 @@ class _JsonBodyParser(FlaskParser):
         if not raw.strip():
             raise Refused("No JSON body provided")
         try:
-            return orjson.loads(raw)
-        except orjson.JSONDecodeError:
+            return read_json(raw)
+        except ValueError:
             raise Refused("Bad JSON body provided") from None
 
     def handle_error(

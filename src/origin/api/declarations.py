@@ -12,7 +12,7 @@ from flask import Response, request
 from marshmallow import ValidationError, fields, post_load, validate
 
 from origin.api.base import Blueprint, Schema, runtime
-from origin.api.fields import Text, Time, in_utc
+from origin.api.fields import Text, Time, WholeNumber, in_utc
 from origin.api.security import current_user, requires
 from origin.clock import utcnow
 from origin.documents.declaration import Issuer, render
@@ -47,11 +47,11 @@ class DeclarationRequest(Schema):
     )
     resolution = fields.Enum(Resolution, by_value=True, required=True)
     begin_range = fields.Nested(DeclarationRange, required=True, data_key="beginRange")
-    utc_offset = fields.Integer(
-        strict=True,
+    utc_offset = WholeNumber(
+        least=-MAX_OFFSET_H,
+        most=MAX_OFFSET_H,
         load_default=0,
         data_key="utcOffset",
-        validate=validate.Range(min=-MAX_OFFSET_H, max=MAX_OFFSET_H),
         metadata={"description": "Hours by which local time is ahead of UTC"},
     )
 

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo, available_timezones
 from marshmallow import ValidationError, fields, post_load, validate, validates_schema
 
 from origin.api.base import Schema
-from origin.api.fields import Text, Time, in_utc
+from origin.api.fields import Text, Time, WholeNumber, in_utc
 from origin.domain.filters import Category, GgoFilters, TransferFilters
 
 MAX_FILTER_VALUES = 10_000
@@ -37,18 +37,18 @@ def _zone_names() -> set[str]:
     return available_timezones()
 
 
-class UtcOffset(fields.Integer):
+class UtcOffset(WholeNumber):
     """Whole hours ahead of UTC; loads as a `timezone`."""
 
     def __init__(self, **arguments: Any) -> None:
-        super().__init__(strict=True, **arguments)
-        self._within = validate.Range(min=-MAX_OFFSET_HOURS, max=MAX_OFFSET_HOURS)
+        super().__init__(least=-MAX_OFFSET_HOURS, most=MAX_OFFSET_HOURS, **arguments)
 
-    def _deserialize(
-        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
+    def deserialize(
+        self, value: Any, attr: str | None = None, data: Any = None, **kwargs: Any
     ) -> Any:
-        hours = super()._deserialize(value, attr, data, **kwargs)
-        return timezone(timedelta(hours=self._within(hours)))
+        """The hours as a `timezone`."""
+        hours = super().deserialize(value, attr, data, **kwargs)
+        return timezone(timedelta(hours=hours)) if isinstance(hours, int) else hours
 
 
 def range_in_utc(begin: datetime, end: datetime, zone: tzinfo = UTC) -> tuple[datetime, datetime]:

@@ -19,21 +19,6 @@ blueprint = Blueprint("forecasts", __name__, url_prefix="/forecast")
 MAX_REFERENCE_LENGTH = 1000
 
 
-class Amount(fields.Integer):
-    """A whole number as such: no boolean, no text, no fraction."""
-
-    def __init__(self, **arguments: Any) -> None:
-        bounds = validate.Range(min=-MAX_WH, max=MAX_WH)
-        super().__init__(strict=True, validate=bounds, **arguments)
-
-    def _deserialize(
-        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
-    ) -> int:
-        if isinstance(value, bool):
-            raise self.make_error("invalid", input=value)
-        return super()._deserialize(value, attr, data, **kwargs)
-
-
 class Duration(fields.Field[tuple[str, timedelta]]):
     """An ISO 8601 duration of fixed length: as it was written, and how long it is."""
 
@@ -63,7 +48,10 @@ class ForecastSubmission(Schema):
         },
     )
     forecast = fields.List(
-        Amount(), required=True, validate=validate.Length(min=1), metadata={"description": "Wh"}
+        WholeNumber(least=-MAX_WH),
+        required=True,
+        validate=validate.Length(min=1),
+        metadata={"description": "Wh"},
     )
 
     @post_load

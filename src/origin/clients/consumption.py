@@ -8,6 +8,7 @@ from operator import lt
 
 from origin.clients.datahub import MAX_WH, DataHubClient, MeteringPointType, Reading
 from origin.domain.consumption import Consumption, Measurements, unix_s
+from origin.domain.json_reading import MAX_EXACT_FLOAT
 from origin.errors import PeerMisbehaved
 
 _KIND: MeteringPointType = "consumption"
@@ -77,8 +78,8 @@ class _Times(dict[str, int]):
 
 
 def _whole(amount: float) -> int:
-    """The whole number that 1000.0 is, too: JSON knows no difference."""
-    if not float(amount).is_integer():
+    """The whole number that 1000.0 is, too; of larger floats nobody knows what was written."""
+    if not float(amount).is_integer() or abs(amount) > MAX_EXACT_FLOAT:
         raise ValueError("amount")
     return int(amount)
 

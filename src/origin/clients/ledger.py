@@ -11,9 +11,8 @@ from datetime import UTC, datetime
 from enum import Enum
 from typing import Any, TypeVar
 
-import orjson
-
 from origin.clients.http import READ_TIMEOUT_S, Answer, PeerClient
+from origin.domain.json_reading import read_json
 from origin.domain.reconciliation import Record
 from origin.domain.settlement import BatchStatus, Next
 from origin.errors import PeerError, PeerMisbehaved, PeerUnavailable, PeerUnreachable
@@ -155,7 +154,7 @@ class LedgerClient:
             return None
         self._expect_ok(response)
         try:
-            return parse(orjson.loads(b64decode(self._http.json_object(response)["data"])))
+            return parse(read_json(b64decode(self._http.json_object(response)["data"])))
         except (KeyError, TypeError, ValueError, AttributeError, Base64Error) as error:
             raise PeerMisbehaved(NAME, f"not what is expected at {address}") from error
 
