@@ -9,9 +9,10 @@ from typing import Any, cast
 
 import orjson
 from flask import Response, request
-from marshmallow import ValidationError, fields, post_load, validate
+from marshmallow import ValidationError, fields, post_load
 
 from origin.api.base import Blueprint, Schema, runtime
+from origin.api.collections import Items
 from origin.api.fields import Text, Time, WholeNumber, in_utc
 from origin.api.security import current_user, requires
 from origin.clock import utcnow
@@ -39,10 +40,11 @@ class DeclarationRange(Schema):
 class DeclarationRequest(Schema):
     """Which consumption to declare, and by which periods."""
 
-    gsrn = fields.List(
+    gsrn = Items(
         Text(),
+        least=1,
+        most=MAX_POINTS,
         required=True,
-        validate=validate.Length(min=1, max=MAX_POINTS),
         metadata={"description": "The caller's consumption metering points"},
     )
     resolution = fields.Enum(Resolution, by_value=True, required=True)

@@ -2,7 +2,6 @@
 
 import logging
 
-import orjson
 import psycopg2
 from flask import Flask, Response, current_app
 from sqlalchemy.exc import DBAPIError
@@ -14,6 +13,7 @@ from werkzeug.exceptions import (
     TooManyRequests,
 )
 
+from origin.api.refusals import as_json, shortened
 from origin.errors import (
     CallerGone,
     KeyInUse,
@@ -51,8 +51,7 @@ class Forbidden(Exception):
 
 def failure(status: int, message: Message, **headers: str) -> Response:
     """The answer to what didn't succeed."""
-    # A schema's complaint names list items by number, which become JSON's strings.
-    body = orjson.dumps({"success": False, "message": message}, option=orjson.OPT_NON_STR_KEYS)
+    body = as_json({"success": False, "message": shortened(message)})
     response = Response(body, status, mimetype="application/json")
     response.headers.extend({name.replace("_", "-"): text for name, text in headers.items()})
     return response

@@ -7,17 +7,16 @@ from functools import cache
 from typing import Any
 from zoneinfo import ZoneInfo, available_timezones
 
-from marshmallow import ValidationError, fields, post_load, validate, validates_schema
+from marshmallow import ValidationError, fields, post_load, validates_schema
 
 from origin.api.base import Schema
+from origin.api.collections import Items
 from origin.api.fields import Text, Time, WholeNumber, in_utc
 from origin.domain.filters import Category, GgoFilters, TransferFilters
 
 MAX_FILTER_VALUES = 10_000
 MAX_REFERENCE_LENGTH = 1000
 MAX_OFFSET_HOURS = 23
-
-_FEW_FILTERS = validate.Length(max=MAX_FILTER_VALUES)
 
 
 class Zone(fields.String):
@@ -77,13 +76,13 @@ class GgoFiltersSchema(Schema):
 
     begin = Time()
     begin_range = fields.Nested(TimeRange, data_key="beginRange")
-    address = fields.List(Text(), validate=_FEW_FILTERS)
-    sector = fields.List(Text(), validate=_FEW_FILTERS)
-    technology_code = fields.List(Text(), validate=_FEW_FILTERS, data_key="technologyCode")
-    fuel_code = fields.List(Text(), validate=_FEW_FILTERS, data_key="fuelCode")
-    issue_gsrn = fields.List(Text(), validate=_FEW_FILTERS, data_key="issueGsrn")
-    retire_gsrn = fields.List(Text(), validate=_FEW_FILTERS, data_key="retireGsrn")
-    retire_address = fields.List(Text(), validate=_FEW_FILTERS, data_key="retireAddress")
+    address = Items(Text(), most=MAX_FILTER_VALUES)
+    sector = Items(Text(), most=MAX_FILTER_VALUES)
+    technology_code = Items(Text(), most=MAX_FILTER_VALUES, data_key="technologyCode")
+    fuel_code = Items(Text(), most=MAX_FILTER_VALUES, data_key="fuelCode")
+    issue_gsrn = Items(Text(), most=MAX_FILTER_VALUES, data_key="issueGsrn")
+    retire_gsrn = Items(Text(), most=MAX_FILTER_VALUES, data_key="retireGsrn")
+    retire_address = Items(Text(), most=MAX_FILTER_VALUES, data_key="retireAddress")
     category = fields.Enum(Category, by_value=True)
 
     @validates_schema
@@ -105,7 +104,7 @@ class GgoFiltersSchema(Schema):
 class TransferFiltersSchema(GgoFiltersSchema):
     """Filters over transfers: those of their GGOs, and the sender's reference."""
 
-    reference = fields.List(Text(max_length=MAX_REFERENCE_LENGTH), validate=_FEW_FILTERS)
+    reference = Items(Text(max_length=MAX_REFERENCE_LENGTH), most=MAX_FILTER_VALUES)
 
     def _filters(self, data: dict[str, Any]) -> GgoFilters:
         return TransferFilters(**data)
