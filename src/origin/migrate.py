@@ -8,6 +8,7 @@ from pathlib import Path
 from alembic import command
 from alembic.config import Config
 from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import OperationalError
 
 from origin.errors import ConfigurationError
 from origin.settings import DatabaseSettings, Settings, load_settings
@@ -30,6 +31,8 @@ def upgrade(database_url: URL | str) -> None:
 def main(arguments: Sequence[str]) -> int:
     """Migrate the database that DATABASE_URI names; exit status 2 where the environment is wrong.
 
+    Where the database can't be used it is 1. Either is told in one line.
+
     :param arguments: `--check-settings` refuses to migrate unless all settings are right, which
         is what the service's own processes want: one message for all that is wrong.
     """
@@ -41,8 +44,17 @@ def main(arguments: Sequence[str]) -> int:
     except ConfigurationError as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    upgrade(settings.database_url)
+    try:
+        upgrade(settings.database_url)
+    except OperationalError as error:
+        sys.stderr.write(f"The database can't be used: {_reason(error)}\n")
+        return 1
     return 0
+
+
+def _reason(error: OperationalError) -> str:
+    """What the driver says, in one line; it may try several addresses, and shows no password."""
+    return " ".join(str(error.orig).split())
 
 
 if __name__ == "__main__":

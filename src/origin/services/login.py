@@ -25,6 +25,9 @@ from origin.services.tokens import sealed_tokens
 
 CALLBACK_PATH = "/auth/login/callback"
 STATE_LIVES = timedelta(hours=1)
+MAX_STATES = 20_000
+"""Logins under way, of all browsers together; beyond that the oldest give way."""
+_DROPPED_AT_ONCE = 1000
 _SECRET_BYTES = 32
 _BROWSER_ID = re.compile("[A-Za-z0-9_-]{43}", re.ASCII)
 """What so many random bytes look like in `token_urlsafe`."""
@@ -72,6 +75,7 @@ def begin(runtime: Runtime, return_url: str, browser_id: str) -> str:
     state, nonce, code_verifier = (secrets.token_urlsafe(_SECRET_BYTES) for _ in range(3))
     state_hash = _hash(state)
     with runtime.database.transaction() as session:
+        _make_room(session)
         session.add(
             LoginState(
                 state_hash=state_hash,
@@ -88,6 +92,29 @@ def begin(runtime: Runtime, return_url: str, browser_id: str) -> str:
         nonce=nonce,
         code_verifier=code_verifier,
     )
+
+
+def _make_room(session: Session) -> None:
+    """Drop logins that have expired, and the oldest where there would be more than MAX_STATES.
+
+    Anybody may begin logins, as many as they like: each drops more than the one that it adds.
+    """
+    newest_first = select(LoginState.state_hash).order_by(LoginState.expires_at.desc())
+    too_many = newest_first.offset(MAX_STATES - 1)
+    expired = select(LoginState.state_hash).where(LoginState.expires_at < func.now())
+    for gone in (expired, too_many):
+        # A query of its own takes the locks: rows that an offset passes over would be locked, too.
+        rows = (
+            select(LoginState.state_hash)
+            .where(LoginState.state_hash.in_(gone.limit(_DROPPED_AT_ONCE)))
+            # What another login drops at this moment isn't waited for.
+            .with_for_update(skip_locked=True)
+        )
+        session.execute(
+            delete(LoginState)
+            .where(LoginState.state_hash.in_(rows))
+            .execution_options(synchronize_session=False)
+        )
 
 
 def complete(
