@@ -78,10 +78,10 @@ def _on_refused(error: Refused) -> Response:
 
 
 def _on_tokens_spent(_error: TokensSpent) -> Response:
+    # No challenge, and not 401: the caller's token is good, and a fresh one would not help.
     return failure(
-        401,
-        "The account's own tokens are spent: log in again",
-        WWW_Authenticate='Bearer error="invalid_token"',
+        403,
+        "DataHubService takes this account's tokens no more: its holder must log in here again",
     )
 
 

@@ -24,7 +24,7 @@ from origin.clock import utcnow
 from origin.db.ggos import settled
 from origin.db.summaries import own_ggos
 from origin.domain.compose import Order, Retire, Transfer
-from origin.domain.listing import MAX_CURSOR_LENGTH, ORDERS, read_cursor, sort_keys
+from origin.domain.listing import MAX_CURSOR_LENGTH, ORDERS, Listing, read_cursor, sort_keys
 from origin.errors import Refused
 from origin.services import idempotency
 from origin.services.compose import compose
@@ -137,13 +137,14 @@ def list_ggos(body: dict[str, Any]) -> Response:
     """List the caller's GGOs that are in step with the ledger."""
     keys = sort_keys(body["order"])
     cursor = body.get("cursor")
+    listing = Listing(current_user().subject, body["filters"], keys)
     question = Question(
         conditions=settled(current_user().id, body["filters"], utcnow()),
-        filters=body["filters"],
-        keys=keys,
+        listing=listing,
+        signer=runtime().signer,
         offset=body["offset"],
         limit=body["limit"] or None,
-        after=read_cursor(cursor, body["filters"], keys) if cursor else None,
+        after=read_cursor(cursor, listing, runtime().signer) if cursor else None,
         paged=cursor is not None,
     )
     return listing_response(runtime().database, question)
