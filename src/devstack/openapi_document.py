@@ -12,13 +12,13 @@ from origin.settings import Settings
 _URL = "http://127.0.0.1:1"
 _SETTINGS = {
     "service_name": "AccountService",
-    "secret": "unused",
+    "secret": "unused, but long enough",
     "cors_origins": "",
     "project_url": _URL,
     "datahub_service_url": _URL,
     "ledger_url": _URL,
     "energy_type_service_url": _URL,
-    "webhook_secret": "unused",
+    "webhook_secret": "unused, but long enough",
     "hydra_url": _URL,
     "hydra_introspect_url": _URL,
     "hydra_client_id": "unused",

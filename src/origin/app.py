@@ -1,11 +1,12 @@
 """The Flask application."""
 
 import re
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import flask_smorest
-from click import Command, Context
+from click import Command, Context, get_current_context
 from flask import Flask, Response, request
 from flask.cli import AppGroup
 from flask_cors import CORS
@@ -27,6 +28,7 @@ from origin.api import (
 )
 from origin.api.base import EXTENSION, Blueprint
 from origin.api.errors import register_error_handlers
+from origin.errors import ConfigurationError
 from origin.runtime import build_runtime
 from origin.settings import Settings, load_settings
 from origin.tasks.hints import CeleryHints
@@ -120,13 +122,27 @@ class _Flask(Flask):
         return func
 
 
+def _settings() -> Settings:
+    """The environment's.
+
+    :raises SystemExit: it is wrong, and a command has asked: one line tells, and no traceback.
+    :raises ConfigurationError: it is wrong.
+    """
+    try:
+        return load_settings(Settings)
+    except ConfigurationError as error:
+        if get_current_context(silent=True) is not None:
+            sys.exit(str(error))
+        raise
+
+
 def create_app(settings: Settings | None = None) -> Flask:
     """Build the application; connects to nothing.
 
     :param settings: Read from the environment if not given.
     :raises ConfigurationError: where the environment is wrong.
     """
-    settings = settings or load_settings(Settings)
+    settings = settings or _settings()
     configure_logging(settings)
     app = _Flask(__name__, static_folder=None)
     app.config.update(

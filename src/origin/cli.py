@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from functools import wraps
+from itertools import chain
 from typing import Any, ParamSpec
 
 import click
@@ -197,8 +198,11 @@ def rotate_keys() -> None:
     and begun again at any time.
     """
     failed = 0
+    rotation = key_rotation.rotate(runtime())
+    # Where the database can't be used, that alone is told.
+    first = next(rotation)
     with click.progressbar(length=1, label="Rotating") as bar:
-        for progress in key_rotation.rotate(runtime()):
+        for progress in chain([first], rotation):
             bar.length = max(progress.total, 1)
             bar.pos = progress.done + progress.failed
             bar.update(0)

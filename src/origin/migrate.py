@@ -58,6 +58,8 @@ def upgrade(database_url: URL | str) -> None:
 def main(arguments: Sequence[str]) -> int:
     """Migrate the database that DATABASE_URI names; exit status 2 where it, or the environment, is wrong.
 
+    Where the database can't be used it is 1. Either is told in one line.
+
     :param arguments: `--check-settings` refuses to migrate unless all settings are right, which
         is what the service's own processes want: one message for all that is wrong.
     """
@@ -75,6 +77,9 @@ def main(arguments: Sequence[str]) -> int:
     except ConfigurationError as error:
         sys.stderr.write(f"{error}\n")
         return 2
+    except OperationalError as error:
+        sys.stderr.write(f"The database can't be used: {_reason(error)}\n")
+        return 1
     return 0
 
 
@@ -88,6 +93,11 @@ def _check_start(settings: Settings) -> None:
         check_ledger_mode(settings, database)
     finally:
         database.dispose()
+
+
+def _reason(error: OperationalError) -> str:
+    """What the driver says, in one line; it may try several addresses, and shows no password."""
+    return " ".join(str(error.orig).split())
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from origin.clients.hydra import HydraClient
 from origin.clients.ledger import LedgerClient
 from origin.clients.receivers import ReceiverClient
 from origin.db.branches import Branches
-from origin.db.encryption import Sealer
+from origin.db.encryption import Sealer, Signer
 from origin.db.engine import Database
 from origin.db.issuing import Points
 from origin.settings import Settings
@@ -41,6 +41,7 @@ class Runtime:
     settings: Settings
     database: Database
     sealer: Sealer
+    signer: Signer
     branches: Branches
     points: Points
     hydra: HydraClient
@@ -58,12 +59,14 @@ def build_runtime(settings: Settings, hints: Hints) -> Runtime:
     database = Database(settings.database_url, settings.database_conn_poll_size)
     watch_pool(database.engine)
     LEDGER_ENABLED.set(settings.ledger_enabled)
-    sealer = Sealer([each.value for each in settings.key_encryption_secrets])
+    secrets = [each.value for each in settings.key_encryption_secrets]
+    sealer = Sealer(secrets)
     branches = Branches(sealer)
     return Runtime(
         settings=settings,
         database=database,
         sealer=sealer,
+        signer=Signer(secrets),
         branches=branches,
         points=Points(database, branches),
         hydra=HydraClient(

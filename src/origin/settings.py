@@ -32,6 +32,11 @@ _HTTP_URL = re.compile(
 )
 
 
+MIN_SECRET_LENGTH = 16
+EXAMPLE_SECRETS = frozenset({"development-only-not-a-secret", "sandbox-webhook-secret"})
+"""Those of .env.example."""
+
+
 class Secret:
     """A text that only `value` shows: logged, printed or put into a message, it is asterisks."""
 
@@ -49,6 +54,12 @@ _NO_SECRET = Secret("")
 
 def _secret(value: Any) -> Secret:
     return value if isinstance(value, Secret) else Secret(str(value))
+
+
+def _not_blank(value: Secret) -> Secret:
+    if not value.value.strip():
+        raise ValidationError("blank")
+    return value
 
 
 def _url(value: str) -> str:
@@ -136,6 +147,7 @@ BaseUrl = Annotated[str, String(post_load=[str.strip, _without_slash, _url])]
 Origins = Annotated[list[str], Raw(post_load=[_comma_separated, _each(_origin)])]
 Networks = Annotated[list[Network], Raw(post_load=[_comma_separated, _each(_network)])]
 SecretText = Annotated[Secret, Raw(post_load=_secret)]
+KeyText = Annotated[Secret, Raw(post_load=[_secret, _not_blank])]
 Secrets = Annotated[list[Secret], Raw(post_load=[_comma_separated, _each(_secret)])]
 DatabaseUri = Annotated[Secret, Raw(post_load=[_secret, _database_uri])]
 ConnectionString = Annotated[Secret, Raw(post_load=[_secret, _connection_string])]
@@ -169,7 +181,7 @@ class DatabaseSettings:
             # `NAME=` stands for the default; only for CORS_ORIGINS is "none" a value of its own.
             if value is None or (value == "" and each.name != "cors_origins"):
                 if each.default is MISSING and each.default_factory is MISSING:
-                    wrong.append(f"  {each.name.upper()}: Field required")
+                    wrong.append(f"{each.name.upper()}: Field required")
                 continue
             _, reader = get_args(each.type)
             try:
@@ -177,12 +189,12 @@ class DatabaseSettings:
                 str(value).encode()
                 good[each.name] = reader.deserialize(value)
             except ValidationError as error:
-                wrong.append(f"  {each.name.upper()}: {' '.join(map(str, error.messages))}")
+                wrong.append(f"{each.name.upper()}: {' '.join(map(str, error.messages))}")
             except UnicodeEncodeError:
-                wrong.append(f"  {each.name.upper()}: not UTF-8")
-        wrong.extend(f"  {line}" for line in cls._wrong_together(values, good))
+                wrong.append(f"{each.name.upper()}: not UTF-8")
+        wrong.extend(cls._wrong_together(values, good))
         if wrong:
-            raise ConfigurationError("The environment is not right:\n" + "\n".join(sorted(wrong)))
+            raise ConfigurationError("The environment is not right: " + "; ".join(sorted(wrong)))
         return cls(**good)
 
     @classmethod
@@ -206,14 +218,14 @@ class Settings(DatabaseSettings):
 
     service_name: Text
     debug: Flag = False
-    secret: SecretText
+    secret: KeyText
     cors_origins: Origins
     project_url: BaseUrl
     datahub_service_url: BaseUrl
     ledger_enabled: Flag = True
     ledger_url: BaseUrl = ""
     energy_type_service_url: BaseUrl
-    webhook_secret: SecretText
+    webhook_secret: KeyText
     hydra_url: BaseUrl
     hydra_introspect_url: Url
     hydra_client_id: Text
@@ -232,6 +244,7 @@ class Settings(DatabaseSettings):
     workers: Count = 3
     worker_connections: Count = 100
     concurrency: Count = 100
+    port: Port = 8085
     bind_host: Host = "0.0.0.0"  # noqa: S104 - a container's own address isn't known before
     metrics_port: PortOrZero = 0
     metrics_enabled: Flag = True
@@ -269,6 +282,23 @@ class Settings(DatabaseSettings):
         if not values.get("ledger_url") and good.get("ledger_enabled", True):
             return ["LEDGER_URL: Field required, unless LEDGER_ENABLED=0"]
         return []
+
+    def weak_secrets(self) -> list[str]:
+        """What is wrong with secrets that others may guess, by variable; no value is shown."""
+        given = {
+            "SECRET": [self.secret],
+            "KEY_ENCRYPTION_SECRETS": [
+                each for each in self.key_encryption_secrets if each.value != self.secret.value
+            ],
+            "WEBHOOK_SECRET": [self.webhook_secret],
+        }
+        found = []
+        for name, secrets in given.items():
+            if any(each.value in EXAMPLE_SECRETS for each in secrets):
+                found.append(f"{name} is the one that .env.example shows to everybody")
+            elif any(len(each.value) < MIN_SECRET_LENGTH for each in secrets):
+                found.append(f"{name} has fewer than {MIN_SECRET_LENGTH} characters")
+        return found
 
     @cached_property
     def broker_url(self) -> str:

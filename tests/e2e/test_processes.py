@@ -86,9 +86,10 @@ def test_a_wrong_environment_is_told_of_in_one_message(town: Town, tmp_path: Pat
     )
     assert ended.returncode == 2
     assert ended.stdout == ""
-    first, *lines = ended.stderr.splitlines()
-    assert first == "The environment is not right:"
-    named = {line.strip().partition(":")[0] for line in lines}
+    [line] = ended.stderr.splitlines()
+    what, _, wrongs = line.partition(": ")
+    assert what == "The environment is not right"
+    named = {each.partition(":")[0] for each in wrongs.split("; ")}
     assert named == {"HYDRA_URL", "WEBHOOK_SECRET", *wrong}
     for secret in ("dbsecret", *(environment[each] for each in ("SECRET", "HYDRA_CLIENT_SECRET"))):
         assert secret not in ended.stderr

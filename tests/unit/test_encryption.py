@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from origin.db.encryption import CannotUnseal, Sealer
+from origin.db.encryption import CannotUnseal, Sealer, Signer
+from origin.domain.listing import SIGNATURE_LENGTH
 
 
 @given(plaintext=st.text(), context=st.text())
@@ -56,3 +57,15 @@ def test_a_changed_letter_is_noticed(position: int):
     # Base64's last letter has bits that mean nothing.
     assert place >= len(sealed.rstrip("=")) - 1
     assert opened == "a key of some length"
+
+
+def test_signatures_hold_for_their_text_and_any_known_secret():
+    old, both = Signer(["old"]), Signer(["new", "old"])
+    signature = old.sign(b"text")
+    assert len(signature) == SIGNATURE_LENGTH
+    assert both.is_signed(b"text", signature)
+    assert not both.is_signed(b"text ", signature)
+    assert not both.is_signed(b"text", signature[:-1])
+    assert not both.is_signed(b"text", b"")
+    assert not old.is_signed(b"text", both.sign(b"text"))
+    assert not Signer(["another"]).is_signed(b"text", signature)

@@ -4,7 +4,7 @@ from flask import Response
 from marshmallow import fields
 
 from origin.api.base import Blueprint, Schema, json_response, runtime
-from origin.api.security import current_user, requires
+from origin.api.security import current_subject, current_user, requires, requires_token
 from origin.services import users
 
 blueprint = Blueprint("accounts", __name__)
@@ -38,9 +38,9 @@ def list_accounts() -> Response:
 
 
 @blueprint.post("/auth/disable-user")
-@requires("profile", cached=False)
+@requires_token("profile", cached=False)
 @blueprint.response(200, DisabledResponse)
 def disable_user() -> Response:
-    """Disable the caller's account for good."""
-    users.disable(runtime(), current_user().id)
+    """Disable the caller's account for good; again, or without an account, nothing happens."""
+    users.disable_subject(runtime(), current_subject())
     return json_response({"success": True})

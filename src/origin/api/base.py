@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from itertools import islice
 from typing import Any, NoReturn, cast
 
 import orjson
@@ -17,10 +18,14 @@ from marshmallow import ValidationError, pre_load
 from webargs.flaskparser import FlaskParser
 from werkzeug.exceptions import RequestEntityTooLarge, RequestTimeout
 
+from origin.domain.json_reading import read_json
 from origin.errors import Refused
 from origin.runtime import Runtime
 
 EXTENSION = "origin_runtime"
+
+MAX_UNKNOWN = 20
+"""Unknown fields of one object that a refusal names."""
 
 
 def runtime() -> Runtime:
@@ -83,8 +88,21 @@ class Schema(MarshmallowSchema):
     """A request or answer. Unknown fields are refused; null means absent where that is allowed."""
 
     @pre_load
-    def _null_means_absent(self, data: Any, **_: Any) -> Any:
-        if not isinstance(data, dict) or None not in data.values():
+    def _prepare(self, data: Any, **_: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        return self._null_means_absent(self._with_few_unknown(data))
+
+    def _with_few_unknown(self, data: dict[str, Any]) -> dict[str, Any]:
+        """Some of the unknown fields tell enough: a body may have a hundred thousand."""
+        if len(data) <= len(self.load_fields) + MAX_UNKNOWN:
+            return data
+        known = {field.data_key or name for name, field in self.load_fields.items()}
+        unknown = islice((name for name in data if name not in known), MAX_UNKNOWN)
+        return {name: data[name] for name in (*filter(data.__contains__, known), *unknown)}
+
+    def _null_means_absent(self, data: dict[str, Any]) -> dict[str, Any]:
+        if None not in data.values():
             return data
         optional = {
             field.data_key or name for name, field in self.load_fields.items() if not field.required
@@ -107,8 +125,8 @@ class _JsonBodyParser(FlaskParser):
         if not raw.strip():
             raise Refused("No JSON body provided")
         try:
-            return orjson.loads(raw)
-        except orjson.JSONDecodeError:
+            return read_json(raw)
+        except ValueError:
             raise Refused("Bad JSON body provided") from None
 
     def handle_error(

@@ -9,10 +9,11 @@ from typing import Any, cast
 
 import orjson
 from flask import Response, request
-from marshmallow import ValidationError, fields, post_load, validate
+from marshmallow import ValidationError, fields, post_load
 
 from origin.api.base import Blueprint, Schema, runtime
-from origin.api.fields import Text, Time, in_utc
+from origin.api.collections import Items
+from origin.api.fields import Text, Time, WholeNumber, in_utc
 from origin.api.security import current_user, requires
 from origin.clock import utcnow
 from origin.documents.declaration import Issuer, render
@@ -39,19 +40,20 @@ class DeclarationRange(Schema):
 class DeclarationRequest(Schema):
     """Which consumption to declare, and by which periods."""
 
-    gsrn = fields.List(
+    gsrn = Items(
         Text(),
+        least=1,
+        most=MAX_POINTS,
         required=True,
-        validate=validate.Length(min=1, max=MAX_POINTS),
         metadata={"description": "The caller's consumption metering points"},
     )
     resolution = fields.Enum(Resolution, by_value=True, required=True)
     begin_range = fields.Nested(DeclarationRange, required=True, data_key="beginRange")
-    utc_offset = fields.Integer(
-        strict=True,
+    utc_offset = WholeNumber(
+        least=-MAX_OFFSET_H,
+        most=MAX_OFFSET_H,
         load_default=0,
         data_key="utcOffset",
-        validate=validate.Range(min=-MAX_OFFSET_H, max=MAX_OFFSET_H),
         metadata={"description": "Hours by which local time is ahead of UTC"},
     )
 

@@ -2,7 +2,6 @@
 
 import logging
 
-import orjson
 import psycopg2
 from flask import Flask, Response, current_app
 from sqlalchemy.exc import DBAPIError
@@ -14,6 +13,7 @@ from werkzeug.exceptions import (
     TooManyRequests,
 )
 
+from origin.api.refusals import as_json, shortened
 from origin.db.sqlstates import READ_ONLY, Fault, fault_in, state_of
 from origin.errors import (
     CallerGone,
@@ -56,8 +56,7 @@ class Forbidden(Exception):
 
 def failure(status: int, message: Message, **headers: str) -> Response:
     """The answer to what didn't succeed."""
-    # A schema's complaint names list items by number, which become JSON's strings.
-    body = orjson.dumps({"success": False, "message": message}, option=orjson.OPT_NON_STR_KEYS)
+    body = as_json({"success": False, "message": shortened(message)})
     response = Response(body, status, mimetype="application/json")
     response.headers.extend({name.replace("_", "-"): text for name, text in headers.items()})
     return response
@@ -84,10 +83,10 @@ def _on_refused(error: Refused) -> Response:
 
 
 def _on_tokens_spent(_error: TokensSpent) -> Response:
+    # No challenge, and not 401: the caller's token is good, and a fresh one would not help.
     return failure(
-        401,
-        "The account's own tokens are spent: log in again",
-        WWW_Authenticate='Bearer error="invalid_token"',
+        403,
+        "DataHubService takes this account's tokens no more: its holder must log in here again",
     )
 
 

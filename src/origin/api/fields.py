@@ -88,20 +88,28 @@ def _no_nul(value: str) -> None:
 
 
 class WholeNumber(fields.Integer):
-    """A whole number from `least` up to what the database holds; 1.5 is refused."""
+    """A whole number, both bounds included: what `read_json` has made an `int`, and nothing else."""
 
-    def __init__(self, *, least: int, **arguments: Any) -> None:
-        bounds = [validate.Range(min=least), validate.Range(max=MAX_WH)]
+    def __init__(self, *, least: int, most: int = MAX_WH, **arguments: Any) -> None:
+        bounds = [validate.Range(min=least), validate.Range(max=most)]
         super().__init__(strict=True, validate=bounds, **arguments)
-        self._least = least
+        self._least, self._most = least, most
 
     def deserialize(
         self, value: Any, attr: str | None = None, data: Any = None, **kwargs: Any
     ) -> Any:
         """What is plainly right is taken at once."""
-        if type(value) is int and self._least <= value <= MAX_WH:
+        if type(value) is int and self._least <= value <= self._most:
             return value
         return super().deserialize(value, attr, data, **kwargs)
+
+    def _deserialize(
+        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
+    ) -> int:
+        del attr, data, kwargs
+        if type(value) is not int:
+            raise self.make_error("invalid", input=value)
+        return value
 
 
 class Time(fields.Field[datetime]):

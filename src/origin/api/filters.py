@@ -7,16 +7,15 @@ from functools import cache
 from typing import Any
 from zoneinfo import ZoneInfo, available_timezones
 
-from marshmallow import ValidationError, fields, post_load, validate, validates_schema
+from marshmallow import ValidationError, fields, post_load, validates_schema
 
 from origin.api.base import Schema
-from origin.api.fields import Reference, Text, Time, in_utc
+from origin.api.collections import Items
+from origin.api.fields import Reference, Text, Time, WholeNumber, in_utc
 from origin.domain.filters import Category, GgoFilters, TransferFilters
 
 MAX_FILTER_VALUES = 10_000
 MAX_OFFSET_HOURS = 23
-
-_FEW_FILTERS = validate.Length(max=MAX_FILTER_VALUES)
 
 
 class Zone(fields.String):
@@ -36,18 +35,18 @@ def _zone_names() -> set[str]:
     return available_timezones()
 
 
-class UtcOffset(fields.Integer):
+class UtcOffset(WholeNumber):
     """Whole hours ahead of UTC; loads as a `timezone`."""
 
     def __init__(self, **arguments: Any) -> None:
-        super().__init__(strict=True, **arguments)
-        self._within = validate.Range(min=-MAX_OFFSET_HOURS, max=MAX_OFFSET_HOURS)
+        super().__init__(least=-MAX_OFFSET_HOURS, most=MAX_OFFSET_HOURS, **arguments)
 
-    def _deserialize(
-        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
+    def deserialize(
+        self, value: Any, attr: str | None = None, data: Any = None, **kwargs: Any
     ) -> Any:
-        hours = super()._deserialize(value, attr, data, **kwargs)
-        return timezone(timedelta(hours=self._within(hours)))
+        """The hours as a `timezone`."""
+        hours = super().deserialize(value, attr, data, **kwargs)
+        return timezone(timedelta(hours=hours)) if isinstance(hours, int) else hours
 
 
 def range_in_utc(begin: datetime, end: datetime, zone: tzinfo = UTC) -> tuple[datetime, datetime]:
@@ -76,13 +75,13 @@ class GgoFiltersSchema(Schema):
 
     begin = Time()
     begin_range = fields.Nested(TimeRange, data_key="beginRange")
-    address = fields.List(Text(), validate=_FEW_FILTERS)
-    sector = fields.List(Text(), validate=_FEW_FILTERS)
-    technology_code = fields.List(Text(), validate=_FEW_FILTERS, data_key="technologyCode")
-    fuel_code = fields.List(Text(), validate=_FEW_FILTERS, data_key="fuelCode")
-    issue_gsrn = fields.List(Text(), validate=_FEW_FILTERS, data_key="issueGsrn")
-    retire_gsrn = fields.List(Text(), validate=_FEW_FILTERS, data_key="retireGsrn")
-    retire_address = fields.List(Text(), validate=_FEW_FILTERS, data_key="retireAddress")
+    address = Items(Text(), most=MAX_FILTER_VALUES)
+    sector = Items(Text(), most=MAX_FILTER_VALUES)
+    technology_code = Items(Text(), most=MAX_FILTER_VALUES, data_key="technologyCode")
+    fuel_code = Items(Text(), most=MAX_FILTER_VALUES, data_key="fuelCode")
+    issue_gsrn = Items(Text(), most=MAX_FILTER_VALUES, data_key="issueGsrn")
+    retire_gsrn = Items(Text(), most=MAX_FILTER_VALUES, data_key="retireGsrn")
+    retire_address = Items(Text(), most=MAX_FILTER_VALUES, data_key="retireAddress")
     category = fields.Enum(Category, by_value=True)
 
     @validates_schema
@@ -104,7 +103,7 @@ class GgoFiltersSchema(Schema):
 class TransferFiltersSchema(GgoFiltersSchema):
     """Filters over transfers: those of their GGOs, and the sender's reference."""
 
-    reference = fields.List(Reference(), validate=_FEW_FILTERS)
+    reference = Items(Reference(), most=MAX_FILTER_VALUES)
 
     def _filters(self, data: dict[str, Any]) -> GgoFilters:
         return TransferFilters(**data)

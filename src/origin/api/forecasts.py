@@ -1,13 +1,17 @@
 """Forecasts (contract: http-api, Forecasts)."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
+from itertools import chain
 from typing import Any
+from uuid import UUID
 
+import orjson
 from flask import Response
-from marshmallow import ValidationError, fields, post_load, validate
+from marshmallow import ValidationError, fields, post_load
 
 from origin.api.base import Blueprint, Schema, json_response, runtime
+from origin.api.collections import Items
 from origin.api.fields import MAX_WH, Reference, Text, Time, WholeNumber, in_utc
 from origin.api.security import current_user, requires
 from origin.domain.durations import fixed_duration
@@ -16,20 +20,8 @@ from origin.services.forecasts import Submission, Wanted
 
 blueprint = Blueprint("forecasts", __name__, url_prefix="/forecast")
 
-
-class Amount(fields.Integer):
-    """A whole number as such: no boolean, no text, no fraction."""
-
-    def __init__(self, **arguments: Any) -> None:
-        bounds = validate.Range(min=-MAX_WH, max=MAX_WH)
-        super().__init__(strict=True, validate=bounds, **arguments)
-
-    def _deserialize(
-        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
-    ) -> int:
-        if isinstance(value, bool):
-            raise self.make_error("invalid", input=value)
-        return super()._deserialize(value, attr, data, **kwargs)
+MAX_VALUES = 35_136
+"""A leap year of quarters of an hour."""
 
 
 class Duration(fields.Field[tuple[str, timedelta]]):
@@ -43,6 +35,22 @@ class Duration(fields.Field[tuple[str, timedelta]]):
             return str(value), fixed_duration(value if isinstance(value, str) else "")
         except ValueError as error:
             raise ValidationError(str(error)) from error
+
+
+NO_ID = UUID(int=0)
+"""The id of no forecast: theirs are random."""
+
+
+class ForecastId(fields.UUID):
+    """An id of a forecast; what can't be one is nobody's, and loads as NO_ID."""
+
+    def _deserialize(
+        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
+    ) -> UUID:
+        try:
+            return UUID(str(super()._deserialize(value, attr, data, **kwargs)))
+        except ValidationError:
+            return NO_ID
 
 
 class ForecastSubmission(Schema):
@@ -60,8 +68,12 @@ class ForecastSubmission(Schema):
             "description": "ISO 8601 duration above zero; without years and months",
         },
     )
-    forecast = fields.List(
-        Amount(), required=True, validate=validate.Length(min=1), metadata={"description": "Wh"}
+    forecast = Items(
+        WholeNumber(least=-MAX_WH),
+        least=1,
+        most=MAX_VALUES,
+        required=True,
+        metadata={"description": "Wh"},
     )
 
     @post_load
@@ -103,7 +115,7 @@ class ForecastSchema(Schema):
 class ForecastRequest(Schema):
     """Which forecast."""
 
-    id = fields.UUID()
+    id = ForecastId()
     reference = Reference()
     at_time = Time(data_key="atTime")
 
@@ -119,7 +131,11 @@ class ForecastListRequest(Schema):
     """Which forecasts, and which page of them."""
 
     offset = WholeNumber(least=0, load_default=0)
-    limit = WholeNumber(least=0, load_default=0, metadata={"description": "0: all"})
+    limit = WholeNumber(
+        least=0,
+        load_default=0,
+        metadata={"description": "0: as many of the newest as hold 1,000,000 values together"},
+    )
     reference = Reference()
     at_time = Time(data_key="atTime")
 
@@ -156,8 +172,7 @@ def submit(submission: Submission) -> Response:
 @blueprint.response(200, ForecastResponse)
 def get_forecast(body: dict[str, Any]) -> Response:
     """Get the newest match among the forecasts that the caller sent or received."""
-    with runtime().database.reading() as session:
-        found = forecasts.find_newest(session, current_user().id, _wanted(body))
+    found = forecasts.find_newest(runtime().database, current_user().id, _wanted(body))
     return json_response({"success": found is not None, "forecast": found})
 
 
@@ -167,15 +182,27 @@ def get_forecast(body: dict[str, Any]) -> Response:
 @blueprint.response(200, ForecastListResponse)
 def list_forecasts(body: dict[str, Any]) -> Response:
     """List the forecasts that the caller sent or received, newest first."""
-    with runtime().database.reading() as session:
-        total, found = forecasts.find(
-            session,
-            current_user().id,
-            _wanted(body),
-            offset=body["offset"],
-            limit=body["limit"] or None,
-        )
-    return json_response({"success": True, "total": total, "forecasts": found})
+    total, parts = forecasts.find(
+        runtime().database,
+        current_user().id,
+        _wanted(body),
+        offset=body["offset"],
+        limit=body["limit"] or None,
+    )
+    # Where the database can't answer, let it be known before the answer begins.
+    first = next(parts, [])
+    return Response(_written(total, chain([first], parts)), mimetype="application/json")
+
+
+def _written(total: int, parts: Iterable[list[dict[str, Any]]]) -> Iterator[bytes]:
+    """The answer in parts: a limit may ask for more than memory should hold."""
+    yield b'{"success":true,"total":%d,"forecasts":[' % total
+    separator = b""
+    for part in parts:
+        if part:
+            yield separator + orjson.dumps(part)[1:-1]
+            separator = b","
+    yield b"]}"
 
 
 @blueprint.post("/series")

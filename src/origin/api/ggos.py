@@ -6,9 +6,11 @@ from flask import Response, request
 from marshmallow import ValidationError, fields, post_load, validate, validates_schema
 
 from origin.api.base import Blueprint, Schema, json_response, raw_body, runtime
+from origin.api.collections import Items
 from origin.api.fields import Reference, Text, WholeNumber
 from origin.api.filters import FilteredRequest, GgoFiltersSchema
 from origin.api.listing import Question, listing_response
+from origin.api.refusals import shortened
 from origin.api.security import current_user, make_sure_active, requires
 from origin.api.summaries import (
     SummaryRequest,
@@ -22,7 +24,7 @@ from origin.clock import utcnow
 from origin.db.ggos import settled
 from origin.db.summaries import own_ggos
 from origin.domain.compose import Order, Retire, Transfer
-from origin.domain.listing import MAX_CURSOR_LENGTH, ORDERS, read_cursor, sort_keys
+from origin.domain.listing import MAX_CURSOR_LENGTH, ORDERS, Listing, read_cursor, sort_keys
 from origin.errors import Refused
 from origin.services import idempotency
 from origin.services.compose import compose
@@ -32,9 +34,6 @@ blueprint = Blueprint("ggos", __name__)
 MAX_IDEMPOTENCY_KEY_LENGTH = 255
 MAX_PARTS = 1_000
 """Transfers, and retires: more would hold up a worker and the ledger for seconds."""
-
-_FEW_ORDERS = validate.Length(max=len(ORDERS))
-_FEW_PARTS = validate.Length(max=MAX_PARTS)
 
 
 class GgoSchema(Schema):
@@ -63,9 +62,7 @@ class GgoListRequest(FilteredRequest):
     filters = fields.Nested(GgoFiltersSchema, required=True)
     offset = WholeNumber(least=0, load_default=0)
     limit = WholeNumber(least=0, load_default=0, metadata={"description": "0: all"})
-    order = fields.List(
-        Text(validate=validate.OneOf(ORDERS)), load_default=list, validate=_FEW_ORDERS
-    )
+    order = Items(Text(validate=validate.OneOf(ORDERS)), most=len(ORDERS), load_default=list)
     cursor = Text(
         max_length=MAX_CURSOR_LENGTH,
         metadata={"description": "Empty to begin, then the nextCursor of the page before"},
@@ -117,8 +114,8 @@ class ComposeRequest(Schema):
     """What is to become of a GGO; what isn't named stays with the caller."""
 
     address = Text(required=True)
-    transfers = fields.List(fields.Nested(TransferSchema), load_default=list, validate=_FEW_PARTS)
-    retires = fields.List(fields.Nested(RetireSchema), load_default=list, validate=_FEW_PARTS)
+    transfers = Items(fields.Nested(TransferSchema), most=MAX_PARTS, load_default=list)
+    retires = Items(fields.Nested(RetireSchema), most=MAX_PARTS, load_default=list)
 
     @post_load
     def _make(self, data: dict[str, Any], **_: Any) -> Order:
@@ -140,13 +137,14 @@ def list_ggos(body: dict[str, Any]) -> Response:
     """List the caller's GGOs that are in step with the ledger."""
     keys = sort_keys(body["order"])
     cursor = body.get("cursor")
+    listing = Listing(current_user().subject, body["filters"], keys)
     question = Question(
         conditions=settled(current_user().id, body["filters"], utcnow()),
-        filters=body["filters"],
-        keys=keys,
+        listing=listing,
+        signer=runtime().signer,
         offset=body["offset"],
         limit=body["limit"] or None,
-        after=read_cursor(cursor, body["filters"], keys) if cursor else None,
+        after=read_cursor(cursor, listing, runtime().signer) if cursor else None,
         paged=cursor is not None,
     )
     return listing_response(runtime().database, question)
@@ -215,7 +213,7 @@ def _compose_once(key: str, order: Order) -> Response:
     try:
         compose(world, user_id, order, lambda link: idempotency.answer(link, hold, done))
     except Refused as refusal:
-        refused = idempotency.Answer(400, {"success": False, "message": refusal.message})
+        refused = idempotency.Answer(400, {"success": False, "message": shortened(refusal.message)})
         with database.link() as link:
             idempotency.answer(link, hold, refused)
         raise

@@ -13,8 +13,7 @@ from origin.api.security import current_user, make_sure_active
 from origin.db import ggos as queries
 from origin.db.driver import Row
 from origin.db.engine import Database
-from origin.domain.filters import GgoFilters
-from origin.domain.listing import Cursor, Key, Value, write_cursor
+from origin.domain.listing import Cursor, Listing, Signer, Value, write_cursor
 
 MAX_AT_ONCE = 10_000
 """GGOs in an answer that is made in memory: some 3.5 MB."""
@@ -29,9 +28,9 @@ class Question:
     """Which GGOs, and which page of them."""
 
     conditions: queries.Conditions
-    filters: GgoFilters
-    """As the request has them; a cursor is bound to them."""
-    keys: tuple[Key, ...]
+    listing: Listing
+    """What a cursor is bound to."""
+    signer: Signer
     offset: int
     limit: int | None
     after: Cursor | None
@@ -59,7 +58,7 @@ def _page(database: Database, question: Question) -> Response | None:
     asked = queries.page(
         _caller(),
         question.conditions,
-        question.keys,
+        question.listing.keys,
         offset=question.offset,
         limit=limit,
         at_most=MAX_AT_ONCE,
@@ -75,7 +74,7 @@ def _cursor_page(database: Database, question: Question, limit: int) -> Response
     asked = queries.cursor_page(
         _caller(),
         question.conditions,
-        question.keys,
+        question.listing.keys,
         limit=limit,
         after=question.after,
     )
@@ -106,7 +105,7 @@ def _array(results: str | None) -> bytes:
 
 
 def _cursor(question: Question, values: Sequence[Value], total: int) -> str:
-    return write_cursor(Cursor(tuple(values), total), question.filters, question.keys)
+    return write_cursor(Cursor(tuple(values), total), question.listing, question.signer)
 
 
 def _streamed(database: Database, question: Question) -> Response:
@@ -140,7 +139,7 @@ def _json(body: bytes | Iterable[bytes]) -> Response:
 def _listing(question: Question, limit: int | None) -> queries.Query:
     return queries.listing(
         question.conditions,
-        question.keys,
+        question.listing.keys,
         offset=question.offset,
         limit=limit,
         after=question.after,

@@ -53,7 +53,7 @@ Accounts of granular guarantees of origin (GGOs): one hour of electricity of one
 _ERRORS = {
     "400": "Refused; nothing was changed",
     "401": "No valid token of an active account, or no valid signature",
-    "403": "The token lacks a scope",
+    "403": "The token lacks a scope, or the account's holder must log in here again",
     "408": "The body took longer than BODY_TIME_LIMIT to arrive",
     "409": "A request with this Idempotency-Key still runs",
     "413": "The body is longer than MAX_BODY_BYTES",

@@ -10,6 +10,7 @@ from werkzeug.exceptions import TooManyRequests
 
 from origin.api.base import runtime
 from origin.api.errors import Forbidden, Unauthorized
+from origin.clients.hydra import Introspection
 from origin.errors import CallerGone
 from origin.services.bearer import BearerTokens
 from origin.services.rate_limits import RateLimits
@@ -65,6 +66,33 @@ def guard_of(view: Callable[P, T]) -> Guard:
 def current_user() -> CurrentUser:
     """Who is asking, in a view under `requires`."""
     return cast("CurrentUser", g.current_user)
+
+
+def current_subject() -> str:
+    """The subject of the token that this request carries, in a view under `requires_token`."""
+    return cast("str", g.current_subject)
+
+
+def requires_token(*scopes: str, cached: bool = True) -> Callable[[Callable[P, T]], Callable[P, T]]:
+    """Let every active token in that has all these scopes; see `current_subject`.
+
+    Its subject may have no account, or a disabled one: the view must look. Otherwise as `requires`.
+    """
+
+    def decorate(view: Callable[P, T]) -> Callable[P, T]:
+        @wraps(view)
+        def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
+            worth = _introspected(cached=cached)
+            _check_scopes(worth, frozenset(scopes))
+            user_id = active_user_id(runtime(), worth.subject)
+            _limit_rate(f"subject:{worth.subject}" if user_id is None else user_id)
+            g.current_subject = worth.subject
+            return view(*args, **kwargs)
+
+        mark(guarded, Guard(scopes=scopes))
+        return guarded
+
+    return decorate
 
 
 def requires(
@@ -125,6 +153,23 @@ def _authenticate(scopes: frozenset[str], *, cached: bool, looks: bool) -> Curre
     :raises TooManyRequests: the account has made too many requests.
     :raises PeerError: Hydra can't tell now.
     """
+    worth = _introspected(cached=cached)
+    has_scopes = scopes <= worth.scopes
+    user_id = _known_user_ids().get(worth.subject) if looks and has_scopes else None
+    is_known_active = user_id is None
+    if user_id is None:
+        user_id = _active_user_id(worth.subject)
+    _check_scopes(worth, scopes)
+    _limit_rate(user_id)
+    return CurrentUser(user_id, worth.subject, is_known_active)
+
+
+def _introspected(*, cached: bool) -> Introspection:
+    """What the request's token is worth.
+
+    :raises Unauthorized: there is none, or it isn't active.
+    :raises PeerError: Hydra can't tell now.
+    """
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     token = token.strip()
     if scheme.lower() != "bearer" or not token:
@@ -134,19 +179,20 @@ def _authenticate(scopes: frozenset[str], *, cached: bool, looks: bool) -> Curre
     worth = _bearer_tokens().worth(token, cached=cached)
     if worth is None:
         raise _invalid_token()
-    has_scopes = scopes <= worth.scopes
-    user_id = _known_user_ids().get(worth.subject) if looks and has_scopes else None
-    is_known_active = user_id is None
-    if user_id is None:
-        user_id = _active_user_id(worth.subject)
-    if not has_scopes:
+    return worth
+
+
+def _check_scopes(worth: Introspection, scopes: frozenset[str]) -> None:
+    """See that the token has all these scopes.
+
+    :raises Forbidden: it hasn't.
+    """
+    if not scopes <= worth.scopes:
         wanted = " ".join(sorted(scopes))
         raise Forbidden(
             f"The token lacks a scope of: {wanted}",
             f'{_CHALLENGE}, error="insufficient_scope", scope="{wanted}"',
         )
-    _limit_rate(user_id)
-    return CurrentUser(user_id, worth.subject, is_known_active)
 
 
 def _active_user_id(subject: str) -> int:
@@ -172,8 +218,8 @@ def _known_user_ids() -> dict[str, int]:
     return cast("dict[str, int]", current_app.extensions.setdefault(_USER_IDS, {}))
 
 
-def _limit_rate(user_id: int) -> None:
-    """Count this request of an account.
+def _limit_rate(caller: int | str) -> None:
+    """Count this request of an account, by its id, or of a subject that has none.
 
     :raises TooManyRequests: they were too many.
     """
@@ -181,7 +227,7 @@ def _limit_rate(user_id: int) -> None:
     if limits is None:
         made = RateLimits(runtime().settings)
         limits = current_app.extensions.setdefault(_RATE_LIMITS, made)
-    if wait_s := limits.wait_s(user_id):
+    if wait_s := limits.wait_s(caller):
         reason = f"More than {limits.per_minute} requests in a minute"
         raise TooManyRequests(reason, retry_after=wait_s)
 

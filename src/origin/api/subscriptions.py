@@ -7,7 +7,7 @@ from marshmallow import fields
 
 from origin.api.base import Blueprint, Schema, json_response, runtime
 from origin.api.fields import Text
-from origin.api.security import current_user, requires
+from origin.api.security import current_subject, requires_token
 from origin.clients.receivers import MAX_URL_LENGTH
 from origin.db.outbox import Event
 from origin.services import subscriptions
@@ -31,7 +31,7 @@ class SubscriptionResponse(Schema):
 
 
 @blueprint.post("/on-ggo-received/subscribe")
-@requires("openid")
+@requires_token("openid")
 @blueprint.arguments(Subscription)
 @blueprint.response(200, SubscriptionResponse)
 def subscribe_to_ggos(body: dict[str, Any]) -> Response:
@@ -40,7 +40,7 @@ def subscribe_to_ggos(body: dict[str, Any]) -> Response:
 
 
 @blueprint.post("/on-ggo-received/unsubscribe")
-@requires("openid")
+@requires_token("openid")
 @blueprint.arguments(Subscription)
 @blueprint.response(200, SubscriptionResponse)
 def unsubscribe_from_ggos(body: dict[str, Any]) -> Response:
@@ -49,7 +49,7 @@ def unsubscribe_from_ggos(body: dict[str, Any]) -> Response:
 
 
 @blueprint.post("/on-forecast-received/subscribe")
-@requires("openid")
+@requires_token("openid")
 @blueprint.arguments(Subscription)
 @blueprint.response(200, SubscriptionResponse)
 def subscribe_to_forecasts(body: dict[str, Any]) -> Response:
@@ -58,7 +58,7 @@ def subscribe_to_forecasts(body: dict[str, Any]) -> Response:
 
 
 @blueprint.post("/on-forecast-received/unsubscribe")
-@requires("openid")
+@requires_token("openid")
 @blueprint.arguments(Subscription)
 @blueprint.response(200, SubscriptionResponse)
 def unsubscribe_from_forecasts(body: dict[str, Any]) -> Response:
@@ -67,12 +67,12 @@ def unsubscribe_from_forecasts(body: dict[str, Any]) -> Response:
 
 
 def _subscribe(event: Event, body: dict[str, Any]) -> Response:
-    subscriptions.subscribe(runtime(), current_user().id, event, body["url"], body["secret"])
+    subscriptions.subscribe(runtime(), current_subject(), event, body["url"], body["secret"])
     return json_response({"success": True})
 
 
 def _unsubscribe(event: Event, body: dict[str, Any]) -> Response:
     done = subscriptions.unsubscribe(
-        runtime(), current_user().id, event, body["url"], body["secret"]
+        runtime(), current_subject(), event, body["url"], body["secret"]
     )
     return json_response({"success": done})

@@ -3,9 +3,10 @@
 from typing import Any
 
 from flask import Response
-from marshmallow import fields, validate
+from marshmallow import fields
 
 from origin.api.base import Schema, json_response, runtime
+from origin.api.collections import Items
 from origin.api.filters import (
     FilteredRequest,
     GgoFiltersSchema,
@@ -28,11 +29,7 @@ class SummaryRequest(LocalRequest):
         load_default=False,
         metadata={"description": "With a beginRange: have a label for each period of it"},
     )
-    grouping = fields.List(
-        fields.Enum(Grouping, by_value=True),
-        load_default=list,
-        validate=validate.Length(max=len(Grouping)),
-    )
+    grouping = Items(fields.Enum(Grouping, by_value=True), most=len(Grouping), load_default=list)
 
 
 class TransferSummaryRequest(SummaryRequest):

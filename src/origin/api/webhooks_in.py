@@ -8,6 +8,7 @@ from flask import Response, request
 from marshmallow import fields, post_load, validate
 
 from origin.api.base import Blueprint, Schema, json_response, raw_body, runtime
+from origin.api.collections import Entries
 from origin.api.errors import Unauthorized
 from origin.api.fields import Text, Time, WholeNumber, in_utc
 from origin.api.security import Guard, mark
@@ -97,11 +98,11 @@ class IssuedGgoSchema(Schema):
     expire_time = Time(required=True, data_key="expireTime")
     technology_code = Text(data_key="technologyCode", load_default="")
     fuel_code = Text(data_key="fuelCode", load_default="")
-    emissions = fields.Dict(
+    emissions = Entries(
+        most=MAX_EMISSIONS,
         keys=Name(),
         values=GramsPerWh(),
         load_default=None,
-        validate=validate.Length(max=MAX_EMISSIONS),
         metadata={"description": "g/Wh by name of the emission"},
     )
 

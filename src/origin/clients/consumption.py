@@ -17,6 +17,7 @@ from origin.clients.datahub import (
     Summary,
 )
 from origin.domain.consumption import HOUR_S, Consumption, Measurements, unix_s
+from origin.domain.json_reading import MAX_EXACT_FLOAT
 from origin.errors import PeerMisbehaved
 
 _KIND: MeteringPointType = "consumption"
@@ -205,8 +206,8 @@ class _Times(dict[str, int]):
 
 
 def _amount(amount: float) -> int:
-    """The whole number that 1000.0 is, too: JSON knows no difference."""
-    if not float(amount).is_integer() or not 0 <= amount <= MAX_WH:
+    """The whole number that 1000.0 is, too; of larger floats nobody knows what was written."""
+    if not float(amount).is_integer() or not 0 <= amount <= MAX_EXACT_FLOAT:
         raise ValueError("amount")
     return int(amount)
 

@@ -19,6 +19,7 @@ from urllib3.exceptions import (
 )
 
 from origin.clients.bounded import AnswerTooLarge, BoundedAdapter, read_whole
+from origin.domain.json_reading import read_json
 from origin.errors import PeerMisbehaved, PeerTooSlow, PeerUnavailable, PeerUnreachable
 from origin.telemetry.tracing import peer_call
 
@@ -178,8 +179,8 @@ class PeerClient:
         :raises PeerMisbehaved: where it isn't one.
         """
         try:
-            body = orjson.loads(response.content)
-        except orjson.JSONDecodeError as error:
+            body = read_json(response.content)
+        except ValueError as error:
             raise PeerMisbehaved(self.name, f"no JSON in a {response.status_code}") from error
         if not isinstance(body, dict):
             raise PeerMisbehaved(self.name, "JSON, but not an object")

@@ -11,9 +11,8 @@ from datetime import UTC, datetime
 from enum import Enum
 from typing import Any, TypeVar
 
-import orjson
-
 from origin.clients.http import READ_TIMEOUT_S, Answer, PeerClient
+from origin.domain.json_reading import read_json
 from origin.domain.reconciliation import Record
 from origin.domain.settlement import BatchStatus, Next
 from origin.domain.standing import Settlement
@@ -161,9 +160,8 @@ class LedgerClient:
             return None
         self._expect_ok(response)
         try:
-            return parse(
-                orjson.loads(b64decode(self._http.json_object(response)["data"], validate=True))
-            )
+            data = self._http.json_object(response)["data"]
+            return parse(read_json(b64decode(data, validate=True)))
         except (KeyError, TypeError, ValueError, AttributeError, Base64Error) as error:
             raise PeerMisbehaved(NAME, f"not what is expected at {address}") from error
 

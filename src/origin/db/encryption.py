@@ -5,6 +5,7 @@ HKDF-SHA256 derives from one of KEY_ENCRYPTION_SECRETS. The context (column and 
 authenticated with it, so a sealed text that is copied to another row doesn't open there.
 """
 
+import hmac
 import os
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
@@ -81,6 +82,31 @@ class Sealer:
             raise CannotUnseal("sealed for another row, or changed since") from None
 
 
+class Signer:
+    """Signs with the first secret, takes the signatures of any."""
+
+    def __init__(self, secrets: Sequence[str]) -> None:
+        """Derive the keys, which are others than the `Sealer`'s.
+
+        :param secrets: KEY_ENCRYPTION_SECRETS, at least one.
+        """
+        self._keys = [
+            HKDF(hashes.SHA256(), 32, salt=None, info=b"account-service signatures").derive(
+                secret.encode()
+            )
+            for secret in secrets
+        ]
+
+    def sign(self, text: bytes) -> bytes:
+        """The signature of a text: HMAC-SHA256, 32 bytes."""
+        return hmac.digest(self._keys[0], text, "sha256")
+
+    def is_signed(self, text: bytes, signature: bytes) -> bool:
+        """Whether `sign` has made this signature of this text."""
+        made = [hmac.digest(key, text, "sha256") for key in self._keys]
+        return any(hmac.compare_digest(each, signature) for each in made)
+
+
 def master_key_context(subject: str) -> str:
     """Where a user's master key is sealed for."""
     return f"users.master_key:{subject}"
@@ -99,3 +125,8 @@ def refresh_token_context(subject: str) -> str:
 def webhook_secret_context(user_id: int, event: str, url: str) -> str:
     """Where the secret of a webhook subscription is sealed for."""
     return f"webhook_subscriptions.secret:{user_id}:{event}:{url}"
+
+
+def early_webhook_secret_context(subject: str, event: str, url: str) -> str:
+    """Where the secret of a subscription without an account is sealed for."""
+    return f"early_subscriptions.secret:{subject}:{event}:{url}"

@@ -564,6 +564,28 @@ class WebhookSubscription(Identified, Base):
     """How many deliveries failed since the last that didn't."""
 
 
+class EarlySubscription(Identified, Base):
+    """A subscription of a subject that has no account yet; the first login makes it a user's.
+
+    One row for each subject, event and URL: writers hold `lock_subject`.
+    """
+
+    __tablename__ = "early_subscriptions"
+    __table_args__ = (
+        CheckConstraint("event IN ('ON_GGO_RECEIVED', 'ON_FORECAST_RECEIVED')", name="event"),
+        Index("ix_early_subscriptions_subject", "subject"),
+        Index("ix_early_subscriptions_subscribed_at", "subscribed_at"),
+    )
+
+    subject: Mapped[str]
+    event: Mapped[str]
+    url: Mapped[str]
+    host: Mapped[str]
+    secret: Mapped[str]
+    """What deliveries will be signed with, sealed."""
+    subscribed_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
 class WebhookDelivery(Identified, Base):
     """An event on its way to one subscriber, and afterwards the record of it.
 
@@ -619,6 +641,7 @@ class Forecast(Identified, Base):
         CheckConstraint('"end" > begin', name="period"),
         Index("ix_forecasts_sender", "sender_id", "reference", "id"),
         Index("ix_forecasts_recipient", "recipient_id", "reference", "id"),
+        Index("ix_forecasts_pair", "sender_id", "recipient_id", "id"),
     )
 
     public_id: Mapped[UUID] = mapped_column(server_default=func.gen_random_uuid(), unique=True)

@@ -1,11 +1,11 @@
 """The order of a listing, and cursors to go on from in it (contract: http-api, /ggo)."""
 
 import base64
-import binascii
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
+from typing import Protocol
 
 import orjson
 
@@ -20,7 +20,7 @@ MAX_CURSOR_LENGTH = 500
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
-_BIGGEST = 2**63 - 1
+SIGNATURE_LENGTH = 32
 
 Value = datetime | int
 
@@ -57,41 +57,65 @@ def sort_keys(order: Sequence[str]) -> tuple[Key, ...]:
     return tuple(keys.values())
 
 
-def write_cursor(cursor: Cursor, filters: GgoFilters, keys: Sequence[Key]) -> str:
-    """The cursor as a text, bound to the question that it is a place in."""
+class Signer(Protocol):
+    """Signs texts, so that what comes back is known to be our own."""
+
+    def sign(self, text: bytes) -> bytes:
+        """The text's signature, SIGNATURE_LENGTH bytes."""
+
+    def is_signed(self, text: bytes, signature: bytes) -> bool:
+        """Whether it is this text's."""
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What a cursor is a place in, and belongs to."""
+
+    subject: str
+    filters: GgoFilters
+    keys: tuple[Key, ...]
+
+    def text_of(self, place: bytes) -> bytes:
+        """What is signed: the place, and all that it belongs to."""
+        return sha256(orjson.dumps([self.subject, self.filters, self.keys])).digest() + place
+
+
+def write_cursor(cursor: Cursor, listing: Listing, signer: Signer) -> str:
+    """The cursor as a text, which no other listing takes."""
     values = [
         (value - _EPOCH) // _MICROSECOND if isinstance(value, datetime) else value
         for value in cursor.values
     ]
-    plain = orjson.dumps([_fingerprint(filters, keys), cursor.total, values])
-    return base64.urlsafe_b64encode(plain).decode()
+    place = orjson.dumps([cursor.total, values])
+    return _text(signer.sign(listing.text_of(place)) + place)
 
 
-def read_cursor(text: str, filters: GgoFilters, keys: Sequence[Key]) -> Cursor:
+def read_cursor(text: str, listing: Listing, signer: Signer) -> Cursor:
     """The cursor that was written so.
 
-    :raises Refused: it is none, or one of another question.
+    :raises Refused: it isn't one of this listing, or was altered.
     """
     try:
-        fingerprint, total, numbers = orjson.loads(base64.urlsafe_b64decode(text))
-        whole = [_whole(number) for number in numbers]
-        values: list[Value] = [
-            _EPOCH + number * _MICROSECOND if key.column == BEGIN else number
-            for key, number in zip(keys, whole, strict=True)
-        ]
-        cursor = Cursor(tuple(values), _whole(total))
-    except (ValueError, TypeError, OverflowError, binascii.Error):
-        raise Refused({"cursor": ["Not a valid cursor."]}) from None
-    if fingerprint != _fingerprint(filters, keys):
-        raise Refused({"cursor": ["A cursor of another filter or order."]})
-    return cursor
+        raw = base64.urlsafe_b64decode(text)
+    except ValueError:
+        raise _no_cursor() from None
+    signature, place = raw[:SIGNATURE_LENGTH], raw[SIGNATURE_LENGTH:]
+    # Base64 has several texts for the same bytes; ours is one of them.
+    if _text(raw) != text or not signer.is_signed(listing.text_of(place), signature):
+        raise _no_cursor()
+    total, numbers = orjson.loads(place)
+    values: list[Value] = [
+        _EPOCH + number * _MICROSECOND if key.column == BEGIN else number
+        for key, number in zip(listing.keys, numbers, strict=True)
+    ]
+    return Cursor(tuple(values), total)
 
 
-def _whole(number: object) -> int:
-    if type(number) is not int or abs(number) > _BIGGEST:
-        raise ValueError
-    return number
+def _text(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).decode()
 
 
-def _fingerprint(filters: GgoFilters, keys: Sequence[Key]) -> str:
-    return sha256(orjson.dumps([filters, keys])).hexdigest()[:16]
+def _no_cursor() -> Refused:
+    return Refused(
+        {"cursor": ["Not a valid cursor of this account, with these filters and this order."]}
+    )

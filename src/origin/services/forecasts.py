@@ -1,19 +1,30 @@
 """Forecasts: what a sender expects to transfer to a recipient (contract: http-api, Forecasts)."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Row, and_, func, insert, or_, select
+import orjson
+from sqlalchemy import ColumnElement, Text, and_, cast, delete, func, insert, or_, select
 from sqlalchemy.orm import Session, aliased
 
+from origin.db.engine import Database
+from origin.db.locks import lock_name
 from origin.db.models import Forecast, User
 from origin.db.outbox import announce_forecast
 from origin.errors import Refused
 from origin.runtime import Runtime
 from origin.services import deliveries
+
+MAX_KEPT = 1000
+"""Forecasts of one sender to one recipient; older ones are forgotten."""
+MAX_LISTED_VALUES = 1_000_000
+"""What a list without a limit holds: some 10 MB."""
+_FIRST_PART = 10
+_PART_VALUES = 100_000
+_MOST_AT_ONCE = 1000
 
 _Sender, _Recipient = aliased(User), aliased(User)
 
@@ -59,6 +70,8 @@ def submit(runtime: Runtime, sender_id: int, submission: Submission) -> UUID:
     end = submission.end
     with deliveries.transaction(runtime) as session:
         recipient_id = _active_user(session, submission.account)
+        # One at a time, or each would leave what the other has added.
+        lock_name(session, f"forecasts:{sender_id}:{recipient_id}")
         forecast_id = session.scalars(
             insert(Forecast)
             .values(
@@ -73,9 +86,10 @@ def submit(runtime: Runtime, sender_id: int, submission: Submission) -> UUID:
             )
             .returning(Forecast.id)
         ).one()
-        row = session.execute(_objects().where(Forecast.id == forecast_id)).one()
-        announce_forecast(session, recipient_id, to_object(row))
-    return UUID(str(row.id))
+        _keep_the_newest(session, sender_id, recipient_id)
+        row = session.execute(_objects().where(Forecast.id == forecast_id)).mappings().one()
+        announce_forecast(session, recipient_id, _to_object(row))
+    return UUID(str(row["id"]))
 
 
 def _active_user(session: Session, subject: str) -> int:
@@ -90,6 +104,17 @@ def _active_user(session: Session, subject: str) -> int:
     return int(found.id)
 
 
+def _keep_the_newest(session: Session, sender_id: int, recipient_id: int) -> None:
+    """Forget what one sender told one recipient before the newest MAX_KEPT."""
+    theirs = (Forecast.sender_id == sender_id, Forecast.recipient_id == recipient_id)
+    last = select(Forecast.id).where(*theirs).order_by(Forecast.id.desc()).offset(MAX_KEPT).limit(1)
+    session.execute(
+        delete(Forecast)
+        .where(*theirs, Forecast.id <= last.scalar_subquery())
+        .execution_options(synchronize_session=False)
+    )
+
+
 def _objects() -> Any:
     """The forecast object of the contract, in its order."""
     return (
@@ -102,7 +127,8 @@ def _objects() -> Any:
             Forecast.end,
             Forecast.sector,
             Forecast.reference,
-            Forecast.amounts.label("forecast"),
+            # PostgreSQL writes thousands of numbers faster than Python reads and writes them.
+            cast(func.array_to_json(Forecast.amounts), Text).label("forecast"),
             Forecast.resolution,
         )
         .join(_Sender, _Sender.id == Forecast.sender_id)
@@ -110,29 +136,64 @@ def _objects() -> Any:
     )
 
 
-def to_object(row: Row[Any]) -> dict[str, Any]:
-    """A row as the forecast object of the contract."""
-    return dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's public API
+def _to_object(found: Mapping[Any, Any]) -> dict[str, Any]:
+    """A row of `_objects` as the forecast object of the contract, for orjson."""
+    return {**found, "forecast": orjson.Fragment(found["forecast"])}
 
 
 def find(
-    session: Session, user_id: int, wanted: Wanted, *, offset: int = 0, limit: int | None = None
-) -> tuple[int, list[dict[str, Any]]]:
+    database: Database, user_id: int, wanted: Wanted, *, offset: int = 0, limit: int | None = None
+) -> tuple[int, Iterator[list[dict[str, Any]]]]:
     """Forecasts that the user sent or received, newest first.
 
-    :returns: how many match in all, and the page of forecast objects.
+    :param limit: None: as many of the newest as hold MAX_LISTED_VALUES together, and at least one.
+    :returns: How many match in all, and the page of forecast objects in parts, each read from the
+        database when it is wanted.
     """
     conditions = _matches(user_id, wanted)
-    total = session.scalar(select(func.count()).select_from(Forecast).where(*conditions)) or 0
-    page = _objects().where(*conditions).order_by(Forecast.id.desc()).offset(offset).limit(limit)
-    return total, [to_object(row) for row in session.execute(page)]
+    most = MAX_LISTED_VALUES if limit is None else limit
+    newest = select(Forecast.id).where(*conditions).order_by(Forecast.id.desc())
+    with database.reading() as session:
+        total = session.scalar(select(func.count()).select_from(Forecast).where(*conditions)) or 0
+        ids = session.scalars(newest.offset(offset).limit(most)).all()
+    return total, _parts(database, ids, MAX_LISTED_VALUES if limit is None else None)
 
 
-def find_newest(session: Session, user_id: int, wanted: Wanted) -> dict[str, Any] | None:
+def _parts(
+    database: Database, ids: Sequence[int], most_values: int | None
+) -> Iterator[list[dict[str, Any]]]:
+    """The forecasts with these ids, some at a time: what they hold decides how many.
+
+    :param most_values: What all of them may hold, but for the first; None: any number.
+    """
+    query = _objects().add_columns(func.cardinality(Forecast.amounts).label("values"))
+    start, size, held = 0, _FIRST_PART, 0
+    while start < len(ids):
+        these = Forecast.id.in_(ids[start : start + size])
+        with database.reading() as session:
+            rows = session.execute(query.where(these).order_by(Forecast.id.desc())).mappings().all()
+        part: list[dict[str, Any]] = []
+        for row in rows:
+            found = dict(row)
+            values = found.pop("values")
+            held += values
+            if most_values is not None and held > max(most_values, values):
+                yield part
+                return
+            part.append(_to_object(found))
+        yield part
+        start += size
+        size = min(max(_PART_VALUES * start // max(held, 1), 1), _MOST_AT_ONCE)
+
+
+def find_newest(database: Database, user_id: int, wanted: Wanted) -> dict[str, Any] | None:
     """The newest that matches, of those that the user sent or received."""
-    query = _objects().where(*_matches(user_id, wanted)).order_by(Forecast.id.desc()).limit(1)
-    row = session.execute(query).one_or_none()
-    return None if row is None else to_object(row)
+    newest = select(Forecast.id).where(*_matches(user_id, wanted)).order_by(Forecast.id.desc())
+    # Its values alone are read, however many match.
+    this = newest.limit(1).scalar_subquery()
+    with database.reading() as session:
+        row = session.execute(_objects().where(Forecast.id == this)).mappings().one_or_none()
+    return None if row is None else _to_object(row)
 
 
 def _matches(user_id: int, wanted: Wanted) -> list[ColumnElement[bool]]:

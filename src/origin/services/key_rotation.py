@@ -11,16 +11,17 @@ from origin.db.encryption import (
     CannotUnseal,
     Sealer,
     access_token_context,
+    early_webhook_secret_context,
     master_key_context,
     refresh_token_context,
     webhook_secret_context,
 )
-from origin.db.models import User, WebhookSubscription
+from origin.db.models import EarlySubscription, User, WebhookSubscription
 from origin.runtime import Runtime
 
 CHUNK = 200
 
-Table = type[User | WebhookSubscription]
+Table = type[User | WebhookSubscription | EarlySubscription]
 _Sealed = tuple[InstrumentedAttribute[Any], Callable[[Any], str]]
 
 _SEALED: dict[Table, Sequence[_Sealed]] = {
@@ -33,6 +34,12 @@ _SEALED: dict[Table, Sequence[_Sealed]] = {
         (
             WebhookSubscription.secret,
             lambda each: webhook_secret_context(each.user_id, each.event, each.url),
+        ),
+    ),
+    EarlySubscription: (
+        (
+            EarlySubscription.secret,
+            lambda each: early_webhook_secret_context(each.subject, each.event, each.url),
         ),
     ),
 }

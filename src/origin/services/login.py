@@ -18,13 +18,16 @@ from origin.domain.keys import new_master_key
 from origin.domain.return_urls import is_allowed
 from origin.errors import OriginError, PeerError, PeerUnauthorized, Refused
 from origin.runtime import Runtime
-from origin.services import kept_events, metering_points
+from origin.services import deliveries, early_subscriptions, kept_events, metering_points
 from origin.services.datahub_queue import OF_A_NEW_USER, enqueue, make_due
 from origin.services.issued_ggos import Owner
 from origin.services.tokens import sealed_tokens
 
 CALLBACK_PATH = "/auth/login/callback"
 STATE_LIVES = timedelta(hours=1)
+MAX_STATES = 20_000
+"""Logins under way, of all browsers together; beyond that the oldest give way."""
+_DROPPED_AT_ONCE = 1000
 _SECRET_BYTES = 32
 _BROWSER_ID = re.compile("[A-Za-z0-9_-]{43}", re.ASCII)
 """What so many random bytes look like in `token_urlsafe`."""
@@ -72,6 +75,7 @@ def begin(runtime: Runtime, return_url: str, browser_id: str) -> str:
     state, nonce, code_verifier = (secrets.token_urlsafe(_SECRET_BYTES) for _ in range(3))
     state_hash = _hash(state)
     with runtime.database.transaction() as session:
+        _make_room(session)
         session.add(
             LoginState(
                 state_hash=state_hash,
@@ -88,6 +92,29 @@ def begin(runtime: Runtime, return_url: str, browser_id: str) -> str:
         nonce=nonce,
         code_verifier=code_verifier,
     )
+
+
+def _make_room(session: Session) -> None:
+    """Drop logins that have expired, and the oldest where there would be more than MAX_STATES.
+
+    Anybody may begin logins, as many as they like: each drops more than the one that it adds.
+    """
+    newest_first = select(LoginState.state_hash).order_by(LoginState.expires_at.desc())
+    too_many = newest_first.offset(MAX_STATES - 1)
+    expired = select(LoginState.state_hash).where(LoginState.expires_at < func.now())
+    for gone in (expired, too_many):
+        # A query of its own takes the locks: rows that an offset passes over would be locked, too.
+        rows = (
+            select(LoginState.state_hash)
+            .where(LoginState.state_hash.in_(gone.limit(_DROPPED_AT_ONCE)))
+            # What another login drops at this moment isn't waited for.
+            .with_for_update(skip_locked=True)
+        )
+        session.execute(
+            delete(LoginState)
+            .where(LoginState.state_hash.in_(rows))
+            .execution_options(synchronize_session=False)
+        )
 
 
 def complete(
@@ -121,7 +148,8 @@ def complete(
     except PeerError as failure:
         log.warning("%s", failure)
         raise LoginFailed("The login could not be completed", remembered.return_url) from failure
-    with runtime.database.transaction() as session:
+    # A first login may tell of GGOs that came before it.
+    with deliveries.transaction(runtime) as session:
         is_active = _store_user(session, runtime.sealer, subject, tokens)
     if not is_active:
         raise LoginFailed("The account is disabled", remembered.return_url)
@@ -179,12 +207,14 @@ def _store_user(session: Session, sealer: Sealer, subject: str, tokens: Tokens) 
         )
         .execution_options(synchronize_session=False)
     )
+    # A web of the version before this one may have made the account, and left them.
+    early_subscriptions.make_live(session, sealer, user.id, subject)
     make_due(session, user.id)
     return True
 
 
 def _create(session: Session, sealer: Sealer, subject: str, tokens: Tokens) -> None:
-    """A new user, what it needs of DataHub, and what DataHub told of it before."""
+    """A new user, its subscriptions, what it needs of DataHub, and what DataHub told of it before."""
     user = User(
         subject=subject,
         master_key=sealer.seal(new_master_key().base58(), master_key_context(subject)),
@@ -193,6 +223,7 @@ def _create(session: Session, sealer: Sealer, subject: str, tokens: Tokens) -> N
     )
     session.add(user)
     session.flush()
+    early_subscriptions.make_live(session, sealer, user.id, subject)
     enqueue(session, user.id, OF_A_NEW_USER)
     owner = Owner(user.id, subject, user.master_key, is_active=True)
     metering_points.store(

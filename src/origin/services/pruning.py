@@ -7,6 +7,7 @@ from sqlalchemy import CursorResult, and_, delete, exists, func
 
 from origin.db.models import (
     BatchEvent,
+    EarlySubscription,
     IdempotencyKey,
     KeptEvent,
     LedgerDifference,
@@ -17,13 +18,14 @@ from origin.db.models import (
     WebhookSubscription,
 )
 from origin.runtime import Runtime
+from origin.services import early_subscriptions
 
 
 def prune(runtime: Runtime) -> dict[str, int]:
     """Delete what is past: idempotency keys after 24 hours, login states after their hour.
 
-    Kept events, deliveries that have ended, and subscriptions that have and of which no delivery is
-    left, after 30 days. Batches' histories, walks, and differences that were resolved after 90 days.
+    Kept events, subscriptions of subjects that never logged in, deliveries that have ended, and
+    subscriptions that have and of which no delivery is left, after 30 days. Batches' histories, walks, and differences that were resolved after 90 days.
 
     :returns: How many rows went, by table.
     """
@@ -33,6 +35,7 @@ def prune(runtime: Runtime) -> dict[str, int]:
             KeptEvent.received_at < func.now() - timedelta(days=30),
             ~exists().where(User.subject == KeptEvent.subject),
         ),
+        EarlySubscription: EarlySubscription.subscribed_at < func.now() - early_subscriptions.KEPT,
         IdempotencyKey: IdempotencyKey.created_at < func.now() - timedelta(hours=24),
         LoginState: LoginState.expires_at < func.now(),
         BatchEvent: BatchEvent.at < func.now() - timedelta(days=90),

@@ -31,11 +31,11 @@ class RateLimits:
             socket_connect_timeout=_TIMEOUT_S,
         )
 
-    def wait_s(self, user_id: int) -> int:
-        """Count a request of this account; how many seconds it must wait, 0 where it may go on."""
+    def wait_s(self, caller: int | str) -> int:
+        """Count a request of this account, or of a caller without one; how many seconds it must wait, 0 where it may go on."""
         if not self.per_minute or time.monotonic() < self._silent_until:
             return 0
-        key = f"requests:{user_id}"
+        key = f"requests:{caller}"
         try:
             with self._redis.pipeline() as pipeline:
                 # The window begins with its first request, and ends by Redis's clock.

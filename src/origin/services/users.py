@@ -21,6 +21,15 @@ def active_user_id(runtime: Runtime, subject: str) -> int | None:
     return found[0][0] if found else None
 
 
+def disable_subject(runtime: Runtime, subject: str) -> bool:
+    """Disable this subject's account, as `disable` does.
+
+    :returns: False where it has none, or it was disabled before.
+    """
+    user_id = active_user_id(runtime, subject)
+    return user_id is not None and disable(runtime, user_id)
+
+
 def disable(runtime: Runtime, user_id: int) -> bool:
     """Disable an account for good: no tokens, nothing more at DataHub, no webhooks.
 

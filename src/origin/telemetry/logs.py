@@ -38,6 +38,8 @@ def configure_logging(settings: Settings) -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
     if not settings.tls_verify:
         logging.getLogger(__name__).warning("TLS_VERIFY=0: certificates of peers are not checked")
+    for weakness in settings.weak_secrets():
+        logging.getLogger(__name__).warning("%s", weakness)
 
 
 def _secrets(settings: Settings) -> list[str]:

@@ -5,8 +5,10 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import requests
+from sqlalchemy import text
 
 from origin.clients import hydra as hydra_client
+from origin.services import login
 from tests.integration.accounts.world import APP_URL, PROJECT_URL, World, at_once, query_of
 
 
@@ -332,3 +334,67 @@ def test_login_succeeds_without_datahub(world: World) -> None:
     world.run_jobs()
     assert world.value("SELECT count(*) FROM datahub_jobs") == 0
     assert len(world.datahub.control("subscriptions", method="GET")["subscriptions"]) == 2
+
+
+def fill(world: World, count: int, expires_in: str = "30 minutes") -> None:
+    """Write logins under way, without as many requests; the first expires first."""
+    world.rows(
+        "INSERT INTO login_states "
+        "(state_hash, browser_hash, return_url, nonce, code_verifier, expires_at) "
+        "SELECT 'filled ' || number, '', '', '', '', "
+        "now() + CAST(:expires_in AS interval) + number * interval '1 ms' "
+        "FROM generate_series(1, :count) AS number",
+        count=count,
+        expires_in=expires_in,
+    )
+
+
+def begun(world: World) -> None:
+    answer = world.client().get("/auth/login", query_string={"returnUrl": APP_URL})
+    assert answer.status_code == 303
+
+
+def test_a_login_drops_those_that_have_expired(world: World) -> None:
+    fill(world, 5000, "-1 hour")
+    for _ in range(10):
+        begun(world)
+    assert world.value("SELECT count(*) FROM login_states WHERE expires_at < now()") == 0
+    assert world.value("SELECT count(*) FROM login_states") == 10
+
+
+def test_logins_under_way_have_a_bound(world: World) -> None:
+    """What would expire first goes first; a login that has just begun can be finished."""
+    most = login.MAX_STATES
+    fill(world, most + 100)
+    client = world.client()
+    path = world.consented(client, "alice")
+    for _ in range(20):
+        begun(world)
+    assert world.value("SELECT count(*) FROM login_states") == most
+    gone = 100 + 1 + 20
+    left = world.value("SELECT min(substr(state_hash, 8)::int) FROM login_states WHERE nonce = ''")
+    assert left == gone + 1
+    assert query_of(client.get(path))["success"] == "1"
+
+
+def test_what_is_locked_by_a_login_that_finishes_is_let_be(world: World) -> None:
+    """No login waits for another, and none that stays is locked."""
+    fill(world, login.MAX_STATES)
+    with world.runtime.database.transaction() as session:
+        oldest_and_newest = "state_hash IN ('filled 1', :newest)"
+        session.execute(
+            text(f"SELECT 1 FROM login_states WHERE {oldest_and_newest} FOR UPDATE"),  # noqa: S608
+            {"newest": f"filled {login.MAX_STATES}"},
+        )
+        begun(world)
+    assert world.value("SELECT count(*) FROM login_states WHERE state_hash = 'filled 1'") == 1
+    begun(world)
+    assert world.value("SELECT count(*) FROM login_states WHERE state_hash = 'filled 1'") == 0
+    assert world.value("SELECT count(*) FROM login_states") == login.MAX_STATES
+
+
+def test_many_logins_that_begin_at_once_wait_for_none_of_each_other(world: World) -> None:
+    fill(world, login.MAX_STATES)
+    at_once(*[lambda: begun(world)] * 8)
+    begun(world)
+    assert world.value("SELECT count(*) FROM login_states") == login.MAX_STATES

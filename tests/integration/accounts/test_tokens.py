@@ -323,11 +323,11 @@ def test_pruning(world: World) -> None:
     world.rows("UPDATE kept_events SET received_at = now() - interval '29 days' WHERE gsrn = '2'")
     for _ in range(2):
         world.consented(world.client(), "alice")
+    user_id = world.new_user("alice")
     world.rows(
         "UPDATE login_states SET expires_at = now() - interval '1 second' "
         "WHERE state_hash = (SELECT min(state_hash) FROM login_states)"
     )
-    user_id = world.new_user("alice")
     for key, age in (("old", "25 hours"), ("new", "23 hours")):
         world.rows(
             "INSERT INTO idempotency_keys (user_id, key, request_hash, holder, lease_until, "

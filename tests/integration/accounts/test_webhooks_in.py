@@ -421,4 +421,5 @@ def test_number_beyond_all_bounds(world: World) -> None:
     body = orjson.dumps({"sub": "alice", "ggo": ggo_of(GSRN, amount=12345)})
     response = world.webhook("on-ggo-issued", body.replace(b"12345", b"1" + b"0" * 30))
     assert response.status_code == 400
-    assert response.json["message"] == {"ggo": {"amount": ["Not a valid integer."]}}
+    too_large = "Must be less than or equal to 9223372036854775807."
+    assert response.json["message"] == {"ggo": {"amount": [too_large]}}

@@ -175,6 +175,20 @@ def test_a_spent_token_is_renewed_once(consumer: Consumer) -> None:
     assert consumer.sandbox.hydra.count("POST /oauth2/token") == before + 1
 
 
+@pytest.mark.parametrize("path", ["/eco-declaration", "/eco-declaration/export-pdf"])
+def test_spent_tokens_of_the_account_are_no_fault_of_the_callers_token(
+    consumer: Consumer, path: str
+) -> None:
+    consumer.hydra.control("revoke", {"sub": "alice"})
+    consumer.tokens["alice"] = consumer.token("alice")
+    answer = consumer.ask(path=path)
+    assert answer.status_code == 403
+    assert "log in here again" in answer.json["message"]
+    assert "WWW-Authenticate" not in answer.headers
+    consumer.login("alice")
+    assert consumer.ask(path=path).status_code == 200
+
+
 def test_the_peers_are_asked_side_by_side_and_not_for_ever(
     consumer: Consumer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,12 +1,16 @@
 """What listings, summaries and totals refuse, and their answers at the edges."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from unittest.mock import patch
 
 import pytest
 
+from origin.api.base import EXTENSION
+from origin.app import create_app
 from origin.db.driver import LendingPool
+from origin.settings import Secret
 from tests.integration.listings.books import Books, Row
 
 WINTER = {"begin": "2020-01-01T00:00:00+00:00", "end": "2020-01-31T00:00:00+00:00"}
@@ -116,6 +120,55 @@ def test_a_cursor_goes_with_its_question(books: Books):
     assert (rest["total"], len(rest["results"]), rest["nextCursor"]) == (3, 2, None)
     assert "cursor" in books.refusal("/ggo", {**following, "filters": {"sector": ["DK1"]}})
     assert "cursor" in books.refusal("/ggo", {**following, "order": ["-begin"]})
+
+
+def test_a_cursor_belongs_to_its_account(books: Books):
+    """Another's told how many GGOs that account has."""
+    begin = datetime(2020, 1, 1, 1, tzinfo=UTC)
+    mine = [row(begin + timedelta(hours=number)) for number in range(3)]
+    books.write([*mine, *(each._replace(owner="bob") for each in mine)])
+    first = {"filters": {}, "limit": 1, "cursor": ""}
+    following = {**first, "cursor": books.ask("/ggo", first)["nextCursor"]}
+    assert books.ask("/ggo", following)["total"] == 3
+    answer = books.world.post("/ggo", following, books.tokens["bob"])
+    assert answer.status_code == 400
+    assert list(answer.json["message"]) == ["cursor"]
+    assert "3" not in answer.text
+
+
+def test_a_cursor_that_was_altered_is_refused(books: Books):
+    begin = datetime(2020, 1, 1, 1, tzinfo=UTC)
+    books.write([row(begin + timedelta(hours=number)) for number in range(3)])
+    first = {"filters": {}, "limit": 1, "cursor": ""}
+    cursor = books.ask("/ggo", first)["nextCursor"]
+    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+    altered = [
+        cursor[:place] + alphabet[(alphabet.find(letter) + 1) % 64] + cursor[place + 1 :]
+        for place, letter in enumerate(cursor)
+    ]
+    more = [cursor + "=", cursor + "A", cursor + " ", "!" + cursor, cursor[:-1], cursor[4:], "ø"]
+    for wrong in (*altered, *more):
+        assert "cursor" in books.refusal("/ggo", {**first, "cursor": wrong}), wrong
+    assert books.ask("/ggo", {**first, "cursor": cursor})["total"] == 3
+
+
+def test_a_cursor_outlives_its_process_and_a_new_secret(books: Books):
+    """Webs that have the secret that it was signed with, first or not, take it."""
+    begin = datetime(2020, 1, 1, 1, tzinfo=UTC)
+    books.write([row(begin + timedelta(hours=number)) for number in range(3)])
+    first = {"filters": {}, "limit": 1, "cursor": ""}
+    following = {**first, "cursor": books.ask("/ggo", first)["nextCursor"]}
+    old = books.world.settings.secret.value
+    for secrets, status in ((f"a new one,{old}", 200), (old, 200), ("a new one", 400)):
+        settings = replace(
+            books.world.settings,
+            key_encryption_secrets=[Secret(each) for each in secrets.split(",")],
+        )
+        app = create_app(settings)
+        headers = {"Authorization": f"Bearer {books.tokens['alice']}"}
+        answer = app.test_client().post("/ggo", json=following, headers=headers)
+        assert answer.status_code == status, secrets
+        app.extensions[EXTENSION].database.dispose()
 
 
 def test_a_long_listing_is_streamed(books: Books):

@@ -21,6 +21,10 @@ from tests.integration.trading.market import (
 )
 from tests.support.database import rows
 
+SPENT = {
+    "success": False,
+    "message": "DataHubService takes this account's tokens no more: its holder must log in here again",
+}
 DONE = {"success": True, "message": None}
 
 
@@ -359,6 +363,24 @@ def test_a_passing_failure_is_not_kept_under_its_key(market: Market):
     key = {"Idempotency-Key": "one"}
     market.datahub.fault(endpoint="/measurements/consumed", status=500)
     assert market.compose(address, retires=[(1, CONSUMPTION)], **key).status_code == 503
+    assert market.compose(address, retires=[(1, CONSUMPTION)], **key).json == DONE
+
+
+def test_spent_tokens_of_the_account_are_no_fault_of_the_callers_token(market: Market):
+    """A new login cures it, also under the same Idempotency-Key; another token wouldn't."""
+    address = market.issue(1000)
+    market.consume(amount=100)
+    key = {"Idempotency-Key": "one"}
+    market.hydra.control("revoke", {"sub": "alice"})
+    market.tokens["alice"] = market.token("alice")
+    before = market.snapshot()
+    for headers in ({}, key, key):
+        answer = market.compose(address, retires=[(1, CONSUMPTION)], **headers)
+        assert (answer.status_code, answer.json) == (403, SPENT), answer.text
+        assert "WWW-Authenticate" not in answer.headers
+    assert market.rows("SELECT * FROM idempotency_keys") == before["idempotency_keys"]
+    assert market.amounts("alice") == [1000]
+    market.login("alice")
     assert market.compose(address, retires=[(1, CONSUMPTION)], **key).json == DONE
 
 

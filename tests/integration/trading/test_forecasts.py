@@ -1,12 +1,18 @@
 """Forecasts: submitted, found, listed, and told by webhook."""
 
+import time
+import tracemalloc
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from sqlalchemy import event
 from werkzeug.test import TestResponse
 
 from origin.domain.durations import fixed_duration
+from tests.integration.accounts.world import at_once
 from tests.integration.trading.market import Market
 from tests.integration.trading.test_webhooks import (
     deliver,
@@ -144,3 +150,136 @@ def test_durations(text: str, seconds: float):
 def test_what_is_no_duration(text: str):
     with pytest.raises(ValueError, match="Not a valid"):
         fixed_duration(text)
+
+
+def test_a_forecast_is_as_long_as_a_leap_year_of_quarters(market: Market):
+    longest = [1] * 35_136
+    assert submit(market, forecast=longest, resolution="PT15M").status_code == 200
+    answer = submit(market, forecast=[*longest, 1], resolution="PT15M")
+    assert answer.status_code == 400
+    assert list(answer.json["message"]) == ["forecast"]
+    assert ask(market)["forecast"]["forecast"] == longest
+
+
+def put(market: Market, count: int, values: int, sender: str = "alice", to: str = "bob") -> None:
+    """Write forecasts as they are kept, without as many requests."""
+    market.rows(
+        'INSERT INTO forecasts (sender_id, recipient_id, sector, reference, begin, "end", '
+        "resolution, amounts) SELECT sender.id, recipient.id, 'DK1', number::text AS reference, now(), "
+        "now() + interval '1 hour', 'PT1H', array_fill(number, ARRAY[:values]) "
+        "FROM users AS sender, users AS recipient, generate_series(1, :count) AS number "
+        "WHERE sender.subject = :sender AND recipient.subject = :recipient ORDER BY number",
+        count=count,
+        values=values,
+        sender=sender,
+        recipient=to,
+    )
+
+
+def references(market: Market, subject: str = "bob", **body: Any) -> list[int]:
+    found = ask(market, "/list", subject, **body)
+    return [int(each["reference"]) for each in found["forecasts"]]
+
+
+def test_of_one_sender_to_one_recipient_a_thousand_are_kept(market: Market):
+    put(market, 1000, 1)
+    put(market, 3, 1, sender="bob", to="alice")
+    put(market, 3, 1, sender="alice", to="alice")
+    market.rows("UPDATE forecasts SET reference = 'oldest' WHERE reference = '1'")
+    assert submit(market).status_code == 200
+    assert ask(market, "/list")["total"] == 1000 + 3
+    assert ask(market, reference="oldest")["forecast"]["sender"] == "bob"
+    assert ask(market, "/list", reference="2")["total"] == 2
+    # What another pair has is its own, and more than are kept are trimmed.
+    put(market, 50, 1)
+    assert submit(market).status_code == 200
+    assert ask(market, "/list")["total"] == 1000 + 3
+
+
+def test_many_submitted_at_once_are_a_thousand(market: Market):
+    put(market, 998, 1)
+    answers = at_once(*[lambda: submit(market)] * 6)
+    assert [answer.status_code for answer in answers] == [200] * 6
+    assert ask(market, "/list")["total"] == 1000
+
+
+def test_a_list_without_a_limit_holds_a_million_values(market: Market):
+    put(market, 30, 35_136)
+    for without in ({}, {"limit": None}, {"limit": 0}):
+        # 28 of them are 983,808 values.
+        assert references(market, **without) == list(range(30, 2, -1))
+    assert ask(market, "/list")["total"] == 30
+    assert references(market, offset=28) == [2, 1]
+    assert references(market, offset=30) == []
+    # With a limit it is as many as that.
+    assert references(market, limit=29) == list(range(30, 1, -1))
+
+
+def test_the_newest_is_listed_however_long_it_is(market: Market):
+    """Of an earlier version, which kept longer ones."""
+    put(market, 2, 600_000)
+    assert references(market) == [2]
+    market.rows("UPDATE forecasts SET amounts = array_fill(1, ARRAY[1100000])")
+    assert references(market) == [2]
+    assert references(market, limit=2) == [2, 1]
+
+
+def test_small_ones_are_listed_in_few_statements(market: Market):
+    put(market, 5000, 3)
+    with counted(market) as statements:
+        assert references(market) == list(range(5000, 0, -1))
+    assert len(statements) < 30
+
+
+def test_the_newest_is_found_without_loading_the_others(market: Market):
+    """200 long ones: what is asked for has the values of one."""
+    put(market, 200, 35_136)
+    with counted(market) as statements:
+        began = time.process_time()
+        found = ask(market)
+        spent = time.process_time() - began
+    assert found["forecast"]["reference"] == "200"
+    assert spent < 0.5
+    assert len(statements) < 10
+
+
+@contextmanager
+def counted(market: Market) -> Iterator[list[str]]:
+    """The statements that SQLAlchemy sends meanwhile."""
+    sent: list[str] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        sent.append(statement)
+
+    engine = market.runtime.database.engine
+    event.listen(engine, "before_cursor_execute", note)
+    try:
+        yield sent
+    finally:
+        event.remove(engine, "before_cursor_execute", note)
+
+
+def test_a_listing_takes_little_memory(market: Market):
+    """Twenty million values by a limit: they come in parts."""
+    put(market, 300, 35_136)
+    tracemalloc.start()
+    try:
+        answer = market.client().post(
+            "/forecast/list",
+            data=b'{"limit": 300}',
+            headers={"Authorization": f"Bearer {market.tokens['bob']}"},
+            buffered=False,
+        )
+        length = sum(len(part) for part in answer.response)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+        answer.close()
+    assert length > 300 * 35_136 * 2
+    assert peak < 20 * 1024 * 1024
+
+
+@pytest.mark.parametrize("wrong", ["no UUID", "", "1", 1, [], {}, True, "x" * 10_000])
+def test_an_id_that_is_no_uuid_is_nobodys(market: Market, wrong: Any):
+    assert submit(market).status_code == 200
+    assert ask(market, id=wrong) == {"success": False, "forecast": None}

@@ -5,16 +5,18 @@ from dataclasses import fields
 from dotenv import dotenv_values
 
 from devstack.processes import ROOT
-from origin.settings import Settings, load_settings
+from origin.settings import EXAMPLE_SECRETS, Settings, load_settings
 
 _EXAMPLE = dotenv_values(ROOT / ".env.example")
-# Read by the entry points alone.
-_OF_THE_ENTRY_POINTS = {"PORT"}
 
 
 def test_every_variable_is_there_and_no_other():
-    expected = {each.name.upper() for each in fields(Settings)} | _OF_THE_ENTRY_POINTS
-    assert set(_EXAMPLE) == expected
+    assert set(_EXAMPLE) == {each.name.upper() for each in fields(Settings)}
+
+
+def test_its_secrets_are_known_for_what_they_are():
+    secrets = {_EXAMPLE[name] for name in ("SECRET", "WEBHOOK_SECRET")}
+    assert secrets == EXAMPLE_SECRETS
 
 
 def test_every_variable_is_explained():

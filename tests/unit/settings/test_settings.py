@@ -1,5 +1,6 @@
 """Settings: one message for all that is wrong, and no secret in it."""
 
+import logging
 import os
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import pytest
 from devstack.processes import ROOT
 from origin.errors import ConfigurationError
 from origin.settings import DatabaseSettings, Secret, Settings, load_settings
+from origin.telemetry.logs import configure_logging
 
 REQUIRED = {
     "SERVICE_NAME": "AccountService",
@@ -66,7 +68,7 @@ def test_without_a_ledger_none_need_be_named(environment: pytest.MonkeyPatch):
 @pytest.mark.parametrize("name", sorted(REQUIRED))
 def test_a_missing_one_is_named(environment: pytest.MonkeyPatch, name: str):
     environment.delenv(name)
-    with pytest.raises(ConfigurationError, match=rf"\n  {name}: Field required"):
+    with pytest.raises(ConfigurationError, match=rf"(: |; ){name}: Field required"):
         load_settings(Settings)
 
 
@@ -87,7 +89,8 @@ def test_all_that_is_wrong_is_named_at_once_and_no_value_is_shown(environment: p
         load_settings(Settings)
     message = str(raised.value)
     for name in ("SECRET", *wrong):
-        assert f"\n  {name}: " in message
+        assert f" {name}: " in message
+    assert "\n" not in message
     assert "s3cr3t" not in message
     assert "0.777" not in message
     assert raised.value.__cause__ is None
@@ -243,9 +246,9 @@ def test_numbers(environment: pytest.MonkeyPatch, name: str, text: str, number: 
 )
 def test_what_is_out_of_range_or_none(environment: pytest.MonkeyPatch, name: str, text: str):
     environment.setenv(name, text)
-    with pytest.raises(ConfigurationError, match=rf"\n  {name}: ") as raised:
+    with pytest.raises(ConfigurationError, match=rf" {name}: ") as raised:
         load_settings(Settings)
-    assert str(raised.value).count("\n") == 1
+    assert str(raised.value).count("; ") == 0
 
 
 @pytest.mark.parametrize(
@@ -293,9 +296,9 @@ def test_what_is_no_url(environment: pytest.MonkeyPatch, url: str):
     with pytest.raises(ConfigurationError) as raised:
         load_settings(Settings)
     message = "not an http:// or https:// URL"
-    assert str(raised.value).splitlines()[1:] == [
-        f"  HYDRA_INTROSPECT_URL: {message}",
-        f"  LEDGER_URL: {message}",
+    assert str(raised.value).partition(": ")[2].split("; ") == [
+        f"HYDRA_INTROSPECT_URL: {message}",
+        f"LEDGER_URL: {message}",
     ]
 
 
@@ -348,3 +351,46 @@ def test_the_web_does_without_pydantic():
     code = "import sys, origin.app; sys.exit('pydantic' in sys.modules)"
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
     subprocess.run([sys.executable, "-c", code], env=environment, check=True)
+
+
+@pytest.mark.parametrize(
+    ("changes", "weak"),
+    [
+        ({"SECRET": "a" * 15}, ["SECRET has fewer than 16 characters"]),
+        ({"SECRET": "x"}, ["SECRET has fewer than 16 characters"]),
+        ({"SECRET": "a" * 16}, []),
+        ({"KEY_ENCRYPTION_SECRETS": f"{'a' * 16},short"}, ["KEY_ENCRYPTION_SECRETS has"]),
+        ({"WEBHOOK_SECRET": "short"}, ["WEBHOOK_SECRET has fewer than 16 characters"]),
+        (
+            {"SECRET": "development-only-not-a-secret", "WEBHOOK_SECRET": "sandbox-webhook-secret"},
+            ["SECRET is the one that .env.example", "WEBHOOK_SECRET is the one"],
+        ),
+    ],
+)
+def test_secrets_that_may_be_guessed_are_warned_of_at_every_start(
+    environment: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    changes: dict[str, str],
+    weak: list[str],
+):
+    strong = {"SECRET": "s" * 16, "KEY_ENCRYPTION_SECRETS": "k" * 20, "WEBHOOK_SECRET": "w" * 16}
+    for name, value in (strong | changes).items():
+        environment.setenv(name, value)
+    root = logging.getLogger()
+    before = root.handlers[:], root.level
+    try:
+        configure_logging(load_settings(Settings))
+    finally:
+        root.handlers[:], root.level = before
+    warned = [line for line in capsys.readouterr().out.splitlines() if '"WARNING"' in line]
+    assert len(warned) == len(weak)
+    assert all(text in line for text, line in zip(weak, warned, strict=True))
+    assert not any(value in line for value in changes.values() for line in warned)
+
+
+@pytest.mark.parametrize("name", ["SECRET", "WEBHOOK_SECRET"])
+def test_an_empty_secret_is_refused(environment: pytest.MonkeyPatch, name: str):
+    for nothing in ("", " ", "\t\n"):
+        environment.setenv(name, nothing)
+        with pytest.raises(ConfigurationError, match=name):
+            load_settings(Settings)
