@@ -21,12 +21,14 @@ from origin.errors import (
     Message,
     PeerError,
     PeerUnavailable,
+    Recovering,
     Refused,
     TokensSpent,
 )
 from origin.telemetry.metrics import POOL_TIMEOUTS
 
 RETRY_AFTER_S = "10"
+RECOVERED_AFTER_S = "60"
 
 log = logging.getLogger(__name__)
 
@@ -84,6 +86,10 @@ def _on_tokens_spent(_error: TokensSpent) -> Response:
         "The account's own tokens are spent: log in again",
         WWW_Authenticate='Bearer error="invalid_token"',
     )
+
+
+def _on_recovering(_error: Recovering) -> Response:
+    return failure(503, "The service is being recovered", Retry_After=RECOVERED_AFTER_S)
 
 
 def _on_key_in_use(_error: KeyInUse) -> Response:
@@ -149,6 +155,7 @@ def register_error_handlers(app: Flask) -> None:
     app.register_error_handler(CallerGone, _on_caller_gone)
     app.register_error_handler(Refused, _on_refused)
     app.register_error_handler(TokensSpent, _on_tokens_spent)
+    app.register_error_handler(Recovering, _on_recovering)
     app.register_error_handler(KeyInUse, _on_key_in_use)
     app.register_error_handler(KeyReused, _on_key_reused)
     app.register_error_handler(PeerError, _on_peer_error)

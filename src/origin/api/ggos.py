@@ -9,6 +9,7 @@ from origin.api.base import Blueprint, Schema, json_response, raw_body, runtime
 from origin.api.fields import Text, WholeNumber
 from origin.api.filters import MAX_REFERENCE_LENGTH, FilteredRequest, GgoFiltersSchema
 from origin.api.listing import Question, listing_response
+from origin.api.recovery_mode import rests_in_recovery
 from origin.api.security import current_user, make_sure_active, requires
 from origin.api.summaries import (
     SummaryRequest,
@@ -182,6 +183,7 @@ _IDEMPOTENCY_KEY = {
 @blueprint.post("/ggo/compose")
 @blueprint.post("/compose")
 @requires("ggo.transfer", "ggo.retire", cached=False, looks=True)
+@rests_in_recovery
 @blueprint.doc(parameters=[_IDEMPOTENCY_KEY])
 @blueprint.arguments(ComposeRequest)
 @blueprint.response(200, DoneResponse)

@@ -84,6 +84,10 @@ class Readiness(Schema):
     success = fields.Boolean()
     database = fields.String(validate=_UP_OR_DOWN)
     redis = fields.String(validate=_UP_OR_DOWN)
+    recovery = fields.String(
+        validate=validate.Equal("under way"),
+        metadata={"description": "Only while the database is recovered (RECOVERY_MODE=1)"},
+    )
 
 
 @blueprint.get("/live")
@@ -102,7 +106,7 @@ def ready() -> Response:
     asked = {name: _asked(name) for name in _CHECKS}
     parts = {name: _is_up(name, outcome, deadline) for name, outcome in asked.items()}
     up = all(parts.values())
-    return json_response(
-        {"success": up, **{name: "up" if ok else "down" for name, ok in parts.items()}},
-        200 if up else 503,
-    )
+    body = {"success": up, **{name: "up" if ok else "down" for name, ok in parts.items()}}
+    if runtime().settings.recovery_mode:
+        body["recovery"] = "under way"
+    return json_response(body, 200 if up else 503)

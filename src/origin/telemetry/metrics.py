@@ -74,6 +74,13 @@ RATE_LIMITED = _counter("rate_limited", "Requests beyond RATE_LIMIT_PER_MINUTE (
 RATE_LIMIT_FAILURES = _counter("rate_limit_failures", "Failures of Redis to count requests")
 BATCHES_ENDED = _counter("batches_ended", "Batches that ended, by state", "state")
 BATCH_ALERTS = _counter("batch_alerts", "Batches about which an operator must be told", "reason")
+RECOVERY_MODE = Gauge(
+    "recovery_mode",
+    "1: composes and workers rest while the database is recovered (RECOVERY_MODE=1)",
+    namespace=NAMESPACE,
+    registry=REGISTRY,
+    multiprocess_mode="livemax",
+)
 LEDGER_ERRORS = _counter(
     "ledger_errors", "Errors that the ledger answered, by Sawtooth's code", "code"
 )
