@@ -15,6 +15,7 @@ import orjson
 
 from origin.clients.http import READ_TIMEOUT_S, Answer, PeerClient
 from origin.domain.reconciliation import Record
+from origin.domain.recovery import Settled, There
 from origin.domain.settlement import BatchStatus, Next
 from origin.errors import PeerError, PeerMisbehaved, PeerUnavailable, PeerUnreachable
 from origin.telemetry.metrics import LEDGER_ERRORS
@@ -72,6 +73,22 @@ class LedgerClient:
     def __init__(self, url: str, *, tls_verify: bool) -> None:
         self._url = url
         self._http = PeerClient(NAME, tls_verify=tls_verify, answer_within_s=READ_TIMEOUT_S)
+
+    def ggo_there(self, address: str) -> There | None:
+        """Ask for what the GGO at this address holds, and what it was turned into, in order.
+
+        :returns: None where nothing is at that address.
+        :raises PeerError: the ledger can't say now, or says what isn't a GGO.
+        """
+        return self._read(address, lambda state: _there_in(address, state))
+
+    def settlement_there(self, address: str) -> Settled | None:
+        """Ask for the settlement at this address.
+
+        :returns: None where nothing is at that address.
+        :raises PeerError: the ledger can't say now, or says what isn't a settlement.
+        """
+        return self._read(address, _settled_in)
 
     def post(self, batch_list: bytes) -> PostAnswer:
         """Post a serialised BatchList. Never raises for what the ledger does."""
@@ -235,3 +252,18 @@ def _status_in(item: Any) -> StatusAnswer:
     messages = [each.get("message") for each in invalid]
     reason = "; ".join(str(message) for message in messages if message)
     return StatusAnswer(BatchStatus(item["status"]), _storable(reason))
+
+
+def _there_in(address: str, state: Any) -> There:
+    origin, amount, following = str(state["origin"]), state["amount"], state["next"]
+    if type(amount) is not int:
+        raise TypeError("amount")
+    if following is None:
+        return There(address, origin, amount)
+    targets = tuple(map(str, following["addresses"]))
+    return There(address, origin, amount, str(following["action"]), targets)
+
+
+def _settled_in(state: Any) -> Settled:
+    parts = {str(part["ggo"]): int(part["amount"]) for part in state["parts"]}
+    return Settled(str(state["measurement"]), parts)
