@@ -28,6 +28,7 @@ keys = AppGroup("keys", help="The keys that encrypt what is secret in the databa
 def register_commands(app: Flask) -> None:
     """Add the commands to the application's."""
     # They print with what stands below.
+    import origin.cli_recovery  # noqa: F401 - adds its command to `ledger`
     from origin.cli_ledger import ledger
     from origin.cli_webhooks import webhooks
 

@@ -68,6 +68,14 @@ class ConfigurationError(OriginError):
     """The environment is wrong; the text names every variable and no value."""
 
 
+class Recovering(OriginError):
+    """The operators recover the database: what would change GGOs or keys rests (503)."""
+
+
+class CannotRecover(OriginError):
+    """The database can't be recovered now; the text says why."""
+
+
 class KeyInUse(OriginError):
     """Another request with the same Idempotency-Key still runs (409)."""
 

@@ -4,6 +4,7 @@
 makes clients, and nothing connects before it is used.
 """
 
+import logging
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -18,7 +19,9 @@ from origin.db.encryption import Sealer, Signer
 from origin.db.engine import Database
 from origin.db.issuing import Points
 from origin.settings import Settings
-from origin.telemetry.metrics import LEDGER_ENABLED, watch_pool
+from origin.telemetry.metrics import LEDGER_ENABLED, RECOVERY_MODE, watch_pool
+
+log = logging.getLogger(__name__)
 
 
 class Hints(Protocol):
@@ -59,6 +62,9 @@ def build_runtime(settings: Settings, hints: Hints) -> Runtime:
     database = Database(settings.database_url, settings.database_conn_poll_size)
     watch_pool(database.engine)
     LEDGER_ENABLED.set(settings.ledger_enabled)
+    RECOVERY_MODE.set(settings.recovery_mode)
+    if settings.recovery_mode:
+        log.warning("RECOVERY_MODE is set: composes, imports, signing and posting rest")
     secrets = [each.value for each in settings.key_encryption_secrets]
     sealer = Sealer(secrets)
     branches = Branches(sealer)

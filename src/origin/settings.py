@@ -264,6 +264,7 @@ class Settings(DatabaseSettings):
     rate_limit_per_minute: CountOrZero = 0
     token_cache_seconds: SecondsOrZero = 30
     tls_verify: Flag = True
+    recovery_mode: Flag = False
     login_return_origins: Origins = field(default_factory=list)
     webhook_allow_private: Flag = False
     webhook_forbidden_networks: Networks = field(default_factory=list)

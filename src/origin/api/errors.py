@@ -23,6 +23,7 @@ from origin.errors import (
     PeerError,
     PeerTooSlow,
     PeerUnavailable,
+    Recovering,
     Refused,
     TokensSpent,
 )
@@ -32,6 +33,7 @@ RETRY_AFTER_S = "10"
 RETRY_AFTER_A_TIMEOUT_S = "60"
 """The peer may still work at what nobody waits for any more."""
 _OUT_OF_REACH = "The database is out of reach"
+RECOVERED_AFTER_S = "60"
 
 log = logging.getLogger(__name__)
 
@@ -88,6 +90,10 @@ def _on_tokens_spent(_error: TokensSpent) -> Response:
         403,
         "DataHubService takes this account's tokens no more: its holder must log in here again",
     )
+
+
+def _on_recovering(_error: Recovering) -> Response:
+    return failure(503, "The service is being recovered", Retry_After=RECOVERED_AFTER_S)
 
 
 def _on_key_in_use(_error: KeyInUse) -> Response:
@@ -155,6 +161,7 @@ def register_error_handlers(app: Flask) -> None:
     app.register_error_handler(CallerGone, _on_caller_gone)
     app.register_error_handler(Refused, _on_refused)
     app.register_error_handler(TokensSpent, _on_tokens_spent)
+    app.register_error_handler(Recovering, _on_recovering)
     app.register_error_handler(KeyInUse, _on_key_in_use)
     app.register_error_handler(KeyReused, _on_key_reused)
     app.register_error_handler(PeerError, _on_peer_error)

@@ -10,6 +10,7 @@ from origin.api.collections import Items
 from origin.api.fields import Reference, Text, WholeNumber
 from origin.api.filters import FilteredRequest, GgoFiltersSchema
 from origin.api.listing import Question, listing_response
+from origin.api.recovery_mode import rests_in_recovery
 from origin.api.refusals import shortened
 from origin.api.security import current_user, make_sure_active, requires
 from origin.api.summaries import (
@@ -180,6 +181,7 @@ _IDEMPOTENCY_KEY = {
 @blueprint.post("/ggo/compose")
 @blueprint.post("/compose")
 @requires("ggo.transfer", "ggo.retire", cached=False, looks=True)
+@rests_in_recovery
 @blueprint.doc(parameters=[_IDEMPOTENCY_KEY])
 @blueprint.arguments(ComposeRequest)
 @blueprint.response(200, DoneResponse)

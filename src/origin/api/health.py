@@ -98,6 +98,10 @@ class Readiness(Schema):
         validate=validate.Equal("disabled"),
         metadata={"description": "Only where the ledger is switched off (LEDGER_ENABLED=0)"},
     )
+    recovery = fields.String(
+        validate=validate.Equal("under way"),
+        metadata={"description": "Only while the database is recovered (RECOVERY_MODE=1)"},
+    )
 
 
 @blueprint.get("/live")
@@ -117,6 +121,9 @@ def ready() -> Response:
     parts = {name: _is_up(name, outcome, deadline) for name, outcome in asked.items()}
     up = parts[_NEEDED]
     body = {"success": up, **{name: "up" if ok else "down" for name, ok in parts.items()}}
-    if not runtime().settings.ledger_enabled:
+    settings = runtime().settings
+    if not settings.ledger_enabled:
         body["ledger"] = "disabled"
+    if settings.recovery_mode:
+        body["recovery"] = "under way"
     return json_response(body, 200 if up else 503)

@@ -11,6 +11,7 @@ from origin.api.base import Blueprint, Schema, json_response, raw_body, runtime
 from origin.api.collections import Entries
 from origin.api.errors import Unauthorized
 from origin.api.fields import Text, Time, WholeNumber, in_utc
+from origin.api.recovery_mode import rests_in_recovery
 from origin.api.security import Guard, mark
 from origin.domain.events import GgoEvent, MeteringPointEvent
 from origin.domain.signatures import SIGNATURE_HEADER, is_hub_signature
@@ -140,6 +141,7 @@ class Heard(Schema):
 
 @blueprint.post("/on-meteringpoint-available")
 @signed
+@rests_in_recovery
 @blueprint.arguments(MeteringPointAvailable)
 @blueprint.response(200, Heard)
 def on_metering_point_available(body: dict[str, Any]) -> Response:
@@ -150,6 +152,7 @@ def on_metering_point_available(body: dict[str, Any]) -> Response:
 
 @blueprint.post("/on-meteringpoints-available")
 @signed
+@rests_in_recovery
 @blueprint.arguments(MeteringPointsAvailable)
 @blueprint.response(200, Heard)
 def on_metering_points_available(body: dict[str, Any]) -> Response:

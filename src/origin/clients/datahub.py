@@ -220,6 +220,18 @@ class DataHubClient:
             raise PeerMisbehaved(_PEER, f"{path}: unexpected success")
         return _parsed(Measurement, found, path)
 
+    def any_measurement(self, token: str, gsrn: str) -> Measurement | None:
+        """One measurement of this point that has an address; None: it has no such yet."""
+        path = "/measurements"
+        body = {"filters": {"gsrn": [gsrn]}, "offset": 0, "limit": 1}
+        found = self._successful(path, body, token).get("measurements")
+        if not isinstance(found, list):
+            raise PeerMisbehaved(_PEER, f"{path}: unexpected answer")
+        # Without the point's key DataHub knows no address.
+        if not found or (isinstance(found[0], dict) and not found[0].get("address")):
+            return None
+        return _parsed(Measurement, found[0], path)
+
     def measurement_pages(
         self,
         token: str,

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from origin.clients.http import READ_TIMEOUT_S, Answer, PeerClient
 from origin.domain.json_reading import read_json
 from origin.domain.reconciliation import Record
+from origin.domain.recovery import There
 from origin.domain.settlement import BatchStatus, Next
 from origin.domain.standing import Settlement
 from origin.errors import PeerError, PeerMisbehaved, PeerUnavailable, PeerUnreachable
@@ -81,6 +82,14 @@ class LedgerClient:
     ) -> None:
         self._url = url
         self._http = PeerClient(NAME, tls_verify=tls_verify, answer_within_s=answer_within_s)
+
+    def ggo_there(self, address: str) -> There | None:
+        """Ask for what the GGO at this address holds, and what it was turned into, in order.
+
+        :returns: None where nothing is at that address.
+        :raises PeerError: the ledger can't say now, or says what isn't a GGO.
+        """
+        return self._read(address, lambda state: _there_in(address, state))
 
     def post(self, batch_list: bytes) -> PostAnswer:
         """Post a serialised BatchList. Never raises for what the ledger does."""
@@ -273,3 +282,12 @@ def _status_in(item: Any) -> StatusAnswer:
     messages = [each.get("message") for each in invalid]
     reason = "; ".join(str(message) for message in messages if message)
     return StatusAnswer(BatchStatus(item["status"]), _storable(reason))
+
+
+def _there_in(address: str, state: Any) -> There:
+    origin, amount = _of(str, state["origin"]), _wh(state["amount"])
+    following = state["next"]
+    if following is None:
+        return There(address, origin, amount)
+    targets = tuple(_of(str, each) for each in _of(list, following["addresses"]))
+    return There(address, origin, amount, _of(str, following["action"]), targets)

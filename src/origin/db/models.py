@@ -513,6 +513,22 @@ class LedgerDifference(Identified, Base):
     resolved_at: Mapped[datetime | None]
 
 
+class Recovery(Identified, Base):
+    """One run of `flask ledger recover` on this database, and how far it has come."""
+
+    __tablename__ = "recoveries"
+    __table_args__ = (CheckConstraint("stage IN ('points', 'issued', 'ledger')", name="stage"),)
+
+    started_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    finished_at: Mapped[datetime | None]
+    margin: Mapped[int]
+    """By how much it has moved the key counters on when it began."""
+    stage: Mapped[str] = mapped_column(server_default="points")
+    """What it is at: users' metering points, GGOs issued to points, GGOs on the ledger."""
+    cursor: Mapped[int] = mapped_column(server_default="0")
+    """The id of the last one that this stage is done with."""
+
+
 class WebhookSubscription(Identified, Base):
     """Where a user's events go; and the lane on which they go there, one after the other.
 

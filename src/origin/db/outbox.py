@@ -48,10 +48,10 @@ _WHILE_LIVE: Any = {"read": True, "key_share": True, "of": WebhookSubscription}
 
 # ON_GGO_RECEIVED (contract: peers, Webhook receivers) for each live subscription of each one's owner.
 TELL = f"""
-INSERT INTO webhook_deliveries (subscription_id, body)
+INSERT INTO webhook_deliveries (subscription_id, body, webhook_id)
 SELECT lane.id, convert_to(
     '{{{{"sub":' || to_json(owner.subject) || ',"ggo":' || row_to_json(ggo) || '}}}}', 'UTF8'
-)
+), CAST(md5(lane.id || ':' || page.address) AS uuid)
 FROM {{ggos}} AS page
 JOIN webhook_subscriptions AS lane ON lane.user_id = page.owner_id
 JOIN users AS owner ON owner.id = page.owner_id
@@ -60,7 +60,11 @@ WHERE lane.event = 'ON_GGO_RECEIVED' AND lane.ended_at IS NULL
 ORDER BY lane.id, page.id FOR KEY SHARE OF lane
 RETURNING subscription_id
 """
-"""`ggos`: a table or subquery of GGOs."""
+"""`ggos`: a table or subquery of GGOs.
+
+A GGO is received once. So the event's id is told by the GGO and the subscription: should a recovery of
+the database write it a second time, receivers know it for the same.
+"""
 
 # What the batches have made, but for what was retired.
 _TELL_SETTLED = TELL.format(

@@ -24,7 +24,7 @@ HARDENED = 2**31
 _CURVE_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 """n of secp256k1 (SEC 2, 2.4.1)."""
 _TRADE_BRANCH = 0
-_METERING_POINT_BRANCH = 1
+METERING_POINT_BRANCH = 1
 _XPRV_VERSION = bytes.fromhex("0488ade4")
 _XPRV_LENGTH = 78
 _KIND_LENGTH = 3
@@ -179,7 +179,7 @@ def new_master_key() -> Key:
 
 def metering_point_key(master: Key, key_index: int) -> Key:
     """`m/1/i`, which DataHub gets in Base58."""
-    return master.child(_METERING_POINT_BRANCH).child(key_index)
+    return master.child(METERING_POINT_BRANCH).child(key_index)
 
 
 def period_key(metering_point: Key, begin: datetime) -> Key:

@@ -24,7 +24,7 @@ from origin.domain.retries import backoff_s
 from origin.domain.stretches import end_of_stretch, longer, shorter
 from origin.errors import OriginError, PeerError, PeerMisbehaved, TokensSpent
 from origin.runtime import Runtime
-from origin.services import deliveries, metering_points
+from origin.services import deliveries, metering_points, recovery_points
 from origin.services.datahub_queue import JobKind, enqueue, enqueue_points
 from origin.services.deadlines import Deadline
 from origin.services.fetched_ggos import busy_months, fetch
@@ -294,6 +294,7 @@ def _import_metering_points(runtime: Runtime, job: _Job) -> None:
         known = metering_points.described(session, job.user_id)
     points = with_user_token(runtime, job.user_id, runtime.datahub.metering_points)
     events = [MeteringPointEvent(point.gsrn, point.type, point.sector) for point in points.good]
+    recovery_points.keep_proven_indexes(runtime, job.user_id, events)
     with deliveries.transaction(runtime) as session:
         owner = _owner(session, job.user_id)
         metering_points.store(session, runtime.sealer, owner, events, asked_when=known)

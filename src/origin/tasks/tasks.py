@@ -1,5 +1,8 @@
 """The tasks: each calls one use case, and carries nothing."""
 
+import logging
+from collections.abc import Callable
+
 from celery import Celery
 
 from origin.runtime import Runtime
@@ -17,6 +20,10 @@ from origin.tasks import celery as names
 from origin.tasks.gate import Gate
 from origin.tasks.wakeups import Wakeups
 
+log = logging.getLogger(__name__)
+
+_RESTING_IN_RECOVERY = {names.BATCHES, names.STUCK_BATCHES, names.DATAHUB_JOBS}
+"""While RECOVERY_MODE is set these do nothing (contract: operations)."""
 _BATCH_RUNS_AT_ONCE = 4
 """In a worker process: enough to keep a ledger busy, few enough to leave others their turn."""
 _BATCH_RUN_IS_AWAITED_S = 0.5
@@ -38,6 +45,13 @@ def register_tasks(app: Celery, runtime: Runtime, wakeups: Wakeups) -> None:
     }
     gate = Gate(_BATCH_RUNS_AT_ONCE, _BATCH_RUN_IS_AWAITED_S)
 
+    def add(name: str, run: Callable[[], None]) -> None:
+        def rest() -> None:
+            log.info("Task %s rests: RECOVERY_MODE is set", name)
+
+        rests = runtime.settings.recovery_mode and name in _RESTING_IN_RECOVERY
+        app.task(name=name)(rest if rests else run)
+
     def run_batches() -> None:
         if not gate.run(lambda look: settlement.run_due(runtime, look)):
             # Should who is inside be held up, or fail: not only Beat's next sweep comes to it.
@@ -46,8 +60,8 @@ def register_tasks(app: Celery, runtime: Runtime, wakeups: Wakeups) -> None:
     def send_due() -> None:
         schedules.send_due(runtime, rules, wakeups.send)
 
-    app.task(name=names.BATCHES)(run_batches)
-    app.task(name=names.SCHEDULES)(send_due)
+    add(names.BATCHES, run_batches)
+    add(names.SCHEDULES, send_due)
     for name, use_case in use_cases.items():
         # Bound as defaults: the loop's variables would be the last ones in every task.
         def run(use_case: object = use_case, name: str = name) -> None:
@@ -55,4 +69,4 @@ def register_tasks(app: Celery, runtime: Runtime, wakeups: Wakeups) -> None:
             if name in rules:
                 schedules.finish(runtime, name)
 
-        app.task(name=name)(run)
+        add(name, run)

@@ -55,6 +55,11 @@ def _gauge(name: str, text: str, *labels: str) -> Gauge:
     )
 
 
+def _switch(name: str, text: str) -> Gauge:
+    """A gauge of a setting, which is the same in all processes of a web."""
+    return Gauge(name, text, namespace=NAMESPACE, registry=REGISTRY, multiprocess_mode="livemax")
+
+
 REQUEST_SECONDS = _histogram(
     "request_seconds", "Requests answered, by the route's pattern", "endpoint", "status"
 )
@@ -82,12 +87,12 @@ RATE_LIMITED = _counter("rate_limited", "Requests beyond RATE_LIMIT_PER_MINUTE (
 RATE_LIMIT_FAILURES = _counter("rate_limit_failures", "Failures of Redis to count requests")
 BATCHES_ENDED = _counter("batches_ended", "Batches that ended, by state", "state")
 BATCH_ALERTS = _counter("batch_alerts", "Batches about which an operator must be told", "reason")
-LEDGER_ENABLED = Gauge(
-    "ledger_enabled",
-    "1: operations go to the ledger; 0: it is switched off (LEDGER_ENABLED=0)",
-    namespace=NAMESPACE,
-    registry=REGISTRY,
-    multiprocess_mode="livemax",
+LEDGER_ENABLED = _switch(
+    "ledger_enabled", "1: operations go to the ledger; 0: it is switched off (LEDGER_ENABLED=0)"
+)
+RECOVERY_MODE = _switch(
+    "recovery_mode",
+    "1: composes and workers rest while the database is recovered (RECOVERY_MODE=1)",
 )
 LEDGER_ERRORS = _counter(
     "ledger_errors", "Errors that the ledger answered, by Sawtooth's code", "code"

@@ -5,8 +5,10 @@ from typing import Any
 
 import pytest
 
+from devstack.configured import Postgres
 from sandbox.running import Sandbox
 from tests.integration.accounts.world import CLIENT_SECRET, PROJECT_URL, WEBHOOK_SECRET
+from tests.integration.trading.drill import Drill
 from tests.integration.trading.market import Market
 
 
@@ -41,3 +43,16 @@ def new_market(database_uri: str, sandbox: Sandbox) -> Iterator[Callable[..., Ma
 def market(new_market: Callable[..., Market]) -> Market:
     """A market with the settings as they are by default."""
     return new_market()
+
+
+@pytest.fixture
+def drill(market: Market, postgres: Postgres) -> Iterator[Drill]:
+    """A market with a third user, Carol, that can be backed up once."""
+    market.new_user("carol")
+    while market.run_jobs():
+        pass
+    market.tokens["carol"] = market.token("carol")
+    made = Drill(market, postgres)
+    yield made
+    market.runtime.database.dispose()
+    postgres.drop_database(made.backup_name)

@@ -1,0 +1,150 @@
+"""How far a recovery has come, and what it moves first: the counters of key indexes."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from sqlalchemy import func, or_, select, text, update
+from sqlalchemy.orm import Session
+
+from origin.db.engine import Database
+from origin.db.models import Ggo, Recovery, User
+
+_NO_SYNC = {"synchronize_session": False}
+_LOCK = "hashtextextended('recovery', 0)"
+MAX_INDEX = 2**31 - 1
+"""Beyond it an index would mean a hardened key."""
+
+
+@dataclass(frozen=True)
+class Keeper:
+    """A user, and what is known of the indexes of their keys.
+
+    :ivar known: One more than the highest k that a GGO here has.
+    :ivar next_trade_index: The next k that the database would hand out.
+    """
+
+    id: int
+    subject: str
+    sealed_master_key: str
+    is_active: bool
+    known: int
+    next_trade_index: int
+    next_point_index: int
+
+
+@contextmanager
+def only_one(database: Database) -> Iterator[bool]:
+    """Whether this is the only recovery of this database, for as long as the block lasts."""
+    with database.engine.connect() as connection:
+        connection.execution_options(isolation_level="AUTOCOMMIT")
+        alone = connection.scalar(text(f"SELECT pg_try_advisory_lock({_LOCK})"))
+        try:
+            yield bool(alone)
+        finally:
+            if alone:
+                connection.execute(text(f"SELECT pg_advisory_unlock({_LOCK})"))
+
+
+def unfinished(session: Session) -> Recovery | None:
+    """The recovery that was begun last, if it hasn't come to its end."""
+    last = session.scalar(select(Recovery).order_by(Recovery.id.desc()).limit(1))
+    return last if last is not None and last.finished_at is None else None
+
+
+def begin(session: Session, margin: int) -> Recovery:
+    """Begin one, and move all counters of key indexes on by the margin.
+
+    At once, in the same transaction: whatever happens from here on, no index that may have been
+    handed out since the backup is handed out again.
+    """
+    recovery = Recovery(margin=margin)
+    session.add(recovery)
+    # In the order of the ids, as those who hand out indexes do.
+    session.execute(select(User.id).order_by(User.id).with_for_update(key_share=True)).all()
+    session.execute(
+        update(User)
+        .values(
+            next_trade_index=func.least(User.next_trade_index + margin, MAX_INDEX),
+            next_metering_point_index=func.least(
+                User.next_metering_point_index + margin, MAX_INDEX
+            ),
+        )
+        .execution_options(**_NO_SYNC)
+    )
+    session.flush()
+    return recovery
+
+
+def note_progress(session: Session, recovery_id: int, stage: str, cursor: int) -> None:
+    """Keep how far it has come."""
+    session.execute(
+        update(Recovery)
+        .where(Recovery.id == recovery_id)
+        .values(stage=stage, cursor=cursor)
+        .execution_options(**_NO_SYNC)
+    )
+
+
+def finish(session: Session, recovery_id: int) -> None:
+    """Note that it has come to its end."""
+    session.execute(
+        update(Recovery)
+        .where(Recovery.id == recovery_id)
+        .values(finished_at=func.now())
+        .execution_options(**_NO_SYNC)
+    )
+
+
+def keepers(session: Session) -> list[Keeper]:
+    """All users, in the order of their ids."""
+    highest = (
+        select(Ggo.owner_id, func.max(Ggo.key_index).label("k"))
+        .where(Ggo.key_index.is_not(None))
+        .group_by(Ggo.owner_id)
+        .subquery()
+    )
+    rows = session.execute(
+        select(User, func.coalesce(highest.c.k + 1, 0))
+        .outerjoin(highest, highest.c.owner_id == User.id)
+        .order_by(User.id)
+    )
+    return [
+        Keeper(
+            user.id,
+            user.subject,
+            user.master_key,
+            user.disabled_at is None,
+            known,
+            user.next_trade_index,
+            user.next_metering_point_index,
+        )
+        for user, known in rows
+    ]
+
+
+def move_trade_counters(session: Session, highest: Mapping[int, int], margin: int) -> int:
+    """Move counters past the highest k that was found, plus the margin; never back.
+
+    :param highest: By user id.
+    :returns: How many were moved.
+    """
+    moved = 0
+    for user_id in sorted(highest):
+        beyond = min(highest[user_id] + 1 + margin, MAX_INDEX)
+        row = session.execute(
+            update(User)
+            .where(User.id == user_id, User.next_trade_index < beyond)
+            .values(next_trade_index=beyond)
+            .returning(User.id)
+            .execution_options(**_NO_SYNC)
+        ).one_or_none()
+        moved += row is not None
+    return moved
+
+
+def was_before_a_recovery(session: Session, user_id: int) -> bool:
+    """Whether this account is older than a recovery: keys may be out that the database forgot."""
+    made = select(User.created_at).where(User.id == user_id).scalar_subquery()
+    found = select(Recovery.id).where(or_(Recovery.started_at > made, made.is_(None))).limit(1)
+    return session.scalar(found) is not None
