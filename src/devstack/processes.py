@@ -1,9 +1,11 @@
 """The service's processes, and others beside them, each to be ended, killed and started at will."""
 
+import contextlib
+import os
 import re
 import signal
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from http import HTTPStatus
 from pathlib import Path
@@ -123,6 +125,31 @@ class SupervisedProcess:
     def kill(self) -> None:
         """SIGKILL it with all of its children, and wait until they are gone."""
         self._process.kill()
+
+    def pause(self, pids: Iterable[int] = ()) -> None:
+        """SIGSTOP all of its processes, or these alone; they stand still until `resume`."""
+        self._signal_processes(signal.SIGSTOP, pids)
+
+    def resume(self) -> None:
+        """SIGCONT all of its processes; those that don't stand still aren't disturbed."""
+        self._signal_processes(signal.SIGCONT, ())
+
+    def children(self) -> list[int]:
+        """The ids of the processes that it has started itself."""
+        found = Path(f"/proc/{self.pid}/task/{self.pid}/children")
+        try:
+            return [int(pid) for pid in found.read_text().split()]
+        except FileNotFoundError:
+            return []
+
+    def _signal_processes(self, number: int, pids: Iterable[int]) -> None:
+        leader = self.pid
+        # One that has ended meanwhile has nothing to be told.
+        with contextlib.suppress(ProcessLookupError):
+            if leader is not None and not pids:
+                os.killpg(leader, number)
+            for pid in pids:
+                os.kill(pid, number)
 
     def restart(self) -> None:
         """Terminate it where it runs, start it, wait until it is ready."""
