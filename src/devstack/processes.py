@@ -186,6 +186,10 @@ def entry_point(name: str, _env: Mapping[str, str]) -> Sequence[str | Path]:
     return [ROOT / f"entrypoint.{name}.sh"]
 
 
+WORKER_READY = says(r"worker-\d+@\S+ ready")
+"""When a worker has begun to take work, by its log at INFO."""
+
+
 class ServiceProcesses:
     """The service as operators run it: web, worker and beat by their entry points.
 
@@ -203,7 +207,7 @@ class ServiceProcesses:
             return SupervisedProcess(name, command(name, env), env=env, logs=logs, ready=ready)
 
         self.web = process("web", answers(f"{self.url}/health/ready"))
-        self.worker = process("worker", says(r"worker-\d+@\S+ ready"))
+        self.worker = process("worker", WORKER_READY)
         self.beat = process("beat", says(r"beat: Starting"))
 
     @property

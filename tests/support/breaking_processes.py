@@ -1,0 +1,111 @@
+"""The service's own processes: killed, ended, stopped beyond their leases, with a wrong clock."""
+
+import random
+from collections import Counter
+
+from devstack.processes import SupervisedProcess
+from tests.support.breaking import Act, Later, is_ready
+from tests.support.clocks import skewed
+from tests.support.town import QUICK, Town
+
+_LEASE_SECONDS = float(QUICK["LEASE_SECONDS"])
+_SKEWS = (60, 90)
+
+
+class ProcessActs:
+    """What happens to web, worker and beat. What ends by itself is started again, and counted.
+
+    A process that is only starting is left alone.
+    """
+
+    def __init__(self, town: Town, chance: random.Random, later: Later) -> None:
+        self._town = town
+        self._chance = chance
+        self._later = later
+        self._paused: set[str] = set()
+        self.ended_by_themselves: Counter[str] = Counter()
+        services = town.services
+        self.acts = {
+            "kill the worker": Act(4, lambda: self._kill(services.worker)),
+            "kill beat": Act(1, lambda: self._kill(services.beat)),
+            "kill the web": Act(1, lambda: self._kill(services.web)),
+            "end the worker": Act(1, lambda: self._end(services.worker)),
+            "SIGSTOP the worker": Act(4, lambda: self._pause(services.worker)),
+            "SIGSTOP beat": Act(1, lambda: self._pause(services.beat)),
+            "SIGSTOP one web process": Act(3, self._pause_one_web),
+            "skew the worker's clock": Act(1, lambda: self._skew(services.worker)),
+            "skew beat's clock": Act(1, lambda: self._skew(services.beat)),
+            "skew the web's clock": Act(1, lambda: self._skew(services.web)),
+        }
+
+    def revive(self) -> None:
+        """Start again what has ended by itself, as any supervisor does."""
+        for process in self._town.processes:
+            if process.pid is None:
+                self.ended_by_themselves[process.name] += 1
+                process.launch()
+
+    def mend(self) -> None:
+        """Have all of them run; clocks that are wrong stay so until `set_clocks`."""
+        self.revive()
+        for process in self._town.processes:
+            process.wait_until_ready()
+
+    def set_clocks(self) -> None:
+        """Restart those whose clock is wrong."""
+        wrong = [each for each in self._town.processes if "CLOCK_SKEW" in each.env]
+        for process in wrong:
+            self._restart(process)
+        for process in wrong:
+            process.wait_until_ready()
+
+    def _kill(self, process: SupervisedProcess) -> bool:
+        """SIGKILL, also of one that stands still, and a new one at once."""
+        if not is_ready(process):
+            return False
+        self._restart(process)
+        return True
+
+    def _restart(self, process: SupervisedProcess, skew_seconds: float = 0) -> None:
+        process.kill()
+        self._paused.discard(process.name)
+        process.env = skewed(process.env, skew_seconds)
+        process.launch()
+
+    def _end(self, process: SupervisedProcess) -> bool:
+        """SIGTERM, as at a deploy, and a new one."""
+        if process.name in self._paused or not is_ready(process):
+            return False
+        process.terminate()
+        process.launch()
+        return True
+
+    def _pause(self, process: SupervisedProcess, *pids: int) -> bool:
+        """SIGSTOP for longer than a lease; it goes on beside the one that took over."""
+        if process.name in self._paused or not is_ready(process):
+            return False
+        process.pause(pids)
+        self._paused.add(process.name)
+        self._later.after(
+            self._chance.uniform(1.2, 1.8) * _LEASE_SECONDS, lambda: self._resume(process)
+        )
+        return True
+
+    def _pause_one_web(self) -> bool:
+        """One of gunicorn's processes; what it had accepted waits, its transactions stay open."""
+        web = self._town.services.web
+        children = web.children()
+        return bool(children) and self._pause(web, self._chance.choice(children))
+
+    def _resume(self, process: SupervisedProcess) -> None:
+        if process.name in self._paused:
+            process.resume()
+            self._paused.discard(process.name)
+
+    def _skew(self, process: SupervisedProcess) -> bool:
+        """A new one, on a machine whose clock is a minute or more ahead or behind."""
+        if not is_ready(process):
+            return False
+        sign = self._chance.choice([-1, 1])
+        self._restart(process, sign * self._chance.uniform(*_SKEWS))
+        return True

@@ -1,0 +1,49 @@
+"""Shifts this process's wall clock by CLOCK_SKEW seconds, as Python code sees it.
+
+Python imports a module of this name at its start where it finds one, so the folder on PYTHONPATH
+is enough. Children inherit it. What measures durations (`time.monotonic`) stays right, as it does
+on a machine whose clock is wrong. Each way to the wall clock is replaced before anything else is
+imported; the classes stay the same ones, so nothing that compares or serialises them notices.
+"""
+
+import ctypes
+import gc
+import os
+import time
+from datetime import date, datetime, timedelta
+
+SKEW_SECONDS = float(os.environ.get("CLOCK_SKEW", "0"))
+
+
+def _replace(kind, **functions):
+    """Replace class methods of a class that is written in C, and so can't be assigned to."""
+    [namespace] = gc.get_referents(kind.__dict__)
+    for name, function in functions.items():
+        namespace[name] = classmethod(function)
+    ctypes.pythonapi.PyType_Modified(ctypes.py_object(kind))
+
+
+def _shift(seconds):
+    real_time, real_time_ns = time.time, time.time_ns
+    real_now, real_utcnow = datetime.now, datetime.utcnow
+    by = timedelta(seconds=seconds)
+    time.time = lambda: real_time() + seconds
+    time.time_ns = lambda: real_time_ns() + int(seconds * 1e9)
+    for name in ("gmtime", "localtime", "ctime"):
+        real = getattr(time, name)
+        setattr(
+            time,
+            name,
+            lambda at=None, real=real: real(time.time() if at is None else at),
+        )
+    _replace(
+        datetime,
+        now=lambda _, tz=None: real_now(tz) + by,
+        utcnow=lambda _: real_utcnow() + by,
+        today=lambda _: real_now() + by,
+    )
+    _replace(date, today=lambda _: (real_now() + by).date())
+
+
+if SKEW_SECONDS:
+    _shift(SKEW_SECONDS)
