@@ -105,6 +105,10 @@ class SupervisedProcess:
                 raise ProcessFailedError(f"{self.name} is not ready, it {state}:\n{end}")
             time.sleep(_POLL_SECONDS)
 
+    def was_ready(self) -> bool:
+        """Whether what it has said, before it ended, tells that it was ready."""
+        return self._ready(self.output())
+
     def start(self) -> None:
         """Start it and wait until it is ready."""
         self.launch()

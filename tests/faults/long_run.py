@@ -33,7 +33,7 @@ class Tally:
     """What was survived so far."""
 
     faults: Counter[str] = field(default_factory=Counter)
-    ended_by_themselves: Counter[str] = field(default_factory=Counter)
+    gave_up: Counter[str] = field(default_factory=Counter)
     seeds: list[int] = field(default_factory=list)
     composes: int = 0
     failed_seed: int | None = None
@@ -43,7 +43,7 @@ class Tally:
         """Count one round more."""
         self.seeds.append(seed)
         self.faults += found.faults
-        self.ended_by_themselves += found.ended_by_themselves
+        self.gave_up += found.gave_up
         self.composes += found.composes
 
     @property
@@ -64,8 +64,8 @@ class Tally:
         for name, count in self.faults.most_common():
             print(f"{name:<34}{count:>8}")
         print(f"{'all':<34}{self.faults.total():>8}")
-        for name, count in self.ended_by_themselves.most_common():
-            print(f"{name} had to be started again {count} times, as nobody had ended it")
+        for name, count in self.gave_up.most_common():
+            print(f"{name} gave up starting {count} times, since a server was away")
 
     def write(self, path: Path) -> None:
         """All counts, as JSON."""
@@ -76,7 +76,7 @@ class Tally:
             "composes": self.composes,
             "faults": self.faults.total(),
             "by_kind": dict(self.faults.most_common()),
-            "ended_by_themselves": dict(self.ended_by_themselves),
+            "gave_up": dict(self.gave_up),
         }
         path.write_text(json.dumps(body, indent=2) + "\n")
 

@@ -37,7 +37,7 @@ _EACH_ONCE = (
     "NOPERM Redis",
     "demoted PostgreSQL",
     "skew beat's clock",
-    "skew the worker's clock",
+    "skew the workers' clocks",
     "skew the web's clock",
 )
 

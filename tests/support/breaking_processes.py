@@ -13,9 +13,10 @@ _SKEWS = (60, 90)
 
 
 class ProcessActs:
-    """What happens to web, worker and beat. What ends by itself is started again, and counted.
+    """What happens to web, worker and beat. A process that is only starting is left alone.
 
-    A process that is only starting is left alone.
+    What ends by itself is started again, as by any supervisor. `gave_up`: those that ended while
+    they started, since a server was away. `crashed`: those that had begun their work.
     """
 
     def __init__(self, town: Town, chance: random.Random, later: Later) -> None:
@@ -23,7 +24,8 @@ class ProcessActs:
         self._chance = chance
         self._later = later
         self._paused: set[str] = set()
-        self.ended_by_themselves: Counter[str] = Counter()
+        self.gave_up: Counter[str] = Counter()
+        self.crashed: Counter[str] = Counter()
         services = town.services
         self.acts = {
             "kill the worker": Act(4, lambda: self._kill(services.worker)),
@@ -33,30 +35,32 @@ class ProcessActs:
             "SIGSTOP the worker": Act(4, lambda: self._pause(services.worker)),
             "SIGSTOP beat": Act(1, lambda: self._pause(services.beat)),
             "SIGSTOP one web process": Act(3, self._pause_one_web),
-            "skew the worker's clock": Act(1, lambda: self._skew(services.worker)),
+            "skew the workers' clocks": Act(1, lambda: self._skew(*self._workers())),
             "skew beat's clock": Act(1, lambda: self._skew(services.beat)),
             "skew the web's clock": Act(1, lambda: self._skew(services.web)),
         }
 
     def revive(self) -> None:
-        """Start again what has ended by itself, as any supervisor does."""
+        """Start again what has ended by itself."""
         for process in self._town.processes:
             if process.pid is None:
-                self.ended_by_themselves[process.name] += 1
+                ended = self.crashed if process.was_ready() else self.gave_up
+                ended[process.name] += 1
                 process.launch()
 
     def mend(self) -> None:
-        """Have all of them run; clocks that are wrong stay so until `set_clocks`."""
+        """Have all of them run; clocks that are wrong stay so until `put_right`."""
         self.revive()
         for process in self._town.processes:
             process.wait_until_ready()
 
-    def set_clocks(self) -> None:
-        """Restart those whose clock is wrong."""
+    def put_right(self) -> None:
+        """Restart those whose clock is wrong, and what has ended meanwhile."""
+        self.revive()
         wrong = [each for each in self._town.processes if "CLOCK_SKEW" in each.env]
         for process in wrong:
             self._restart(process)
-        for process in wrong:
+        for process in self._town.processes:
             process.wait_until_ready()
 
     def _kill(self, process: SupervisedProcess) -> bool:
@@ -102,10 +106,14 @@ class ProcessActs:
             process.resume()
             self._paused.discard(process.name)
 
-    def _skew(self, process: SupervisedProcess) -> bool:
-        """A new one, on a machine whose clock is a minute or more ahead or behind."""
-        if not is_ready(process):
+    def _workers(self) -> list[SupervisedProcess]:
+        return [each for each in self._town.processes if "worker" in each.name]
+
+    def _skew(self, *processes: SupervisedProcess) -> bool:
+        """New ones, on a machine whose clock is a minute or more ahead or behind."""
+        if not all(is_ready(process) for process in processes):
             return False
-        sign = self._chance.choice([-1, 1])
-        self._restart(process, sign * self._chance.uniform(*_SKEWS))
+        seconds = self._chance.choice([-1, 1]) * self._chance.uniform(*_SKEWS)
+        for process in processes:
+            self._restart(process, seconds)
         return True

@@ -16,6 +16,7 @@ from tests.support.disasters import Disasters
 from tests.support.town import Town
 
 _LONGEST_PAUSE_SECONDS = 0.7
+_DRAWS = 5
 DISASTERS = ("restore a backup", "promote a lagging standby")
 
 
@@ -23,7 +24,7 @@ DISASTERS = ("restore a backup", "promote a lagging standby")
 class Plan:
     """What is broken in a round.
 
-    - `acts`: how many things, drawn by their weights. 0: each of `only` once, in its order.
+    - `acts`: how many things at most, drawn by their weights. 0: each of `only` once, in its order.
     - `only`, `without`: names of acts; of `only` nothing means all.
     - `disaster`: one of DISASTERS, in the midst of it, too.
     """
@@ -75,9 +76,14 @@ class Saboteur:
         return Counter(self.done) - self._missed
 
     @property
-    def ended_by_themselves(self) -> Counter[str]:
-        """How often a process had to be started again that nobody had ended, by name."""
-        return self._processes.ended_by_themselves
+    def gave_up(self) -> Counter[str]:
+        """How often a process ended while it started, since a server was away; by name."""
+        return self._processes.gave_up
+
+    @property
+    def crashed(self) -> Counter[str]:
+        """How often a process ended by itself that had begun its work; by name."""
+        return self._processes.crashed
 
     def work(self) -> None:
         """Break one thing after another, and mend in the end."""
@@ -86,13 +92,14 @@ class Saboteur:
                 self._at_random()
             else:
                 for name in self._plan.only:
+                    self._pause()
                     self._do(name)
         finally:
             self._mend()
 
-    def set_clocks(self) -> None:
+    def put_right(self) -> None:
         """Restart the processes whose clocks are wrong: that lasts until all has settled."""
-        self._processes.set_clocks()
+        self._processes.put_right()
 
     def _at_random(self) -> None:
         count, names = self._plan.acts, list(self._acts)
@@ -110,14 +117,21 @@ class Saboteur:
                 strike()
                 self.done.append(self._plan.disaster)
             if names:
-                self._do(*self._chance.choices(names, weights))
+                self._pause()
+                # Much is impossible just after much has been broken.
+                any(self._do(*self._chance.choices(names, weights)) for _ in range(_DRAWS))
 
-    def _do(self, name: str) -> None:
+    def _pause(self) -> None:
         Event().wait(self._chance.uniform(0, _LONGEST_PAUSE_SECONDS))
+
+    def _do(self, name: str) -> bool:
+        """Break this, where that is possible; whether it was."""
         self._later.end_what_is_due()
         self._processes.revive()
-        if self._acts[name].do() is not False:
-            self.done.append(name)
+        if self._acts[name].do() is False:
+            return False
+        self.done.append(name)
+        return True
 
     def _mend(self) -> None:
         self._later.end_all()

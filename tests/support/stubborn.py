@@ -46,7 +46,7 @@ class Stubborn:
     def is_who_it_was(self) -> None:
         """AssertionError where the service takes this user for another."""
         [account] = self._insist(lambda: self.home.api.request("/accounts")).json()["accounts"]
-        assert account["id"] == self.home.subject
+        assert account["id"] == self.home.subject, "answered as if another user had asked"
 
     def holds_nothing(self) -> bool:
         """Whether nothing is stored, also not in flight."""
