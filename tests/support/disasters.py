@@ -20,7 +20,9 @@ from tests.support.losses import Losses
 from tests.support.town import Household, Town, hour
 from tests.support.waiting import eventually
 
-_RECOVER = [sys.executable, "-m", "flask", "--app", "origin.app:create_app()", "ledger", "recover"]
+_FLASK = [sys.executable, "-m", "flask", "--app", "origin.app:create_app()"]
+# To derive keys is what takes it long, and nobody here composes as often as the defaults allow for.
+_RECOVER = [*_FLASK, "ledger", "recover", "--reach=200", "--margin=1000"]
 _COULD_NOT_LOOK = 2
 _ATTEMPTS = 10
 _RECOVER_SECONDS = 300
@@ -103,24 +105,24 @@ class Disasters:
         loss()
 
     def _recover(self) -> None:
+        """What takes the service back to normal; at the end of it all processes are starting."""
         before = self._holdings()
-        self._start(RECOVERY_MODE="1")
+        self._launch(RECOVERY_MODE="1")
         recover(self._town.stack.environment)
         after = self._holdings()
         self._losses.recovered |= {
             address for address, row in after.items() if before.get(address) != row
         }
         for process in self._town.processes:
+            process.wait_until_ready()
             process.kill()
-        self._start(RECOVERY_MODE="0")
+        self._launch(RECOVERY_MODE="0")
         self._losses.going_on.clear()
 
-    def _start(self, **changes: str) -> None:
+    def _launch(self, **changes: str) -> None:
         for process in self._town.processes:
             process.env |= changes
             process.launch()
-        for process in self._town.processes:
-            process.wait_until_ready()
 
     def _holdings(self) -> dict[str, dict[str, Any]]:
         return {row["address"]: row for row in rows(self._postgres_uri, _HOLDINGS)}
