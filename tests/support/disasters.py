@@ -22,7 +22,7 @@ from tests.support.waiting import eventually
 
 _FLASK = [sys.executable, "-m", "flask", "--app", "origin.app:create_app()"]
 # To derive keys is what takes it long, and nobody here composes as often as the defaults allow for.
-_RECOVER = [*_FLASK, "ledger", "recover", "--reach=200", "--margin=1000"]
+_RECOVER = [*_FLASK, "ledger", "recover", "--reach=200", "--margin=1000", "--rate=1000"]
 _COULD_NOT_LOOK = 2
 _ATTEMPTS = 10
 _RECOVER_SECONDS = 300

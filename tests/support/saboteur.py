@@ -14,9 +14,12 @@ from tests.support.breaking_processes import ProcessActs
 from tests.support.breaking_servers import ServerActs
 from tests.support.disasters import Disasters
 from tests.support.town import Town
+from tests.support.waiting import eventually
 
 _LONGEST_PAUSE_SECONDS = 0.7
 _DRAWS = 5
+# A process has to start first, or what is read-only to be so no longer.
+_POSSIBLE_SECONDS = 100
 DISASTERS = ("restore a backup", "promote a lagging standby")
 
 
@@ -93,7 +96,7 @@ class Saboteur:
             else:
                 for name in self._plan.only:
                     self._pause()
-                    self._do(name)
+                    eventually(lambda name=name: self._do(name), name, within=_POSSIBLE_SECONDS)
         finally:
             self._mend()
 
