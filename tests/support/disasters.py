@@ -134,10 +134,12 @@ class Disasters:
     def _issue_one_more(self) -> None:
         home = self._chance.choice(self._homes)
         self._hour += 1
+        self._town.services.web.wait_until_ready()
         ggo = self._town.sandbox.datahub.issue(home.production, hour(self._hour), _ISSUED_SINCE_WH)
         eventually(
             lambda: rows(self._postgres_uri, f"{_HOLDINGS} WHERE address = %s", ggo["address"]),
             "the GGO that the copy won't have",
+            within=60,
         )
 
     def _wait(self) -> None:
