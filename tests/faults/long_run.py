@@ -91,7 +91,7 @@ def _arguments() -> argparse.Namespace:
     option("--acts", type=int, default=60, help="faults a round")
     option("--only", action="append", default=[], metavar="ACT", help="this alone; may be repeated")
     option("--without", action="append", default=[], metavar="ACT", help="all but this; as above")
-    option("--disaster-every", type=int, default=2, help="rounds; 0: no database falls back")
+    option("--disaster-every", type=int, default=3, help="rounds; 0: no database falls back")
     option("--town-for", type=int, default=6, help="rounds, until all begins with empty servers")
     option("--json", type=Path, help="write the counts to this file, too, after each round")
     arguments = parser.parse_args()

@@ -7,9 +7,12 @@ from devstack.processes import SupervisedProcess
 from tests.support.breaking import Act, Later, is_ready
 from tests.support.clocks import skewed
 from tests.support.town import QUICK, Town
+from tests.support.waiting import eventually
 
 _LEASE_SECONDS = float(QUICK["LEASE_SECONDS"])
 _SKEWS = (60, 90)
+_READY_SECONDS = 100
+_RESTARTED_AFTER_SECONDS = 2
 
 
 class ProcessActs:
@@ -24,6 +27,7 @@ class ProcessActs:
         self._chance = chance
         self._later = later
         self._paused: set[str] = set()
+        self._awaited: set[str] = set()
         self.gave_up: Counter[str] = Counter()
         self.crashed: Counter[str] = Counter()
         services = town.services
@@ -41,27 +45,36 @@ class ProcessActs:
         }
 
     def revive(self) -> None:
-        """Start again what has ended by itself."""
+        """Have what has ended by itself start again soon: a server that is away stays so a while."""
         for process in self._town.processes:
-            if process.pid is None:
+            if process.pid is None and process.name not in self._awaited:
                 ended = self.crashed if process.was_ready() else self.gave_up
                 ended[process.name] += 1
-                process.launch()
+                self._awaited.add(process.name)
+                self._later.after(
+                    _RESTARTED_AFTER_SECONDS, lambda process=process: self._start(process)
+                )
 
     def mend(self) -> None:
         """Have all of them run; clocks that are wrong stay so until `put_right`."""
-        self.revive()
-        for process in self._town.processes:
-            process.wait_until_ready()
+        eventually(self._all_are_ready, "all processes are ready", within=_READY_SECONDS)
 
     def put_right(self) -> None:
         """Restart those whose clock is wrong, and what has ended meanwhile."""
-        self.revive()
         wrong = [each for each in self._town.processes if "CLOCK_SKEW" in each.env]
         for process in wrong:
             self._restart(process)
-        for process in self._town.processes:
-            process.wait_until_ready()
+        self.mend()
+
+    def _all_are_ready(self) -> bool:
+        self.revive()
+        self._later.end_all()
+        return all(is_ready(process) for process in self._town.processes)
+
+    def _start(self, process: SupervisedProcess) -> None:
+        self._awaited.discard(process.name)
+        if process.pid is None:
+            process.launch()
 
     def _kill(self, process: SupervisedProcess) -> bool:
         """SIGKILL, also of one that stands still, and a new one at once."""

@@ -164,7 +164,7 @@ def _watch(town: Town, sabotage: Future[None]) -> None:
             # It is being restarted.
             held = issued = 0
         assert held == issued or excused or losses.count > count
-        wait([sabotage], timeout=0.1)
+        wait([sabotage], timeout=0.2)
     sabotage.result()
 
 
