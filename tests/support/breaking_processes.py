@@ -61,7 +61,7 @@ class ProcessActs:
 
     def put_right(self) -> None:
         """Restart those whose clock is wrong, and what has ended meanwhile."""
-        wrong = [each for each in self._town.processes if "CLOCK_SKEW" in each.env]
+        wrong = [each for each in self._town.processes if "CLOCK_SKEW_S" in each.env]
         for process in wrong:
             self._restart(process)
         self.mend()

@@ -1,4 +1,4 @@
-"""Shifts this process's wall clock by CLOCK_SKEW seconds, as Python code sees it.
+"""Shifts this process's wall clock by CLOCK_SKEW_S seconds, as Python code sees it.
 
 Python imports a module of this name at its start where it finds one, so the folder on PYTHONPATH
 is enough. Children inherit it. What measures durations (`time.monotonic`) stays right, as it does
@@ -12,7 +12,7 @@ import os
 import time
 from datetime import date, datetime, timedelta
 
-SKEW_SECONDS = float(os.environ.get("CLOCK_SKEW", "0"))
+SKEW_SECONDS = float(os.environ.get("CLOCK_SKEW_S") or 0)
 
 
 def _replace(kind, **functions):
