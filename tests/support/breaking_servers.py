@@ -4,6 +4,7 @@ import random
 from contextlib import closing
 
 import psycopg2
+import redis
 from psycopg2.extensions import ISOLATION_LEVEL_AUTOCOMMIT
 
 from devstack.replicated import ReplicatedPostgres
@@ -39,7 +40,7 @@ class ServerActs:
             "stop PostgreSQL at once": Act(2, self._stop_postgres),
             "read-only PostgreSQL": Act(2, self._forbid_writes),
             "demoted PostgreSQL": Act(1, self._demote),
-            "flush Redis": Act(3, valkey.flush),
+            "flush Redis": Act(3, self._flush),
             "restart Redis": Act(1, self._restart_valkey),
             "READONLY Redis": Act(2, lambda: self._have_it_answer("READONLY")),
             "NOREPLICAS Redis": Act(1, lambda: self._have_it_answer("NOREPLICAS")),
@@ -90,6 +91,14 @@ class ServerActs:
     def _promote(self) -> None:
         self._postgres.promote()
         self._is_read_only = False
+
+    def _flush(self) -> bool:
+        try:
+            self._valkey.flush()
+        except redis.ResponseError:
+            # It takes no writes at the moment.
+            return False
+        return True
 
     def _restart_valkey(self) -> None:
         self._valkey.kill()
