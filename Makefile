@@ -25,7 +25,7 @@ demo: sync ## Show it all: servers, services, logins, transfers and retires (ARG
 test: check ## All checks and all tests (ARGS='-k compose': more arguments for pytest)
 	$(python) -m pytest --numprocesses 2 --no-loadscope-reorder $(ARGS)
 
-faults: sync ## The long fault bench (ARGS='--minutes 60 --seed 1000'); `test` has a short one
+faults: sync ## The long fault bench (ARGS='--faults 5000 --seed 1000': doc/faults.md); `test` has a short one
 	$(python) -m tests.faults.long_run $(ARGS)
 
 check: sync ## Lint, formatting, types, import direction

@@ -8,10 +8,10 @@ import shutil
 import signal
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import ClassVar, Self
 
 import psycopg2
 
@@ -34,12 +34,11 @@ _SETTINGS = {
     "shared_buffers": "128MB",
     "timezone": "UTC",
     "log_timezone": "UTC",
-    # One server, no replicas: nothing is safer with a fuller log.
-    "wal_level": "minimal",
-    "max_wal_senders": "0",
     # Leaves nothing outside of the data folder when killed, and needs no large /dev/shm.
     "dynamic_shared_memory_type": "mmap",
 }
+# One server, no replicas: nothing is safer with a fuller log.
+_LONE_SETTINGS = {"wal_level": "minimal", "max_wal_senders": "0"}
 _UNSAFE_SETTINGS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
 
@@ -62,6 +61,9 @@ class EmbeddedPostgres:
     a killed server, loses data then. Run by root, the server itself runs as `nobody`.
     """
 
+    log_settings: ClassVar[Mapping[str, str]] = _LONE_SETTINGS
+    """How much the write-ahead log holds, and who may read it."""
+
     def __init__(
         self,
         data_dir: Path | None = None,
@@ -74,14 +76,14 @@ class EmbeddedPostgres:
         self._private = Path(tempfile.mkdtemp(prefix="devstack-postgres-"))
         self._process = GuardedProcess(remove=[self._private])
         give_to(self._private, self._account)
-        self._data = self._private / "data"
+        self.data = self._private / "data"
         if data_dir is not None and can_enter(data_dir, self._account):
-            self._data = data_dir
+            self.data = data_dir
         elif data_dir is not None:
             _logger.warning("nobody can't enter %s: the data is kept for this run only", data_dir)
-        self._fsync = fsync
+        self.fsync = fsync
         self._fixed_port = port
-        self._password = password or secrets.token_urlsafe(24)
+        self.password = password or secrets.token_urlsafe(24)
         self._binaries: Path | None = None
         self.port = port or free_port()
         self.log = self._private / "postgres.log"
@@ -105,7 +107,7 @@ class EmbeddedPostgres:
     @property
     def uri(self) -> str:
         """`postgresql://user:password@127.0.0.1:port/postgres`; a secret."""
-        return f"postgresql://{USER}:{self._password}@{LOOPBACK}:{self.port}/postgres"
+        return f"postgresql://{USER}:{self.password}@{LOOPBACK}:{self.port}/postgres"
 
     @property
     def pid(self) -> int | None:
@@ -118,7 +120,7 @@ class EmbeddedPostgres:
         Raises ProcessFailedError with the end of the log.
         """
         self._binaries = self._binaries or self._usable_binaries()
-        fresh = not (self._data / "PG_VERSION").exists()
+        fresh = not (self.data / "PG_VERSION").exists()
         if fresh:
             self._initialise(self._binaries)
         for attempts_left in reversed(range(_START_ATTEMPTS)):
@@ -173,14 +175,14 @@ class EmbeddedPostgres:
 
     def _initialise(self, binaries: Path) -> None:
         """Make the data folder under another name first: a killed attempt is no data folder."""
-        unfinished = self._data.with_name(f"{self._data.name}.unfinished")
+        unfinished = self.data.with_name(f"{self.data.name}.unfinished")
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir(mode=0o700, parents=True)
         give_to(unfinished, self._account)
         password_file = self._private / "password"
         password_file.touch(mode=0o600)
         give_to(password_file, self._account)
-        password_file.write_text(self._password)
+        password_file.write_text(self.password)
         try:
             self._run([binaries / "initdb", *self._initdb_options(unfinished, password_file)])
             status = self._process.wait(_START_SECONDS)
@@ -188,7 +190,7 @@ class EmbeddedPostgres:
             password_file.unlink()
         if status != 0:
             raise ProcessFailedError(f"initdb failed ({status}):\n{self._end_of_log()}")
-        unfinished.rename(self._data)
+        unfinished.rename(self.data)
 
     def _initdb_options(self, data: Path, password_file: Path) -> list[str]:
         options = {
@@ -201,7 +203,7 @@ class EmbeddedPostgres:
             "locale-provider": "builtin",
             "builtin-locale": "C.UTF-8",
         }
-        flags = ["--no-instructions", *([] if self._fsync else ["--no-sync"])]
+        flags = ["--no-instructions", *([] if self.fsync else ["--no-sync"])]
         return [f"--{name}={value}" for name, value in options.items()] + flags
 
     def _run(self, argv: Sequence[str | Path]) -> None:
@@ -219,10 +221,11 @@ class EmbeddedPostgres:
         settings = {
             "port": str(self.port),
             **_SETTINGS,
-            **({} if self._fsync else _UNSAFE_SETTINGS),
+            **self.log_settings,
+            **({} if self.fsync else _UNSAFE_SETTINGS),
         }
         options = [f"--{name}={value}" for name, value in settings.items()]
-        self._run([binaries / "postgres", "-D", self._data, *options])
+        self._run([binaries / "postgres", "-D", self.data, *options])
         deadline = time.monotonic() + _START_SECONDS
         while not self._answers():
             if self._process.pid is None or time.monotonic() > deadline:
@@ -236,7 +239,7 @@ class EmbeddedPostgres:
         except psycopg2.OperationalError as error:
             if "password authentication failed" in str(error):
                 self._process.stop()
-                message = f"{self._data} was made with another password"
+                message = f"{self.data} was made with another password"
                 raise ProcessFailedError(message) from error
             return False
         return self._process.pid is not None

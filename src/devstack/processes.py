@@ -1,9 +1,11 @@
 """The service's processes, and others beside them, each to be ended, killed and started at will."""
 
+import contextlib
+import os
 import re
 import signal
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from http import HTTPStatus
 from pathlib import Path
@@ -103,6 +105,10 @@ class SupervisedProcess:
                 raise ProcessFailedError(f"{self.name} is not ready, it {state}:\n{end}")
             time.sleep(_POLL_SECONDS)
 
+    def was_ready(self) -> bool:
+        """Whether what it has said, before it ended, tells that it was ready."""
+        return self._ready(self.output())
+
     def start(self) -> None:
         """Start it and wait until it is ready."""
         self.launch()
@@ -123,6 +129,31 @@ class SupervisedProcess:
     def kill(self) -> None:
         """SIGKILL it with all of its children, and wait until they are gone."""
         self._process.kill()
+
+    def pause(self, pids: Iterable[int] = ()) -> None:
+        """SIGSTOP all of its processes, or these alone; they stand still until `resume`."""
+        self._signal_processes(signal.SIGSTOP, pids)
+
+    def resume(self) -> None:
+        """SIGCONT all of its processes; those that don't stand still aren't disturbed."""
+        self._signal_processes(signal.SIGCONT, ())
+
+    def children(self) -> list[int]:
+        """The ids of the processes that it has started itself."""
+        found = Path(f"/proc/{self.pid}/task/{self.pid}/children")
+        try:
+            return [int(pid) for pid in found.read_text().split()]
+        except FileNotFoundError:
+            return []
+
+    def _signal_processes(self, number: int, pids: Iterable[int]) -> None:
+        leader = self.pid
+        # One that has ended meanwhile has nothing to be told.
+        with contextlib.suppress(ProcessLookupError):
+            if leader is not None and not pids:
+                os.killpg(leader, number)
+            for pid in pids:
+                os.kill(pid, number)
 
     def restart(self) -> None:
         """Terminate it where it runs, start it, wait until it is ready."""
@@ -159,6 +190,10 @@ def entry_point(name: str, _env: Mapping[str, str]) -> Sequence[str | Path]:
     return [ROOT / f"entrypoint.{name}.sh"]
 
 
+WORKER_READY = says(r"worker-\d+@\S+ ready")
+"""When a worker has begun to take work, by its log at INFO."""
+
+
 class ServiceProcesses:
     """The service as operators run it: web, worker and beat by their entry points.
 
@@ -176,7 +211,7 @@ class ServiceProcesses:
             return SupervisedProcess(name, command(name, env), env=env, logs=logs, ready=ready)
 
         self.web = process("web", answers(f"{self.url}/health/ready"))
-        self.worker = process("worker", says(r"worker-\d+@\S+ ready"))
+        self.worker = process("worker", WORKER_READY)
         self.beat = process("beat", says(r"beat: Starting"))
 
     @property

@@ -17,6 +17,8 @@ import gevent
 from gevent.event import Event
 from gevent.pywsgi import WSGIServer
 
+from sandbox.interim import InterimHandler
+
 if TYPE_CHECKING:
     from flask import Flask
 
@@ -66,7 +68,12 @@ def main(arguments: Sequence[str]) -> int:
     stop = Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         gevent.signal_handler(number, stop.set)
-    servers = [WSGIServer(sockets[name], _create(name, options, urls), log=None) for name in chosen]
+    servers = [
+        WSGIServer(
+            sockets[name], _create(name, options, urls), log=None, handler_class=InterimHandler
+        )
+        for name in chosen
+    ]
     for server in servers:
         server.start()
     print(json.dumps(urls), flush=True)  # noqa: T201 (whoever started us reads it)

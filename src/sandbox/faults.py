@@ -1,8 +1,8 @@
 """Faults on demand, the same for every server of the sandbox.
 
 A fault is a wish about the next calls to an endpoint: answer late, answer with an error, answer
-with garbage, or cut the connection, before or after the call did its work. It wraps the WSGI
-application, so the application behind it stays honest and knows nothing of it.
+with garbage, send interim responses first, or cut the connection, before or after the call did its
+work. It wraps the WSGI application, so the application behind it stays honest and knows nothing of it.
 """
 
 import errno
@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from werkzeug.exceptions import HTTPException
@@ -24,12 +24,15 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
     from werkzeug.routing import Map
 
+SEND_INTERIM = "sandbox.send_interim"
+"""In a call's environment: the function that sends an interim response of this status at once."""
+
 CALLS_KEPT = 10_000
 """How many of the latest calls `/control/calls` lists; the counts cover all of them."""
 
 
 class Fault(BaseModel):
-    """One wish. At least one of the delays, `status`, `body` or `cut` is set.
+    """One wish. At least one of the delays, `status`, `body`, `interim` or `cut` is set.
 
     - `endpoint`: a path (`/batches`) or a pattern (`/state/*`, `*` for all); `method` narrows it.
     - `times`: how many calls it strikes, None until it is cleared.
@@ -38,6 +41,8 @@ class Fault(BaseModel):
       code (Sawtooth). `body` as text is sent as it is (garbage), as anything else it is JSON.
     - `process`: the call does its work all the same, and only then gets the wrong answer.
     - `cut`: close the connection without an answer, before or after the work.
+    - `interim`: statuses of interim responses (102, 103) that are sent before the work, each
+      `interim_pause` seconds before what follows it.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -53,11 +58,14 @@ class Fault(BaseModel):
     headers: dict[str, str] = Field(default_factory=dict)
     process: bool = False
     cut: Literal["before", "after"] | None = None
+    interim: list[Annotated[int, Field(ge=102, le=199)]] = Field(default_factory=list)
+    interim_pause: float = Field(default=0.5, ge=0)
 
     @model_validator(mode="after")
     def _does_something(self) -> "Fault":
-        if not (self.answers or self.cut is not None or self.delay_before or self.delay_after):
-            raise ValueError("a fault needs a delay, a status, a code, a body or a cut")
+        delays = self.delay_before or self.delay_after
+        if not (self.answers or self.cut is not None or delays or self.interim):
+            raise ValueError("a fault needs a delay, a status, a code, a body, a cut or an interim")
         return self
 
     @property
@@ -200,6 +208,9 @@ class FaultMiddleware:
         fault = active.fault
         if fault.delay_before:
             active.cleared.wait(fault.delay_before)
+        for status in fault.interim:
+            environ[SEND_INTERIM](status)
+            active.cleared.wait(fault.interim_pause)
         if fault.cut == "before":
             _cut()
         response = None

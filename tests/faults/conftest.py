@@ -4,15 +4,16 @@ from collections.abc import Iterator
 
 import pytest
 
-from devstack.postgres import EmbeddedPostgres
+from devstack.replicated import ReplicatedPostgres
 from devstack.valkey import EmbeddedValkey
+from tests.support.rounds import TOKENS_ASKED_OFTEN
 from tests.support.town import Town, running_town
 
 
 @pytest.fixture(scope="package")
-def own_postgres() -> Iterator[EmbeddedPostgres]:
+def own_postgres() -> Iterator[ReplicatedPostgres]:
     """A server of these tests alone; what it has committed survives a crash."""
-    with EmbeddedPostgres() as server:
+    with ReplicatedPostgres() as server:
         yield server
 
 
@@ -25,13 +26,14 @@ def own_valkey() -> Iterator[EmbeddedValkey]:
 
 @pytest.fixture(scope="package")
 def town(
-    own_postgres: EmbeddedPostgres,
+    own_postgres: ReplicatedPostgres,
     own_valkey: EmbeddedValkey,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Town]:
     """The town; what is broken in it is each test's to mend."""
     uri = own_postgres.create_database("faults")
-    with running_town(uri, own_valkey, tmp_path_factory.mktemp("faults")) as running:
+    logs = tmp_path_factory.mktemp("faults")
+    with running_town(uri, own_valkey, logs, TOKENS_ASKED_OFTEN) as running:
         yield running
 
 

@@ -1,59 +1,174 @@
 """The long fault bench: round after round, each by its own seed, and counts of what was survived.
 
-`make faults ARGS='--minutes 60 --seed 1000'`. A seed that fails is told of, and the run ends with
-status 1; add it to `test_sabotage.py`, that it stays mended.
+`make faults ARGS='--faults 5000 --seed 1000'`. A seed that fails is told of, and the run ends with
+status 1; add it to `test_sabotage.py`, that it stays mended. Two runs with seeds far apart may go on
+beside each other where one leaves a core idle.
 """
 
 # What this prints is what it is for.
 # ruff: noqa: T201
 
 import argparse
+import json
 import sys
 import time
 from collections import Counter
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
 
-from devstack.postgres import EmbeddedPostgres
 from devstack.processes import ROOT
+from devstack.replicated import ReplicatedPostgres
 from devstack.valkey import EmbeddedValkey
-from tests.support.rounds import sabotage_round
-from tests.support.town import running_town
+from tests.support.rounds import TOKENS_ASKED_OFTEN, Survived, sabotage_round
+from tests.support.saboteur import DISASTERS, Plan
+from tests.support.town import Town, running_town
+
+_SETTLED_WITHIN_SECONDS = 120
+
+
+@dataclass
+class Tally:
+    """What was survived so far."""
+
+    faults: Counter[str] = field(default_factory=Counter)
+    gave_up: Counter[str] = field(default_factory=Counter)
+    seeds: list[int] = field(default_factory=list)
+    composes: int = 0
+    failed_seed: int | None = None
+    began: float = field(default_factory=time.monotonic)
+
+    def add(self, seed: int, found: Survived) -> None:
+        """Count one round more."""
+        self.seeds.append(seed)
+        self.faults += found.faults
+        self.gave_up += found.gave_up
+        self.composes += found.composes
+
+    @property
+    def seconds(self) -> float:
+        """How long it took."""
+        return time.monotonic() - self.began
+
+    def line(self) -> str:
+        """In short."""
+        return (
+            f"{len(self.seeds)} rounds, {self.faults.total()} faults, {self.composes} composes "
+            f"survived in {self.seconds / 60:.1f} minutes"
+        )
+
+    def show(self) -> None:
+        """All counts, by kind."""
+        print(f"\n{'FAULT':<34}SURVIVED")
+        for name, count in self.faults.most_common():
+            print(f"{name:<34}{count:>8}")
+        print(f"{'all':<34}{self.faults.total():>8}")
+        for name, count in self.gave_up.most_common():
+            print(f"{name} gave up starting {count} times, since a server was away")
+
+    def write(self, path: Path) -> None:
+        """All counts, as JSON."""
+        body = {
+            "seeds": self.seeds,
+            "failed_seed": self.failed_seed,
+            "seconds": round(self.seconds, 1),
+            "composes": self.composes,
+            "faults": self.faults.total(),
+            "by_kind": dict(self.faults.most_common()),
+            "gave_up": dict(self.gave_up),
+        }
+        path.write_text(json.dumps(body, indent=2) + "\n")
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="make faults")
+    option = parser.add_argument
+    option("--faults", type=int, default=0, help="go on until so many were survived")
+    option("--minutes", type=float, help="go on for so long at most (10 without --faults)")
+    option("--rounds", type=int, default=0, help="at most so many; 0: no limit")
+    option("--seed", type=int, default=1, help="of the first round; then one more")
+    option("--acts", type=int, default=60, help="faults a round")
+    option("--only", action="append", default=[], metavar="ACT", help="this alone; may be repeated")
+    option("--without", action="append", default=[], metavar="ACT", help="all but this; as above")
+    option("--disaster-every", type=int, default=3, help="rounds; 0: no database falls back")
+    option("--town-for", type=int, default=6, help="rounds, until all begins with empty servers")
+    option("--json", type=Path, help="write the counts to this file, too, after each round")
+    arguments = parser.parse_args()
+    if arguments.minutes is None:
+        arguments.minutes = float("inf") if arguments.faults else 10
+    return arguments
+
+
+@contextmanager
+def _place(logs: Path) -> Iterator[tuple[Town, tuple[ReplicatedPostgres, EmbeddedValkey]]]:
+    """A town and its servers, all new."""
+    with ExitStack() as stack:
+        postgres = stack.enter_context(ReplicatedPostgres())
+        valkey = stack.enter_context(EmbeddedValkey())
+        uri = postgres.create_database("faults")
+        town = stack.enter_context(running_town(uri, valkey, logs, TOKENS_ASKED_OFTEN))
+        stack.enter_context(town.another_worker(logs))
+        yield town, (postgres, valkey)
+
+
+def _plan(arguments: argparse.Namespace, seed: int) -> Plan:
+    """What happens in the round of this seed, which depends on nothing else."""
+    kinds = [
+        kind
+        for kind in DISASTERS
+        if kind not in arguments.without and (not arguments.only or kind in arguments.only)
+    ]
+    every = arguments.disaster_every
+    disaster = kinds[seed // every % len(kinds)] if kinds and every and seed % every == 0 else None
+    return Plan(arguments.acts, arguments.only, arguments.without, disaster)
 
 
 def main() -> int:
-    """Run for so many minutes; the exit status."""
-    parser = argparse.ArgumentParser(prog="make faults")
-    parser.add_argument("--minutes", type=float, default=10, help="go on for so long")
-    parser.add_argument("--seed", type=int, default=1, help="of the first round; then one more")
-    parser.add_argument("--rounds", type=int, default=0, help="at most so many; 0: no limit")
-    parser.add_argument("--acts", type=int, default=40, help="faults a round")
-    arguments = parser.parse_args()
-    survived: Counter[str] = Counter()
-    composes = rounds = 0
-    deadline = time.monotonic() + arguments.minutes * 60
-    with ExitStack() as stack:
-        postgres = stack.enter_context(EmbeddedPostgres())
-        valkey = stack.enter_context(EmbeddedValkey())
-        logs = ROOT / ".run" / "faults"
-        town = stack.enter_context(running_town(postgres.create_database("faults"), valkey, logs))
-        while time.monotonic() < deadline and (not arguments.rounds or rounds < arguments.rounds):
-            seed = arguments.seed + rounds
-            try:
-                found = sabotage_round(
-                    town, (postgres, valkey), seed, acts=arguments.acts, settled_within=120
-                )
-            except BaseException:
-                print(f"Seed {seed} FAILED, after {rounds} rounds; logs in {logs}", flush=True)
-                raise
-            rounds += 1
-            survived += found.faults
-            composes += found.composes
-            total = survived.total()
-            print(f"{rounds} rounds, {total} faults, {composes} composes survived", flush=True)
-    print(f"\n{'FAULT':<28}SURVIVED")
-    for name, count in survived.most_common():
-        print(f"{name:<28}{count:>8}")
-    return 0
+    """Run until enough was survived, or time is up; the exit status."""
+    arguments = _arguments()
+    tally = Tally()
+    logs = ROOT / ".run" / f"faults-{arguments.seed}"
+
+    def over() -> bool:
+        enough = arguments.faults and tally.faults.total() >= arguments.faults
+        all_rounds = arguments.rounds and len(tally.seeds) >= arguments.rounds
+        return bool(enough or all_rounds or tally.seconds > arguments.minutes * 60)
+
+    try:
+        while not over():
+            with _place(logs) as (town, servers):
+                for _ in range(arguments.town_for):
+                    if over():
+                        break
+                    _round(town, servers, arguments, tally)
+    except BaseException:
+        print(f"Seed {tally.failed_seed} FAILED, after {tally.line()}; logs in {logs}", flush=True)
+        raise
+    finally:
+        tally.show()
+        if arguments.json:
+            tally.write(arguments.json)
+    return 0 if tally.faults.total() >= arguments.faults else 1
+
+
+def _round(
+    town: Town,
+    servers: tuple[ReplicatedPostgres, EmbeddedValkey],
+    arguments: argparse.Namespace,
+    tally: Tally,
+) -> None:
+    seed = arguments.seed + len(tally.seeds)
+    # Until it has survived.
+    tally.failed_seed = seed
+    found = sabotage_round(
+        town, servers, seed, _plan(arguments, seed), settled_within=_SETTLED_WITHIN_SECONDS
+    )
+    tally.failed_seed = None
+    tally.add(seed, found)
+    print(tally.line(), flush=True)
+    if arguments.json:
+        tally.write(arguments.json)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from tests.support.auditor import Books, audit
+from tests.support.losses import Losses
 
 ISSUED, SENT, KEPT, RETIRED, WHOLE = ("849c0b" + digit * 64 for digit in "12345")
 MEASURED, SETTLED = "5a9839" + "6" * 64, "ba4817" + "6" * 64
@@ -93,6 +94,21 @@ def test_sound_books_are_left_alone(books: Books, state: dict[str, Any]):
 def test_what_was_issued_under_a_wrong_key_is_not_looked_for(books: Books, state: dict[str, Any]):
     books.ggos.append(ggo(6, OTHER, 5, key_mismatch=True))
     assert audit(books, state) == []
+
+
+@pytest.mark.parametrize("source", [ISSUED, WHOLE])
+def test_a_batch_may_be_lost_of_what_was_recovered_alone(
+    books: Books, state: dict[str, Any], source: str
+):
+    spent = {1} if source == ISSUED else {5}
+    books.batches = [each for each in books.batches if each["ggo_id"] not in spent]
+    assert audit(books, state, recovered={source}) == []
+    assert audit(books, state) == [f"{source} has 0 completed batches"]
+
+
+def test_a_ggo_that_came_back_as_another_s_is_told(books: Books):
+    losses = Losses(owners={SENT: 2, KEPT: 2, OTHER: 1})
+    assert losses.wrong_owners(books.ggos) == [f"{KEPT} was user 2's, is user 1's"]
 
 
 def _row(table: str, number: int, **changes: Any) -> Callable[[Books, Any], None]:

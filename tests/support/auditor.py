@@ -6,7 +6,7 @@ under way, no fault set.
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,9 +74,16 @@ def read_ledger(url: str) -> State:
     return state
 
 
-def audit(books: Books, state: State) -> list[str]:
-    """All that is wrong, in words; empty where everything is right."""
-    return [complaint for check in _CHECKS for complaint in check(books, state)]
+def audit(books: Books, state: State, *, recovered: Collection[str] = ()) -> list[str]:
+    """All that is wrong, in words; empty where everything is right.
+
+    `recovered`: addresses of GGOs that were brought back from the ledger, after the database was
+    lost: the batches that spent them may be lost for good.
+    """
+    return [
+        *(complaint for check in _CHECKS for complaint in check(books, state)),
+        *_spent_by_a_batch(books, recovered),
+    ]
 
 
 def _energy_is_conserved(books: Books, _state: State) -> Iterator[str]:
@@ -125,18 +132,23 @@ def _nothing_is_spent_elsewhere(books: Books, state: State) -> Iterator[str]:
 
 
 def _batches_have_ended(books: Books, _state: State) -> Iterator[str]:
-    """Each is COMPLETED or DECLINED, and each split or whole retire has one that is COMPLETED."""
-    children = books.children()
-    completed = Counter(batch["ggo_id"] for batch in books.batches if batch["state"] == "COMPLETED")
+    """Each is COMPLETED or DECLINED."""
     for batch in books.batches:
         over = batch["ended"] and not batch["due"]
         if batch["state"] not in {"COMPLETED", "DECLINED"} or not over:
             yield f"batch {batch['id']} is {batch['state']}, {'' if over else 'not '}ended"
+
+
+def _spent_by_a_batch(books: Books, recovered: Collection[str]) -> Iterator[str]:
+    """Each split or whole retire has one batch that is COMPLETED, and nothing else has one."""
+    children = books.children()
+    completed = Counter(batch["ggo_id"] for batch in books.batches if batch["state"] == "COMPLETED")
     for ggo in books.ggos:
         # A part that is retired is so by the batch of its parent.
         spent_by_own = ggo["id"] in children or (ggo["retired"] and ggo["parent_id"] is None)
         count = completed[ggo["id"]]
-        if count > 1 or (spent_by_own and not count):
+        is_missing = spent_by_own and not count and ggo["address"] not in recovered
+        if count > 1 or is_missing:
             yield f"{ggo['address']} has {count} completed batches"
         if count and not (ggo["id"] in children or ggo["retired"]):
             yield f"{ggo['address']} has a completed batch and isn't spent"

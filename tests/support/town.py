@@ -12,12 +12,13 @@ from requests import Response
 
 from devstack.client import ApiClient, Browser
 from devstack.configured import Redis
-from devstack.processes import ServiceProcesses
+from devstack.processes import WORKER_READY, ServiceProcesses, SupervisedProcess, entry_point
 from devstack.stack import Stack, running_stack
 from sandbox.clients import Control
 from sandbox.running import Peers
 from tests.support.auditor import audit, read_books, read_ledger
 from tests.support.database import rows
+from tests.support.losses import Losses
 from tests.support.waiting import eventually
 
 FIRST_HOUR = datetime(2026, 1, 1, tzinfo=UTC)
@@ -81,12 +82,17 @@ class Household:
 
 
 class Town:
-    """The service's processes, the peers, and whoever lives there. `redis`: its server."""
+    """The service's processes, the peers, and whoever lives there.
+
+    `redis`: its server. `losses`: of databases that went back in time.
+    """
 
     def __init__(self, stack: Stack, database_uri: str, redis: Redis) -> None:
         self.stack = stack
         self.database_uri = database_uri
         self.redis = redis
+        self.losses = Losses()
+        self._more_workers: list[SupervisedProcess] = []
         self._clients = ExitStack()
 
     def close(self) -> None:
@@ -106,6 +112,28 @@ class Town:
     def services(self) -> ServiceProcesses:
         """Web, worker and beat."""
         return self.stack.services
+
+    @property
+    def processes(self) -> tuple[SupervisedProcess, ...]:
+        """Web, worker, beat, and another worker where there is one."""
+        return (*self.services.all, *self._more_workers)
+
+    @contextmanager
+    def another_worker(self, logs: Path) -> Iterator[SupervisedProcess]:
+        """A second one, which takes over what the first has claimed and doesn't do."""
+        worker = SupervisedProcess(
+            "another-worker",
+            entry_point("worker", self.stack.environment),
+            env={**self.stack.environment, "METRICS_PORT": "0"},
+            logs=logs,
+            ready=WORKER_READY,
+        )
+        with worker:
+            self._more_workers.append(worker)
+            try:
+                yield worker
+            finally:
+                self._more_workers.remove(worker)
 
     def rows(self, sql: str, *parameters: Any) -> list[dict[str, Any]]:
         """Rows of the service's database."""
@@ -188,7 +216,11 @@ class Town:
 
     def audit(self) -> None:
         """Have the books compared with the ledger."""
-        complaints = audit(read_books(self.database_uri), read_ledger(self.sandbox.urls["ledger"]))
+        books = read_books(self.database_uri)
+        complaints = audit(
+            books, read_ledger(self.sandbox.urls["ledger"]), recovered=self.losses.recovered
+        )
+        complaints += self.losses.wrong_owners(books.ggos)
         assert not complaints, "\n".join(complaints)
 
     def subscribe(self, home: Household) -> None:
@@ -220,7 +252,8 @@ class Town:
 
     def clear_faults(self) -> None:
         """Let all peers behave."""
-        for peer in (self.sandbox.ledger, self.sandbox.datahub, self.sandbox.hydra):
+        peers = self.sandbox
+        for peer in (peers.ledger, peers.datahub, peers.hydra, peers.receiver):
             peer.clear_faults()
         self.sandbox.ledger.hold(on=False)
 

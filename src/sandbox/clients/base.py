@@ -4,6 +4,7 @@ Times are aware datetimes, amounts Wh; JSON comes back as it is. A control call 
 raises ControlError with the server's reason.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -40,6 +41,8 @@ class Control:
         headers: dict[str, str] | None = None,
         process: bool = False,
         cut: str | None = None,
+        interim: Sequence[int] = (),
+        interim_pause: float = 0.5,
     ) -> None:
         """Make the next `times` calls to a path or pattern (None: until cleared) go wrong.
 
@@ -59,6 +62,8 @@ class Control:
                 "headers": headers or {},
                 "process": process,
                 "cut": cut,
+                "interim": list(interim),
+                "interim_pause": interim_pause,
             },
         )
 

@@ -33,18 +33,21 @@ class Introspection:
 
     def __init__(self, url: str, credentials: tuple[str, str] | None = None) -> None:
         self._url = url
-        self._http = direct_session()
-        self._http.auth = credentials
+        self._credentials = credentials
 
     def subject(self, token: str) -> str | None:
         """Return the user of an active access token, or None."""
+        # A connection of its own: to `requests` an interim response is the answer, and what came
+        # after it would be another token's.
         try:
-            answer = self._http.post(
-                self._url,
-                data={"token": token, "scope": ""},
-                headers={"Accept": "application/json"},
-                timeout=TIMEOUT,
-            )
+            with direct_session() as http:
+                answer = http.post(
+                    self._url,
+                    data={"token": token, "scope": ""},
+                    headers={"Accept": "application/json"},
+                    auth=self._credentials,
+                    timeout=TIMEOUT,
+                )
             answer.raise_for_status()
             found = answer.json()
         except requests.RequestException as error:

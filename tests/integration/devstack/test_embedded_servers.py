@@ -166,7 +166,7 @@ def test_valkey_wants_user_and_password(valkey):
 
 
 def test_secrets_stand_on_no_command_line(postgres, valkey):
-    for server, secret in ((postgres, postgres._password), (valkey, valkey.password)):
+    for server, secret in ((postgres, postgres.password), (valkey, valkey.password)):
         for pid in (server._process.pid, server._process._guard.pid):
             assert secret.encode() not in Path(f"/proc/{pid}/cmdline").read_bytes()
 

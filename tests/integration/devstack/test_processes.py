@@ -6,11 +6,13 @@ import signal
 import subprocess
 import sys
 
+import psutil
 import pytest
 
 from devstack.environment import inherited
 from devstack.guarded import ProcessFailedError
 from devstack.processes import SupervisedProcess, says
+from tests.support.waiting import eventually
 
 # A process with a child; both say their ids and wait. SIGTERM ends the parent with status 7.
 _FAMILY = [
@@ -47,6 +49,43 @@ def test_a_killed_process_leaves_no_child(tmp_path, wait_until_gone):
         assert process.wait(0) == -signal.SIGKILL
         wait_until_gone(parent)
         wait_until_gone(child)
+
+
+def test_paused_processes_stand_still_until_they_go_on(tmp_path, wait_until_gone):
+    with _family(tmp_path) as process:
+        parent, child = _ids(process)
+        assert process.children() == [child]
+        process.pause([child])
+        eventually(lambda: _state(child) == "T", "the child stands still")
+        assert _state(parent) == "S"
+        process.pause()
+        eventually(lambda: _state(parent) == "T", "both stand still")
+        process.resume()
+        eventually(lambda: {_state(parent), _state(child)} == {"S"}, "both go on")
+        process.pause()
+        process.kill()
+        wait_until_gone(parent)
+        wait_until_gone(child)
+        assert process.children() == []
+        # There is nobody who could stand still or go on.
+        process.pause()
+        process.resume()
+
+
+def test_whether_an_ended_process_was_ready(tmp_path):
+    with _family(tmp_path) as process:
+        process.kill()
+        assert process.was_ready()
+    nothing = SupervisedProcess("none", ["true"], env={}, logs=tmp_path, ready=says("up"))
+    nothing.launch()
+    nothing.wait(5)
+    assert not nothing.was_ready()
+    nothing.close()
+
+
+def _state(pid):
+    """The kernel's letter: S sleeps, T is stopped."""
+    return psutil.Process(pid).status().replace("sleeping", "S").replace("stopped", "T")
 
 
 def test_output_is_that_of_the_last_start_and_the_log_that_of_all(tmp_path):
@@ -91,6 +130,7 @@ import sys
 from pathlib import Path
 from devstack.environment import inherited
 from devstack.processes import SupervisedProcess, says
+from tests.support.waiting import eventually
 with SupervisedProcess(
     "family", {_FAMILY!r}, env=inherited(), logs=Path(sys.argv[1]), ready=says("child")
 ) as process:

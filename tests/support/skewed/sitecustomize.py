@@ -1,42 +1,49 @@
-"""Sets a Python process's clock ahead, or behind, by CLOCK_SKEW_S seconds: have this folder on PYTHONPATH.
+"""Shifts this process's wall clock by CLOCK_SKEW_S seconds, as Python code sees it.
 
-Python imports this module by itself at its start. Only the wall clock changes, as it does where
-a machine's was set wrongly: intervals (`time.monotonic`, sleeping) stay what they are.
+Python imports a module of this name at its start where it finds one, so the folder on PYTHONPATH
+is enough. Children inherit it. What measures durations (`time.monotonic`) stays right, as it does
+on a machine whose clock is wrong. Each way to the wall clock is replaced before anything else is
+imported; the classes stay the same ones, so nothing that compares or serialises them notices.
 """
 
-import datetime as dt
+import ctypes
+import gc
 import os
 import time
-from typing import Any
+from datetime import date, datetime, timedelta
 
-_skew_s = float(os.environ.get("CLOCK_SKEW_S") or 0)
-_true_time, _true_time_ns, _true = time.time, time.time_ns, dt.datetime
-
-
-class _Kind(type):
-    def __instancecheck__(cls, value: Any) -> bool:
-        return isinstance(value, _true)
-
-    def __subclasscheck__(cls, other: type) -> bool:
-        return issubclass(other, _true)
+SKEW_SECONDS = float(os.environ.get("CLOCK_SKEW_S") or 0)
 
 
-class _Datetime(_true, metaclass=_Kind):
-    """The real one, but for the present; whatever it makes is a real one."""
-
-    def __new__(cls, *args: Any, **named: Any) -> Any:
-        return _true.__new__(_true, *args, **named)
-
-    @classmethod
-    def now(cls, tz: Any = None) -> Any:
-        return _true.fromtimestamp(time.time(), tz)
-
-    @classmethod
-    def utcnow(cls) -> Any:
-        return _true.fromtimestamp(time.time(), dt.UTC).replace(tzinfo=None)
+def _replace(kind, **functions):
+    """Replace class methods of a class that is written in C, and so can't be assigned to."""
+    [namespace] = gc.get_referents(kind.__dict__)
+    for name, function in functions.items():
+        namespace[name] = classmethod(function)
+    ctypes.pythonapi.PyType_Modified(ctypes.py_object(kind))
 
 
-if _skew_s:
-    time.time = lambda: _true_time() + _skew_s
-    time.time_ns = lambda: _true_time_ns() + int(_skew_s * 1e9)
-    dt.datetime = _Datetime  # type: ignore[misc]
+def _shift(seconds):
+    real_time, real_time_ns = time.time, time.time_ns
+    real_now, real_utcnow = datetime.now, datetime.utcnow
+    by = timedelta(seconds=seconds)
+    time.time = lambda: real_time() + seconds
+    time.time_ns = lambda: real_time_ns() + int(seconds * 1e9)
+    for name in ("gmtime", "localtime", "ctime"):
+        real = getattr(time, name)
+        setattr(
+            time,
+            name,
+            lambda at=None, real=real: real(time.time() if at is None else at),
+        )
+    _replace(
+        datetime,
+        now=lambda _, tz=None: real_now(tz) + by,
+        utcnow=lambda _: real_utcnow() + by,
+        today=lambda _: real_now() + by,
+    )
+    _replace(date, today=lambda _: (real_now() + by).date())
+
+
+if SKEW_SECONDS:
+    _shift(SKEW_SECONDS)

@@ -1,0 +1,85 @@
+"""The embedded PostgreSQL that is copied: backups, standbys, and what becomes of writes."""
+
+from contextlib import closing
+
+import psycopg2
+import pytest
+from psycopg2 import errors
+
+from devstack.replicated import ReplicatedPostgres, Standby
+from tests.support.database import rows
+from tests.support.waiting import eventually
+
+
+@pytest.fixture
+def server():
+    with ReplicatedPostgres() as running:
+        rows(running.uri, "CREATE TABLE seen AS SELECT 1 AS number")
+        yield running
+
+
+def _numbers(server):
+    return [row["number"] for row in rows(server.uri, "SELECT number FROM seen ORDER BY number")]
+
+
+def _add(server, number):
+    rows(server.uri, "INSERT INTO seen VALUES (%s)", number)
+
+
+def test_what_was_committed_survives_an_immediate_stop(server):
+    _add(server, 2)
+    server.stop_at_once()
+    assert server.pid is None
+    server.start()
+    assert _numbers(server) == [1, 2]
+    assert "was not properly shut down" in server.log.read_text()
+
+
+def test_a_restored_backup_lacks_what_came_later(server):
+    backup = server.back_up()
+    _add(server, 2)
+    port = server.port
+    server.restore(backup)
+    assert _numbers(server) == [1]
+    assert server.port == port
+    _add(server, 3)
+
+
+def test_a_lagging_standby_takes_over_at_the_same_address(server):
+    with Standby(server) as standby:
+        _add(server, 2)
+        eventually(lambda: _numbers(standby) == [1, 2], "the standby follows")
+        standby.cut_off()
+        eventually(
+            lambda: not rows(server.uri, "SELECT pid FROM pg_stat_replication"), "it hears no more"
+        )
+        _add(server, 3)
+        server.hand_over_to(standby)
+    assert _numbers(server) == [1, 2]
+    with pytest.raises(errors.ReadOnlySqlTransaction):
+        _add(server, 4)
+    server.promote()
+    _add(server, 4)
+    # It can be followed, and demoted, again.
+    with Standby(server) as another:
+        eventually(lambda: _numbers(another) == [1, 2, 4], "another follows")
+
+
+def test_a_demoted_server_reads_until_it_is_promoted(server):
+    server.demote()
+    assert _numbers(server) == [1]
+    with pytest.raises(errors.ReadOnlySqlTransaction):
+        _add(server, 2)
+    server.kill()
+    server.start()
+    with (
+        closing(psycopg2.connect(server.uri)) as connection,
+        connection.cursor() as cursor,
+        pytest.raises(errors.FeatureNotSupported, match="during recovery"),
+    ):
+        # Whatever the session wishes.
+        cursor.execute("SET TRANSACTION READ WRITE")
+    server.promote()
+    server.promote()
+    _add(server, 2)
+    assert _numbers(server) == [1, 2]

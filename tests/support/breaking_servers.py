@@ -1,0 +1,117 @@
+"""PostgreSQL and Redis: restarted, emptied, read-only, and there but answering errors."""
+
+import random
+from contextlib import closing
+
+import psycopg2
+import redis
+from psycopg2.extensions import ISOLATION_LEVEL_AUTOCOMMIT
+
+from devstack.replicated import ReplicatedPostgres
+from devstack.valkey import EmbeddedValkey
+from tests.support.breaking import Act, Later
+
+_LASTS_SECONDS = (1, 4)
+# By what Redis answers to writes: how it comes to do so, and no longer.
+_AILMENTS: dict[str, tuple[str, str]] = {
+    "READONLY": ("REPLICAOF 127.0.0.1 1", "REPLICAOF NO ONE"),
+    "NOREPLICAS": ("CONFIG SET min-replicas-to-write 1", "CONFIG SET min-replicas-to-write 0"),
+    "OOM": ("CONFIG SET maxmemory 1", "CONFIG SET maxmemory 0"),
+    "NOPERM": ("ACL SETUSER origin -@write", "ACL SETUSER origin +@all"),
+}
+
+
+class ServerActs:
+    """What happens to the two servers. One that is read-only stays so for some seconds."""
+
+    def __init__(
+        self,
+        postgres: ReplicatedPostgres,
+        valkey: EmbeddedValkey,
+        chance: random.Random,
+        later: Later,
+    ) -> None:
+        self._postgres, self._valkey = postgres, valkey
+        self._chance = chance
+        self._later = later
+        self._is_read_only = False
+        self.acts = {
+            "SIGKILL PostgreSQL": Act(1, self._kill_postgres),
+            "stop PostgreSQL at once": Act(2, self._stop_postgres),
+            "read-only PostgreSQL": Act(2, self._forbid_writes),
+            "demoted PostgreSQL": Act(1, self._demote),
+            "flush Redis": Act(3, self._flush),
+            "restart Redis": Act(1, self._restart_valkey),
+            "READONLY Redis": Act(2, lambda: self._have_it_answer("READONLY")),
+            "NOREPLICAS Redis": Act(1, lambda: self._have_it_answer("NOREPLICAS")),
+            "OOM Redis": Act(1, lambda: self._have_it_answer("OOM")),
+            "NOPERM Redis": Act(1, lambda: self._have_it_answer("NOPERM")),
+        }
+
+    def _kill_postgres(self) -> None:
+        self._postgres.kill()
+        self._postgres.start()
+
+    def _stop_postgres(self) -> None:
+        """`pg_ctl stop -m immediate`; `fsync` is on."""
+        self._postgres.stop_at_once()
+        self._postgres.start()
+
+    def _forbid_writes(self) -> bool:
+        """As operators, and some hosts where the disk is full, do it: for all new transactions."""
+        if self._is_read_only:
+            return False
+        self._is_read_only = True
+        self._alter("SET default_transaction_read_only = on")
+        self._later.after(self._lasting(), self._allow_writes)
+        return True
+
+    def _allow_writes(self) -> None:
+        self._alter("RESET default_transaction_read_only")
+        self._is_read_only = False
+
+    def _alter(self, change: str) -> None:
+        with (
+            closing(psycopg2.connect(self._postgres.uri)) as connection,
+            connection.cursor() as cursor,
+        ):
+            connection.set_isolation_level(ISOLATION_LEVEL_AUTOCOMMIT)
+            cursor.execute(f"ALTER SYSTEM {change}")
+            cursor.execute("SELECT pg_reload_conf()")
+
+    def _demote(self) -> bool:
+        """The address leads to a standby, until that is promoted."""
+        if self._is_read_only:
+            return False
+        self._is_read_only = True
+        self._postgres.demote()
+        self._later.after(self._lasting(), self._promote)
+        return True
+
+    def _promote(self) -> None:
+        self._postgres.promote()
+        self._is_read_only = False
+
+    def _flush(self) -> bool:
+        try:
+            self._valkey.flush()
+        except redis.ResponseError:
+            # It takes no writes at the moment.
+            return False
+        return True
+
+    def _restart_valkey(self) -> None:
+        self._valkey.kill()
+        self._valkey.start()
+
+    def _have_it_answer(self, error: str) -> None:
+        begin, end = _AILMENTS[error]
+        self._tell_valkey(begin)
+        self._later.after(self._lasting(), lambda: self._tell_valkey(end))
+
+    def _tell_valkey(self, command: str) -> None:
+        with self._valkey.client() as client:
+            client.execute_command(*command.split())
+
+    def _lasting(self) -> float:
+        return self._chance.uniform(*_LASTS_SECONDS)
