@@ -5,6 +5,7 @@ never bounds the look-up of a name, which would stop all greenlets besides. So n
 here, each address is tried by itself, and each has its time.
 """
 
+import random
 import socket
 import threading
 import time
@@ -104,6 +105,8 @@ def _connect(parameters: Mapping[str, Any], deadline: float) -> DriverConnection
     passes = ["standby", "any"] if asked == "prefer-standby" else [asked]
     for wanted in passes:
         places = list(_places(parameters, deadline))
+        if parameters.get("load_balance_hosts") == "random":
+            random.shuffle(places)
         for number, place in enumerate(places):
             left_s = deadline - time.monotonic()
             if last is not None and left_s <= 0:
