@@ -153,7 +153,11 @@ class LedgerRecovery:
         with self._runtime.database.reading() as session:
             known = recovering.read_known(session, Ggo.address.in_(list(addresses)))
         for each in known:
-            there = self.ask(self._runtime.ledger.ggo_there, each.here.address)
+            try:
+                there = self.ask(self._runtime.ledger.ggo_there, each.here.address)
+            except PeerMisbehaved as error:
+                self._differs(each.here.address, str(error))
+                continue
             if there is None or there.action is None:
                 self._differs(each.here.address, Standing.SPENT_HERE_ALONE.value)
             else:
