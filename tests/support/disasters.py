@@ -26,6 +26,7 @@ _RECOVER = [*_FLASK, "ledger", "recover", "--reach=200", "--margin=1000", "--rat
 _COULD_NOT_LOOK = 2
 _ATTEMPTS = 10
 _RECOVER_SECONDS = 300
+_TOLD_CHARACTERS = 3000
 # For so long the service goes on with a standby that lags, until somebody notices.
 _UNNOTICED_SECONDS = (0.5, 3)
 _ISSUED_SINCE_WH = 500
@@ -161,4 +162,5 @@ def recover(environment: Mapping[str, str]) -> None:
         )
         if done.returncode != _COULD_NOT_LOOK:
             break
-    assert done.returncode == 0, f"status {done.returncode}\n{done.stdout}\n{done.stderr}"
+    told = f"status {done.returncode}\n{done.stderr[-_TOLD_CHARACTERS:]}\n{done.stdout}"
+    assert done.returncode == 0, told
