@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 class Search:
     """Finds the owner and index of GGOs' addresses.
 
-    What it costs: one derivation (some 60 µs) an index. It ends as soon as all are found; addresses of
+    What it costs: one derivation (60 to 100 µs) an index. It ends as soon as all are found; addresses of
     nobody make it derive, for every user, all indexes up to `reach` beyond the counter.
 
     :param keepers: All users, with the counters that the restored database had.
