@@ -72,11 +72,15 @@ def next_ids(session: Session, beyond: int, limit: int) -> list[int]:
 
 
 def read_known(session: Session, which: Any) -> list[Known]:
-    """The GGOs that this condition holds for, in the order of their ids.
+    """The GGOs that this condition holds for, in the order of their ids; those alone that were sent.
+
+    The ledger knows nothing of one that was never sent (LEDGER_ENABLED=0): nothing of it can be lost.
 
     One that changes meanwhile is looked at again under its lock, before anything is done.
     """
-    rows = session.execute(select(Ggo).where(which).order_by(Ggo.id)).scalars().all()
+    rows = (
+        session.execute(select(Ggo).where(which, ~Ggo.never_sent).order_by(Ggo.id)).scalars().all()
+    )
     ids = [row.id for row in rows]
     parent_ids = [row.parent_id for row in rows if row.parent_id is not None]
     parents = {

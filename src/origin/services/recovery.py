@@ -56,9 +56,12 @@ def recover(runtime: Runtime, options: Options, report: Report, tell: Tell) -> N
     It may be ended at any moment, and run again: what stands is left as it is.
 
     :param report: Filled as it goes on, so that it tells what was done also where this raises.
-    :raises CannotRecover: another recovery runs, or there is none to go on with.
+    :raises CannotRecover: another recovery runs, there is none to go on with, or the ledger is
+        switched off.
     :raises PeerUnavailable: DataHub, Hydra or the ledger can't be asked now.
     """
+    if not runtime.settings.ledger_enabled:
+        raise CannotRecover("The ledger is switched off (LEDGER_ENABLED=0).")
     with recoveries.only_one(runtime.database) as alone:
         if not alone:
             raise CannotRecover("Another recovery of this database is under way.")

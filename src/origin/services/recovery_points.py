@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from functools import partial
 from typing import TypeVar
 
@@ -23,6 +23,7 @@ from origin.db.recovering import addresses_here
 from origin.domain.events import FIRST_BEGIN, PAST_LAST_BEGIN, MeteringPointEvent
 from origin.domain.keys import AddressKind, IndexOutOfRange, Key
 from origin.domain.recovery import point_candidates, proven_index
+from origin.domain.stretches import end_of_stretch
 from origin.errors import PeerMisbehaved, PeerUnauthorized, PeerUnavailable, TokensSpent
 from origin.runtime import Runtime
 from origin.services import deliveries, fetched_ggos, metering_points
@@ -39,8 +40,6 @@ REACH = 1000
 """How far beyond the known indexes of `m/1/i` a point's is looked for."""
 _PAUSES_S = (20.0, 60.0)
 """Before DataHub is asked once more: what it gave no answer to in time, it may still work at."""
-_FIRST_MONTHS = datetime(2020, 1, 1, tzinfo=UTC)
-_MONTH = timedelta(days=31)
 
 T = TypeVar("T")
 
@@ -262,9 +261,11 @@ def fetch_issued(runtime: Runtime, metering_point_id: int, since: datetime) -> N
     :raises TokensSpent: its owner must log in again.
     :raises PeerError: DataHub is out of reach, or answers what it shouldn't.
     """
+    months = fetched_ggos.busy_months(runtime, metering_point_id, since)
     begin: datetime | None = since
     while begin is not None:
-        begin = patiently(partial(fetched_ggos.fetch, runtime, metering_point_id, begin))
+        end = end_of_stretch(begin, utcnow(), months=months, hours=None)
+        begin = patiently(partial(fetched_ggos.fetch, runtime, metering_point_id, begin, end))
 
 
 def unknown_issued(
@@ -275,7 +276,7 @@ def unknown_issued(
     :raises TokensSpent: its owner must log in again.
     :raises PeerError: DataHub is out of reach, or answers what it shouldn't.
     """
-    for begin, end in _months(since):
+    for begin, end in _stretches(since):
 
         def ask(
             token: str, begin: datetime = begin, end: datetime = end
@@ -288,12 +289,9 @@ def unknown_issued(
         yield from (ggo for ggo in found.good if ggo.address not in known)
 
 
-def _months(since: datetime) -> Iterator[tuple[datetime, datetime]]:
+def _stretches(since: datetime) -> Iterator[tuple[datetime, datetime]]:
     begin = since
-    if begin < _FIRST_MONTHS:
-        yield begin, _FIRST_MONTHS
-        begin = _FIRST_MONTHS
-    while begin + _MONTH < utcnow():
-        yield begin, begin + _MONTH
-        begin += _MONTH
-    yield begin, PAST_LAST_BEGIN
+    while begin < PAST_LAST_BEGIN:
+        end = end_of_stretch(begin, utcnow(), months=None, hours=None)
+        yield begin, end
+        begin = end

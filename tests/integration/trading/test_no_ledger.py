@@ -145,3 +145,15 @@ def test_the_step_before_every_process_refuses_to_start(
     on.compose(on.issue(1000), transfers=[(100, "bob")])
     assert migrate.main(["--check-settings"]) == 2
     assert "batches are under way" in capsys.readouterr().err
+
+
+def test_a_recovery_leaves_alone_what_was_never_sent(market: Market):
+    market.compose(market.issue(1000), transfers=[(100, "bob")])
+    off = market.app.test_cli_runner().invoke(args=["ledger", "recover"])
+    assert off.exit_code == 2
+    assert "LEDGER_ENABLED=0" in off.output
+    on = switched_on(market)
+    before = on.rows("SELECT * FROM ggos ORDER BY id")
+    recovered = on.app.test_cli_runner().invoke(args=["ledger", "recover"])
+    assert recovered.exit_code == 0, recovered.output
+    assert on.rows("SELECT * FROM ggos ORDER BY id") == before
