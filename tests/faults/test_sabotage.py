@@ -12,9 +12,9 @@ import pytest
 
 from devstack.replicated import ReplicatedPostgres
 from devstack.valkey import EmbeddedValkey
-from tests.support.rounds import sabotage_round
+from tests.support.rounds import TOKENS_ASKED_OFTEN, sabotage_round
 from tests.support.saboteur import DISASTERS, Plan
-from tests.support.town import Town
+from tests.support.town import Town, running_town
 
 _SEEDS = [int(seed) for seed in os.environ.get("FAULT_SEED", "7 32").split()]
 # What chance leaves out of a short round more often than not. Those that restart processes come
@@ -73,11 +73,27 @@ def test_energy_is_conserved_when_each_of_these_breaks(town: Town, servers: Serv
     assert done <= Counter(_EACH_ONCE)
 
 
+@pytest.fixture(scope="module")
+def town_on_the_ledger(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[tuple[Town, Servers]]:
+    """A town of its own: the ledger has all its GGOs, as a recovery expects."""
+    logs = tmp_path_factory.mktemp("on the ledger")
+    with ReplicatedPostgres() as postgres, EmbeddedValkey() as valkey:
+        uri = postgres.create_database("faults")
+        with (
+            running_town(uri, valkey, logs, TOKENS_ASKED_OFTEN) as town,
+            town.another_worker(logs),
+        ):
+            yield town, (postgres, valkey)
+
+
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("disaster", DISASTERS)
 def test_energy_is_conserved_when_the_database_falls_back(
-    town: Town, servers: Servers, disaster: str
+    town_on_the_ledger: tuple[Town, Servers], disaster: str
 ):
     """What the ledger has is recovered, each GGO as its owner's, while users go on trading."""
+    town, servers = town_on_the_ledger
     done = sabotage_round(town, servers, 2, Plan(acts=8, disaster=disaster)).faults
     assert done[disaster] == 1

@@ -16,7 +16,7 @@ from flask import Flask, Response, current_app
 
 from origin.api.base import Blueprint
 from origin.api.fields import Time
-from origin.api.openapi_fields import A_BEGIN, EXAMPLES, MEANINGS, ONLY_IF_ASKED_FOR
+from origin.api.openapi_fields import A_BEGIN, EXAMPLES, MEANINGS, NOT_IN_EVERY_ANSWER
 from origin.api.security import Guard, guard_of
 from origin.api.webhooks_in import GramsPerWh
 
@@ -57,8 +57,10 @@ _ERRORS = {
     "408": "The body took longer than BODY_TIME_LIMIT to arrive",
     "409": "A request with this Idempotency-Key still runs",
     "413": "The body is longer than MAX_BODY_BYTES",
+    "414": "The URL is longer than 8,190 bytes",
     "422": "This Idempotency-Key came before with another body",
     "429": "More than RATE_LIMIT_PER_MINUTE requests; see Retry-After",
+    "431": "The headers are too long, or too many",
     "500": "Unexpected",
     "502": "A peer answered what it should not",
     "503": "A peer, the database or a free place is out of reach now; see Retry-After",
@@ -69,16 +71,13 @@ _ERROR_EXAMPLES: dict[str, Any] = {
     "403": "The token lacks a scope of: ggo.read",
     "408": "The body took longer than 30 s to arrive",
     "413": "The body is longer than 1048576 bytes",
+    "414": "The first line is too long",
     "429": "More than 600 requests in a minute",
     "500": "Internal Server Error",
     "502": "DataHubService answered what it should not",
     "503": "DataHubService is out of reach",
 }
 _REQUEST_ID = {"$ref": "#/components/headers/X-Request-ID"}
-_TOO_LONG_A_LINE: Json = {
-    "description": "The request line is longer than 8190 bytes: the server's own answer",
-    "content": {"text/html": {"schema": {"type": "string"}}},
-}
 
 
 def prepare(api: flask_smorest.Api) -> None:
@@ -190,7 +189,7 @@ def _complete(operation: Json, path: str, endpoint: str, guard: Guard) -> None:
         response.setdefault("headers", {})["X-Request-ID"] = _REQUEST_ID
     errors = {code: {"$ref": f"{_RESPONSES}{code}"} for code in _codes(operation, guard)}
     if any(each["in"] == "query" for each in operation.get("parameters", [])):
-        errors["414"] = _TOO_LONG_A_LINE
+        errors["414"] = _error("414")
     operation["responses"] = dict(sorted({**errors, **own}.items()))
 
 
@@ -200,7 +199,7 @@ def _describe(operation: Json, text: str) -> None:
 
 def _codes(operation: Json, guard: Guard) -> Iterator[str]:
     """The errors that any such view may answer."""
-    yield "500"
+    yield from ("431", "500")
     if operation["tags"] == [_GROUPS["operations"][0]]:
         return
     yield from ("400", "408", "413", "429", "502", "503")
@@ -240,7 +239,7 @@ def _complete_schemas(found: Json) -> None:
         for field in optional:
             schemas[name]["properties"][field] = _nullable(schemas[name]["properties"][field])
     for name in answers - requests:
-        always = schemas[name]["properties"].keys() - ONLY_IF_ASKED_FOR
+        always = schemas[name]["properties"].keys() - NOT_IN_EVERY_ANSWER
         schemas[name]["required"] = sorted(always)
     for name in requests | answers:
         schemas[name]["examples"] = [_example(schemas[name], schemas, name)]

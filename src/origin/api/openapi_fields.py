@@ -117,5 +117,5 @@ EXAMPLES: dict[str, Any] = {
 }
 """Examples of schemas whose fields' examples don't go together, by the schema's name."""
 
-ONLY_IF_ASKED_FOR = frozenset({"nextCursor"})
-"""Fields that not every answer has; all others are in each."""
+NOT_IN_EVERY_ANSWER = frozenset({"nextCursor", "ledger", "recovery"})
+"""Fields that only some answers have; all others are in each."""

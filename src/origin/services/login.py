@@ -103,16 +103,19 @@ def _make_room(session: Session) -> None:
     too_many = newest_first.offset(MAX_STATES - 1)
     expired = select(LoginState.state_hash).where(LoginState.expires_at < func.now())
     for gone in (expired, too_many):
-        # A query of its own takes the locks: rows that an offset passes over would be locked, too.
-        rows = (
+        # Each part is carried out once, whatever plan PostgreSQL chooses without statistics. Locks are
+        # taken by a part of its own: rows that an offset passes over would be locked, too.
+        found = gone.limit(_DROPPED_AT_ONCE).cte("found").prefix_with("MATERIALIZED")
+        locked = (
             select(LoginState.state_hash)
-            .where(LoginState.state_hash.in_(gone.limit(_DROPPED_AT_ONCE)))
-            # What another login drops at this moment isn't waited for.
+            .where(LoginState.state_hash.in_(select(found.c.state_hash)))
+            # Another login may drop a row at this moment: this one doesn't wait for it.
             .with_for_update(skip_locked=True)
+            .cte("locked")
         )
         session.execute(
             delete(LoginState)
-            .where(LoginState.state_hash.in_(rows))
+            .where(LoginState.state_hash.in_(select(locked.c.state_hash)))
             .execution_options(synchronize_session=False)
         )
 

@@ -10,8 +10,8 @@ import pytest
 
 from origin.app import create_app
 from origin.services import key_rotation
-from origin.settings import Secret, Settings
-from tests.integration.accounts.world import APP_URL, World
+from origin.settings import Settings
+from tests.integration.accounts.world import World
 
 GSRN = "571313180400000012"
 
@@ -39,12 +39,7 @@ def test_help_explains_each_command_by_group(world: World, group: str):
 
 def test_flask_itself_finds_them(world: World):
     """As `pipenv run flask --help` does."""
-    secrets_shown = {
-        name.upper(): value.value if isinstance(value, Secret) else str(value)
-        for name, value in vars(world.settings).items()
-    }
-    environment = {**os.environ, **secrets_shown, "PYTHONPATH": "src", "CORS_ORIGINS": APP_URL}
-    environment |= {"LOGIN_RETURN_ORIGINS": "", "KEY_ENCRYPTION_SECRETS": ""}
+    environment = {**os.environ, **world.environment(), "PYTHONPATH": "src"}
     command_line = [sys.executable, "-m", "flask", "--app", "origin.app:create_app()"]
     done = subprocess.run(
         [*command_line, "--help"], env=environment, capture_output=True, text=True, check=True

@@ -79,6 +79,15 @@ class World:
         self.runtime = dataclasses.replace(self.app.extensions[EXTENSION], hints=self.hints)
         self.app.extensions[EXTENSION] = self.runtime
 
+    def environment(self) -> dict[str, str]:
+        """The environment variables that give these settings."""
+        found = {}
+        for each in dataclasses.fields(self.settings):
+            value = getattr(self.settings, each.name)
+            values = value if isinstance(value, list) else [value]
+            found[each.name.upper()] = ",".join(str(getattr(one, "value", one)) for one in values)
+        return found
+
     def client(self) -> FlaskClient:
         """A browser of its own."""
         return self.app.test_client()

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Callable
-from dataclasses import fields
 
 import pytest
 
@@ -12,7 +11,6 @@ from origin.app import create_app
 from origin.errors import ConfigurationError
 from origin.services import reconciliation, settlement
 from origin.services.ledger_mode import check_ledger_mode
-from origin.settings import Settings
 from tests.integration.trading.market import BOBS_CONSUMPTION, CONSUMPTION, Market
 
 NO_LEDGER = {"ledger_enabled": "0", "ledger_url": ""}
@@ -135,11 +133,8 @@ def test_health_metrics_and_commands_say_so(market: Market):
 def test_the_step_before_every_process_refuses_to_start(
     market: Market, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    for each in fields(Settings):
-        value = getattr(market.settings, each.name)
-        values = value if isinstance(value, list) else [value]
-        texts = [getattr(each, "value", each) for each in values]
-        monkeypatch.setenv(each.name.upper(), ",".join(map(str, texts)))
+    for name, value in market.environment().items():
+        monkeypatch.setenv(name, value)
     assert migrate.main(["--check-settings"]) == 0
     on = switched_on(market)
     on.compose(on.issue(1000), transfers=[(100, "bob")])
