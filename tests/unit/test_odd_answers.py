@@ -137,6 +137,54 @@ def test_no_list_is_not_an_empty_one(
             ask(DataHubClient(answering(document), tls_verify=True))
 
 
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"success": True, "total": 0, "measurements": []},
+        {"success": True, "total": 1, "measurements": [MEASURED | {"address": ""}]},
+        {"success": True, "total": 1, "measurements": [MEASURED | {"address": None}]},
+    ],
+)
+def test_no_address_yet(answering: Answering, document: Any) -> None:
+    datahub = DataHubClient(answering(document), tls_verify=True)
+    assert datahub.any_measurement("token", "1") is None
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"success": True, "total": 1, "measurements": []},
+        {"success": True, "measurements": []},
+        {"success": True, "total": 1, "measurements": [{}]},
+        {"success": True, "total": 1, "measurements": [None]},
+        {"success": True, "total": 1, "measurements": [MEASURED | {"address": False}]},
+        {"success": True, "total": 1, "measurements": [MEASURED | {"address": []}]},
+    ],
+)
+def test_an_odd_measurement_is_not_one_without_an_address(
+    answering: Answering, document: Any
+) -> None:
+    """A point's key index would be taken for free that DataHub's addresses prove."""
+    with pytest.raises(PeerMisbehaved):
+        DataHubClient(answering(document), tls_verify=True).any_measurement("token", "1")
+
+
+def _unsubscribed(url: str) -> bool:
+    datahub = DataHubClient(url, tls_verify=True)
+    return datahub.unsubscribe("token", "on-ggo-issued", url="http://us", secret="s")
+
+
+def test_whether_there_was_a_subscription(answering: Answering) -> None:
+    assert _unsubscribed(answering({"success": True})) is True
+    assert _unsubscribed(answering({"success": False})) is False
+
+
+@pytest.mark.parametrize("document", [{}, {"what": 1}, {"success": None}, {"success": 1}])
+def test_an_odd_answer_is_not_no_subscription(answering: Answering, document: Any) -> None:
+    with pytest.raises(PeerMisbehaved):
+        _unsubscribed(answering(document))
+
+
 def _ledger(url: str) -> LedgerClient:
     return LedgerClient(url, tls_verify=True)
 
