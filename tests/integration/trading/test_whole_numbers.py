@@ -9,7 +9,15 @@ import pytest
 from tests.integration.accounts.world import ggo_of
 from tests.integration.trading.market import CONSUMPTION, PRODUCTION, Market
 
-WRONG = [b"1.5", b'"10"', b"true", b"1e300", b"1000000000000000000.5", b"9223372036854775808.0", b"9" * 400]
+WRONG = [
+    b"1.5",
+    b'"10"',
+    b"true",
+    b"1e300",
+    b"1000000000000000000.5",
+    b"9223372036854775808.0",
+    b"9" * 400,
+]
 _HERE = "the number goes here"
 
 _PLACES: dict[str, tuple[str, Any]] = {
