@@ -103,6 +103,7 @@ def _pages(url: str) -> list[Any]:
         [{"success": True, "total": -1, "measurements": []}],
         [{"success": True, "total": None, "measurements": []}],
         [{"success": True, "total": False, "measurements": []}],
+        [{"success": True, "total": 0.5, "measurements": []}],
         [{"success": True, "total": 0}],
         [{"success": True, "measurements": []}],
         [{"success": True, "total": 0, "measurements": None}],
@@ -118,6 +119,14 @@ def _pages(url: str) -> list[Any]:
 def test_an_odd_page_is_not_the_last_one(answering: Answering, pages: list[Any]) -> None:
     with pytest.raises(PeerMisbehaved):
         _pages(answering(*pages))
+
+
+def test_a_whole_number_of_measurements_is_one_however_it_is_written(answering: Answering) -> None:
+    url = answering(*[{"success": True, "total": 1.0, "measurements": [MEASURED]}] * 2)
+    assert [len(page) for page in _pages(url)] == [1]
+    datahub = DataHubClient(url, tls_verify=True)
+    counted = datahub.count_measurements("t", gsrn="1", begin=NOON, end=NOON, kind="consumption")
+    assert counted.total == 1
 
 
 @pytest.mark.parametrize("value", [None, {}, "", 0, False])

@@ -120,7 +120,7 @@ class Period(Reading):
 
 
 class _Page(msgspec.Struct):
-    total: int
+    total: int | float
     measurements: list[Reading]
     success: bool = False
 
@@ -128,7 +128,7 @@ class _Page(msgspec.Struct):
 class Counted(msgspec.Struct):
     """How many measurements there are, and one of them, if any."""
 
-    total: int
+    total: int | float
     measurements: list[Period]
     success: bool = False
 
