@@ -41,17 +41,20 @@ def test_what_a_call_raises_arrives_in_its_turn():
 
 
 def test_who_stops_early_waits_for_nothing_and_asks_no_further():
-    asked, go_on, ended = [], threading.Event(), threading.Event()
+    asked, begun, go_on, ended = [], threading.Event(), threading.Event(), threading.Event()
 
     def fetch(key: int) -> tuple[int, int | None]:
         asked.append(key)
         if key == 1:
+            begun.set()
             assert go_on.wait(10)
             ended.set()
         return key, key + 1
 
     with closing(fetched_ahead(fetch, 0)) as pages:
         assert next(pages) == 0
+        # On a busy machine it may not have begun yet, and then it never does.
+        assert begun.wait(10)
     assert not ended.is_set()
     go_on.set()
     assert ended.wait(10)

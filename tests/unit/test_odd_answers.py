@@ -103,6 +103,7 @@ def _pages(url: str) -> list[Any]:
         [{"success": True, "total": -1, "measurements": []}],
         [{"success": True, "total": None, "measurements": []}],
         [{"success": True, "total": False, "measurements": []}],
+        [{"success": True, "total": 0.5, "measurements": []}],
         [{"success": True, "total": 0}],
         [{"success": True, "measurements": []}],
         [{"success": True, "total": 0, "measurements": None}],
@@ -120,6 +121,14 @@ def test_an_odd_page_is_not_the_last_one(answering: Answering, pages: list[Any])
         _pages(answering(*pages))
 
 
+def test_a_whole_number_of_measurements_is_one_however_it_is_written(answering: Answering) -> None:
+    url = answering(*[{"success": True, "total": 1.0, "measurements": [MEASURED]}] * 2)
+    assert [len(page) for page in _pages(url)] == [1]
+    datahub = DataHubClient(url, tls_verify=True)
+    counted = datahub.count_measurements("t", gsrn="1", begin=NOON, end=NOON, kind="consumption")
+    assert counted.total == 1
+
+
 @pytest.mark.parametrize("value", [None, {}, "", 0, False])
 @pytest.mark.parametrize(
     ("name", "ask"),
@@ -135,6 +144,54 @@ def test_no_list_is_not_an_empty_one(
     for document in ({"success": True, name: value}, {"success": True}, {name: []}):
         with pytest.raises(PeerMisbehaved):
             ask(DataHubClient(answering(document), tls_verify=True))
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"success": True, "total": 0, "measurements": []},
+        {"success": True, "total": 1, "measurements": [MEASURED | {"address": ""}]},
+        {"success": True, "total": 1, "measurements": [MEASURED | {"address": None}]},
+    ],
+)
+def test_no_address_yet(answering: Answering, document: Any) -> None:
+    datahub = DataHubClient(answering(document), tls_verify=True)
+    assert datahub.any_measurement("token", "1") is None
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"success": True, "total": 1, "measurements": []},
+        {"success": True, "measurements": []},
+        {"success": True, "total": 1, "measurements": [{}]},
+        {"success": True, "total": 1, "measurements": [None]},
+        {"success": True, "total": 1, "measurements": [MEASURED | {"address": False}]},
+        {"success": True, "total": 1, "measurements": [MEASURED | {"address": []}]},
+    ],
+)
+def test_an_odd_measurement_is_not_one_without_an_address(
+    answering: Answering, document: Any
+) -> None:
+    """A point's key index would be taken for free that DataHub's addresses prove."""
+    with pytest.raises(PeerMisbehaved):
+        DataHubClient(answering(document), tls_verify=True).any_measurement("token", "1")
+
+
+def _unsubscribed(url: str) -> bool:
+    datahub = DataHubClient(url, tls_verify=True)
+    return datahub.unsubscribe("token", "on-ggo-issued", url="http://us", secret="s")
+
+
+def test_whether_there_was_a_subscription(answering: Answering) -> None:
+    assert _unsubscribed(answering({"success": True})) is True
+    assert _unsubscribed(answering({"success": False})) is False
+
+
+@pytest.mark.parametrize("document", [{}, {"what": 1}, {"success": None}, {"success": 1}])
+def test_an_odd_answer_is_not_no_subscription(answering: Answering, document: Any) -> None:
+    with pytest.raises(PeerMisbehaved):
+        _unsubscribed(answering(document))
 
 
 def _ledger(url: str) -> LedgerClient:

@@ -7,7 +7,7 @@ import orjson
 from origin.errors import Message
 
 MAX_REFUSAL_BYTES = 64 * 1024
-_ROOM_BYTES = 48 * 1024
+_ROOM_BYTES = MAX_REFUSAL_BYTES * 3 // 4
 """For what is told of a message that is too long: brackets, and the last text, come on top."""
 _MAX_TEXT_LENGTH = 300
 

@@ -60,10 +60,10 @@ class GramsPerWh(fields.Field[float]):
         del attr, data, kwargs
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise self.make_error("invalid")
-        number = float(value)
-        if not abs(number) <= MAX_GRAMS_PER_WH:
+        # Before it becomes a float: a whole number may be beyond all of them.
+        if not abs(value) <= MAX_GRAMS_PER_WH:
             raise self.make_error("invalid")
-        return number
+        return float(value)
 
 
 class MeteringPointSchema(Schema):

@@ -207,7 +207,8 @@ class _Times(dict[str, int]):
 
 def _amount(amount: float) -> int:
     """The whole number that 1000.0 is, too; of larger floats nobody knows what was written."""
-    if not float(amount).is_integer() or not 0 <= amount <= MAX_EXACT_FLOAT:
+    most = MAX_WH if type(amount) is int else MAX_EXACT_FLOAT
+    if not 0 <= amount <= most or not float(amount).is_integer():
         raise ValueError("amount")
     return int(amount)
 

@@ -120,7 +120,7 @@ class Period(Reading):
 
 
 class _Page(msgspec.Struct):
-    total: int
+    total: int | float
     measurements: list[Reading]
     success: bool = False
 
@@ -128,7 +128,7 @@ class _Page(msgspec.Struct):
 class Counted(msgspec.Struct):
     """How many measurements there are, and one of them, if any."""
 
-    total: int
+    total: int | float
     measurements: list[Period]
     success: bool = False
 
@@ -224,11 +224,12 @@ class DataHubClient:
         """One measurement of this point that has an address; None: it has no such yet."""
         path = "/measurements"
         body = {"filters": {"gsrn": [gsrn]}, "offset": 0, "limit": 1}
-        found = self._successful(path, body, token).get("measurements")
-        if not isinstance(found, list):
+        answer = self._successful(path, body, token)
+        found = answer.get("measurements")
+        if not isinstance(found, list) or (not found and answer.get("total") != 0):
             raise PeerMisbehaved(_PEER, f"{path}: unexpected answer")
-        # Without the point's key DataHub knows no address.
-        if not found or (isinstance(found[0], dict) and not found[0].get("address")):
+        # Without the point's key DataHub knows no address, and says so.
+        if not found or (isinstance(found[0], dict) and found[0].get("address", "?") in ("", None)):
             return None
         return _parsed(Measurement, found[0], path)
 
@@ -330,8 +331,11 @@ class DataHubClient:
 
         :returns: False where DataHub knows none.
         """
-        body = {"url": url, "secret": secret}
-        return self._call(f"/webhook/{event}/unsubscribe", body, token).get("success") is True
+        path, body = f"/webhook/{event}/unsubscribe", {"url": url, "secret": secret}
+        success = self._call(path, body, token).get("success")
+        if not isinstance(success, bool):
+            raise PeerMisbehaved(_PEER, f"{path}: unexpected success")
+        return success
 
     def _successful(self, path: str, body: Any, token: str | None) -> dict[str, Any]:
         answer = self._call(path, body, token)

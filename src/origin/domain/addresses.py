@@ -18,6 +18,8 @@ _FORBIDDEN: tuple[Network, ...] = tuple(
         "2001::/23",
         "::/96",
         "fec0::/10",
+        # For documentation (RFC 9637); Python 3.11 doesn't know it yet.
+        "3fff::/20",
     )
 )
 """Beyond what `is_global` says."""

@@ -24,8 +24,9 @@ from origin.services import early_subscriptions
 def prune(runtime: Runtime) -> dict[str, int]:
     """Delete what is past: idempotency keys after 24 hours, login states after their hour.
 
-    Kept events, subscriptions of subjects that never logged in, deliveries that have ended, and
-    subscriptions that have and of which no delivery is left, after 30 days. Batches' histories, walks, and differences that were resolved after 90 days.
+    After 30 days: kept events, subscriptions of subjects that never logged in, deliveries that have
+    ended, and subscriptions that have ended and of which no delivery is left. After 90 days: batches'
+    histories, walks, and differences that were resolved.
 
     :returns: How many rows went, by table.
     """

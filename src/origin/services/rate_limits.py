@@ -32,7 +32,10 @@ class RateLimits:
         )
 
     def wait_s(self, caller: int | str) -> int:
-        """Count a request of this account, or of a caller without one; how many seconds it must wait, 0 where it may go on."""
+        """Count a request of this caller; how many seconds it must wait, 0 where it may go on.
+
+        :param caller: The account's id, or a name for one who has no account.
+        """
         if not self.per_minute or time.monotonic() < self._silent_until:
             return 0
         key = f"requests:{caller}"

@@ -167,8 +167,11 @@ def _sample(
             return AddressKind.MEASUREMENT, found.begin, found.address
         if event.type != "production":
             return None
-        issued = runtime.datahub.ggos(token, event.gsrn, FIRST_BEGIN, PAST_LAST_BEGIN).good
-        return (AddressKind.GGO, issued[0].begin, issued[0].address) if issued else None
+        issued = runtime.datahub.ggos(token, event.gsrn, FIRST_BEGIN, PAST_LAST_BEGIN)
+        if issued.odd and not issued.good:
+            raise PeerMisbehaved("DataHubService", issued.odd[0])
+        first = next(iter(issued.good), None)
+        return None if first is None else (AddressKind.GGO, first.begin, first.address)
 
     return patiently(lambda: with_user_token(runtime, owner.id, ask))
 

@@ -206,6 +206,32 @@ def test_points_of_users_who_must_log_in_keep_their_keys_all_the_same(drill: Dri
     assert again.exit_code == 0, again.result.output
 
 
+@pytest.mark.parametrize(
+    ("measurements", "ggos"), [([{}], []), ([], [{}])], ids=["a measurement", "a GGO"]
+)
+def test_an_odd_answer_does_not_prove_that_a_point_has_no_key(
+    market: Market, measurements: list[Any], ggos: list[Any]
+):
+    market.sandbox.datahub.add_meteringpoint(
+        "alice", NEW_CONSUMPTION, "production", webhooks="none"
+    )
+    market.rows("INSERT INTO recoveries (margin) VALUES (1)")
+    for endpoint, found in (
+        ("/measurements", {"total": len(measurements), "measurements": measurements}),
+        ("/ggo", {"ggos": ggos}),
+    ):
+        market.datahub.fault(endpoint=endpoint, status=200, body={"success": True, **found})
+    market.rows(
+        "INSERT INTO datahub_jobs (user_id, kind) SELECT id, 'import_metering_points' FROM users "
+        "WHERE subject = 'alice'"
+    )
+    market.run_jobs()
+    query = "SELECT count(*) FROM metering_points WHERE gsrn = :g"
+    assert market.value(query, g=NEW_CONSUMPTION) == 0
+    error = "SELECT last_error FROM datahub_jobs WHERE kind = 'import_metering_points'"
+    assert market.value(error).startswith("DataHubService: ")
+
+
 def test_receivers_are_told_once_of_what_is_unspent(drill: Drill, report: Path):
     """Not of what was spent on since; and what they may have heard of has the same webhook-id."""
     market = drill.market

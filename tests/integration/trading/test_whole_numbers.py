@@ -9,7 +9,15 @@ import pytest
 from tests.integration.accounts.world import ggo_of
 from tests.integration.trading.market import CONSUMPTION, PRODUCTION, Market
 
-WRONG = [b"1.5", b'"10"', b"true", b"1e300", b"1000000000000000000.5", b"9223372036854775808.0"]
+WRONG = [
+    b"1.5",
+    b'"10"',
+    b"true",
+    b"1e300",
+    b"1000000000000000000.5",
+    b"9223372036854775808.0",
+    b"9" * 400,
+]
 _HERE = "the number goes here"
 
 _PLACES: dict[str, tuple[str, Any]] = {
@@ -97,6 +105,16 @@ def test_webhooks(market: Market):
         answer = market.webhook("on-ggo-issued", raw)
         assert answer.status_code == 400, wrong
         assert list(answer.json["message"]["ggo"]) == ["amount"], wrong
+
+
+@pytest.mark.parametrize("number", [b"9" * 400, b"-" + b"9" * 400, b"1" + b"0" * 13])
+def test_emissions_beyond_all_bounds(market: Market, number: bytes):
+    """The first two are whole numbers that no float can hold."""
+    ggo = ggo_of(PRODUCTION, emissions={"CO2": _HERE})
+    raw = orjson.dumps({"sub": "alice", "ggo": ggo}).replace(orjson.dumps(_HERE), number)
+    answer = market.webhook("on-ggo-issued", raw)
+    assert answer.status_code == 400
+    assert list(answer.json["message"]["ggo"]) == ["emissions"]
 
 
 def test_fetched_ggos(market: Market):

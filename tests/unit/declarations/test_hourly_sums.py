@@ -130,6 +130,11 @@ def test_quarters_of_an_hour_need_no_page_where_nothing_is_retired() -> None:
     assert datahub.pages == 1
 
 
+@pytest.mark.parametrize("amount", [2**53 + 1, 2**63 - 1])
+def test_sums_may_be_beyond_what_floats_can_tell(amount: int) -> None:
+    assert _read(_DataHub([_row("1", BEGIN, amount=amount)]), "1")["1", "DK1"].amounts == [amount]
+
+
 def test_points_measured_by_the_hour_need_no_page() -> None:
     datahub = _DataHub([_row("1", BEGIN + number * HOUR) for number in range(150)])
     assert len(_read(datahub, "1", "2")["1", "DK1"].begins) == 150

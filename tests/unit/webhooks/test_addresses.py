@@ -115,7 +115,8 @@ def test_so_is_one_of_ipv6(address, length):
 @pytest.mark.parametrize(
     "address",
     ["::", "::1", "::127.0.0.1", "::8.8.8.8", "fe80::1", "fe80::1%eth0", "fc00::1", "fec0::1",
-     "ff02::1", "2001:db8::1", "2001::1", "2001:0:808:808::f7f7:f7f7", "::ffff:0:8.8.8.8"],
+     "ff02::1", "2001:db8::1", "2001::1", "2001:0:808:808::f7f7:f7f7", "::ffff:0:8.8.8.8",
+     "3fff::1"],
 )  # fmt: skip
 def test_other_addresses_that_are_nobodys_business(address):
     assert not is_public(address)
