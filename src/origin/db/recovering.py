@@ -123,7 +123,7 @@ def _here(ggo: Ggo, parts: Mapping[str, int], *, is_live: bool) -> Here:
         settlement=settlement,
         parts=parts,
         is_live=is_live,
-        has_parent=ggo.parent_id is not None,
+        never_sent=ggo.never_sent,
     )
 
 

@@ -169,7 +169,7 @@ class _Run:
             return [(row.id, row.subject, row.gsrn, row.gsrn in new) for row in rows]
 
     def _follow(self, cursor: int) -> None:
-        """What became of all GGOs on the ledger."""
+        """What became of all GGOs on the ledger; nothing, where it is switched off."""
         options = self._options
         search = Search(
             self._runtime,
@@ -192,6 +192,8 @@ class _Run:
             total = session.scalar(select(func.count(Ggo.id)).where(Ggo.id > cursor)) or 0
         if options.is_dry:
             self._add_unknown(ledger)
+        if not self._runtime.settings.ledger_enabled:
+            return
         ledger.walk(cursor, total, lambda last: self._keep("ledger", last))
 
     def _add_unknown(self, ledger: LedgerRecovery) -> None:
@@ -232,6 +234,8 @@ class _Run:
         unknown = recovery_points.unknown_issued(self._runtime, keeper.id, gsrn, since)
         for ggo in {each.address: each for each in unknown}.values():
             self._report.counts["issued"] += 1
+            if not self._runtime.settings.ledger_enabled:
+                continue
             there = ledger.ask(self._runtime.ledger.ggo_there, ggo.address)
             if there is not None and there.action is not None:
                 ledger.add(Root(ggo.address, keeper.id, ggo.begin, there))

@@ -140,6 +140,9 @@ class LedgerRecovery:
             standing = compare(each.here, there)
             if standing in {Standing.IN_STEP, Standing.UNDER_WAY}:
                 continue
+            if standing is Standing.NEVER_SENT:
+                self._report.counts["never_sent"] += 1
+                continue
             if standing in {Standing.LOST, Standing.SPENT_UNDER_WAY} and there is not None:
                 self.add(Root(each.here.address, each.owner_id, each.begin, there))
             elif standing is Standing.WRONG_AMOUNT and each.parent is not None:
