@@ -153,11 +153,12 @@ class _Run:
             return session.scalar(issued) or 0
 
     def _producing(self, beyond: int) -> list[tuple[int, str, str, bool]]:
-        """Producing points of active users: id, subject, gsrn, and whether it was added just now."""
-        new = {gsrn for found in self._points.values() for gsrn, _ in found}
+        """Producing points of active users: id, subject, gsrn, and whether this recovery added it."""
+        assert self._recovery is not None
+        is_new = MeteringPoint.created_at >= self._recovery.started_at
         with self._runtime.database.reading() as session:
             rows = session.execute(
-                select(MeteringPoint.id, User.subject, MeteringPoint.gsrn)
+                select(MeteringPoint.id, User.subject, MeteringPoint.gsrn, is_new.label("is_new"))
                 .join(User, User.id == MeteringPoint.user_id)
                 .where(
                     MeteringPoint.type == "production",
@@ -166,7 +167,7 @@ class _Run:
                 )
                 .order_by(MeteringPoint.id)
             )
-            return [(row.id, row.subject, row.gsrn, row.gsrn in new) for row in rows]
+            return [(row.id, row.subject, row.gsrn, row.is_new) for row in rows]
 
     def _follow(self, cursor: int) -> None:
         """What became of all GGOs on the ledger; nothing, where it is switched off."""
