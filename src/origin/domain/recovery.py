@@ -85,16 +85,12 @@ class Standing(Enum):
 
 def compare(here: Here, there: There | None) -> Standing:
     """Tell how a GGO stands, and so what is to be done about it."""
+    if here.never_sent:
+        return _compare_unsent(here, there)
     if there is None:
-        if here.never_sent:
-            return Standing.NEVER_SENT
         return Standing.UNDER_WAY if here.is_live else Standing.ABSENT
     if here.amount != there.amount:
         return Standing.WRONG_AMOUNT
-    if here.never_sent:
-        # Whatever the ledger has beyond an unspent source is another operation's: never mended here.
-        is_source = there.action is None and not here.stored
-        return Standing.NEVER_SENT if is_source else Standing.SPENT_OTHERWISE
     if there.action is None:
         if here.is_live:
             return Standing.UNDER_WAY
@@ -110,6 +106,16 @@ def compare(here: Here, there: There | None) -> Standing:
     if here.parts.keys() == targets:
         return Standing.IN_STEP
     return Standing.LOST if here.parts.keys() < targets else Standing.SPENT_OTHERWISE
+
+
+def _compare_unsent(here: Here, there: There | None) -> Standing:
+    """Of it the ledger has an unspent source at most; what it has beyond that is another operation's."""
+    if there is None:
+        return Standing.NEVER_SENT
+    if here.amount != there.amount:
+        return Standing.WRONG_AMOUNT
+    is_source = there.action is None and not here.stored
+    return Standing.NEVER_SENT if is_source else Standing.SPENT_OTHERWISE
 
 
 @dataclass(frozen=True)
