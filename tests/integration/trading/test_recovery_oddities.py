@@ -15,10 +15,11 @@ from origin.clients.ledger_batches import Split, sign_batch
 from origin.db import recoveries, recovering
 from origin.db.ledger import complete_batches, decline_batch
 from origin.domain.keys import Key, metering_point_key, period_key
+from origin.services import reconciliation
 from origin.services.redoing import redo
 from tests.integration.accounts.world import query_of
 from tests.integration.trading.drill import Drill, composed, one, stored
-from tests.integration.trading.market import CONSUMPTION, PRODUCTION, Market
+from tests.integration.trading.market import BOBS_CONSUMPTION, CONSUMPTION, PRODUCTION, Market
 from tests.support.waiting import eventually
 
 NEW_CONSUMPTION, NEW_PRODUCTION = "571313180400000128", "571313180400000111"
@@ -505,5 +506,40 @@ def test_what_was_retired_by_mistake_can_be_composed(drill: Drill, report: Path)
     found = Recovered(drill, report)
     assert found.exit_code == 0, found.result.output
     assert (amounts(market, "alice"), amounts(market, "bob")) == ([300, 900], [100, 200])
+    composed(market, one(market, "alice", 300), transfers=[(1, "bob")])
+    assert drill.audit() == []
+
+
+@pytest.mark.parametrize(
+    ("again", "since", "state"),
+    [
+        ((70, "carol"), {"transfers": [(80, "carol")]}, "DECLINED"),
+        ((200, "bob"), {"transfers": [(80, "carol")]}, "COMPLETED"),
+        ((200, "bob"), {"retires": [(200, BOBS_CONSUMPTION)]}, "DECLINED"),
+    ],
+    ids=["another", "the same, spent on", "the same, retired since"],
+)
+def test_what_workers_have_judged_before_is_recovered(
+    drill: Drill, report: Path, again: tuple[int, str], since: dict[str, Any], state: str
+):
+    """Nobody has set RECOVERY_MODE: a compose from the lost source was declined, or completed."""
+    market = drill.market
+    market.consume(BOBS_CONSUMPTION, amount=1000)
+    source = market.issue(500)
+    drill.backup()
+    composed(market, source, transfers=[(200, "bob")])
+    composed(market, one(market, "bob", 200), subject="bob", **since)
+    wanted = {subject: amounts(market, subject) for subject in ("alice", "bob", "carol")}
+    drill.restore()
+    composed(market, source, transfers=[again])
+    assert [each for each, _ in market.batches()] == [state]
+    list(reconciliation.walk(market.runtime, anew=True, calls_per_second=10_000))
+    assert reconciliation.report(market.runtime) != []
+    found = Recovered(drill, report)
+    assert found.exit_code == 0, found.result.output
+    assert {subject: amounts(market, subject) for subject in wanted} == wanted
+    assert drill.audit() == []
+    list(reconciliation.walk(market.runtime, anew=True, calls_per_second=10_000))
+    assert reconciliation.report(market.runtime) == []
     composed(market, one(market, "alice", 300), transfers=[(1, "bob")])
     assert drill.audit() == []
