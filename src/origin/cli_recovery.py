@@ -29,6 +29,7 @@ _COUNTS = (
     ("Batches under way, or declined, that the ledger has committed", "completed"),
     ("Batches under way declined: their addresses are in use", "declined"),
     ("Users who couldn't be asked for", "not_asked"),
+    ("GGOs that were never sent to the ledger (LEDGER_ENABLED=0)", "never_sent"),
     ("GGOs on the ledger that are not ours, or of a lost key", "unmatched"),
     ("Wh in these GGOs", "unmatched_wh"),
     ("Other differences", "differing"),
@@ -91,6 +92,8 @@ def recover(
     """
     if not (is_dry or runtime().settings.recovery_mode):
         click.echo("RECOVERY_MODE isn't set here: set it for web and workers as well.", err=True)
+    if not runtime().settings.ledger_enabled:
+        click.echo("LEDGER_ENABLED=0: what was composed since can't come back.", err=True)
     given = Options(
         is_dry=is_dry,
         goes_on=goes_on,

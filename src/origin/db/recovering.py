@@ -7,7 +7,7 @@ from datetime import datetime
 from enum import Enum
 from typing import Any
 
-from sqlalchemy import func, insert, or_, select, text, update
+from sqlalchemy import and_, delete, func, insert, or_, select, text, update
 from sqlalchemy.orm import Session, aliased
 
 from origin.db.batch_queue import note
@@ -63,6 +63,7 @@ class Outcome(Enum):
     COMPLETED = "the batch that the ledger has committed is completed"
     MENDED = "what the ledger has stands here"
     CONTRARY = "it is spent here for something else; nothing was done"
+    FAILED = "it can't be put in place now; the log has the reason. Run it again"
 
 
 def next_ids(session: Session, beyond: int, limit: int) -> list[int]:
@@ -72,15 +73,11 @@ def next_ids(session: Session, beyond: int, limit: int) -> list[int]:
 
 
 def read_known(session: Session, which: Any) -> list[Known]:
-    """The GGOs that this condition holds for, in the order of their ids; those alone that were sent.
-
-    The ledger knows nothing of one that was never sent (LEDGER_ENABLED=0): nothing of it can be lost.
+    """The GGOs that this condition holds for, in the order of their ids.
 
     One that changes meanwhile is looked at again under its lock, before anything is done.
     """
-    rows = (
-        session.execute(select(Ggo).where(which, ~Ggo.never_sent).order_by(Ggo.id)).scalars().all()
-    )
+    rows = session.execute(select(Ggo).where(which).order_by(Ggo.id)).scalars().all()
     ids = [row.id for row in rows]
     parent_ids = [row.parent_id for row in rows if row.parent_id is not None]
     parents = {
@@ -127,7 +124,7 @@ def _here(ggo: Ggo, parts: Mapping[str, int], *, is_live: bool) -> Here:
         settlement=settlement,
         parts=parts,
         is_live=is_live,
-        has_parent=ggo.parent_id is not None,
+        never_sent=ggo.never_sent,
     )
 
 
@@ -182,6 +179,9 @@ def mend(session: Session, wanted: Mend) -> Outcome:
     source, live, parts = _lock(session, wanted.there.address)
     if source is None:
         return Outcome.NOTHING
+    if source.parent_id in live:
+        # The batch of its split couldn't be ended, and would find its parts changed.
+        return Outcome.FAILED
     amounts = {part.address: part.amount for part in parts}
     standing = compare(_here(source, amounts, is_live=source.id in live), wanted.there)
     if standing is Standing.SPENT_UNDER_WAY:
@@ -205,18 +205,20 @@ def mend(session: Session, wanted: Mend) -> Outcome:
 def _lock(session: Session, address: str) -> tuple[Ggo | None, dict[int, int], Sequence[Ggo]]:
     """Lock a GGO, its parts, and the batches under way that spend any of them (by their GGO).
 
-    Batches first, then GGOs in the order of their ids, as everyone does.
+    Batches first, the declined ones of the GGO among them as they may be done again, then GGOs in the
+    order of their ids, as everyone does.
     """
-    source_id = session.scalar(select(Ggo.id).where(Ggo.address == address))
+    found = session.execute(select(Ggo.id, Ggo.parent_id).where(Ggo.address == address))
+    source_id, parent_id = found.one_or_none() or (None, None)
     if source_id is None:
         return None, {}, ()
     family = or_(Ggo.id == source_id, Ggo.parent_id == source_id)
-    concerned = (
-        select(Batch.id, Batch.ggo_id)
-        .where(Batch.ended_at.is_(None), Batch.ggo_id.in_(select(Ggo.id).where(family)))
-        .order_by(Batch.id)
-    )
-    session.execute(concerned.with_for_update(of=Batch)).all()
+    spenders = or_(Batch.ggo_id.in_(select(Ggo.id).where(family)), Batch.ggo_id == parent_id)
+    under_way = and_(Batch.ended_at.is_(None), spenders)
+    declined = and_(Batch.ggo_id == source_id, Batch.state == "DECLINED")
+    session.execute(
+        select(Batch.id).where(or_(under_way, declined)).order_by(Batch.id).with_for_update()
+    ).all()
     rows = session.scalars(
         select(Ggo)
         .where(family)
@@ -224,7 +226,8 @@ def _lock(session: Session, address: str) -> tuple[Ggo | None, dict[int, int], S
         .with_for_update()
         .execution_options(populate_existing=True)
     ).all()
-    live = {row.ggo_id: row.id for row in session.execute(concerned)}
+    batches = session.execute(select(Batch.id, Batch.ggo_id).where(under_way))
+    live = {row.ggo_id: row.id for row in batches}
     source = next((row for row in rows if row.id == source_id), None)
     return source, live, [row for row in rows if row.parent_id == source_id]
 
@@ -308,6 +311,11 @@ def _correct(session: Session, wanted: Mend, part: Ggo, live: dict[int, int]) ->
     is_split = session.scalar(select(Ggo.id).where(Ggo.parent_id == part.id).limit(1)) is not None
     if not is_split:
         values |= _flags(there)
+    if not is_split and not there.is_retired:
+        # What retired it here never was; a GGO is spent once.
+        session.execute(
+            delete(Transaction).where(Transaction.ggo_id == part.id).execution_options(**_NO_SYNC)
+        )
     session.execute(
         update(Ggo).where(Ggo.id == part.id).values(values).execution_options(**_NO_SYNC)
     )

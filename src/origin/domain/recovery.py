@@ -56,7 +56,7 @@ class Here:
     :ivar settlement: The address of the settlement that it is retired to.
     :ivar parts: Wh by address of what it was split into.
     :ivar is_live: A batch under way spends it.
-    :ivar has_parent: It is a part of a split.
+    :ivar never_sent: It was composed, or made by a compose, while the ledger was switched off.
     """
 
     address: str
@@ -66,7 +66,7 @@ class Here:
     settlement: str | None
     parts: Mapping[str, int]
     is_live: bool
-    has_parent: bool
+    never_sent: bool = False
 
 
 class Standing(Enum):
@@ -76,6 +76,7 @@ class Standing(Enum):
     UNDER_WAY = "a batch under way, of which the ledger knows nothing yet"
     LOST = "spent on the ledger, and the database doesn't know by what"
     SPENT_UNDER_WAY = "spent on the ledger, and a batch under way here"
+    NEVER_SENT = "composed while the ledger was switched off; the ledger knows nothing of it"
     ABSENT = "nothing at its address on the ledger"
     SPENT_HERE_ALONE = "spent here, unspent on the ledger"
     SPENT_OTHERWISE = "spent here and on the ledger, not for the same"
@@ -84,6 +85,8 @@ class Standing(Enum):
 
 def compare(here: Here, there: There | None) -> Standing:
     """Tell how a GGO stands, and so what is to be done about it."""
+    if here.never_sent:
+        return _compare_unsent(here, there)
     if there is None:
         return Standing.UNDER_WAY if here.is_live else Standing.ABSENT
     if here.amount != there.amount:
@@ -103,6 +106,16 @@ def compare(here: Here, there: There | None) -> Standing:
     if here.parts.keys() == targets:
         return Standing.IN_STEP
     return Standing.LOST if here.parts.keys() < targets else Standing.SPENT_OTHERWISE
+
+
+def _compare_unsent(here: Here, there: There | None) -> Standing:
+    """Of it the ledger has an unspent source at most; what it has beyond that is another operation's."""
+    if there is None:
+        return Standing.NEVER_SENT
+    if here.amount != there.amount:
+        return Standing.WRONG_AMOUNT
+    is_source = there.action is None and not here.stored
+    return Standing.NEVER_SENT if is_source else Standing.SPENT_OTHERWISE
 
 
 @dataclass(frozen=True)

@@ -99,6 +99,15 @@ class Follower:
                 return False
             except PeerError as error:
                 self._alert(batch, "ledger.odd_state", str(error))
+            except Exception as error:
+                if is_everywhere(error):
+                    raise
+                BATCH_ALERTS.labels("cannot_judge").inc()
+                log.exception(
+                    "A batch can't be judged",
+                    extra={"event": "batch.cannot_judge", "batch_id": batch.id},
+                )
+                self._wait(batch)
         return True
 
     def _settle(self, batch: Row[Any], answer: StatusAnswer, operation: Operation) -> None:
@@ -156,8 +165,11 @@ class Follower:
         """
         earlier = redoing.find_standing(self._runtime, batch.ggo_id, source, self._runtime.ledger)
         found = Found(batch.ggo_id, address, spent_elsewhere(source.following), batch.id)
-        end = partial(_declined_as_spent, batch, reason, found, earlier)
-        if not self._ended([batch], end):
+        end = partial(_declined_as_spent, batch, reason, found)
+        if earlier is not None and self._ended([batch], partial(end, earlier)):
+            return
+        # One that can't be done again, whatever is wrong with it, is told of as somebody else's.
+        if not self._ended([batch], partial(end, None)):
             self._wait(batch)
 
     def _ended(self, batches: Sequence[Row[Any]], end: Callable[[Session], None]) -> bool:

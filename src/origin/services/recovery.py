@@ -56,12 +56,9 @@ def recover(runtime: Runtime, options: Options, report: Report, tell: Tell) -> N
     It may be ended at any moment, and run again: what stands is left as it is.
 
     :param report: Filled as it goes on, so that it tells what was done also where this raises.
-    :raises CannotRecover: another recovery runs, there is none to go on with, or the ledger is
-        switched off.
+    :raises CannotRecover: another recovery runs, or there is none to go on with.
     :raises PeerUnavailable: DataHub, Hydra or the ledger can't be asked now.
     """
-    if not runtime.settings.ledger_enabled:
-        raise CannotRecover("The ledger is switched off (LEDGER_ENABLED=0).")
     with recoveries.only_one(runtime.database) as alone:
         if not alone:
             raise CannotRecover("Another recovery of this database is under way.")
@@ -156,11 +153,12 @@ class _Run:
             return session.scalar(issued) or 0
 
     def _producing(self, beyond: int) -> list[tuple[int, str, str, bool]]:
-        """Producing points of active users: id, subject, gsrn, and whether it was added just now."""
-        new = {gsrn for found in self._points.values() for gsrn, _ in found}
+        """Producing points of active users: id, subject, gsrn, and whether this recovery added it."""
+        assert self._recovery is not None
+        is_new = MeteringPoint.created_at >= self._recovery.started_at
         with self._runtime.database.reading() as session:
             rows = session.execute(
-                select(MeteringPoint.id, User.subject, MeteringPoint.gsrn)
+                select(MeteringPoint.id, User.subject, MeteringPoint.gsrn, is_new.label("is_new"))
                 .join(User, User.id == MeteringPoint.user_id)
                 .where(
                     MeteringPoint.type == "production",
@@ -169,10 +167,10 @@ class _Run:
                 )
                 .order_by(MeteringPoint.id)
             )
-            return [(row.id, row.subject, row.gsrn, row.gsrn in new) for row in rows]
+            return [(row.id, row.subject, row.gsrn, row.is_new) for row in rows]
 
     def _follow(self, cursor: int) -> None:
-        """What became of all GGOs on the ledger."""
+        """What became of all GGOs on the ledger; nothing, where it is switched off."""
         options = self._options
         search = Search(
             self._runtime,
@@ -195,6 +193,8 @@ class _Run:
             total = session.scalar(select(func.count(Ggo.id)).where(Ggo.id > cursor)) or 0
         if options.is_dry:
             self._add_unknown(ledger)
+        if not self._runtime.settings.ledger_enabled:
+            return
         ledger.walk(cursor, total, lambda last: self._keep("ledger", last))
 
     def _add_unknown(self, ledger: LedgerRecovery) -> None:
@@ -235,6 +235,8 @@ class _Run:
         unknown = recovery_points.unknown_issued(self._runtime, keeper.id, gsrn, since)
         for ggo in {each.address: each for each in unknown}.values():
             self._report.counts["issued"] += 1
+            if not self._runtime.settings.ledger_enabled:
+                continue
             there = ledger.ask(self._runtime.ledger.ggo_there, ggo.address)
             if there is not None and there.action is not None:
                 ledger.add(Root(ggo.address, keeper.id, ggo.begin, there))

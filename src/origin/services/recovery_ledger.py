@@ -14,6 +14,7 @@ from origin.db import recovering
 from origin.db.models import Ggo, MeteringPoint, User
 from origin.db.recoveries import move_trade_counters
 from origin.db.recovering import Known, Outcome
+from origin.db.sqlstates import is_everywhere
 from origin.domain.keys import AddressKind, IndexOutOfRange, period_index
 from origin.domain.recovery import (
     Holder,
@@ -140,6 +141,9 @@ class LedgerRecovery:
             standing = compare(each.here, there)
             if standing in {Standing.IN_STEP, Standing.UNDER_WAY}:
                 continue
+            if standing is Standing.NEVER_SENT:
+                self._report.counts["never_sent"] += 1
+                continue
             if standing in {Standing.LOST, Standing.SPENT_UNDER_WAY} and there is not None:
                 self.add(Root(each.here.address, each.owner_id, each.begin, there))
             elif standing is Standing.WRONG_AMOUNT and each.parent is not None:
@@ -206,7 +210,8 @@ class LedgerRecovery:
         wanted = {address for _, tree in lost for address in tree.ggos}
         with self._runtime.database.reading() as session:
             holders = recovering.holders_of(session, wanted, roots)
-        holders |= {root.address: Holder(root.owner_id, None) for root, _ in lost}
+        # Those that the database hasn't yet, in a dry run, are issued ones.
+        holders = {root.address: Holder(root.owner_id, None) for root, _ in lost} | holders
         likely = [root.owner_id for root, _ in lost]
         holders |= self._search.find(wanted - holders.keys(), likely)
         if not self._report.is_dry:
@@ -250,6 +255,8 @@ class LedgerRecovery:
             self._report.counts["parts_wh"] += sum(part.amount for part in mend.parts)
         elif outcome is Outcome.COMPLETED:
             self._report.counts["completed"] += 1
+        elif outcome is Outcome.FAILED:
+            self._differs(address, outcome.value)
         elif outcome is Outcome.CONTRARY or root.is_forced:
             self._differs(address, Outcome.CONTRARY.value)
 
@@ -260,10 +267,10 @@ class LedgerRecovery:
             with deliveries.transaction(self._runtime) as session:
                 outcome = recovering.mend(session, mend)
         except DBAPIError as error:
-            if error.connection_invalidated:
+            if is_everywhere(error):
                 raise
             log.exception("GGO %s can't be mended", mend.there.address)
-            return Outcome.CONTRARY
+            return Outcome.FAILED
         for batch_id in declined:
             log.warning("Batch %s is declined: its addresses are in use", batch_id)
         self._report.counts["declined"] += len(declined)

@@ -1,9 +1,12 @@
 """LEDGER_ENABLED=0: operations are final at once, and told apart if the ledger is switched on later."""
 
+import json
 import logging
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+from click.testing import Result
 
 from origin import migrate
 from origin.api.base import EXTENSION
@@ -11,7 +14,7 @@ from origin.app import create_app
 from origin.errors import ConfigurationError
 from origin.services import reconciliation, settlement
 from origin.services.ledger_mode import check_ledger_mode
-from tests.integration.trading.market import BOBS_CONSUMPTION, CONSUMPTION, Market
+from tests.integration.trading.market import BOBS_CONSUMPTION, CONSUMPTION, PRODUCTION, Market
 
 NO_LEDGER = {"ledger_enabled": "0", "ledger_url": ""}
 
@@ -142,13 +145,38 @@ def test_the_step_before_every_process_refuses_to_start(
     assert "batches are under way" in capsys.readouterr().err
 
 
-def test_a_recovery_leaves_alone_what_was_never_sent(market: Market):
+def test_a_recovery_tells_apart_what_was_never_sent(market: Market, tmp_path: Path):
+    """It is no difference: the ledger can't know of it."""
+    market.consume(amount=70)
+    market.compose(market.issue(1000), transfers=[(100, "bob")], retires=[(50, CONSUMPTION)])
+    market.compose(market.issue(20, begin=market.hour(1)), transfers=[(20, "bob")])
+    before = market.rows("SELECT * FROM ggos ORDER BY id")
+    report = tmp_path / "report.json"
+    done = recover(switched_on(market), report)
+    assert done.exit_code == 0, done.output
+    counts = json.loads(report.read_text())["counts"]
+    assert (counts["ggos"], counts["never_sent"]) == (6, 6)
+    assert market.rows("SELECT * FROM ggos ORDER BY id") == before
+
+
+def test_a_recovery_without_a_ledger_brings_back_what_datahub_has(market: Market, tmp_path: Path):
     market.compose(market.issue(1000), transfers=[(100, "bob")])
-    off = market.app.test_cli_runner().invoke(args=["ledger", "recover"])
-    assert off.exit_code == 2
-    assert "LEDGER_ENABLED=0" in off.output
-    on = switched_on(market)
-    before = on.rows("SELECT * FROM ggos ORDER BY id")
-    recovered = on.app.test_cli_runner().invoke(args=["ledger", "recover"])
-    assert recovered.exit_code == 0, recovered.output
-    assert on.rows("SELECT * FROM ggos ORDER BY id") == before
+    codes = {"technologyCode": "T020001", "fuelCode": "F01050100"}
+    for hour in (1, 2):
+        market.sandbox.datahub.issue(PRODUCTION, market.hour(hour), 70, webhooks="none", **codes)
+    report = tmp_path / "report.json"
+    dry = recover(market, report, "--dry-run")
+    assert dry.exit_code == 1, dry.output
+    assert json.loads(report.read_text())["counts"]["issued"] == 2
+    done = recover(market, report)
+    assert done.exit_code == 0, done.output
+    assert json.loads(report.read_text())["complete"]
+    assert "LEDGER_ENABLED=0" in done.output
+    assert market.amounts("alice", category="stored") == [900, 70, 70]
+    assert market.value("SELECT min(next_trade_index) FROM users") >= 1000
+
+
+def recover(market: Market, report: Path, *arguments: str) -> Result:
+    """Recover as operators do."""
+    command = ["ledger", "recover", "--rate", "100000", "--margin", "1000", "--json", str(report)]
+    return market.app.test_cli_runner().invoke(args=[*command, *arguments])

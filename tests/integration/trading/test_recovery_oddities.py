@@ -1,20 +1,28 @@
 """What a recovery does where the restored database was worked on, or can't know all."""
 
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
+import psycopg2
 import pytest
+from psycopg2.errors import UniqueViolation
+from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError, OperationalError
 
 from origin.clients.ledger_batches import Split, sign_batch
-from origin.db import recoveries
+from origin.db import recoveries, recovering
 from origin.db.ledger import complete_batches, decline_batch
 from origin.domain.keys import Key, metering_point_key, period_key
+from origin.services import reconciliation
+from origin.services.redoing import redo
 from tests.integration.accounts.world import query_of
 from tests.integration.trading.drill import Drill, composed, one, stored
-from tests.integration.trading.market import CONSUMPTION, PRODUCTION, Market
+from tests.integration.trading.market import BOBS_CONSUMPTION, CONSUMPTION, PRODUCTION, Market
+from tests.support.waiting import eventually
 
-NEW_CONSUMPTION = "571313180400000128"
+NEW_CONSUMPTION, NEW_PRODUCTION = "571313180400000128", "571313180400000111"
 
 
 class Recovered:
@@ -387,4 +395,177 @@ def test_posts_from_before_may_still_land(drill: Drill, report: Path):
     assert Recovered(drill, report).exit_code == 0
     assert amounts(market, "alice") == [50, 300]
     assert amounts(market, "bob") == [40, 200]
+    assert drill.audit() == []
+
+
+def test_beside_a_reconciliation_that_does_a_batch_again_it_waits(drill: Drill, report: Path):
+    """Batches first, then GGOs: else the two would wait for each other, and one would fail."""
+    market = drill.market
+    source = market.issue(500)
+    assert market.compose(source, transfers=[(200, "bob")]).status_code == 200
+    market.run_batches()
+    market.sandbox.ledger.batches(wait=10)
+    [[batch]] = market.rows("SELECT id FROM batches")
+    with market.runtime.database.transaction() as session:
+        assert decline_batch(session, batch, "not so")
+    drill.backup()
+    found: list[Recovered] = []
+    runs = threading.Thread(target=lambda: found.append(Recovered(drill, report)))
+    with market.runtime.database.transaction() as session:
+        session.execute(text("SELECT FROM batches FOR UPDATE"))
+        runs.start()
+        waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+        eventually(lambda: market.value(waiting) == 1, "the recovery waits for the batch")
+        assert redo(session, batch, market.value("SELECT id FROM ggos"))
+    runs.join()
+    assert found[0].exit_code == 0, found[0].result.output
+    assert market.batches() == [("COMPLETED", "not so")]
+    assert drill.audit() == []
+
+
+def fails_once(monkeypatch: pytest.MonkeyPatch, error: BaseException, *, after: int = 0) -> None:
+    """Have one mending fail, after so many that didn't."""
+    mend, calls = recovering.mend, [0]
+
+    def failing(*arguments: Any) -> Any:
+        calls[0] += 1
+        if calls[0] == after + 1:
+            raise error
+        return mend(*arguments)
+
+    monkeypatch.setattr(recovering, "mend", failing)
+
+
+def test_parts_are_left_alone_while_their_source_is_under_way(
+    drill: Drill, report: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Of a source that couldn't be mended: else its batch could never be completed."""
+    market = drill.market
+    source = market.issue(500)
+    assert market.compose(source, transfers=[(200, "bob")]).status_code == 200
+    drill.backup()
+    market.settle()
+    market.new_user("dave")
+    composed(market, one(market, "bob", 200), transfers=[(200, "dave")], subject="bob")
+    drill.restore()
+    fails_once(monkeypatch, IntegrityError("a statement", {}, UniqueViolation()))
+    found = Recovered(drill, report, "--reach", "300")
+    assert found.exit_code == 1, found.result.output
+    assert "can't be put in place now" in found.told["differing"][0]["what"]
+    assert market.batches() == [("PENDING", None)]
+    again = Recovered(drill, report, "--reach", "300")
+    assert [each["wh"] for each in again.told["unmatched"]] == [200]
+    assert again.told["differing"] == []
+    assert market.batches() == [("COMPLETED", None)]
+    assert (amounts(market, "alice"), amounts(market, "bob")) == ([300], [])
+
+
+def test_a_database_that_is_away_ends_it(
+    drill: Drill, report: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """It is no difference, and nothing is passed over."""
+    lost_split(drill)
+    fails_once(monkeypatch, OperationalError("a statement", {}, psycopg2.OperationalError()))
+    away = Recovered(drill, report)
+    assert away.exit_code not in {0, 1}, away.result.output
+    assert away.told["differing"] == []
+    assert Recovered(drill, report, "--continue").exit_code == 0
+    assert drill.audit() == []
+
+
+def test_a_part_that_is_known_is_not_told_as_lost(
+    drill: Drill, report: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Of a split that came back in part, by a recovery that was stopped after it."""
+    market = drill.market
+    source = market.issue(500)
+    drill.backup()
+    market.new_user("dave")
+    composed(market, source, transfers=[(200, "dave"), (50, "bob")])
+    composed(market, one(market, "bob", 50), transfers=[(10, "carol")], subject="bob")
+    drill.restore()
+    with monkeypatch.context() as patch:
+        fails_once(patch, KeyboardInterrupt(), after=1)
+        assert Recovered(drill, report, "--reach", "300").exit_code == 2
+    found = Recovered(drill, report, "--reach", "300")
+    assert [(each["wh"], each["source"]) for each in found.told["unmatched"]] == [(200, source)]
+    assert (amounts(market, "bob"), amounts(market, "carol")) == ([40], [10])
+
+
+def test_going_on_it_asks_for_all_of_new_points(
+    drill: Drill, report: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Also of those that the run before had learnt: what was spent of them must not be on offer."""
+    market = drill.market
+    drill.backup()
+    market.sandbox.datahub.add_meteringpoint("alice", NEW_PRODUCTION, "production", webhooks="none")
+    assert market.point("alice", NEW_PRODUCTION, type="production").json == {"success": True}
+    while market.run_jobs():
+        pass
+    codes = {"technologyCode": "T020001", "fuelCode": "F01050100"}
+    issued = market.sandbox.datahub.issue(
+        NEW_PRODUCTION, market.begin, 70, webhooks="none", **codes
+    )
+    market.webhook("on-ggo-issued", {"sub": "alice", "ggo": issued})
+    composed(market, issued["address"], transfers=[(70, "bob")])
+    drill.restore(recovery_mode=True)
+    since = ("--since", "2021-01-01")
+    with monkeypatch.context() as patch:
+        patch.setattr("origin.services.recovery_points.fetch_issued", _interrupted)
+        assert Recovered(drill, report, *since).exit_code == 2
+    found = Recovered(drill, report, "--continue", *since)
+    assert found.exit_code == 0, found.result.output
+    assert (amounts(market, "alice"), amounts(market, "bob")) == ([], [70])
+    assert drill.audit() == []
+
+
+def test_what_was_retired_by_mistake_can_be_composed(drill: Drill, report: Path):
+    """By a batch that an earlier version has completed with wrong amounts."""
+    market = drill.market
+    market.consume(amount=1000)
+    source = lost_split(drill)
+    order = {"transfers": [(201, "bob")], "retires": [(299, CONSUMPTION)]}
+    assert market.compose(source, **order).status_code == 200
+    [[batch]] = market.rows("SELECT id FROM batches WHERE ended_at IS NULL")
+    with market.runtime.database.transaction() as session:
+        complete_batches(session, [batch])
+    found = Recovered(drill, report)
+    assert found.exit_code == 0, found.result.output
+    assert (amounts(market, "alice"), amounts(market, "bob")) == ([300, 900], [100, 200])
+    composed(market, one(market, "alice", 300), transfers=[(1, "bob")])
+    assert drill.audit() == []
+
+
+@pytest.mark.parametrize(
+    ("again", "since", "state"),
+    [
+        ((70, "carol"), {"transfers": [(80, "carol")]}, "DECLINED"),
+        ((200, "bob"), {"transfers": [(80, "carol")]}, "COMPLETED"),
+        ((200, "bob"), {"retires": [(200, BOBS_CONSUMPTION)]}, "DECLINED"),
+    ],
+    ids=["another", "the same, spent on", "the same, retired since"],
+)
+def test_what_workers_have_judged_before_is_recovered(
+    drill: Drill, report: Path, again: tuple[int, str], since: dict[str, Any], state: str
+):
+    """Nobody has set RECOVERY_MODE: a compose from the lost source was declined, or completed."""
+    market = drill.market
+    market.consume(BOBS_CONSUMPTION, amount=1000)
+    source = market.issue(500)
+    drill.backup()
+    composed(market, source, transfers=[(200, "bob")])
+    composed(market, one(market, "bob", 200), subject="bob", **since)
+    wanted = {subject: amounts(market, subject) for subject in ("alice", "bob", "carol")}
+    drill.restore()
+    composed(market, source, transfers=[again])
+    assert [each for each, _ in market.batches()] == [state]
+    list(reconciliation.walk(market.runtime, anew=True, calls_per_second=10_000))
+    assert reconciliation.report(market.runtime) != []
+    found = Recovered(drill, report)
+    assert found.exit_code == 0, found.result.output
+    assert {subject: amounts(market, subject) for subject in wanted} == wanted
+    assert drill.audit() == []
+    list(reconciliation.walk(market.runtime, anew=True, calls_per_second=10_000))
+    assert reconciliation.report(market.runtime) == []
+    composed(market, one(market, "alice", 300), transfers=[(1, "bob")])
     assert drill.audit() == []

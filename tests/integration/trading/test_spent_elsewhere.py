@@ -332,6 +332,39 @@ def test_a_batch_that_can_not_be_done_again_stops_no_walk(
     assert market.total("alice", category="stored") == 1500
 
 
+def test_a_batch_that_can_not_be_done_again_keeps_no_other_from_its_end(market: Market):
+    """The later batch is declined all the same: nothing of it counts any more, and it is told."""
+    address, late = held_up(market, transfers=[(300, "bob")])
+    arrives(market, late)
+    part = market.value("SELECT undone -> 'parts' -> 0 ->> 'address' FROM batches")
+    market.issue(500, begin=market.hour(1))
+    market.rows("UPDATE ggos SET address = :part WHERE amount = 500", part=part)
+    assert market.compose(address, transfers=[(700, "bob")]).status_code == 200
+    market.settle()
+    assert [state for state, _ in market.batches()] == ["DECLINED", "DECLINED"]
+    assert market.total("bob") == 0
+    assert market.total("alice", category="stored") == 500
+    assert ("spent_elsewhere", address) in walked(market)
+
+
+def test_a_batch_that_can_not_be_judged_stops_no_other(
+    market: Market, caplog: pytest.LogCaptureFixture
+):
+    """Whatever is wrong with it: those behind it in the run come to their end."""
+    market.consume(amount=1000)
+    spent, other = market.issue(1000), market.issue(500, begin=market.hour(1))
+    spend_behind_our_back(market)
+    assert market.compose(spent, retires=[(1000, CONSUMPTION)]).status_code == 200
+    assert market.compose(other, transfers=[(300, "bob")]).status_code == 200
+    market.sandbox.ledger.refuse_next(2)
+    market.run_batches()
+    market.sandbox.ledger.batches(count=3, wait=10)
+    market.rows("UPDATE ggos SET retire_address = 'x' WHERE retired")
+    market.run_batches()
+    assert [state for state, _ in market.batches()] == ["SUBMITTED", "DECLINED"]
+    assert "batch.cannot_judge" in [getattr(each, "event", "") for each in caplog.records]
+
+
 def test_a_blocked_ggo_stays_told_of_where_the_ledger_can_not_be_read(market: Market):
     address = market.issue(1000)
     spend_behind_our_back(market)

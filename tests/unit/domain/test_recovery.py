@@ -180,7 +180,6 @@ def _here(name: str, line: Line, books: dict[str, Line]) -> Here:
         settlement="settlement" if line.standing.startswith("retired") else None,
         parts={part: each.amount for part, each in books.items() if each.parent == name},
         is_live=False,
-        has_parent=line.parent is not None,
     )
 
 
@@ -188,6 +187,7 @@ HERE = Here("a", 10, True, False, None, {}, False, False)  # noqa: FBT003 - posi
 SPLIT = There("a", "m", 10, "SPLIT", ("b", "c"))
 RETIRED = There("a", "m", 10, "RETIRE", ("s",))
 SPENT: dict[str, Any] = {"stored": False}
+NEVER_SENT = replace(HERE, **SPENT, parts={"b": 9, "c": 1}, never_sent=True)
 
 
 @pytest.mark.parametrize(
@@ -211,6 +211,12 @@ SPENT: dict[str, Any] = {"stored": False}
         (replace(HERE, **SPENT, retired=True, settlement="s"), RETIRED, Standing.IN_STEP),
         (replace(HERE, **SPENT, retired=True, settlement="t"), RETIRED, Standing.SPENT_OTHERWISE),
         (replace(HERE, **SPENT, retired=True, settlement="s"), SPLIT, Standing.SPENT_OTHERWISE),
+        (replace(HERE, never_sent=True), None, Standing.NEVER_SENT),
+        (NEVER_SENT, There("a", "m", 10), Standing.NEVER_SENT),
+        (replace(NEVER_SENT, parts={}, retired=True), There("a", "m", 10), Standing.NEVER_SENT),
+        (NEVER_SENT, There("a", "m", 11), Standing.WRONG_AMOUNT),
+        (replace(HERE, never_sent=True), There("a", "m", 10), Standing.SPENT_OTHERWISE),
+        (NEVER_SENT, SPLIT, Standing.SPENT_OTHERWISE),
     ],
 )
 def test_how_a_ggo_stands(here: Here, there: There | None, standing: Standing):

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from devstack.processes import ROOT
+from origin.domain.reconciliation import Kind
 from origin.services.readings import READINGS
 from origin.telemetry.metrics import NAMESPACE, REGISTRY
 
@@ -38,6 +39,14 @@ def test_the_rules_are_whole():
     document: dict[str, Any] = yaml.safe_load(Path(FOLDER / "prometheus-alerts.yaml").read_text())
     rules = [rule for group in document["groups"] for rule in group["rules"]]
     assert len({rule["alert"] for rule in rules}) == len(rules)
+
+
+def test_what_was_never_sent_alerts_nobody():
+    """It is told apart from theft, and would drown it for ever."""
+    document: dict[str, Any] = yaml.safe_load(Path(FOLDER / "prometheus-alerts.yaml").read_text())
+    rules = [rule for group in document["groups"] for rule in group["rules"]]
+    [rule] = [each for each in rules if "ledger_differences" in each["expr"]]
+    assert f'kind!="{Kind.NEVER_SENT}"' in rule["expr"]
     for rule in rules:
         assert rule["expr"].count("(") == rule["expr"].count(")"), rule["alert"]
         assert rule["labels"]["severity"] in {"warning", "critical"}
