@@ -9,7 +9,7 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
-from psycopg2.errors import LockNotAvailable
+from psycopg2.errors import DeadlockDetected, LockNotAvailable
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import OperationalError
 
@@ -47,7 +47,8 @@ def upgrade(database_url: URL | str) -> None:
         try:
             command.upgrade(alembic_config(database_url), "head")
         except OperationalError as error:
-            if not isinstance(error.orig, LockNotAvailable) or time.monotonic() > deadline:
+            is_busy = isinstance(error.orig, LockNotAvailable | DeadlockDetected)
+            if not is_busy or time.monotonic() > deadline:
                 raise
             log.warning("A table is busy; the migration tries again")
             time.sleep(_PAUSE_S)
