@@ -1,7 +1,8 @@
 """How tasks are sent: as wake-ups, which carry nothing but their name, and no time either.
 
 A time in a message would be by its sender's clock, and a worker whose clock is ahead would drop what
-is fresh. That they don't pile up where no worker runs is seen to by their number.
+is fresh. Those that are sent time and again don't pile up where no worker runs: their number is limited.
+What is claimed (`origin.services.schedules`) is sent but once, and in any case.
 """
 
 import logging
@@ -10,7 +11,7 @@ import time
 import redis
 
 from origin.settings import Settings
-from origin.tasks.celery import create_celery
+from origin.tasks.celery import SWEPT, create_celery
 from origin.telemetry.tasks import task_headers
 
 log = logging.getLogger(__name__)
@@ -45,7 +46,7 @@ class Wakeups:
             return False
         try:
             # Redis keeps a queue as a list of its name.
-            if self._redis.llen(self._queue) < MOST_WAITING:
+            if task not in SWEPT or self._redis.llen(self._queue) < MOST_WAITING:
                 self._celery.send_task(
                     task,
                     headers=task_headers() if headers is None else headers,
