@@ -46,7 +46,7 @@ class Wakeups:
             return False
         try:
             # Redis keeps a queue as a list of its name.
-            if task not in SWEPT or self._redis.llen(self._queue) < MOST_WAITING:
+            if task not in SWEPT or self._waiting() < MOST_WAITING:
                 self._celery.send_task(
                     task,
                     headers=task_headers() if headers is None else headers,
@@ -56,6 +56,19 @@ class Wakeups:
         # Whatever Redis or its client comes up with: the work itself is done and must be answered.
         except Exception as error:  # noqa: BLE001
             self._silent_until = time.monotonic() + _PAUSE_S
+            # It may lead to a server that is a replica by now.
+            self._redis.connection_pool.disconnect(inuse_connections=False)
             log.warning("Wake-up not sent: %s", type(error).__name__, extra={"task": task})
             return False
         return True
+
+    def _waiting(self) -> int:
+        """How many wake-ups wait.
+
+        :raises redis.RedisError: nothing can be written there; the number would tell nothing.
+        """
+        with self._redis.pipeline(transaction=False) as pipeline:
+            # Nothing is cut off. But it is a write, which a replica refuses.
+            pipeline.ltrim(self._queue, 0, -1)
+            pipeline.llen(self._queue)
+            return int(pipeline.execute()[1])
