@@ -16,6 +16,9 @@ from origin.db.models import Base
 from origin.migrate import alembic_config, upgrade
 from tests.support.waiting import eventually
 
+LOCK_KEY = 5_713_131_804
+"""That of migrations/env.py."""
+
 
 def engine_of(uri: str) -> Engine:
     return create_engine(make_url(uri).set(drivername="postgresql+psycopg2"))
@@ -104,13 +107,42 @@ def test_a_deadlock_with_others_is_tried_again(empty_database_uri: str):
     engine.dispose()
 
 
-def waits_for_a_lock(connection: Connection) -> bool:
-    """Whether anybody waits for a lock in this database."""
+def test_a_process_of_the_version_before_that_waits_for_its_turn_stops_nothing(
+    empty_database_uri: str,
+):
+    """It waits within a statement, whose snapshot the index waits for: a deadlock."""
+    command.upgrade(alembic_config(empty_database_uri), "0007")
+    engine = engine_of(empty_database_uri)
+
+    def wait_as_before() -> None:
+        with engine.connect() as connection:
+            # So that it isn't this one that is ended; its container would just begin again.
+            connection.execute(text("SET deadlock_timeout = '1min'"))
+            connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": LOCK_KEY})
+            connection.invalidate()
+
+    with engine.connect() as writer, engine.connect() as other, ThreadPoolExecutor() as pool:
+        writer.execute(text("LOCK TABLE forecasts IN ROW EXCLUSIVE MODE"))
+        migrating = pool.submit(upgrade, empty_database_uri)
+        eventually(lambda: waits_for_a_lock(other), "the index waits for the writer")
+        before = pool.submit(wait_as_before)
+        eventually(lambda: waits_for_a_lock(other, "advisory"), "the version before waits")
+        writer.rollback()
+        migrating.result(60)
+        before.result(60)
+    engine.dispose()
+    assert differences(empty_database_uri) == []
+
+
+def waits_for_a_lock(connection: Connection, event: str = "%") -> bool:
+    """Whether anybody waits for a lock, of this kind, in this database."""
     found = connection.scalar(
         text(
             "SELECT EXISTS (SELECT FROM pg_stat_activity "
-            "WHERE datname = current_database() AND wait_event_type = 'Lock')"
-        )
+            "WHERE datname = current_database() AND wait_event_type = 'Lock' "
+            "AND wait_event LIKE :event)"
+        ),
+        {"event": event},
     )
     connection.rollback()
     return bool(found)
