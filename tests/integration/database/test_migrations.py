@@ -209,3 +209,22 @@ def test_the_database_refuses_a_ggo_that_can_not_be(database_uri: str, change: s
     with pytest.raises(IntegrityError), engine.begin() as connection:
         connection.execute(text(f"UPDATE ggos SET {change}"))  # noqa: S608 - ours
     engine.dispose()
+
+
+def test_a_database_of_a_later_version_is_told_in_one_line(empty_database_uri: str):
+    upgrade(empty_database_uri)
+    engine = engine_of(empty_database_uri)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    engine.dispose()
+    ended = subprocess.run(
+        [sys.executable, "-m", "origin.migrate"],
+        env={**os.environ, "DATABASE_URI": empty_database_uri, "PYTHONPATH": "src"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.returncode == 2
+    assert "later version" in ended.stderr.splitlines()[-1]
+    assert "Traceback" not in ended.stderr
