@@ -52,7 +52,11 @@ def run() -> None:
             log.warning("The database may lose what it has confirmed: %s off", ", ".join(unsafe))
         _wait_for_turn(connection)
         context.configure(
-            connection=connection, target_metadata=Base.metadata, compare_server_default=True
+            connection=connection,
+            target_metadata=Base.metadata,
+            compare_server_default=True,
+            # No table stays locked while the next migration waits or builds.
+            transaction_per_migration=True,
         )
         with context.begin_transaction():
             context.run_migrations()

@@ -9,7 +9,9 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
-from psycopg2.errors import LockNotAvailable
+from alembic.script.revision import ResolutionError
+from alembic.util import CommandError
+from psycopg2.errors import DeadlockDetected, LockNotAvailable
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import OperationalError
 
@@ -40,14 +42,21 @@ def upgrade(database_url: URL | str) -> None:
 
     A table that others keep busy is waited for in short turns, so that they needn't wait behind us.
 
-    :raises ConfigurationError: the server is not as the service needs it.
+    :raises ConfigurationError: the server is not as the service needs it, or a later version of the
+        service has migrated the database.
     """
     deadline = time.monotonic() + _PATIENCE_S
     while True:
         try:
             command.upgrade(alembic_config(database_url), "head")
+        except CommandError as error:
+            if not isinstance(error.__cause__, ResolutionError):
+                raise
+            told = "A later version of the service has migrated the database: start that one"
+            raise ConfigurationError(told) from error
         except OperationalError as error:
-            if not isinstance(error.orig, LockNotAvailable) or time.monotonic() > deadline:
+            is_busy = isinstance(error.orig, LockNotAvailable | DeadlockDetected)
+            if not is_busy or time.monotonic() > deadline:
                 raise
             log.warning("A table is busy; the migration tries again")
             time.sleep(_PAUSE_S)

@@ -1,9 +1,10 @@
 """batches and GGOs that were never sent to the ledger (LEDGER_ENABLED=0)
 
 Revision: 0007, after 0006.
+
+As in 0006: quick, and each statement may be repeated.
 """
 
-import sqlalchemy as sa
 from alembic import op
 
 revision = "0007"
@@ -14,20 +15,20 @@ depends_on = None
 _NEVER_SENT = "NOT never_sent OR (state = 'COMPLETED' AND signed_batch IS NULL)"
 
 
-def _add_flag(table: str) -> None:
-    # A constant default is kept in the catalogue: no row is rewritten.
-    flag = sa.Column("never_sent", sa.Boolean(), server_default=sa.text("false"), nullable=False)
-    op.add_column(table, flag)
-
-
 def upgrade() -> None:
-    _add_flag("batches")
-    _add_flag("ggos")
-    # Validated apart, so that the table can be written to while its rows are read.
-    op.create_check_constraint(
-        op.f("ck_batches_never_sent"), "batches", _NEVER_SENT, postgresql_not_valid=True
+    for table in ("ggos", "batches"):
+        # A constant default is kept in the catalogue: no row is rewritten.
+        op.execute(
+            f"ALTER TABLE {table} "
+            "ADD COLUMN IF NOT EXISTS never_sent boolean DEFAULT false NOT NULL"
+        )
+    op.execute("ALTER TABLE batches DROP CONSTRAINT IF EXISTS ck_batches_never_sent")
+    op.execute(
+        f"ALTER TABLE batches ADD CONSTRAINT ck_batches_never_sent CHECK ({_NEVER_SENT}) NOT VALID"
     )
-    op.execute("ALTER TABLE batches VALIDATE CONSTRAINT ck_batches_never_sent")
+    # What was added is committed first: validating needs no lock that keeps others waiting.
+    with op.get_context().autocommit_block():
+        op.execute("ALTER TABLE batches VALIDATE CONSTRAINT ck_batches_never_sent")
 
 
 def downgrade() -> None:

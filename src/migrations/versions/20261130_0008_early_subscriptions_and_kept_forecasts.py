@@ -13,6 +13,16 @@ depends_on = None
 
 
 def upgrade() -> None:
+    # By it the oldest beyond those that are kept are found. Built while others write; one that a
+    # process left half built is built anew.
+    with op.get_context().autocommit_block():
+        # It waits for all older transactions, and nobody waits behind it.
+        op.execute("SET lock_timeout = 0")
+        op.execute("DROP INDEX CONCURRENTLY IF EXISTS ix_forecasts_pair")
+        op.execute(
+            "CREATE INDEX CONCURRENTLY ix_forecasts_pair ON forecasts (sender_id, recipient_id, id)"
+        )
+        op.execute("RESET lock_timeout")
     op.create_table(
         "early_subscriptions",
         sa.Column("subject", sa.Text(), nullable=False),
@@ -37,9 +47,6 @@ def upgrade() -> None:
     op.create_index(
         "ix_early_subscriptions_subscribed_at", "early_subscriptions", ["subscribed_at"]
     )
-    # By it the oldest beyond those that are kept are found; a forecast's row is narrow without its
-    # values, so that it is built in seconds.
-    op.create_index("ix_forecasts_pair", "forecasts", ["sender_id", "recipient_id", "id"])
 
 
 def downgrade() -> None:

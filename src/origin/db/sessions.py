@@ -102,6 +102,6 @@ def check_server(connection: Connection) -> list[str]:
         if found[name] != value
     ]
     if wrong:
-        lines = "\n".join(f"  {each}" for each in wrong)
-        raise ConfigurationError(f"The database is not as the service needs it:\n{lines}")
+        reasons = "; ".join(wrong)
+        raise ConfigurationError(f"The database is not as the service needs it: {reasons}")
     return [name for name in durability if found[name] == "off"]

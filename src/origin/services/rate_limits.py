@@ -51,6 +51,8 @@ class RateLimits:
                 self._redis.expire(key, _WINDOW_S)
         except redis.RedisError as error:
             self._silent_until = time.monotonic() + _PAUSE_S
+            # It may lead to a server that is a replica by now.
+            self._redis.connection_pool.disconnect(inuse_connections=False)
             RATE_LIMIT_FAILURES.inc()
             log.warning("Requests aren't counted: %s", type(error).__name__)
             return 0

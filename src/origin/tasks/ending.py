@@ -24,7 +24,7 @@ _GRACE_S = 7.5
 _AT_MOST_S = 9.5
 """Whatever hangs by then, also the database, is left behind: leases run out by themselves."""
 _BEAT_AT_MOST_S = 2.0
-"""Beat holds nothing, and has its schedule in memory."""
+"""Beat holds nothing."""
 
 log = logging.getLogger(__name__)
 

@@ -1,7 +1,8 @@
 """How tasks are sent: as wake-ups, which carry nothing but their name, and no time either.
 
 A time in a message would be by its sender's clock, and a worker whose clock is ahead would drop what
-is fresh. That they don't pile up where no worker runs is seen to by their number.
+is fresh. Those that are sent time and again don't pile up where no worker runs: their number is limited.
+What is claimed (`origin.services.schedules`) is sent but once, and in any case.
 """
 
 import logging
@@ -10,7 +11,7 @@ import time
 import redis
 
 from origin.settings import Settings
-from origin.tasks.celery import create_celery
+from origin.tasks.celery import SWEPT, create_celery
 from origin.telemetry.tasks import task_headers
 
 log = logging.getLogger(__name__)
@@ -45,7 +46,7 @@ class Wakeups:
             return False
         try:
             # Redis keeps a queue as a list of its name.
-            if self._redis.llen(self._queue) < MOST_WAITING:
+            if task not in SWEPT or self._waiting() < MOST_WAITING:
                 self._celery.send_task(
                     task,
                     headers=task_headers() if headers is None else headers,
@@ -55,6 +56,19 @@ class Wakeups:
         # Whatever Redis or its client comes up with: the work itself is done and must be answered.
         except Exception as error:  # noqa: BLE001
             self._silent_until = time.monotonic() + _PAUSE_S
+            # It may lead to a server that is a replica by now.
+            self._redis.connection_pool.disconnect(inuse_connections=False)
             log.warning("Wake-up not sent: %s", type(error).__name__, extra={"task": task})
             return False
         return True
+
+    def _waiting(self) -> int:
+        """How many wake-ups wait.
+
+        :raises redis.RedisError: nothing can be written there; the number would tell nothing.
+        """
+        with self._redis.pipeline(transaction=False) as pipeline:
+            # Nothing is cut off. But it is a write, which a replica refuses.
+            pipeline.ltrim(self._queue, 0, -1)
+            pipeline.llen(self._queue)
+            return int(pipeline.execute()[1])

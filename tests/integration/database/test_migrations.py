@@ -3,16 +3,21 @@
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Engine, create_engine, inspect, make_url, text
+from sqlalchemy import Connection, Engine, create_engine, inspect, make_url, text
 from sqlalchemy.exc import IntegrityError
 
 from origin.db.models import Base
 from origin.migrate import alembic_config, upgrade
+from tests.support.waiting import eventually
+
+LOCK_KEY = 5_713_131_804
+"""That of migrations/env.py."""
 
 
 def engine_of(uri: str) -> Engine:
@@ -64,6 +69,102 @@ def test_down_and_up_again(empty_database_uri: str):
     assert differences(empty_database_uri) == []
 
 
+def test_tables_stay_usable_while_a_migration_waits(empty_database_uri: str):
+    """An index of `forecasts` waits for who writes there; GGOs and batches needn't wait for either."""
+    command.upgrade(alembic_config(empty_database_uri), "0005")
+    engine = engine_of(empty_database_uri)
+    with engine.connect() as writer, engine.connect() as other, ThreadPoolExecutor() as pool:
+        other.execute(text("SET lock_timeout = '1s'"))
+        other.commit()
+        writer.execute(text("LOCK TABLE forecasts IN ROW EXCLUSIVE MODE"))
+        migrating = pool.submit(upgrade, empty_database_uri)
+        try:
+            eventually(lambda: waits_for_a_lock(other), "the index waits for the writer")
+            for table in ("ggos", "batches"):
+                other.execute(text(f"LOCK TABLE {table} IN ROW EXCLUSIVE MODE"))
+                other.rollback()
+        finally:
+            writer.rollback()
+        migrating.result(60)
+    assert differences(empty_database_uri) == []
+    engine.dispose()
+
+
+def test_a_deadlock_with_others_is_tried_again(empty_database_uri: str):
+    """A migration locks GGOs, then batches; others may come the other way round."""
+    command.upgrade(alembic_config(empty_database_uri), "0005")
+    engine = engine_of(empty_database_uri)
+    with engine.connect() as writer, engine.connect() as other, ThreadPoolExecutor() as pool:
+        # So that it isn't the writer who is ended.
+        writer.execute(text("SET deadlock_timeout = '1min'"))
+        writer.execute(text("LOCK TABLE batches IN ROW EXCLUSIVE MODE"))
+        migrating = pool.submit(upgrade, empty_database_uri)
+        eventually(lambda: waits_for_a_lock(other), "the migration waits for the writer")
+        writer.execute(text("LOCK TABLE ggos IN ROW EXCLUSIVE MODE"))
+        writer.rollback()
+        migrating.result(60)
+    assert differences(empty_database_uri) == []
+    engine.dispose()
+
+
+def test_a_process_of_the_version_before_that_waits_for_its_turn_stops_nothing(
+    empty_database_uri: str,
+):
+    """It waits within a statement, whose snapshot the index waits for: a deadlock."""
+    command.upgrade(alembic_config(empty_database_uri), "0007")
+    engine = engine_of(empty_database_uri)
+
+    def wait_as_before() -> None:
+        with engine.connect() as connection:
+            # So that it isn't this one that is ended; its container would just begin again.
+            connection.execute(text("SET deadlock_timeout = '1min'"))
+            connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": LOCK_KEY})
+            connection.invalidate()
+
+    with engine.connect() as writer, engine.connect() as other, ThreadPoolExecutor() as pool:
+        writer.execute(text("LOCK TABLE forecasts IN ROW EXCLUSIVE MODE"))
+        migrating = pool.submit(upgrade, empty_database_uri)
+        eventually(lambda: waits_for_a_lock(other), "the index waits for the writer")
+        before = pool.submit(wait_as_before)
+        eventually(lambda: waits_for_a_lock(other, "advisory"), "the version before waits")
+        writer.rollback()
+        migrating.result(60)
+        before.result(60)
+    engine.dispose()
+    assert differences(empty_database_uri) == []
+
+
+def waits_for_a_lock(connection: Connection, event: str = "%") -> bool:
+    """Whether anybody waits for a lock, of this kind, in this database."""
+    found = connection.scalar(
+        text(
+            "SELECT EXISTS (SELECT FROM pg_stat_activity "
+            "WHERE datname = current_database() AND wait_event_type = 'Lock' "
+            "AND wait_event LIKE :event)"
+        ),
+        {"event": event},
+    )
+    connection.rollback()
+    return bool(found)
+
+
+@pytest.mark.parametrize("revision", ["0006", "0007", "0008"])
+def test_a_migration_that_died_half_way_is_begun_anew(empty_database_uri: str, revision: str):
+    """Its last statement, that which notes that it was done, has not come."""
+    upgrade(empty_database_uri)
+    before = f"{int(revision) - 1:04}"
+    command.downgrade(alembic_config(empty_database_uri), revision)
+    if revision == "0008":
+        # What comes in one transaction with the note is gone with it.
+        engine = engine_of(empty_database_uri)
+        with engine.begin() as connection:
+            connection.execute(text("DROP TABLE early_subscriptions"))
+        engine.dispose()
+    command.stamp(alembic_config(empty_database_uri), before)
+    upgrade(empty_database_uri)
+    assert differences(empty_database_uri) == []
+
+
 def test_five_processes_that_start_at_once(empty_database_uri: str):
     environment = {**os.environ, "DATABASE_URI": empty_database_uri, "PYTHONPATH": "src"}
     command_line = [sys.executable, "-m", "origin.migrate"]
@@ -108,3 +209,22 @@ def test_the_database_refuses_a_ggo_that_can_not_be(database_uri: str, change: s
     with pytest.raises(IntegrityError), engine.begin() as connection:
         connection.execute(text(f"UPDATE ggos SET {change}"))  # noqa: S608 - ours
     engine.dispose()
+
+
+def test_a_database_of_a_later_version_is_told_in_one_line(empty_database_uri: str):
+    upgrade(empty_database_uri)
+    engine = engine_of(empty_database_uri)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    engine.dispose()
+    ended = subprocess.run(
+        [sys.executable, "-m", "origin.migrate"],
+        env={**os.environ, "DATABASE_URI": empty_database_uri, "PYTHONPATH": "src"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.returncode == 2
+    assert "later version" in ended.stderr.splitlines()[-1]
+    assert "Traceback" not in ended.stderr

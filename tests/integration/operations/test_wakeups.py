@@ -9,7 +9,7 @@ import redis
 
 from devstack.configured import Redis, redis_databases
 from origin.settings import Settings
-from origin.tasks.celery import BATCHES
+from origin.tasks.celery import BATCHES, RECONCILIATION
 from origin.tasks.hints import CeleryHints
 from origin.tasks.wakeups import MOST_WAITING, Wakeups
 from tests.integration.trading.market import Market
@@ -44,6 +44,17 @@ def test_wake_ups_do_not_pile_up_where_no_worker_runs(settings: Settings, broker
     broker.ltrim(QUEUE, 0, 0)
     assert wakeups.send(BATCHES)
     assert broker.llen(QUEUE) == 2
+
+
+def test_periodic_work_that_was_claimed_is_sent_however_many_wait(
+    settings: Settings, broker: redis.Redis
+):
+    """Nobody else sends it before the claim is over, which takes an hour."""
+    wakeups = Wakeups(settings)
+    for _ in range(MOST_WAITING):
+        wakeups.send(BATCHES)
+    assert wakeups.send(RECONCILIATION)
+    assert broker.llen(QUEUE) == MOST_WAITING + 1
 
 
 @pytest.mark.parametrize("delay_s", [0, 0.3])

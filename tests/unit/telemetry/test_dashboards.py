@@ -35,6 +35,17 @@ def test_every_metric_named_is_there(name: str):
     assert named <= known_names()
 
 
+@pytest.mark.parametrize("name", ["clock_skew_seconds", "recovery_mode", "ledger_enabled"])
+def test_the_dashboard_shows_clocks_and_modes(name: str):
+    assert f"{NAMESPACE}_{name}" in (FOLDER / "grafana-dashboard.json").read_text()
+
+
+def test_what_was_never_sent_raises_no_alarm():
+    """It stays a difference for ever: see Without a ledger in doc/architecture.md."""
+    rules = (FOLDER / "prometheus-alerts.yaml").read_text()
+    assert f'{NAMESPACE}_ledger_differences{{kind!="{Kind.NEVER_SENT.value}"}}' in rules
+
+
 def test_the_rules_are_whole():
     document: dict[str, Any] = yaml.safe_load(Path(FOLDER / "prometheus-alerts.yaml").read_text())
     rules = [rule for group in document["groups"] for rule in group["rules"]]
