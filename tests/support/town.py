@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import requests
 from requests import Response
 
 from devstack.client import ApiClient, Browser
@@ -146,6 +147,22 @@ class Town:
         with closing(Browser()) as browser:
             assert browser.log_in(url, subject, f"{url}/home") == {"success": "1"}
             return subject, self.client(self.stack.oauth.token(browser, subject))
+
+    def log_in_again(self, subject: str) -> None:
+        """A user who has an account logs in, so that the service has fresh tokens."""
+        url = self.stack.url
+        with closing(Browser()) as browser:
+            assert browser.log_in(url, subject, f"{url}/home") == {"success": "1"}
+
+    def web_answers(self) -> None:
+        """Wait until the web answers, however often it has to be started."""
+        eventually(self._is_alive, "the web answers", within=60)
+
+    def _is_alive(self) -> bool:
+        try:
+            return requests.get(f"{self.stack.url}/health/live", timeout=5).ok
+        except requests.RequestException:
+            return False
 
     def another_session(self, home: Household) -> Household:
         """The same household with another token, on another connection."""
