@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Row, func, select
-from sqlalchemy.exc import IntegrityError
 
 from origin.db import walks
 from origin.db.models import Ggo, LedgerDifference, LedgerWalk
+from origin.db.sqlstates import is_everywhere
 from origin.db.walks import Found, Slice, Turn
 from origin.domain.keys import AddressKind, IndexOutOfRange, settlement_address
 from origin.domain.reconciliation import (
@@ -234,7 +234,9 @@ class _Look:
         except PeerError:
             # What can't be read now is looked at in the next walk.
             return False
-        except IntegrityError:
+        except Exception as error:
+            if is_everywhere(error):
+                raise
             # One that can't be done again, whatever is wrong with it, stops no walk.
             log.exception(
                 "A declined batch can't be done again",
