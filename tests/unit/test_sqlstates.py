@@ -58,7 +58,9 @@ def test_what_passes_what_is_the_requests_and_nothing_else():
 
 def test_an_error_without_a_state_is_the_connections():
     def wrapped(error: psycopg2.Error, *, lost: bool = False) -> DBAPIError:
-        return DBAPIError.instance(None, None, error, psycopg2.Error, connection_invalidated=lost)  # type: ignore[return-value]
+        made = DBAPIError.instance(None, None, error, psycopg2.Error, connection_invalidated=lost)
+        assert isinstance(made, DBAPIError)
+        return made
 
     assert fault_in(wrapped(psycopg2.OperationalError("gone"))) is Fault.PASSING
     assert fault_in(psycopg2.InterfaceError("closed")) is Fault.PASSING
