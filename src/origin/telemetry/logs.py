@@ -4,6 +4,8 @@ import logging
 import sys
 from dataclasses import fields
 
+import redis
+
 from origin.settings import Secret, Settings
 from origin.telemetry import tracing
 from origin.telemetry.lines import JsonFormatter
@@ -33,6 +35,7 @@ def configure_logging(settings: Settings) -> None:
     # Below WARNING these quote URLs, and at DEBUG whole requests.
     for name in ("urllib3", "requests_oauthlib", "authlib", "kombu", "amqp"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("celery.worker.request").addFilter(without_redis_traceback)
     # They tell of every task what `origin.telemetry.tasks` tells.
     for name in ("celery.app.trace", "celery.worker.strategy"):
         logging.getLogger(name).setLevel(logging.WARNING)
@@ -40,6 +43,17 @@ def configure_logging(settings: Settings) -> None:
         logging.getLogger(__name__).warning("TLS_VERIFY=0: certificates of peers are not checked")
     for weakness in settings.weak_secrets():
         logging.getLogger(__name__).warning("%s", weakness)
+
+
+def without_redis_traceback(record: logging.LogRecord) -> bool:
+    """Strip the traceback where Redis failed, and let the record pass.
+
+    A worker that loses Redis while it acknowledges a message says so at CRITICAL with a traceback.
+    Redis may be lost at any time: the message names the reason, and the traceback says no more.
+    """
+    if record.exc_info and isinstance(record.exc_info[1], redis.RedisError):
+        record.exc_info = None
+    return True
 
 
 def _secrets(settings: Settings) -> list[str]:
