@@ -9,9 +9,9 @@ host=${BIND_HOST:-0.0.0.0}
 # Beside a port, an IPv6 address stands in brackets.
 if [[ $host == *:* && $host != \[* ]]; then host="[$host]"; fi
 exec "$python" -m gunicorn \
-  --config "$root/src/origin/gunicorn_conf.py" \
+  --config "$root/src/origin/web/gunicorn/conf.py" \
   --bind "$host:${PORT:-8085}" \
-  --worker-class origin.gunicorn_worker.OriginWorker \
+  --worker-class origin.web.gunicorn.worker.OriginWorker \
   --workers "${WORKERS:-3}" \
   --worker-connections "${WORKER_CONNECTIONS:-100}" \
   "origin.app:create_app()"

@@ -24,9 +24,9 @@ from devstack.console import Console
 from devstack.databases import create_database, drop_database, with_database
 from devstack.postgres import EmbeddedPostgres
 from devstack.processes import ROOT
-from origin.db.encryption import Sealer, master_key_context
 from origin.db.models import Base
-from origin.domain.keys import Key, metering_point_key, new_master_key
+from origin.keys.derivation import Key, metering_point_key, new_master_key
+from origin.keys.sealing import Sealer, master_key_context
 from origin.migrate import upgrade
 
 FOLDER = ROOT / ".run" / "bench"

@@ -33,17 +33,17 @@ import requests
 from sqlalchemy import insert, text
 
 from devstack.configured import postgres_server
-from origin.api.declarations import written
 from origin.app import create_app
-from origin.clients.consumption import SUMMED_AT_ONCE
-from origin.db.encryption import access_token_context
 from origin.db.models import MeteringPoint, User
-from origin.domain.declarations import Question, Resolution
-from origin.garbage import collect_seldom
+from origin.declarations.client.consumption import SUMMED_AT_ONCE
+from origin.declarations.rules.declarations import Question, Resolution
+from origin.declarations.service import answer
+from origin.declarations.views import written
+from origin.keys.sealing import access_token_context
 from origin.migrate import upgrade
 from origin.runtime import Runtime
-from origin.services.declarations import answer
 from origin.settings import Settings
+from origin.web.gunicorn.gc_tuning import collect_seldom
 
 BEGIN = datetime(2024, 1, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)

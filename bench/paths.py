@@ -19,7 +19,7 @@ import orjson
 from bench import cpu, load, questions
 from bench.dataset import BIG, CROWD, FEW, HOURLY, HOURLY_YEAR, TRADER, Dataset, unspent
 from bench.questions import Question
-from origin.domain.keys import AddressKind, Key, period_key
+from origin.keys.derivation import AddressKind, Key, period_key
 
 CLIENTS = 16
 _SLICES = 5

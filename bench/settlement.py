@@ -24,8 +24,8 @@ from devstack.postgres import EmbeddedPostgres
 from devstack.processes import ServiceProcesses
 from devstack.stack import peers_environment
 from devstack.valkey import EmbeddedValkey
-from origin.db.encryption import Sealer, master_key_context
-from origin.domain.keys import AddressKind, Key, metering_point_key, new_master_key, period_key
+from origin.keys.derivation import AddressKind, Key, metering_point_key, new_master_key, period_key
+from origin.keys.sealing import Sealer, master_key_context
 from origin.migrate import upgrade
 from sandbox.running import Sandbox
 

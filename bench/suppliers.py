@@ -23,8 +23,8 @@ from sqlalchemy.orm import Session
 
 from devstack.console import Console
 from devstack.postgres import EmbeddedPostgres
+from origin.accounts.queries.suppliers import find_suppliers, suppliers
 from origin.db.engine import Database
-from origin.db.suppliers import find_suppliers, suppliers
 from origin.migrate import upgrade
 
 FIRST = datetime(2020, 1, 1, tzinfo=UTC)

@@ -30,11 +30,11 @@ from sqlalchemy import text  # noqa: E402
 from devstack.configured import postgres_server  # noqa: E402
 from devstack.environment import service_environment  # noqa: E402
 from devstack.ports import free_port  # noqa: E402
-from origin.db.encryption import webhook_secret_context  # noqa: E402
+from origin.keys.sealing import webhook_secret_context  # noqa: E402
 from origin.migrate import upgrade  # noqa: E402
 from origin.runtime import Runtime, build_runtime  # noqa: E402
-from origin.services import deliveries  # noqa: E402
 from origin.settings import Settings  # noqa: E402
+from origin.webhooks.service import delivery  # noqa: E402
 
 _ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 _GREENLETS = 20
@@ -143,7 +143,7 @@ def _deliver_all(runtime: Runtime, count: int) -> float:
     begin = time.perf_counter()
     done = 0
     while done < count:
-        attempts = deliveries.run_due(runtime)
+        attempts = delivery.run_due(runtime)
         assert attempts, "nothing is due, and not all is done"
         done += attempts
     rate = count / (time.perf_counter() - begin)

@@ -4,8 +4,8 @@ import json
 import sys
 from pathlib import Path
 
-from origin.api.openapi import document
 from origin.app import create_app
+from origin.monitoring.views.openapi import document
 from origin.settings import Settings
 
 # Nothing of these shows in the description, and nothing is connected to.

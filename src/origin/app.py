@@ -11,31 +11,23 @@ from flask import Flask, Response, request
 from flask.cli import AppGroup
 from flask_cors import CORS
 
-from origin.api import (
-    accounts,
-    declarations,
-    docs,
-    forecasts,
-    ggos,
-    health,
-    login,
-    metrics,
-    openapi,
-    subscriptions,
-    suppliers,
-    transfers,
-    webhooks_in,
-)
-from origin.api.base import EXTENSION, Blueprint
-from origin.api.errors import register_error_handlers
+from origin.accounts.views import accounts, login, suppliers
+from origin.declarations import views as declarations
 from origin.errors import ConfigurationError
+from origin.forecasts import views as forecasts
+from origin.ggos.views import ggos, transfers
+from origin.intake import views as intake
+from origin.monitoring.views import docs, health, metrics, openapi
 from origin.runtime import build_runtime
 from origin.settings import Settings, load_settings
-from origin.tasks.hints import CeleryHints
-from origin.tasks.wakeups import Wakeups
+from origin.tasks.sending import Wakeups
+from origin.tasks.wakeups import CeleryHints
 from origin.telemetry.logs import configure_logging
 from origin.telemetry.requests import watch_requests
 from origin.telemetry.tasks import watch_sending
+from origin.web.base import EXTENSION, Blueprint
+from origin.web.errors import register_error_handlers
+from origin.webhooks import views as webhooks
 
 _BLUEPRINTS = (
     login.blueprint,
@@ -44,8 +36,8 @@ _BLUEPRINTS = (
     ggos.blueprint,
     transfers.blueprint,
     declarations.blueprint,
-    webhooks_in.blueprint,
-    subscriptions.blueprint,
+    intake.blueprint,
+    webhooks.blueprint,
     forecasts.blueprint,
 )
 
@@ -108,7 +100,7 @@ class _Commands(AppGroup):
 
     def _load(self) -> None:
         if not self._are_loaded:
-            from origin.cli import register_commands
+            from origin.cli.commands import register_commands
 
             self._are_loaded = True
             register_commands(self._app)

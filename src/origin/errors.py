@@ -1,6 +1,6 @@
 """Everything that can go wrong in a way that a caller is told about.
 
-Rules and use cases raise these; `origin.api.errors` maps them to HTTP in one place.
+Rules and use cases raise these; `origin.web.errors` maps them to HTTP in one place.
 """
 
 from typing import Any

@@ -15,9 +15,9 @@ from psycopg2.errors import DeadlockDetected, LockNotAvailable
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import OperationalError
 
+from origin.batches.service.ledger_mode import check_ledger_mode
 from origin.db.engine import Database
 from origin.errors import ConfigurationError
-from origin.services.ledger_mode import check_ledger_mode
 from origin.settings import DatabaseSettings, Settings, load_settings
 from origin.telemetry.logs import configure_logging
 

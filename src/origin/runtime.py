@@ -8,18 +8,18 @@ import logging
 from dataclasses import dataclass
 from typing import Protocol
 
-from origin.clients.datahub import DataHubClient
-from origin.clients.energytypes import EnergyTypeClient
-from origin.clients.host_limits import HostLimits
-from origin.clients.hydra import HydraClient
-from origin.clients.ledger import LedgerClient
-from origin.clients.receivers import ReceiverClient
-from origin.db.branches import Branches
-from origin.db.encryption import Sealer, Signer
+from origin.batches.client.ledger import LedgerClient
 from origin.db.engine import Database
-from origin.db.issuing import Points
+from origin.declarations.client.energytypes import EnergyTypeClient
+from origin.identity.client import HydraClient
+from origin.intake.queries.issuing import Points
+from origin.keys.public_branches import Branches
+from origin.keys.sealing import Sealer, Signer
+from origin.peers.datahub import DataHubClient
 from origin.settings import Settings
 from origin.telemetry.metrics import LEDGER_ENABLED, RECOVERY_MODE, watch_pool
+from origin.webhooks.client.host_limits import HostLimits
+from origin.webhooks.client.receivers import ReceiverClient
 
 log = logging.getLogger(__name__)
 

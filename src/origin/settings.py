@@ -19,8 +19,8 @@ from marshmallow.validate import OneOf, Range
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-from origin.domain.addresses import Network
 from origin.errors import ConfigurationError
+from origin.webhooks.rules.public_addresses import Network
 
 _HTTP_URL = re.compile(
     r"https?://"

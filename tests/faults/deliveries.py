@@ -21,7 +21,7 @@ import requests
 
 from devstack.postgres import EmbeddedPostgres
 from devstack.valkey import EmbeddedValkey
-from origin.domain.signatures import SIGNATURE_HEADER, hub_signature
+from origin.webhooks.rules.signatures import SIGNATURE_HEADER, hub_signature
 from tests.support.receivers import SECRET, Receiver
 from tests.support.town import Town, hour, new_gsrn, running_town
 from tests.support.waiting import eventually

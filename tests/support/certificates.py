@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
-from origin.clock import utcnow
+from origin.shared.clock import utcnow
 
 
 def loopback_certificate(folder: Path) -> Path:

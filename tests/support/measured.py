@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from origin.domain.consumption import Consumption, Measurements
+from origin.declarations.rules.consumption import Consumption, Measurements
 
 
 def measured(points: Mapping[tuple[str, str], Mapping[int, int]]) -> Consumption:

@@ -7,7 +7,7 @@ from threading import Event, Lock, Thread
 from types import TracebackType
 from typing import Self
 
-from origin.domain.signatures import SIGNATURE_HEADER, is_hub_signature
+from origin.webhooks.rules.signatures import SIGNATURE_HEADER, is_hub_signature
 
 SECRET = "what receivers check signatures with"
 

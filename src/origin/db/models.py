@@ -61,7 +61,7 @@ class Identified:
 
 
 class Queued:
-    """A row that is its own queue entry (see `origin.db.queue`)."""
+    """A row that is its own queue entry (see `origin.intake.queries.job_queue`)."""
 
     next_attempt_at: Mapped[datetime | None] = mapped_column(server_default=func.now())
     """When work on it is due; claiming it moves this one lease ahead. NULL: nothing to do."""
@@ -231,7 +231,7 @@ class Ggo(Identified, Base):
             unique=True,
             postgresql_where=text("parent_id IS NOT NULL"),
         ),
-        # Questions about an account's GGOs are answered from these alone (see `origin.db.ggos`):
+        # Questions about an account's GGOs are answered from these alone (see `origin.ggos.queries.ggos`):
         # all it ever had, what it stores, what was issued to it, what it retired.
         Index(
             "ix_ggos_owner_begin",
@@ -405,7 +405,7 @@ class Batch(Identified, Queued, Base):
     never_sent: Mapped[bool] = mapped_column(server_default=text("false"))
     """Completed without the ledger, which was switched off (LEDGER_ENABLED=0)."""
     undone: Mapped[dict[str, Any] | None]
-    """What a rollback has removed (see `origin.db.ledger`); kept for reconciliation."""
+    """What a rollback has removed (see `origin.batches.queries.outcomes`); kept for reconciliation."""
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     submitted_at: Mapped[datetime | None]
     ended_at: Mapped[datetime | None]
@@ -500,7 +500,7 @@ class LedgerDifference(Identified, Base):
     )
 
     kind: Mapped[str]
-    """See `origin.domain.reconciliation.Kind`."""
+    """See `origin.reconciliation.rules.Kind`."""
     address: Mapped[str]
     ggo_id: Mapped[int]
     """The GGO that was looked at; not a foreign key, as a rollback may remove it."""
@@ -533,7 +533,7 @@ class WebhookSubscription(Identified, Base):
     """Where a user's events go; and the lane on which they go there, one after the other.
 
     A lane is due when `next_attempt_at` has passed. Whoever claims it delivers what waits on it, and
-    keeps others off by moving that time ahead (see `origin.db.lanes`). A subscription that has ended
+    keeps others off by moving that time ahead (see `origin.webhooks.queries.delivery_queue`). A subscription that has ended
     stays, without its secret, for the log of what was delivered.
     """
 
@@ -675,7 +675,7 @@ class Forecast(Identified, Base):
 
 
 class Schedule(Base):
-    """Periodic work: when it was last done (see `origin.domain.schedules`)."""
+    """Periodic work: when it was last done (see `origin.maintenance.rules`)."""
 
     __tablename__ = "schedules"
 

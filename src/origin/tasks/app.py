@@ -8,16 +8,16 @@ from typing import Any
 
 from celery import signals
 
+from origin.db.clock_watch import watch_clock
 from origin.errors import ConfigurationError
 from origin.runtime import build_runtime
-from origin.services.clock_watch import watch_clock
 from origin.settings import Settings, load_settings
 from origin.tasks.beat import sweep_by
 from origin.tasks.celery import create_celery
-from origin.tasks.ending import end_in_time
-from origin.tasks.hints import CeleryHints
+from origin.tasks.sending import Wakeups
+from origin.tasks.shutdown import end_in_time
 from origin.tasks.tasks import register_tasks
-from origin.tasks.wakeups import Wakeups
+from origin.tasks.wakeups import CeleryHints
 from origin.telemetry.logs import configure_logging
 from origin.telemetry.tasks import watch_tasks
 

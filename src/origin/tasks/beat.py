@@ -10,7 +10,7 @@ from celery import Celery
 from celery.beat import Scheduler
 
 from origin.tasks.celery import SWEPT
-from origin.tasks.wakeups import Wakeups
+from origin.tasks.sending import Wakeups
 
 
 def sweep_by(app: Celery, wakeups: Wakeups, interval_s: float) -> None:

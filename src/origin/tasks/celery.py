@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from celery import Celery
 
-from origin.domain.schedules import At, Every, Rule
+from origin.maintenance.rules import At, Every, Rule
 from origin.settings import Settings
 
 BATCHES = "origin.batches"

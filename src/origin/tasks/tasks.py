@@ -5,20 +5,16 @@ from collections.abc import Callable
 
 from celery import Celery
 
+from origin.batches.service import runner
+from origin.identity.service import tokens
+from origin.intake.service import jobs, technologies
+from origin.maintenance.service import pruning, schedules
+from origin.reconciliation.service import reconcile
 from origin.runtime import Runtime
-from origin.services import (
-    datahub_jobs,
-    deliveries,
-    pruning,
-    reconciliation,
-    schedules,
-    settlement,
-    technologies,
-    tokens,
-)
 from origin.tasks import celery as names
-from origin.tasks.gate import Gate
-from origin.tasks.wakeups import Wakeups
+from origin.tasks.sending import Wakeups
+from origin.tasks.single_flight import Gate
+from origin.webhooks.service import delivery
 
 log = logging.getLogger(__name__)
 
@@ -34,14 +30,14 @@ def register_tasks(app: Celery, runtime: Runtime, wakeups: Wakeups) -> None:
     """Give the app its tasks, working on this runtime."""
     rules = names.schedules(runtime.settings)
     use_cases = {
-        names.STUCK_BATCHES: settlement.resubmit_stuck,
-        names.DATAHUB_JOBS: datahub_jobs.run_due,
-        names.DELIVERIES: deliveries.run_due,
+        names.STUCK_BATCHES: runner.resubmit_stuck,
+        names.DATAHUB_JOBS: jobs.run_due,
+        names.DELIVERIES: delivery.run_due,
         names.TOKENS: tokens.refresh_due,
         names.TECHNOLOGIES: technologies.import_all,
         names.FIRST_TECHNOLOGIES: technologies.import_if_empty,
         names.PRUNING: pruning.prune,
-        names.RECONCILIATION: reconciliation.reconcile_slice,
+        names.RECONCILIATION: reconcile.reconcile_slice,
     }
     gate = Gate(_BATCH_RUNS_AT_ONCE, _BATCH_RUN_IS_AWAITED_S)
 
@@ -53,7 +49,7 @@ def register_tasks(app: Celery, runtime: Runtime, wakeups: Wakeups) -> None:
         app.task(name=name)(rest if rests else run)
 
     def run_batches() -> None:
-        if not gate.run(lambda look: settlement.run_due(runtime, look)):
+        if not gate.run(lambda look: runner.run_due(runtime, look)):
             # Should who is inside be held up, or fail: not only Beat's next sweep comes to it.
             runtime.hints.batches_due(delay_s=_BATCH_RUN_IS_AWAITED_S)
 

@@ -1,74 +1,67 @@
-"""How tasks are sent: as wake-ups, which carry nothing but their name, and no time either.
+"""Which wake-ups the workers get, and when."""
 
-A time in a message would be by its sender's clock, and a worker whose clock is ahead would drop what
-is fresh. Those that are sent time and again don't pile up where no worker runs: their number is limited.
-What is claimed (`origin.services.schedules`) is sent but once, and in any case.
-"""
-
-import logging
+import threading
 import time
+from collections import defaultdict
 
-import redis
-
-from origin.settings import Settings
-from origin.tasks.celery import SWEPT, create_celery
+from origin.tasks.celery import BATCHES, DATAHUB_JOBS, DELIVERIES
+from origin.tasks.sending import Wakeups
 from origin.telemetry.tasks import task_headers
 
-log = logging.getLogger(__name__)
-
-MOST_WAITING = 100
-"""With as many in Redis's queue, another one would tell the workers nothing new."""
-_TIMEOUT_S = 1.0
-_PAUSE_S = 5.0
-"""After a failure no wake-up is tried for so long: a hanging Redis must not slow every answer."""
+GATHER_S = 0.25
+"""How much later than wanted a wake-up may come."""
 
 
-class Wakeups:
-    """Sends wake-ups through Redis; connects to nothing before the first.
+class Gathering:
+    """Wake-ups of one kind, of which one does for all that want it within `GATHER_S`."""
 
-    One that can't be sent is logged: Beat's next sweep comes anyway.
-    """
+    def __init__(self) -> None:
+        self._due = float("-inf")
 
-    def __init__(self, settings: Settings) -> None:
-        self._celery = create_celery(settings, broker_timeout_s=_TIMEOUT_S)
-        self._queue = self._celery.conf.task_default_queue
-        self._redis = redis.Redis.from_url(
-            settings.broker_url, socket_timeout=_TIMEOUT_S, socket_connect_timeout=_TIMEOUT_S
-        )
-        self._silent_until = 0.0
+    def after_s(self, now: float, delay_s: float) -> float | None:
+        """In how many seconds the wake-up is to come that is wanted in `delay_s`, or a little later.
 
-    def send(self, task: str, headers: dict[str, str] | None = None) -> bool:
-        """Wake a worker for this task; False where Redis failed just now.
-
-        :param headers: Of the request that it is sent for; those of the one at hand, if not given.
+        None where one is on its way that comes then: what it is for has been committed by now.
         """
-        if time.monotonic() < self._silent_until:
-            return False
-        try:
-            # Redis keeps a queue as a list of its name.
-            if task not in SWEPT or self._waiting() < MOST_WAITING:
-                self._celery.send_task(
-                    task,
-                    headers=task_headers() if headers is None else headers,
-                    # Else Celery subscribes to the result, and insists for 20 s where Redis is down.
-                    ignore_result=True,
-                )
-        # Whatever Redis or its client comes up with: the work itself is done and must be answered.
-        except Exception as error:  # noqa: BLE001
-            self._silent_until = time.monotonic() + _PAUSE_S
-            # It may lead to a server that is a replica by now.
-            self._redis.connection_pool.disconnect(inuse_connections=False)
-            log.warning("Wake-up not sent: %s", type(error).__name__, extra={"task": task})
-            return False
-        return True
+        wanted = now + delay_s
+        if wanted <= self._due <= wanted + GATHER_S:
+            return None
+        due = max(wanted, self._due + GATHER_S) if self._due < wanted else wanted
+        self._due = due
+        return due - now
 
-    def _waiting(self) -> int:
-        """How many wake-ups wait.
 
-        :raises redis.RedisError: nothing can be written there; the number would tell nothing.
-        """
-        with self._redis.pipeline(transaction=False) as pipeline:
-            # Nothing is cut off. But it is a write, which a replica refuses.
-            pipeline.ltrim(self._queue, 0, -1)
-            pipeline.llen(self._queue)
-            return int(pipeline.execute()[1])
+class CeleryHints:
+    """Wakes the workers, now or later."""
+
+    def __init__(self, wakeups: Wakeups) -> None:
+        self._wakeups = wakeups
+        self._gatherings: dict[tuple[str, bool], Gathering] = defaultdict(Gathering)
+        """By task, and whether it is wanted later."""
+
+    def batches_due(self, delay_s: float = 0) -> None:
+        """Batches want to go to the ledger, now or in so many seconds."""
+        self._gather(BATCHES, delay_s)
+
+    def datahub_jobs_due(self) -> None:
+        """DataHub is to be told or asked something."""
+        self._send(DATAHUB_JOBS, 0)
+
+    def deliveries_due(self) -> None:
+        """Webhooks want to go to subscribers."""
+        self._gather(DELIVERIES, 0)
+
+    def _gather(self, task: str, delay_s: float) -> None:
+        # One that comes late is none for what is due now.
+        after_s = self._gatherings[task, delay_s > 0].after_s(time.monotonic(), delay_s)
+        if after_s is not None:
+            self._send(task, after_s)
+
+    def _send(self, task: str, delay_s: float) -> None:
+        if delay_s <= 0:
+            self._wakeups.send(task)
+            return
+        # It waits here, by no clock. Should this process end before, the next sweep does as well.
+        timer = threading.Timer(delay_s, self._wakeups.send, (task, task_headers()))
+        timer.daemon = True
+        timer.start()

@@ -1,10 +1,10 @@
 """What is counted, for Prometheus: every metric's name, and what a scrape answers.
 
 To count something, name it here as the others are, and say `.labels(...).inc()` where it happens.
-What stands in the database is not counted but read when asked: see `origin.services.readings`.
+What stands in the database is not counted but read when asked: see `origin.monitoring.service.database_gauges`.
 
 Under gunicorn the processes of one web share their counts by files in PROMETHEUS_MULTIPROC_DIR
-(`origin.gunicorn_conf` makes it), and any of them answers for all. Worker and beat are one process
+(`origin.web.gunicorn.conf` makes it), and any of them answers for all. Worker and beat are one process
 each. Labels take few values, which no caller can choose: no paths, no subjects, no ids.
 """
 

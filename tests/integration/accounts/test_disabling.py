@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.integration.accounts.world import World, at_once
+from tests.support.world import World, at_once
 
 DONE = (200, {"success": True})
 

@@ -7,9 +7,9 @@ import pytest
 import requests
 from sqlalchemy import text
 
-from origin.clients import hydra as hydra_client
-from origin.services import login
-from tests.integration.accounts.world import APP_URL, PROJECT_URL, World, at_once, query_of
+from origin.accounts.service import login
+from origin.identity import client as hydra_client
+from tests.support.world import APP_URL, PROJECT_URL, World, at_once, query_of
 
 
 def test_login_leads_to_hydra(world: World) -> None:

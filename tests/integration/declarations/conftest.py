@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from origin.services import technologies
+from origin.intake.service import technologies
 from sandbox.running import Sandbox
-from tests.integration.accounts.world import CLIENT_SECRET, PROJECT_URL, WEBHOOK_SECRET
 from tests.integration.declarations.consumer import Consumer
+from tests.support.world import CLIENT_SECRET, PROJECT_URL, WEBHOOK_SECRET
 
 
 @pytest.fixture(scope="module")

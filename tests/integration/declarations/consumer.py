@@ -5,7 +5,7 @@ from typing import Any
 
 from werkzeug.test import TestResponse
 
-from tests.integration.trading.market import BEGIN, CONSUMPTION, Market
+from tests.support.market import BEGIN, CONSUMPTION, Market
 
 
 class Consumer(Market):

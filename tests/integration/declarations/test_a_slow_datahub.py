@@ -108,7 +108,7 @@ def test_a_call_that_timed_out_is_not_repeated_at_once(
 ) -> None:
     datahub = slow.sandbox.datahub
     begin = YEAR + timedelta(days=500)
-    monkeypatch.setattr("origin.clients.datahub.ROWS_WITHIN_S", 2.0)
+    monkeypatch.setattr("origin.peers.datahub.ROWS_WITHIN_S", 2.0)
     datahub.fault("/measurements/summary", delay_before=30, times=None)
     datahub.forget_calls()
     for _ in range(3):

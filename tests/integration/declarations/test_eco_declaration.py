@@ -9,16 +9,10 @@ from typing import Any
 import pytest
 from pypdf import PdfReader
 
-from origin.services import declarations
+from origin.declarations import service
 from sandbox.clients import Control
 from tests.integration.declarations.consumer import Consumer
-from tests.integration.trading.market import (
-    BEGIN,
-    BOBS_CONSUMPTION,
-    CONSUMPTION,
-    OTHER_CONSUMPTION,
-    PRODUCTION,
-)
+from tests.support.market import BEGIN, BOBS_CONSUMPTION, CONSUMPTION, OTHER_CONSUMPTION, PRODUCTION
 
 DAY = timedelta(days=1)
 HOUR = timedelta(hours=1)
@@ -72,7 +66,7 @@ def test_pages_of_both_peers(consumer: Consumer, monkeypatch: pytest.MonkeyPatch
             for hour in range(5)
         ]
     )
-    monkeypatch.setattr("origin.clients.energytypes.HOURS_PER_CALL", 2)
+    monkeypatch.setattr("origin.declarations.client.energytypes.HOURS_PER_CALL", 2)
     consumer.sandbox.datahub.settings(page_limit=3)
     consumer.sandbox.datahub.forget_calls()
     consumer.sandbox.energytype.forget_calls()
@@ -199,7 +193,7 @@ def test_the_peers_are_asked_side_by_side_and_not_for_ever(
     first, second = (_last_call(peer) for peer in (datahub, energytype))
     assert abs(first - second) < timedelta(seconds=0.9)
 
-    monkeypatch.setattr(declarations, "PATIENCE_S", 0.3)
+    monkeypatch.setattr(service, "PATIENCE_S", 0.3)
     energytype.fault(delay_before=30)
     begun = time.monotonic()
     answer = consumer.ask()

@@ -6,7 +6,7 @@ from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit
 
 import requests
 
-from tests.integration.accounts.world import APP_URL
+from tests.support.world import APP_URL
 
 RETURN_URL = f"{APP_URL}/done?page=1"
 _MOST_STEPS = 20

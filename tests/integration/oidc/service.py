@@ -9,10 +9,10 @@ from sqlalchemy import delete
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from devstack.ports import LOOPBACK
+from origin.accounts.service.login import CALLBACK_PATH
 from origin.db.models import Base
-from origin.services.login import CALLBACK_PATH
-from tests.integration.accounts.world import Peer, World
 from tests.integration.oidc.provider import CLIENT_ID, CLIENT_SECRET
+from tests.support.world import Peer, World
 
 _NOWHERE = f"http://{LOOPBACK}:9"
 

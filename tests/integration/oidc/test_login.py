@@ -5,8 +5,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from origin.clients import hydra as hydra_client
-from origin.clients.hydra import HydraClient, Tokens
+from origin.identity import client as hydra_client
+from origin.identity.client import HydraClient, Tokens
 from tests.integration.oidc.browser import Browser, Page, changed
 from tests.integration.oidc.provider import Provider
 from tests.integration.oidc.service import Service

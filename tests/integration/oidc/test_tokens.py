@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from origin.errors import PeerUnauthorized, PeerUnavailable, TokensSpent
-from origin.services import tokens
+from origin.identity.service import tokens
 from tests.integration.oidc.browser import Browser, changed
 from tests.integration.oidc.provider import Provider
 from tests.integration.oidc.service import Service

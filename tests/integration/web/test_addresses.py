@@ -11,8 +11,8 @@ from devstack.ports import LOOPBACK, free_port
 from devstack.processes import ROOT
 from origin.settings import Settings
 from origin.telemetry import metrics
-from tests.integration.accounts.world import World
-from tests.integration.web.served import running_web
+from tests.support.served import running_web
+from tests.support.world import World
 
 _HOSTS = ["0.0.0.0", "::", "[::1]"]  # noqa: S104 - to be tried
 

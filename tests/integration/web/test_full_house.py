@@ -11,7 +11,7 @@ from threading import Event, Thread
 import pytest
 
 from devstack.ports import LOOPBACK
-from tests.integration.web.served import Connection, Web, running_web
+from tests.support.served import Connection, Web, running_web
 
 _PLACES = 4
 _HEAD = b"GET /health/live HTTP/1.1\r\nHost: a\r\n"

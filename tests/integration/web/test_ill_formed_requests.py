@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.integration.web.served import Answer, Web, running_web
+from tests.support.served import Answer, Web, running_web
 
 # Its body is read before the signature is checked: no token is needed.
 _READS = b"POST /webhook/on-ggo-issued HTTP/1.1\r\nHost: a\r\n"

@@ -8,7 +8,7 @@ from threading import Event
 
 import pytest
 
-from tests.integration.web.served import Answer, Connection, Web
+from tests.support.served import Answer, Connection, Web
 from tests.support.waiting import eventually
 
 _LARGE = 30_000_000

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from origin.domain.return_urls import is_allowed, with_result
+from origin.accounts.rules import is_allowed, with_result
 
 ORIGINS = ["https://app.example", "http://localhost:8080", "https://with-slash.example/"]
 

@@ -10,9 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from origin.api.declarations import as_json, written
-from origin.domain.consumption import Retired
-from origin.domain.declarations import (
+from origin.declarations.rules.consumption import Retired
+from origin.declarations.rules.declarations import (
     Declarations,
     Mix,
     Question,
@@ -21,7 +20,8 @@ from origin.domain.declarations import (
     by_resolution,
     declare,
 )
-from origin.domain.exact import exact, whole
+from origin.declarations.rules.exact import exact, whole
+from origin.declarations.views import as_json, written
 from tests.support.measured import measured
 
 BEGIN = datetime(2020, 1, 1, 10, tzinfo=UTC)

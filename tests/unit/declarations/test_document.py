@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 from pypdf import PdfReader
 
-import origin.documents
-from origin.documents.declaration import Issuer, content, document_id, render
-from origin.documents.example import example
-from origin.documents.words import LANGUAGES, WORDS, Language
-from origin.domain.consumption import Retired
-from origin.domain.declarations import (
+import origin.declarations.pdf
+from origin.declarations.pdf.document import Issuer, content, document_id, render
+from origin.declarations.pdf.example import example
+from origin.declarations.pdf.words import LANGUAGES, WORDS, Language
+from origin.declarations.rules.consumption import Retired
+from origin.declarations.rules.declarations import (
     Answer,
     Mix,
     Question,
@@ -24,7 +24,7 @@ from origin.domain.declarations import (
     by_resolution,
     declare,
 )
-from origin.domain.exact import exact
+from origin.declarations.rules.exact import exact
 from tests.support.measured import measured
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678, tzinfo=UTC)
@@ -126,9 +126,9 @@ from gevent import monkey
 monkey.patch_all()
 import time
 import gevent
-from origin.documents.declaration import Issuer, render
-from origin.documents.example import BEGIN, example
-from origin.services.off_the_loop import off_the_loop
+from origin.declarations.pdf.document import Issuer, render
+from origin.declarations.pdf.example import BEGIN, example
+from origin.shared.off_the_loop import off_the_loop
 
 question, found = example(90)
 beats = 0
@@ -153,7 +153,7 @@ def test_the_loop_beats_on_while_pages_are_rendered() -> None:
     begun = time.monotonic()
     done = subprocess.run(
         [sys.executable, "-c", _BESIDE_THE_LOOP],
-        env={"PYTHONPATH": str(Path(origin.documents.__file__).parents[2])},
+        env={"PYTHONPATH": str(Path(origin.declarations.pdf.__file__).parents[3])},
         capture_output=True,
         text=True,
         check=False,

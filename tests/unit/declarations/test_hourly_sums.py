@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from origin.clients import consumption
-from origin.clients.consumption import read_consumption
-from origin.clients.datahub import DataHubClient
-from origin.domain.consumption import Consumption, consumed
+from origin.declarations.client import consumption
+from origin.declarations.client.consumption import read_consumption
+from origin.declarations.rules.consumption import Consumption, consumed
 from origin.errors import PeerMisbehaved
+from origin.peers.datahub import DataHubClient
 
 BEGIN = datetime(2020, 2, 29, 22, tzinfo=UTC)
 END = BEGIN + timedelta(hours=200)

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from origin.clients import mix_rows
-from origin.clients.mix_rows import MixReader, NoMix
-from origin.domain.consumption import Series
-from origin.domain.declarations import ResidualMix
-from origin.domain.exact import ONE, exact
+from origin.declarations.client import mix_rows
+from origin.declarations.client.mix_rows import MixReader, NoMix
+from origin.declarations.rules.consumption import Series
+from origin.declarations.rules.declarations import ResidualMix
+from origin.declarations.rules.exact import ONE, exact
 
 H10 = int(datetime(2020, 1, 1, 10, tzinfo=UTC).timestamp())
 TIMES = ["2020-01-01T10:00:00Z", "2020-01-01T11:00:00+00:00", "2020-01-01 11:30:00"]

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from origin.clients.consumption import read_consumption
-from origin.clients.datahub import DataHubClient
-from origin.clients.energytypes import EnergyTypeClient
-from origin.domain.declarations import Mix
-from origin.domain.exact import exact
+from origin.declarations.client.consumption import read_consumption
+from origin.declarations.client.energytypes import EnergyTypeClient
+from origin.declarations.rules.declarations import Mix
+from origin.declarations.rules.exact import exact
 from origin.errors import PeerMisbehaved
+from origin.peers.datahub import DataHubClient
 
 BEGIN = datetime(2020, 2, 29, 22, tzinfo=UTC)
 H22 = int(BEGIN.timestamp())

@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from devstack.processes import ROOT
-from origin.domain.reconciliation import Kind
-from origin.services.readings import READINGS
+from origin.monitoring.service.database_gauges import READINGS
+from origin.reconciliation.rules import Kind
 from origin.telemetry.metrics import NAMESPACE, REGISTRY
 
 FOLDER = ROOT / "doc/operations"

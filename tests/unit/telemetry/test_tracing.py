@@ -2,7 +2,7 @@
 
 import pytest
 
-from origin.clients.http import PeerClient
+from origin.peers.http import PeerClient
 from origin.telemetry import context
 from origin.telemetry.tracing import EndedSpan, export_to, peer_call
 from tests.support.recording import recording_server

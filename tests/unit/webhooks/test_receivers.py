@@ -8,11 +8,11 @@ from threading import Thread
 
 import pytest
 
-from origin.clients import receivers
-from origin.clients.receivers import ReceiverClient, target_of
-from origin.domain.addresses import Network
-from origin.domain.deliveries import Answer
 from origin.errors import Refused
+from origin.webhooks.client import receivers
+from origin.webhooks.client.receivers import ReceiverClient, target_of
+from origin.webhooks.rules.deliveries import Answer
+from origin.webhooks.rules.public_addresses import Network
 
 
 @pytest.fixture

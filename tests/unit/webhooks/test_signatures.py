@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from origin.domain.signatures import check_secret, signed_headers
 from origin.errors import Refused
+from origin.webhooks.rules.signatures import check_secret, signed_headers
 
 _DOCUMENT = Path(__file__).parents[3] / "doc" / "webhooks.md"
 SECRET, BODY = "a secret", b'{"sub": "anna"}'

@@ -1,0 +1,1 @@
+"""Accounts: login, users and their end, suppliers."""

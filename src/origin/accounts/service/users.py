@@ -1,0 +1,64 @@
+"""Accounts: who has one, and their end."""
+
+import logging
+
+from sqlalchemy import delete, func, select, update
+
+from origin.db.models import DataHubJob, User
+from origin.runtime import Runtime
+from origin.webhooks.queries import delivery_queue
+
+log = logging.getLogger(__name__)
+
+
+def active_user_id(runtime: Runtime, subject: str) -> int | None:
+    """The id of this subject's account; None where there is none, or it is disabled."""
+    # With every request: so by the cheapest way there is.
+    found = runtime.database.prepared(
+        "SELECT id FROM users WHERE subject = %(subject)s AND disabled_at IS NULL",
+        {"subject": subject},
+    )
+    return found[0][0] if found else None
+
+
+def disable_subject(runtime: Runtime, subject: str) -> bool:
+    """Disable this subject's account, as `disable` does.
+
+    :returns: False where it has none, or it was disabled before.
+    """
+    user_id = active_user_id(runtime, subject)
+    return user_id is not None and disable(runtime, user_id)
+
+
+def disable(runtime: Runtime, user_id: int) -> bool:
+    """Disable an account for good: no tokens, nothing more at DataHub, no webhooks.
+
+    GGOs and history stay.
+
+    :returns: False where it was disabled before.
+    """
+    with runtime.database.transaction() as session:
+        # Waits for composes that count on the account, and has later ones see that it is disabled.
+        session.execute(select(User.id).where(User.id == user_id).with_for_update())
+        disabled = session.scalars(
+            update(User)
+            .where(User.id == user_id, User.disabled_at.is_(None))
+            .values(
+                disabled_at=func.now(),
+                access_token=None,
+                refresh_token=None,
+                token_expires_at=None,
+            )
+            .returning(User.id)
+            .execution_options(synchronize_session=False)
+        ).one_or_none()
+        if disabled is None:
+            return False
+        session.execute(
+            delete(DataHubJob)
+            .where(DataHubJob.user_id == user_id)
+            .execution_options(synchronize_session=False)
+        )
+        delivery_queue.end_all(session, user_id, "the account is disabled")
+    log.info("User %s is disabled", user_id)
+    return True

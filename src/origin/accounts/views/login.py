@@ -1,0 +1,109 @@
+"""The browser's side of a login (contract: http-api, Accounts and login)."""
+
+from typing import Any, NoReturn, cast
+from urllib.parse import urlsplit
+
+from flask import Response, request
+from marshmallow import EXCLUDE, ValidationError
+from werkzeug.exceptions import MethodNotAllowed
+
+from origin.accounts.rules import MAX_LENGTH, with_result
+from origin.accounts.service import login
+from origin.errors import Refused
+from origin.web.base import Blueprint, Schema, runtime
+from origin.web.fields import Text
+
+blueprint = Blueprint("login", __name__)
+
+LOGIN_PATH = "/auth/login"
+BROWSER_COOKIE = "account_service_login"
+
+
+class Query(Schema):
+    """Parameters of a URL; whatever else it says is left alone."""
+
+    class Meta:
+        """Options of marshmallow's."""
+
+        unknown = EXCLUDE
+
+    def handle_error(self, error: ValidationError, data: Any, **_: Any) -> NoReturn:
+        """Refuse by the parameters' names."""
+        del data
+        raise Refused(cast("dict[str, Any]", error.messages)) from error
+
+
+class LoginQuery(Query):
+    """Where the login leads back to."""
+
+    returnUrl = Text(required=True, max_length=MAX_LENGTH)  # noqa: N815 - the wire's name
+
+
+class CallbackQuery(Query):
+    """What Hydra sends the browser back with; the rest of it (`scope`, `iss`) isn't needed."""
+
+    state = Text(required=True)
+    code = Text(max_length=MAX_LENGTH)
+    error = Text(max_length=MAX_LENGTH)
+
+
+_LOCATION = {"Location": {"description": "Where to", "schema": {"type": "string"}}}
+
+
+@blueprint.before_request
+def _refuse_head() -> None:
+    """To look at a login would use it up: link checkers and previews do so."""
+    if request.method == "HEAD":
+        raise MethodNotAllowed(valid_methods=["GET", "OPTIONS"])
+
+
+@blueprint.after_request
+def _never_store(response: Response) -> Response:
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+@blueprint.get(LOGIN_PATH)
+@blueprint.arguments(LoginQuery, location="query", as_kwargs=True)
+@blueprint.response(303, headers=_LOCATION, description="Leads on")
+def begin(returnUrl: str) -> Response:  # noqa: N803 - the wire's name
+    """Send the browser to Hydra to log in."""
+    # One cookie for all logins of a browser, so that several can go on side by side.
+    browser_id = _browser_id() or login.new_browser_id()
+    response = _see_other(login.begin(runtime(), returnUrl, browser_id))
+    project_url = urlsplit(runtime().settings.project_url)
+    response.set_cookie(
+        BROWSER_COOKIE,
+        browser_id,
+        max_age=login.STATE_LIVES,
+        path=project_url.path + LOGIN_PATH,
+        secure=project_url.scheme == "https",
+        httponly=True,
+        samesite="Lax",
+    )
+    return response
+
+
+@blueprint.get(login.CALLBACK_PATH)
+@blueprint.arguments(CallbackQuery, location="query", as_kwargs=True)
+@blueprint.response(303, headers=_LOCATION, description="Leads on")
+def complete(state: str, code: str | None = None, error: str | None = None) -> Response:
+    """Finish the login that Hydra sent the browser back from."""
+    try:
+        return_url = login.complete(
+            runtime(), state=state, browser_id=_browser_id() or "", code=code, error=error
+        )
+    except login.LoginFailed as failure:
+        outcome = {"success": "0", "msg": failure.message}
+        return _see_other(with_result(failure.return_url, outcome))
+    return _see_other(with_result(return_url, {"success": "1"}))
+
+
+def _browser_id() -> str | None:
+    """What the cookie says, if it can be one of ours."""
+    value = request.cookies.get(BROWSER_COOKIE, "")
+    return value if login.is_browser_id(value) else None
+
+
+def _see_other(url: str) -> Response:
+    return Response(status=303, headers={"Location": url})

@@ -1,0 +1,76 @@
+"""Finding suppliers (contract: http-api, find-suppliers)."""
+
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
+
+from flask import Response
+from marshmallow import ValidationError, fields, validate, validates_schema
+
+from origin.accounts.queries.suppliers import find_suppliers
+from origin.identity.authentication import current_user, requires
+from origin.shared.clock import utcnow
+from origin.web.base import Blueprint, Schema, json_response, runtime
+from origin.web.fields import WholeNumber
+
+blueprint = Blueprint("suppliers", __name__)
+
+# The day after the last one must exist, too.
+_LAST_DAY = date.max - timedelta(days=1)
+
+
+class DateRange(Schema):
+    """UTC days, both ends included."""
+
+    begin = fields.Date(required=True, validate=validate.Range(max=_LAST_DAY))
+    end = fields.Date(required=True, validate=validate.Range(max=_LAST_DAY))
+
+    @validates_schema
+    def _check_order(self, data: dict[str, date], **_: Any) -> None:
+        if data["begin"] > data["end"]:
+            raise ValidationError("end must not be before begin.", "end")
+
+
+class SuppliersRequest(Schema):
+    """What a supplier should be able to supply."""
+
+    date_range = fields.Nested(DateRange, required=True, data_key="dateRange")
+    min_amount = WholeNumber(
+        least=0, required=True, data_key="minAmount", metadata={"description": "Wh a period"}
+    )
+    min_coverage = fields.Float(
+        required=True,
+        data_key="minCoverage",
+        validate=validate.Range(min=0, max=1),
+        metadata={"description": "Share of the periods stored that must reach minAmount"},
+    )
+
+
+class SuppliersResponse(Schema):
+    """Who could supply, the best first."""
+
+    success = fields.Boolean()
+    suppliers = fields.List(fields.String(metadata={"description": "An account's subject"}))
+
+
+@blueprint.post("/accounts/find-suppliers")
+@requires("profile")
+@blueprint.arguments(SuppliersRequest)
+@blueprint.response(200, SuppliersResponse)
+def suppliers(body: dict[str, Any]) -> Response:
+    """Find other accounts that store enough, often enough."""
+    days = body["date_range"]
+    with runtime().database.reading() as session:
+        found = find_suppliers(
+            session,
+            current_user().id,
+            begin=_midnight(days["begin"]),
+            end=_midnight(days["end"] + timedelta(days=1)),
+            min_amount=body["min_amount"],
+            min_coverage=body["min_coverage"],
+            now=utcnow(),
+        )
+    return json_response({"success": True, "suppliers": found})
+
+
+def _midnight(day: date) -> datetime:
+    return datetime.combine(day, time.min, UTC)

@@ -1,1 +1,0 @@
-"""The HTTP views: they read requests, call use cases and word the answers."""

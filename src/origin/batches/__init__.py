@@ -1,0 +1,1 @@
+"""Batches: signed, posted, followed to their end on the ledger."""

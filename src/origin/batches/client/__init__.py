@@ -1,0 +1,1 @@
+"""The ledger: its REST API and its SDK."""

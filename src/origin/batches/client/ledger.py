@@ -1,0 +1,293 @@
+"""The ledger's HTTP side: a Sawtooth REST API (contract: peers, The ledger).
+
+Links in its answers are never followed: the batch ids are known before.
+"""
+
+from base64 import b64decode
+from binascii import Error as Base64Error
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import Enum
+from typing import Any, TypeVar
+
+from origin.batches.rules.standing import Settlement
+from origin.batches.rules.verdicts import BatchStatus, Next
+from origin.errors import PeerError, PeerMisbehaved, PeerUnavailable, PeerUnreachable
+from origin.peers.http import READ_TIMEOUT_S, Answer, PeerClient
+from origin.reconciliation.rules import Record
+from origin.recovery.rules import There
+from origin.shared.json_reading import read_json
+from origin.telemetry.metrics import LEDGER_ERRORS
+
+T = TypeVar("T")
+
+NAME = "Ledger"
+
+MAX_STATUSES_BY_GET = 15
+
+# Not 18: a validator that disconnects may have taken what it was sent.
+_UNARRIVED_CODES = frozenset({15, 31})
+_REFUSAL_CODES = frozenset({30, 34, 35, 42, 43, 46, 60, 62, 66})
+# The REST API gave up waiting, or lost the validator: what it sent may still be executed.
+_STILL_SENT_CODES = frozenset({17, 18, 19})
+_NOTHING_AT_ADDRESS = 75
+_NOT_THERE_CODES = frozenset({70, 71, 72, _NOTHING_AT_ADDRESS, 80})
+_KNOWN_CODES = frozenset({10, 15, 17, 18, 19, 20, 21, 27, 31, *_REFUSAL_CODES, *_NOT_THERE_CODES})
+
+
+class Posted(Enum):
+    """What a POST of a batch came to."""
+
+    ACCEPTED = "accepted"
+    UNARRIVED = "did not arrive"
+    """It surely wasn't taken: no connection, a ledger that isn't ready yet, or a full queue."""
+    REFUSED = "refused"
+    """The ledger says that the request is wrong, for good."""
+    UNCERTAIN = "may have arrived"
+    """It may have arrived."""
+
+
+@dataclass(frozen=True)
+class PostAnswer:
+    """The outcome of a POST, and the ledger's own words where it had any."""
+
+    outcome: Posted
+    reason: str = ""
+    is_of_this_batch: bool = False
+    """The ledger answered, oddly, and may answer well to the next one."""
+    may_be_on_its_way: bool = False
+    """It may reach the validator later still: nobody has answered, or not for the validator."""
+
+
+@dataclass(frozen=True)
+class StatusAnswer:
+    """The status of one batch; the reason is the ledger's for an INVALID one."""
+
+    status: BatchStatus
+    reason: str = ""
+
+
+class LedgerClient:
+    """Posts batches, and asks what became of them.
+
+    A REST API whose validator is dead or frozen hangs for minutes: each call is given up long before.
+
+    :param url: LEDGER_URL, without a trailing slash.
+    :param answer_within_s: How long a call may take.
+    """
+
+    def __init__(
+        self, url: str, *, tls_verify: bool, answer_within_s: float = READ_TIMEOUT_S
+    ) -> None:
+        self._url = url
+        self._http = PeerClient(NAME, tls_verify=tls_verify, answer_within_s=answer_within_s)
+
+    def ggo_there(self, address: str) -> There | None:
+        """Ask for what the GGO at this address holds, and what it was turned into, in order.
+
+        :returns: None where nothing is at that address.
+        :raises PeerError: the ledger can't say now, or says what isn't a GGO.
+        """
+        return self._read(address, lambda state: _there_in(address, state))
+
+    def post(self, batch_list: bytes) -> PostAnswer:
+        """Post a serialised BatchList. Never raises for what the ledger does."""
+        try:
+            response = self._http.request(
+                "POST",
+                f"{self._url}/batches",
+                body=batch_list,
+                headers={"Content-Type": "application/octet-stream"},
+            )
+        except PeerUnreachable as error:
+            return PostAnswer(Posted.UNARRIVED, error.reason)
+        except PeerError as error:
+            return PostAnswer(Posted.UNCERTAIN, error.reason, may_be_on_its_way=True)
+        if response.status_code == 202:
+            return PostAnswer(Posted.ACCEPTED)
+        code, reason = self._error_of(response)
+        if code in _UNARRIVED_CODES and response.status_code in {429, 503}:
+            return PostAnswer(Posted.UNARRIVED, reason)
+        if code in _REFUSAL_CODES and response.status_code == 400:
+            return PostAnswer(Posted.REFUSED, reason)
+        told_of_request = _is_about_the_request(response)
+        may_be_on_its_way = code in _STILL_SENT_CODES or (code is None and not told_of_request)
+        return PostAnswer(Posted.UNCERTAIN, reason, told_of_request, may_be_on_its_way)
+
+    def statuses(self, batch_ids: Sequence[str]) -> dict[str, StatusAnswer]:
+        """Ask for the statuses of many batches in one call.
+
+        :returns: by batch id; one that the ledger left out, gave two answers about, or gave a
+            status that the contract doesn't know, is missing.
+        :raises PeerError: the ledger can't say now.
+        """
+        url = f"{self._url}/batch_statuses"
+        if len(batch_ids) <= MAX_STATUSES_BY_GET:
+            response = self._http.request("GET", url, params={"id": ",".join(batch_ids)})
+        else:
+            response = self._http.post_json(url, list(batch_ids))
+        if response.status_code == 404 and self._error_of(response)[0] in _NOT_THERE_CODES:
+            return self._not_there(batch_ids)
+        self._expect_ok(response)
+        data = self._http.json_object(response).get("data")
+        if not isinstance(data, list):
+            raise PeerMisbehaved(NAME, "no list of batch statuses")
+        return _statuses_in(data, frozenset(batch_ids))
+
+    def _not_there(self, batch_ids: Sequence[str]) -> dict[str, StatusAnswer]:
+        """The statuses of batches of which one at least isn't there: asked again by halves."""
+        if len(batch_ids) <= 1:
+            return {each: StatusAnswer(BatchStatus.UNKNOWN) for each in batch_ids}
+        middle = len(batch_ids) // 2
+        return self.statuses(batch_ids[:middle]) | self.statuses(batch_ids[middle:])
+
+    def ggo_record(self, address: str) -> Record | None:
+        """Ask for all that the state has of the GGO at this address.
+
+        :returns: None where nothing is at that address.
+        :raises PeerError: the ledger can't say now, or says what isn't a GGO.
+        """
+        return self._read(address, _record_in)
+
+    def settlement(self, address: str) -> Settlement | None:
+        """Ask for the settlement at this address.
+
+        :returns: None where nothing is at that address.
+        :raises PeerError: the ledger can't say now, or says what isn't a settlement.
+        """
+        return self._read(address, _settlement_in)
+
+    def settled(self, address: str) -> dict[str, int] | None:
+        """As `settlement`: Wh by GGO."""
+        found = self.settlement(address)
+        return None if found is None else dict(found.parts)
+
+    def _read(self, address: str, parse: Callable[[Any], T]) -> T | None:
+        response = self._http.request("GET", f"{self._url}/state/{address}")
+        if response.status_code == 404 and self._error_of(response)[0] == _NOTHING_AT_ADDRESS:
+            return None
+        self._expect_ok(response)
+        try:
+            data = self._http.json_object(response)["data"]
+            return parse(read_json(b64decode(data, validate=True)))
+        except (KeyError, TypeError, ValueError, AttributeError, Base64Error) as error:
+            raise PeerMisbehaved(NAME, f"not what is expected at {address}") from error
+
+    def _expect_ok(self, response: Answer) -> None:
+        if response.status_code == 200:
+            return
+        _, reason = self._error_of(response)
+        kind = PeerMisbehaved if _is_about_the_request(response) else PeerUnavailable
+        raise kind(NAME, reason)
+
+    def _error_of(self, response: Answer) -> tuple[int | None, str]:
+        """The error code, where there is one, and words for logs and the batch's row."""
+        try:
+            error = self._http.json_object(response)["error"]
+            code = error["code"]
+            words = f"{error.get('title')}: {error.get('message')}"
+        except (PeerMisbehaved, KeyError, TypeError, AttributeError):
+            LEDGER_ERRORS.labels("none").inc()
+            return None, f"HTTP {response.status_code} without a Sawtooth error"
+        reason = _storable(f"{code} {words}")
+        # Whatever JSON has in its place, a list say, can't even be looked up.
+        if not isinstance(code, int):
+            LEDGER_ERRORS.labels("other").inc()
+            return None, reason
+        LEDGER_ERRORS.labels(str(code) if code in _KNOWN_CODES else "other").inc()
+        return code, reason
+
+
+def _is_about_the_request(response: Answer) -> bool:
+    """Whether another request may fare better now: not where the ledger is late (408) or full (429)."""
+    return response.status_code < 500 and response.status_code not in {408, 429}
+
+
+def _next_in(state: Any) -> Next | None:
+    following = state["next"]
+    if following is None:
+        return None
+    addresses = _of(list, following["addresses"])
+    if not addresses:
+        raise ValueError("next without addresses")
+    return Next(
+        _of(str, following["action"]), frozenset(_of(str, address) for address in addresses)
+    )
+
+
+def _settlement_in(state: Any) -> Settlement:
+    parts = [(_of(str, part["ggo"]), _wh(part["amount"])) for part in _of(list, state["parts"])]
+    if len(dict(parts)) != len(parts):
+        raise ValueError("a GGO that is settled twice")
+    return Settlement(_of(str, state["measurement"]), parts)
+
+
+def _wh(value: Any) -> int:
+    """A whole number, which 7.0 is, too: JSON knows no difference."""
+    return int(value) if type(value) is float and value.is_integer() else _of(int, value)
+
+
+def _of(kind: type[T], value: Any) -> T:
+    """The value, which must be of exactly this type: True is no number.
+
+    :raises TypeError: it isn't.
+    """
+    if type(value) is not kind:
+        raise TypeError(kind.__name__)
+    return value
+
+
+def _record_in(state: Any) -> Record:
+    return Record(
+        origin=_of(str, state["origin"]),
+        amount=_wh(state["amount"]),
+        begin=_time(state["begin"]),
+        end=_time(state["end"]),
+        sector=state["sector"],
+        technology_code=state["tech_type"],
+        fuel_code=state["fuel_type"],
+        following=_next_in(state),
+    )
+
+
+def _time(text: str) -> datetime:
+    """ISO 8601; without an offset it is UTC."""
+    parsed = datetime.fromisoformat(text)
+    return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
+
+
+def _storable(reason: str) -> str:
+    """What PostgreSQL takes of the ledger's words: not too many, and no NUL among them."""
+    return reason.replace("\0", "")[:1000]
+
+
+def _statuses_in(data: list[Any], wanted: frozenset[str]) -> dict[str, StatusAnswer]:
+    found: dict[str, StatusAnswer] = {}
+    contradictory = set()
+    for item in data:
+        try:
+            batch_id, answer = item["id"], _status_in(item)
+            if batch_id not in wanted:
+                continue
+            if found.setdefault(batch_id, answer) != answer:
+                contradictory.add(batch_id)
+        except (KeyError, TypeError, ValueError, AttributeError):
+            continue
+    return {each: answer for each, answer in found.items() if each not in contradictory}
+
+
+def _status_in(item: Any) -> StatusAnswer:
+    invalid = item.get("invalid_transactions") or []
+    messages = [each.get("message") for each in invalid]
+    reason = "; ".join(str(message) for message in messages if message)
+    return StatusAnswer(BatchStatus(item["status"]), _storable(reason))
+
+
+def _there_in(address: str, state: Any) -> There:
+    origin, amount = _of(str, state["origin"]), _wh(state["amount"])
+    following = state["next"]
+    if following is None:
+        return There(address, origin, amount)
+    targets = tuple(_of(str, each) for each in _of(list, following["addresses"]))
+    return There(address, origin, amount, _of(str, following["action"]), targets)

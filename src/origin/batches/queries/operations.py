@@ -1,0 +1,50 @@
+"""What batches do on the ledger, from the rows: of those under way, and of those that were declined."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from origin.batches.rules.standing import Operation, Target
+from origin.db.models import Batch, Ggo
+
+
+def operations_on(session: Session, source_ids: Sequence[int]) -> dict[int, Operation]:
+    """What is done to these GGOs as they stand here, by their ids."""
+    targets: dict[int, list[Target]] = defaultdict(list)
+    for row in session.execute(
+        select(Ggo.parent_id, Ggo.address, Ggo.amount, Ggo.retire_address)
+        .where(Ggo.parent_id.in_(source_ids))
+        .order_by(Ggo.split_position)
+    ):
+        targets[row.parent_id].append(Target(row.address, row.amount, row.retire_address))
+    sources = session.execute(
+        select(Ggo.id, Ggo.address, Ggo.amount, Ggo.retire_address).where(Ggo.id.in_(source_ids))
+    )
+    return {
+        row.id: Operation(row.address, row.amount, row.retire_address, targets[row.id])
+        for row in sources
+    }
+
+
+def declined_operations(session: Session, source_id: int) -> dict[int, Operation]:
+    """What the declined batches of this GGO were to do, by their ids, the latest first."""
+    rows = session.execute(
+        select(Batch.id, Batch.undone, Ggo.address, Ggo.amount)
+        .join(Ggo, Ggo.id == Batch.ggo_id)
+        .where(Batch.ggo_id == source_id, Batch.state == "DECLINED", Batch.undone.is_not(None))
+        .order_by(Batch.id.desc())
+    )
+    return {
+        row.id: Operation(
+            row.address,
+            row.amount,
+            row.undone["retire_address"],
+            [
+                Target(part["address"], part["amount"], part["retire_address"])
+                for part in row.undone["parts"]
+            ],
+        )
+        for row in rows
+    }

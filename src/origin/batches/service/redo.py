@@ -1,0 +1,76 @@
+"""Does a declined batch again where the ledger turns out to have it (contract: peers, The ledger).
+
+A POST may be held up for longer than anyone would think, and be executed after its batch was undone.
+"""
+
+import logging
+
+from sqlalchemy.orm import Session
+
+from origin.batches.queries.operations import declined_operations
+from origin.batches.queries.outcomes import complete_batches, redo_batch
+from origin.batches.queries.queue import note
+from origin.batches.rules.standing import LedgerState, spent
+from origin.batches.rules.verdicts import Spent
+from origin.reconciliation import queries
+from origin.reconciliation.rules import Record
+from origin.runtime import Runtime
+from origin.telemetry.metrics import BATCHES_ENDED
+from origin.webhooks.service import delivery
+
+log = logging.getLogger(__name__)
+
+
+def find_standing(
+    runtime: Runtime, source_id: int, source: Record | None, state: LedgerState
+) -> int | None:
+    """Which of a GGO's declined batches stands on the ledger, part for part; None if none does.
+
+    Of two that retired the whole to the same measurement either may be meant, and it is the later:
+    they are the same but for their bytes. Of two splits it is one, as keys are never used twice.
+
+    :param source: The GGO in the ledger's state.
+    :raises PeerError: the ledger can't say now.
+    """
+    with runtime.database.reading() as session:
+        declined = declined_operations(session, source_id)
+    for batch_id, operation in declined.items():
+        if spent(operation, source, state) is Spent.BY_THIS_BATCH:
+            return batch_id
+    return None
+
+
+def redo(session: Session, batch_id: int, source_id: int) -> bool:
+    """Do a declined batch again, as it was composed, and complete it: one transaction with `session`.
+
+    Call it in `deliveries.transaction`: the parts' owners are told by webhook.
+
+    :returns: whether the source was free for it; else nothing was done.
+    """
+    if not redo_batch(session, batch_id):
+        return False
+    complete_batches(session, [batch_id])
+    done = f"batch {batch_id}, declined before, is completed: the ledger has it"
+    note(session, [(batch_id, "done again", "the ledger has it, part for part")])
+    queries.close_repaired(session, source_id, done)
+    BATCHES_ENDED.labels("COMPLETED").inc()
+    log.warning(
+        "A declined batch is completed after all: the ledger has it, part for part",
+        extra={"event": "batch.done_again", "batch_id": batch_id, "ggo_id": source_id},
+    )
+    return True
+
+
+def redo_if_standing(
+    runtime: Runtime, source_id: int, source: Record | None, state: LedgerState
+) -> bool:
+    """Do again whichever of a GGO's declined batches stands on the ledger.
+
+    :returns: whether one was done again.
+    :raises PeerError: the ledger can't say now.
+    """
+    batch_id = find_standing(runtime, source_id, source, state)
+    if batch_id is None:
+        return False
+    with delivery.transaction(runtime) as session:
+        return redo(session, batch_id, source_id)

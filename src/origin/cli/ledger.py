@@ -1,0 +1,184 @@
+"""The operators' commands about the ledger: `flask ledger status`, `batch`, `reconcile`."""
+
+import sys
+from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import Any, BinaryIO, ParamSpec
+
+import click
+import orjson
+from flask.cli import AppGroup
+
+from origin.batches.service import reports
+from origin.cli.commands import _table, _told
+from origin.db.models import LedgerDifference
+from origin.errors import PeerError
+from origin.reconciliation.service import reconcile as reconciliation
+from origin.reconciliation.service import repair as repairs
+from origin.web.base import runtime
+
+DIFFERENCES, COULD_NOT_LOOK = 1, 2
+"""Exit statuses of `reconcile` and `status`; 0: all is in order."""
+
+P = ParamSpec("P")
+
+ledger = AppGroup("ledger", help="The ledger: how batches stand, and whether all is as it says.")
+
+
+def _looking(command: Callable[P, None]) -> Callable[P, None]:
+    """End with a status of its own where it couldn't look: 1 says that something differs."""
+
+    @wraps(command)
+    def looking(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            command(*args, **kwargs)
+        except click.ClickException as error:
+            error.show()
+            sys.exit(COULD_NOT_LOOK)
+        except KeyboardInterrupt:
+            click.echo("Stopped; the next one goes on from here.", err=True)
+            sys.exit(COULD_NOT_LOOK)
+
+    return looking
+
+
+@ledger.command("status")
+@_looking
+@_told
+def status() -> None:
+    """Tell how batches stand, how far reconciliation is, and what differs.
+
+    Ends with status 0 where nothing does, 1 where something differs, 2 where it couldn't look.
+    """
+    _table(
+        ("BATCHES", "COUNT", "DUE", "ATTEMPTS (MOST)", "OLDEST"),
+        [
+            (row.state, row.count, row.due, row.attempts, row.oldest)
+            for row in reports.standing(runtime())
+        ],
+    )
+    click.echo()
+    _table(
+        ("WALK", "BEGUN", "ENDED", "GGOS", "UP TO", "LAST ERROR"),
+        [
+            (walk.id, walk.started_at, walk.finished_at, walk.ggos, walk.cursor, walk.last_error)
+            for walk in reconciliation.last_walks(runtime())
+        ],
+    )
+    click.echo()
+    found = reconciliation.report(runtime())
+    _show(found)
+    if found:
+        sys.exit(DIFFERENCES)
+
+
+@ledger.command("batch")
+@click.argument("batch_id")
+@_told
+def batch(batch_id: str) -> None:
+    """Tell the whole history of a batch, by our id or the ledger's."""
+    found = reports.history(runtime(), batch_id)
+    row = found.batch
+    click.echo(f"Batch {row.id}: {row.state}, of {row.subject}")
+    unsigned = "never sent (LEDGER_ENABLED=0)" if row.never_sent else "not signed yet"
+    click.echo(f"On the ledger: {row.ledger_batch_id or unsigned}")
+    click.echo(f"Source: {row.address}, {row.amount} Wh")
+    told = f"{row.posts} begun, {row.refused_posts} refused, {row.unarrived_posts} never arrived"
+    click.echo(f"POSTs: {told}\n")
+    events = [
+        (row.created_at, "composed", None),
+        *([(row.submitted_at, "taken by the ledger", None)] if row.submitted_at else []),
+        *((each.at, each.event, each.detail) for each in found.events),
+        *([(row.ended_at, row.state, row.last_error)] if row.ended_at else []),
+        *([(row.next_attempt_at, "due", row.last_error)] if row.next_attempt_at else []),
+    ]
+    _table(("AT", "EVENT", "DETAIL"), sorted(events, key=lambda event: event[0]))
+    click.echo()
+    _table(
+        ("PART", "WH", "OWNER", "RETIRED TO"),
+        [(each.address, each.amount, each.subject, each.retire_gsrn) for each in found.parts],
+    )
+
+
+@ledger.command("reconcile")
+@click.option("--repair", is_flag=True, help="Mend what is safe to mend, and look at it again.")
+@click.option(
+    "--anew", is_flag=True, help="Begin at the first GGO, not where the last walk stopped."
+)
+@click.option(
+    "--json",
+    "json_file",
+    type=click.File("wb", lazy=False),
+    help="Write the report to this file as JSON, too.",
+)
+@click.option(
+    "--rate",
+    type=click.FloatRange(min=0, min_open=True),
+    default=reconciliation.CALLS_PER_SECOND,
+    show_default=True,
+    help="Calls of the ledger a second, at most.",
+)
+@_looking
+@_told
+def reconcile(*, repair: bool, anew: bool, json_file: BinaryIO | None, rate: float) -> None:
+    """Compare all GGOs, batches and retirements with the ledger.
+
+    It may be stopped at any time: the next one goes on from there. Ends with status 0 where all is
+    in order, 1 where something differs, 2 where it couldn't look at everything.
+    """
+    try:
+        _walk(anew=anew, rate=rate)
+        if repair and repairs.repair_all(runtime()):
+            reconciliation.look_again(runtime(), calls_per_second=rate)
+    except PeerError as error:
+        click.echo(f"Couldn't look at everything: {error}", err=True)
+        _report(json_file, complete=False)
+        sys.exit(COULD_NOT_LOOK)
+    if _report(json_file, complete=True):
+        sys.exit(DIFFERENCES)
+
+
+def _walk(*, anew: bool, rate: float) -> None:
+    with click.progressbar(length=1, label="Comparing") as bar:
+        for progress in reconciliation.walk(runtime(), anew=anew, calls_per_second=rate):
+            bar.length = max(progress.total, 1)
+            bar.pos = progress.done
+            bar.update(0)
+
+
+def _report(json_file: BinaryIO | None, *, complete: bool) -> bool:
+    """Print what differs; whether something does."""
+    found = reconciliation.report(runtime())
+    if json_file is not None:
+        differing = [_json(each) for each in found]
+        body = {"complete": complete, "differences": differing}
+        json_file.write(orjson.dumps(body, option=orjson.OPT_INDENT_2))
+    _show(found)
+    return bool(found)
+
+
+def _json(difference: LedgerDifference) -> dict[str, Any]:
+    names = ("kind", "address", "ggo_id", "batch_id", "detail", "repair")
+    times = ("first_seen_at", "last_seen_at")
+    return {name: getattr(difference, name) for name in (*names, *times)}
+
+
+def _show(found: Sequence[LedgerDifference]) -> None:
+    if not found:
+        click.echo("No differences are known.")
+        return
+    _table(
+        ("DIFFERENCE", "GGO", "ADDRESS", "BATCH", "FIRST SEEN", "DETAIL", "REPAIR"),
+        [
+            (
+                each.kind,
+                each.ggo_id,
+                each.address,
+                each.batch_id,
+                each.first_seen_at,
+                each.detail,
+                each.repair,
+            )
+            for each in found
+        ],
+    )

@@ -1,0 +1,154 @@
+"""The operators' command after a restore: `flask ledger recover` (doc/operations/restore.md)."""
+
+import sys
+import time
+from datetime import UTC, datetime
+from typing import BinaryIO
+
+import click
+import orjson
+
+from origin.cli.commands import _table, _told
+from origin.cli.ledger import COULD_NOT_LOOK, DIFFERENCES, _looking, ledger
+from origin.errors import CannotRecover, PeerError
+from origin.recovery.service import recover as recovery
+from origin.recovery.service.forgotten_points import MARGIN
+from origin.recovery.service.recover import Options
+from origin.recovery.service.report import Report
+from origin.web.base import runtime
+
+_TOLD_EVERY_S = 2.0
+
+_COUNTS = (
+    ("Metering points that were forgotten", "points"),
+    ("GGOs that were issued since", "issued"),
+    ("GGOs compared with the ledger", "ggos"),
+    ("Spent GGOs to put in place", "mended"),
+    ("Parts of them", "parts"),
+    ("Wh in these parts", "parts_wh"),
+    ("Batches under way, or declined, that the ledger has committed", "completed"),
+    ("Batches under way declined: their addresses are in use", "declined"),
+    ("Users who couldn't be asked for", "not_asked"),
+    ("GGOs that were never sent to the ledger (LEDGER_ENABLED=0)", "never_sent"),
+    ("GGOs on the ledger that are not ours, or of a lost key", "unmatched"),
+    ("Wh in these GGOs", "unmatched_wh"),
+    ("Other differences", "differing"),
+)
+
+
+@ledger.command("recover")
+@click.option("--dry-run", "is_dry", is_flag=True, help="Change nothing; tell what would be done.")
+@click.option("--continue", "goes_on", is_flag=True, help="Go on where the last one was stopped.")
+@click.option(
+    "--margin",
+    type=click.IntRange(min=0),
+    default=MARGIN,
+    show_default=True,
+    help="How far to move users' key indexes past the highest that was found.",
+)
+@click.option(
+    "--reach",
+    type=click.IntRange(min=1),
+    default=recovery.REACH,
+    show_default=True,
+    help="How many unused key indexes in a row to look beyond, for each user.",
+)
+@click.option(
+    "--since",
+    type=click.DateTime(["%Y-%m-%d"]),
+    help="Ask DataHub only for GGOs that begin on this day (UTC) or later. Default: all.",
+)
+@click.option(
+    "--rate",
+    type=click.FloatRange(min=0, min_open=True),
+    default=recovery.CALLS_PER_SECOND,
+    show_default=True,
+    help="Calls of the ledger a second, at most.",
+)
+@click.option(
+    "--json",
+    "json_file",
+    type=click.File("wb", lazy=False),
+    help="Write the report to this file as JSON, too.",
+)
+@_looking
+@_told
+def recover(
+    *,
+    is_dry: bool,
+    goes_on: bool,
+    margin: int,
+    reach: int,
+    since: datetime | None,
+    rate: float,
+    json_file: BinaryIO | None,
+) -> None:
+    """Bring a restored database in step with DataHub and the ledger.
+
+    For after a restore from a backup, or the promotion of a standby that lagged; set RECOVERY_MODE=1
+    for web and workers first. It may be stopped at any time, and run again. Ends with status 0 where
+    all is in step, 1 where something differs or couldn't be recovered (of a dry run: also where it
+    would change something), 2 where it couldn't look at everything.
+    """
+    if not (is_dry or runtime().settings.recovery_mode):
+        click.echo("RECOVERY_MODE isn't set here: set it for web and workers as well.", err=True)
+    if not runtime().settings.ledger_enabled:
+        click.echo("LEDGER_ENABLED=0: what was composed since can't come back.", err=True)
+    given = Options(
+        is_dry=is_dry,
+        goes_on=goes_on,
+        margin=margin,
+        reach=reach,
+        calls_per_second=rate,
+        **({} if since is None else {"since": since.replace(tzinfo=UTC)}),
+    )
+    report = Report(is_dry)
+    try:
+        recovery.recover(runtime(), given, report, _Teller())
+    except PeerError as error:
+        click.echo(f"Couldn't look at everything: {error}. Run it again.", err=True)
+    except CannotRecover:
+        raise
+    except BaseException:
+        # Interrupted, or the database is away: what was done by then stands.
+        _show(report, json_file)
+        raise
+    _show(report, json_file)
+    if not report.complete:
+        sys.exit(COULD_NOT_LOOK)
+    if report.differs:
+        sys.exit(DIFFERENCES)
+
+
+class _Teller:
+    """Tells how far it is, on standard error, every two seconds."""
+
+    def __init__(self) -> None:
+        self._what, self._next_at = "", 0.0
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        now = time.monotonic()
+        if what != self._what or now >= self._next_at:
+            self._what, self._next_at = what, now + _TOLD_EVERY_S
+            click.echo(f"{what}: {done} of {total}", err=True)
+
+
+def _show(report: Report, json_file: BinaryIO | None) -> None:
+    if json_file is not None:
+        json_file.write(orjson.dumps(report.as_json(), option=orjson.OPT_INDENT_2))
+    if report.is_dry:
+        click.echo("A dry run: nothing was changed.\n")
+    _table(("FOUND", "COUNT"), [(words, report.counts[name]) for words, name in _COUNTS])
+    for name, entries in (
+        ("METERING POINT", report.points),
+        ("USER NOT ASKED FOR", report.not_asked),
+        ("NOT OURS OR LOST KEY", report.unmatched),
+        ("DIFFERS", report.differing),
+    ):
+        if entries:
+            click.echo()
+            _table((name, *(key.upper() for key in list(entries[0])[1:])), map(_row, entries))
+
+
+def _row(entry: dict[str, object]) -> tuple[object, ...]:
+    return tuple(entry.values())

@@ -1,1 +1,0 @@
-"""The peers: one module for each, all over `origin.clients.http`."""

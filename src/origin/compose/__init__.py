@@ -1,0 +1,1 @@
+"""Compose: split a GGO into transfers and retires."""

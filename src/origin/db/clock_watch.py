@@ -1,0 +1,58 @@
+"""Compares this machine's clock with PostgreSQL's, time and again, and goes by PostgreSQL's."""
+
+import logging
+import threading
+import time
+from operator import itemgetter
+
+from origin.db.engine import Database
+from origin.db.sqlstates import Fault, fault_in
+from origin.shared import clock
+from origin.telemetry.metrics import CLOCK_SKEW
+
+_EVERY_S = 60.0
+WARN_FROM_S = 2.0
+"""What certificates, tokens and signatures of others still bear."""
+_MOST_DOUBT_S = 1.0
+"""An answer that took twice as long tells nothing: this process may have been stopped meanwhile."""
+
+log = logging.getLogger(__name__)
+
+
+def watch_clock(database: Database) -> None:
+    """Compare now and every minute, in a thread, for as long as the process lives."""
+
+    def watch() -> None:
+        while True:
+            try:
+                compare(database)
+            except Exception as error:
+                # It is told of elsewhere that the database is away.
+                if fault_in(error) is Fault.OURS:
+                    log.exception("The clock can't be compared")
+            time.sleep(_EVERY_S)
+
+    threading.Thread(target=watch, daemon=True, name="clock").start()
+
+
+def compare(database: Database) -> float:
+    """Set `origin.shared.clock` by PostgreSQL's; by how many seconds this machine's clock is ahead.
+
+    :raises SQLAlchemyError: the database can't tell.
+    """
+    told, reading, doubt_s = database.now()
+    if doubt_s > _MOST_DOUBT_S:
+        # The better of two answers counts, whatever it is.
+        told, reading, doubt_s = min((told, reading, doubt_s), database.now(), key=itemgetter(2))
+    clock.tell(told, reading)
+    here = time.time() - (time.monotonic() - reading)
+    skew_s = here - told.timestamp()
+    CLOCK_SKEW.set(skew_s)
+    if abs(skew_s) - doubt_s > WARN_FROM_S:
+        log.warning(
+            "This machine's clock is %.1f s %s PostgreSQL's",
+            abs(skew_s),
+            "ahead of" if skew_s > 0 else "behind",
+            extra={"event": "clock.skew", "skew_s": round(skew_s, 3)},
+        )
+    return skew_s

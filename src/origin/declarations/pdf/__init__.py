@@ -1,0 +1,1 @@
+"""The declaration as a PDF."""

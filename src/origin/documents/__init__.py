@@ -1,1 +1,0 @@
-"""Documents for people: what they say, and how they look."""

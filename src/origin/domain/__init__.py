@@ -1,1 +1,0 @@
-"""The rules, as plain functions: no Flask, no Celery, no database."""

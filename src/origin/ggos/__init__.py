@@ -1,0 +1,1 @@
+"""An account's GGOs: listing, summaries, totals, transfers' summaries."""

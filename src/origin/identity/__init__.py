@@ -1,0 +1,1 @@
+"""Who is asking: tokens, their refresh and introspection, and the Hydra client."""

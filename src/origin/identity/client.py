@@ -1,0 +1,346 @@
+"""Hydra, the OpenID provider: logins, tokens and what a token is worth (contract: peers, Hydra)."""
+
+import logging
+import math
+import re
+import threading
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote_plus
+
+from origin.errors import PeerClientRefused, PeerMisbehaved, PeerUnauthorized, PeerUnavailable
+from origin.peers.http import Answer, PeerClient
+from origin.shared.clock import utcnow
+
+SCOPES = (
+    "openid offline profile email disclosure meteringpoints.read measurements.read "
+    "ggo.read ggo.transfer ggo.retire"
+)
+"""All that a login asks for."""
+
+JWKS_MAX_AGE_S = 3600.0
+CLOCK_SKEW_S = 5
+"""How far Hydra's clock and ours may be apart."""
+
+if TYPE_CHECKING:
+    from joserfc.jwk import Key, KeySet
+
+logger = logging.getLogger(__name__)
+
+_PEER = "Hydra"
+_KINDS = ("token_use", "token_type")
+_CLIENT_ERRORS = {"invalid_client", "unauthorized_client"}
+# RFC 6749, A.12; what else a header can't carry.
+_ACCESS_TOKEN = re.compile(r"[\x20-\x7e]+")
+_ERROR_CODE = re.compile("[a-z_]{1,50}", re.ASCII)
+_ACCESS_TOKEN_TYPES = {"bearer", "access_token"}
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """What the token endpoint gave. Its text form shows no token."""
+
+    access_token: str = field(repr=False)
+    refresh_token: str | None = field(repr=False)
+    """None where none was granted; at a refresh: the old one stays valid."""
+    expires_at: datetime
+    """Of the access token."""
+    id_token: str | None = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Introspection:
+    """What an active access token is worth."""
+
+    subject: str
+    scopes: frozenset[str]
+    expires_at: datetime | None
+
+
+class HydraClient:
+    """Calls to Hydra.
+
+    :param hydra_url: Base of the public endpoints, without a trailing slash.
+    :param introspect_url: The introspection endpoint as it stands.
+    :param introspect_auth: Send the client's credentials to the introspection endpoint too.
+    """
+
+    def __init__(
+        self,
+        hydra_url: str,
+        introspect_url: str,
+        *,
+        client_id: str,
+        client_secret: str,
+        introspect_auth: bool,
+        tls_verify: bool,
+    ) -> None:
+        self._http = PeerClient(_PEER, tls_verify=tls_verify)
+        self._authorization_url = f"{hydra_url}/oauth2/auth"
+        self._token_url = f"{hydra_url}/oauth2/token"
+        self._introspect_url = introspect_url
+        self._client_id = client_id
+        # Form-encoded first (RFC 6749, 2.3.1): Hydra decodes them.
+        self._basic = (quote_plus(client_id), quote_plus(client_secret))
+        self._introspect_auth = introspect_auth
+        self._keys = _KeyCache(self._http, f"{hydra_url}/.well-known/jwks.json")
+
+    def authorization_url(
+        self, *, redirect_uri: str, state: str, nonce: str, code_verifier: str
+    ) -> str:
+        """Where the browser goes to log in, with PKCE S256 (RFC 7636)."""
+        # Imported by the first login, as all that logins alone need.
+        from authlib.oauth2.rfc6749.parameters import prepare_grant_uri
+        from authlib.oauth2.rfc7636 import create_s256_code_challenge
+
+        return str(
+            prepare_grant_uri(
+                self._authorization_url,
+                client_id=self._client_id,
+                response_type="code",
+                redirect_uri=redirect_uri,
+                scope=SCOPES,
+                state=state,
+                nonce=nonce,
+                code_challenge=create_s256_code_challenge(code_verifier),
+                code_challenge_method="S256",
+            )
+        )
+
+    def exchange_code(self, code: str, *, redirect_uri: str, code_verifier: str) -> Tokens:
+        """Tokens for the authorization code of a login.
+
+        :raises PeerUnauthorized: Hydra refused the code.
+        :raises PeerError: Hydra is out of reach or answers what it shouldn't.
+        """
+        return self._tokens(
+            grant_type="authorization_code",
+            code=code,
+            redirect_uri=redirect_uri,
+            code_verifier=code_verifier,
+        )
+
+    def refresh(self, refresh_token: str) -> Tokens:
+        """Fresh tokens for a refresh token, which may be spent by it.
+
+        :raises PeerUnauthorized: refused for good (400 or 401); PeerClientRefused where it is our
+            own credentials that were refused.
+        :raises PeerError: anything else; to be tried again.
+        """
+        return self._tokens(grant_type="refresh_token", refresh_token=refresh_token)
+
+    def _tokens(self, **form: str) -> Tokens:
+        response = self._http.post_form(self._token_url, form, login=self._basic)
+        if response.status_code in {400, 401}:
+            raise _refusal(self._http, response, form["grant_type"])
+        _require_ok(response, "the token endpoint")
+        return _parsed_tokens(self._http.json_object(response))
+
+    def subject_of(self, id_token: str, *, nonce: str) -> str:
+        """Who logged in, by an ID token whose signature and claims hold (OpenID Connect 3.1.3.7).
+
+        :raises PeerMisbehaved: it doesn't hold; the reason names the claim, not its value.
+        :raises PeerUnavailable: Hydra's keys can't be had.
+        """
+        from joserfc import jwt
+        from joserfc.errors import InvalidKeyIdError, JoseError
+
+        try:
+            came_at = time.monotonic()
+            try:
+                token = jwt.decode(id_token, self._keys.known(), algorithms=["RS256"])
+            except InvalidKeyIdError:
+                keys = self._keys.fetched_since(came_at)
+                token = jwt.decode(id_token, keys, algorithms=["RS256"])
+            jwt.JWTClaimsRegistry(
+                leeway=CLOCK_SKEW_S,
+                sub={"essential": True},
+                aud={"essential": True, "value": self._client_id},
+                exp={"essential": True},
+                iat={"essential": True},
+                nonce={"essential": True, "value": nonce},
+                azp={"value": self._client_id},
+            ).validate(token.claims)
+        except (JoseError, ValueError) as error:
+            claim = getattr(error, "claim", None)
+            reason = f"{type(error).__name__}{f' ({claim})' if claim else ''}"
+            raise PeerMisbehaved(_PEER, f"ID token refused: {reason}") from None
+        if token.claims["exp"] <= utcnow().timestamp():
+            # The skew above is for what Hydra says has been; an expired token is expired.
+            raise PeerMisbehaved(_PEER, "ID token refused: expired (exp)")
+        return _clean_subject(token.claims["sub"])
+
+    def introspect(self, token: str) -> Introspection | None:
+        """What a bearer token is worth now.
+
+        :returns: None for one that is unknown, inactive, expired, without a subject, or no
+            access token at all.
+        :raises PeerUnavailable: no answer, or not a 200.
+        :raises PeerMisbehaved: a 200 of another shape.
+        """
+        response = self._http.post_form(
+            self._introspect_url,
+            {"token": token, "scope": ""},
+            login=self._basic if self._introspect_auth else None,
+        )
+        if response.status_code != HTTPStatus.OK:
+            raise PeerUnavailable(_PEER, f"introspection answered {response.status_code}")
+        return _parsed_introspection(self._http.json_object(response))
+
+
+class _KeyCache:
+    """Hydra's public keys."""
+
+    def __init__(self, http: PeerClient, url: str) -> None:
+        self._http = http
+        self._url = url
+        self._lock = threading.Lock()
+        self._keys: KeySet | None = None
+        self._fetched_at = -math.inf
+
+    def known(self) -> "KeySet":
+        """The keys, at most an hour old."""
+        return self.fetched_since(time.monotonic() - JWKS_MAX_AGE_S)
+
+    def fetched_since(self, moment: float) -> "KeySet":
+        """The keys as they were at this moment (of the monotonic clock) or later.
+
+        However many wait for a new key at the same time, it is fetched once. Nor can anyone but
+        Hydra have keys fetched: ID tokens come from its token endpoint alone.
+        """
+        with self._lock:
+            if self._keys is None or self._fetched_at < moment:
+                # Before the call: a key that appears while Hydra answers may be missing.
+                asked_at = time.monotonic()
+                self._keys = self._fetch()
+                self._fetched_at = asked_at
+            return self._keys
+
+    def _fetch(self) -> "KeySet":
+        from joserfc.jwk import KeySet
+
+        response = self._http.request("GET", self._url, headers={"Accept": "application/json"})
+        _require_ok(response, "the keys")
+        entries = self._http.json_object(response).get("keys")
+        if not isinstance(entries, list):
+            raise PeerMisbehaved(_PEER, "keys: no list")
+        keys = [key for entry in entries if (key := _usable_key(entry)) is not None]
+        if not keys:
+            raise PeerMisbehaved(_PEER, "keys: none that signs ID tokens")
+        return KeySet(keys)
+
+
+def _usable_key(entry: Any) -> "Key | None":
+    """An RSA key, as RS256 needs it; None for an entry of another kind, or a broken one.
+
+    Others go on working: providers publish keys of kinds that not every client knows.
+    """
+    from joserfc.jwk import RSAKey
+
+    try:
+        # Of a text the library would read a PEM.
+        key = RSAKey.import_key({**entry})
+        key.check_use("sig")
+        key.check_alg("RS256")
+        # Only now the library looks at the numbers.
+        _ = key.public_key
+    except Exception as error:  # noqa: BLE001 - whatever the libraries raise for an odd key
+        logger.warning("A key of Hydra's is passed over: %s", type(error).__name__)
+        return None
+    return key
+
+
+def error_code(said: object) -> str:
+    """An error code of OAuth's (RFC 6749), fit for a log; `?` for what can't be one."""
+    return said if isinstance(said, str) and _ERROR_CODE.fullmatch(said) else "?"
+
+
+def _refusal(http: PeerClient, response: Answer, grant: str) -> PeerUnauthorized:
+    try:
+        code = error_code(http.json_object(response).get("error"))
+    except PeerMisbehaved:
+        code = "?"
+    kind = PeerClientRefused if code in _CLIENT_ERRORS else PeerUnauthorized
+    return kind(_PEER, f"{grant} refused ({response.status_code}, {code})")
+
+
+def _require_ok(response: Answer, what: str) -> None:
+    status = response.status_code
+    if status >= 500 or status == HTTPStatus.TOO_MANY_REQUESTS:
+        raise PeerUnavailable(_PEER, f"{what} answered {status}")
+    if status != HTTPStatus.OK:
+        raise PeerMisbehaved(_PEER, f"{what} answered {status}")
+
+
+def _parsed_tokens(body: dict[str, Any]) -> Tokens:
+    access_token, expires_in = body.get("access_token"), body.get("expires_in")
+    refresh_token, id_token = body.get("refresh_token"), body.get("id_token")
+    if (
+        not isinstance(access_token, str)
+        or not _ACCESS_TOKEN.fullmatch(access_token)
+        or not isinstance(refresh_token, str | None)
+        or not isinstance(id_token, str | None)
+    ):
+        raise PeerMisbehaved(_PEER, "tokens of another shape")
+    try:
+        expires_at = utcnow() + timedelta(seconds=0 if expires_in is None else _number(expires_in))
+    except (TypeError, ValueError, OverflowError):
+        raise PeerMisbehaved(_PEER, "expires_in is no number of seconds") from None
+    return Tokens(access_token, refresh_token or None, expires_at, id_token or None)
+
+
+def _parsed_introspection(body: dict[str, Any]) -> Introspection | None:
+    active = body.get("active")
+    if not isinstance(active, bool):
+        raise PeerMisbehaved(_PEER, "introspection without `active`")
+    if not active or not _is_access_token(body):
+        return None
+    subject, scope, expires = body.get("sub"), body.get("scope"), body.get("exp")
+    if not isinstance(subject, str | None):
+        raise PeerMisbehaved(_PEER, "introspection with a subject that is no string")
+    if not subject or "\0" in subject:
+        return None
+    if not isinstance(scope, str | None):
+        raise PeerMisbehaved(_PEER, "introspection with a scope that is no string")
+    expires_at = None
+    if expires is not None:
+        try:
+            expires_at = datetime.fromtimestamp(_number(expires), UTC)
+        except (TypeError, ValueError, OverflowError, OSError):
+            raise PeerMisbehaved(_PEER, "introspection with an odd `exp`") from None
+        if expires_at <= utcnow():
+            return None
+    return Introspection(subject, frozenset((scope or "").split()), expires_at)
+
+
+def _is_access_token(body: dict[str, Any]) -> bool:
+    """Tell an access token from a refresh token, which is introspected as active, too.
+
+    Hydra says which in `token_use`, in `token_type` or in both, by version. Other providers say
+    nothing at all of a refresh token (RFC 7662: `token_type` is an access token's), so silence
+    doesn't make an access token.
+    """
+    said = [kind for name in _KINDS if (kind := body.get(name)) is not None]
+    if not all(isinstance(kind, str) for kind in said):
+        raise PeerMisbehaved(_PEER, "introspection with an odd kind of token")
+    kinds = [kind.lower() for kind in said if kind]
+    return bool(kinds) and _ACCESS_TOKEN_TYPES.issuperset(kinds)
+
+
+def _number(value: object) -> float:
+    """A number, also one that is written as a string; what Python takes for one besides is not.
+
+    :raises TypeError, ValueError: it is none.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise TypeError
+    return float(value)
+
+
+def _clean_subject(subject: str) -> str:
+    if "\0" in subject:
+        raise PeerMisbehaved(_PEER, "ID token refused: a subject that can't be stored")
+    return subject

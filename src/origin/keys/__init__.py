@@ -1,0 +1,1 @@
+"""Key derivation, sealing, and public halves of keys."""

@@ -1,0 +1,1 @@
+"""Periodic work, pruning, key rotation."""

@@ -1,0 +1,43 @@
+"""The API's description as a page to read and try (contract: http-api, Operations).
+
+All that the page needs comes from here: it works without any network.
+"""
+
+import flask
+from flask import Response
+
+from origin.web.base import Blueprint
+
+blueprint = Blueprint("docs", __name__)
+assets = flask.Blueprint("docs_assets", __name__, static_folder="assets", static_url_path="/docs")
+"""The page's script and style; no part of the API."""
+
+_PAGE = """\
+<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>AccountService: the API</title>
+<link rel="icon" href="data:,">
+<link rel="stylesheet" href="docs/swagger-ui.css">
+</head>
+<body>
+<div id="swagger-ui"></div>
+<script src="docs/swagger-ui-bundle.js"></script>
+<script src="docs/start.js"></script>
+</body>
+</html>
+"""
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data:; connect-src 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+
+
+@blueprint.get("/docs")
+@blueprint.response(200, description="The page", content_type="text/html")
+def docs() -> Response:
+    """Show the API's description, to read and to try."""
+    # Tokens are typed into it: nothing but our own may run there.
+    return Response(_PAGE, mimetype="text/html", headers={"Content-Security-Policy": _POLICY})

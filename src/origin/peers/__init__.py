@@ -1,0 +1,1 @@
+"""HTTP to peers, and DataHub's client."""

@@ -1,0 +1,42 @@
+"""Mends, of what reconciliation has found, what is safe to mend; never guesses.
+
+A stuck batch is taken up at once. A declined batch that the ledger has is no matter of repairs:
+reconciliation does it again by itself (`origin.batches.service.redo`). All else is an operator's.
+"""
+
+import logging
+
+from origin.batches.queries.outcomes import make_due
+from origin.db.models import LedgerDifference
+from origin.reconciliation import queries
+from origin.reconciliation.rules import Kind
+from origin.runtime import Runtime
+
+log = logging.getLogger(__name__)
+
+
+def repair_all(runtime: Runtime) -> int:
+    """Mend what can be mended of the differences that are open.
+
+    :returns: how many were.
+    """
+    with runtime.database.reading() as session:
+        found = queries.open_differences(session)
+    return sum(_repair(runtime, each) for each in found)
+
+
+def _repair(runtime: Runtime, difference: LedgerDifference) -> bool:
+    if difference.kind != Kind.STUCK_BATCH.value or difference.batch_id is None:
+        return False
+    done = f"batch {difference.batch_id} is due at once"
+    with runtime.database.transaction() as session:
+        if not make_due(session, difference.batch_id):
+            return False
+        queries.note_repair(session, difference.id, done)
+    runtime.hints.batches_due()
+    log.warning(
+        "Repaired: %s",
+        done,
+        extra={"event": "reconcile.repaired", "kind": difference.kind, "ggo_id": difference.ggo_id},
+    )
+    return True

@@ -1,0 +1,1 @@
+"""Brings a restored database in step with DataHub and the ledger."""

@@ -1,0 +1,1 @@
+"""Request handling that all views share."""

@@ -1,0 +1,138 @@
+"""Fields of requests, as the contract's conventions have them."""
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, tzinfo
+from typing import Any
+
+from marshmallow import ValidationError, fields, validate
+
+from origin.intake.rules.events import MAX_TEXT_BYTES
+
+MAX_WH = 2**63 - 1
+"""What PostgreSQL's bigint holds."""
+
+MAX_TEXT_LENGTH = MAX_TEXT_BYTES
+MAX_REFERENCE_LENGTH = 1000
+MAX_REFERENCE_BYTES = 2000
+"""A reference shares its index entries with numbers alone."""
+
+_NOT_A_TIME = "Not a valid datetime."
+_DATE_LENGTH = len("2020-01-01")
+
+
+class Text(fields.String):
+    """A string that PostgreSQL can store: no NUL, not overly long.
+
+    :param max_length: In characters.
+    :param max_bytes: In UTF-8; as many as characters, unless told otherwise.
+    """
+
+    def __init__(
+        self,
+        *,
+        max_length: int = MAX_TEXT_LENGTH,
+        max_bytes: int | None = None,
+        **arguments: Any,
+    ) -> None:
+        given = arguments.pop("validate", [])
+        own = list(given) if isinstance(given, list | tuple) else [given]
+        checks = [_FewBytes(max_bytes or max_length), *own]
+        super().__init__(validate=[validate.Length(max=max_length), _no_nul, *checks], **arguments)
+        self._max_length = max_length
+        self._checks = checks
+
+    def deserialize(
+        self, value: Any, attr: str | None = None, data: Any = None, **kwargs: Any
+    ) -> Any:
+        """What is plainly right is taken at once; marshmallow takes its time, and finds words."""
+        if type(value) is str and len(value) <= self._max_length and "\0" not in value:
+            for check in self._checks:
+                if not _holds(check, value):
+                    break
+            else:
+                return value
+        return super().deserialize(value, attr, data, **kwargs)
+
+
+def _holds(check: Callable[[Any], Any], value: Any) -> bool:
+    try:
+        check(value)
+    except ValidationError:
+        return False
+    return True
+
+
+class Reference(Text):
+    """What a sender calls a transfer or a forecast."""
+
+    def __init__(self, **arguments: Any) -> None:
+        super().__init__(
+            max_length=MAX_REFERENCE_LENGTH, max_bytes=MAX_REFERENCE_BYTES, **arguments
+        )
+
+
+class _FewBytes:
+    """Refuses a text that takes more bytes than this in UTF-8."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+
+    def __call__(self, value: str) -> None:
+        if not value.isascii() and len(value.encode(errors="replace")) > self._most:
+            raise ValidationError(f"Longer than {self._most} bytes in UTF-8.")
+
+
+def _no_nul(value: str) -> None:
+    if "\0" in value:
+        raise ValidationError("NUL characters are not allowed.")
+
+
+class WholeNumber(fields.Integer):
+    """A whole number, both bounds included: what `read_json` has made an `int`, and nothing else."""
+
+    def __init__(self, *, least: int, most: int = MAX_WH, **arguments: Any) -> None:
+        bounds = [validate.Range(min=least), validate.Range(max=most)]
+        super().__init__(strict=True, validate=bounds, **arguments)
+        self._least, self._most = least, most
+
+    def deserialize(
+        self, value: Any, attr: str | None = None, data: Any = None, **kwargs: Any
+    ) -> Any:
+        """What is plainly right is taken at once."""
+        if type(value) is int and self._least <= value <= self._most:
+            return value
+        return super().deserialize(value, attr, data, **kwargs)
+
+    def _deserialize(
+        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
+    ) -> int:
+        del attr, data, kwargs
+        if type(value) is not int:
+            raise self.make_error("invalid", input=value)
+        return value
+
+
+class Time(fields.Field[datetime]):
+    """ISO 8601 with `T` or a space. Without an offset it stays naive, for `in_utc` to place."""
+
+    def _deserialize(
+        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
+    ) -> datetime:
+        del attr, data, kwargs
+        if not isinstance(value, str) or len(value) <= _DATE_LENGTH:
+            raise ValidationError(_NOT_A_TIME)
+        try:
+            time = datetime.fromisoformat(value)
+            if time.tzinfo is not UTC:
+                # Proves that it has a place in UTC, and so in the database.
+                in_utc(time)
+        except (ValueError, OverflowError) as error:
+            raise ValidationError(_NOT_A_TIME) from error
+        return time
+
+
+def in_utc(time: datetime, zone: tzinfo = UTC) -> datetime:
+    """The same moment in UTC; a naive time is one of this zone."""
+    if time.tzinfo is UTC:
+        return time
+    return (time if time.tzinfo else time.replace(tzinfo=zone)).astimezone(UTC)

@@ -1,0 +1,1 @@
+"""The web server's configuration and worker."""

@@ -1,0 +1,23 @@
+"""What rests while operators recover the database (contract: operations, RECOVERY_MODE)."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec, TypeVar
+
+from origin.errors import Recovering
+from origin.web.base import runtime
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def rests_in_recovery(view: Callable[P, T]) -> Callable[P, T]:
+    """Have this view answer 503 while RECOVERY_MODE is set; stands above `@arguments`."""
+
+    @wraps(view)
+    def resting(*args: P.args, **kwargs: P.kwargs) -> T:
+        if runtime().settings.recovery_mode:
+            raise Recovering
+        return view(*args, **kwargs)
+
+    return resting

@@ -1,0 +1,1 @@
+"""Webhooks to subscribers: subscriptions, outbox, delivery."""

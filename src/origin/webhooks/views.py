@@ -1,0 +1,78 @@
+"""Webhooks that users subscribe to (contract: http-api, Webhook subscriptions)."""
+
+from typing import Any
+
+from flask import Response
+from marshmallow import fields
+
+from origin.identity.authentication import current_subject, requires_token
+from origin.web.base import Blueprint, Schema, json_response, runtime
+from origin.web.fields import Text
+from origin.webhooks.client.receivers import MAX_URL_LENGTH
+from origin.webhooks.queries.outbox import Event
+from origin.webhooks.service import subscriptions
+
+blueprint = Blueprint("subscriptions", __name__, url_prefix="/webhook")
+
+MAX_SECRET_LENGTH = 1000
+
+
+class Subscription(Schema):
+    """Where an event is posted, and what it is signed with."""
+
+    url = Text(max_length=MAX_URL_LENGTH, required=True, metadata={"format": "uri"})
+    secret = Text(max_length=MAX_SECRET_LENGTH, max_bytes=4 * MAX_SECRET_LENGTH, required=True)
+
+
+class SubscriptionResponse(Schema):
+    """Whether it is done."""
+
+    success = fields.Boolean()
+
+
+@blueprint.post("/on-ggo-received/subscribe")
+@requires_token("openid")
+@blueprint.arguments(Subscription)
+@blueprint.response(200, SubscriptionResponse)
+def subscribe_to_ggos(body: dict[str, Any]) -> Response:
+    """Have each GGO that the caller receives posted to a URL; a repeat replaces the secret."""
+    return _subscribe("ON_GGO_RECEIVED", body)
+
+
+@blueprint.post("/on-ggo-received/unsubscribe")
+@requires_token("openid")
+@blueprint.arguments(Subscription)
+@blueprint.response(200, SubscriptionResponse)
+def unsubscribe_from_ggos(body: dict[str, Any]) -> Response:
+    """End a subscription to received GGOs; success tells whether there was one."""
+    return _unsubscribe("ON_GGO_RECEIVED", body)
+
+
+@blueprint.post("/on-forecast-received/subscribe")
+@requires_token("openid")
+@blueprint.arguments(Subscription)
+@blueprint.response(200, SubscriptionResponse)
+def subscribe_to_forecasts(body: dict[str, Any]) -> Response:
+    """Have each forecast that the caller receives posted to a URL; a repeat replaces the secret."""
+    return _subscribe("ON_FORECAST_RECEIVED", body)
+
+
+@blueprint.post("/on-forecast-received/unsubscribe")
+@requires_token("openid")
+@blueprint.arguments(Subscription)
+@blueprint.response(200, SubscriptionResponse)
+def unsubscribe_from_forecasts(body: dict[str, Any]) -> Response:
+    """End a subscription to received forecasts; success tells whether there was one."""
+    return _unsubscribe("ON_FORECAST_RECEIVED", body)
+
+
+def _subscribe(event: Event, body: dict[str, Any]) -> Response:
+    subscriptions.subscribe(runtime(), current_subject(), event, body["url"], body["secret"])
+    return json_response({"success": True})
+
+
+def _unsubscribe(event: Event, body: dict[str, Any]) -> Response:
+    done = subscriptions.unsubscribe(
+        runtime(), current_subject(), event, body["url"], body["secret"]
+    )
+    return json_response({"success": done})

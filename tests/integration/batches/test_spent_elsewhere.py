@@ -1,0 +1,490 @@
+"""A source that another operation spent on the ledger: nothing is made up, nothing counts twice."""
+
+import base64
+import json
+from collections.abc import Callable, Sequence
+from datetime import datetime
+
+import pytest
+
+from origin.batches.client.sdk import Split, sign_batch
+from origin.keys.derivation import AddressKind, Key, period_key
+from origin.reconciliation.service import reconcile
+from tests.support.auditor import audit, read_books, read_ledger
+from tests.support.market import (
+    BOBS_CONSUMPTION,
+    CONSUMPTION,
+    OTHER_CONSUMPTION,
+    PRODUCTION,
+    Market,
+)
+from tests.support.world import at_once
+
+Wishes = dict[str, Sequence[tuple[int, str]]]
+
+
+def subscribed(market: Market) -> None:
+    """Both users want to hear of what they receive."""
+    market.rows(
+        "INSERT INTO webhook_subscriptions (user_id, event, url, host, secret) "
+        "SELECT id, 'ON_GGO_RECEIVED', 'http://app.example/hook', 'app.example', 's' FROM users"
+    )
+
+
+def restored(market: Market) -> None:
+    """The database as a backup has it that was made before the first compose."""
+    for table in ("webhook_deliveries", "batch_events", "transactions", "batches"):
+        market.rows(f"DELETE FROM {table}")  # noqa: S608 - ours
+    market.rows("DELETE FROM ggos WHERE parent_id IS NOT NULL")
+    market.rows(
+        "UPDATE ggos SET stored = true, retired = false, locked = false, "
+        "retire_gsrn = NULL, retire_address = NULL"
+    )
+    market.rows("UPDATE users SET next_trade_index = 0")
+
+
+def amounts(market: Market, subject: str = "alice") -> dict[str, int]:
+    """The account's Wh by category."""
+    categories = ("issued", "stored", "retired", "expired")
+    return {each: market.total(subject, category=each) for each in categories}
+
+
+_LOST_AND_AGAIN: dict[str, tuple[Wishes, Wishes]] = {
+    "another amount": ({"transfers": [(300, "bob")]}, {"transfers": [(100, "bob")]}),
+    "retired there, kept here": (
+        {"retires": [(500, CONSUMPTION)]},
+        {"transfers": [(500, "alice")]},
+    ),
+    "a split without its retire": (
+        {"transfers": [(500, "alice")]},
+        {"retires": [(500, CONSUMPTION)]},
+    ),
+    "retired to another measurement": (
+        {"retires": [(500, CONSUMPTION)]},
+        {"retires": [(500, OTHER_CONSUMPTION)]},
+    ),
+    "retired whole to another": (
+        {"retires": [(1000, CONSUMPTION)]},
+        {"retires": [(1000, OTHER_CONSUMPTION)]},
+    ),
+    "retired whole, split here": (
+        {"retires": [(1000, CONSUMPTION)]},
+        {"transfers": [(100, "bob")]},
+    ),
+}
+
+
+@pytest.mark.parametrize("case", _LOST_AND_AGAIN)
+def test_after_a_restore_the_same_addresses_do_not_make_another_split_ours(
+    market: Market, case: str
+):
+    """The indexes fell back with the database: the addresses are the same, the operation is not."""
+    lost, again = _LOST_AND_AGAIN[case]
+    market.consume(amount=1000)
+    market.consume(gsrn=OTHER_CONSUMPTION, amount=1000)
+    address = market.issue(1000)
+    assert market.compose(address, **lost).status_code == 200
+    market.settle()
+    restored(market)
+    subscribed(market)
+    assert market.compose(address, **again).status_code == 200
+    market.settle()
+    [(state, reason)] = market.batches()
+    assert state == "DECLINED"
+    assert "spent" in str(reason)
+    assert market.rows("SELECT * FROM webhook_deliveries") == []
+    assert amounts(market) == {"issued": 1000, "stored": 0, "retired": 0, "expired": 0}
+    assert amounts(market, "bob") == {"issued": 0, "stored": 0, "retired": 0, "expired": 0}
+    assert market.amounts("alice") == []
+
+
+@pytest.mark.parametrize(
+    "wishes",
+    [
+        {"transfers": [(300, "bob")], "retires": [(50, CONSUMPTION), (20, OTHER_CONSUMPTION)]},
+        {"retires": [(1000, CONSUMPTION)]},
+    ],
+)
+def test_after_a_restore_the_very_same_compose_is_completed(market: Market, wishes: Wishes):
+    """INVALID, as the source is spent; by this split, part for part."""
+    market.consume(amount=1000)
+    market.consume(gsrn=OTHER_CONSUMPTION, amount=1000)
+    address = market.issue(1000)
+    market.compose(address, **wishes)
+    market.settle()
+    before = [amounts(market, each) for each in ("alice", "bob")]
+    restored(market)
+    assert market.compose(address, **wishes).status_code == 200
+    market.settle()
+    assert [state for state, _ in market.batches()] == ["COMPLETED"]
+    assert [amounts(market, each) for each in ("alice", "bob")] == before
+
+
+def spend_behind_our_back(market: Market, begin: datetime | None = None) -> None:
+    """Someone has the key of the GGO of this hour, and splits it on the ledger."""
+    point = Key.from_base58(market.sandbox.datahub.keys(PRODUCTION)[PRODUCTION])
+    key = period_key(point, begin or market.begin)
+    target = point.child(7).address(AddressKind.GGO)
+    count = len(market.sandbox.ledger.batches())
+    market.runtime.ledger.post(sign_batch(key, Split(key, [(target, 1000)]), []).batch_list)
+    market.sandbox.ledger.batches(count=count + 1, wait=10)
+
+
+def complaints(market: Market) -> list[str]:
+    """What the auditor finds."""
+    uri = market.settings.database_uri.value.replace("+psycopg2", "")
+    return audit(read_books(uri), read_ledger(market.sandbox.urls["ledger"]))
+
+
+def walked(market: Market) -> list[tuple[str, str]]:
+    """Walk over everything: kind and address of what differs."""
+    for _ in reconcile.walk(market.runtime, anew=True, calls_per_second=10_000):
+        pass
+    return sorted((each.kind, each.address) for each in reconcile.report(market.runtime))
+
+
+def test_an_operation_behind_our_back_ends_the_batch_and_blocks_its_source(market: Market):
+    market.consume(amount=1000)
+    address = market.issue(1000)
+    other = market.issue(77, begin=market.hour(1))
+    spend_behind_our_back(market)
+    wishes: Wishes = {"transfers": [(300, "bob")], "retires": [(50, CONSUMPTION)]}
+    assert market.compose(address, **wishes).status_code == 200
+    market.settle()
+    [(state, reason)] = market.batches()
+    assert state == "DECLINED"
+    assert str(reason).startswith("another operation spent the source on the ledger; of this batch")
+    assert amounts(market) == {"issued": 1077, "stored": 77, "retired": 0, "expired": 0}
+    assert market.total("bob") == 0
+    assert market.amounts("alice") == [77]
+    assert market.amounts("alice", category="issued") == [77]
+    again = market.compose(address, transfers=[(1, "bob")])
+    assert again.status_code == 400
+    assert again.json["message"] == f"GGO not found or is unavailable: {address}"
+    assert market.compose(other, transfers=[(7, "bob")]).status_code == 200
+    market.settle()
+    assert complaints(market) == [f"1000 Wh issued or received at {address} were spent elsewhere"]
+
+
+def test_what_was_received_and_spent_elsewhere_counts_nowhere(market: Market):
+    """Issued to Alice, sent to Bob: his parts vanish, and hers stays what it was: sent."""
+    market.consume(gsrn=BOBS_CONSUMPTION, amount=1000)
+    market.compose(market.issue(1000), transfers=[(1000, "bob")])
+    market.settle()
+    [received] = market.listed("bob")
+    market.compose(received["address"], retires=[(400, BOBS_CONSUMPTION)], subject="bob")
+    forged = {"action": "SPLIT", "addresses": ["849c0b"]}
+    record = {**market.sandbox.ledger.state()[received["address"]], "next": forged}
+    refused_and_read_as(market, received["address"], record)
+    assert [state for state, _ in market.batches()] == ["COMPLETED", "DECLINED"]
+    assert amounts(market, "bob") == {"issued": 0, "stored": 0, "retired": 0, "expired": 0}
+    assert market.listed("bob") == []
+    assert amounts(market)["issued"] == 1000
+
+
+def refused_and_read_as(market: Market, address: str, record: dict[str, object]) -> None:
+    """Settle, with a ledger that refuses the batch and says this once of its source."""
+    market.sandbox.ledger.refuse_next()
+    count = len(market.sandbox.ledger.batches())
+    market.run_batches()
+    market.sandbox.ledger.batches(count=count + 1, wait=10)
+    data = base64.b64encode(json.dumps(record).encode()).decode()
+    market.sandbox.ledger.fault(f"/state/{address}", status=200, body={"data": data})
+    market.run_batches()
+
+
+def test_what_was_spent_elsewhere_is_told_until_it_is_mended(market: Market):
+    """At once, by status, reconciliation and metrics; no repair is safe."""
+    address = market.issue(1000)
+    spend_behind_our_back(market)
+    market.compose(address, transfers=[(300, "bob")])
+    market.settle()
+    run = market.app.test_cli_runner().invoke
+    commands = (
+        ["ledger", "status"],
+        ["ledger", "reconcile", "--rate", "10000"],
+        ["ledger", "reconcile", "--anew", "--repair", "--rate", "10000"],
+        ["ledger", "status"],
+    )
+    for command in commands:
+        told = run(args=command)
+        assert told.exit_code == 1, told.output
+        assert "spent_elsewhere" in told.output
+        assert address in told.output
+    metrics = market.client().get("/metrics").text
+    assert 'account_service_ledger_differences{kind="spent_elsewhere"} 1.0' in metrics
+    assert 'account_service_ledger_differences{kind="stranded"} 0.0' in metrics
+    assert market.rows("SELECT count(*) FROM ledger_differences") == [(1,)]
+
+
+def held_up(market: Market, **wishes: Sequence[tuple[int, str]]) -> tuple[str, bytes]:
+    """A GGO of 1000 Wh whose batch was declined; and the bytes of a POST that is still on its way."""
+    address = market.issue(1000)
+    market.sandbox.ledger.refuse_next()
+    assert market.compose(address, **wishes).status_code == 200
+    market.settle()
+    assert [state for state, _ in market.batches()] == ["DECLINED"]
+    return address, bytes(market.value("SELECT signed_batch FROM batches"))
+
+
+def arrives(market: Market, late: bytes) -> None:
+    """The POST comes to a validator that has restarted since, and is executed."""
+    market.sandbox.ledger.forget()
+    market.runtime.ledger.post(late)
+    market.sandbox.ledger.batches(count=1, wait=10)
+
+
+_HELD_UP: list[Wishes] = [
+    {"transfers": [(300, "bob")], "retires": [(50, CONSUMPTION), (20, CONSUMPTION)]},
+    {"retires": [(1000, CONSUMPTION)]},
+]
+
+
+@pytest.mark.parametrize("wishes", _HELD_UP)
+def test_a_post_that_was_held_up_is_done_again_when_the_ggo_was_composed_anew(
+    market: Market, wishes: Wishes
+):
+    """The owner composes it anew: that batch is declined, and the first one is completed."""
+    market.consume(amount=1000)
+    address, late = held_up(market, **wishes)
+    arrives(market, late)
+    subscribed(market)
+    assert market.compose(address, transfers=[(700, "bob")]).status_code == 200
+    assert market.total("bob", category="stored") == 700
+    market.settle()
+    [first, second] = market.batches()
+    assert first[0] == "COMPLETED"
+    assert second[0] == "DECLINED"
+    assert "batch 1, declined before, spent the source" in str(second[1])
+    sent = sum(wh for wh, _ in wishes.get("transfers", ()))
+    retired = sum(wh for wh, _ in wishes["retires"])
+    kept = 1000 - sent - retired
+    assert amounts(market) == {"issued": 1000, "stored": kept, "retired": retired, "expired": 0}
+    assert market.total("bob", category="stored") == sent
+    told = market.rows("SELECT count(*) FROM webhook_deliveries")[0][0]
+    assert told == (2 if sent else 0)
+    assert complaints(market) == []
+    assert walked(market) == []
+
+
+@pytest.mark.parametrize("wishes", _HELD_UP)
+def test_a_post_that_was_held_up_is_found_by_reconciliation(market: Market, wishes: Wishes):
+    """Without --repair, and nobody composes it anew."""
+    market.consume(amount=1000)
+    address, late = held_up(market, **wishes)
+    subscribed(market)
+    assert walked(market) == []
+    arrives(market, late)
+    assert walked(market) == []
+    assert [state for state, _ in market.batches()] == ["COMPLETED"]
+    assert market.total("alice", category="retired") == sum(wh for wh, _ in wishes["retires"])
+    assert market.compose(address, transfers=[(1, "bob")]).status_code == 400
+    told = market.rows("SELECT count(*) FROM webhook_deliveries")[0][0]
+    assert told == (2 if "transfers" in wishes else 0)
+    assert complaints(market) == []
+
+
+def test_doing_it_again_and_composing_at_the_same_moment(market: Market):
+    """Whoever comes first: the first batch is completed, and nothing counts twice."""
+    market.consume(amount=1000)
+    address, late = held_up(market, **_HELD_UP[0])
+    arrives(market, late)
+    _, composed = at_once(
+        lambda: walked(market), lambda: market.compose(address, transfers=[(700, "bob")])
+    )
+    market.settle()
+    assert walked(market) == []
+    ended = [state for state, _ in market.batches()]
+    assert ended == ["COMPLETED", *(["DECLINED"] if composed.status_code == 200 else [])]
+    assert amounts(market)["stored"] + market.total("bob") == 1000 - 70
+    assert complaints(market) == []
+
+
+def test_what_was_blocked_is_completed_where_it_turns_out_to_stand_there(market: Market):
+    """A node that lagged told of another branch: the batch came to be after all."""
+    address = market.issue(1000)
+    market.compose(address, transfers=[(300, "bob")])
+    forged = {"action": "SPLIT", "addresses": ["849c0b"]}
+    record = {**market.sandbox.ledger.state()[address], "next": forged}
+    refused_and_read_as(market, address, record)
+    assert walked(market) == [("spent_elsewhere", address)]
+    assert market.total("bob") == 0
+    arrives(market, bytes(market.value("SELECT signed_batch FROM batches")))
+    assert walked(market) == []
+    assert [state for state, _ in market.batches()] == ["COMPLETED"]
+    assert (market.total("bob"), market.total("alice", category="stored")) == (300, 700)
+    assert market.value("SELECT repair FROM ledger_differences") is not None
+    assert complaints(market) == []
+
+
+def test_a_batch_that_can_not_be_done_again_stops_no_walk(
+    market: Market, caplog: pytest.LogCaptureFixture
+):
+    """A part's address is taken here: told, and the walk goes on to its end."""
+    address, late = held_up(market, transfers=[(300, "bob")])
+    arrives(market, late)
+    part = market.value("SELECT undone -> 'parts' -> 0 ->> 'address' FROM batches")
+    market.issue(500, begin=market.hour(1))
+    market.rows("UPDATE ggos SET address = :part WHERE amount = 500", part=part)
+    assert ("spent_there", address) in walked(market)
+    assert "reconcile.cannot_redo" in [getattr(each, "event", "") for each in caplog.records]
+    assert [state for state, _ in market.batches()] == ["DECLINED"]
+    assert market.total("alice", category="stored") == 1500
+
+
+def test_a_batch_that_can_not_be_done_again_keeps_no_other_from_its_end(market: Market):
+    """The later batch is declined all the same: nothing of it counts any more, and it is told."""
+    address, late = held_up(market, transfers=[(300, "bob")])
+    arrives(market, late)
+    part = market.value("SELECT undone -> 'parts' -> 0 ->> 'address' FROM batches")
+    market.issue(500, begin=market.hour(1))
+    market.rows("UPDATE ggos SET address = :part WHERE amount = 500", part=part)
+    assert market.compose(address, transfers=[(700, "bob")]).status_code == 200
+    market.settle()
+    assert [state for state, _ in market.batches()] == ["DECLINED", "DECLINED"]
+    assert market.total("bob") == 0
+    assert market.total("alice", category="stored") == 500
+    assert ("spent_elsewhere", address) in walked(market)
+
+
+def test_a_batch_that_can_not_be_judged_stops_no_other(
+    market: Market, caplog: pytest.LogCaptureFixture
+):
+    """Whatever is wrong with it: those behind it in the run come to their end."""
+    market.consume(amount=1000)
+    spent, other = market.issue(1000), market.issue(500, begin=market.hour(1))
+    spend_behind_our_back(market)
+    assert market.compose(spent, retires=[(1000, CONSUMPTION)]).status_code == 200
+    assert market.compose(other, transfers=[(300, "bob")]).status_code == 200
+    market.sandbox.ledger.refuse_next(2)
+    market.run_batches()
+    market.sandbox.ledger.batches(count=3, wait=10)
+    market.rows("UPDATE ggos SET retire_address = 'x' WHERE retired")
+    market.run_batches()
+    assert [state for state, _ in market.batches()] == ["SUBMITTED", "DECLINED"]
+    assert "batch.cannot_judge" in [getattr(each, "event", "") for each in caplog.records]
+
+
+def test_a_blocked_ggo_stays_told_of_where_the_ledger_can_not_be_read(market: Market):
+    address = market.issue(1000)
+    spend_behind_our_back(market)
+    market.compose(address, transfers=[(300, "bob")])
+    market.settle()
+    market.sandbox.ledger.fault(f"/state/{address}", status=200, body={"data": "bm8="}, times=None)
+    assert walked(market) == [("spent_elsewhere", address), ("unreadable", address)]
+
+
+def _forgotten(market: Market) -> None:
+    market.sandbox.ledger.forget()
+
+
+def _pending_for_long(market: Market) -> None:
+    market.sandbox.ledger.pretend(market.value("SELECT ledger_batch_id FROM batches"), "PENDING")
+    market.run_batches()
+    assert market.batches()[0][0] == "SUBMITTED"
+    market.rows("UPDATE batches SET created_at = now() - interval '7 h'")
+
+
+@pytest.mark.parametrize("become", [_forgotten, _pending_for_long])
+def test_unknown_and_pending_for_long_are_judged_by_state_too(
+    market: Market, become: Callable[[Market], None]
+):
+    address = market.issue(1000)
+    spend_behind_our_back(market)
+    market.compose(address, transfers=[(300, "bob")])
+    market.run_batches()
+    market.sandbox.ledger.batches(count=2, wait=10)
+    become(market)
+    market.run_batches()
+    assert market.batches()[0][0] == "DECLINED"
+    assert amounts(market)["stored"] == 0
+
+
+def test_pending_for_long_with_an_unspent_source_is_waited_for(market: Market):
+    with market.sandbox.ledger.held():
+        market.compose(market.issue(1000), transfers=[(300, "bob")])
+        market.run_batches()
+        market.rows("UPDATE batches SET created_at = now() - interval '7 h'")
+        market.run_batches()
+        assert market.batches()[0][0] == "SUBMITTED"
+    market.settle()
+    assert market.batches()[0][0] == "COMPLETED"
+
+
+def test_parts_that_are_missing_at_addresses_that_the_ledger_names_decide_nothing(
+    market: Market, caplog: pytest.LogCaptureFixture
+):
+    """It contradicts itself: what was read is of two moments."""
+    market.compose(market.issue(1000), transfers=[(300, "bob")])
+    market.run_batches()
+    [batch] = market.sandbox.ledger.batches(count=1, wait=10)
+    market.sandbox.ledger.pretend(batch["id"], "INVALID")
+    part = market.value("SELECT address FROM ggos WHERE amount = 300")
+    market.sandbox.ledger.fault(f"/state/{part}", status=404, code=75)
+    market.run_batches()
+    assert market.batches()[0][0] == "SUBMITTED"
+    assert "contradicts itself" in caplog.text
+    market.settle()
+    assert market.batches()[0][0] == "COMPLETED"
+
+
+@pytest.mark.parametrize("behind_our_back", [False, True])
+@pytest.mark.parametrize(
+    "unanswered",
+    [
+        {"cut": "after"},
+        {"code": 17, "process": True},
+        {"code": 18, "process": True},
+        {"code": 19, "process": True},
+        {"status": 504, "body": "<html>", "process": True},
+    ],
+    ids=str,
+)
+def test_nothing_is_declined_while_a_post_may_be_on_its_way(
+    market: Market, unanswered: dict[str, object], behind_our_back: bool
+):
+    """Until 600 s after it began, by PostgreSQL's clock."""
+    address = market.issue(1000)
+    if behind_our_back:
+        spend_behind_our_back(market)
+    else:
+        market.sandbox.ledger.refuse_next()
+    market.sandbox.ledger.fault("/batches", **unanswered)
+    market.compose(address, transfers=[(300, "bob")])
+    count = len(market.sandbox.ledger.batches())
+    market.run_batches()
+    market.sandbox.ledger.batches(count=count + 1, wait=10)
+    posts = market.sandbox.ledger.count("POST /batches")
+    for age in ("0 s", "599 s"):
+        market.rows(f"UPDATE batches SET last_post_at = now() - interval '{age}'")  # noqa: S608
+        market.run_batches()
+        assert market.batches()[0][0] == "PENDING"
+        assert market.total("bob", category="stored") == 300
+    market.rows("UPDATE batches SET last_post_at = now() - interval '700 s'")
+    market.run_batches()
+    assert market.batches()[0][0] == "DECLINED"
+    assert market.total("bob") == 0
+    assert market.total("alice", category="stored") == (0 if behind_our_back else 1000)
+    assert market.sandbox.ledger.count("POST /batches") == posts
+
+
+@pytest.mark.parametrize("answer", [{"code": 10}, {"code": 31}, {"status": 413, "body": "x"}])
+def test_an_answer_that_is_one_holds_nothing_up(market: Market, answer: dict[str, object]):
+    market.sandbox.ledger.fault("/batches", **answer)
+    market.sandbox.ledger.refuse_next()
+    market.compose(market.issue(1000), transfers=[(300, "bob")])
+    market.settle()
+    assert market.batches()[0][0] == "DECLINED"
+
+
+def test_a_worker_that_died_between_counting_and_the_answer_holds_a_refusal_up(market: Market):
+    market.sandbox.ledger.refuse_next()
+    market.compose(market.issue(1000), transfers=[(300, "bob")])
+    market.run_batches()
+    market.sandbox.ledger.batches(count=1, wait=10)
+    market.rows("UPDATE batches SET posts = posts + 1, last_post_at = now()")
+    market.run_batches()
+    assert market.batches()[0][0] == "SUBMITTED"
+    market.rows("UPDATE batches SET last_post_at = now() - interval '700 s'")
+    market.run_batches()
+    assert market.batches()[0][0] == "DECLINED"

@@ -1,0 +1,194 @@
+"""A database that can't be written, and values that it can't hold."""
+
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from sqlalchemy import make_url
+from sqlalchemy.exc import DBAPIError
+from werkzeug.test import TestResponse
+
+from origin.batches.service import runner
+from origin.db.sqlstates import Fault, fault_in
+from origin.intake.service import jobs
+from origin.maintenance.service import pruning
+from origin.webhooks.service import delivery
+from tests.support.database import rows
+from tests.support.market import CONSUMPTION, PRODUCTION, Market
+from tests.support.world import APP_URL, ggo_of
+
+FOUR_BYTES = "\N{ELECTRIC LIGHT BULB}"
+
+
+@contextmanager
+def read_only(uri: str) -> Iterator[None]:
+    """As after a failover: all connections lead to a server that takes no writes.
+
+    Those that were made meanwhile still lead to one when it is over: PostgreSQL sets that at a
+    connection's start.
+    """
+    url = make_url(uri)
+    whose = f'ALTER ROLE "{url.username}" IN DATABASE "{url.database}"'
+    rows(uri, f"{whose} SET default_transaction_read_only = on")
+    rows(
+        uri,
+        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
+        "WHERE datname = current_database() AND pid <> pg_backend_pid()",
+    )
+    try:
+        yield
+    finally:
+        rows(
+            uri,
+            f"BEGIN READ WRITE; {whose} RESET default_transaction_read_only; COMMIT",
+        )
+
+
+def _compose(market: Market) -> TestResponse:
+    return market.compose(_address(market), retires=[(10, CONSUMPTION)])
+
+
+def _address(market: Market) -> str:
+    (address,) = (ggo["address"] for ggo in market.listed("alice"))
+    return str(address)
+
+
+def _keyed_compose(market: Market) -> TestResponse:
+    return market.compose(_address(market), transfers=[(10, "bob")], **{"Idempotency-Key": "k"})
+
+
+def _forecast(market: Market, **fields: Any) -> TestResponse:
+    body = {
+        "account": "bob",
+        "reference": "r",
+        "sector": "DK1",
+        "begin": "2020-01-01T00:00:00Z",
+        "resolution": "PT1H",
+        "forecast": [1],
+        **fields,
+    }
+    return market.post("/forecast/submit", body, market.tokens["alice"])
+
+
+def _subscribe(market: Market) -> TestResponse:
+    body = {"url": "https://example.com/hook", "secret": "s" * 20}
+    return market.post("/webhook/on-ggo-received/subscribe", body, market.tokens["alice"])
+
+
+def _disable(market: Market) -> TestResponse:
+    return market.post("/auth/disable-user", None, market.tokens["bob"])
+
+
+def _login(market: Market) -> TestResponse:
+    return market.client().get("/auth/login", query_string={"returnUrl": f"{APP_URL}/done"})
+
+
+def _point(market: Market) -> TestResponse:
+    return market.point("alice", "571313180400000099999")
+
+
+def _ggo(market: Market) -> TestResponse:
+    return market.ggo("alice", PRODUCTION, begin="2020-01-02T12:00:00Z", end="2020-01-02T13:00:00Z")
+
+
+WRITES: list[Callable[[Market], TestResponse]] = [
+    _compose,
+    _keyed_compose,
+    _forecast,
+    _subscribe,
+    _disable,
+    _login,
+    _point,
+    _ggo,
+]
+
+
+@pytest.mark.parametrize("write", WRITES)
+def test_a_write_to_a_read_only_database_is_a_passing_failure(
+    market: Market, database_uri: str, write: Callable[[Market], TestResponse]
+):
+    market.issue(1000)
+    market.consume(amount=1000)
+    with read_only(database_uri):
+        answer = write(market)
+        assert (answer.status_code, answer.json["success"]) == (503, False), answer.text
+        assert answer.headers["Retry-After"]
+        # What only reads goes on.
+        assert market.total("alice", category="stored") == 1000
+    # A connection that was made meanwhile is noticed by one failure, and all of them are replaced.
+    answers = [write(market).status_code for _ in range(2)]
+    assert answers[-1] in {200, 303} or answers == [200, 400]
+
+
+def test_readiness_tells_that_nothing_can_be_written(market: Market, database_uri: str):
+    def database() -> str:
+        return str(market.client().get("/health/ready").json["database"])
+
+    assert database() == "up"
+    with read_only(database_uri):
+        assert database() == "down"
+    assert database() == "up"
+
+
+def test_workers_go_on_when_the_database_can_be_written_again(market: Market, database_uri: str):
+    market.compose(market.issue(1000), transfers=[(10, "bob")])
+    tasks: list[Callable[..., Any]] = [
+        runner.run_due,
+        runner.resubmit_stuck,
+        jobs.run_due,
+        pruning.prune,
+    ]
+    with read_only(database_uri):
+        for task in tasks:
+            with pytest.raises(DBAPIError) as raised:
+                task(market.runtime)
+            assert fault_in(raised.value) is Fault.PASSING
+    for task in (*tasks, delivery.run_due):
+        task(market.runtime)
+    market.settle()
+    assert market.total("bob", category="stored") == 10
+
+
+def test_a_text_that_no_index_holds_is_refused_by_its_name(market: Market):
+    """Four bytes each, where limits used to count characters."""
+    long = FOUR_BYTES * 126
+    for name in ("sector", "technologyCode", "fuelCode"):
+        answer = market.ggo("alice", PRODUCTION, **{name: long})
+        assert answer.status_code == 400
+        assert answer.json["message"] == {"ggo": {name: ["Longer than 500 bytes in UTF-8."]}}
+    answer = _forecast(market, reference=FOUR_BYTES * 501)
+    assert answer.status_code == 400
+    assert answer.json["message"] == {"reference": ["Longer than 2000 bytes in UTF-8."]}
+    assert _forecast(market, reference=FOUR_BYTES * 500).status_code == 200
+
+
+def test_the_longest_texts_that_are_taken_fit_into_every_index(market: Market):
+    """Of random letters: PostgreSQL packs what repeats itself."""
+
+    def text(length: int) -> str:
+        return secrets.token_hex(length)[:length]
+
+    gsrn, codes = text(500), {name: text(500) for name in ("sector", "technologyCode", "fuelCode")}
+    address = text(500)
+    assert market.point("alice", gsrn, sector=codes["sector"]).status_code == 200
+    answer = market.webhook(
+        "on-ggo-issued", {"sub": "alice", "ggo": ggo_of(gsrn, address=address, **codes)}
+    )
+    assert (answer.status_code, answer.json) == (200, {"success": True})
+    # Of a subject that nobody knows yet, all is kept.
+    assert market.point(text(500), text(500)).status_code == 200
+    assert _forecast(market, reference=text(1000)).status_code == 200
+
+
+def test_what_gets_by_the_limits_is_the_requests_all_the_same(market: Market):
+    """Were a field's limit too wide: final for DataHub, which would ask again for a day."""
+    with pytest.raises(DBAPIError) as raised:
+        market.rows(
+            "INSERT INTO technologies SELECT string_agg(md5(n::text), ''), 'f', 't' "
+            "FROM generate_series(1, 200) AS n"
+        )
+    with market.app.test_request_context():
+        answer = market.app.make_response(market.app.handle_user_exception(raised.value))
+    assert (answer.status_code, answer.json["success"]) == (400, False)

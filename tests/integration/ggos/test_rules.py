@@ -1,0 +1,226 @@
+"""What listings, summaries and totals refuse, and their answers at the edges."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+
+from origin.app import create_app
+from origin.db.driver import LendingPool
+from origin.settings import Secret
+from origin.web.base import EXTENSION
+from tests.support.books import Books, Row
+
+WINTER = {"begin": "2020-01-01T00:00:00+00:00", "end": "2020-01-31T00:00:00+00:00"}
+SUMMARY = {"resolution": "day", "filters": {}}
+LAST_DAY = {
+    "fill": True,
+    "filters": {"beginRange": {"begin": "9999-12-31T00:00:00Z", "end": "9999-12-31T23:30:00Z"}},
+}
+
+
+def row(begin: datetime, amount: int = 1, **fields: Any) -> Row:
+    return Row(
+        **{
+            "owner": "alice",
+            "sender": None,
+            "begin": begin,
+            "amount": amount,
+            "sector": "DK1",
+            "codes": ("T1", "F1"),
+            "state": "stored",
+            "locked": False,
+            "gsrn": 0,
+            "reference": None,
+            **fields,
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "field"),
+    [
+        ("/ggo/summary", {**SUMMARY, "utcOffset": 1, "timezone": "Europe/Copenhagen"}, "timezone"),
+        ("/ggo/summary", {**SUMMARY, "timezone": "Europe"}, "timezone"),
+        ("/ggo/summary", {**SUMMARY, "timezone": "../etc/passwd"}, "timezone"),
+        ("/ggo/summary", {**SUMMARY, "utcOffset": 24}, "utcOffset"),
+        ("/ggo/summary", {**SUMMARY, "utcOffset": -24}, "utcOffset"),
+        ("/ggo/summary", {**SUMMARY, "utcOffset": 1.5}, "utcOffset"),
+        ("/ggo/summary", {**SUMMARY, "resolution": "week"}, "resolution"),
+        ("/ggo/summary", {"resolution": None, "filters": {}}, "resolution"),
+        ("/ggo/summary", {"resolution": "day"}, "filters"),
+        ("/ggo/summary", {**SUMMARY, "grouping": ["colour"]}, "grouping"),
+        ("/ggo/summary", {**SUMMARY, "direction": "inbound"}, "direction"),
+        ("/ggo/summary", {**SUMMARY, "filters": {"reference": ["a"]}}, "filters"),
+        ("/ggo/get-total-amount", {"filters": {}, "utcOffset": 1}, "utcOffset"),
+        ("/transfer/summary", {**SUMMARY, "direction": "sideways"}, "direction"),
+        ("/transfer/get-total-amount", {"filters": {}, "resolution": "day"}, "resolution"),
+        ("/ggo", {"filters": {}, "cursor": "nonsense"}, "cursor"),
+        ("/ggo", {"filters": {}, "cursor": "WzEsMixbMyw0XV0="}, "cursor"),
+        ("/ggo", {"filters": {}, "cursor": "", "offset": 1}, "offset"),
+        ("/ggo", {"filters": {}, "order": ["sector"]}, "order"),
+        ("/ggo", {"filters": {}, "limit": -1}, "limit"),
+        (
+            "/ggo",
+            {"filters": {"beginRange": {"begin": WINTER["end"], "end": WINTER["begin"]}}},
+            "filters",
+        ),
+        ("/ggo", {"filters": {"begin": WINTER["begin"], "beginRange": WINTER}}, "filters"),
+        (
+            "/ggo",
+            {"filters": {"beginRange": {**WINTER, "end": "2020-01-31T00:00:00+01:00"}}},
+            "filters",
+        ),
+        (
+            "/ggo/summary",
+            {**SUMMARY, "utcOffset": 5, "filters": {"begin": "0001-01-01T00:00:00"}},
+            "filters",
+        ),
+        ("/ggo/summary", {**SUMMARY, **LAST_DAY, "utcOffset": 1}, "filters"),
+        ("/ggo/summary", {**SUMMARY, **LAST_DAY, "resolution": "hour"}, "filters"),
+    ],
+)
+def test_what_is_refused(books: Books, path: str, body: dict[str, Any], field: str):
+    assert field in books.refusal(path, body)
+
+
+def test_fills_have_at_most_a_hundred_thousand_labels(books: Books):
+    """100,000 hours after the first one there is one label too many."""
+    books.write([])
+    hours = {"begin": "2000-01-01T00:00:00Z", "end": "2011-05-29T15:59:00Z"}
+    body = {"resolution": "hour", "fill": True, "filters": {"beginRange": hours}}
+    found = books.ask("/ggo/summary", body)
+    assert (len(found["labels"]), found["groups"]) == (100_000, [])
+    hours["end"] = "2011-05-29T16:00:00Z"
+    assert "fill" in books.refusal("/ggo/summary", body)
+    assert "fill" in books.refusal("/transfer/summary", body)
+    assert books.ask("/ggo/summary", {**body, "fill": False}) == {"labels": [], "groups": []}
+
+
+def test_a_summary_has_at_most_five_million_values(books: Books):
+    begins = [
+        datetime(2020, 1, 1, hour, minute, tzinfo=UTC) for hour in range(24) for minute in range(60)
+    ]
+    books.write([row(begin) for begin in begins])
+    years = {"begin": "2020-01-01T00:00:00Z", "end": "2020-06-01T00:00:00Z"}
+    body = {"resolution": "hour", "filters": {"beginRange": years}, "grouping": ["begin"]}
+    assert len(books.ask("/ggo/summary", body)["groups"]) == 24 * 60
+    assert "grouping" in books.refusal("/ggo/summary", {**body, "fill": True})
+
+
+def test_a_cursor_goes_with_its_question(books: Books):
+    """It stays where it was while rows come in, and says the total of when paging began."""
+    first, later = datetime(2020, 1, 1, 1, tzinfo=UTC), datetime(2020, 1, 1, 2, tzinfo=UTC)
+    books.write([row(first), row(later), row(later)])
+    page = books.ask("/ggo", {"filters": {}, "limit": 1, "cursor": ""})
+    following = {"filters": {}, "limit": 5, "cursor": page["nextCursor"]}
+    rest = books.ask("/ggo", following)
+    assert (rest["total"], len(rest["results"]), rest["nextCursor"]) == (3, 2, None)
+    assert "cursor" in books.refusal("/ggo", {**following, "filters": {"sector": ["DK1"]}})
+    assert "cursor" in books.refusal("/ggo", {**following, "order": ["-begin"]})
+
+
+def test_a_cursor_belongs_to_its_account(books: Books):
+    """Another's told how many GGOs that account has."""
+    begin = datetime(2020, 1, 1, 1, tzinfo=UTC)
+    mine = [row(begin + timedelta(hours=number)) for number in range(3)]
+    books.write([*mine, *(each._replace(owner="bob") for each in mine)])
+    first = {"filters": {}, "limit": 1, "cursor": ""}
+    following = {**first, "cursor": books.ask("/ggo", first)["nextCursor"]}
+    assert books.ask("/ggo", following)["total"] == 3
+    answer = books.world.post("/ggo", following, books.tokens["bob"])
+    assert answer.status_code == 400
+    assert list(answer.json["message"]) == ["cursor"]
+    assert "3" not in answer.text
+
+
+def test_a_cursor_that_was_altered_is_refused(books: Books):
+    begin = datetime(2020, 1, 1, 1, tzinfo=UTC)
+    books.write([row(begin + timedelta(hours=number)) for number in range(3)])
+    first = {"filters": {}, "limit": 1, "cursor": ""}
+    cursor = books.ask("/ggo", first)["nextCursor"]
+    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+    altered = [
+        cursor[:place] + alphabet[(alphabet.find(letter) + 1) % 64] + cursor[place + 1 :]
+        for place, letter in enumerate(cursor)
+    ]
+    more = [cursor + "=", cursor + "A", cursor + " ", "!" + cursor, cursor[:-1], cursor[4:], "ø"]
+    for wrong in (*altered, *more):
+        assert "cursor" in books.refusal("/ggo", {**first, "cursor": wrong}), wrong
+    assert books.ask("/ggo", {**first, "cursor": cursor})["total"] == 3
+
+
+def test_a_cursor_outlives_its_process_and_a_new_secret(books: Books):
+    """Webs that have the secret that it was signed with, first or not, take it."""
+    begin = datetime(2020, 1, 1, 1, tzinfo=UTC)
+    books.write([row(begin + timedelta(hours=number)) for number in range(3)])
+    first = {"filters": {}, "limit": 1, "cursor": ""}
+    following = {**first, "cursor": books.ask("/ggo", first)["nextCursor"]}
+    old = books.world.settings.secret.value
+    for secrets, status in ((f"a new one,{old}", 200), (old, 200), ("a new one", 400)):
+        settings = replace(
+            books.world.settings,
+            key_encryption_secrets=[Secret(each) for each in secrets.split(",")],
+        )
+        app = create_app(settings)
+        headers = {"Authorization": f"Bearer {books.tokens['alice']}"}
+        answer = app.test_client().post("/ggo", json=following, headers=headers)
+        assert answer.status_code == status, secrets
+        app.extensions[EXTENSION].database.dispose()
+
+
+def test_a_long_listing_is_streamed(books: Books):
+    """The same answer, with the total, at an offset, by a cursor, and with a limit."""
+    begin = datetime(2020, 1, 1, tzinfo=UTC)
+    books.write([row(begin, amount) for amount in range(1, 3001)])
+
+    def amounts(**body: Any) -> tuple[list[int], int, Any]:
+        found = books.ask("/ggo", {"filters": {}, **body})
+        listed = [ggo["amount"] for ggo in found["results"]]
+        return listed, found["total"], found.get("nextCursor")
+
+    assert amounts() == (list(range(1, 3001)), 3000, None)
+    assert amounts(offset=500, limit=2000) == (list(range(501, 2501)), 3000, None)
+    assert amounts(limit=2**63 - 1, order=["-amount"])[0] == list(range(3000, 0, -1))
+    listed, total, cursor = amounts(cursor="", limit=1800)
+    assert (listed, total) == (list(range(1, 1801)), 3000)
+    assert amounts(cursor=cursor, limit=1800) == (list(range(1801, 3001)), 3000, None)
+    assert amounts(cursor="") == (list(range(1, 3001)), 3000, None)
+    pool: Any = books.world.runtime.database.engine.pool
+    assert pool.checkedout() == 0
+
+
+@pytest.mark.parametrize("hours", [-24, 24 * 40])
+def test_what_comes_between_the_looks_lies_in_its_own_period(books: Books, hours: int):
+    """Between the look for the first and last GGO and the sum another arrives, before or after all."""
+    first = datetime(2020, 1, 31, 12, tzinfo=UTC)
+    late = first + timedelta(hours=hours)
+    books.write([row(first, 5), row(late, 7)])
+    with patch("origin.ggos.queries.summaries._span", return_value=[first, first]):
+        found = books.ask("/ggo/summary", SUMMARY)
+    books.write([])
+    sums = {f"{first:%Y-%m-%d}": 5, f"{late:%Y-%m-%d}": 7}
+    [group] = found["groups"]
+    assert dict(zip(found["labels"], group["values"], strict=True)) == sums
+
+
+@pytest.mark.parametrize("limit", [{}, {"limit": 1}])
+def test_a_first_page_by_cursor_needs_one_connection_and_once(books: Books, limit: dict[str, int]):
+    """Two at a time would wait for one another's; two statements, for page and total, see two moments."""
+    books.write([row(datetime(2020, 1, 1, tzinfo=UTC))])
+    # So that the account is known: its state is then asked along, or before anything is held.
+    books.ask("/ggo", {"filters": {}})
+    pool = books.world.runtime.database.engine.pool
+    assert isinstance(pool, LendingPool)
+    taken, held = pool.take, []
+
+    def take() -> Any:
+        held.append(pool.checkedout())
+        return taken()
+
+    with patch.object(pool, "take", take):
+        assert books.ask("/ggo", {"filters": {}, "cursor": "", **limit})["total"] == 1
+    books.write([])
+    assert held == [0]

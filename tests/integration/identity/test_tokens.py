@@ -1,0 +1,353 @@
+"""Users' tokens: renewed in time, once, and no more where Hydra refuses."""
+
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy.exc import OperationalError
+
+from origin.accounts.service import users
+from origin.errors import PeerError, PeerUnauthorized, PeerUnavailable, TokensSpent
+from origin.identity.client import HydraClient
+from origin.identity.service import tokens
+from origin.maintenance.service import pruning
+from origin.shared.clock import utcnow
+from tests.support.world import World, at_once
+
+
+def _stored(world: World, subject: str = "alice") -> tuple[str, str]:
+    row = world.rows("SELECT access_token, refresh_token FROM users WHERE subject = :s", s=subject)[
+        0
+    ]
+    open_ = world.runtime.sealer.open
+    return (
+        open_(row.access_token, f"users.access_token:{subject}"),
+        open_(row.refresh_token, f"users.refresh_token:{subject}"),
+    )
+
+
+def _refreshes(world: World) -> int:
+    logins = int(world.value("SELECT count(*) FROM users"))
+    return world.hydra.call_count("/oauth2/token") - logins
+
+
+def _spent(world: World) -> Any:
+    """A call that refuses the token that is stored now."""
+    spent, _ = _stored(world)
+
+    def call(token: str) -> str:
+        if token == spent:
+            raise PeerUnauthorized("DataHubService", "answered 401")
+        return token
+
+    return call
+
+
+def test_due_tokens_are_refreshed_and_rotated(world: World) -> None:
+    world.new_user("alice")  # Its tokens live an hour: due from the start.
+    before = _stored(world)
+    assert tokens.refresh_due(world.runtime) == 1
+    after = _stored(world)
+    assert before[0] != after[0]
+    assert before[1] != after[1]
+    # With the rotated one it works again.
+    assert tokens.refresh_due(world.runtime) == 1
+
+
+def test_tokens_that_live_longer_are_not_due(world: World) -> None:
+    world.hydra.control("lifetimes", {"access_token": 25 * 3600})
+    world.new_user("alice")
+    assert tokens.refresh_due(world.runtime) == 0
+    expires_at = world.value("SELECT token_expires_at FROM users")
+    assert abs(expires_at - utcnow() - timedelta(hours=25)) < timedelta(minutes=1)
+    world.hydra.control("lifetimes", {"access_token": 3600})
+
+
+def test_one_users_refusal_stops_no_other(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tokens, "_CHUNK", 2)
+    for number in range(5):
+        world.new_user(f"user-{number}")
+    world.hydra.control("revoke", {"sub": "user-1"})
+    assert tokens.refresh_due(world.runtime) == 4
+    refused = world.rows("SELECT subject FROM users WHERE tokens_refused_at IS NOT NULL")
+    assert refused == [("user-1",)]
+    # The refusal is final: no more is asked for that user.
+    count = _refreshes(world)
+    assert tokens.refresh_due(world.runtime) == 4
+    assert _refreshes(world) == count + 4
+
+
+@pytest.mark.parametrize("status", [500, 503, 429, 404, 403, 302])
+def test_anything_else_is_tried_again(world: World, status: int) -> None:
+    world.new_user("alice")
+    before = _stored(world)
+    world.hydra.fault(endpoint="/oauth2/token", times=1, status=status)
+    assert tokens.refresh_due(world.runtime) == 0
+    assert _stored(world) == before
+    assert world.value("SELECT tokens_refused_at FROM users") is None
+    assert tokens.refresh_due(world.runtime) == 1
+
+
+@pytest.mark.parametrize("status", [400, 401])
+def test_refusal_is_final_until_the_next_login(world: World, status: int) -> None:
+    user_id = world.new_user("alice")
+    world.hydra.fault(endpoint="/oauth2/token", times=1, status=status)
+    with pytest.raises(TokensSpent):
+        tokens.refresh_now(world.runtime, user_id)
+    count = world.hydra.call_count("/oauth2/token")
+    with pytest.raises(TokensSpent):
+        tokens.with_user_token(world.runtime, user_id, _spent(world))
+    assert tokens.refresh_due(world.runtime) == 0
+    assert world.hydra.call_count("/oauth2/token") == count
+    world.new_user("alice")
+    tokens.refresh_now(world.runtime, user_id)
+
+
+def test_without_rotation_the_refresh_token_stays(world: World) -> None:
+    user_id = world.new_user("alice")
+    _, before = _stored(world)
+    body = {"access_token": "new", "expires_in": 60, "token_type": "bearer"}
+    world.hydra.fault(endpoint="/oauth2/token", times=1, status=200, body=body)
+    tokens.refresh_now(world.runtime, user_id)
+    assert _stored(world) == ("new", before)
+
+
+def test_spent_token_is_renewed_once(world: World) -> None:
+    user_id = world.new_user("alice")
+    before = _stored(world)
+    used = tokens.with_user_token(world.runtime, user_id, _spent(world))
+    assert used == _stored(world)[0] != before[0]
+    assert _refreshes(world) == 1
+
+
+def test_token_that_is_refused_when_fresh(world: World) -> None:
+    user_id = world.new_user("alice")
+    calls = []
+
+    def refuse(token: str) -> None:
+        calls.append(token)
+        raise PeerUnauthorized("DataHubService", "answered 401")
+
+    with pytest.raises(PeerUnauthorized):
+        tokens.with_user_token(world.runtime, user_id, refuse)
+    assert len(set(calls)) == len(calls) == 2
+
+
+def test_many_who_need_a_fresh_token_refresh_once(world: World) -> None:
+    user_id = world.new_user("alice")
+    call = _spent(world)
+    world.hydra.fault(endpoint="/oauth2/token", times=None, delay_after=0.3)
+    used = at_once(*[lambda: tokens.with_user_token(world.runtime, user_id, call)] * 6)
+    assert set(used) == {_stored(world)[0]}
+    assert _refreshes(world) == 1
+
+
+def test_two_beats_refresh_once(world: World) -> None:
+    for number in range(3):
+        world.new_user(f"user-{number}")
+    world.hydra.fault(endpoint="/oauth2/token", times=None, delay_after=0.2)
+    at_once(*[lambda: tokens.refresh_due(world.runtime)] * 2)
+    assert _refreshes(world) == 3
+    assert world.value("SELECT count(*) FROM users WHERE tokens_refused_at IS NOT NULL") == 0
+
+
+def test_no_connection_is_held_while_hydra_is_asked(
+    new_world: Callable[..., World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor while waiting for another's refresh: with one connection, eight can work."""
+    world = new_world(database_conn_poll_size=1)
+    for number in range(4):
+        world.new_user(f"user-{number}")
+    alice = world.new_user("alice")
+    call, refresh, held = _spent(world), HydraClient.refresh, []
+
+    def slow(client: HydraClient, token: str) -> Any:
+        fresh = refresh(client, token)
+        time.sleep(0.3)
+        held.append(world.value("SELECT count(*) FROM users WHERE refreshing_until > now()"))
+        return fresh
+
+    monkeypatch.setattr(HydraClient, "refresh", slow)
+    for user in world.rows("SELECT subject FROM users WHERE subject <> 'alice'"):
+        world.hydra.control("expire", {"token": _stored(world, user.subject)[0]})
+    used = at_once(
+        *[lambda: tokens.with_user_token(world.runtime, alice, call)] * 4, world.run_jobs
+    )
+    assert set(used[:-1]) == {_stored(world)[0]}
+    assert len(held) == 5
+    assert max(held) > 1
+    assert world.value("SELECT count(*) FROM users WHERE refreshing_until IS NOT NULL") == 0
+
+
+def test_fresh_tokens_outlive_a_database_that_is_away_for_a_moment(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Hydra would take the old refresh token no more."""
+    user_id = world.new_user("alice")
+    _, before = _stored(world)
+    sealed_tokens, failures = tokens.sealed_tokens, [OperationalError("", {}, Exception())] * 2
+
+    def failing(*arguments: Any) -> Any:
+        if failures:
+            raise failures.pop()
+        return sealed_tokens(*arguments)
+
+    monkeypatch.setattr(tokens, "sealed_tokens", failing)
+    tokens.refresh_now(world.runtime, user_id)
+    assert _stored(world)[1] != before
+    assert _refreshes(world) == 1
+
+
+def test_a_dead_process_refresh_is_taken_over(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user_id = world.new_user("alice")
+    world.rows("UPDATE users SET refreshing_until = now() + interval '0.5 seconds'")
+    tokens.refresh_now(world.runtime, user_id)
+    assert _refreshes(world) == 1
+    world.rows("UPDATE users SET refreshing_until = now() + interval '60 seconds'")
+    monkeypatch.setattr(tokens, "WAIT_S", 0.1)
+    with pytest.raises(PeerUnavailable):
+        tokens.refresh_now(world.runtime, user_id)
+    assert _refreshes(world) == 1
+
+
+def test_a_failed_refresh_lets_the_next_one_try_at_once(world: World) -> None:
+    user_id = world.new_user("alice")
+    world.hydra.fault(endpoint="/oauth2/token", times=1, status=503)
+    with pytest.raises(PeerUnavailable):
+        tokens.refresh_now(world.runtime, user_id)
+    assert world.value("SELECT refreshing_until FROM users") is None
+
+
+def test_refused_credentials_of_ours_are_cured_by_asking_again(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    user_id = world.new_user("alice")
+    fault = {"status": 401, "body": {"error": "invalid_client", "error_description": "a-secret"}}
+    world.hydra.fault(endpoint="/oauth2/token", times=1, **fault)
+    world.hydra.control("expire", {"token": _stored(world)[0]})
+    world.run_jobs()
+    assert world.value("SELECT tokens_refused_at FROM users") is not None
+    assert world.run_jobs() == 0
+    assert "invalid_client" in caplog.text
+    assert "a-secret" not in caplog.text
+    tokens.refresh_now(world.runtime, user_id)
+    assert world.value("SELECT tokens_refused_at FROM users") is None
+    assert world.run_jobs() == 3
+
+
+def test_a_sweep_stops_where_hydra_refuses_this_service(world: World) -> None:
+    for number in range(3):
+        world.new_user(f"user-{number}")
+    body = {"error": "invalid_client"}
+    world.hydra.fault(endpoint="/oauth2/token", times=None, status=401, body=body)
+    assert tokens.refresh_due(world.runtime) == 0
+    assert world.value("SELECT count(*) FROM users WHERE tokens_refused_at IS NOT NULL") == 1
+
+
+@pytest.mark.parametrize(("name", "limit"), [("UNAVAILABLE_TIMES", 1), ("UNAVAILABLE_FOR_S", 0.0)])
+def test_a_sweep_stops_where_hydra_is_out_of_reach(
+    world: World, monkeypatch: pytest.MonkeyPatch, name: str, limit: float
+) -> None:
+    for number in range(3):
+        world.new_user(f"user-{number}")
+    monkeypatch.setattr(tokens, name, limit)
+    world.hydra.fault(endpoint="/oauth2/token", times=None, cut="before")
+    assert tokens.refresh_due(world.runtime) == 0
+    assert _refreshes(world) == 1
+    world.hydra.clear_faults()
+    assert tokens.refresh_due(world.runtime) == 3
+
+
+def test_login_during_a_refresh_wins(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    user_id = world.new_user("alice")
+    refresh = HydraClient.refresh
+
+    def slow(client: HydraClient, token: str) -> Any:
+        fresh = refresh(client, token)
+        world.new_user("alice")
+        return fresh
+
+    monkeypatch.setattr(HydraClient, "refresh", slow)
+    tokens.refresh_now(world.runtime, user_id)
+    monkeypatch.undo()
+    # The login's refresh token, which works.
+    tokens.refresh_now(world.runtime, user_id)
+
+
+def test_disabling_during_a_refresh_wins(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    user_id = world.new_user("alice")
+    refresh = HydraClient.refresh
+
+    def slow(client: HydraClient, token: str) -> Any:
+        users.disable(world.runtime, user_id)
+        return refresh(client, token)
+
+    monkeypatch.setattr(HydraClient, "refresh", slow)
+    with pytest.raises(TokensSpent):
+        tokens.refresh_now(world.runtime, user_id)
+    assert world.rows("SELECT access_token, refresh_token FROM users") == [(None, None)]
+
+
+def test_user_without_a_refresh_token(world: World) -> None:
+    user_id = world.new_user("alice")
+    world.rows("UPDATE users SET refresh_token = NULL")
+    assert tokens.refresh_due(world.runtime) == 0
+    with pytest.raises(TokensSpent):
+        tokens.with_user_token(world.runtime, user_id, _spent_row(world))
+    assert tokens.with_user_token(world.runtime, user_id, len) > 0
+
+
+def _spent_row(_world: World) -> Any:
+    def call(_token: str) -> None:
+        raise PeerUnauthorized("DataHubService", "answered 401")
+
+    return call
+
+
+def test_compose_is_refused_with_spent_tokens(world: World) -> None:
+    """An error of the peers' reaches the caller as such, without the token."""
+    user_id = world.new_user("alice")
+    world.hydra.fault(endpoint="/oauth2/token", times=1, cut="before")
+    with pytest.raises(PeerUnavailable) as raised:
+        tokens.with_user_token(world.runtime, user_id, _spent(world))
+    assert isinstance(raised.value, PeerError)
+    assert not any(token in str(raised.value) for token in _stored(world))
+
+
+def test_pruning(world: World) -> None:
+    world.point("nobody", "1")
+    world.point("nobody", "2")
+    world.rows("UPDATE kept_events SET received_at = now() - interval '31 days' WHERE gsrn = '1'")
+    world.rows("UPDATE kept_events SET received_at = now() - interval '29 days' WHERE gsrn = '2'")
+    for _ in range(2):
+        world.consented(world.client(), "alice")
+    user_id = world.new_user("alice")
+    world.rows(
+        "UPDATE login_states SET expires_at = now() - interval '1 second' "
+        "WHERE state_hash = (SELECT min(state_hash) FROM login_states)"
+    )
+    for key, age in (("old", "25 hours"), ("new", "23 hours")):
+        world.rows(
+            "INSERT INTO idempotency_keys (user_id, key, request_hash, holder, lease_until, "
+            "created_at) VALUES (:id, :key, '', '', now(), now() - CAST(:age AS interval))",
+            id=user_id,
+            key=key,
+            age=age,
+        )
+    for count in (1, 0):
+        gone = pruning.prune(world.runtime)
+        for table in ("kept_events", "login_states", "idempotency_keys"):
+            assert gone[table] == count
+
+
+def test_what_waits_for_a_known_users_point_is_not_pruned(world: World) -> None:
+    world.new_user("alice")
+    assert world.ggo("alice", "1").json == {"success": True}
+    assert world.ggo("nobody", "2").json == {"success": False}
+    world.rows("UPDATE kept_events SET received_at = now() - interval '31 days'")
+    pruning.prune(world.runtime)
+    assert world.rows("SELECT subject FROM kept_events") == [("alice",)]

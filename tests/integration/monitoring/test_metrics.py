@@ -1,0 +1,112 @@
+"""/metrics: what is counted, what is read from the database, and what happens without one."""
+
+from collections.abc import Callable
+
+import pytest
+from sqlalchemy import make_url
+
+from origin.batches.service import runner
+from origin.identity.service import tokens
+from origin.monitoring.service.database_gauges import Readings
+from tests.support.market import Market
+from tests.support.scraping import Scrape
+
+
+def scrape(market: Market) -> Scrape:
+    answer = market.client().get("/metrics")
+    assert answer.status_code == 200
+    assert answer.content_type.startswith("text/plain; version=0.0.4")
+    return Scrape(answer.text)
+
+
+@pytest.fixture(autouse=True)
+def _always_fresh(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("origin.monitoring.service.database_gauges._FRESH_S", 0)
+
+
+def test_a_compose_on_its_way_shows_in_the_metrics(market: Market):
+    before = scrape(market)
+    address = market.issue(100)
+    assert market.compose(address, transfers=[(30, "bob")]).status_code == 200
+    assert market.compose(address, transfers=[(30, "bob")]).status_code == 400
+    waiting = scrape(market)
+    assert waiting.value("database_up") == 1
+    assert waiting.value("batches", state="PENDING") == 1
+    assert waiting.value("batches", state="SUBMITTED") == 0
+    assert waiting.value("users") == 2
+    for status in ("200", "400"):
+        labels = {"endpoint": "/ggo/compose", "status": status}
+        grown = waiting.value("request_seconds_count", **labels) - before.value(
+            "request_seconds_count", **labels
+        )
+        assert grown == 1, labels
+    market.settle()
+    after = scrape(market)
+    assert after.value("batches", state="PENDING") == 0
+    ended = {"name": "batches_ended_total", "state": "COMPLETED"}
+    assert after.value(**ended) - before.value(**ended) == 1
+    posted = {"name": "peer_call_seconds_count", "peer": "Ledger", "status": "202"}
+    assert after.value(**posted) - before.value(**posted) == 1
+    # Of this process, all in use at a time are given back.
+    assert after.value("pool_connections_used") == before.value("pool_connections_used")
+    assert after.value("pool_connections") >= 1
+    assert after.value("requests_running") == 1
+
+
+def test_work_for_datahub_and_kept_events_show(market: Market):
+    market.sandbox.hydra.fault("/oauth2/token", status=400)
+    before = scrape(market)
+    with pytest.raises(tokens.TokensSpent):
+        tokens.refresh_now(market.runtime, market.value("SELECT id FROM users LIMIT 1"))
+    point = {"gsrn": "571313180400000777", "type": "production", "sector": "DK1"}
+    answer = market.webhook("on-meteringpoint-available", {"sub": "bob", "meteringpoint": point})
+    assert answer.json == {"success": True}
+    answer = market.webhook("on-meteringpoint-available", {"sub": "new", "meteringpoint": point})
+    assert answer.json == {"success": False}
+    after = scrape(market)
+    assert after.value("datahub_jobs", kind="send_key") == 1
+    assert after.value("kept_events", kind="metering_point") == 1
+    assert after.value("kept_events", kind="ggo") == 0
+    assert after.value("users_to_log_in") == 1
+    refused = {"name": "token_refreshes_total", "outcome": "refused"}
+    assert after.value(**refused) - before.value(**refused) == 1
+
+
+def test_a_stuck_batch_and_a_peer_out_of_reach_are_counted(new_market: Callable[..., Market]):
+    market = new_market(batch_resubmit_after=0.001)
+    before = scrape(market)
+    market.sandbox.ledger.fault("/batches", times=None, cut="before")
+    market.compose(market.issue(100), transfers=[(30, "bob")])
+    market.run_batches()
+    runner.resubmit_stuck(market.runtime)
+    after = scrape(market)
+    assert after.value("batch_alerts_total", reason="stuck") > before.value(
+        "batch_alerts_total", reason="stuck"
+    )
+    unheard = {"name": "peer_call_seconds_count", "peer": "Ledger", "status": "none"}
+    assert after.value(**unheard) > before.value(**unheard)
+
+
+def test_paths_that_lead_nowhere_make_no_label(market: Market):
+    for path in ("/nowhere-1", "/nowhere-2"):
+        market.client().get(path)
+    lost = scrape(market)
+    assert lost.total("request_seconds_count", endpoint="none", status="404") >= 2
+    assert not any("nowhere" in value for value in lost.label_values)
+
+
+def test_without_a_database_the_process_is_still_seen(market: Market):
+    unreachable = Readings(make_url("postgresql+psycopg2://nobody:hidden@127.0.0.1:1/none"))
+    market.app.extensions["origin_readings"] = unreachable
+    blind = scrape(market)
+    assert blind.value("database_up") == 0
+    assert "account_service_batches" not in blind.names
+    assert blind.total("request_seconds_count") > 0
+
+
+def test_each_can_be_bound_off(new_market: Callable[..., Market]):
+    paths = ("/metrics", "/health/live", "/openapi.json", "/docs", "/docs/start.js")
+    off = ("metrics_enabled", "health_enabled", "openapi_enabled", "docs_enabled")
+    for settings, status in (({}, 200), (dict.fromkeys(off, False), 404)):
+        client = new_market(**settings).client()
+        assert [client.get(path, buffered=True).status_code for path in paths] == [status] * 5

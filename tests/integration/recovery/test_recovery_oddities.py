@@ -1,0 +1,571 @@
+"""What a recovery does where the restored database was worked on, or can't know all."""
+
+import json
+import threading
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+import pytest
+from psycopg2.errors import UniqueViolation
+from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError, OperationalError
+
+from origin.batches.client.sdk import Split, sign_batch
+from origin.batches.queries.outcomes import complete_batches, decline_batch
+from origin.batches.service.redo import redo
+from origin.keys.derivation import Key, metering_point_key, period_key
+from origin.reconciliation.service import reconcile
+from origin.recovery.queries import mending, progress
+from tests.support.drill import Drill, composed, one, stored
+from tests.support.market import BOBS_CONSUMPTION, CONSUMPTION, PRODUCTION, Market
+from tests.support.waiting import eventually
+from tests.support.world import query_of
+
+NEW_CONSUMPTION, NEW_PRODUCTION = "571313180400000128", "571313180400000111"
+
+
+class Recovered:
+    """What a run has told."""
+
+    def __init__(self, drill: Drill, path: Path, *arguments: str) -> None:
+        self.result = drill.recover("--margin", "1000", "--json", str(path), *arguments)
+        self.exit_code = self.result.exit_code
+        self.told = json.loads(path.read_text())
+
+
+@pytest.fixture
+def report(tmp_path: Path) -> Path:
+    return tmp_path / "report.json"
+
+
+def lost_split(drill: Drill) -> str:
+    """500 Wh of Alice's, of which 200 went to Bob after the backup; the database is restored."""
+    market = drill.market
+    source = market.issue(500)
+    composed(market, market.issue(1000, begin=market.hour(1)), transfers=[(100, "bob")])
+    drill.backup()
+    composed(market, source, transfers=[(200, "bob")])
+    drill.restore()
+    return source
+
+
+def amounts(market: Market, subject: str) -> list[int]:
+    return sorted(ggo["amount"] for ggo in stored(market, subject))
+
+
+@pytest.mark.parametrize("order", [(70, "carol"), (199, "bob")])
+def test_a_batch_under_way_that_the_ledger_contradicts_is_declined(
+    drill: Drill, report: Path, order: tuple[int, str]
+):
+    """To other addresses; and to the same ones, handed out again, with other amounts."""
+    market = drill.market
+    source = lost_split(drill)
+    assert market.compose(source, transfers=[order]).status_code == 200
+    found = Recovered(drill, report)
+    assert found.exit_code == 0, found.result.output
+    assert drill.audit() == []
+    assert amounts(market, "bob") == [100, 200]
+    assert amounts(market, "alice") == [300, 900]
+    [*_, (state, reason), done] = market.batches()
+    assert (state, done) == ("DECLINED", ("COMPLETED", None))
+    assert "another operation" in str(reason)
+
+
+def test_what_was_completed_with_wrong_amounts_gets_the_ledgers(drill: Drill, report: Path):
+    """And what was composed of a wrong part is declined."""
+    market = drill.market
+    source = lost_split(drill)
+    assert market.compose(source, transfers=[(199, "bob")]).status_code == 200
+    [[batch]] = market.rows("SELECT id FROM batches WHERE ended_at IS NULL")
+    with market.runtime.database.transaction() as session:
+        complete_batches(session, [batch])
+    market.tokens["bob"] = market.token("bob")
+    wrong = one(market, "bob", 199)
+    assert market.compose(wrong, transfers=[(10, "carol")], subject="bob").status_code == 200
+    found = Recovered(drill, report)
+    assert found.exit_code == 0, found.result.output
+    assert drill.audit() == []
+    assert amounts(market, "bob") == [100, 200]
+    assert market.rows("SELECT reference FROM ggos WHERE amount = 200") == [(None,)]
+    assert [state for state, _ in market.batches()][-1] == "DECLINED"
+
+
+def test_an_address_that_was_handed_out_again_is_taken_back(drill: Drill, report: Path):
+    """Another GGO's batch, to the address that the lost split has on the ledger."""
+    market = drill.market
+    lost_split(drill)
+    other = market.issue(40, begin=market.hour(2))
+    assert market.compose(other, transfers=[(30, "bob")]).status_code == 200
+    found = Recovered(drill, report)
+    assert found.exit_code == 0, found.result.output
+    assert found.told["counts"]["declined"] == 1
+    assert drill.audit() == []
+    assert amounts(market, "alice") == [40, 300, 900]
+    composed(market, other, transfers=[(30, "bob")])
+    assert drill.audit() == []
+
+
+def test_a_declined_batch_that_stands_on_the_ledger_is_done_with_its_reference(
+    drill: Drill, report: Path
+):
+    market = drill.market
+    source = market.issue(500)
+    assert market.compose(source, transfers=[(200, "bob")]).status_code == 200
+    market.run_batches()
+    market.sandbox.ledger.batches(wait=10)
+    with market.runtime.database.transaction() as session:
+        [[batch]] = market.rows("SELECT id FROM batches")
+        assert decline_batch(session, batch, "not so")
+    drill.backup()
+    found = Recovered(drill, report)
+    assert found.exit_code == 0, found.result.output
+    assert found.told["counts"]["completed"] == 1
+    assert drill.audit() == []
+    assert market.rows("SELECT reference FROM ggos WHERE amount = 200") == [("ref 0",)]
+    assert market.batches() == [("COMPLETED", "not so")]
+
+
+def test_what_went_to_a_user_whose_key_is_lost_is_told(drill: Drill, report: Path):
+    """The rest of that split comes back, and can be traded."""
+    market = drill.market
+    source = market.issue(500)
+    drill.backup()
+    market.new_user("dave")
+    composed(market, source, transfers=[(200, "dave"), (50, "bob")])
+    drill.restore(recovery_mode=True)
+    for _ in range(2):
+        found = Recovered(drill, report, "--reach", "300")
+        assert found.exit_code == 1, found.result.output
+        assert [(each["wh"], each["source"]) for each in found.told["unmatched"]] == [(200, source)]
+        assert found.told["differing"] == []
+        assert "NOT OURS OR LOST KEY" in found.result.output
+        assert amounts(market, "alice") == [250]
+        assert amounts(market, "bob") == [50]
+    drill.restart(recovery_mode=False)
+    composed(market, one(market, "alice", 250), transfers=[(1, "bob")])
+
+
+def test_a_ggo_of_which_nothing_can_stand_here_is_not_on_offer(drill: Drill, report: Path):
+    market = drill.market
+    source = market.issue(500)
+    drill.backup()
+    market.new_user("dave")
+    composed(market, source, transfers=[(500, "dave")])
+    drill.restore()
+    found = Recovered(drill, report, "--reach", "300")
+    assert found.exit_code == 1, found.result.output
+    assert amounts(market, "alice") == []
+    assert market.compose(source, transfers=[(1, "bob")]).status_code == 400
+
+
+def learn(market: Market) -> int:
+    """Alice gets a metering point; its key index."""
+    market.sandbox.datahub.add_meteringpoint(
+        "alice", NEW_CONSUMPTION, "consumption", webhooks="none"
+    )
+    assert market.point("alice", NEW_CONSUMPTION, type="consumption").json == {"success": True}
+    while market.run_jobs():
+        pass
+    return int(
+        market.value("SELECT key_index FROM metering_points WHERE gsrn = :g", g=NEW_CONSUMPTION)
+    )
+
+
+def test_a_point_that_nothing_proves_gets_a_fresh_key(drill: Drill, report: Path):
+    market = drill.market
+    drill.backup()
+    before = learn(market)
+    drill.restore(recovery_mode=True)
+    found = Recovered(drill, report)
+    assert found.exit_code == 0, found.result.output
+    [point] = found.told["points"]
+    assert point["key_index"] >= before + 1000
+    assert "fresh key" in point["proof"]
+    while market.run_jobs():
+        pass
+    sealed = market.value("SELECT master_key FROM users WHERE subject = 'alice'")
+    master = Key.from_base58(market.runtime.sealer.open(sealed, "users.master_key:alice"))
+    sent = market.sandbox.datahub.keys(NEW_CONSUMPTION)[NEW_CONSUMPTION]
+    assert sent == metering_point_key(master, point["key_index"]).base58()
+
+
+def test_points_of_users_who_must_log_in_keep_their_keys_all_the_same(drill: Drill, report: Path):
+    """DataHub can't be asked for them; once they have logged in, the import heeds what it has."""
+    market = drill.market
+    drill.backup()
+    before = learn(market)
+    market.consume(NEW_CONSUMPTION, 90)
+    drill.restore(recovery_mode=True)
+    market.sandbox.hydra.revoke(sub="alice")
+    found = Recovered(drill, report)
+    assert found.exit_code == 1, found.result.output
+    assert {each["subject"] for each in found.told["not_asked"]} == {"alice"}
+    assert query_of(market.login("alice"))["success"] == "1"
+    market.rows(
+        "INSERT INTO datahub_jobs (user_id, kind) SELECT id, 'import_metering_points' FROM users "
+        "WHERE subject = 'alice' ON CONFLICT DO NOTHING"
+    )
+    while market.run_jobs():
+        pass
+    query = "SELECT key_index FROM metering_points WHERE gsrn = :g"
+    assert market.value(query, g=NEW_CONSUMPTION) == before
+    again = Recovered(drill, report)
+    assert again.exit_code == 0, again.result.output
+
+
+@pytest.mark.parametrize(
+    ("measurements", "ggos"), [([{}], []), ([], [{}])], ids=["a measurement", "a GGO"]
+)
+def test_an_odd_answer_does_not_prove_that_a_point_has_no_key(
+    market: Market, measurements: list[Any], ggos: list[Any]
+):
+    market.sandbox.datahub.add_meteringpoint(
+        "alice", NEW_CONSUMPTION, "production", webhooks="none"
+    )
+    market.rows("INSERT INTO recoveries (margin) VALUES (1)")
+    for endpoint, found in (
+        ("/measurements", {"total": len(measurements), "measurements": measurements}),
+        ("/ggo", {"ggos": ggos}),
+    ):
+        market.datahub.fault(endpoint=endpoint, status=200, body={"success": True, **found})
+    market.rows(
+        "INSERT INTO datahub_jobs (user_id, kind) SELECT id, 'import_metering_points' FROM users "
+        "WHERE subject = 'alice'"
+    )
+    market.run_jobs()
+    query = "SELECT count(*) FROM metering_points WHERE gsrn = :g"
+    assert market.value(query, g=NEW_CONSUMPTION) == 0
+    error = "SELECT last_error FROM datahub_jobs WHERE kind = 'import_metering_points'"
+    assert market.value(error).startswith("DataHubService: ")
+
+
+def test_receivers_are_told_once_of_what_is_unspent(drill: Drill, report: Path):
+    """Not of what was spent on since; and what they may have heard of has the same webhook-id."""
+    market = drill.market
+    body = {"url": "https://93.184.216.34/", "secret": "a secret of some length"}
+    path = "/webhook/on-ggo-received/subscribe"
+    assert market.post(path, body, market.tokens["bob"]).status_code == 200
+    source = market.issue(500)
+    drill.backup()
+    composed(market, source, transfers=[(200, "bob")])
+    composed(market, one(market, "bob", 200), transfers=[(80, "carol")], subject="bob")
+    query = "SELECT body, webhook_id FROM webhook_deliveries ORDER BY id"
+    _, remainder = market.rows(query)
+    drill.restore(recovery_mode=True)
+    assert market.rows(query) == []
+    for _ in range(2):
+        assert Recovered(drill, report).exit_code == 0
+        [told] = market.rows(query)
+        assert json.loads(bytes(told.body))["ggo"]["amount"] == 120
+        assert told.webhook_id == remainder.webhook_id
+
+
+def test_it_goes_on_where_it_stopped(drill: Drill, report: Path, monkeypatch: pytest.MonkeyPatch):
+    market = drill.market
+    lost_split(drill)
+    refused = drill.recover("--continue")
+    assert refused.exit_code == 2
+    assert "no recovery" in refused.output
+    counters = "SELECT sum(next_trade_index) FROM users"
+    before = market.value(counters)
+    with monkeypatch.context() as patch:
+        patch.setattr(progress, "finish", _interrupted)
+        assert Recovered(drill, report).exit_code == 2
+    moved = market.value(counters)
+    assert moved > before
+    found = Recovered(drill, report, "--continue")
+    assert found.exit_code == 0, found.result.output
+    # Only the two parts that were added are looked at; nor are the counters moved again.
+    assert found.told["counts"]["ggos"] == 2
+    assert market.value(counters) == moved
+
+
+def _interrupted(*_: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def test_one_at_a_time(drill: Drill):
+    drill.backup()
+    with progress.only_one(drill.market.runtime.database) as alone:
+        assert alone
+        refused = drill.recover()
+    assert refused.exit_code == 2
+    assert "Another recovery" in refused.output
+    assert drill.recover().exit_code == 0
+
+
+@pytest.mark.parametrize("peer", ["ledger", "datahub"])
+def test_a_peer_that_is_away_is_no_difference(
+    drill: Drill, report: Path, monkeypatch: pytest.MonkeyPatch, peer: str
+):
+    market = drill.market
+    lost_split(drill)
+    monkeypatch.setattr("origin.recovery.service.forgotten_points.pause", lambda _: None)
+    sandbox = getattr(market.sandbox, peer)
+    sandbox.fault("/state/*" if peer == "ledger" else "/meteringpoints", status=503, times=None)
+    away = Recovered(drill, report)
+    assert away.exit_code == 2, away.result.output
+    assert away.told["complete"] is False
+    assert "Run it again" in away.result.output
+    sandbox.clear_faults()
+    assert Recovered(drill, report).exit_code == 0
+    assert drill.audit() == []
+
+
+def test_what_is_here_alone_is_told(drill: Drill, report: Path):
+    market = drill.market
+    market.consume()
+    source = market.issue(500)
+    drill.backup()
+    market.rows(
+        "UPDATE ggos SET stored = false, retired = true, retire_gsrn = :g, retire_address = 'x'",
+        g=CONSUMPTION,
+    )
+    found = Recovered(drill, report)
+    assert found.exit_code == 1, found.result.output
+    [differing] = found.told["differing"]
+    assert differing["address"] == source
+    assert "spent here" in differing["what"]
+    assert market.rows("SELECT count(*) FROM ggos WHERE issue_gsrn = :g", g=PRODUCTION) == [(1,)]
+
+
+def test_an_odd_answer_declines_nothing(drill: Drill, report: Path):
+    """Of a batch under way that the ledger has committed one part can't be read for now."""
+    market = drill.market
+    source = market.issue(500)
+    assert market.compose(source, transfers=[(200, "bob")]).status_code == 200
+    market.run_batches()
+    market.sandbox.ledger.batches(wait=10)
+    drill.backup()
+    part = market.value("SELECT address FROM ggos WHERE amount = 200")
+    market.sandbox.ledger.fault(f"/state/{part}", status=200, body={"data": "bm8="}, times=None)
+    before = market.snapshot()["batches"]
+    found = Recovered(drill, report)
+    assert found.exit_code == 1, found.result.output
+    assert {each["address"] for each in found.told["differing"]} == {part, source}
+    assert market.snapshot()["batches"] == before
+    market.sandbox.ledger.clear_faults()
+    assert Recovered(drill, report).exit_code == 0
+    assert market.batches() == [("COMPLETED", None)]
+    assert drill.audit() == []
+
+
+def test_a_split_that_stands_without_its_retire_is_another(drill: Drill, report: Path):
+    """The parts come back as the ledger has them: what isn't retired there isn't here."""
+    market = drill.market
+    market.consume(amount=100)
+    source = market.issue(500)
+    assert market.compose(source, retires=[(100, CONSUMPTION)]).status_code == 200
+    drill.backup()
+    sealed = market.value("SELECT master_key FROM users WHERE subject = 'alice'")
+    master = Key.from_base58(market.runtime.sealer.open(sealed, "users.master_key:alice"))
+    index = market.value("SELECT key_index FROM metering_points WHERE gsrn = :g", g=PRODUCTION)
+    key = period_key(metering_point_key(master, index), market.begin)
+    targets = [
+        (row[0], row[1])
+        for row in market.rows(
+            "SELECT address, amount FROM ggos WHERE parent_id IS NOT NULL ORDER BY split_position"
+        )
+    ]
+    market.runtime.ledger.post(sign_batch(master, Split(key, targets), []).batch_list)
+    market.sandbox.ledger.batches(wait=10)
+    found = Recovered(drill, report)
+    assert found.exit_code == 0, found.result.output
+    assert amounts(market, "alice") == [100, 400]
+    assert [state for state, _ in market.batches()] == ["DECLINED", "COMPLETED"]
+    assert drill.audit() == []
+
+
+def test_posts_from_before_may_still_land(drill: Drill, report: Path):
+    """Their addresses aren't handed out again; and another run brings what they made."""
+    market = drill.market
+    source, other = market.issue(500), market.issue(90, begin=market.hour(1))
+    drill.backup()
+    with market.sandbox.ledger.held():
+        assert market.compose(source, transfers=[(200, "bob")]).status_code == 200
+        market.run_batches()
+        drill.restore(recovery_mode=True)
+        assert Recovered(drill, report).exit_code == 0
+        assert amounts(market, "alice") == [90, 500]
+    market.sandbox.ledger.batches(wait=10)
+    drill.restart(recovery_mode=False)
+    composed(market, other, transfers=[(40, "bob")])
+    assert market.batches() == [("COMPLETED", None)]
+    assert Recovered(drill, report).exit_code == 0
+    assert amounts(market, "alice") == [50, 300]
+    assert amounts(market, "bob") == [40, 200]
+    assert drill.audit() == []
+
+
+def test_beside_a_reconciliation_that_does_a_batch_again_it_waits(drill: Drill, report: Path):
+    """Batches first, then GGOs: else the two would wait for each other, and one would fail."""
+    market = drill.market
+    source = market.issue(500)
+    assert market.compose(source, transfers=[(200, "bob")]).status_code == 200
+    market.run_batches()
+    market.sandbox.ledger.batches(wait=10)
+    [[batch]] = market.rows("SELECT id FROM batches")
+    with market.runtime.database.transaction() as session:
+        assert decline_batch(session, batch, "not so")
+    drill.backup()
+    found: list[Recovered] = []
+    runs = threading.Thread(target=lambda: found.append(Recovered(drill, report)))
+    with market.runtime.database.transaction() as session:
+        session.execute(text("SELECT FROM batches FOR UPDATE"))
+        runs.start()
+        waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+        eventually(lambda: market.value(waiting) == 1, "the recovery waits for the batch")
+        assert redo(session, batch, market.value("SELECT id FROM ggos"))
+    runs.join()
+    assert found[0].exit_code == 0, found[0].result.output
+    assert market.batches() == [("COMPLETED", "not so")]
+    assert drill.audit() == []
+
+
+def fails_once(monkeypatch: pytest.MonkeyPatch, error: BaseException, *, after: int = 0) -> None:
+    """Have one mending fail, after so many that didn't."""
+    mend, calls = mending.mend, [0]
+
+    def failing(*arguments: Any) -> Any:
+        calls[0] += 1
+        if calls[0] == after + 1:
+            raise error
+        return mend(*arguments)
+
+    monkeypatch.setattr(mending, "mend", failing)
+
+
+def test_parts_are_left_alone_while_their_source_is_under_way(
+    drill: Drill, report: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Of a source that couldn't be mended: else its batch could never be completed."""
+    market = drill.market
+    source = market.issue(500)
+    assert market.compose(source, transfers=[(200, "bob")]).status_code == 200
+    drill.backup()
+    market.settle()
+    market.new_user("dave")
+    composed(market, one(market, "bob", 200), transfers=[(200, "dave")], subject="bob")
+    drill.restore()
+    fails_once(monkeypatch, IntegrityError("a statement", {}, UniqueViolation()))
+    found = Recovered(drill, report, "--reach", "300")
+    assert found.exit_code == 1, found.result.output
+    assert "can't be put in place now" in found.told["differing"][0]["what"]
+    assert market.batches() == [("PENDING", None)]
+    again = Recovered(drill, report, "--reach", "300")
+    assert [each["wh"] for each in again.told["unmatched"]] == [200]
+    assert again.told["differing"] == []
+    assert market.batches() == [("COMPLETED", None)]
+    assert (amounts(market, "alice"), amounts(market, "bob")) == ([300], [])
+
+
+def test_a_database_that_is_away_ends_it(
+    drill: Drill, report: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """It is no difference, and nothing is passed over."""
+    lost_split(drill)
+    fails_once(monkeypatch, OperationalError("a statement", {}, psycopg2.OperationalError()))
+    away = Recovered(drill, report)
+    assert away.exit_code not in {0, 1}, away.result.output
+    assert away.told["differing"] == []
+    assert Recovered(drill, report, "--continue").exit_code == 0
+    assert drill.audit() == []
+
+
+def test_a_part_that_is_known_is_not_told_as_lost(
+    drill: Drill, report: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Of a split that came back in part, by a recovery that was stopped after it."""
+    market = drill.market
+    source = market.issue(500)
+    drill.backup()
+    market.new_user("dave")
+    composed(market, source, transfers=[(200, "dave"), (50, "bob")])
+    composed(market, one(market, "bob", 50), transfers=[(10, "carol")], subject="bob")
+    drill.restore()
+    with monkeypatch.context() as patch:
+        fails_once(patch, KeyboardInterrupt(), after=1)
+        assert Recovered(drill, report, "--reach", "300").exit_code == 2
+    found = Recovered(drill, report, "--reach", "300")
+    assert [(each["wh"], each["source"]) for each in found.told["unmatched"]] == [(200, source)]
+    assert (amounts(market, "bob"), amounts(market, "carol")) == ([40], [10])
+
+
+def test_going_on_it_asks_for_all_of_new_points(
+    drill: Drill, report: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Also of those that the run before had learnt: what was spent of them must not be on offer."""
+    market = drill.market
+    drill.backup()
+    market.sandbox.datahub.add_meteringpoint("alice", NEW_PRODUCTION, "production", webhooks="none")
+    assert market.point("alice", NEW_PRODUCTION, type="production").json == {"success": True}
+    while market.run_jobs():
+        pass
+    codes = {"technologyCode": "T020001", "fuelCode": "F01050100"}
+    issued = market.sandbox.datahub.issue(
+        NEW_PRODUCTION, market.begin, 70, webhooks="none", **codes
+    )
+    market.webhook("on-ggo-issued", {"sub": "alice", "ggo": issued})
+    composed(market, issued["address"], transfers=[(70, "bob")])
+    drill.restore(recovery_mode=True)
+    since = ("--since", "2021-01-01")
+    with monkeypatch.context() as patch:
+        patch.setattr("origin.recovery.service.forgotten_points.fetch_issued", _interrupted)
+        assert Recovered(drill, report, *since).exit_code == 2
+    found = Recovered(drill, report, "--continue", *since)
+    assert found.exit_code == 0, found.result.output
+    assert (amounts(market, "alice"), amounts(market, "bob")) == ([], [70])
+    assert drill.audit() == []
+
+
+def test_what_was_retired_by_mistake_can_be_composed(drill: Drill, report: Path):
+    """By a batch that an earlier version has completed with wrong amounts."""
+    market = drill.market
+    market.consume(amount=1000)
+    source = lost_split(drill)
+    order = {"transfers": [(201, "bob")], "retires": [(299, CONSUMPTION)]}
+    assert market.compose(source, **order).status_code == 200
+    [[batch]] = market.rows("SELECT id FROM batches WHERE ended_at IS NULL")
+    with market.runtime.database.transaction() as session:
+        complete_batches(session, [batch])
+    found = Recovered(drill, report)
+    assert found.exit_code == 0, found.result.output
+    assert (amounts(market, "alice"), amounts(market, "bob")) == ([300, 900], [100, 200])
+    composed(market, one(market, "alice", 300), transfers=[(1, "bob")])
+    assert drill.audit() == []
+
+
+@pytest.mark.parametrize(
+    ("again", "since", "state"),
+    [
+        ((70, "carol"), {"transfers": [(80, "carol")]}, "DECLINED"),
+        ((200, "bob"), {"transfers": [(80, "carol")]}, "COMPLETED"),
+        ((200, "bob"), {"retires": [(200, BOBS_CONSUMPTION)]}, "DECLINED"),
+    ],
+    ids=["another", "the same, spent on", "the same, retired since"],
+)
+def test_what_workers_have_judged_before_is_recovered(
+    drill: Drill, report: Path, again: tuple[int, str], since: dict[str, Any], state: str
+):
+    """Nobody has set RECOVERY_MODE: a compose from the lost source was declined, or completed."""
+    market = drill.market
+    market.consume(BOBS_CONSUMPTION, amount=1000)
+    source = market.issue(500)
+    drill.backup()
+    composed(market, source, transfers=[(200, "bob")])
+    composed(market, one(market, "bob", 200), subject="bob", **since)
+    wanted = {subject: amounts(market, subject) for subject in ("alice", "bob", "carol")}
+    drill.restore()
+    composed(market, source, transfers=[again])
+    assert [each for each, _ in market.batches()] == [state]
+    list(reconcile.walk(market.runtime, anew=True, calls_per_second=10_000))
+    assert reconcile.report(market.runtime) != []
+    found = Recovered(drill, report)
+    assert found.exit_code == 0, found.result.output
+    assert {subject: amounts(market, subject) for subject in wanted} == wanted
+    assert drill.audit() == []
+    list(reconcile.walk(market.runtime, anew=True, calls_per_second=10_000))
+    assert reconcile.report(market.runtime) == []
+    composed(market, one(market, "alice", 300), transfers=[(1, "bob")])
+    assert drill.audit() == []

@@ -1,0 +1,77 @@
+"""What is sent to the workers through Redis: no times, and not without end."""
+
+import time
+from collections.abc import Callable, Iterator
+
+import orjson
+import pytest
+import redis
+
+from devstack.configured import Redis, redis_databases
+from origin.settings import Settings
+from origin.tasks.celery import BATCHES, RECONCILIATION
+from origin.tasks.sending import MOST_WAITING, Wakeups
+from origin.tasks.wakeups import CeleryHints
+from tests.support.market import Market
+from tests.support.waiting import eventually
+
+QUEUE = "celery"
+
+
+@pytest.fixture
+def settings(new_market: Callable[..., Market], valkey: Redis) -> Settings:
+    return new_market(
+        redis_host=valkey.host,
+        redis_port=valkey.port,
+        redis_username=valkey.username,
+        redis_password=valkey.password,
+        **{name.lower(): int(number) for name, number in redis_databases().items()},
+    ).settings
+
+
+@pytest.fixture
+def broker(settings: Settings) -> Iterator[redis.Redis]:
+    with redis.Redis.from_url(settings.broker_url) as client:
+        client.delete(QUEUE)
+        yield client
+        client.delete(QUEUE)
+
+
+def test_wake_ups_do_not_pile_up_where_no_worker_runs(settings: Settings, broker: redis.Redis):
+    wakeups = Wakeups(settings)
+    assert all(wakeups.send(BATCHES) for _ in range(MOST_WAITING + 20))
+    assert broker.llen(QUEUE) == MOST_WAITING
+    broker.ltrim(QUEUE, 0, 0)
+    assert wakeups.send(BATCHES)
+    assert broker.llen(QUEUE) == 2
+
+
+def test_periodic_work_that_was_claimed_is_sent_however_many_wait(
+    settings: Settings, broker: redis.Redis
+):
+    """Nobody else sends it before the claim is over, which takes an hour."""
+    wakeups = Wakeups(settings)
+    for _ in range(MOST_WAITING):
+        wakeups.send(BATCHES)
+    assert wakeups.send(RECONCILIATION)
+    assert broker.llen(QUEUE) == MOST_WAITING + 1
+
+
+@pytest.mark.parametrize("delay_s", [0, 0.3])
+def test_a_wake_up_carries_no_time(settings: Settings, broker: redis.Redis, delay_s: float):
+    """A worker's clock would tell it apart from what its sender meant."""
+    hints = CeleryHints(Wakeups(settings))
+    began = time.monotonic()
+    hints.batches_due(delay_s)
+    eventually(lambda: broker.llen(QUEUE), "the wake-up is sent")
+    assert time.monotonic() - began >= delay_s
+    headers = orjson.loads(broker.lindex(QUEUE, 0))["headers"]
+    assert headers["task"] == BATCHES
+    assert (headers["eta"], headers["expires"]) == (None, None)
+
+
+def test_redis_that_is_away_is_left_alone_for_a_while(new_market: Callable[..., Market]):
+    wakeups = Wakeups(new_market().settings)
+    began = time.monotonic()
+    assert [wakeups.send(BATCHES) for _ in range(50)] == [False] * 50
+    assert time.monotonic() - began < 5

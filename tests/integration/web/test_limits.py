@@ -1,0 +1,102 @@
+"""Too long, too many: each refused with its reason."""
+
+import io
+from collections.abc import Callable
+from typing import Any
+
+import gevent
+import pytest
+import redis
+
+from devstack.configured import Redis, redis_databases
+from tests.integration.monitoring.test_metrics import scrape
+from tests.support.market import Market
+from tests.support.waiting import eventually
+
+
+@pytest.fixture
+def limited(new_market: Callable[..., Market], valkey: Redis) -> Market:
+    """Three requests of an account in a minute."""
+    return new_market(
+        rate_limit_per_minute=3,
+        redis_host=valkey.host,
+        redis_port=valkey.port,
+        redis_username=valkey.username,
+        redis_password=valkey.password,
+        **{name.lower(): int(number) for name, number in redis_databases().items()},
+    )
+
+
+def test_an_account_may_ask_so_often_in_a_minute(limited: Market):
+    alice, bob = limited.tokens["alice"], limited.tokens["bob"]
+    statuses = [limited.post("/accounts", token=alice).status_code for _ in range(5)]
+    assert statuses == [200, 200, 200, 429, 429]
+    refused = limited.post("/accounts", token=alice)
+    assert refused.json == {"success": False, "message": "More than 3 requests in a minute"}
+    assert 0 < int(refused.headers["Retry-After"]) <= 60
+    assert limited.post("/accounts", token=bob).status_code == 200
+    # Redis's clock alone ends the minute.
+    with redis.Redis.from_url(limited.settings.cache_url) as client:
+        key = f"requests:{limited.alice}"
+        assert 0 < client.ttl(key) <= 60
+        client.pexpire(key, 1)
+        eventually(lambda: not client.exists(key), "the minute ends")
+    assert limited.post("/accounts", token=alice).status_code == 200
+
+
+def test_without_redis_everybody_may(new_market: Callable[..., Market]):
+    market = new_market(rate_limit_per_minute=1)
+    before = scrape(market)
+    alice = market.tokens["alice"]
+    assert [market.post("/accounts", token=alice).status_code for _ in range(3)] == [200] * 3
+    failures = "rate_limit_failures_total"
+    # After the first it isn't asked for a while.
+    assert scrape(market).value(failures) - before.value(failures) == 1
+
+
+def test_a_long_body_is_refused_with_the_limit(new_market: Callable[..., Market]):
+    market = new_market(max_body_bytes=100)
+    answer = market.post("/ggo", {"filters": {"address": ["x" * 100]}}, market.tokens["alice"])
+    assert answer.status_code == 413
+    assert answer.json == {"success": False, "message": "The body is longer than 100 bytes"}
+
+
+_LENGTH = 1000
+
+
+class _NeverComes(io.RawIOBase):
+    """A body of which nothing comes, read as gunicorn's greenlets read."""
+
+    _at = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """The test client asks so for the length."""
+        self._at = _LENGTH if whence == io.SEEK_END else offset
+        return self._at
+
+    def tell(self) -> int:
+        return self._at
+
+    def readinto(self, _buffer: Any) -> int:
+        gevent.sleep(60)
+        return 0
+
+
+def test_a_body_that_does_not_come_is_not_waited_for(
+    new_market: Callable[..., Market], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("origin.web.base.is_module_patched", lambda _: True)
+    market = new_market(body_time_limit=0.05)
+    answer = market.client().post(
+        "/ggo",
+        headers={"Authorization": f"Bearer {market.tokens['alice']}"},
+        input_stream=_NeverComes(),
+    )
+    assert answer.status_code == 408
+    assert answer.json == {
+        "success": False,
+        "message": "The body took longer than 0.05 s to arrive",
+    }

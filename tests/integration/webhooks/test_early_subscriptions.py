@@ -1,0 +1,335 @@
+"""Webhooks subscribed to before the first login, as example-backend does in its callback."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+from werkzeug.test import TestResponse
+
+from origin.db.locks import lock_subject
+from origin.keys.sealing import CannotUnseal, Sealer, webhook_secret_context
+from origin.maintenance.service import key_rotation, pruning
+from origin.webhooks.service import delivery
+from sandbox.running import Sandbox
+from tests.support.market import Market
+from tests.support.waiting import eventually
+from tests.support.world import at_once, query_of
+
+SECRET = "a subscriber's secret"
+EVENTS = ("on-ggo-received", "on-forecast-received")
+CODES = {"technologyCode": "T020001", "fuelCode": "F01050100"}
+
+
+@pytest.fixture(scope="module")
+def shared_market(module_database_uri: str, sandbox: Sandbox) -> Iterator[Market]:
+    """Receivers are on this machine; what failed is tried again when a test says so."""
+    sandbox.reset()
+    market = Market(
+        module_database_uri, sandbox, webhook_allow_private=True, webhook_retry_delay=1000
+    )
+    yield market
+    market.runtime.receivers.close()
+    market.runtime.database.dispose()
+    sandbox.reset()
+
+
+@pytest.fixture
+def market(shared_market: Market) -> Market:
+    """The module's market, without subscriptions."""
+    shared_market.rows("TRUNCATE webhook_subscriptions, early_subscriptions CASCADE")
+    shared_market.sandbox.receiver.reset()
+    return shared_market
+
+
+@pytest.fixture
+def newcomer(market: Market, request: pytest.FixtureRequest) -> str:
+    """A subject with a token and no account."""
+    subject = f"newcomer of {request.node.name}"
+    market.tokens[subject] = market.token(subject)
+    return subject
+
+
+def call(
+    market: Market, subject: str, verb: str = "subscribe", event: str = EVENTS[0], **changes: Any
+) -> TestResponse:
+    body = {"url": market.sandbox.receiver.hook("new"), "secret": SECRET, **changes}
+    return market.post(f"/webhook/{event}/{verb}", body, market.tokens[subject])
+
+
+def outcome(answer: TestResponse) -> tuple[int, Any]:
+    return answer.status_code, answer.json
+
+
+DONE, NOT_THERE = (200, {"success": True}), (200, {"success": False})
+
+
+def kept(market: Market) -> int:
+    return int(market.value("SELECT count(*) FROM early_subscriptions"))
+
+
+def live(market: Market, subject: str) -> list[tuple[str, str]]:
+    return [
+        tuple(row)
+        for row in market.rows(
+            "SELECT event, url FROM webhook_subscriptions JOIN users ON users.id = user_id "
+            "WHERE subject = :subject AND ended_at IS NULL ORDER BY event, url",
+            subject=subject,
+        )
+    ]
+
+
+def test_what_was_subscribed_before_the_first_login_is_delivered_after_it(
+    market: Market, newcomer: str
+):
+    """As example-backend does: both events, then the login, then a GGO is issued."""
+    market.sandbox.receiver.secret(SECRET, "new")
+    for event in EVENTS:
+        assert outcome(call(market, newcomer, event=event)) == DONE
+        assert outcome(call(market, newcomer, event=event)) == DONE
+    assert market.value("SELECT count(*) FROM users WHERE subject = :s", s=newcomer) == 0
+    assert SECRET not in str(market.rows("SELECT * FROM early_subscriptions"))
+    market.new_user(newcomer)
+    url = market.sandbox.receiver.hook("new")
+    assert live(market, newcomer) == [("ON_FORECAST_RECEIVED", url), ("ON_GGO_RECEIVED", url)]
+    assert kept(market) == 0
+
+    gsrn = "571313180499999999"
+    market.sandbox.datahub.add_meteringpoint(newcomer, gsrn, "production", webhooks="none")
+    assert market.point(newcomer, gsrn).json == {"success": True}
+    while market.run_jobs():
+        pass
+    ggo = market.sandbox.datahub.issue(gsrn, market.begin, 1000, webhooks="none", **CODES)
+    told = market.webhook("on-ggo-issued", {"sub": newcomer, "ggo": ggo})
+    assert told.json == {"success": True}
+    assert delivery.run_due(market.runtime) == 1
+    forecast = {
+        "account": newcomer,
+        "reference": "wind",
+        "sector": "DK1",
+        "begin": "2020-01-01T00:00:00",
+        "resolution": "PT1H",
+        "forecast": [1],
+    }
+    assert market.post("/forecast/submit", forecast, market.tokens["alice"]).status_code == 200
+    assert delivery.run_due(market.runtime) == 1
+    came = market.sandbox.receiver.deliveries("new")
+    assert all(each["verified"] and each["standard_verified"] for each in came)
+    assert [sorted(each["json"]) for each in came] == [["ggo", "sub"], ["forecast", "sub"]]
+    assert came[0]["json"]["ggo"]["address"] == ggo["address"]
+
+
+def test_a_ggo_that_came_before_the_first_login_is_told_with_it(market: Market, newcomer: str):
+    market.sandbox.receiver.secret(SECRET, "new")
+    assert outcome(call(market, newcomer)) == DONE
+    gsrn = "571313180488888888"
+    market.sandbox.datahub.add_meteringpoint(newcomer, gsrn, "production", webhooks="none")
+    assert market.point(newcomer, gsrn).json == {"success": False}
+    ggo = {
+        "address": "849c0b" + "6" * 64,
+        "gsrn": gsrn,
+        "begin": "2020-01-01T12:00:00Z",
+        "end": "2020-01-01T13:00:00Z",
+        "sector": "DK1",
+        "amount": 100,
+        "issueTime": "2020-01-02T00:00:00Z",
+        "expireTime": "2050-01-01T00:00:00Z",
+        **CODES,
+    }
+    assert market.webhook("on-ggo-issued", {"sub": newcomer, "ggo": ggo}).json["success"] is False
+    market.hints.deliveries = 0
+    market.new_user(newcomer)
+    assert market.hints.deliveries == 1
+    assert delivery.run_due(market.runtime) == 1
+    [came] = market.sandbox.receiver.deliveries("new")
+    assert came["json"]["ggo"]["amount"] == 100
+
+
+def test_the_guard_on_urls_and_the_scope_hold_without_an_account(market: Market, newcomer: str):
+    assert call(market, newcomer, url="ftp://example.com/").status_code == 400
+    for verb in ("subscribe", "unsubscribe"):
+        market.tokens["short"] = market.token(newcomer, "profile")
+        assert call(market, "short", verb).status_code == 403
+        market.tokens["unknown"] = "nobody's"
+        assert call(market, "unknown", verb).status_code == 401
+    assert kept(market) == 0
+
+
+def test_private_addresses_are_refused_without_an_account(new_market: Callable[..., Market]):
+    market = new_market()
+    market.tokens["dora"] = market.token("dora")
+    for url in (
+        "http://127.0.0.1/",
+        "http://169.254.169.254/",
+        "http://[::1]/",
+        "http://10.0.0.1/",
+    ):
+        assert call(market, "dora", url=url).status_code == 400
+    assert kept(market) == 0
+
+
+def test_unsubscribing_before_the_first_login_takes_url_and_secret(market: Market, newcomer: str):
+    assert outcome(call(market, newcomer, "unsubscribe")) == NOT_THERE
+    assert outcome(call(market, newcomer)) == DONE
+    for wrong in (
+        {"secret": "another"},
+        {"url": market.sandbox.receiver.hook("other")},
+        {"event": EVENTS[1]},
+    ):
+        assert outcome(call(market, newcomer, "unsubscribe", **wrong)) == NOT_THERE
+    # Subscribing again has replaced the secret.
+    assert outcome(call(market, newcomer, secret="another")) == DONE
+    assert outcome(call(market, newcomer, "unsubscribe")) == NOT_THERE
+    assert outcome(call(market, newcomer, "unsubscribe", secret="another")) == DONE
+    assert outcome(call(market, newcomer, "unsubscribe", secret="another")) == NOT_THERE
+    market.new_user(newcomer)
+    assert live(market, newcomer) == []
+
+
+def test_a_subject_has_at_most_ten_before_its_first_login(market: Market, newcomer: str):
+    hooks = [market.sandbox.receiver.hook(str(number)) for number in range(11)]
+    market.tokens["another"] = market.token(f"another {newcomer}")
+    assert outcome(call(market, "another")) == DONE
+    for number, hook in enumerate(hooks[:10]):
+        assert outcome(call(market, newcomer, event=EVENTS[number % 2], url=hook)) == DONE
+    refused = call(market, newcomer, url=hooks[10])
+    assert refused.status_code == 400
+    assert "10" in refused.json["message"]
+    # One of the ten may change its secret, or make room.
+    assert outcome(call(market, newcomer, url=hooks[0], secret="another")) == DONE
+    assert outcome(call(market, newcomer, "unsubscribe", url=hooks[2])) == DONE
+    assert outcome(call(market, newcomer, url=hooks[10])) == DONE
+    market.new_user(newcomer)
+    assert len(live(market, newcomer)) == 10
+    # From then on it is an account's.
+    assert outcome(call(market, newcomer, url=hooks[2])) == DONE
+
+
+def test_many_at_once_are_ten(market: Market, newcomer: str):
+    hooks = [market.sandbox.receiver.hook(str(number)) for number in range(13)]
+    answers = at_once(*[lambda hook=hook: call(market, newcomer, url=hook) for hook in hooks])
+    assert sorted(answer.status_code for answer in answers) == [200] * 10 + [400] * 3
+    assert kept(market) == 10
+
+
+def test_what_is_older_than_thirty_days_is_not_taken_up(market: Market, newcomer: str):
+    hooks = [market.sandbox.receiver.hook(str(number)) for number in range(11)]
+    for hook in hooks[:10]:
+        assert outcome(call(market, newcomer, url=hook)) == DONE
+    market.rows("UPDATE early_subscriptions SET subscribed_at = now() - interval '31 days'")
+    assert outcome(call(market, newcomer, "unsubscribe", url=hooks[0])) == NOT_THERE
+    # It is no longer one of the ten, and subscribing again makes it fresh.
+    assert outcome(call(market, newcomer, url=hooks[10])) == DONE
+    assert outcome(call(market, newcomer, url=hooks[1])) == DONE
+    market.new_user(newcomer)
+    assert [url for _, url in live(market, newcomer)] == sorted([hooks[1], hooks[10]])
+    assert kept(market) == 0
+
+
+def test_what_is_older_than_thirty_days_is_dropped(market: Market, newcomer: str):
+    for event in EVENTS:
+        assert outcome(call(market, newcomer, event=event)) == DONE
+    market.rows(
+        "UPDATE early_subscriptions SET subscribed_at = now() - interval '31 days' "
+        "WHERE event = 'ON_GGO_RECEIVED'"
+    )
+    assert pruning.prune(market.runtime)["early_subscriptions"] == 1
+    assert kept(market) == 1
+
+
+def test_a_first_login_at_the_same_moment_takes_it_up(market: Market, newcomer: str):
+    for turn in range(5):
+        subject = f"{newcomer} {turn}"
+        market.tokens[subject] = market.token(subject)
+        client = market.client()
+        path = market.consented(client, subject)
+        login, subscribed = at_once(
+            lambda client=client, path=path: client.get(path),
+            lambda subject=subject: call(market, subject),
+        )
+        assert query_of(login)["success"] == "1"
+        assert outcome(subscribed) == DONE
+        assert len(live(market, subject)) == 1
+    assert kept(market) == 0
+
+
+def test_a_subscription_waits_for_a_first_login_under_way(market: Market, newcomer: str):
+    """The login has looked for early ones, and isn't committed yet."""
+    market.new_user("erin")
+    with market.runtime.database.transaction() as session:
+        lock_subject(session, newcomer)
+        answers: list[TestResponse] = []
+
+        def subscribe() -> None:
+            answers.append(call(market, newcomer))
+
+        def release() -> None:
+            waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+            eventually(lambda: market.value(waiting), "the subscription waits for the login")
+            assert answers == []
+            session.execute(
+                text("UPDATE users SET subject = :new WHERE subject = 'erin'"), {"new": newcomer}
+            )
+            session.commit()
+
+        at_once(subscribe, release)
+    assert outcome(answers[0]) == DONE
+    assert len(live(market, newcomer)) == 1
+    assert kept(market) == 0
+    # Its keys are sealed for its own subject.
+    market.rows("UPDATE users SET subject = 'erin' WHERE subject = :s", s=newcomer)
+
+
+def test_what_a_login_left_is_taken_up_by_the_next(market: Market, newcomer: str):
+    """A web of the version before knows nothing of early subscriptions, and makes accounts."""
+    for event in EVENTS:
+        assert outcome(call(market, newcomer, event=event)) == DONE
+    market.rows("UPDATE early_subscriptions SET subject = 'somebody else'")
+    user_id = market.new_user(newcomer)
+    assert outcome(call(market, newcomer, secret="its own")) == DONE
+    market.rows("UPDATE early_subscriptions SET subject = :s", s=newcomer)
+    market.login(newcomer)
+    url = market.sandbox.receiver.hook("new")
+    assert live(market, newcomer) == [("ON_FORECAST_RECEIVED", url), ("ON_GGO_RECEIVED", url)]
+    assert kept(market) == 0
+    sealed = market.value("SELECT secret FROM webhook_subscriptions WHERE event LIKE '%GGO%'")
+    context = webhook_secret_context(user_id, "ON_GGO_RECEIVED", url)
+    assert market.runtime.sealer.open(sealed, context) == "its own"
+
+
+def test_a_disabled_account_keeps_nothing(market: Market, newcomer: str):
+    market.new_user(newcomer)
+    assert outcome(call(market, newcomer)) == DONE
+    assert market.post("/auth/disable-user", None, market.tokens[newcomer]).status_code == 200
+    assert outcome(call(market, newcomer, event=EVENTS[1])) == DONE
+    assert live(market, newcomer) == []
+    assert kept(market) == 0
+    assert outcome(call(market, newcomer, "unsubscribe")) == NOT_THERE
+
+
+def test_secrets_are_sealed_for_their_place_and_rotate(market: Market, newcomer: str):
+    assert outcome(call(market, newcomer)) == DONE
+    sealed, subject, event, url = market.rows(
+        "SELECT secret, subject, event, url FROM early_subscriptions"
+    )[0]
+    assert sealed.startswith(market.runtime.sealer.current_prefix)
+    with pytest.raises(CannotUnseal):
+        market.runtime.sealer.open(sealed, webhook_secret_context(0, event, url))
+    assert key_rotation.outdated(market.runtime) == 0
+
+    secret = market.settings.key_encryption_secrets[0].value
+    rotated = replace(market.runtime, sealer=Sealer(["a new secret of some length", secret]))
+    before = key_rotation.outdated(rotated)
+    last = list(key_rotation.rotate(rotated))[-1]
+    assert (last.done, last.failed) == (before, 0)
+    assert key_rotation.outdated(rotated) == 0
+    assert market.value("SELECT secret FROM early_subscriptions") != sealed
+    # And back, for the tests after this one; then the login opens it.
+    list(
+        key_rotation.rotate(
+            replace(rotated, sealer=Sealer([secret, "a new secret of some length"]))
+        )
+    )
+    market.new_user(subject)
+    assert len(live(market, subject)) == 1

@@ -1,0 +1,120 @@
+"""Two users who trade, a real database, and all of the sandbox's peers."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from werkzeug.test import TestResponse
+
+from origin.batches.service import runner
+from sandbox.running import Sandbox
+from tests.support.world import Peer, World
+
+BEGIN = datetime(2020, 1, 1, 12, tzinfo=UTC)
+PRODUCTION, CONSUMPTION, OTHER_CONSUMPTION = "571313180400000012", "571313180400000029", "5713131"
+BOBS_CONSUMPTION = "571313180400000099"
+
+
+class Market(World):
+    """Alice produces and consumes; Bob consumes. Nothing moves unless a test says so.
+
+    `begin`: of the hour in which things happen unless told otherwise.
+    """
+
+    def __init__(self, database_uri: str, sandbox: Sandbox, **settings: Any) -> None:
+        super().__init__(
+            database_uri,
+            Peer(sandbox.urls["hydra"]),
+            Peer(sandbox.urls["datahub"]),
+            **{"ledger_url": sandbox.urls["ledger"], **settings},
+        )
+        self.sandbox = sandbox
+        self.begin = BEGIN
+        for subject, gsrn, kind in (
+            ("alice", PRODUCTION, "production"),
+            ("alice", CONSUMPTION, "consumption"),
+            ("alice", OTHER_CONSUMPTION, "consumption"),
+            ("bob", BOBS_CONSUMPTION, "consumption"),
+        ):
+            sandbox.datahub.add_meteringpoint(subject, gsrn, kind, webhooks="none")
+        self.alice, self.bob = self.new_user("alice"), self.new_user("bob")
+        while self.run_jobs():
+            pass
+        self.tokens = {subject: self.token(subject) for subject in ("alice", "bob")}
+
+    def issue(self, amount: int = 1000, begin: datetime | None = None, **fields: Any) -> str:
+        """Issue a GGO to Alice and tell the service; its address."""
+        codes = {"technologyCode": "T020001", "fuelCode": "F01050100"}
+        fields = {**codes, **fields}
+        ggo = self.sandbox.datahub.issue(
+            PRODUCTION, begin or self.begin, amount, webhooks="none", **fields
+        )
+        answer = self.webhook("on-ggo-issued", {"sub": "alice", "ggo": ggo})
+        assert answer.json == {"success": True}, answer.text
+        return str(ggo["address"])
+
+    def consume(
+        self, gsrn: str = CONSUMPTION, amount: int = 1000, begin: datetime | None = None
+    ) -> str:
+        """Publish a measurement; its address."""
+        return str(self.sandbox.datahub.publish(gsrn, begin or self.begin, amount)["address"])
+
+    def compose(
+        self,
+        address: str,
+        *,
+        transfers: Sequence[tuple[int, str]] = (),
+        retires: Sequence[tuple[int, str]] = (),
+        subject: str = "alice",
+        **headers: str,
+    ) -> TestResponse:
+        """A compose by the API: (amount, account) and (amount, gsrn)."""
+        body = {
+            "address": address,
+            "transfers": [
+                {"amount": amount, "account": account, "reference": f"ref {place}"}
+                for place, (amount, account) in enumerate(transfers)
+            ],
+            "retires": [{"amount": amount, "gsrn": gsrn} for amount, gsrn in retires],
+        }
+        return self.post("/ggo/compose", body, self.tokens[subject], **headers)
+
+    def total(self, subject: str, **filters: Any) -> int:
+        """A total by the API."""
+        answer = self.post("/ggo/get-total-amount", {"filters": filters}, self.tokens[subject])
+        assert answer.status_code == 200, answer.text
+        return int(answer.json["amount"])
+
+    def amounts(self, subject: str, **filters: Any) -> list[int]:
+        """What the API lists: settled GGOs' amounts, by begin and age."""
+        answer = self.post("/ggo", {"filters": filters}, self.tokens[subject])
+        assert answer.status_code == 200, answer.text
+        return [ggo["amount"] for ggo in answer.json["results"]]
+
+    def run_batches(self) -> int:
+        """One step for every batch that hasn't ended, due or not."""
+        self.rows("UPDATE batches SET next_attempt_at = now() WHERE ended_at IS NULL")
+        return runner.run_due(self.runtime)
+
+    def settle(self) -> None:
+        """Take every batch to the ledger and back."""
+        for _ in range(10):
+            if not self.run_batches():
+                return
+            self.sandbox.ledger.batches(wait=10)
+        raise AssertionError(self.batches())
+
+    def batches(self) -> list[tuple[str, str | None]]:
+        """State and last error of each batch, oldest first."""
+        return [
+            tuple(row) for row in self.rows("SELECT state, last_error FROM batches ORDER BY id")
+        ]
+
+    def snapshot(self) -> dict[str, list[Any]]:
+        """All that a compose might leave behind."""
+        tables = ("users", "ggos", "batches", "transactions", "idempotency_keys")
+        return {table: self.rows(f"SELECT * FROM {table} ORDER BY 1") for table in tables}  # noqa: S608
+
+    def hour(self, number: int) -> datetime:
+        """A period of its own."""
+        return self.begin + timedelta(hours=number)

@@ -1,0 +1,240 @@
+"""The service in this process, on a real database, with the sandbox's Hydra and DataHub."""
+
+import dataclasses
+import threading
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+import orjson
+import requests
+from flask.testing import FlaskClient
+from sqlalchemy import text
+from werkzeug.test import TestResponse
+
+from origin.app import create_app
+from origin.intake.service import jobs
+from origin.settings import Settings
+from origin.web.base import EXTENSION
+from origin.webhooks.rules.signatures import SIGNATURE_HEADER, hub_signature
+
+PROJECT_URL = "http://accounts.example"
+WEBHOOK_SECRET = "the webhook secret"
+CLIENT_SECRET = "sandbox-client-secret"
+APP_URL = "http://app.example"
+ALL_SCOPES = (
+    "openid offline profile email disclosure meteringpoints.read measurements.read "
+    "ggo.read ggo.transfer ggo.retire"
+)
+
+
+class Peer:
+    """A server of the sandbox, and its control calls."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    def control(self, path: str, body: Any = None, method: str = "POST") -> Any:
+        response = requests.request(method, f"{self.url}/control/{path}", json=body, timeout=10)
+        assert response.status_code == 200, response.text
+        return response.json()
+
+    def fault(self, **fault: Any) -> None:
+        self.control("faults", fault)
+
+    def clear_faults(self) -> None:
+        self.control("faults", method="DELETE")
+
+    def call_count(self, path: str) -> int:
+        """How often a path was called since the last reset."""
+        calls = self.control("calls", method="GET")["calls"]
+        return sum(call["path"] == path for call in calls)
+
+
+class CountingHints:
+    """Wake-ups go nowhere: tests run the work themselves."""
+
+    def __init__(self) -> None:
+        self.datahub_jobs = 0
+        self.deliveries = 0
+
+    def batches_due(self, delay_s: float = 0) -> None:
+        """Nothing composes here."""
+
+    def datahub_jobs_due(self) -> None:
+        self.datahub_jobs += 1
+
+    def deliveries_due(self) -> None:
+        self.deliveries += 1
+
+
+class World:
+    """One service with its database, and the peers around it."""
+
+    def __init__(self, database_uri: str, hydra: Peer, datahub: Peer, **settings: Any) -> None:
+        self.hydra = hydra
+        self.datahub = datahub
+        self.settings = Settings.of({**_settings(database_uri, hydra.url, datahub.url), **settings})
+        self.app = create_app(self.settings)
+        self.hints = CountingHints()
+        self.runtime = dataclasses.replace(self.app.extensions[EXTENSION], hints=self.hints)
+        self.app.extensions[EXTENSION] = self.runtime
+
+    def environment(self) -> dict[str, str]:
+        """The environment variables that give these settings."""
+        found = {}
+        for each in dataclasses.fields(self.settings):
+            value = getattr(self.settings, each.name)
+            values = value if isinstance(value, list) else [value]
+            found[each.name.upper()] = ",".join(str(getattr(one, "value", one)) for one in values)
+        return found
+
+    def client(self) -> FlaskClient:
+        """A browser of its own."""
+        return self.app.test_client()
+
+    def rows(self, sql: str, **parameters: Any) -> list[Any]:
+        with self.runtime.database.transaction() as session:
+            result = session.execute(text(sql), parameters)
+            return list(result) if result.returns_rows else []
+
+    def value(self, sql: str, **parameters: Any) -> Any:
+        return self.rows(sql, **parameters)[0][0]
+
+    def run_jobs(self) -> int:
+        """Do everything that is due at DataHub."""
+        return jobs.run_due(self.runtime)
+
+    def make_jobs_due(self) -> None:
+        self.rows("UPDATE datahub_jobs SET next_attempt_at = now() WHERE next_attempt_at > now()")
+
+    def login(
+        self, subject: str, client: FlaskClient | None = None, return_url: str = f"{APP_URL}/done"
+    ) -> TestResponse:
+        """The whole dance, as a browser does it; the callback's answer."""
+        client = client or self.client()
+        return client.get(self.consented(client, subject, return_url))
+
+    def consented(
+        self, client: FlaskClient, subject: str, return_url: str = f"{APP_URL}/done"
+    ) -> str:
+        """Begin a login and consent at Hydra; the path and query that Hydra sends back to."""
+        begun = client.get("/auth/login", query_string={"returnUrl": return_url})
+        assert begun.status_code == 303, begun.text
+        back = requests.get(
+            f"{begun.location}&login_hint={subject}", allow_redirects=False, timeout=10
+        )
+        assert back.status_code == 303, back.text
+        parts = urlsplit(back.headers["Location"])
+        assert f"{parts.scheme}://{parts.netloc}" == PROJECT_URL
+        return f"{parts.path}?{parts.query}"
+
+    def new_user(self, subject: str) -> int:
+        """Log a user in for the first time; its id."""
+        response = self.login(subject)
+        assert query_of(response)["success"] == "1", response.location
+        return int(self.value("SELECT id FROM users WHERE subject = :s", s=subject))
+
+    def token(self, subject: str, scope: str = ALL_SCOPES, **more: Any) -> str:
+        """A fresh access token."""
+        body = {"sub": subject, "scope": scope, **more}
+        return str(self.hydra.control("tokens", body)["access_token"])
+
+    def post(
+        self, path: str, body: Any = None, token: str | None = None, **headers: str
+    ) -> TestResponse:
+        """A call of the API."""
+        if token is not None:
+            headers["Authorization"] = f"Bearer {token}"
+        data = b"" if body is None else orjson.dumps(body)
+        return self.client().post(path, data=data, headers=headers)
+
+    def webhook(self, event: str, body: Any, signature: str | None = None) -> TestResponse:
+        """A webhook of DataHub's, rightly signed unless told otherwise."""
+        data = body if isinstance(body, bytes) else orjson.dumps(body)
+        return self.client().post(
+            f"/webhook/{event}",
+            data=data,
+            headers={SIGNATURE_HEADER: signature or hub_signature(WEBHOOK_SECRET, data)},
+        )
+
+    def point(self, subject: str, gsrn: str, **fields: Any) -> TestResponse:
+        point = {"gsrn": gsrn, "type": "production", "sector": "DK1", **fields}
+        return self.webhook("on-meteringpoint-available", {"sub": subject, "meteringpoint": point})
+
+    def ggo(self, subject: str, gsrn: str, **fields: Any) -> TestResponse:
+        return self.webhook("on-ggo-issued", {"sub": subject, "ggo": ggo_of(gsrn, **fields)})
+
+    def listed(self, subject: str) -> list[dict[str, Any]]:
+        """The subject's GGOs, by the API."""
+        response = self.post("/ggo", {"filters": {}}, self.token(subject))
+        assert response.status_code == 200, response.text
+        return list(response.json["results"])
+
+
+def ggo_of(gsrn: str, **fields: Any) -> dict[str, Any]:
+    """A GGO as DataHub tells of it."""
+    return {
+        "address": "849c0b" + "7" * 64,
+        "gsrn": gsrn,
+        "begin": "2020-01-01T12:00:00Z",
+        "end": "2020-01-01T13:00:00Z",
+        "sector": "DK1",
+        "amount": 100,
+        "issueTime": "2020-01-02T00:00:00Z",
+        "expireTime": "2050-01-01T00:00:00Z",
+        "technologyCode": "T010000",
+        "fuelCode": "F01040100",
+        "emissions": {"CO2": 1.5},
+        **fields,
+    }
+
+
+def query_of(response: TestResponse) -> dict[str, str]:
+    """The query of the URL that an answer redirects to."""
+    return dict(parse_qsl(urlsplit(response.location).query))
+
+
+def at_once(*calls: Any) -> list[Any]:
+    """Do all of these at the same moment; what they returned."""
+    barrier = threading.Barrier(len(calls))
+    results: list[Any] = [None] * len(calls)
+    errors: list[BaseException] = []
+
+    def run(place: int, call: Any) -> None:
+        barrier.wait()
+        try:
+            results[place] = call()
+        except BaseException as error:  # noqa: BLE001 - told to the test below
+            errors.append(error)
+
+    threads = [threading.Thread(target=run, args=item) for item in enumerate(calls)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not errors, errors
+    return results
+
+
+def _settings(database_uri: str, hydra_url: str, datahub_url: str) -> dict[str, Any]:
+    return {
+        "service_name": "accounts",
+        "secret": "the secret",
+        "cors_origins": APP_URL,
+        "project_url": PROJECT_URL,
+        "datahub_service_url": datahub_url,
+        "ledger_url": "http://127.0.0.1:9",
+        "energy_type_service_url": "http://127.0.0.1:9",
+        "webhook_secret": WEBHOOK_SECRET,
+        "hydra_url": hydra_url,
+        "hydra_introspect_url": f"{hydra_url}/oauth2/introspect",
+        "hydra_client_id": "account-service",
+        "hydra_client_secret": CLIENT_SECRET,
+        "redis_host": "127.0.0.1",
+        "redis_port": 9,
+        "redis_cache_db": 0,
+        "redis_broker_db": 1,
+        "redis_backend_db": 2,
+        "database_uri": database_uri,
+        "database_conn_poll_size": 20,
+    }

@@ -1,0 +1,142 @@
+"""An operation stands on the ledger where each part of it does; equal addresses prove nothing."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from origin.batches.rules.standing import Operation, Settlement, Target, spent
+from origin.batches.rules.verdicts import Next, Spent
+from origin.keys.derivation import settlement_address
+from origin.reconciliation.rules import Record
+
+BEGIN = datetime(2020, 1, 1, 12, tzinfo=UTC)
+SOURCE = "849c0b" + "0" * 64
+MEASUREMENTS = ["5a9839" + digit * 64 for digit in "12"]
+STRANGER = "849c0b" + "f" * 64
+
+
+@dataclass
+class State:
+    """What the ledger's state holds."""
+
+    ggos: dict[str, Record] = field(default_factory=dict)
+    settlements: dict[str, Settlement] = field(default_factory=dict)
+
+    def ggo_record(self, address: str) -> Record | None:
+        return self.ggos.get(address)
+
+    def settlement(self, address: str) -> Settlement | None:
+        return self.settlements.get(address)
+
+
+def executed(operation: Operation) -> State:
+    """The state after the operation, as the domain's rules have it; others settled there, too."""
+    state = State()
+    end = BEGIN + timedelta(hours=1)
+    facts = Record("5a9839", operation.amount, BEGIN, end, "DK1", "T", "F", None)
+    state.ggos[operation.source] = replace(facts, following=operation.leads_to)
+    for target in operation.targets:
+        state.ggos[target.address] = replace(facts, origin=operation.source, amount=target.amount)
+    whole = Target(operation.source, operation.amount, operation.retired_to)
+    for each in (whole, *operation.targets):
+        if each.retired_to is not None:
+            at = settlement_address(each.retired_to)
+            record = state.ggos[each.address]
+            state.ggos[each.address] = replace(record, following=Next("RETIRE", frozenset([at])))
+            known = state.settlements.get(at, Settlement(each.retired_to, [("another", 5)]))
+            parts = [*known.parts, (each.address, each.amount)]
+            state.settlements[at] = Settlement(each.retired_to, parts)
+    return state
+
+
+def judged(operation: Operation, state: State) -> Spent:
+    return spent(operation, state.ggo_record(operation.source), state)
+
+
+@st.composite
+def operations(draw: st.DrawFn) -> Operation:
+    """A split into one to four parts, some of them retired; or the retirement of the whole."""
+    retired_to = st.sampled_from([None, *MEASUREMENTS])
+    if draw(st.booleans()):
+        return Operation(SOURCE, draw(st.integers(1, 100)), draw(retired_to.filter(bool)), [])
+    amounts = draw(st.lists(st.integers(1, 100), min_size=1, max_size=4))
+    targets = [
+        Target(f"849c0b{place:064}", amount, draw(retired_to))
+        for place, amount in enumerate(amounts, 1)
+    ]
+    return Operation(SOURCE, sum(amounts), None, targets)
+
+
+@given(operations())
+def test_what_was_executed_stands(operation: Operation):
+    assert judged(operation, executed(operation)) is Spent.BY_THIS_BATCH
+
+
+@given(operations(), operations())
+def test_what_another_operation_made_does_not(ours: Operation, theirs: Operation):
+    """The addresses of both are alike; whatever else differs tells them apart."""
+    expected = Spent.BY_THIS_BATCH if ours == theirs else Spent.OTHERWISE
+    assert judged(ours, executed(theirs)) is expected
+
+
+@given(operations())
+def test_what_is_unspent_or_not_there_was_spent_by_nobody(operation: Operation):
+    state = executed(operation)
+    state.ggos[SOURCE] = replace(state.ggos[SOURCE], following=None)
+    assert judged(operation, state) is Spent.NOT
+    assert judged(operation, State()) is Spent.NOT
+
+
+KEPT, RETIRED = "849c0b" + "1" * 64, "849c0b" + "2" * 64
+OURS = Operation(SOURCE, 100, None, [Target(KEPT, 60), Target(RETIRED, 40, MEASUREMENTS[0])])
+AT = settlement_address(MEASUREMENTS[0])
+
+
+def _changed(address: str, **changes: Any) -> Callable[[State], None]:
+    def change(state: State) -> None:
+        state.ggos[address] = replace(state.ggos[address], **changes)
+
+    return change
+
+
+def _settles(measurement: str, *parts: tuple[str, int]) -> Callable[[State], None]:
+    return lambda state: state.settlements.update({AT: Settlement(measurement, parts)})
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (_changed(KEPT, amount=61), Spent.OTHERWISE),
+        (_changed(KEPT, origin=STRANGER), Spent.OTHERWISE),
+        (_changed(KEPT, sector="DK2"), Spent.OTHERWISE),
+        (_changed(KEPT, following=Next("RETIRE", frozenset([AT]))), Spent.OTHERWISE),
+        (_changed(KEPT, following=Next("SPLIT", frozenset([STRANGER]))), Spent.BY_THIS_BATCH),
+        (_changed(RETIRED, amount=39), Spent.OTHERWISE),
+        (_changed(RETIRED, following=None), Spent.OTHERWISE),
+        (_changed(SOURCE, amount=101), Spent.OTHERWISE),
+        (_changed(SOURCE, following=Next("TRANSFER", frozenset([STRANGER]))), Spent.OTHERWISE),
+        (_settles(MEASUREMENTS[0]), Spent.OTHERWISE),
+        (_settles(MEASUREMENTS[0], (RETIRED, 39)), Spent.OTHERWISE),
+        (_settles(MEASUREMENTS[0], (RETIRED, 40), (RETIRED, 40)), Spent.OTHERWISE),
+        (_settles(MEASUREMENTS[1], (RETIRED, 40)), Spent.OTHERWISE),
+        (lambda state: state.settlements.clear(), Spent.OTHERWISE),
+        (lambda state: state.ggos.pop(KEPT), Spent.CONTRADICTORY),
+        (lambda _: None, Spent.BY_THIS_BATCH),
+    ],
+)
+def test_each_part_counts(change: Callable[[State], None], expected: Spent):
+    state = executed(OURS)
+    change(state)
+    assert judged(OURS, state) is expected
+
+
+@pytest.mark.parametrize("codes", [{"sector": "DK2"}, {"technology_code": "X", "fuel_code": "Y"}])
+def test_facts_of_the_source_itself_say_nothing_about_who_spent_it(codes: dict[str, str]):
+    state = executed(OURS)
+    state.ggos = {address: replace(each, **codes) for address, each in state.ggos.items()}
+    assert judged(OURS, state) is Spent.BY_THIS_BATCH

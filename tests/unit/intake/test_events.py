@@ -1,0 +1,145 @@
+"""The rules of DataHub's events that need no database, and their signatures."""
+
+import dataclasses
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from origin.errors import Refused
+from origin.intake.rules.events import (
+    GgoEvent,
+    MeteringPointEvent,
+    digest,
+    ggo_from_payload,
+    metering_point_from_payload,
+    to_payload,
+)
+from origin.keys.derivation import master_key, metering_point_key, period_key
+from origin.webhooks.rules.signatures import hub_signature, is_hub_signature
+
+EVENT = GgoEvent(
+    address="849c0b",
+    gsrn="5713",
+    begin=datetime(2020, 1, 1, 12, tzinfo=UTC),
+    end=datetime(2020, 1, 1, 13, tzinfo=UTC),
+    sector="DK1",
+    amount=1,
+    issue_time=datetime(2020, 1, 2, tzinfo=UTC),
+    expire_time=datetime(2030, 1, 1, tzinfo=UTC),
+    technology_code="T010000",
+    fuel_code="F01040100",
+    emissions={"CO2": 0.5},
+)
+
+times = st.datetimes(timezones=st.just(UTC), min_value=datetime(1900, 1, 1))  # noqa: DTZ001
+names = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1)
+events = st.builds(
+    GgoEvent,
+    address=names,
+    gsrn=names,
+    begin=times,
+    end=times,
+    sector=names,
+    amount=st.integers(1, 2**63 - 1),
+    issue_time=times,
+    expire_time=times,
+    technology_code=names,
+    fuel_code=names,
+    emissions=st.none() | st.dictionaries(names, st.floats(allow_nan=False, allow_infinity=False)),
+)
+
+
+def _refused(**changes: Any) -> Any:
+    with pytest.raises(Refused) as raised:
+        dataclasses.replace(EVENT, **changes).check()
+    assert isinstance(raised.value.message, dict)
+    return raised.value.message["ggo"]
+
+
+def test_right_event_is_let_through() -> None:
+    EVENT.check()
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("amount", {"amount": 0}),
+        ("technologyCode", {"technology_code": ""}),
+        ("fuelCode", {"fuel_code": ""}),
+        ("end", {"end": EVENT.begin}),
+        ("begin", {"begin": datetime(1969, 12, 31, 23, 59, 59, tzinfo=UTC)}),
+    ],
+)
+def test_wrong_events_are_refused_by_name(name: str, changes: dict[str, Any]) -> None:
+    assert list(_refused(**changes)) == [name]
+
+
+def test_all_that_is_wrong_is_named() -> None:
+    assert set(_refused(amount=-1, technology_code="", fuel_code="")) == {
+        "amount",
+        "technologyCode",
+        "fuelCode",
+    }
+
+
+def test_edge_of_2038() -> None:
+    edge = datetime(2038, 1, 19, 3, 14, 8, tzinfo=UTC)
+    later = edge + timedelta(hours=1)
+    assert list(_refused(begin=edge, end=later)) == ["begin"]
+    dataclasses.replace(EVENT, begin=edge - timedelta(microseconds=1), end=later).check()
+
+
+@given(events)
+def test_every_event_that_passes_has_a_key(event: GgoEvent) -> None:
+    try:
+        event.check()
+    except Refused:
+        return
+    assert period_key(metering_point_key(master_key(bytes(32)), 0), event.begin)
+
+
+@given(events)
+def test_kept_ggo_comes_back_as_it_was(event: GgoEvent) -> None:
+    assert ggo_from_payload(orjson.loads(orjson.dumps(to_payload(event)))) == event
+
+
+@given(st.builds(MeteringPointEvent, gsrn=names, type=names, sector=names))
+def test_kept_metering_point_comes_back_as_it_was(event: MeteringPointEvent) -> None:
+    assert metering_point_from_payload(orjson.loads(orjson.dumps(to_payload(event)))) == event
+
+
+def test_repeat_has_the_same_digest() -> None:
+    reordered = dataclasses.replace(EVENT, emissions={"SO2": 1.0, "CO2": 0.5})
+    same = dataclasses.replace(EVENT, emissions={"CO2": 0.5, "SO2": 1.0})
+    assert digest("ggo", "alice", reordered) == digest("ggo", "alice", same)
+    assert digest("ggo", "alice", same) != digest("ggo", "bob", same)
+    assert digest("ggo", "alice", same) != digest("ggo", "alice", EVENT)
+
+
+def test_all_that_is_told_of_a_metering_point_has_one_digest() -> None:
+    point = MeteringPointEvent("1", "production", "DK1")
+    corrected = MeteringPointEvent("1", "consumption", "DK2")
+    assert digest("metering_point", "alice", point) == digest("metering_point", "alice", corrected)
+    assert digest("metering_point", "alice", point) != digest("metering_point", "bob", point)
+
+
+def test_known_signature() -> None:
+    # printf '{"a":1}' | openssl dgst -sha256 -hmac key -binary | base64
+    expected = "sha256=iKZ/JLvNrtDmyZdAS7eadDuvRMa6svTCcyjjAJ0i40I="
+    assert hub_signature("key", b'{"a":1}') == expected
+
+
+@given(st.text().filter(lambda t: t.isascii()), st.binary(), st.text(), st.binary(min_size=1))
+def test_only_the_right_signature_is_taken(
+    secret: str, body: bytes, other: str, more: bytes
+) -> None:
+    signature = hub_signature(secret, body)
+    assert is_hub_signature(signature, secret, body)
+    assert not is_hub_signature(signature, secret, body + more)
+    assert not is_hub_signature(None, secret, body)
+    assert not is_hub_signature(signature.removeprefix("sha256="), secret, body)
+    assert not is_hub_signature(other, secret, body)

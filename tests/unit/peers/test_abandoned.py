@@ -1,0 +1,65 @@
+"""A call that timed out isn't repeated before as much time has passed again."""
+
+import pytest
+
+from origin.errors import PeerTooSlow, PeerUnavailable
+from origin.peers import abandoned
+from origin.peers.abandoned import Abandoned
+
+
+class _Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> _Clock:
+    clock = _Clock()
+    monkeypatch.setattr(abandoned, "time", clock)
+    return clock
+
+
+def _call(calls: Abandoned, clock: _Clock, body: bytes, error: Exception | None = None) -> bool:
+    """Make a call that fails so after a minute; whether it was made."""
+    made = False
+    try:
+        with calls.guard("DataHubService", "/ggo", body):
+            made = True
+            if error is not None:
+                clock.now += 60
+                raise error
+    except PeerUnavailable:
+        pass
+    return made
+
+
+def test_what_timed_out_is_left_alone_for_as_long_again(clock: _Clock) -> None:
+    calls, slow = Abandoned(), PeerTooSlow("DataHubService", "ReadTimeoutError")
+    assert _call(calls, clock, b"a", slow)
+    assert not _call(calls, clock, b"a")
+    assert _call(calls, clock, b"b")
+    clock.now += 59
+    assert not _call(calls, clock, b"a")
+    clock.now += 1
+    assert _call(calls, clock, b"a", slow)
+    assert not _call(calls, clock, b"a")
+
+
+def test_other_failures_may_be_tried_again(clock: _Clock) -> None:
+    calls = Abandoned()
+    assert _call(calls, clock, b"a", PeerUnavailable("DataHubService", "/ggo answered 503"))
+    assert _call(calls, clock, b"a")
+
+
+def test_not_all_calls_of_a_lifetime_are_remembered(
+    clock: _Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(abandoned, "_MOST", 2)
+    calls, slow = Abandoned(), PeerTooSlow("DataHubService", "ReadTimeoutError")
+    for body in (b"a", b"b", b"c"):
+        assert _call(calls, clock, body, slow)
+    # The first one's time was over when the third came.
+    assert [_call(calls, clock, body) for body in (b"a", b"c")] == [True, False]
