@@ -48,7 +48,6 @@ def make_due(session: Session, user_id: int) -> None:
         update(DataHubJob)
         .where(DataHubJob.user_id == user_id)
         .values(next_attempt_at=func.now(), attempts=0)
-        .execution_options(synchronize_session=False)
     )
 
 

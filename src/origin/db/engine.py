@@ -94,7 +94,15 @@ class Database:
     @contextmanager
     def transaction(self) -> Iterator[Session]:
         """One transaction: committed at the end of the block, rolled back by any exception."""
-        with Session(self.engine, expire_on_commit=False) as session, session.begin():
+        # Sessions are short: after a bulk UPDATE or DELETE no object in them is used again.
+        with (
+            Session(
+                self.engine,
+                expire_on_commit=False,
+                execution_options={"synchronize_session": False},
+            ) as session,
+            session.begin(),
+        ):
             yield session
 
     @contextmanager

@@ -108,11 +108,7 @@ def _keep_the_newest(session: Session, sender_id: int, recipient_id: int) -> Non
     """Forget what one sender told one recipient before the newest MAX_KEPT."""
     theirs = (Forecast.sender_id == sender_id, Forecast.recipient_id == recipient_id)
     last = select(Forecast.id).where(*theirs).order_by(Forecast.id.desc()).offset(MAX_KEPT).limit(1)
-    session.execute(
-        delete(Forecast)
-        .where(*theirs, Forecast.id <= last.scalar_subquery())
-        .execution_options(synchronize_session=False)
-    )
+    session.execute(delete(Forecast).where(*theirs, Forecast.id <= last.scalar_subquery()))
 
 
 def _objects() -> Any:

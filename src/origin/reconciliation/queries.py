@@ -13,8 +13,6 @@ from sqlalchemy.orm import Session, aliased
 from origin.db.models import Batch, Ggo, LedgerDifference, LedgerWalk
 from origin.reconciliation.rules import SPENT_ALONE_THERE, Difference, Kind
 
-_NO_SYNC = {"synchronize_session": False}
-
 
 @dataclass(frozen=True)
 class Turn:
@@ -50,20 +48,13 @@ def take_turn(session: Session, *, lease_s: float, anew: bool = False) -> Turn |
             update(LedgerWalk)
             .where(mine)
             .values(finished_at=func.now(), last_error="begun anew", lease_until=None)
-            .execution_options(**_NO_SYNC)
         )
-    session.execute(
-        insert(LedgerWalk)
-        .values(started_at=func.now())
-        .on_conflict_do_nothing()
-        .execution_options(**_NO_SYNC)
-    )
+    session.execute(insert(LedgerWalk).values(started_at=func.now()).on_conflict_do_nothing())
     taken = session.execute(
         update(LedgerWalk)
         .where(mine)
         .values(lease_until=func.now() + timedelta(seconds=lease_s))
         .returning(LedgerWalk.id, LedgerWalk.cursor, LedgerWalk.lease_until)
-        .execution_options(**_NO_SYNC)
     ).one_or_none()
     return Turn(taken.id, taken.cursor, taken.lease_until) if taken else None
 
@@ -96,7 +87,6 @@ def save_turn(
         .where(LedgerWalk.id == turn.walk_id, LedgerWalk.lease_until == turn.lease)
         .values(**values)
         .returning(LedgerWalk.lease_until)
-        .execution_options(**_NO_SYNC)
     ).one_or_none()
     return Turn(turn.walk_id, cursor, lease.lease_until) if lease else None
 
@@ -216,7 +206,7 @@ def write_found(session: Session, found: Sequence[Found]) -> None:
                     "batch_id": row["batch_id"],
                     "last_seen_at": func.now(),
                 },
-            ).execution_options(**_NO_SYNC)
+            )
         )
 
 
@@ -262,7 +252,6 @@ def _close(session: Session, ids: Sequence[int]) -> None:
             update(LedgerDifference)
             .where(LedgerDifference.id.in_(ids))
             .values(resolved_at=func.now())
-            .execution_options(**_NO_SYNC)
         )
 
 
@@ -275,10 +264,7 @@ def open_differences(session: Session) -> list[LedgerDifference]:
 def note_repair(session: Session, difference_id: int, repair: str) -> None:
     """Write down what was done; the next look tells whether it helped."""
     session.execute(
-        update(LedgerDifference)
-        .where(LedgerDifference.id == difference_id)
-        .values(repair=repair)
-        .execution_options(**_NO_SYNC)
+        update(LedgerDifference).where(LedgerDifference.id == difference_id).values(repair=repair)
     )
 
 
@@ -292,7 +278,6 @@ def close_repaired(session: Session, ggo_id: int, repair: str) -> None:
             LedgerDifference.kind.in_([each.value for each in SPENT_ALONE_THERE]),
         )
         .values(repair=repair, resolved_at=func.now())
-        .execution_options(**_NO_SYNC)
     )
 
 

@@ -115,9 +115,7 @@ def _make_room(session: Session) -> None:
             .cte("locked")
         )
         session.execute(
-            delete(LoginState)
-            .where(LoginState.state_hash.in_(select(locked.c.state_hash)))
-            .execution_options(synchronize_session=False)
+            delete(LoginState).where(LoginState.state_hash.in_(select(locked.c.state_hash)))
         )
 
 
@@ -209,7 +207,6 @@ def _store_user(session: Session, sealer: Sealer, subject: str, tokens: Tokens) 
             tokens_refused_at=None,
             **sealed_tokens(sealer, subject, tokens),
         )
-        .execution_options(synchronize_session=False)
     )
     # A web of the version before this one may have made the account, and left them.
     early_subscriptions.make_live(session, sealer, user.id, subject)

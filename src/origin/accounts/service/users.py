@@ -50,15 +50,10 @@ def disable(runtime: Runtime, user_id: int) -> bool:
                 token_expires_at=None,
             )
             .returning(User.id)
-            .execution_options(synchronize_session=False)
         ).one_or_none()
         if disabled is None:
             return False
-        session.execute(
-            delete(DataHubJob)
-            .where(DataHubJob.user_id == user_id)
-            .execution_options(synchronize_session=False)
-        )
+        session.execute(delete(DataHubJob).where(DataHubJob.user_id == user_id))
         delivery_queue.end_all(session, user_id, "the account is disabled")
     log.info("User %s is disabled", user_id)
     return True

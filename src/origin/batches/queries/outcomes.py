@@ -9,8 +9,6 @@ from sqlalchemy.orm import Session
 from origin.db.models import Batch, Ggo, Transaction
 from origin.webhooks.queries.outbox import announce_settled
 
-_NO_SYNC = {"synchronize_session": False}
-
 PART_COLUMNS = (
     "address",
     "amount",
@@ -73,10 +71,7 @@ def complete_batches(session: Session, batch_ids: Sequence[int]) -> list[int]:
     sources = list(live.values())
     _lock_ggos(session, sources)
     session.execute(
-        update(Ggo)
-        .where(or_(Ggo.id.in_(sources), Ggo.parent_id.in_(sources)))
-        .values(locked=False)
-        .execution_options(**_NO_SYNC)
+        update(Ggo).where(or_(Ggo.id.in_(sources), Ggo.parent_id.in_(sources))).values(locked=False)
     )
     session.execute(
         update(Batch)
@@ -87,7 +82,6 @@ def complete_batches(session: Session, batch_ids: Sequence[int]) -> list[int]:
             ended_at=func.now(),
             next_attempt_at=None,
         )
-        .execution_options(**_NO_SYNC)
     )
     announce_settled(session, live)
     return sorted(live)
@@ -112,10 +106,8 @@ def decline_batch(
     source_id = live[batch_id]
     _lock_ggos(session, [source_id])
     undone = _to_be_undone(session, source_id)
-    session.execute(
-        delete(Transaction).where(Transaction.batch_id == batch_id).execution_options(**_NO_SYNC)
-    )
-    session.execute(delete(Ggo).where(Ggo.parent_id == source_id).execution_options(**_NO_SYNC))
+    session.execute(delete(Transaction).where(Transaction.batch_id == batch_id))
+    session.execute(delete(Ggo).where(Ggo.parent_id == source_id))
     session.execute(
         update(Ggo)
         .where(Ggo.id == source_id)
@@ -127,7 +119,6 @@ def decline_batch(
             retire_gsrn=None,
             retire_address=None,
         )
-        .execution_options(**_NO_SYNC)
     )
     session.execute(
         update(Batch)
@@ -140,7 +131,6 @@ def decline_batch(
             last_error=func.coalesce(reason or None, Batch.last_error, "no reason given"),
             undone=undone,
         )
-        .execution_options(**_NO_SYNC)
     )
     return True
 
@@ -169,7 +159,6 @@ def make_due(session: Session, batch_id: int) -> bool:
             .where(Batch.id == batch_id, Batch.ended_at.is_(None))
             .values(next_attempt_at=func.now(), attempts=0)
             .returning(Batch.id)
-            .execution_options(**_NO_SYNC)
         )
     )
 
@@ -199,7 +188,6 @@ def redo_batch(session: Session, batch_id: int) -> bool:
             spent_elsewhere=False,
         )
         .returning(Ggo.id)
-        .execution_options(**_NO_SYNC)
     )
     if taken is None:
         return False
@@ -217,7 +205,6 @@ def redo_batch(session: Session, batch_id: int) -> bool:
         update(Batch)
         .where(Batch.id == batch_id)
         .values(state="SUBMITTED", ended_at=None, next_attempt_at=func.now(), undone=None)
-        .execution_options(**_NO_SYNC)
     )
     return True
 

@@ -83,7 +83,6 @@ def claim_stuck(
         .where(Batch.id == stuck.c.id)
         .values(next_attempt_at=func.now() + timedelta(seconds=lease_s))
         .returning(Batch.id, Batch.next_attempt_at)
-        .execution_options(synchronize_session=False)
     )
     return dict(sorted((row.id, row.next_attempt_at) for row in claimed))
 

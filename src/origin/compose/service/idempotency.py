@@ -123,9 +123,7 @@ def answer(link: Link, hold: Hold, kept: Answer) -> None:
 def give_back(database: Database, hold: Hold) -> None:
     """Let the next request with this key try: this one failed without an answer worth keeping."""
     with database.transaction() as session:
-        session.execute(
-            delete(IdempotencyKey).where(*_held(hold)).execution_options(synchronize_session=False)
-        )
+        session.execute(delete(IdempotencyKey).where(*_held(hold)))
 
 
 def _held(hold: Hold) -> tuple[Any, ...]:

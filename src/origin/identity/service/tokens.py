@@ -286,7 +286,6 @@ def _leased(session: Session, user_id: int) -> datetime | None:
         )
         .values(refreshing_until=func.now() + timedelta(seconds=REFRESH_LEASE_S))
         .returning(User.refreshing_until)
-        .execution_options(synchronize_session=False)
     ).one_or_none()
 
 
@@ -362,17 +361,11 @@ def _end_lease(session: Session, user_id: int, claim: _Claim) -> None:
         update(User)
         .where(User.id == user_id, User.refreshing_until == claim.lease_until)
         .values(refreshing_until=None)
-        .execution_options(synchronize_session=False)
     )
 
 
 def _update(session: Session, user_id: int, values: dict[str, Any]) -> None:
-    session.execute(
-        update(User)
-        .where(User.id == user_id)
-        .values(values)
-        .execution_options(synchronize_session=False)
-    )
+    session.execute(update(User).where(User.id == user_id).values(values))
 
 
 def _stored(session: Session, sealer: Sealer, user_id: int) -> _Stored:

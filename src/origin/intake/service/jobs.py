@@ -154,7 +154,6 @@ def _renew(runtime: Runtime, job: _Job) -> None:
                 .where(DataHubJob.id == job.id, DataHubJob.next_attempt_at == job.lease_until)
                 .values(next_attempt_at=func.now() + lease)
                 .returning(DataHubJob.next_attempt_at)
-                .execution_options(synchronize_session=False)
             ).one_or_none()
         if until is not None:
             job.lease_until, job.held_since = until, time.monotonic()
@@ -183,9 +182,9 @@ def _end(runtime: Runtime, job: _Job) -> None:
     """The job is done, unless it was asked for again while it ran."""
     with job.lock, runtime.database.transaction() as session:
         session.execute(
-            delete(DataHubJob)
-            .where(DataHubJob.id == job.id, DataHubJob.next_attempt_at == job.lease_until)
-            .execution_options(synchronize_session=False)
+            delete(DataHubJob).where(
+                DataHubJob.id == job.id, DataHubJob.next_attempt_at == job.lease_until
+            )
         )
 
 
@@ -218,7 +217,6 @@ def _change(runtime: Runtime, job: _Job, **values: Any) -> bool:
             .where(DataHubJob.id == job.id, DataHubJob.next_attempt_at == job.lease_until)
             .values(values)
             .returning(DataHubJob.id)
-            .execution_options(synchronize_session=False)
         ).one_or_none()
     return changed is not None
 
@@ -240,7 +238,6 @@ def _send_key(runtime: Runtime, job: _Job) -> None:
             update(MeteringPoint)
             .where(MeteringPoint.id == job.metering_point_id)
             .values(key_sent_at=func.now())
-            .execution_options(synchronize_session=False)
         )
 
 

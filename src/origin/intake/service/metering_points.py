@@ -103,7 +103,6 @@ def _add(session: Session, owner: Owner, points: Sequence[MeteringPointEvent]) -
         .where(User.id == owner.id)
         .values(next_metering_point_index=User.next_metering_point_index + len(points))
         .returning(User.next_metering_point_index)
-        .execution_options(synchronize_session=False)
     ).one()
     rows = [
         {
@@ -131,5 +130,4 @@ def _correct(session: Session, point: MeteringPointEvent) -> None:
         update(MeteringPoint)
         .where(MeteringPoint.gsrn == point.gsrn)
         .values(type=point.type, sector=point.sector)
-        .execution_options(synchronize_session=False)
     )

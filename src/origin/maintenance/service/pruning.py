@@ -51,8 +51,6 @@ def prune(runtime: Runtime) -> dict[str, int]:
     gone = {}
     for table, is_past in past.items():
         with runtime.database.transaction() as session:
-            deleted = session.execute(
-                delete(table).where(is_past).execution_options(synchronize_session=False)
-            )
+            deleted = session.execute(delete(table).where(is_past))
             gone[table.__tablename__] = cast("CursorResult[Any]", deleted).rowcount
     return gone

@@ -22,8 +22,6 @@ from origin.keys.derivation import settlement_address
 from origin.recovery.rules import Here, Holder, Mend, Part, RetiredTo, Standing, compare, is_same
 from origin.webhooks.queries.outbox import announce_issued
 
-_NO_SYNC = {"synchronize_session": False}
-
 _STORED = {"stored": True, "locked": False, "spent_elsewhere": False}
 _SPENT = {"stored": False, "locked": False, "spent_elsewhere": False}
 """How a GGO stands that was turned into what stands here, too."""
@@ -247,7 +245,7 @@ def _complete(session: Session, wanted: Mend, source_id: int, batch_id: int) -> 
     """Commit a batch of ours; its parts that were spent since are neither stored nor announced."""
     spent = [part for part in wanted.parts if not part.is_unspent and not part.is_retired]
     addresses = [part.address for part in spent]
-    parts = update(Ggo).where(Ggo.parent_id == source_id).execution_options(**_NO_SYNC)
+    parts = update(Ggo).where(Ggo.parent_id == source_id)
     session.execute(parts.where(Ggo.address.in_(addresses)).values(stored=False))
     for part in wanted.parts:
         if part.is_retired:
@@ -283,9 +281,7 @@ def _respend(
     values: dict[str, Any] = dict(_SPENT if is_known else _BLOCKED)
     if wanted.retired_to is not None and wanted.is_retired:
         values |= _retired(wanted.retired_to)
-    session.execute(
-        update(Ggo).where(Ggo.id == source.id).values(values).execution_options(**_NO_SYNC)
-    )
+    session.execute(update(Ggo).where(Ggo.id == source.id).values(values))
     if not is_known:
         return Outcome.MENDED if was_stored else Outcome.NOTHING
     for part in parts:
@@ -309,12 +305,8 @@ def _correct(session: Session, wanted: Mend, part: Ggo, live: dict[int, int]) ->
         values |= _flags(there)
     if not is_split and not there.is_retired:
         # What retired it here never was; a GGO is spent once.
-        session.execute(
-            delete(Transaction).where(Transaction.ggo_id == part.id).execution_options(**_NO_SYNC)
-        )
-    session.execute(
-        update(Ggo).where(Ggo.id == part.id).values(values).execution_options(**_NO_SYNC)
-    )
+        session.execute(delete(Transaction).where(Transaction.ggo_id == part.id))
+    session.execute(update(Ggo).where(Ggo.id == part.id).values(values))
 
 
 def _flags(part: Part) -> dict[str, Any]:

@@ -10,7 +10,6 @@ from sqlalchemy.orm import Session
 from origin.db.engine import Database
 from origin.db.models import Ggo, Recovery, User
 
-_NO_SYNC = {"synchronize_session": False}
 _LOCK = "hashtextextended('recovery', 0)"
 MAX_INDEX = 2**31 - 1
 """Beyond it an index would mean a hardened key."""
@@ -63,14 +62,12 @@ def begin(session: Session, margin: int) -> Recovery:
     # In the order of the ids, as those who hand out indexes do.
     session.execute(select(User.id).order_by(User.id).with_for_update(key_share=True)).all()
     session.execute(
-        update(User)
-        .values(
+        update(User).values(
             next_trade_index=func.least(User.next_trade_index + margin, MAX_INDEX),
             next_metering_point_index=func.least(
                 User.next_metering_point_index + margin, MAX_INDEX
             ),
         )
-        .execution_options(**_NO_SYNC)
     )
     session.flush()
     return recovery
@@ -79,20 +76,14 @@ def begin(session: Session, margin: int) -> Recovery:
 def note_progress(session: Session, recovery_id: int, stage: str, cursor: int) -> None:
     """Keep how far it has come."""
     session.execute(
-        update(Recovery)
-        .where(Recovery.id == recovery_id)
-        .values(stage=stage, cursor=cursor)
-        .execution_options(**_NO_SYNC)
+        update(Recovery).where(Recovery.id == recovery_id).values(stage=stage, cursor=cursor)
     )
 
 
 def finish(session: Session, recovery_id: int) -> None:
     """Note that it has come to its end."""
     session.execute(
-        update(Recovery)
-        .where(Recovery.id == recovery_id)
-        .values(finished_at=func.now())
-        .execution_options(**_NO_SYNC)
+        update(Recovery).where(Recovery.id == recovery_id).values(finished_at=func.now())
     )
 
 
@@ -137,7 +128,6 @@ def move_trade_counters(session: Session, highest: Mapping[int, int], margin: in
             .where(User.id == user_id, User.next_trade_index < beyond)
             .values(next_trade_index=beyond)
             .returning(User.id)
-            .execution_options(**_NO_SYNC)
         ).one_or_none()
         moved += row is not None
     return moved

@@ -220,7 +220,6 @@ def _add_proven(runtime: Runtime, owner: Owner, learnt: Sequence[Learnt]) -> Non
             update(User)
             .where(User.id == owner.id, User.next_metering_point_index < beyond)
             .values(next_metering_point_index=beyond)
-            .execution_options(synchronize_session=False)
         )
         _fetch_later(session, owner, [each.event.gsrn for each in proven])
         apply_ggos(session, runtime.sealer, owner)

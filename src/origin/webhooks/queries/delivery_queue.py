@@ -171,7 +171,6 @@ def renew(session: Session, name: UUID, lane_ids: Sequence[int], lease_s: float)
         update(lane)
         .where(lane.id == free.c.id)
         .values(next_attempt_at=func.now() + timedelta(seconds=lease_s))
-        .execution_options(synchronize_session=False)
     )
     return set(session.scalars(select(lane.id).where(*held)))
 
@@ -235,7 +234,6 @@ def end(session: Session, subscription_id: int, reason: str) -> bool:
             ended_at=func.now(), end_reason=reason, secret=None, next_attempt_at=None, claim=None
         )
         .returning(lane.id)
-        .execution_options(synchronize_session=False)
     )
     if ended is None:
         return False
@@ -266,7 +264,6 @@ def _cancel_pending(session: Session, subscription_id: int) -> None:
         update(delivery)
         .where(delivery.id == pending.c.id)
         .values(state="CANCELLED", next_attempt_at=None, ended_at=func.now())
-        .execution_options(synchronize_session=False)
     )
 
 
@@ -293,6 +290,5 @@ def give_up(session: Session, subscription_id: int, after: timedelta) -> int:
         .where(delivery.id == old.c.id)
         .values(state="GIVEN_UP", next_attempt_at=None, ended_at=func.now())
         .returning(delivery.id)
-        .execution_options(synchronize_session=False)
     )
     return len(given_up.all())

@@ -103,7 +103,6 @@ def replay(runtime: Runtime, subscription_id: int, delivery_ids: Collection[int]
             .where(delivery.id == chosen.c.id)
             .values(state="PENDING", next_attempt_at=func.now(), ended_at=None)
             .returning(delivery.id)
-            .execution_options(synchronize_session=False)
         ).all()
         if replayed:
             # A pause ends, too: the operator knows better.
@@ -111,7 +110,6 @@ def replay(runtime: Runtime, subscription_id: int, delivery_ids: Collection[int]
                 update(WebhookSubscription)
                 .where(WebhookSubscription.id == subscription_id)
                 .values(failures=0)
-                .execution_options(synchronize_session=False)
             )
             wake(session, [subscription_id])
     if replayed:

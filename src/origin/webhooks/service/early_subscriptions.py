@@ -39,9 +39,7 @@ def keep(
     """
     early = EarlySubscription
     session.execute(
-        delete(early)
-        .where(early.subject == subject, early.subscribed_at < func.now() - KEPT)
-        .execution_options(synchronize_session=False)
+        delete(early).where(early.subject == subject, early.subscribed_at < func.now() - KEPT)
     )
     sealed = sealer.seal(secret, early_webhook_secret_context(subject, event, url))
     renewed = session.scalar(
@@ -49,7 +47,6 @@ def keep(
         .where(*_this(subject, event, url))
         .values(secret=sealed, subscribed_at=func.now())
         .returning(early.id)
-        .execution_options(synchronize_session=False)
     )
     if renewed is not None:
         return
@@ -79,9 +76,7 @@ def drop(
     known = sealer.open(found.secret, early_webhook_secret_context(subject, event, url))
     if not hmac.compare_digest(known.encode(), secret.encode()):
         return False
-    session.execute(
-        delete(early).where(early.id == found.id).execution_options(synchronize_session=False)
-    )
+    session.execute(delete(early).where(early.id == found.id))
     return True
 
 
