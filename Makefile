@@ -5,9 +5,9 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 MAKEFLAGS += --no-print-directory --no-builtin-rules
 .DEFAULT_GOAL := help
-.PHONY: help sync demo test faults check openapi format image-check compose-check deploy-check bench lock clean
+.PHONY: help sync demo unit test faults check openapi format image-check compose-check deploy-check bench lock clean
 
-# More arguments for `demo` (--once) and `test` (pytest's).
+# More arguments for `demo` (--once), `unit` and `test` (pytest's).
 ARGS ?=
 
 export PYTHONPATH := $(CURDIR)/src
@@ -21,6 +21,9 @@ sync: ## Install pipenv (.tools) and the locked packages (.venv), where not done
 
 demo: sync ## Show it all: servers, services, logins, transfers and retires (ARGS=--once: end after it)
 	@exec $(python) -m devstack.demo $(ARGS)
+
+unit: sync ## All unit tests, in seconds: no servers, no child processes (ARGS: more arguments for pytest)
+	$(python) -m pytest --numprocesses 2 --no-loadscope-reorder tests/unit $(ARGS)
 
 test: check ## All checks and all tests (ARGS='-k compose': more arguments for pytest)
 	$(python) -m pytest --numprocesses 2 --no-loadscope-reorder $(ARGS)
