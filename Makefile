@@ -9,6 +9,9 @@ MAKEFLAGS += --no-print-directory --no-builtin-rules
 
 # More arguments for `demo` (--once), `unit` and `test` (pytest's).
 ARGS ?=
+# How `test` measures branch coverage. It costs pytest's own processes a third of their time; the servers,
+# peers and services that tests start run at full speed.
+COVERAGE ?= --cov --cov-report=json:.run/coverage.json
 
 export PYTHONPATH := $(CURDIR)/src
 python := .venv/bin/python
@@ -25,8 +28,11 @@ demo: sync ## Show it all: servers, services, logins, transfers and retires (ARG
 unit: sync ## All unit tests, in seconds: no servers, no child processes (ARGS: more arguments for pytest)
 	$(python) -m pytest --numprocesses 2 --no-loadscope-reorder tests/unit $(ARGS)
 
-test: check ## All checks and all tests (ARGS='-k compose': more arguments for pytest)
-	$(python) -m pytest --numprocesses 2 --no-loadscope-reorder $(ARGS)
+test: check ## All checks and all tests, then branch coverage (ARGS='-k compose': for pytest; COVERAGE=: without)
+	@mkdir -p .run && rm -f .run/coverage.json
+	$(python) -m pytest --numprocesses 2 --no-loadscope-reorder $(COVERAGE) $(ARGS) || status=$$?; \
+	$(python) -m devstack.coverage_table .run/coverage.json || true; \
+	exit $${status:-0}
 
 faults: sync ## The long fault bench (ARGS='--faults 5000 --seed 1000': doc/faults.md); `test` has a short one
 	$(python) -m tests.faults.long_run $(ARGS)
