@@ -5,6 +5,7 @@ is gone or has another shape, and the file that relies on it. Change that file b
 """
 
 import http.client
+import importlib
 import inspect
 import io
 import logging
@@ -25,13 +26,11 @@ from celery.worker.consumer import Consumer
 from flask import Flask
 from flask_cors import CORS
 from flask_smorest import Api, Blueprint
-from flask_smorest.utils import resolve_schema_instance
 from gevent.event import Event
 from gunicorn.config import Config
 from gunicorn.http import errors
 from gunicorn.http.message import Request
 from gunicorn.http.unreader import IterUnreader
-from gunicorn.http.wsgi import default_environ
 from gunicorn.workers.base_async import AsyncWorker
 from gunicorn.workers.ggevent import GeventWorker
 from kombu.transport.redis import Channel
@@ -41,15 +40,19 @@ from opencensus.ext.azure.log_exporter import AzureLogHandler
 from requests.adapters import HTTPAdapter
 from sqlalchemy import QueuePool
 from sqlalchemy.dialects.postgresql.psycopg2 import PGDialect_psycopg2
-from sqlalchemy.engine.characteristics import IsolationLevelCharacteristic
-from sqlalchemy.pool.base import _ConnectionRecord
 from urllib3.connection import HTTPConnection
-from urllib3.util.connection import is_connection_dropped
 
 from devstack.processes import ROOT
 from origin.batches.client import sdk
 
 RECORD = "doc/decisions/0024-private-parts-of-libraries.md"
+
+
+def _part(module: str, name: str, used_in: str) -> Any:
+    """Return what the module calls so."""
+    part = getattr(importlib.import_module(module), name, None)
+    assert part, f"{module} has no `{name}` any more ({used_in})"
+    return part
 
 
 def _takes(function: Callable[..., Any], *names: str) -> bool:
@@ -143,6 +146,7 @@ def test_gunicorns_request_has_headers_body_and_force_close():
 def test_gunicorn_puts_the_body_and_the_socket_into_the_environ():
     request = _request(b"POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}")
     sock = object()
+    default_environ = _part("gunicorn.http.wsgi", "default_environ", "web/gunicorn/bodies.py")
     environ = default_environ(request, sock, Config())
     assert environ["wsgi.input"] is request.body, (
         "`wsgi.input` isn't the request's `body` any more (web/gunicorn/bodies.py)"
@@ -226,6 +230,8 @@ def test_http_client_reads_a_status_by_read_status():
 
 
 def test_urllib3_makes_connections_and_responses_of_our_classes():
+    is_dropped = _part("urllib3.util.connection", "is_connection_dropped", "peers/bounded.py")
+
     class Ours(HTTPConnection):
         is_connected = property(lambda _self: False)  # type: ignore[assignment]
 
@@ -238,7 +244,7 @@ def test_urllib3_makes_connections_and_responses_of_our_classes():
     assert isinstance(pool, Pool), "`pool_classes_by_scheme` isn't heeded (peers/bounded.py)"
     connection = pool._new_conn()
     assert isinstance(connection, Ours), "`ConnectionCls` isn't heeded (peers/bounded.py)"
-    assert is_connection_dropped(connection), "`is_connected` isn't asked (peers/bounded.py)"
+    assert is_dropped(connection), "`is_connected` isn't asked (peers/bounded.py)"
     assert _says(urllib3.HTTPConnectionPool._get_conn, "is_connection_dropped(conn)"), (
         "urllib3's pool doesn't look at a connection that it takes again (peers/bounded.py)"
     )
@@ -279,13 +285,23 @@ class _Connection:
 
 
 def test_sqlalchemys_pool_makes_takes_and_returns_entries():
+    record = _part("sqlalchemy.pool.base", "_ConnectionRecord", "db/driver.py")
+    for name, names in {
+        "_create_connection": (),
+        "_do_get": (),
+        "_do_return_conn": ("record",),
+    }.items():
+        method = getattr(QueuePool, name, None)
+        assert method, f"SQLAlchemy's QueuePool has no `{name}` any more (db/driver.py)"
+        assert _takes(method, *names), f"`{name}` takes other parameters (db/driver.py)"
+
     class Pool(QueuePool):
-        def _create_connection(self) -> _ConnectionRecord:
-            return _ConnectionRecord(self, connect=False)
+        def _create_connection(self) -> Any:
+            return record(self, connect=False)
 
     pool = Pool(_Connection, pool_size=1, max_overflow=0, timeout=0.01)  # type: ignore[arg-type]
     entry = pool._do_get()
-    assert type(entry) is _ConnectionRecord, "`_do_get` doesn't use `_create_connection`"
+    assert type(entry) is record, "`_do_get` doesn't use `_create_connection`"
     assert entry.driver_connection is None, "a place with connect=False has connected"
     assert isinstance(entry.get_connection(), _Connection), "`get_connection` doesn't connect"
     assert isinstance(entry.driver_connection, _Connection)
@@ -306,9 +322,11 @@ def test_sqlalchemys_dialect_resets_the_isolation_level_by_a_method():
     assert _takes(PGDialect_psycopg2.reset_isolation_level, "dbapi_conn"), (
         "the dialect's `reset_isolation_level` takes other parameters (db/engine.py)"
     )
-    assert _says(
-        IsolationLevelCharacteristic.reset_characteristic, "dialect.reset_isolation_level("
-    ), "SQLAlchemy doesn't call the dialect's `reset_isolation_level` any more (db/engine.py)"
+    module = "sqlalchemy.engine.characteristics"
+    characteristic = _part(module, "IsolationLevelCharacteristic", "db/engine.py")
+    assert _says(characteristic.reset_characteristic, "dialect.reset_isolation_level("), (
+        "SQLAlchemy doesn't call the dialect's `reset_isolation_level` any more (db/engine.py)"
+    )
 
 
 # Celery and kombu: src/origin/tasks/
@@ -397,7 +415,8 @@ def test_flask_smorest_resolves_schemas_and_keeps_its_apis():
     class Body(Schema):
         """A schema."""
 
-    assert isinstance(resolve_schema_instance(Body), Body), (
+    resolve = _part("flask_smorest.utils", "resolve_schema_instance", "web/base.py")
+    assert isinstance(resolve(Body), Body), (
         "flask_smorest.utils.resolve_schema_instance doesn't make a schema (web/base.py)"
     )
     app = Flask(__name__)
