@@ -22,8 +22,8 @@ from devstack.postgres import EmbeddedPostgres
 GROUPS = ("paths", "settlement", "growth", "scale")
 USUAL = GROUPS[:3]
 CHART = dataset.ROOT / "doc" / "bench-growth.svg"
-_WEB_MB = 120
-_WORKER_MB = 150
+_WEB_MB = 150
+_WORKER_MB = 160
 _LATENCY = 4
 """How many times the median the 95th percentile of a read may be."""
 
@@ -77,10 +77,10 @@ class _Bench:
         with ExitStack() as stack:
             peers, redis = stack.enter_context(running.peers_and_redis())
             service = stack.enter_context(running.service(made, peers, redis))
-            bare = stack.enter_context(running.bare_view(made))
+            limit_port, limit_pid = stack.enter_context(running.limit_app(made))
             ours, limit = (
                 _side(service, postgres),
-                paths.Side(bare[0], [bare[1], _pid(postgres.pid)]),
+                paths.Side(limit_port, [limit_pid, _pid(postgres.pid)]),
             )
             world = _world(service, postgres)
             growth.prepare(world)
@@ -201,7 +201,7 @@ def _scale(
     runs: int,
     seconds: float,
 ) -> Iterator[measures.Measure]:
-    with running.bare_view(service.dataset) as (port, _):
+    with running.limit_app(service.dataset) as (port, _):
         yield from measures.pages(service, port, runs, seconds)
     yield from measures.sums(service, runs)
     with running.service(small, peers, redis) as other:

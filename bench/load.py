@@ -22,6 +22,13 @@ class UnexpectedAnswer(RuntimeError):
     """An answer was no success: what was measured means nothing."""
 
 
+class OutOfRequestsError(RuntimeError):
+    """There are no requests left for the time of the load."""
+
+    def __init__(self) -> None:
+        super().__init__("The database has too few unspent GGOs for this load: use a larger --size")
+
+
 @dataclass(frozen=True)
 class Load:
     """What clients saw; times in seconds."""
@@ -102,7 +109,9 @@ def many(port: int, requests: Iterable[bytes], *, clients: int, seconds: float) 
     def work() -> None:
         client = Client(port, green=True)
         while time.perf_counter() < end:
-            request = next(left)
+            request = next(left, None)
+            if request is None:
+                raise OutOfRequestsError
             begun = time.perf_counter()
             client.ask(request)
             times.append(time.perf_counter() - begun)

@@ -1,4 +1,4 @@
-"""What is measured, running: the service's web, the bare view, and what both need."""
+"""Starts what the bench measures: the service's web, the limit app, and their peers."""
 
 import sys
 from collections.abc import Iterator
@@ -71,14 +71,13 @@ def service(dataset: Dataset, peers: Peers, redis: EmbeddedValkey) -> Iterator[S
 
 
 @contextmanager
-def bare_view(dataset: Dataset) -> Iterator[tuple[int, int]]:
-    """The limits (`bench.bare`) on this database: their port and first process."""
+def limit_app(dataset: Dataset, logs: Path = FOLDER) -> Iterator[tuple[int, int]]:
+    """Run the limit app (`bench.limit_app`) on this database; yield its port and first process id."""
     port = free_port()
-    command = [sys.executable, "-m", "gunicorn", "--worker-class", "gevent"]
-    command += ["--config", str(ROOT / "src" / "origin" / "web/gunicorn/conf.py")]
-    command += ["--workers", str(WORKERS), "--bind", f"127.0.0.1:{port}", "bench.bare:app"]
+    command = [sys.executable, "-m", "gunicorn", "--config", "python:bench.gunicorn_conf"]
+    command += ["--workers", str(WORKERS), "--bind", f"127.0.0.1:{port}", "bench.limit_app:app"]
     process = SupervisedProcess(
-        "bare",
+        "limit-app",
         command,
         env={
             **inherited(),
@@ -86,7 +85,7 @@ def bare_view(dataset: Dataset) -> Iterator[tuple[int, int]]:
             "BENCH_DATABASE_URI": dataset.uri,
             "BENCH_WEBHOOK_SECRET": WEBHOOK_SECRET,
         },
-        logs=FOLDER,
+        logs=logs,
         ready=answers(f"http://127.0.0.1:{port}/hello"),
     )
     with process:
