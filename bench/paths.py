@@ -324,9 +324,7 @@ def _issued_for_the_limit(world: World) -> Iterator[bytes]:
         yield request.replace(b"/webhook/on-ggo-issued", b"/ggo-issued", 1)
 
 
-def composes(
-    world: World, subjects: Sequence[str], path: str = "/ggo/compose"
-) -> Iterator[bytes]:
+def composes(world: World, subjects: Sequence[str], path: str = "/ggo/compose") -> Iterator[bytes]:
     """Yield composes that send half of a GGO to another user, by these users in turn.
 
     Two generators that run at the same time need different users, or they spend the same GGOs.

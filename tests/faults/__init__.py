@@ -1,1 +1,1 @@
-"""The whole system under damage; a package, so that its tests can share one town."""
+"""The whole system under damage; a package, so that its tests can share one system."""

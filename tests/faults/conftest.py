@@ -1,4 +1,4 @@
-"""One town for all tests of this folder, on a database server and a Redis that may be broken."""
+"""One system for all tests of this folder, on a database server and a Redis that may be broken."""
 
 from collections.abc import Iterator
 
@@ -6,8 +6,8 @@ import pytest
 
 from devstack.replicated import ReplicatedPostgres
 from devstack.valkey import EmbeddedValkey
-from tests.support.rounds import TOKENS_ASKED_OFTEN
-from tests.support.town import Town, running_town
+from tests.support.fault_rounds import TOKENS_ASKED_OFTEN
+from tests.support.live_system import LiveSystem, running_system
 
 
 @pytest.fixture(scope="package")
@@ -25,15 +25,15 @@ def own_valkey() -> Iterator[EmbeddedValkey]:
 
 
 @pytest.fixture(scope="package")
-def town(
+def system(
     own_postgres: ReplicatedPostgres,
     own_valkey: EmbeddedValkey,
     tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Town]:
-    """The town; what is broken in it is each test's to mend."""
+) -> Iterator[LiveSystem]:
+    """The system; what is broken in it is each test's to mend."""
     uri = own_postgres.create_database("faults")
     logs = tmp_path_factory.mktemp("faults")
-    with running_town(uri, own_valkey, logs, TOKENS_ASKED_OFTEN) as running:
+    with running_system(uri, own_valkey, logs, TOKENS_ASKED_OFTEN) as running:
         yield running
 
 
@@ -41,5 +41,5 @@ def town(
 def no_fault_is_left(request: pytest.FixtureRequest) -> Iterator[None]:
     """Whatever a test has set is cleared after it, also where it failed."""
     yield
-    if "town" in request.fixturenames:
-        request.getfixturevalue("town").clear_faults()
+    if "system" in request.fixturenames:
+        request.getfixturevalue("system").clear_faults()

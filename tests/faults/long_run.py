@@ -21,9 +21,9 @@ from pathlib import Path
 from devstack.processes import ROOT
 from devstack.replicated import ReplicatedPostgres
 from devstack.valkey import EmbeddedValkey
-from tests.support.rounds import TOKENS_ASKED_OFTEN, Survived, sabotage_round
-from tests.support.saboteur import DISASTERS, Plan
-from tests.support.town import Town, running_town
+from tests.support.fault_injector import DATABASE_LOSSES, FaultPlan
+from tests.support.fault_rounds import TOKENS_ASKED_OFTEN, RoundResult, fault_round
+from tests.support.live_system import LiveSystem, running_system
 
 _SETTLED_WITHIN_SECONDS = 120
 
@@ -39,7 +39,7 @@ class Tally:
     failed_seed: int | None = None
     began: float = field(default_factory=time.monotonic)
 
-    def add(self, seed: int, found: Survived) -> None:
+    def add(self, seed: int, found: RoundResult) -> None:
         """Count one round more."""
         self.seeds.append(seed)
         self.faults += found.faults
@@ -91,8 +91,13 @@ def _arguments() -> argparse.Namespace:
     option("--acts", type=int, default=60, help="faults a round")
     option("--only", action="append", default=[], metavar="ACT", help="this alone; may be repeated")
     option("--without", action="append", default=[], metavar="ACT", help="all but this; as above")
-    option("--disaster-every", type=int, default=3, help="rounds; 0: no database falls back")
-    option("--town-for", type=int, default=6, help="rounds, until all begins with empty servers")
+    option("--database_loss-every", type=int, default=3, help="rounds; 0: no database falls back")
+    option(
+        "--rounds-per-system",
+        type=int,
+        default=6,
+        help="rounds, until all begins with empty servers",
+    )
     option("--json", type=Path, help="write the counts to this file, too, after each round")
     arguments = parser.parse_args()
     if arguments.minutes is None:
@@ -101,27 +106,29 @@ def _arguments() -> argparse.Namespace:
 
 
 @contextmanager
-def _place(logs: Path) -> Iterator[tuple[Town, tuple[ReplicatedPostgres, EmbeddedValkey]]]:
-    """A town and its servers, all new."""
+def _place(logs: Path) -> Iterator[tuple[LiveSystem, tuple[ReplicatedPostgres, EmbeddedValkey]]]:
+    """A system and its servers, all new."""
     with ExitStack() as stack:
         postgres = stack.enter_context(ReplicatedPostgres())
         valkey = stack.enter_context(EmbeddedValkey())
         uri = postgres.create_database("faults")
-        town = stack.enter_context(running_town(uri, valkey, logs, TOKENS_ASKED_OFTEN))
-        stack.enter_context(town.another_worker(logs))
-        yield town, (postgres, valkey)
+        system = stack.enter_context(running_system(uri, valkey, logs, TOKENS_ASKED_OFTEN))
+        stack.enter_context(system.another_worker(logs))
+        yield system, (postgres, valkey)
 
 
-def _plan(arguments: argparse.Namespace, seed: int) -> Plan:
+def _plan(arguments: argparse.Namespace, seed: int) -> FaultPlan:
     """What happens in the round of this seed, which depends on nothing else."""
     kinds = [
         kind
-        for kind in DISASTERS
+        for kind in DATABASE_LOSSES
         if kind not in arguments.without and (not arguments.only or kind in arguments.only)
     ]
-    every = arguments.disaster_every
-    disaster = kinds[seed // every % len(kinds)] if kinds and every and seed % every == 0 else None
-    return Plan(arguments.acts, arguments.only, arguments.without, disaster)
+    every = arguments.loss_every
+    database_loss = (
+        kinds[seed // every % len(kinds)] if kinds and every and seed % every == 0 else None
+    )
+    return FaultPlan(arguments.acts, arguments.only, arguments.without, database_loss)
 
 
 def main() -> int:
@@ -137,11 +144,11 @@ def main() -> int:
 
     try:
         while not over():
-            with _place(logs) as (town, servers):
-                for _ in range(arguments.town_for):
+            with _place(logs) as (system, servers):
+                for _ in range(arguments.rounds_per_system):
                     if over():
                         break
-                    _round(town, servers, arguments, tally)
+                    _round(system, servers, arguments, tally)
     except BaseException:
         print(f"Seed {tally.failed_seed} FAILED, after {tally.line()}; logs in {logs}", flush=True)
         raise
@@ -153,7 +160,7 @@ def main() -> int:
 
 
 def _round(
-    town: Town,
+    system: LiveSystem,
     servers: tuple[ReplicatedPostgres, EmbeddedValkey],
     arguments: argparse.Namespace,
     tally: Tally,
@@ -161,8 +168,8 @@ def _round(
     seed = arguments.seed + len(tally.seeds)
     # Until it has survived.
     tally.failed_seed = seed
-    found = sabotage_round(
-        town, servers, seed, _plan(arguments, seed), settled_within=_SETTLED_WITHIN_SECONDS
+    found = fault_round(
+        system, servers, seed, _plan(arguments, seed), settled_within=_SETTLED_WITHIN_SECONDS
     )
     tally.failed_seed = None
     tally.add(seed, found)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.support.auditor import Books, audit
-from tests.support.losses import Losses
+from tests.support.lost_data import LostData
 
 ISSUED, SENT, KEPT, RETIRED, WHOLE = ("849c0b" + digit * 64 for digit in "12345")
 MEASURED, SETTLED = "5a9839" + "6" * 64, "ba4817" + "6" * 64
@@ -107,8 +107,8 @@ def test_a_batch_may_be_lost_of_what_was_recovered_alone(
 
 
 def test_a_ggo_that_came_back_as_another_s_is_told(books: Books):
-    losses = Losses(owners={SENT: 2, KEPT: 2, OTHER: 1})
-    assert losses.wrong_owners(books.ggos) == [f"{KEPT} was user 2's, is user 1's"]
+    lost_data = LostData(owners={SENT: 2, KEPT: 2, OTHER: 1})
+    assert lost_data.wrong_owners(books.ggos) == [f"{KEPT} was user 2's, is user 1's"]
 
 
 def _row(table: str, number: int, **changes: Any) -> Callable[[Books, Any], None]:

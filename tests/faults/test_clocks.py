@@ -8,8 +8,8 @@ import requests
 
 from devstack.ports import free_port
 from devstack.processes import ROOT, SupervisedProcess
+from tests.support.live_system import LiveSystem
 from tests.support.scraping import Scrape
-from tests.support.town import Town
 from tests.support.waiting import eventually
 
 
@@ -38,10 +38,10 @@ def _skew_s(process: SupervisedProcess) -> float:
     return Scrape(answer.text).value("clock_skew_seconds")
 
 
-def _due_again(town: Town) -> bool:
+def _due_again(system: LiveSystem) -> bool:
     """Whether the periodic work has been done that was made due."""
     return bool(
-        town.rows(
+        system.rows(
             "SELECT 1 FROM schedules WHERE name = 'origin.reconciliation' "
             "AND last_run_at > now() - interval '10 minutes'"
         )
@@ -49,18 +49,18 @@ def _due_again(town: Town) -> bool:
 
 
 @pytest.mark.parametrize(("worker_s", "beat_s"), [(90, 0), (0, -90), (-90, 90)])
-def test_nothing_hangs_on_two_machines_clocks(town: Town, worker_s: float, beat_s: float):
-    anna, bo = town.households("anna", "bo")
-    address = town.issue(anna, 0, 100)
-    worker, beat = town.services.worker, town.services.beat
+def test_nothing_hangs_on_two_machines_clocks(system: LiveSystem, worker_s: float, beat_s: float):
+    anna, bo = system.households("anna", "bo")
+    address = system.issue(anna, 0, 100)
+    worker, beat = system.services.worker, system.services.beat
     with _skewed(worker_s, worker), _skewed(beat_s, beat):
-        eventually(lambda: town.rows("SELECT 1 FROM schedules"), "schedules are known")
-        town.rows(
+        eventually(lambda: system.rows("SELECT 1 FROM schedules"), "schedules are known")
+        system.rows(
             "UPDATE schedules SET last_run_at = now() - interval '2 hours', claimed_at = NULL"
         )
         assert anna.compose(address, transfers=[(30, bo)]).status_code == 200
-        town.settle()
-        eventually(lambda: _due_again(town), "what is periodic is done")
+        system.settle_and_audit()
+        eventually(lambda: _due_again(system), "what is periodic is done")
         for process, seconds in ((worker, worker_s), (beat, beat_s)):
             assert abs(eventually(lambda p=process: _skew_s(p) or 1e-9, "skew") - seconds) < 5
             word = "ahead of" if seconds > 0 else "behind"

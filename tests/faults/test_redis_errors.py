@@ -10,7 +10,7 @@ import redis
 import requests
 
 from devstack.valkey import EmbeddedValkey
-from tests.support.town import Town
+from tests.support.live_system import LiveSystem
 from tests.support.waiting import eventually
 
 Client = Any
@@ -71,8 +71,8 @@ def _out_of_memory(client: Client) -> Iterator[None]:
 TROUBLES = [_read_only, _master_down, _no_replicas, _not_permitted, _out_of_memory]
 
 
-def _says_redis(town: Town) -> str:
-    answer = requests.get(f"{town.stack.url}/health/ready", timeout=30)
+def _says_redis(system: LiveSystem) -> str:
+    answer = requests.get(f"{system.stack.url}/health/ready", timeout=30)
     return str(answer.json()["redis"])
 
 
@@ -83,11 +83,11 @@ def _failures(log: str) -> int:
 
 @pytest.mark.parametrize("trouble", TROUBLES)
 def test_redis_that_refuses_is_waited_for(
-    town: Town, own_valkey: EmbeddedValkey, trouble: Callable[[Client], Any]
+    system: LiveSystem, own_valkey: EmbeddedValkey, trouble: Callable[[Client], Any]
 ):
-    anna, bo = town.households("anna", "bo")
-    address = town.issue(anna, 0, 100)
-    worker, beat = town.services.worker, town.services.beat
+    anna, bo = system.households("anna", "bo")
+    address = system.issue(anna, 0, 100)
+    worker, beat = system.services.worker, system.services.beat
     pids = worker.pid, beat.pid
     said_before = worker.output()
     before = _failures(said_before)
@@ -95,7 +95,7 @@ def test_redis_that_refuses_is_waited_for(
     try:
         with trouble(client):
             assert anna.compose(address, transfers=[(30, bo)]).status_code == 200
-            eventually(lambda: _says_redis(town) == "down", "the web tells")
+            eventually(lambda: _says_redis(system) == "down", "the web tells")
             eventually(
                 # A full Redis still hands out what it holds: only who sends notices.
                 # Several times: it has found out that waiting once didn't help.
@@ -109,8 +109,8 @@ def test_redis_that_refuses_is_waited_for(
             assert (worker.pid, beat.pid) == pids
     finally:
         client.close()
-    eventually(lambda: _says_redis(town) == "up", "Redis is up again")
-    town.settle()
+    eventually(lambda: _says_redis(system) == "up", "Redis is up again")
+    system.settle_and_audit()
     assert [ggo["amount"] for ggo in bo.stored()] == [30]
     assert (worker.pid, beat.pid) == pids
     # What earlier tests broke isn't this test's: the same worker serves all of them.

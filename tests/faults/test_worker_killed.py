@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from sandbox.clients import LedgerClient
-from tests.support.town import Town
+from tests.support.live_system import LiveSystem
 from tests.support.waiting import eventually
 
 
@@ -40,36 +40,36 @@ _POINTS: dict[str, tuple[str, dict[str, Any], Callable[[LedgerClient], None], st
 
 
 @pytest.mark.parametrize("point", _POINTS)
-def test_the_worker_is_killed_when(town: Town, point: str):
+def test_the_worker_is_killed_when(system: LiveSystem, point: str):
     endpoint, hold, prepare, end = _POINTS[point]
-    ledger, worker = town.sandbox.ledger, town.services.worker
-    anna, bo = town.households("anna", "bo")
-    address = town.issue(anna, 0, 1000)
-    town.consume(anna, 0, 50)
+    ledger, worker = system.sandbox.ledger, system.services.worker
+    anna, bo = system.households("anna", "bo")
+    address = system.issue(anna, 0, 1000)
+    system.publish_consumption(anna, 0, 50)
     ledger.fault(endpoint, times=None, **hold)
     prepare(ledger)
     assert anna.compose(address, transfers=[(100, bo)], retires=[50]).status_code == 200
-    town.struck(ledger)
+    system.wait_for_fault(ledger)
     worker.kill()
-    town.redis.flush()
+    system.redis.flush()
     ledger.clear_faults()
     worker.start()
-    town.settle()
-    assert town.batch_states(address) == [end]
+    system.settle_and_audit()
+    assert system.batch_states(address) == [end]
     kept, sent = (850, 100) if end == "COMPLETED" else (1000, 0)
     assert [ggo["amount"] for ggo in anna.stored()] == [kept]
     assert sum(ggo["amount"] for ggo in bo.stored()) == sent
 
 
-def test_a_slow_worker_does_not_undo_what_another_posts_again(town: Town):
+def test_a_slow_worker_does_not_undo_what_another_posts_again(system: LiveSystem):
     """INVALID, and then a restart of the ledger: whoever saw the refusal may come too late with it.
 
     One task has seen it, and waits for the source's state for longer than its lease. The ledger
     forgets; another task takes the batch up, and posts it again. It can't be declined any more.
     """
-    ledger = town.sandbox.ledger
-    anna, bo = town.households("anna", "bo")
-    address = town.issue(anna, 0, 1000)
+    ledger = system.sandbox.ledger
+    anna, bo = system.households("anna", "bo")
+    address = system.issue(anna, 0, 1000)
     ledger.refuse_next()
     ledger.fault("/state/*", times=1, delay_after=60)
     # The second fault holds nothing: it shows that another task has asked, too.
@@ -89,11 +89,11 @@ def test_a_slow_worker_does_not_undo_what_another_posts_again(town: Town):
     )
     ledger.clear_faults()
     rounds = "Task origin.batches"
-    before = town.services.worker.output().count(rounds)
+    before = system.services.worker.output().count(rounds)
     eventually(
-        lambda: town.services.worker.output().count(rounds) > before + 5,
+        lambda: system.services.worker.output().count(rounds) > before + 5,
         "the task that was late has ended, as have those that began after it",
     )
     ledger.hold(on=False)
-    town.settle()
-    assert town.batch_states(address) == ["COMPLETED"]
+    system.settle_and_audit()
+    assert system.batch_states(address) == ["COMPLETED"]

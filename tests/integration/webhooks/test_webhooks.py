@@ -19,7 +19,7 @@ from origin.webhooks.rules.signatures import is_hub_signature, signed_headers
 from origin.webhooks.service import delivery
 from sandbox.running import Sandbox
 from tests.support.market import CONSUMPTION, Market
-from tests.support.scripted import ScriptedPeer, http_answer
+from tests.support.scripted_peer import ScriptedPeer, http_answer
 
 SECRET = "a subscriber's secret"
 

@@ -8,37 +8,37 @@ from threading import Event
 
 from devstack.replicated import ReplicatedPostgres
 from devstack.valkey import EmbeddedValkey
-from tests.support.breaking import Act, Later
-from tests.support.breaking_peers import PeerActs
-from tests.support.breaking_processes import ProcessActs
-from tests.support.breaking_servers import ServerActs
-from tests.support.disasters import Disasters
-from tests.support.town import Town
+from tests.support.database_loss import DatabaseLosses
+from tests.support.fault_actions import DelayedActions, FaultAction
+from tests.support.live_system import LiveSystem
+from tests.support.peer_faults import PeerFaults
+from tests.support.process_faults import ProcessFaults
+from tests.support.server_faults import ServerFaults
 from tests.support.waiting import eventually
 
 _LONGEST_PAUSE_SECONDS = 0.7
 _DRAWS = 5
 # A process has to start first, or what is read-only to be so no longer.
 _POSSIBLE_SECONDS = 100
-DISASTERS = ("restore a backup", "promote a lagging standby")
+DATABASE_LOSSES = ("restore a backup", "promote a lagging standby")
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class FaultPlan:
     """What is broken in a round.
 
     - `acts`: how many things at most, drawn by their weights. 0: each of `only` once, in its order.
     - `only`, `without`: names of acts; of `only` nothing means all.
-    - `disaster`: one of DISASTERS, in the midst of it, too.
+    - `database_loss`: one of DATABASE_LOSSES, in the midst of it, too.
     """
 
     acts: int
     only: Collection[str] = ()
     without: Collection[str] = ()
-    disaster: str | None = None
+    database_loss: str | None = None
 
 
-class Saboteur:
+class FaultInjector:
     """One who breaks what is planned, and mends in the end.
 
     `done`: what was broken, in order. What can't be broken at its moment is left out: a process
@@ -48,26 +48,26 @@ class Saboteur:
 
     def __init__(
         self,
-        town: Town,
+        system: LiveSystem,
         servers: tuple[ReplicatedPostgres, EmbeddedValkey],
         chance: random.Random,
-        plan: Plan,
-        disasters: Disasters,
+        plan: FaultPlan,
+        database_losses: DatabaseLosses,
     ) -> None:
         self._chance = chance
         self._plan = plan
-        self._later = Later()
-        self._disasters = disasters
-        self._processes = ProcessActs(town, chance, self._later)
-        self._servers = ServerActs(*servers, chance, self._later)
-        self._peers = PeerActs(town, chance)
+        self._delayed = DelayedActions()
+        self._database_losses = database_losses
+        self._processes = ProcessFaults(system, chance, self._delayed)
+        self._servers = ServerFaults(*servers, chance, self._delayed)
+        self._peers = PeerFaults(system, chance)
         self._missed: Counter[str] = Counter()
         self.done: list[str] = []
         acts = {**self._processes.acts, **self._servers.acts, **self._peers.acts}
-        unknown = {*plan.only, *plan.without} - {*acts, *DISASTERS}
+        unknown = {*plan.only, *plan.without} - {*acts, *DATABASE_LOSSES}
         if unknown:
             raise ValueError(f"no such acts: {sorted(unknown)}; there are {sorted(acts)}")
-        self._acts: dict[str, Act] = {
+        self._acts: dict[str, FaultAction] = {
             name: act
             for name, act in acts.items()
             if name not in plan.without and (not plan.only or name in plan.only)
@@ -100,9 +100,9 @@ class Saboteur:
         finally:
             self._mend()
 
-    def put_right(self) -> None:
+    def restore_clocks(self) -> None:
         """Restart the processes whose clocks are wrong: that lasts until all has settled."""
-        self._processes.put_right()
+        self._processes.restore_clocks()
 
     def _at_random(self) -> None:
         count, names = self._plan.acts, list(self._acts)
@@ -112,13 +112,13 @@ class Saboteur:
         struck_at = self._chance.randrange(count // 2 + 1, count)
         strike: Callable[[], None] | None = None
         for number in range(count):
-            if self._plan.disaster and number == prepared_at:
-                self._later.end_all()
-                strike = self._disasters.prepare(self._plan.disaster)
-            if self._plan.disaster and strike and number == struck_at:
-                self._later.end_all()
+            if self._plan.database_loss and number == prepared_at:
+                self._delayed.run_all()
+                strike = self._database_losses.prepare(self._plan.database_loss)
+            if self._plan.database_loss and strike and number == struck_at:
+                self._delayed.run_all()
                 strike()
-                self.done.append(self._plan.disaster)
+                self.done.append(self._plan.database_loss)
             if names:
                 self._pause()
                 # Much is impossible just after much has been broken.
@@ -129,14 +129,14 @@ class Saboteur:
 
     def _do(self, name: str) -> bool:
         """Break this, where that is possible; whether it was."""
-        self._later.end_what_is_due()
-        self._processes.revive()
+        self._delayed.run_due()
+        self._processes.restart_ended()
         if self._acts[name].do() is False:
             return False
         self.done.append(name)
         return True
 
     def _mend(self) -> None:
-        self._later.end_all()
+        self._delayed.run_all()
         self._missed += self._peers.mend()
         self._processes.mend()

@@ -4,9 +4,9 @@ import random
 from collections import Counter
 
 from devstack.processes import SupervisedProcess
-from tests.support.breaking import Act, Later, is_ready
 from tests.support.clocks import skewed
-from tests.support.town import QUICK, Town
+from tests.support.fault_actions import DelayedActions, FaultAction, is_ready
+from tests.support.live_system import QUICK, LiveSystem
 from tests.support.waiting import eventually
 
 _LEASE_SECONDS = float(QUICK["LEASE_SECONDS"])
@@ -15,61 +15,61 @@ _READY_SECONDS = 100
 _RESTARTED_AFTER_SECONDS = 2
 
 
-class ProcessActs:
+class ProcessFaults:
     """What happens to web, worker and beat. A process that is only starting is left alone.
 
     What ends by itself is started again, as by any supervisor. `gave_up`: those that ended while
     they started, since a server was away. `crashed`: those that had begun their work.
     """
 
-    def __init__(self, town: Town, chance: random.Random, later: Later) -> None:
-        self._town = town
+    def __init__(self, system: LiveSystem, chance: random.Random, delayed: DelayedActions) -> None:
+        self._system = system
         self._chance = chance
-        self._later = later
+        self._delayed = delayed
         self._paused: set[str] = set()
         self._awaited: set[str] = set()
         self.gave_up: Counter[str] = Counter()
         self.crashed: Counter[str] = Counter()
-        services = town.services
+        services = system.services
         self.acts = {
-            "kill the worker": Act(4, lambda: self._kill(services.worker)),
-            "kill beat": Act(1, lambda: self._kill(services.beat)),
-            "kill the web": Act(1, lambda: self._kill(services.web)),
-            "end the worker": Act(1, lambda: self._end(services.worker)),
-            "SIGSTOP the worker": Act(4, lambda: self._pause(services.worker)),
-            "SIGSTOP beat": Act(1, lambda: self._pause(services.beat)),
-            "SIGSTOP one web process": Act(3, self._pause_one_web),
-            "skew the workers' clocks": Act(1, lambda: self._skew(*self._workers())),
-            "skew beat's clock": Act(1, lambda: self._skew(services.beat)),
-            "skew the web's clock": Act(1, lambda: self._skew(services.web)),
+            "kill the worker": FaultAction(4, lambda: self._kill(services.worker)),
+            "kill beat": FaultAction(1, lambda: self._kill(services.beat)),
+            "kill the web": FaultAction(1, lambda: self._kill(services.web)),
+            "end the worker": FaultAction(1, lambda: self._end(services.worker)),
+            "SIGSTOP the worker": FaultAction(4, lambda: self._pause(services.worker)),
+            "SIGSTOP beat": FaultAction(1, lambda: self._pause(services.beat)),
+            "SIGSTOP one web process": FaultAction(3, self._pause_one_web),
+            "skew the workers' clocks": FaultAction(1, lambda: self._skew(*self._workers())),
+            "skew beat's clock": FaultAction(1, lambda: self._skew(services.beat)),
+            "skew the web's clock": FaultAction(1, lambda: self._skew(services.web)),
         }
 
-    def revive(self) -> None:
+    def restart_ended(self) -> None:
         """Have what has ended by itself start again soon: a server that is away stays so a while."""
-        for process in self._town.processes:
+        for process in self._system.processes:
             if process.pid is None and process.name not in self._awaited:
                 ended = self.crashed if process.was_ready() else self.gave_up
                 ended[process.name] += 1
                 self._awaited.add(process.name)
-                self._later.after(
+                self._delayed.after(
                     _RESTARTED_AFTER_SECONDS, lambda process=process: self._start(process)
                 )
 
     def mend(self) -> None:
-        """Have all of them run; clocks that are wrong stay so until `put_right`."""
+        """Have all of them run; clocks that are wrong stay so until `restore_clocks`."""
         eventually(self._all_are_ready, "all processes are ready", within=_READY_SECONDS)
 
-    def put_right(self) -> None:
+    def restore_clocks(self) -> None:
         """Restart those whose clock is wrong, and what has ended meanwhile."""
-        wrong = [each for each in self._town.processes if "CLOCK_SKEW_S" in each.env]
+        wrong = [each for each in self._system.processes if "CLOCK_SKEW_S" in each.env]
         for process in wrong:
             self._restart(process)
         self.mend()
 
     def _all_are_ready(self) -> bool:
-        self.revive()
-        self._later.end_all()
-        return all(is_ready(process) for process in self._town.processes)
+        self.restart_ended()
+        self._delayed.run_all()
+        return all(is_ready(process) for process in self._system.processes)
 
     def _start(self, process: SupervisedProcess) -> None:
         self._awaited.discard(process.name)
@@ -103,14 +103,14 @@ class ProcessActs:
             return False
         process.pause(pids)
         self._paused.add(process.name)
-        self._later.after(
+        self._delayed.after(
             self._chance.uniform(1.2, 1.8) * _LEASE_SECONDS, lambda: self._resume(process)
         )
         return True
 
     def _pause_one_web(self) -> bool:
         """One of gunicorn's processes; what it had accepted waits, its transactions stay open."""
-        web = self._town.services.web
+        web = self._system.services.web
         children = web.children()
         return bool(children) and self._pause(web, self._chance.choice(children))
 
@@ -120,7 +120,7 @@ class ProcessActs:
             self._paused.discard(process.name)
 
     def _workers(self) -> list[SupervisedProcess]:
-        return [each for each in self._town.processes if "worker" in each.name]
+        return [each for each in self._system.processes if "worker" in each.name]
 
     def _skew(self, *processes: SupervisedProcess) -> bool:
         """New ones, on a machine whose clock is a minute or more ahead or behind."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import requests
 
-from tests.support.town import Household, Town
+from tests.support.live_system import Household, LiveSystem
 
 # A database is restored and recovered meanwhile.
 _PATIENCE_SECONDS = 120
@@ -17,14 +17,14 @@ _FINAL = (200, 400)
 _PASSING = (409, 500, 502, 503)
 
 
-class Stubborn:
+class RetryingClient:
     """One user on one connection. `unanswered`: what came instead of an answer, by status; None: nothing.
 
     A call that isn't answered in two minutes fails, as does one that is answered otherwise.
     """
 
-    def __init__(self, town: Town, home: Household) -> None:
-        self.home = town.another_session(home)
+    def __init__(self, system: LiveSystem, home: Household) -> None:
+        self.home = system.another_session(home)
         self.unanswered: list[int | None] = []
         self.accepted = 0
 

@@ -12,9 +12,9 @@ import pytest
 
 from devstack.replicated import ReplicatedPostgres
 from devstack.valkey import EmbeddedValkey
-from tests.support.rounds import TOKENS_ASKED_OFTEN, sabotage_round
-from tests.support.saboteur import DISASTERS, Plan
-from tests.support.town import Town, running_town
+from tests.support.fault_injector import DATABASE_LOSSES, FaultPlan
+from tests.support.fault_rounds import TOKENS_ASKED_OFTEN, fault_round
+from tests.support.live_system import LiveSystem, running_system
 
 _SEEDS = [int(seed) for seed in os.environ.get("FAULT_SEED", "7 32").split()]
 # What chance leaves out of a short round more often than not. Those that restart processes come
@@ -51,49 +51,49 @@ def servers(own_postgres: ReplicatedPostgres, own_valkey: EmbeddedValkey) -> Ser
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _another_worker(town: Town, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def _another_worker(system: LiveSystem, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """It takes over from one that stands still."""
-    with town.another_worker(tmp_path_factory.mktemp("another")):
+    with system.another_worker(tmp_path_factory.mktemp("another")):
         yield
 
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("seed", _SEEDS)
-def test_energy_is_conserved_whatever_breaks(town: Town, servers: Servers, seed: int):
+def test_energy_is_conserved_whatever_breaks(system: LiveSystem, servers: Servers, seed: int):
     """SIGKILLs, restarts, flushes, and a ledger that misbehaves in every way it can."""
-    sabotage_round(town, servers, seed, Plan(acts=20))
+    fault_round(system, servers, seed, FaultPlan(acts=20))
 
 
 @pytest.mark.timeout(300)
-def test_energy_is_conserved_when_each_of_these_breaks(town: Town, servers: Servers):
+def test_energy_is_conserved_when_each_of_these_breaks(system: LiveSystem, servers: Servers):
     """Interim responses, processes that stand still, read-only servers, wrong clocks."""
-    done = sabotage_round(town, servers, 1, Plan(acts=0, only=_EACH_ONCE)).faults
+    done = fault_round(system, servers, 1, FaultPlan(acts=0, only=_EACH_ONCE)).faults
     # Whether a receiver or Hydra was asked while they were at it is chance.
     assert done.keys() >= {name for name in _EACH_ONCE if not name.startswith("interim")}
     assert done <= Counter(_EACH_ONCE)
 
 
 @pytest.fixture(scope="module")
-def town_on_the_ledger(
+def fresh_system(
     tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[tuple[Town, Servers]]:
-    """A town of its own: the ledger has all its GGOs, as a recovery expects."""
+) -> Iterator[tuple[LiveSystem, Servers]]:
+    """A system of its own: the ledger has all its GGOs, as a recovery expects."""
     logs = tmp_path_factory.mktemp("on the ledger")
     with ReplicatedPostgres() as postgres, EmbeddedValkey() as valkey:
         uri = postgres.create_database("faults")
         with (
-            running_town(uri, valkey, logs, TOKENS_ASKED_OFTEN) as town,
-            town.another_worker(logs),
+            running_system(uri, valkey, logs, TOKENS_ASKED_OFTEN) as system,
+            system.another_worker(logs),
         ):
-            yield town, (postgres, valkey)
+            yield system, (postgres, valkey)
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("disaster", DISASTERS)
+@pytest.mark.parametrize("database_loss", DATABASE_LOSSES)
 def test_energy_is_conserved_when_the_database_falls_back(
-    town_on_the_ledger: tuple[Town, Servers], disaster: str
+    fresh_system: tuple[LiveSystem, Servers], database_loss: str
 ):
     """What the ledger has is recovered, each GGO as its owner's, while users go on trading."""
-    town, servers = town_on_the_ledger
-    done = sabotage_round(town, servers, 2, Plan(acts=8, disaster=disaster)).faults
-    assert done[disaster] == 1
+    system, servers = fresh_system
+    done = fault_round(system, servers, 2, FaultPlan(acts=8, database_loss=database_loss)).faults
+    assert done[database_loss] == 1

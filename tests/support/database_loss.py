@@ -18,8 +18,8 @@ from typing import Any
 from devstack.processes import ROOT
 from devstack.replicated import ReplicatedPostgres, Standby
 from tests.support.database import rows
-from tests.support.losses import Losses
-from tests.support.town import Household, Town, hour
+from tests.support.live_system import Household, LiveSystem, hour
+from tests.support.lost_data import LostData
 from tests.support.waiting import eventually
 
 _FLASK = [sys.executable, "-m", "flask", "--app", "origin.app:create_app()"]
@@ -40,7 +40,7 @@ _HOLDINGS = """
 """
 
 
-class Disasters:
+class DatabaseLosses:
     """Both kinds. Each is prepared, and strikes when other things have happened since.
 
     After the preparation a GGO is issued, which the copy of the database doesn't have.
@@ -48,15 +48,15 @@ class Disasters:
 
     def __init__(
         self,
-        town: Town,
+        system: LiveSystem,
         postgres: ReplicatedPostgres,
         homes: list[Household],
-        losses: Losses,
+        lost_data: LostData,
         chance: random.Random,
     ) -> None:
-        self._town, self._postgres = town, postgres
+        self._system, self._postgres = system, postgres
         self._homes = homes
-        self._losses = losses
+        self._lost_data = lost_data
         self._chance = chance
         self._hour = 1000
         self.kinds: dict[str, Callable[[], Callable[[], None]]] = {
@@ -76,7 +76,7 @@ class Disasters:
 
     def _restore(self, backup: Path) -> None:
         """All is stopped first, as operators do it."""
-        for process in self._town.processes:
+        for process in self._system.processes:
             process.kill()
         self._lose(lambda: self._postgres.restore(backup))
         self._recover()
@@ -94,15 +94,15 @@ class Disasters:
             self._lose(lambda: self._postgres.hand_over_to(standby))
         self._postgres.promote()
         self._wait()
-        for process in self._town.processes:
+        for process in self._system.processes:
             process.kill()
         self._recover()
 
     def _lose(self, loss: Callable[[], None]) -> None:
         """Note what there was, as far as it is known, and go back in time."""
-        self._losses.going_on.set()
-        self._losses.count += 1
-        self._losses.owners |= {
+        self._lost_data.going_on.set()
+        self._lost_data.count += 1
+        self._lost_data.owners |= {
             row["address"]: row["owner_id"] for row in rows(self._postgres_uri, _HOLDINGS)
         }
         loss()
@@ -111,19 +111,19 @@ class Disasters:
         """What takes the service back to normal; at the end of it all processes are starting."""
         before = self._holdings()
         self._launch(RECOVERY_MODE="1")
-        recover(self._town)
+        recover(self._system)
         after = self._holdings()
-        self._losses.recovered |= {
+        self._lost_data.recovered |= {
             address for address, row in after.items() if before.get(address) != row
         }
-        for process in self._town.processes:
+        for process in self._system.processes:
             process.wait_until_ready()
             process.kill()
         self._launch(RECOVERY_MODE="0")
-        self._losses.going_on.clear()
+        self._lost_data.going_on.clear()
 
     def _launch(self, **changes: str) -> None:
-        for process in self._town.processes:
+        for process in self._system.processes:
             process.env |= changes
             process.launch()
 
@@ -132,13 +132,15 @@ class Disasters:
 
     @property
     def _postgres_uri(self) -> str:
-        return self._town.database_uri
+        return self._system.database_uri
 
     def _issue_one_more(self) -> None:
         home = self._chance.choice(self._homes)
         self._hour += 1
-        self._town.web_answers()
-        ggo = self._town.sandbox.datahub.issue(home.production, hour(self._hour), _ISSUED_SINCE_WH)
+        self._system.wait_for_web()
+        ggo = self._system.sandbox.datahub.issue(
+            home.production, hour(self._hour), _ISSUED_SINCE_WH
+        )
         eventually(
             lambda: rows(self._postgres_uri, f"{_HOLDINGS} WHERE address = %s", ggo["address"]),
             "the GGO that the copy won't have",
@@ -149,18 +151,18 @@ class Disasters:
         Event().wait(self._chance.uniform(*_UNNOTICED_SECONDS))
 
 
-def recover(town: Town) -> None:
+def recover(system: LiveSystem) -> None:
     """`flask ledger recover`, as the runbook has it; AssertionError unless all is mended.
 
     Again where a peer didn't answer; and once more where users had to log in first, since Hydra takes
     the tokens no more that the older database has.
     """
-    status, report, told = _run(town.stack.environment)
+    status, report, told = _run(system.stack.environment)
     if status == _DIFFERS and not (report["unmatched"] or report["differing"]):
-        town.web_answers()
+        system.wait_for_web()
         for user in {each["subject"] for each in report["not_asked"]}:
-            town.log_in_again(user)
-        status, _, told = _run(town.stack.environment)
+            system.log_in_again(user)
+        status, _, told = _run(system.stack.environment)
     assert status == 0, told
 
 

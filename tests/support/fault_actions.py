@@ -1,4 +1,4 @@
-"""What breaking things has in common: acts with weights, and faults that end by themselves later."""
+"""What breaking things has in common: acts with weights, and faults that end by themselves delayed."""
 
 import time
 from collections.abc import Callable
@@ -9,14 +9,14 @@ from devstack.processes import SupervisedProcess
 
 
 @dataclass(frozen=True, slots=True)
-class Act:
+class FaultAction:
     """Something that can be broken. `do` returns False where that is impossible at this moment."""
 
     weight: int
     do: Callable[[], object]
 
 
-class Later:
+class DelayedActions:
     """The ends of faults that last: each is called once, when its time has come or all are over."""
 
     def __init__(self) -> None:
@@ -26,7 +26,7 @@ class Later:
         """Call `end` in so many seconds."""
         self._ends.append((time.monotonic() + seconds, end))
 
-    def end_what_is_due(self) -> None:
+    def run_due(self) -> None:
         """Call those whose time has come."""
         now = time.monotonic()
         due = [end for at, end in self._ends if at <= now]
@@ -34,7 +34,7 @@ class Later:
         for end in due:
             end()
 
-    def end_all(self) -> None:
+    def run_all(self) -> None:
         """Call all that are left, in their order."""
         left, self._ends = self._ends, []
         for _, end in sorted(left, key=lambda each: each[0]):

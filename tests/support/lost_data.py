@@ -7,7 +7,7 @@ from typing import Any
 
 
 @dataclass
-class Losses:
+class LostData:
     """What the auditor must be told of all databases that were lost so far.
 
     - `going_on`: set while the database is behind the ledger and not recovered.

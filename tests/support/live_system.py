@@ -19,7 +19,7 @@ from sandbox.clients import Control
 from sandbox.running import Peers
 from tests.support.auditor import audit, read_books, read_ledger
 from tests.support.database import rows
-from tests.support.losses import Losses
+from tests.support.lost_data import LostData
 from tests.support.waiting import eventually
 
 FIRST_HOUR = datetime(2026, 1, 1, tzinfo=UTC)
@@ -82,17 +82,17 @@ class Household:
         return self.api.ggos(category="stored")
 
 
-class Town:
+class LiveSystem:
     """The service's processes, the peers, and whoever lives there.
 
-    `redis`: its server. `losses`: of databases that went back in time.
+    `redis`: its server. `lost_data`: of databases that went back in time.
     """
 
     def __init__(self, stack: Stack, database_uri: str, redis: Redis) -> None:
         self.stack = stack
         self.database_uri = database_uri
         self.redis = redis
-        self.losses = Losses()
+        self.lost_data = LostData()
         self._more_workers: list[SupervisedProcess] = []
         self._clients = ExitStack()
 
@@ -154,7 +154,7 @@ class Town:
         with closing(Browser()) as browser:
             assert browser.log_in(url, subject, f"{url}/home") == {"success": "1"}
 
-    def web_answers(self) -> None:
+    def wait_for_web(self) -> None:
         """Wait until the web answers, however often it has to be started."""
         eventually(self._is_alive, "the web answers", within=60)
 
@@ -168,7 +168,7 @@ class Town:
         """The same household with another token, on another connection."""
         return replace(home, api=self.client(self.sandbox.hydra.tokens(home.subject).access))
 
-    def subscribed(self, subject: str) -> None:
+    def wait_until_subscribed(self, subject: str) -> None:
         """Wait until DataHub knows where this user's webhooks go."""
         eventually(
             lambda: (
@@ -180,7 +180,7 @@ class Town:
     def household(self, name: str) -> Household:
         """Log a new user in, give it two metering points, and wait for their keys."""
         subject, api = self.log_in(name)
-        self.subscribed(subject)
+        self.wait_until_subscribed(subject)
         home = Household(subject, api, new_gsrn(), new_gsrn())
         self.add_point(subject, home.production, "production")
         self.add_point(subject, home.consumption, "consumption")
@@ -193,7 +193,7 @@ class Town:
         """Several of them."""
         return [self.household(name) for name in names]
 
-    def another_meter(self, home: Household) -> Household:
+    def with_new_production_point(self, home: Household) -> Household:
         """The same household, with its production at a new metering point."""
         gsrn = new_gsrn()
         self.add_point(home.subject, gsrn, "production")
@@ -212,15 +212,15 @@ class Town:
         eventually(lambda: home.api.ggos(address=[address]), f"GGO {address} in the list")
         return address
 
-    def consume(self, home: Household, number: int, amount: int) -> None:
+    def publish_consumption(self, home: Household, number: int, amount: int) -> None:
         """Publish what the household consumed in the n-th hour."""
         self.sandbox.datahub.publish(home.consumption, hour(number), amount)
 
-    def struck(self, peer: Control) -> None:
+    def wait_for_fault(self, peer: Control) -> None:
         """Wait until the fault of a peer strikes; it must be one that isn't used up by that."""
         eventually(lambda: any(fault["struck"] for fault in peer.faults()), "the fault strikes")
 
-    def quiet(self, within: float = 45) -> None:
+    def wait_until_settled(self, within: float = 45) -> None:
         """Wait until every batch has ended.
 
         Nothing here holds a POST up any more: those without an answer count as ten minutes old.
@@ -235,9 +235,9 @@ class Town:
         """Have the books compared with the ledger."""
         books = read_books(self.database_uri)
         complaints = audit(
-            books, read_ledger(self.sandbox.urls["ledger"]), recovered=self.losses.recovered
+            books, read_ledger(self.sandbox.urls["ledger"]), recovered=self.lost_data.recovered
         )
-        complaints += self.losses.wrong_owners(books.ggos)
+        complaints += self.lost_data.wrong_owners(books.ggos)
         assert not complaints, "\n".join(complaints)
 
     def subscribe(self, home: Household) -> None:
@@ -246,16 +246,16 @@ class Town:
         answer = home.api.request("/webhook/on-ggo-received/subscribe", body)
         assert answer.status_code == 200, answer.text
 
-    def announced(self, home: Household) -> set[str]:
+    def announced_addresses(self, home: Household) -> set[str]:
         """The addresses of the GGOs that a household was told of."""
         told = self.sandbox.receiver.deliveries(home.subject)
         bodies = [each["json"] for each in told]
         assert {body["sub"] for body in bodies} <= {home.subject}
         return {body["ggo"]["address"] for body in bodies}
 
-    def settle(self) -> None:
+    def settle_and_audit(self) -> None:
         """Wait until every batch has ended, and have the books audited."""
-        self.quiet()
+        self.wait_until_settled()
         self.audit()
 
     def batch_states(self, address: str) -> list[str]:
@@ -276,14 +276,14 @@ class Town:
 
 
 @contextmanager
-def running_town(
+def running_system(
     database_uri: str, redis: Redis, logs: Path, changes: Mapping[str, str] | None = None
-) -> Iterator[Town]:
+) -> Iterator[LiveSystem]:
     """All processes, started at once; the database may be empty."""
     with (
         running_stack(
             database_uri=database_uri, redis=redis, logs=logs, changes={**QUICK, **(changes or {})}
         ) as stack,
-        closing(Town(stack, database_uri, redis)) as town,
+        closing(LiveSystem(stack, database_uri, redis)) as system,
     ):
-        yield town
+        yield system

@@ -14,10 +14,10 @@ import psycopg2
 
 from devstack.replicated import ReplicatedPostgres
 from devstack.valkey import EmbeddedValkey
-from tests.support.disasters import Disasters
-from tests.support.saboteur import Plan, Saboteur
-from tests.support.stubborn import Stubborn
-from tests.support.town import Household, Town
+from tests.support.database_loss import DatabaseLosses
+from tests.support.fault_injector import FaultInjector, FaultPlan
+from tests.support.live_system import Household, LiveSystem
+from tests.support.retrying_client import RetryingClient
 from tests.support.waiting import eventually
 
 # Else Hydra's faults would strike nobody.
@@ -33,7 +33,7 @@ _AT_LEAST = 3
 class Trader:
     """Composes what it finds, at random."""
 
-    def __init__(self, client: Stubborn, others: list[Household], seed: str) -> None:
+    def __init__(self, client: RetryingClient, others: list[Household], seed: str) -> None:
         self.client = client
         self._others = others
         self._chance = random.Random(seed)
@@ -72,7 +72,7 @@ class Trader:
 
 
 @dataclass(frozen=True)
-class Survived:
+class RoundResult:
     """What a round was.
 
     Faults by kind, composes that were accepted, and how often a process couldn't start, by name.
@@ -83,57 +83,57 @@ class Survived:
     gave_up: Counter[str]
 
 
-def sabotage_round(
-    town: Town,
+def fault_round(
+    system: LiveSystem,
     servers: tuple[ReplicatedPostgres, EmbeddedValkey],
     seed: int,
-    plan: Plan,
+    plan: FaultPlan,
     *,
     settled_within: float = 45,
-) -> Survived:
+) -> RoundResult:
     """Two clients of one account and one of another trade, while things are broken as planned.
 
     AssertionError where anything is lost, doubled, or not settled in the end.
     """
-    homes = _homes(town, _FEWEST_HOURS + plan.acts // _ACTS_AN_HOUR)
-    losses, chance = town.losses, random.Random(seed)
-    losses_before = losses.count
-    disasters = Disasters(town, servers[0], homes, losses, chance)
-    saboteur = Saboteur(town, servers, chance, plan, disasters)
-    batches_before = town.rows("SELECT id FROM batches")
+    homes = _homes(system, _FEWEST_HOURS + plan.acts // _ACTS_AN_HOUR)
+    lost_data, chance = system.lost_data, random.Random(seed)
+    losses_before = lost_data.count
+    database_losses = DatabaseLosses(system, servers[0], homes, lost_data, chance)
+    injector = FaultInjector(system, servers, chance, plan, database_losses)
+    batches_before = system.rows("SELECT id FROM batches")
     traders = [
-        Trader(Stubborn(town, home), homes, f"{seed} {number}")
+        Trader(RetryingClient(system, home), homes, f"{seed} {number}")
         for number, home in enumerate([homes[0], homes[0], homes[1]])
     ]
     with _trading(traders) as pool:
-        sabotage = pool.submit(saboteur.work)
+        sabotage = pool.submit(injector.work)
         try:
-            _watch(town, sabotage)
+            _watch(system, sabotage)
         finally:
-            print(f"seed {seed}: {', '.join(saboteur.done)}")  # noqa: T201 - to be told again
-    town.quiet(settled_within)
-    town.audit()
-    _all_are_told(town, homes)
-    saboteur.put_right()
-    assert not saboteur.crashed
+            print(f"seed {seed}: {', '.join(injector.done)}")  # noqa: T201 - to be told again
+    system.wait_until_settled(settled_within)
+    system.audit()
+    _all_are_told(system, homes)
+    injector.restore_clocks()
+    assert not injector.crashed
     accepted = sum(trader.client.accepted for trader in traders)
     assert accepted
-    if losses.count == losses_before:
+    if lost_data.count == losses_before:
         # A compose may be lost with a database that had it alone.
-        assert len(town.rows("SELECT id FROM batches")) == len(batches_before) + accepted
+        assert len(system.rows("SELECT id FROM batches")) == len(batches_before) + accepted
     unanswered = [status for trader in traders for status in trader.client.unanswered]
     assert 500 not in unanswered
-    return Survived(saboteur.survived, accepted, saboteur.gave_up)
+    return RoundResult(injector.survived, accepted, injector.gave_up)
 
 
-def _homes(town: Town, hours: int) -> list[Household]:
+def _homes(system: LiveSystem, hours: int) -> list[Household]:
     """Two households with GGOs and consumption of so many hours."""
-    homes = town.households("anna", "bo")
+    homes = system.households("anna", "bo")
     for home in homes:
-        town.subscribe(home)
+        system.subscribe(home)
         for number in range(hours):
-            town.consume(home, number, _MEASURED_WH)
-            town.issue(home, number, _WH)
+            system.publish_consumption(home, number, _MEASURED_WH)
+            system.issue(home, number, _WH)
     return homes
 
 
@@ -150,27 +150,27 @@ def _trading(traders: list[Trader]) -> Iterator[ThreadPoolExecutor]:
             each.result()
 
 
-def _watch(town: Town, sabotage: Future[None]) -> None:
+def _watch(system: LiveSystem, sabotage: Future[None]) -> None:
     """While things break, what everybody holds is what was issued, at each moment.
 
     But not between the loss of a database and its recovery: what was spent since is nobody's then.
     """
-    losses = town.losses
+    lost_data = system.lost_data
     while not sabotage.done():
-        count, excused = losses.count, losses.going_on.is_set()
+        count, excused = lost_data.count, lost_data.going_on.is_set()
         try:
-            held, issued = _held_and_issued(town)
+            held, issued = _held_and_issued(system)
         except (psycopg2.OperationalError, psycopg2.InterfaceError):
             # It is being restarted.
             held = issued = 0
-        assert held == issued or excused or losses.count > count
+        assert held == issued or excused or lost_data.count > count
         wait([sabotage], timeout=0.2)
     sabotage.result()
 
 
-def _held_and_issued(town: Town) -> tuple[int, int]:
+def _held_and_issued(system: LiveSystem) -> tuple[int, int]:
     """The Wh that everybody holds at this moment, and those that were ever issued."""
-    [found] = town.rows(
+    [found] = system.rows(
         "SELECT sum(amount) FILTER (WHERE stored OR retired) AS held, "
         "sum(amount) FILTER (WHERE parent_id IS NULL) AS issued FROM ggos"
     )
@@ -187,16 +187,16 @@ _RECEIVED = """
 """What came to a user out of a split, and wasn't retired by it."""
 
 
-def _all_are_told(town: Town, homes: list[Household]) -> None:
+def _all_are_told(system: LiveSystem, homes: list[Household]) -> None:
     """Each transfer and remainder that the ledger has committed was announced at least once.
 
     Whether that was so for what a recovery brought back was lost with the database.
     """
     for home in homes:
-        received = {row["address"] for row in town.rows(_RECEIVED, home.subject)}
-        received -= town.losses.recovered
+        received = {row["address"] for row in system.rows(_RECEIVED, home.subject)}
+        received -= system.lost_data.recovered
         eventually(
-            lambda home=home, received=received: received <= town.announced(home),
+            lambda home=home, received=received: received <= system.announced_addresses(home),
             f"{home.subject} is told of what it received",
             within=60,
         )

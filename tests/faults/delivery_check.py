@@ -1,6 +1,6 @@
 """Webhooks while workers are killed, Redis is flushed and PostgreSQL restarts: none is lost.
 
-`python -m tests.faults.deliveries --events 10000` tells how many came, and how many came twice.
+`python -m tests.faults.delivery_check --events 10000` tells how many came, and how many came twice.
 """
 
 import argparse
@@ -22,9 +22,9 @@ import requests
 from devstack.postgres import EmbeddedPostgres
 from devstack.valkey import EmbeddedValkey
 from origin.webhooks.rules.signatures import SIGNATURE_HEADER, hub_signature
-from tests.support.receivers import SECRET, Receiver
-from tests.support.town import Town, hour, new_gsrn, running_town
+from tests.support.live_system import LiveSystem, hour, new_gsrn, running_system
 from tests.support.waiting import eventually
+from tests.support.webhook_receivers import SECRET, Receiver
 
 _WEBHOOK_SECRET = "sandbox-webhook-secret"
 _POSTERS = 6
@@ -54,14 +54,14 @@ class Outcome:
     unsigned: int
 
 
-def post(town: Town, path: str, body: dict[str, Any]) -> None:
+def post(system: LiveSystem, path: str, body: dict[str, Any]) -> None:
     """Post a webhook as DataHub does: again and again until it is taken."""
     data = json.dumps(body).encode()
     headers = {SIGNATURE_HEADER: hub_signature(_WEBHOOK_SECRET, data)}
 
     def taken() -> bool:
         try:
-            answer = requests.post(f"{town.stack.url}{path}", data, headers=headers, timeout=30)
+            answer = requests.post(f"{system.stack.url}{path}", data, headers=headers, timeout=30)
         except requests.RequestException:
             return False
         if answer.status_code == 200:
@@ -71,18 +71,18 @@ def post(town: Town, path: str, body: dict[str, Any]) -> None:
     eventually(taken, f"{path} is taken", within=120)
 
 
-def subscriber(town: Town, name: str, receiver: Receiver) -> Subscriber:
+def subscriber(system: LiveSystem, name: str, receiver: Receiver) -> Subscriber:
     """A new user, whose GGOs are told to this receiver."""
-    subject, api = town.log_in(name)
+    subject, api = system.log_in(name)
     gsrn = new_gsrn()
     point = {"gsrn": gsrn, "type": "production", "sector": "DK1"}
-    post(town, "/webhook/on-meteringpoint-available", {"sub": subject, "meteringpoint": point})
+    post(system, "/webhook/on-meteringpoint-available", {"sub": subject, "meteringpoint": point})
     body = {"url": receiver.url, "secret": SECRET}
     api.call("/webhook/on-ggo-received/subscribe", body)
     return Subscriber(subject, gsrn, receiver)
 
 
-def issue(town: Town, to: Subscriber, number: int) -> None:
+def issue(system: LiveSystem, to: Subscriber, number: int) -> None:
     """Tell the service that a GGO was issued."""
     address = "849c0b" + secrets.token_hex(32)
     ggo = {
@@ -97,14 +97,16 @@ def issue(town: Town, to: Subscriber, number: int) -> None:
         "technologyCode": "T020001",
         "fuelCode": "F01050100",
     }
-    post(town, "/webhook/on-ggo-issued", {"sub": to.subject, "ggo": ggo})
+    post(system, "/webhook/on-ggo-issued", {"sub": to.subject, "ggo": ggo})
     to.issued.append(address)
 
 
-def sabotage(town: Town, postgres: EmbeddedPostgres, valkey: EmbeddedValkey, over: Event) -> int:
+def sabotage(
+    system: LiveSystem, postgres: EmbeddedPostgres, valkey: EmbeddedValkey, over: Event
+) -> int:
     """Break one thing after another until it is over; how many."""
     chance = random.Random(7)
-    worker = town.services.worker
+    worker = system.services.worker
 
     def kill_worker() -> None:
         worker.kill()
@@ -129,7 +131,9 @@ def missing(each: Subscriber) -> set[str]:
     return set(each.issued) - set(each.receiver.addresses)
 
 
-def prove(town: Town, postgres: EmbeddedPostgres, valkey: EmbeddedValkey, events: int) -> Outcome:
+def prove(
+    system: LiveSystem, postgres: EmbeddedPostgres, valkey: EmbeddedValkey, events: int
+) -> Outcome:
     """Issue so many GGOs while everything breaks; all that are well must get theirs meanwhile.
 
     Afterwards those that failed and hung are mended, and get theirs, too.
@@ -144,10 +148,10 @@ def prove(town: Town, postgres: EmbeddedPostgres, valkey: EmbeddedValkey, events
     }
     with ExitStack() as stack:
         subscribers = {
-            name: subscriber(town, name.replace(" ", "-"), stack.enter_context(receiver))
+            name: subscriber(system, name.replace(" ", "-"), stack.enter_context(receiver))
             for name, receiver in receivers.items()
         }
-        _issue_amid(town, postgres, valkey, subscribers, events)
+        _issue_amid(system, postgres, valkey, subscribers, events)
         for name in ("well", "well too", "slow", "slow too"):
             each = subscribers[name]
             eventually(
@@ -169,7 +173,7 @@ def prove(town: Town, postgres: EmbeddedPostgres, valkey: EmbeddedValkey, events
 
 
 def _issue_amid(
-    town: Town,
+    system: LiveSystem,
     postgres: EmbeddedPostgres,
     valkey: EmbeddedValkey,
     subscribers: dict[str, Subscriber],
@@ -177,10 +181,10 @@ def _issue_amid(
 ) -> None:
     over = Event()
     with ThreadPoolExecutor(_POSTERS + 1) as pool:
-        breaking = pool.submit(sabotage, town, postgres, valkey, over)
+        breaking = pool.submit(sabotage, system, postgres, valkey, over)
         try:
             issued = [
-                pool.submit(issue, town, subscribers[name], number)
+                pool.submit(issue, system, subscribers[name], number)
                 for number, name in _names(events)
             ]
             for each in issued:
@@ -197,16 +201,18 @@ def _names(events: int) -> Iterator[tuple[int, str]]:
 
 def main(arguments: Sequence[str]) -> int:
     """Run it on servers of its own; the exit status is 0 only if nothing was lost."""
-    parser = argparse.ArgumentParser(prog="python -m tests.faults.deliveries", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.faults.delivery_check", description=__doc__
+    )
     parser.add_argument("--events", type=int, default=10_000)
     events = parser.parse_args(arguments).events
     with (
         tempfile.TemporaryDirectory() as folder,
         EmbeddedPostgres() as postgres,
         EmbeddedValkey() as valkey,
-        running_town(postgres.create_database("faults"), valkey, Path(folder)) as town,
+        running_system(postgres.create_database("faults"), valkey, Path(folder)) as system,
     ):
-        outcome = prove(town, postgres, valkey, events)
+        outcome = prove(system, postgres, valkey, events)
     print(outcome)  # noqa: T201 - the answer
     return 1 if any(outcome.lost.values()) or outcome.unsigned else 0
 

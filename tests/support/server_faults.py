@@ -9,11 +9,11 @@ from psycopg2.extensions import ISOLATION_LEVEL_AUTOCOMMIT
 
 from devstack.replicated import ReplicatedPostgres
 from devstack.valkey import EmbeddedValkey
-from tests.support.breaking import Act, Later
+from tests.support.fault_actions import DelayedActions, FaultAction
 
 _LASTS_SECONDS = (1, 4)
 # By what Redis answers to writes: how it comes to do so, and no longer.
-_AILMENTS: dict[str, tuple[str, str]] = {
+_REDIS_ERRORS: dict[str, tuple[str, str]] = {
     "READONLY": ("REPLICAOF 127.0.0.1 1", "REPLICAOF NO ONE"),
     "NOREPLICAS": ("CONFIG SET min-replicas-to-write 1", "CONFIG SET min-replicas-to-write 0"),
     "OOM": ("CONFIG SET maxmemory 1", "CONFIG SET maxmemory 0"),
@@ -21,7 +21,7 @@ _AILMENTS: dict[str, tuple[str, str]] = {
 }
 
 
-class ServerActs:
+class ServerFaults:
     """What happens to the two servers. One that is read-only stays so for some seconds."""
 
     def __init__(
@@ -29,23 +29,23 @@ class ServerActs:
         postgres: ReplicatedPostgres,
         valkey: EmbeddedValkey,
         chance: random.Random,
-        later: Later,
+        delayed: DelayedActions,
     ) -> None:
         self._postgres, self._valkey = postgres, valkey
         self._chance = chance
-        self._later = later
+        self._delayed = delayed
         self._is_read_only = False
         self.acts = {
-            "SIGKILL PostgreSQL": Act(1, self._kill_postgres),
-            "stop PostgreSQL at once": Act(2, self._stop_postgres),
-            "read-only PostgreSQL": Act(2, self._forbid_writes),
-            "demoted PostgreSQL": Act(1, self._demote),
-            "flush Redis": Act(3, self._flush),
-            "restart Redis": Act(1, self._restart_valkey),
-            "READONLY Redis": Act(2, lambda: self._have_it_answer("READONLY")),
-            "NOREPLICAS Redis": Act(1, lambda: self._have_it_answer("NOREPLICAS")),
-            "OOM Redis": Act(1, lambda: self._have_it_answer("OOM")),
-            "NOPERM Redis": Act(1, lambda: self._have_it_answer("NOPERM")),
+            "SIGKILL PostgreSQL": FaultAction(1, self._kill_postgres),
+            "stop PostgreSQL at once": FaultAction(2, self._stop_postgres),
+            "read-only PostgreSQL": FaultAction(2, self._forbid_writes),
+            "demoted PostgreSQL": FaultAction(1, self._demote),
+            "flush Redis": FaultAction(3, self._flush),
+            "restart Redis": FaultAction(1, self._restart_valkey),
+            "READONLY Redis": FaultAction(2, lambda: self._have_it_answer("READONLY")),
+            "NOREPLICAS Redis": FaultAction(1, lambda: self._have_it_answer("NOREPLICAS")),
+            "OOM Redis": FaultAction(1, lambda: self._have_it_answer("OOM")),
+            "NOPERM Redis": FaultAction(1, lambda: self._have_it_answer("NOPERM")),
         }
 
     def _kill_postgres(self) -> None:
@@ -63,7 +63,7 @@ class ServerActs:
             return False
         self._is_read_only = True
         self._alter("SET default_transaction_read_only = on")
-        self._later.after(self._lasting(), self._allow_writes)
+        self._delayed.after(self._lasting(), self._allow_writes)
         return True
 
     def _allow_writes(self) -> None:
@@ -85,7 +85,7 @@ class ServerActs:
             return False
         self._is_read_only = True
         self._postgres.demote()
-        self._later.after(self._lasting(), self._promote)
+        self._delayed.after(self._lasting(), self._promote)
         return True
 
     def _promote(self) -> None:
@@ -105,9 +105,9 @@ class ServerActs:
         self._valkey.start()
 
     def _have_it_answer(self, error: str) -> None:
-        begin, end = _AILMENTS[error]
+        begin, end = _REDIS_ERRORS[error]
         self._tell_valkey(begin)
-        self._later.after(self._lasting(), lambda: self._tell_valkey(end))
+        self._delayed.after(self._lasting(), lambda: self._tell_valkey(end))
 
     def _tell_valkey(self, command: str) -> None:
         with self._valkey.client() as client:
