@@ -73,7 +73,7 @@ class _Bench:
         """Each path beside its limit."""
         options = self._options
         made = dataset.prepare(postgres, options.size, self._console)
-        found: list[paths.Compared] = []
+        found: list[paths.PathResult] = []
         with ExitStack() as stack:
             peers, redis = stack.enter_context(running.peers_and_redis())
             service = stack.enter_context(running.service(made, peers, redis))
@@ -82,22 +82,24 @@ class _Bench:
                 _side(service, postgres),
                 paths.Side(limit_port, [limit_pid, _pid(postgres.pid)]),
             )
-            world = _world(service, postgres)
-            growth.prepare(world)
+            context = _context(service, postgres)
+            growth.prepare(context)
             for each in (*paths.READS, *paths.WRITES):
                 found.append(
                     paths.compare(
-                        each, world, ours, limit, runs=options.runs, seconds=options.seconds
+                        each, context, ours, limit, runs=options.runs, seconds=options.seconds
                     )
                 )
                 self._console.say(f"  {found[-1].name}: {found[-1].share:.2f}")
-            found.append(paths.one_sender(world, ours, runs=options.runs, seconds=options.seconds))
+            found.append(
+                paths.one_sender(context, ours, runs=options.runs, seconds=options.seconds)
+            )
             memory = max(map(cpu.resident_mb, service.worker_pids()))
-            dataset.undo_writes(made)
+            dataset.reset_writes(made)
         self._tell_paths(found, memory)
         return {"paths": [asdict(each) for each in found], "web_mb": memory}
 
-    def _tell_paths(self, found: Sequence[paths.Compared], memory: float) -> None:
+    def _tell_paths(self, found: Sequence[paths.PathResult], memory: float) -> None:
         header = (
             "path", "share of its limit", "must", "", "requests/CPU s", "limit", "requests/s",
             "limit", "p50 ms", "p95 : p50", "spread",
@@ -136,17 +138,17 @@ class _Bench:
         with ExitStack() as stack:
             peers, redis = stack.enter_context(running.peers_and_redis())
             services = [stack.enter_context(running.service(each, peers, redis)) for each in sets]
-            worlds = [_world(service, postgres) for service in services]
+            contexts = [_context(service, postgres) for service in services]
             sides = [_side(service, postgres) for service in services]
-            for world in worlds:
-                growth.prepare(world)
-            sized = growth.by_size(list(zip(worlds, sides, strict=True)), options.runs, seconds)
-            sized += growth.settlements_by_size(services, worlds, options.batches)
-            growth.prepare(worlds[-1])
-            peopled = growth.by_users(worlds[-1], sides[-1], options.runs, seconds)
-            peopled += growth.settlements_by_users(services[-1], worlds[-1], options.batches)
-            for world in worlds:
-                dataset.undo_writes(world.dataset)
+            for context in contexts:
+                growth.prepare(context)
+            sized = growth.by_size(list(zip(contexts, sides, strict=True)), options.runs, seconds)
+            sized += growth.settlements_by_size(services, contexts, options.batches)
+            growth.prepare(contexts[-1])
+            peopled = growth.by_users(contexts[-1], sides[-1], options.runs, seconds)
+            peopled += growth.settlements_by_users(services[-1], contexts[-1], options.batches)
+            for context in contexts:
+                dataset.reset_writes(context.dataset)
         panels = [("GGOs in the database", sized), ("accounts at it", peopled)]
         for title, points in panels:
             self._console.table(
@@ -183,8 +185,8 @@ def _side(service: running.Service, postgres: EmbeddedPostgres) -> paths.Side:
     return paths.Side(service.port, [_pid(service.process.pid), _pid(postgres.pid)])
 
 
-def _world(service: running.Service, postgres: EmbeddedPostgres) -> paths.World:
-    return paths.World(
+def _context(service: running.Service, postgres: EmbeddedPostgres) -> paths.BenchContext:
+    return paths.BenchContext(
         dataset=service.dataset,
         tokens={subject: service.token(subject) for subject in dataset.subjects()},
         points=dataset.point_keys(service.dataset),
@@ -200,7 +202,7 @@ def _scale(
     redis: Any,
     runs: int,
     seconds: float,
-) -> Iterator[measures.Measure]:
+) -> Iterator[measures.ScaleResult]:
     with running.limit_app(service.dataset) as (port, _):
         yield from measures.pages(service, port, runs, seconds)
     yield from measures.sums(service, runs)
@@ -210,7 +212,7 @@ def _scale(
     yield from measures.memory(service)
 
 
-def _path_cells(each: paths.Compared) -> tuple[str, ...]:
+def _path_cells(each: paths.PathResult) -> tuple[str, ...]:
     ours, limit = each.ours, each.limit
     tail = ours.p95_ms / ours.p50_ms
     return (
@@ -228,13 +230,13 @@ def _path_cells(each: paths.Compared) -> tuple[str, ...]:
     )
 
 
-def _growth_rows(points: Sequence[growth.Point]) -> Iterator[tuple[str, ...]]:
+def _growth_rows(points: Sequence[growth.CostPoint]) -> Iterator[tuple[str, ...]]:
     for name, ratio in growth.ratios(points):
         costs = [point.ms for point in points if point.operation == name]
         yield (f"{name}, CPU ms", *(f"{ms:.2f}" for ms in costs), f"{ratio:.2f}")
 
 
-def _scale_cells(each: measures.Measure) -> tuple[str, ...]:
+def _scale_cells(each: measures.ScaleResult) -> tuple[str, ...]:
     numbers = (f"{each.ours:.1f} {each.unit}", f"{each.theirs:.1f}", f"{each.ratio:.2f}")
     return (
         each.name,

@@ -136,7 +136,7 @@ def subscribe_all(dataset: Dataset) -> None:
         )
 
 
-def undo_writes(dataset: Dataset) -> None:
+def reset_writes(dataset: Dataset) -> None:
     """Take back all that was composed and issued since, so that the data is as it was built."""
     with connect(dataset.uri) as connection, connection.cursor() as cursor:
         cursor.execute("DELETE FROM webhook_deliveries; DELETE FROM webhook_subscriptions")

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from itertools import cycle, islice
 from pathlib import Path
 
-from bench import load, paths, questions, running
-from bench.dataset import CROWD, HOURLY, connect, subscribe_all, undo_writes
-from bench.paths import CLIENTS, Side, World
-from bench.questions import Question
+from bench import load, paths, running, workload
+from bench.dataset import CROWD, HOURLY, connect, reset_writes, subscribe_all
+from bench.paths import CLIENTS, BenchContext, Side
 from bench.running import Service
+from bench.workload import PostRequest
 
 BOUND = 1.3
 USERS = (1, 10, 100, CROWD - 110)
@@ -24,11 +24,11 @@ _PATIENCE = 2000
 
 SETTLEMENT = "a settlement"
 
-Requests = Callable[[World, int], Iterable[bytes]]
+Requests = Callable[[BenchContext, int], Iterable[bytes]]
 
 
 @dataclass(frozen=True)
-class Point:
+class CostPoint:
     """What an operation cost, in CPU milliseconds; `x` GGOs or active accounts."""
 
     operation: str
@@ -36,24 +36,24 @@ class Point:
     ms: float
 
 
-def _pages(world: World, users: int) -> Iterable[bytes]:
+def _pages(context: BenchContext, users: int) -> Iterable[bytes]:
     if users == 1:
-        return _by(world, [HOURLY], questions.hourly_pages())
-    asked = Question("/ggo", {"filters": {"category": "stored"}, "offset": 0, "limit": 100})
-    return _by(world, _crowd(users), [asked])
+        return _by(context, [HOURLY], workload.hourly_pages())
+    asked = PostRequest("/ggo", {"filters": {"category": "stored"}, "offset": 0, "limit": 100})
+    return _by(context, _crowd(users), [asked])
 
 
-def _totals(world: World, users: int) -> Iterable[bytes]:
+def _totals(context: BenchContext, users: int) -> Iterable[bytes]:
     subjects = [HOURLY] if users == 1 else _crowd(users)
-    return _by(world, subjects, questions.hour_totals())
+    return _by(context, subjects, workload.hour_totals())
 
 
-def _issues(world: World, users: int) -> Iterable[bytes]:
-    return paths.issued_events(world, users=users)
+def _issues(context: BenchContext, users: int) -> Iterable[bytes]:
+    return paths.issued_events(context, users=users)
 
 
-def _composes(world: World, users: int) -> Iterable[bytes]:
-    return paths.composes(world, [HOURLY] if users == 1 else _crowd(users))
+def _composes(context: BenchContext, users: int) -> Iterable[bytes]:
+    return paths.composes(context, [HOURLY] if users == 1 else _crowd(users))
 
 
 def _crowd(users: int) -> list[str]:
@@ -61,8 +61,10 @@ def _crowd(users: int) -> list[str]:
     return [f"user {number}" for number in range(first, first + users)]
 
 
-def _by(world: World, subjects: Sequence[str], asked: Sequence[Question]) -> Iterable[bytes]:
-    requests = (question.as_http(world.tokens[each]) for each in subjects for question in asked)
+def _by(
+    context: BenchContext, subjects: Sequence[str], asked: Sequence[PostRequest]
+) -> Iterable[bytes]:
+    requests = (request.as_http(context.tokens[each]) for each in subjects for request in asked)
     return cycle(list(requests))
 
 
@@ -74,60 +76,66 @@ OPERATIONS: dict[str, Requests] = {
 }
 
 
-def by_size(worlds: Sequence[tuple[World, Side]], runs: int, seconds: float) -> list[Point]:
+def by_size(
+    contexts: Sequence[tuple[BenchContext, Side]], runs: int, seconds: float
+) -> list[CostPoint]:
     """What one account's requests cost, in databases of different sizes."""
     return [
-        Point(name, world.dataset.size, ms)
+        CostPoint(name, context.dataset.size, ms)
         for name, requests in OPERATIONS.items()
-        for (world, _), ms in zip(
-            worlds,
-            _in_turn([(side, _bound(requests, world, 1)) for world, side in worlds], runs, seconds),
+        for (context, _), ms in zip(
+            contexts,
+            _in_turn(
+                [(side, _bound(requests, context, 1)) for context, side in contexts], runs, seconds
+            ),
             strict=True,
         )
     ]
 
 
 def settlements_by_size(
-    services: Sequence[Service], worlds: Sequence[World], count: int
-) -> list[Point]:
+    services: Sequence[Service], contexts: Sequence[BenchContext], count: int
+) -> list[CostPoint]:
     """What settling so many composes of one account costs, in each database."""
-    with running.obliging_ledger() as ledger:
+    with running.instant_ledger() as ledger:
         return [
-            Point(SETTLEMENT, world.dataset.size, _settlement_ms(service, world, ledger, 1, count))
-            for service, world in zip(services, worlds, strict=True)
+            CostPoint(
+                SETTLEMENT, context.dataset.size, _settlement_ms(service, context, ledger, 1, count)
+            )
+            for service, context in zip(services, contexts, strict=True)
         ]
 
 
-def settlements_by_users(service: Service, world: World, count: int) -> list[Point]:
+def settlements_by_users(service: Service, context: BenchContext, count: int) -> list[CostPoint]:
     """What settling so many composes costs, made by more and more accounts."""
-    with running.obliging_ledger() as ledger:
+    with running.instant_ledger() as ledger:
         return [
-            Point(SETTLEMENT, users, _settlement_ms(service, world, ledger, users, count))
+            CostPoint(SETTLEMENT, users, _settlement_ms(service, context, ledger, users, count))
             for users in USERS
         ]
 
 
 def _settlement_ms(
-    service: Service, world: World, ledger_url: str, users: int, count: int
+    service: Service, context: BenchContext, ledger_url: str, users: int, count: int
 ) -> float:
     """CPU milliseconds of worker and PostgreSQL for each; the second time, when all is warm."""
     spent = 0.0
     for _ in range(2):
-        prepare(world)
-        asked = iter(_composes(world, users))
+        prepare(context)
+        asked = iter(_composes(context, users))
         load.exhaust(service.port, islice(asked, count - 1), clients=CLIENTS)
         with running.worker(service, ledger_url) as worker:
-            side = Side(0, [pid for pid in (worker.pid, *world.server_pids) if pid])
+            side = Side(0, [pid for pid in (worker.pid, *context.server_pids) if pid])
             before = side.cost()
             # Its wake-up has the worker take up all.
             load.exhaust(service.port, islice(asked, 1), clients=1)
-            _wait_until_settled(world)
+            _wait_until_settled(context)
             spent = side.cost() - before
     return _MS * spent / count
 
 
-def _wait_until_settled(world: World) -> None:
-    with connect(world.dataset.uri) as connection, connection.cursor() as cursor:
+def _wait_until_settled(context: BenchContext) -> None:
+    with connect(context.dataset.uri) as connection, connection.cursor() as cursor:
         for _ in range(_PATIENCE):
             cursor.execute(
                 "SELECT pg_sleep(0.05), EXISTS (SELECT FROM batches WHERE ended_at IS NULL)"
@@ -137,27 +145,27 @@ def _wait_until_settled(world: World) -> None:
     raise TimeoutError("The composes don't settle")
 
 
-def by_users(world: World, side: Side, runs: int, seconds: float) -> list[Point]:
+def by_users(context: BenchContext, side: Side, runs: int, seconds: float) -> list[CostPoint]:
     """What requests cost in one database, with more and more accounts making them."""
     return [
-        Point(name, users, ms)
+        CostPoint(name, users, ms)
         for name, requests in OPERATIONS.items()
         for users, ms in zip(
             USERS,
-            _in_turn([(side, _bound(requests, world, users)) for users in USERS], runs, seconds),
+            _in_turn([(side, _bound(requests, context, users)) for users in USERS], runs, seconds),
             strict=True,
         )
     ]
 
 
-def prepare(world: World) -> None:
+def prepare(context: BenchContext) -> None:
     """Have the database as it was built, and everybody want to know."""
-    undo_writes(world.dataset)
-    subscribe_all(world.dataset)
+    reset_writes(context.dataset)
+    subscribe_all(context.dataset)
 
 
-def _bound(requests: Requests, world: World, users: int) -> Callable[[], Iterable[bytes]]:
-    return lambda: requests(world, users)
+def _bound(requests: Requests, context: BenchContext, users: int) -> Callable[[], Iterable[bytes]]:
+    return lambda: requests(context, users)
 
 
 def _in_turn(
@@ -165,7 +173,7 @@ def _in_turn(
 ) -> list[float]:
     """CPU milliseconds of a request at each, measured in short turns; medians of the runs."""
     found: list[list[float]] = [[] for _ in sides]
-    asking = [paths.Load(side, requests(), CLIENTS) for side, requests in sides]
+    asking = [paths.MeasuredSide(side, requests(), CLIENTS) for side, requests in sides]
     for one in asking:
         # Connections, plans and caches as they are after the first moments.
         one.go_on(seconds)
@@ -178,7 +186,7 @@ def _in_turn(
     return [statistics.median(each) for each in found]
 
 
-def ratios(points: Sequence[Point]) -> list[tuple[str, float]]:
+def ratios(points: Sequence[CostPoint]) -> list[tuple[str, float]]:
     """How many times the first one's cost the last one has, by operation."""
     names = dict.fromkeys(point.operation for point in points)
     found = []
@@ -194,7 +202,7 @@ _COLOURS = ("#1b6ca8", "#c8553d", "#3a7d44", "#7a4e9f", "#8a6d00")
 _DASHES = ("", "6 3", "2 3", "8 3 2 3", "1 2")
 
 
-def chart(panels: Sequence[tuple[str, Sequence[Point]]], path: Path) -> None:
+def chart(panels: Sequence[tuple[str, Sequence[CostPoint]]], path: Path) -> None:
     """Draw what each operation costs relative to the first point, a panel for each series."""
     total = _WIDTH * len(panels)
     parts = [
@@ -211,7 +219,7 @@ def chart(panels: Sequence[tuple[str, Sequence[Point]]], path: Path) -> None:
     path.write_text("\n".join(parts) + "\n")
 
 
-def _panel(title: str, points: Sequence[Point]) -> list[str]:
+def _panel(title: str, points: Sequence[CostPoint]) -> list[str]:
     xs = sorted({point.x for point in points})
     across = (_WIDTH - _LEFT - _RIGHT) / max(1, len(xs) - 1)
     top = 2.0

@@ -19,7 +19,7 @@ import orjson
 import psycopg2
 from flask import Flask, Response, request
 
-from bench import questions
+from bench import workload
 
 _CONNECTIONS = 10
 _SECRET = os.environ.get("BENCH_WEBHOOK_SECRET", "").encode()
@@ -66,14 +66,14 @@ def hello() -> Response:
 @app.post("/page")
 def page() -> Response:
     """A page of GGOs."""
-    ((results,),) = _rows(questions.PAGE, _values())
+    ((results,),) = _rows(workload.PAGE, _values())
     return _json(b'{"success":true,"results":%s}' % results.encode())
 
 
 @app.post("/year")
 def year() -> Response:
     """All GGOs of a year, and how many they are."""
-    ((results,),) = _rows(questions.YEAR, _values())
+    ((results,),) = _rows(workload.YEAR, _values())
     return _json(b'{"success":true,"total":8760,"results":%s}' % results.encode())
 
 
@@ -81,15 +81,15 @@ def year() -> Response:
 def page_and_total() -> Response:
     """A page of GGOs, and how many match in all."""
     values = _values()
-    ((results,),) = _rows(questions.PAGE, values)
-    ((total,),) = _rows(questions.COUNT, values)
+    ((results,),) = _rows(workload.PAGE, values)
+    ((total,),) = _rows(workload.COUNT, values)
     return _json(b'{"success":true,"total":%d,"results":%s}' % (total, results.encode()))
 
 
 @app.post("/sum/<name>")
 def sums(name: str) -> Response:
     """The rows of a plain sum."""
-    rows = _rows(questions.PLAIN[name], _values())
+    rows = _rows(workload.PLAIN[name], _values())
     return _json(orjson.dumps([[*row[:-1], int(row[-1] or 0)] for row in rows]))
 
 
@@ -103,7 +103,7 @@ def ggo_issued() -> Response:
     ggo = event["ggo"]
     with _connection() as connection, connection.cursor() as cursor:
         cursor.execute(
-            questions.INSERT_ISSUED,
+            workload.INSERT_ISSUED,
             {**ggo, "sub": event["sub"], "emissions": orjson.dumps(ggo["emissions"]).decode()},
         )
     return _json(b'{"success":true}')
@@ -116,7 +116,7 @@ def compose() -> Response:
     [transfer] = asked["transfers"]
     with _connection() as connection, connection.cursor() as cursor:
         cursor.execute("BEGIN")
-        cursor.execute(questions.LOCK_SOURCE, asked)
+        cursor.execute(workload.LOCK_SOURCE, asked)
         ((source, owner, amount),) = cursor.fetchall()
         parts = {
             "source": source,
@@ -127,8 +127,8 @@ def compose() -> Response:
             "first": f"849c0b{uuid.uuid4().hex}",
             "second": f"849c0b{uuid.uuid4().hex}",
         }
-        cursor.execute(questions.SPLIT_SOURCE, parts)
-        cursor.execute(questions.INSERT_PARTS, parts)
-        cursor.execute(questions.INSERT_BATCH, parts)
+        cursor.execute(workload.SPLIT_SOURCE, parts)
+        cursor.execute(workload.INSERT_PARTS, parts)
+        cursor.execute(workload.INSERT_BATCH, parts)
         cursor.execute("COMMIT")
     return _json(b'{"success":true,"message":null}')

@@ -94,12 +94,12 @@ def limit_app(dataset: Dataset, logs: Path = FOLDER) -> Iterator[tuple[int, int]
 
 
 @contextmanager
-def obliging_ledger() -> Iterator[str]:
+def instant_ledger() -> Iterator[str]:
     """A ledger that commits whatever comes; its URL."""
     port = free_port()
     process = SupervisedProcess(
-        "obliging-ledger",
-        [sys.executable, "-m", "bench.obliging_ledger", str(port)],
+        "instant-ledger",
+        [sys.executable, "-m", "bench.instant_ledger", str(port)],
         env={**inherited(), "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}"},
         logs=FOLDER,
         ready=answers(f"http://127.0.0.1:{port}/batch_statuses?id=none"),

@@ -14,7 +14,7 @@ from itertools import chain
 import requests
 from sqlalchemy.engine import make_url
 
-from bench import cpu, load, questions
+from bench import cpu, load, workload
 from bench.dataset import FOLDER, connect, secret
 from devstack.console import Console
 from devstack.databases import create_database, drop_database, with_database
@@ -39,7 +39,7 @@ _DATABASE = "settlement"
 
 
 @dataclass(frozen=True)
-class Settled:
+class SettlementRate:
     """What a number of composes came to."""
 
     name: str
@@ -56,20 +56,20 @@ class _Ggo:
 
 def measure(
     postgres: EmbeddedPostgres, count: int, runs: int, console: Console
-) -> tuple[list[Settled], float]:
+) -> tuple[list[SettlementRate], float]:
     """Compose so many times in each run: with the worker at work, and before it is started.
 
     :returns: What came of both, and the worker's memory afterwards, in MB.
     """
     at_work, backlog = [], []
-    with _world(postgres, 2 * runs * count, console) as world:
+    with _running_service(postgres, 2 * runs * count, console) as running:
         for run in range(runs):
-            at_work.append(world.settle(2 * run * count, count, backlog=False))
-            backlog.append(world.settle((2 * run + 1) * count, count, backlog=True))
+            at_work.append(running.settle(2 * run * count, count, backlog=False))
+            backlog.append(running.settle((2 * run + 1) * count, count, backlog=True))
             console.bar("settlement", run + 1, runs)
-        memory = cpu.resident_mb(_pid(world.services.worker.pid))
+        memory = cpu.resident_mb(_pid(running.services.worker.pid))
     settled = [
-        Settled(name, *(statistics.median(values) for values in zip(*found, strict=True)))
+        SettlementRate(name, *(statistics.median(values) for values in zip(*found, strict=True)))
         for name, found in (
             ("from compose to committed, 16 clients composing", at_work),
             ("a backlog, the worker alone", backlog),
@@ -79,7 +79,7 @@ def measure(
 
 
 @dataclass(frozen=True)
-class _World:
+class _RunningService:
     uri: str
     services: ServiceProcesses
     tokens: dict[str, str]
@@ -105,7 +105,7 @@ class _World:
 
     def _compose(self, ggo: _Ggo) -> bytes:
         recipient = f"settler {(int(ggo.address[-6:], 16)) % USERS}"
-        return questions.compose(ggo.address, recipient).as_http(self.tokens[ggo.subject])
+        return workload.compose(ggo.address, recipient).as_http(self.tokens[ggo.subject])
 
     def _wait(self) -> None:
         """Until no GGO is in flight."""
@@ -124,7 +124,9 @@ def _pid(pid: int | None) -> int:
 
 
 @contextmanager
-def _world(postgres: EmbeddedPostgres, count: int, console: Console) -> Iterator[_World]:
+def _running_service(
+    postgres: EmbeddedPostgres, count: int, console: Console
+) -> Iterator[_RunningService]:
     uri = with_database(postgres.uri, _DATABASE)
     drop_database(postgres.uri, _DATABASE)
     create_database(postgres.uri, _DATABASE)
@@ -150,7 +152,7 @@ def _world(postgres: EmbeddedPostgres, count: int, console: Console) -> Iterator
         ggos.sort(key=lambda each: each.address)
         tokens = {subject: sandbox.hydra.tokens(subject).access for subject in points}
         services = stack.enter_context(ServiceProcesses(environment, FOLDER))
-        yield _World(uri, services, tokens, ggos)
+        yield _RunningService(uri, services, tokens, ggos)
     drop_database(postgres.uri, _DATABASE)
 
 

@@ -111,7 +111,7 @@ INSERT_BATCH = "INSERT INTO batches (user_id, ggo_id) VALUES (%(owner)s, %(sourc
 
 
 @dataclass(frozen=True)
-class Question:
+class PostRequest:
     """One POST."""
 
     path: str
@@ -144,27 +144,29 @@ def year_ends(year: int) -> dict[str, datetime]:
     }
 
 
-def pages() -> list[Question]:
+def pages() -> list[PostRequest]:
     """The first page of each year."""
     return [
-        Question("/ggo", {"filters": {"beginRange": year_range(year)}, "offset": 0, "limit": 100})
+        PostRequest(
+            "/ggo", {"filters": {"beginRange": year_range(year)}, "offset": 0, "limit": 100}
+        )
         for year in YEARS
     ]
 
 
-def hourly_pages() -> list[Question]:
+def hourly_pages() -> list[PostRequest]:
     """Pages of the account that is the same in every database."""
     filters = {"beginRange": year_range(HOURLY_YEAR)}
     return [
-        Question("/ggo", {"filters": filters, "offset": offset, "limit": 100})
+        PostRequest("/ggo", {"filters": filters, "offset": offset, "limit": 100})
         for offset in range(0, 1000, 100)
     ]
 
 
-def hour_totals() -> list[Question]:
+def hour_totals() -> list[PostRequest]:
     """The total of an hour of that account."""
     return [
-        Question(
+        PostRequest(
             "/ggo/get-total-amount",
             {"filters": {"begin": f"{HOURLY_YEAR}-06-01T{hour:02d}:00:00Z", "category": "stored"}},
         )
@@ -172,7 +174,7 @@ def hour_totals() -> list[Question]:
     ]
 
 
-DAY_SUMMARY = Question(
+DAY_SUMMARY = PostRequest(
     "/ggo/summary",
     {
         "resolution": "day",
@@ -181,10 +183,10 @@ DAY_SUMMARY = Question(
         "filters": {"beginRange": year_range(HOURLY_YEAR)},
     },
 )
-MONTH_SUMMARY = Question(
+MONTH_SUMMARY = PostRequest(
     "/ggo/summary", {"resolution": "month", "timezone": "Europe/Copenhagen", "filters": {}}
 )
-STORED_TOTAL = Question("/ggo/get-total-amount", {"filters": {"category": "stored"}})
+STORED_TOTAL = PostRequest("/ggo/get-total-amount", {"filters": {"category": "stored"}})
 
 
 @dataclass(frozen=True)
@@ -194,7 +196,7 @@ class SumTarget:
     name: str
     subject: str
     owner: int
-    question: Question
+    request: PostRequest
     sql: str
     values: dict[str, Any]
     bound: float
@@ -205,7 +207,7 @@ SUMS = (
         name="summary: day by technology, 8,760 GGOs",
         subject=HOURLY,
         owner=2,
-        question=DAY_SUMMARY,
+        request=DAY_SUMMARY,
         sql=DAY_BY_TECHNOLOGY,
         values=year_ends(HOURLY_YEAR),
         bound=2,
@@ -214,7 +216,7 @@ SUMS = (
         name="summary: months of ten years, a fifth of all GGOs",
         subject=BIG,
         owner=1,
-        question=MONTH_SUMMARY,
+        request=MONTH_SUMMARY,
         sql=MONTHS,
         values={},
         bound=1.5,
@@ -223,7 +225,7 @@ SUMS = (
         name="total: stored, a fifth of all GGOs",
         subject=BIG,
         owner=1,
-        question=STORED_TOTAL,
+        request=STORED_TOTAL,
         sql=STORED,
         values={},
         bound=1.5,
@@ -231,7 +233,7 @@ SUMS = (
 )
 
 
-def compose(address: str, account: str) -> Question:
+def compose(address: str, account: str) -> PostRequest:
     """Send one Wh of a GGO, keep the rest."""
     transfer = {"amount": 1, "account": account, "reference": "bench"}
-    return Question("/ggo/compose", {"address": address, "transfers": [transfer], "retires": []})
+    return PostRequest("/ggo/compose", {"address": address, "transfers": [transfer], "retires": []})
