@@ -1,8 +1,8 @@
-"""The limits: views that do only what can't be left out of an answer, and nothing else.
+"""The limit app: views that give the service's answers with as little work as possible.
 
-No token, no checks of what came, no framework but Flask. Run by gunicorn with gevent as the service
-is, on the same PostgreSQL, by psycopg2 with psycogreen; what goes out is made by orjson or comes as
-JSON from the database, whichever costs less.
+They check no tokens and no input. The app runs on gunicorn with gevent like the service
+(`bench.gunicorn_conf`), on the same PostgreSQL by psycopg2 with psycogreen. orjson or PostgreSQL makes
+the JSON, whichever is cheaper.
 """
 
 import base64
@@ -59,27 +59,27 @@ def _values() -> dict[str, Any]:
 
 @app.route("/hello", methods=["GET", "POST"])
 def hello() -> Response:
-    """What an answer costs that says nothing."""
+    """Answer with a constant."""
     return _json(orjson.dumps({"hello": "world"}))
 
 
 @app.post("/page")
 def page() -> Response:
-    """A page of GGOs."""
+    """Answer with a page of GGOs."""
     ((results,),) = _rows(workload.PAGE, _values())
     return _json(b'{"success":true,"results":%s}' % results.encode())
 
 
 @app.post("/year")
 def year() -> Response:
-    """All GGOs of a year, and how many they are."""
+    """Answer with all GGOs of a year and their number."""
     ((results,),) = _rows(workload.YEAR, _values())
     return _json(b'{"success":true,"total":8760,"results":%s}' % results.encode())
 
 
 @app.post("/page-and-total")
 def page_and_total() -> Response:
-    """A page of GGOs, and how many match in all."""
+    """Answer with a page of GGOs and the number of all that match."""
     values = _values()
     ((results,),) = _rows(workload.PAGE, values)
     ((total,),) = _rows(workload.COUNT, values)
@@ -88,14 +88,14 @@ def page_and_total() -> Response:
 
 @app.post("/sum/<name>")
 def sums(name: str) -> Response:
-    """The rows of a plain sum."""
+    """Answer with the rows of a sum."""
     rows = _rows(workload.PLAIN[name], _values())
     return _json(orjson.dumps([[*row[:-1], int(row[-1] or 0)] for row in rows]))
 
 
 @app.post("/ggo-issued")
 def ggo_issued() -> Response:
-    """Check the signature, store the GGO."""
+    """Check the signature and insert the GGO."""
     body = request.get_data()
     signature = base64.b64encode(hmac.digest(_SECRET, body, sha256)).decode()
     assert hmac.compare_digest(request.headers["x-hub-signature"], f"sha256={signature}")
@@ -111,7 +111,7 @@ def ggo_issued() -> Response:
 
 @app.post("/compose")
 def compose() -> Response:
-    """Lock the source, mark it as split, write both parts and the batch: one transaction."""
+    """Lock the source, mark it as split, and insert both parts and the batch in one transaction."""
     asked = _values()
     [transfer] = asked["transfers"]
     with _connection() as connection, connection.cursor() as cursor:

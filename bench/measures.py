@@ -1,4 +1,4 @@
-"""Each target, measured: both sides in turn, several times, and the medians compared."""
+"""Measurements of the group scale: both sides in turn, several times; medians are compared."""
 
 import statistics
 import time
@@ -36,20 +36,20 @@ class ScaleResult:
     met: bool
     unit: str
     spread: float
-    """Of the runs' ratios: the largest by the smallest."""
+    """The largest ratio of the runs divided by the smallest."""
 
 
 def at_most(
     name: str, pairs: Sequence[tuple[float, float]], bound: float, unit: str
 ) -> ScaleResult:
-    """Ours shall be at most so many times theirs."""
+    """Return a result that is met if the ratio of ours to theirs is at most `bound`."""
     return _measure(name, pairs, unit, f"≤ {bound}", lambda ratio: ratio <= bound)
 
 
 def at_least(
     name: str, pairs: Sequence[tuple[float, float]], bound: float, unit: str
 ) -> ScaleResult:
-    """Ours shall be at least so many times theirs."""
+    """Return a result that is met if the ratio of ours to theirs is at least `bound`."""
     return _measure(name, pairs, unit, f"≥ {bound}", lambda ratio: ratio >= bound)
 
 
@@ -63,7 +63,7 @@ def _measure(
     ours = statistics.median(pair[0] for pair in pairs)
     theirs = statistics.median(pair[1] for pair in pairs)
     ratios = [mine / other for mine, other in pairs]
-    # Of pairs that were measured side by side: what else the machine does weighs on both.
+    # The median of ratios: the two of a pair ran at the same time, under the same load of the machine.
     ratio = statistics.median(ratios)
     return ScaleResult(
         name, ours, theirs, ratio, bound, is_met(ratio), unit, max(ratios) / min(ratios)
@@ -71,7 +71,7 @@ def _measure(
 
 
 def pages(service: Service, limit_port: int, runs: int, seconds: float) -> Iterator[ScaleResult]:
-    """A page of a hundred out of a year, of an account with a fifth of all GGOs."""
+    """Measure pages of a hundred GGOs of a year, for an account with a fifth of all GGOs."""
     token = service.token(BIG)
     asked = [request.as_http(token) for request in workload.pages()]
     following = _following_pages(service, token)
@@ -99,7 +99,7 @@ def _limit_requests(path: str) -> list[bytes]:
 
 
 def _following_pages(service: Service, token: str) -> list[bytes]:
-    """The second page of each year, by the first one's cursor."""
+    """Return requests for the second page of each year, by the first page's cursor."""
     found, client = [], load.Client(service.port, green=False)
     for request in workload.pages():
         body = {**request.body, "cursor": ""}
@@ -111,7 +111,7 @@ def _following_pages(service: Service, token: str) -> list[bytes]:
 
 
 def sums(service: Service, runs: int) -> Iterator[ScaleResult]:
-    """Summaries and a total, against the best plain SQL for the same."""
+    """Measure summaries and a total, compared with the fastest known SQL for the same result."""
     for each in workload.SUMS:
         request = each.request.as_http(service.token(each.subject))
         with closing(psycopg2.connect(service.dataset.uri)) as connection:
@@ -122,7 +122,7 @@ def sums(service: Service, runs: int) -> Iterator[ScaleResult]:
 
 
 class _Plain:
-    """A statement and its values."""
+    """A statement with its values."""
 
     def __init__(self, connection: Any, sql: str, values: dict[str, Any]) -> None:
         self._connection = connection
@@ -130,7 +130,7 @@ class _Plain:
         self._values = values
 
     def median_ms(self) -> float:
-        """How long it takes, rows fetched."""
+        """Return the median time to execute it and fetch the rows."""
         times = []
         for _ in range(_ONE_AT_A_TIME):
             begun = time.perf_counter()
@@ -146,7 +146,7 @@ def _median_ms(service: Service, request: bytes) -> float:
 
 
 def growth(small: Service, large: Service, runs: int) -> Iterator[ScaleResult]:
-    """What one account asks, in a small database and in a large one; in ms, one at a time."""
+    """Measure one account's requests, one at a time, in a small and in a large database."""
     for name, asked in (
         ("page of 100", workload.hourly_pages()),
         ("total of an hour", workload.hour_totals()),
@@ -185,7 +185,7 @@ def _composes_ms(service: Service, run: int) -> float:
 
 
 def neighbours(service: Service, runs: int, seconds: float) -> Iterator[ScaleResult]:
-    """A hundred clients; the last of them asks for ten years over and over, or doesn't."""
+    """Measure 99 clients with and without a hundredth that keeps asking for a ten-year summary."""
     ordinary = [
         workload.PostRequest("/ggo", {"filters": {"category": "stored"}, "limit": 20}).as_http(
             token
@@ -204,7 +204,7 @@ def neighbours(service: Service, runs: int, seconds: float) -> Iterator[ScaleRes
 
 
 def memory(service: Service) -> Iterator[ScaleResult]:
-    """How much the processes grow while a fifth of all GGOs is listed."""
+    """Measure how much the web's memory grows while a fifth of all GGOs is listed."""
     token = service.token(BIG)
     for name, body in (
         ("unpaged", {"filters": {}}),
@@ -227,7 +227,7 @@ def memory(service: Service) -> Iterator[ScaleResult]:
 
 
 def _list_all(service: Service, token: str, body: dict[str, Any]) -> tuple[int, float]:
-    """How many GGOs were listed, and the most memory that was seen."""
+    """Return how many GGOs were listed, and the largest memory of the web processes in MB."""
     listed, peak, cursor = 0, 0.0, body.get("cursor")
     with closing(HTTPConnection("127.0.0.1", service.port, timeout=600)) as connection:
         while True:

@@ -1,7 +1,7 @@
-"""Each path that is asked often, beside the limit of what can't be left out of it.
+"""The paths that are called most, and their comparison with the limit app.
 
-Cost is CPU time of web and PostgreSQL together: what the clients and peers use isn't counted, and
-another's load on the machine changes it least.
+Cost is the CPU time of web and PostgreSQL together. It leaves out clients and peers, and depends
+little on other load of the machine.
 """
 
 import base64
@@ -23,26 +23,26 @@ from origin.keys.derivation import AddressKind, Key, period_key
 
 CLIENTS = 16
 _SLICES = 5
-"""Of a run, each side's in turn."""
+"""Slices of a run; the two sides alternate."""
 _ISSUED_FROM = datetime(2026, 1, 1, tzinfo=UTC)
 _MONTHS = [(year, month) for year in range(2016, 2026) for month in range(1, 13)]
 
 
 @dataclass(frozen=True)
 class Side:
-    """A web and its database server, both by their first process, and where it listens."""
+    """A web and its database server: the web's port, and the first process of each."""
 
     port: int
     pids: Sequence[int]
 
     def cost(self) -> float:
-        """CPU seconds so far."""
+        """Return the CPU seconds used so far."""
         return sum(map(cpu.seconds, self.pids))
 
 
 @dataclass(frozen=True)
 class Run:
-    """One side's load for some seconds."""
+    """The result of one side's load in a run."""
 
     per_cpu_second: float
     per_second: float
@@ -52,9 +52,9 @@ class Run:
 
 @dataclass(frozen=True)
 class MeasuredPath:
-    """A path of the service, its limit, and the share of that which it must reach.
+    """A path of the service, its limit, and its floor: the share of the limit that it must reach.
 
-    `ours` and `limit` make the requests; all clients read them together.
+    `ours` and `limit` make the requests, which all clients share.
     """
 
     name: str
@@ -67,21 +67,21 @@ class MeasuredPath:
 
 @dataclass
 class BenchContext:
-    """What requests are made from."""
+    """The data that requests are made from."""
 
     dataset: Dataset
     tokens: Mapping[str, str]
     points: Mapping[int, Key]
-    """The keys of production points, by their owners' places in `subjects`."""
+    """The keys of production metering points, by their owners' positions in `subjects`."""
     webhook_secret: bytes
     server_pids: Sequence[int]
     """PostgreSQL's first process."""
     issued: int = 0
-    """How many GGOs requests have told of so far."""
+    """How many issued GGOs have been announced so far."""
 
 
 class MeasuredSide:
-    """One side's requests, and what they have cost so far."""
+    """One side's requests, and their cost so far."""
 
     def __init__(self, side: Side, requests: Iterable[bytes], clients: int) -> None:
         self._side = side
@@ -91,8 +91,8 @@ class MeasuredSide:
         self._seconds = 0.0
         self._times: list[float] = []
 
-    def go_on(self, seconds: float) -> None:
-        """Ask for so long."""
+    def run_for(self, seconds: float) -> None:
+        """Send requests for some seconds."""
         before = self._side.cost()
         seen = load.many(self._side.port, self._requests, clients=self._clients, seconds=seconds)
         self._cost += self._side.cost() - before
@@ -101,11 +101,11 @@ class MeasuredSide:
 
     @property
     def spent(self) -> tuple[float, int]:
-        """CPU seconds, and answers."""
+        """Return the CPU seconds and the number of answers so far."""
         return self._cost, len(self._times)
 
     def result(self) -> Run:
-        """What it was like."""
+        """Return the rates and response times over all slices."""
         seen = load.Load(self._times, self._seconds)
         return Run(
             len(self._times) / self._cost,
@@ -121,21 +121,21 @@ def run(
     clients: int,
     seconds: float,
 ) -> tuple[Run, Run]:
-    """Have clients ask each side for so long, in turn in short slices.
+    """Send requests to each side for some seconds, alternately in short slices.
 
-    The machine's own pace changes from one second to the next: so it changes for both.
+    The machine's speed changes from second to second; this way it changes for both sides.
     """
     loads = [MeasuredSide(*each, clients) for each in (one, other)]
     for _ in range(_SLICES):
         for each in loads:
-            each.go_on(seconds / _SLICES)
+            each.run_for(seconds / _SLICES)
     first, second = loads
     return first.result(), second.result()
 
 
 @dataclass(frozen=True)
 class PathResult:
-    """A path's line: ours and the limit's, medians of the runs."""
+    """A path's result: medians of the runs of the service and of the limit."""
 
     name: str
     ours: Run
@@ -143,31 +143,30 @@ class PathResult:
     share: float
     target: float
     spread: float
-    """Of the runs' shares: the largest by the smallest."""
+    """The largest share of the runs divided by the smallest."""
     is_read: bool
 
     @property
     def met(self) -> bool:
-        """Whether the target is reached."""
+        """Return whether the floor is reached."""
         return self.share >= self.target
 
 
 def compare(
     path: MeasuredPath, context: BenchContext, ours: Side, limit: Side, *, runs: int, seconds: float
 ) -> PathResult:
-    """Measure one path and its limit in turn."""
-    sides = [(ours, path.ours), (limit, path.limit)]
-    pairs = []
-    for _ in range(runs):
-        asked = [(side, requests(context)) for side, requests in sides]
-        pairs.append(run(*asked, path.clients, seconds))
+    """Measure one path and its limit alternately."""
+    pairs = [
+        run((ours, path.ours(context)), (limit, path.limit(context)), path.clients, seconds)
+        for _ in range(runs)
+    ]
     return compared(path.name, pairs, path.target, is_read=path.is_read)
 
 
 def compared(
     name: str, pairs: Sequence[tuple[Run, Run]], target: float, *, is_read: bool = False
 ) -> PathResult:
-    """The line of these pairs of ours and the other's."""
+    """Return the result of these pairs of runs."""
     shares = [mine.per_cpu_second / other.per_cpu_second for mine, other in pairs]
     return PathResult(
         name,
@@ -294,9 +293,9 @@ READS = [
 
 
 def issued_events(context: BenchContext, *, users: int = CROWD) -> Iterator[bytes]:
-    """Endless new GGOs of users of the crowd in turn, signed as DataHubService does."""
+    """Yield webhooks about new GGOs of the crowd's users in turn, signed as DataHub does; no end."""
     while True:
-        # Each once, whichever side it goes to.
+        # Both sides share the numbers, so that no GGO is sent twice.
         number, context.issued = context.issued, context.issued + 1
         begin = _ISSUED_FROM + timedelta(hours=number // users)
         place = FEW + number % users
@@ -353,11 +352,16 @@ WRITES = [
 
 
 def one_sender(context: BenchContext, ours: Side, *, runs: int, seconds: float) -> PathResult:
-    """Composes of one sender, compared with those of many: by answers in a second."""
-    pairs = []
-    for _ in range(runs):
-        asked = [(ours, composes(context, senders)) for senders in ([BIG], _EVERYBODY)]
-        pairs.append(run(*asked, CLIENTS, seconds))
+    """Compare composes of one sender with those of many, by answers per second."""
+    pairs = [
+        run(
+            (ours, composes(context, [BIG])),
+            (ours, composes(context, _EVERYBODY)),
+            CLIENTS,
+            seconds,
+        )
+        for _ in range(runs)
+    ]
     line = compared("/ggo/compose: one sender : many", pairs, 0.9)
     rates = [alone.per_second / many.per_second for alone, many in pairs]
     return replace(line, share=statistics.median(rates), spread=max(rates) / min(rates))

@@ -17,12 +17,12 @@ from sandbox.running import Peers
 
 WEBHOOK_SECRET = peers_environment(dict.fromkeys(SERVERS, ""))["WEBHOOK_SECRET"]
 WORKERS = 2
-"""Processes of each web, as many as the usual small machine has cores."""
+"""Processes of each web: the number of cores of a usual small machine."""
 
 
 @dataclass(frozen=True)
 class Service:
-    """A web on one database, and the environment that it runs in."""
+    """A web on one database, and its environment variables."""
 
     port: int
     dataset: Dataset
@@ -31,18 +31,18 @@ class Service:
     environment: dict[str, str]
 
     def token(self, subject: str) -> str:
-        """A token of this account with all scopes."""
+        """Return an access token of this account with all scopes."""
         return self.peers.hydra.tokens(subject).access
 
     def worker_pids(self) -> list[int]:
-        """The processes that answer."""
+        """Return the ids of the web's worker processes."""
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
         return [int(pid) for pid in children.read_text().split()]
 
 
 @contextmanager
 def peers_and_redis() -> Iterator[tuple[Peers, EmbeddedValkey]]:
-    """Hydra, to know the tokens; Redis, to take the wake-ups that nobody hears."""
+    """Run the sandbox, for tokens, and Redis, for wake-ups, which have no worker here."""
     with ExitStack() as stack:
         peers = stack.enter_context(running_sandbox(redirect_uris=[], logs=FOLDER))
         yield peers, stack.enter_context(EmbeddedValkey())
@@ -50,7 +50,7 @@ def peers_and_redis() -> Iterator[tuple[Peers, EmbeddedValkey]]:
 
 @contextmanager
 def service(dataset: Dataset, peers: Peers, redis: EmbeddedValkey) -> Iterator[Service]:
-    """The web by its entry point, on this database."""
+    """Run the web on this database by its entry point."""
     port = free_port()
     environment = service_environment(
         database_uri=dataset.uri,
@@ -95,7 +95,7 @@ def limit_app(dataset: Dataset, logs: Path = FOLDER) -> Iterator[tuple[int, int]
 
 @contextmanager
 def instant_ledger() -> Iterator[str]:
-    """A ledger that commits whatever comes; its URL."""
+    """Run a ledger that commits everything at once; yield its URL."""
     port = free_port()
     process = SupervisedProcess(
         "instant-ledger",
@@ -110,7 +110,7 @@ def instant_ledger() -> Iterator[str]:
 
 @contextmanager
 def worker(service: Service, ledger_url: str) -> Iterator[SupervisedProcess]:
-    """A worker beside a service, with another ledger."""
+    """Run a worker for a service's database, with another ledger."""
     process = SupervisedProcess(
         f"worker-{service.dataset.size}",
         [ROOT / "entrypoint.worker.sh"],

@@ -1,6 +1,6 @@
-"""How fast composes settle: from the request to the parts' being free, ledger and worker real.
+"""Measures how fast composes are committed: from the request until the parts are available.
 
-A database of its own; a sandbox ledger that commits at once; one web, one worker process, one Beat.
+It uses its own database, the sandbox's ledger, which commits at once, one web, one worker, one Beat.
 """
 
 import statistics
@@ -40,12 +40,12 @@ _DATABASE = "settlement"
 
 @dataclass(frozen=True)
 class SettlementRate:
-    """What a number of composes came to."""
+    """How fast composes were committed."""
 
     name: str
     per_second: float
     worker_ms: float
-    """CPU of the worker, for each."""
+    """The worker's CPU ms per compose."""
 
 
 @dataclass(frozen=True)
@@ -57,9 +57,9 @@ class _Ggo:
 def measure(
     postgres: EmbeddedPostgres, count: int, runs: int, console: Console
 ) -> tuple[list[SettlementRate], float]:
-    """Compose so many times in each run: with the worker at work, and before it is started.
+    """Compose `count` times in each run: with a running worker, and before the worker is started.
 
-    :returns: What came of both, and the worker's memory afterwards, in MB.
+    :returns: The rates of both, and the worker's memory afterwards, in MB.
     """
     at_work, backlog = [], []
     with _running_service(postgres, 2 * runs * count, console) as running:
@@ -86,7 +86,7 @@ class _RunningService:
     ggos: list[_Ggo]
 
     def settle(self, first: int, count: int, *, backlog: bool) -> tuple[float, float]:
-        """Composes a second, and the worker's CPU milliseconds for each."""
+        """Return the committed composes per second, and the worker's CPU ms per compose."""
         worker = self.services.worker
         if backlog:
             worker.terminate()
@@ -108,14 +108,14 @@ class _RunningService:
         return workload.compose(ggo.address, recipient).as_http(self.tokens[ggo.subject])
 
     def _wait(self) -> None:
-        """Until no GGO is in flight."""
+        """Wait until no GGO is in flight."""
         deadline = time.monotonic() + _PATIENCE_S
         with connect(self.uri) as connection, connection.cursor() as cursor:
             while time.monotonic() < deadline:
                 cursor.execute("SELECT pg_sleep(0.02), EXISTS (SELECT FROM ggos WHERE locked)")
-                if cursor.fetchone()[1] is False:
+                if cursor.fetchone() == ("", False):
                     return
-        raise TimeoutError("The composes don't settle")
+        raise TimeoutError("The composes were not committed in time")
 
 
 def _pid(pid: int | None) -> int:
@@ -148,7 +148,7 @@ def _running_service(
                 for subject, point in points.items()
             )
         )
-        # In turns, as users come.
+        # Sorted by address, so that the users alternate.
         ggos.sort(key=lambda each: each.address)
         tokens = {subject: sandbox.hydra.tokens(subject).access for subject in points}
         services = stack.enter_context(ServiceProcesses(environment, FOLDER))
@@ -157,7 +157,7 @@ def _running_service(
 
 
 def _write_users(uri: str) -> dict[str, Key]:
-    """Users with a production point each; the points' keys."""
+    """Insert users with a production metering point each; return the points' keys."""
     sealer, points = Sealer([secret()]), {}
     with connect(uri) as connection, connection.cursor() as cursor:
         for number in range(USERS):
@@ -179,7 +179,7 @@ def _write_users(uri: str) -> dict[str, Key]:
 def _issue(
     uri: str, ledger_url: str, subject: str, point: Key, count: int, console: Console
 ) -> list[_Ggo]:
-    """Issue so many GGOs of 1000 Wh, on the ledger and here."""
+    """Issue `count` GGOs of 1000 Wh, on the ledger and in the database."""
     console.bar("issuing", int(subject.rpartition(" ")[2]) + 1, USERS)
     begins = [_FIRST + timedelta(hours=number) for number in range(count)]
     keys = [period_key(point, begin) for begin in begins]

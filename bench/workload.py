@@ -1,4 +1,4 @@
-"""What is asked: of the service by HTTP, of PostgreSQL by the best plain SQL for the same answer."""
+"""The requests to the service, and the fastest plain SQL that we know for the same answers."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -78,7 +78,7 @@ PLAIN = {
     "held": HELD,
     "stored": STORED,
 }
-"""The best plain SQL, by the name under which the bare view answers it."""
+"""The statements of sums, by the names in the limit app's paths."""
 
 INSERT_ISSUED = """
 INSERT INTO ggos (owner_id, address, amount, begin, "end", sector, technology_code, fuel_code,
@@ -93,7 +93,7 @@ SELECT id, owner_id, amount FROM ggos
 WHERE address = %(address)s AND stored AND NOT locked AND expire_time > now() FOR UPDATE
 """
 SPLIT_SOURCE = "UPDATE ggos SET stored = false, locked = true WHERE id = %(source)s"
-# Key indexes beyond all that the data has: the limit hands none out.
+# The limit app assigns no key indexes; these are beyond all that the data has.
 INSERT_PARTS = """
 INSERT INTO ggos (owner_id, address, amount, begin, "end", sector, technology_code, fuel_code,
     emissions, issue_time, expire_time, parent_id, split_position, sender_id, reference, key_index,
@@ -112,18 +112,18 @@ INSERT_BATCH = "INSERT INTO batches (user_id, ggo_id) VALUES (%(owner)s, %(sourc
 
 @dataclass(frozen=True)
 class PostRequest:
-    """One POST."""
+    """A POST of a JSON body."""
 
     path: str
     body: dict[str, Any]
 
     def as_http(self, token: str) -> bytes:
-        """The whole request, on a connection that is kept."""
+        """Return the bytes of the HTTP request, for a kept connection."""
         return post(self.path, orjson.dumps(self.body), f"Authorization: Bearer {token}")
 
 
 def post(path: str, body: bytes, header: str) -> bytes:
-    """A whole request."""
+    """Return the bytes of a POST with this body and one more header."""
     head = (
         f"POST {path} HTTP/1.1\r\nHost: bench\r\n{header}\r\n"
         f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
@@ -155,7 +155,7 @@ def pages() -> list[PostRequest]:
 
 
 def hourly_pages() -> list[PostRequest]:
-    """Pages of the account that is the same in every database."""
+    """Return pages of the account `hourly`, which is the same in every database."""
     filters = {"beginRange": year_range(HOURLY_YEAR)}
     return [
         PostRequest("/ggo", {"filters": filters, "offset": offset, "limit": 100})
@@ -164,7 +164,7 @@ def hourly_pages() -> list[PostRequest]:
 
 
 def hour_totals() -> list[PostRequest]:
-    """The total of an hour of that account."""
+    """Return totals of single hours of the account `hourly`."""
     return [
         PostRequest(
             "/ggo/get-total-amount",
@@ -191,7 +191,7 @@ STORED_TOTAL = PostRequest("/ggo/get-total-amount", {"filters": {"category": "st
 
 @dataclass(frozen=True)
 class SumTarget:
-    """A sum, and how many times the plain SQL's time it may take."""
+    """A sum, and the largest ratio of its time to the plain SQL's."""
 
     name: str
     subject: str
@@ -234,6 +234,6 @@ SUMS = (
 
 
 def compose(address: str, account: str) -> PostRequest:
-    """Send one Wh of a GGO, keep the rest."""
+    """Return a compose that sends one Wh of a GGO and keeps the rest."""
     transfer = {"amount": 1, "account": account, "reference": "bench"}
     return PostRequest("/ggo/compose", {"address": address, "transfers": [transfer], "retires": []})

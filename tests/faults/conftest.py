@@ -1,4 +1,4 @@
-"""One system for all tests of this folder, on a database server and a Redis that may be broken."""
+"""Fixtures: one system for all tests of this folder, with its own database server and Redis."""
 
 from collections.abc import Iterator
 
@@ -12,14 +12,14 @@ from tests.support.live_system import LiveSystem, running_system
 
 @pytest.fixture(scope="package")
 def own_postgres() -> Iterator[ReplicatedPostgres]:
-    """A server of these tests alone; what it has committed survives a crash."""
+    """A server for these tests only; its committed data survives a crash."""
     with ReplicatedPostgres() as server:
         yield server
 
 
 @pytest.fixture(scope="package")
 def own_valkey() -> Iterator[EmbeddedValkey]:
-    """A server of these tests alone."""
+    """A server for these tests only."""
     with EmbeddedValkey() as server:
         yield server
 
@@ -30,7 +30,7 @@ def system(
     own_valkey: EmbeddedValkey,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[LiveSystem]:
-    """The system; what is broken in it is each test's to mend."""
+    """The shared system; each test must repair what it breaks."""
     uri = own_postgres.create_database("faults")
     logs = tmp_path_factory.mktemp("faults")
     with running_system(uri, own_valkey, logs, TOKENS_ASKED_OFTEN) as running:
@@ -39,7 +39,7 @@ def system(
 
 @pytest.fixture(autouse=True)
 def no_fault_is_left(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Whatever a test has set is cleared after it, also where it failed."""
+    """Clear all faults of peers after each test, even if it failed."""
     yield
     if "system" in request.fixturenames:
         request.getfixturevalue("system").clear_faults()

@@ -1,6 +1,6 @@
-"""Webhooks while workers are killed, Redis is flushed and PostgreSQL restarts: none is lost.
+"""Checks that no webhook is lost while workers are killed, Redis is flushed and PostgreSQL restarts.
 
-`python -m tests.faults.delivery_check --events 10000` tells how many came, and how many came twice.
+`python -m tests.faults.delivery_check --events 10000` prints how many were lost and repeated.
 """
 
 import argparse
@@ -30,13 +30,15 @@ _WEBHOOK_SECRET = "sandbox-webhook-secret"
 _POSTERS = 6
 _SLOW_S = 0.05
 _NEVER_S = 3600.0
-# Who gets how much: those that are well get the most.
-_SHARES = ("well", "well too", "well", "well too", "slow", "slow too", "failing", "silent")
+# Receivers of successive events: the healthy ones get the most.
+_SHARES = (
+    "healthy", "healthy too", "healthy", "healthy too", "slow", "slow too", "failing", "silent",
+)  # fmt: skip
 
 
 @dataclass
 class Subscriber:
-    """A user with a receiver of its own, and the GGOs that were issued to it."""
+    """A user with its own receiver, and the addresses of the GGOs issued to the user."""
 
     subject: str
     gsrn: str
@@ -46,7 +48,7 @@ class Subscriber:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of it, by name of the receiver."""
+    """The results by receiver, and the number of wrong signatures."""
 
     issued: dict[str, int]
     lost: dict[str, int]
@@ -55,11 +57,11 @@ class Outcome:
 
 
 def post(system: LiveSystem, path: str, body: dict[str, Any]) -> None:
-    """Post a webhook as DataHub does: again and again until it is taken."""
+    """Post a webhook as DataHub does: repeat it until it is accepted."""
     data = json.dumps(body).encode()
     headers = {SIGNATURE_HEADER: hub_signature(_WEBHOOK_SECRET, data)}
 
-    def taken() -> bool:
+    def is_accepted() -> bool:
         try:
             answer = requests.post(f"{system.stack.url}{path}", data, headers=headers, timeout=30)
         except requests.RequestException:
@@ -68,11 +70,11 @@ def post(system: LiveSystem, path: str, body: dict[str, Any]) -> None:
             assert answer.json() == {"success": True}, answer.text
         return answer.status_code == 200
 
-    eventually(taken, f"{path} is taken", within=120)
+    eventually(is_accepted, f"{path} is accepted", within=120)
 
 
 def subscriber(system: LiveSystem, name: str, receiver: Receiver) -> Subscriber:
-    """A new user, whose GGOs are told to this receiver."""
+    """Log in a new user, and subscribe this receiver to the user's GGOs."""
     subject, api = system.log_in(name)
     gsrn = new_gsrn()
     point = {"gsrn": gsrn, "type": "production", "sector": "DK1"}
@@ -83,7 +85,7 @@ def subscriber(system: LiveSystem, name: str, receiver: Receiver) -> Subscriber:
 
 
 def issue(system: LiveSystem, to: Subscriber, number: int) -> None:
-    """Tell the service that a GGO was issued."""
+    """Send the service a webhook about an issued GGO."""
     address = "849c0b" + secrets.token_hex(32)
     ggo = {
         "address": address,
@@ -101,10 +103,10 @@ def issue(system: LiveSystem, to: Subscriber, number: int) -> None:
     to.issued.append(address)
 
 
-def sabotage(
+def inject_faults(
     system: LiveSystem, postgres: EmbeddedPostgres, valkey: EmbeddedValkey, over: Event
 ) -> int:
-    """Break one thing after another until it is over; how many."""
+    """Inject one fault after another until `over` is set; return how many."""
     chance = random.Random(7)
     worker = system.services.worker
 
@@ -127,20 +129,20 @@ def sabotage(
 
 
 def missing(each: Subscriber) -> set[str]:
-    """What was issued, and hasn't come."""
+    """Return the issued GGOs that the receiver has not got."""
     return set(each.issued) - set(each.receiver.addresses)
 
 
 def prove(
     system: LiveSystem, postgres: EmbeddedPostgres, valkey: EmbeddedValkey, events: int
 ) -> Outcome:
-    """Issue so many GGOs while everything breaks; all that are well must get theirs meanwhile.
+    """Issue GGOs while faults happen. Healthy and slow receivers must get all of theirs.
 
-    Afterwards those that failed and hung are mended, and get theirs, too.
+    Then the failing and silent receivers are repaired, and must get all of theirs, too.
     """
     receivers = {
-        "well": Receiver(),
-        "well too": Receiver(),
+        "healthy": Receiver(),
+        "healthy too": Receiver(),
         "slow": Receiver(delay_s=_SLOW_S),
         "slow too": Receiver(delay_s=_SLOW_S),
         "failing": Receiver(status=500),
@@ -152,13 +154,13 @@ def prove(
             for name, receiver in receivers.items()
         }
         _issue_amid(system, postgres, valkey, subscribers, events)
-        for name in ("well", "well too", "slow", "slow too"):
+        for name in ("healthy", "healthy too", "slow", "slow too"):
             each = subscribers[name]
             eventually(
                 lambda each=each: not missing(each), f"{name} has all of its GGOs", within=300
             )
         for name in ("failing", "silent"):
-            receivers[name].mend()
+            receivers[name].repair()
         for name in ("failing", "silent"):
             each = subscribers[name]
             eventually(
@@ -181,7 +183,7 @@ def _issue_amid(
 ) -> None:
     over = Event()
     with ThreadPoolExecutor(_POSTERS + 1) as pool:
-        breaking = pool.submit(sabotage, system, postgres, valkey, over)
+        faults = pool.submit(inject_faults, system, postgres, valkey, over)
         try:
             issued = [
                 pool.submit(issue, system, subscribers[name], number)
@@ -191,7 +193,7 @@ def _issue_amid(
                 each.result()
         finally:
             over.set()
-        print(f"{breaking.result()} acts of sabotage")  # noqa: T201 - to be told
+        print(f"{faults.result()} faults")  # noqa: T201 - the program's output
 
 
 def _names(events: int) -> Iterator[tuple[int, str]]:
@@ -200,7 +202,7 @@ def _names(events: int) -> Iterator[tuple[int, str]]:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run it on servers of its own; the exit status is 0 only if nothing was lost."""
+    """Run the check on its own servers; return the exit status, 0 only if nothing was lost."""
     parser = argparse.ArgumentParser(
         prog="python -m tests.faults.delivery_check", description=__doc__
     )
@@ -213,7 +215,7 @@ def main(arguments: Sequence[str]) -> int:
         running_system(postgres.create_database("faults"), valkey, Path(folder)) as system,
     ):
         outcome = prove(system, postgres, valkey, events)
-    print(outcome)  # noqa: T201 - the answer
+    print(outcome)  # noqa: T201 - the program's output
     return 1 if any(outcome.lost.values()) or outcome.unsigned else 0
 
 

@@ -1,11 +1,11 @@
-"""The long fault bench: round after round, each by its own seed, and counts of what was survived.
+"""The long fault bench: runs rounds with successive seeds, and counts the survived faults.
 
-`make faults ARGS='--faults 5000 --seed 1000'`. A seed that fails is told of, and the run ends with
-status 1; add it to `test_sabotage.py`, that it stays mended. Two runs with seeds far apart may go on
-beside each other where one leaves a core idle.
+`make faults ARGS='--faults 5000 --seed 1000'`. If a round fails, its seed is printed, and the run ends
+with status 1; add the seed to `test_fault_rounds.py` to keep it fixed. On a machine with idle cores,
+several runs with seeds far apart can run at the same time.
 """
 
-# What this prints is what it is for.
+# A program that prints its results.
 # ruff: noqa: T201
 
 import argparse
@@ -30,7 +30,7 @@ _SETTLED_WITHIN_SECONDS = 120
 
 @dataclass
 class Tally:
-    """What was survived so far."""
+    """The results so far."""
 
     faults: Counter[str] = field(default_factory=Counter)
     gave_up: Counter[str] = field(default_factory=Counter)
@@ -40,7 +40,7 @@ class Tally:
     began: float = field(default_factory=time.monotonic)
 
     def add(self, seed: int, found: RoundResult) -> None:
-        """Count one round more."""
+        """Add a round."""
         self.seeds.append(seed)
         self.faults += found.faults
         self.gave_up += found.gave_up
@@ -48,27 +48,27 @@ class Tally:
 
     @property
     def seconds(self) -> float:
-        """How long it took."""
+        """The duration so far."""
         return time.monotonic() - self.began
 
     def line(self) -> str:
-        """In short."""
+        """Return a summary in one line."""
         return (
             f"{len(self.seeds)} rounds, {self.faults.total()} faults, {self.composes} composes "
             f"survived in {self.seconds / 60:.1f} minutes"
         )
 
     def show(self) -> None:
-        """All counts, by kind."""
+        """Print all counts by fault."""
         print(f"\n{'FAULT':<34}SURVIVED")
         for name, count in self.faults.most_common():
             print(f"{name:<34}{count:>8}")
         print(f"{'all':<34}{self.faults.total():>8}")
         for name, count in self.gave_up.most_common():
-            print(f"{name} gave up starting {count} times, since a server was away")
+            print(f"{name} could not start {count} times because a server was down")
 
     def write(self, path: Path) -> None:
-        """All counts, as JSON."""
+        """Write all counts as JSON."""
         body = {
             "seeds": self.seeds,
             "failed_seed": self.failed_seed,
@@ -84,13 +84,13 @@ class Tally:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make faults")
     option = parser.add_argument
-    option("--faults", type=int, default=0, help="go on until so many were survived")
-    option("--minutes", type=float, help="go on for so long at most (10 without --faults)")
-    option("--rounds", type=int, default=0, help="at most so many; 0: no limit")
-    option("--seed", type=int, default=1, help="of the first round; then one more")
-    option("--acts", type=int, default=60, help="faults a round")
-    option("--only", action="append", default=[], metavar="ACT", help="this alone; may be repeated")
-    option("--without", action="append", default=[], metavar="ACT", help="all but this; as above")
+    option("--faults", type=int, default=0, help="run until this many faults were survived")
+    option("--minutes", type=float, help="longest duration (default: 10 without --faults)")
+    option("--rounds", type=int, default=0, help="most rounds; 0: no limit")
+    option("--seed", type=int, default=1, help="seed of the first round; it grows by one a round")
+    option("--acts", type=int, default=60, help="faults per round")
+    option("--only", action="append", default=[], metavar="FAULT", help="may be repeated")
+    option("--without", action="append", default=[], metavar="FAULT", help="may be repeated")
     option("--database_loss-every", type=int, default=3, help="rounds; 0: no database falls back")
     option(
         "--rounds-per-system",
@@ -107,7 +107,7 @@ def _arguments() -> argparse.Namespace:
 
 @contextmanager
 def _place(logs: Path) -> Iterator[tuple[LiveSystem, tuple[ReplicatedPostgres, EmbeddedValkey]]]:
-    """A system and its servers, all new."""
+    """Run a new system and its servers."""
     with ExitStack() as stack:
         postgres = stack.enter_context(ReplicatedPostgres())
         valkey = stack.enter_context(EmbeddedValkey())
@@ -118,7 +118,7 @@ def _place(logs: Path) -> Iterator[tuple[LiveSystem, tuple[ReplicatedPostgres, E
 
 
 def _plan(arguments: argparse.Namespace, seed: int) -> FaultPlan:
-    """What happens in the round of this seed, which depends on nothing else."""
+    """Return the plan of a round, which depends only on the seed and the arguments."""
     kinds = [
         kind
         for kind in DATABASE_LOSSES
@@ -132,7 +132,7 @@ def _plan(arguments: argparse.Namespace, seed: int) -> FaultPlan:
 
 
 def main() -> int:
-    """Run until enough was survived, or time is up; the exit status."""
+    """Run until enough faults were survived or time is up; return the exit status."""
     arguments = _arguments()
     tally = Tally()
     logs = ROOT / ".run" / f"faults-{arguments.seed}"
@@ -166,7 +166,7 @@ def _round(
     tally: Tally,
 ) -> None:
     seed = arguments.seed + len(tally.seeds)
-    # Until it has survived.
+    # Counts as failed until the round has ended.
     tally.failed_seed = seed
     found = fault_round(
         system, servers, seed, _plan(arguments, seed), settled_within=_SETTLED_WITHIN_SECONDS

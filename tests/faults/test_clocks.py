@@ -1,4 +1,4 @@
-"""Machines whose clocks are wrong: what is due is done all the same, and operators are told."""
+"""Machines with wrong clocks: due work is still done, and operators are warned."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +15,7 @@ from tests.support.waiting import eventually
 
 @contextmanager
 def _skewed(seconds: float, *processes: SupervisedProcess) -> Iterator[None]:
-    """Restart these processes with clocks that are so far ahead; and as they were, in the end."""
+    """Restart these processes with shifted clocks, and restore them in the end."""
     before = [dict(process.env) for process in processes]
     for process in processes:
         process.env |= {
@@ -39,7 +39,7 @@ def _skew_s(process: SupervisedProcess) -> float:
 
 
 def _due_again(system: LiveSystem) -> bool:
-    """Whether the periodic work has been done that was made due."""
+    """Return whether the periodic work has run again."""
     return bool(
         system.rows(
             "SELECT 1 FROM schedules WHERE name = 'origin.reconciliation' "
@@ -49,7 +49,7 @@ def _due_again(system: LiveSystem) -> bool:
 
 
 @pytest.mark.parametrize(("worker_s", "beat_s"), [(90, 0), (0, -90), (-90, 90)])
-def test_nothing_hangs_on_two_machines_clocks(system: LiveSystem, worker_s: float, beat_s: float):
+def test_differing_clocks_delay_no_work(system: LiveSystem, worker_s: float, beat_s: float):
     anna, bo = system.households("anna", "bo")
     address = system.issue(anna, 0, 100)
     worker, beat = system.services.worker, system.services.beat
@@ -60,7 +60,7 @@ def test_nothing_hangs_on_two_machines_clocks(system: LiveSystem, worker_s: floa
         )
         assert anna.compose(address, transfers=[(30, bo)]).status_code == 200
         system.settle_and_audit()
-        eventually(lambda: _due_again(system), "what is periodic is done")
+        eventually(lambda: _due_again(system), "the periodic work has run")
         for process, seconds in ((worker, worker_s), (beat, beat_s)):
             assert abs(eventually(lambda p=process: _skew_s(p) or 1e-9, "skew") - seconds) < 5
             word = "ahead of" if seconds > 0 else "behind"

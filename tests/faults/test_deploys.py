@@ -1,4 +1,4 @@
-"""Processes that come and go: a worker's end in bad states, and more than one of a kind."""
+"""Deployments: shutdown while servers are down or hang, and two processes of a kind."""
 
 import os
 import signal
@@ -16,7 +16,7 @@ from tests.support.live_system import LiveSystem
 
 @contextmanager
 def redis_is_gone(_system: LiveSystem, valkey: EmbeddedValkey) -> Iterator[None]:
-    """Nobody listens."""
+    """Redis is down."""
     valkey.stop()
     try:
         yield
@@ -26,7 +26,7 @@ def redis_is_gone(_system: LiveSystem, valkey: EmbeddedValkey) -> Iterator[None]
 
 @contextmanager
 def redis_hangs(_system: LiveSystem, valkey: EmbeddedValkey) -> Iterator[None]:
-    """Connections are taken, and nothing is answered."""
+    """Redis accepts connections, but answers nothing."""
     pid = valkey._process.pid
     assert pid is not None
     os.kill(pid, signal.SIGSTOP)
@@ -38,7 +38,7 @@ def redis_hangs(_system: LiveSystem, valkey: EmbeddedValkey) -> Iterator[None]:
 
 @contextmanager
 def ledger_hangs(system: LiveSystem, _valkey: EmbeddedValkey) -> Iterator[None]:
-    """A POST is under way, for longer than a worker may take to end."""
+    """A POST is under way for longer than a worker's shutdown may take."""
     anna, bo = system.households("anna", "bo")
     address = system.issue(anna, 0, 100)
     system.sandbox.ledger.fault("/batches", times=None, delay_after=60)
@@ -49,7 +49,7 @@ def ledger_hangs(system: LiveSystem, _valkey: EmbeddedValkey) -> Iterator[None]:
 
 @contextmanager
 def ledger_and_database_hang(system: LiveSystem, valkey: EmbeddedValkey) -> Iterator[None]:
-    """What is held can't be handed back either."""
+    """The worker can't hand its claims back either."""
     with (
         ledger_hangs(system, valkey),
         closing(psycopg2.connect(system.database_uri)) as connection,
@@ -65,7 +65,7 @@ def ledger_and_database_hang(system: LiveSystem, valkey: EmbeddedValkey) -> Iter
 def test_a_worker_ends_within_ten_seconds_when(
     system: LiveSystem, own_valkey: EmbeddedValkey, state: Callable[..., object]
 ):
-    """What it held is due at once, and settles with the next worker."""
+    """Its claims are due at once, and the next worker settles them."""
     worker = system.services.worker
     with state(system, own_valkey):  # type: ignore[attr-defined] # each is a context manager
         assert worker.terminate(timeout=10.5) == 0
@@ -81,7 +81,7 @@ def test_a_worker_ends_within_ten_seconds_when(
 def test_beat_ends_at_once_when(
     system: LiveSystem, own_valkey: EmbeddedValkey, state: Callable[..., object]
 ):
-    """Also where it is about to tell the workers something."""
+    """Beat also stops at once while it is sending a wake-up."""
     beat = system.services.beat
     with state(system, own_valkey):  # type: ignore[attr-defined] # each is a context manager
         assert beat.terminate(timeout=3) == 0
@@ -89,7 +89,7 @@ def test_beat_ends_at_once_when(
 
 
 def test_two_beats_and_two_workers_do_no_harm(system: LiveSystem, tmp_path: Path):
-    """As in a rolling update: both sweep, both work, and each batch is posted once."""
+    """As in a rolling update: both sweep and both work, but each batch is posted once."""
     anna, bo = system.households("anna", "bo")
     env = {**system.stack.environment, "METRICS_PORT": "0"}
     with ExitStack() as stack:

@@ -1,7 +1,6 @@
-"""Users trade while everything around them breaks; then the auditor looks at all of it.
+"""Users trade while faults happen; then the auditor compares the database with the ledger.
 
-FAULT_SEED=7 pytest tests/faults/test_sabotage.py tells the story of another seed; `make faults`
-tells many.
+`FAULT_SEED=7 pytest tests/faults/test_fault_rounds.py` runs another seed; `make faults` runs many.
 """
 
 import os
@@ -17,8 +16,8 @@ from tests.support.fault_rounds import TOKENS_ASKED_OFTEN, fault_round
 from tests.support.live_system import LiveSystem, running_system
 
 _SEEDS = [int(seed) for seed in os.environ.get("FAULT_SEED", "7 32").split()]
-# What chance leaves out of a short round more often than not. Those that restart processes come
-# late: who only starts is left alone.
+# Faults that short random rounds rarely include. Those that restart processes come last, because
+# processes that are starting are left alone.
 _EACH_ONCE = (
     "interim responses: POSTs",
     "interim responses: statuses",
@@ -46,13 +45,13 @@ Servers = tuple[ReplicatedPostgres, EmbeddedValkey]
 
 @pytest.fixture(scope="module")
 def servers(own_postgres: ReplicatedPostgres, own_valkey: EmbeddedValkey) -> Servers:
-    """What may be broken beside the service's processes."""
+    """The servers that faults may affect."""
     return own_postgres, own_valkey
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _another_worker(system: LiveSystem, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """It takes over from one that stands still."""
+    """Run a second worker, which takes over from one that is stopped."""
     with system.another_worker(tmp_path_factory.mktemp("another")):
         yield
 
@@ -60,15 +59,15 @@ def _another_worker(system: LiveSystem, tmp_path_factory: pytest.TempPathFactory
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("seed", _SEEDS)
 def test_energy_is_conserved_whatever_breaks(system: LiveSystem, servers: Servers, seed: int):
-    """SIGKILLs, restarts, flushes, and a ledger that misbehaves in every way it can."""
+    """Random faults of all kinds: SIGKILL, restarts, flushes, a ledger that misbehaves."""
     fault_round(system, servers, seed, FaultPlan(acts=20))
 
 
 @pytest.mark.timeout(300)
 def test_energy_is_conserved_when_each_of_these_breaks(system: LiveSystem, servers: Servers):
-    """Interim responses, processes that stand still, read-only servers, wrong clocks."""
+    """Interim responses, stopped processes, read-only servers, wrong clocks."""
     done = fault_round(system, servers, 1, FaultPlan(acts=0, only=_EACH_ONCE)).faults
-    # Whether a receiver or Hydra was asked while they were at it is chance.
+    # It is random whether a call meets an interim response.
     assert done.keys() >= {name for name in _EACH_ONCE if not name.startswith("interim")}
     assert done <= Counter(_EACH_ONCE)
 
@@ -77,7 +76,7 @@ def test_energy_is_conserved_when_each_of_these_breaks(system: LiveSystem, serve
 def fresh_system(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[tuple[LiveSystem, Servers]]:
-    """A system of its own: the ledger has all its GGOs, as a recovery expects."""
+    """A separate system whose GGOs are all on the ledger, as a recovery expects."""
     logs = tmp_path_factory.mktemp("on the ledger")
     with ReplicatedPostgres() as postgres, EmbeddedValkey() as valkey:
         uri = postgres.create_database("faults")
@@ -93,7 +92,7 @@ def fresh_system(
 def test_energy_is_conserved_when_the_database_falls_back(
     fresh_system: tuple[LiveSystem, Servers], database_loss: str
 ):
-    """What the ledger has is recovered, each GGO as its owner's, while users go on trading."""
+    """Each GGO is recovered from the ledger for its owner, while users continue to trade."""
     system, servers = fresh_system
     done = fault_round(system, servers, 2, FaultPlan(acts=8, database_loss=database_loss)).faults
     assert done[database_loss] == 1

@@ -1,4 +1,4 @@
-"""PostgreSQL or Redis are gone for a while: what is answered holds, and nothing needs a hand."""
+"""PostgreSQL or Redis is down for a while: answers stay true, and no one must intervene."""
 
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
@@ -15,7 +15,7 @@ from tests.support.waiting import eventually
 def test_a_compose_without_redis_settles_when_it_is_back(
     system: LiveSystem, own_valkey: EmbeddedValkey
 ):
-    """The web's wake-up is lost; so are all of Beat's, and the worker's connection."""
+    """The web's and Beat's wake-ups are lost, and the worker's connection breaks."""
     anna, bo = system.households("anna", "bo")
     address = system.issue(anna, 0, 100)
     own_valkey.stop()
@@ -31,7 +31,7 @@ def test_a_compose_without_redis_settles_when_it_is_back(
 
 
 def test_postgres_restarts_while_composing(system: LiveSystem, own_postgres: EmbeddedPostgres):
-    """Meanwhile calls are answered by a 503; the same calls again do what they say, once."""
+    """Calls are answered 503 meanwhile; repeated with the same key, they succeed exactly once."""
     anna, bo = system.households("anna", "bo")
     addresses = [system.issue(anna, number, 100) for number in range(12)]
     clients = [RetryingClient(system, anna), RetryingClient(system, anna)]
@@ -49,7 +49,7 @@ def test_postgres_restarts_while_composing(system: LiveSystem, own_postgres: Emb
         stopped.set()
         try:
             eventually(
-                lambda: all(client.unanswered for client in clients), "both were turned away"
+                lambda: all(client.unanswered for client in clients), "both got a 503 or no answer"
             )
         finally:
             own_postgres.start()
@@ -57,7 +57,7 @@ def test_postgres_restarts_while_composing(system: LiveSystem, own_postgres: Emb
             each.result(60)
     assert {status for client in clients for status in client.unanswered} <= {503, 409, None}
     system.settle_and_audit()
-    # Connections that the web had kept are found dead one by one, each by a 503.
+    # The web finds its broken connections one by one, each with a 503, so this read is retried, too.
     assert [ggo["amount"] for ggo in RetryingClient(system, bo).stored()] == [30] * 12
     assert (
         len(

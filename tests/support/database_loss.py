@@ -1,7 +1,7 @@
-"""The database goes back in time: a restored backup, or a lagging standby that was promoted.
+"""Takes the database back in time: a restored backup, or a lagging standby that is promoted.
 
-What an operator does then is done here, too: the service in RECOVERY_MODE, `flask ledger recover`,
-and back to normal.
+Then it does what operators do: start the service in RECOVERY_MODE, run `flask ledger recover`, and
+return to normal.
 """
 
 import json
@@ -23,13 +23,13 @@ from tests.support.lost_data import LostData
 from tests.support.waiting import eventually
 
 _FLASK = [sys.executable, "-m", "flask", "--app", "origin.app:create_app()"]
-# To derive keys is what takes it long, and nobody here composes as often as the defaults allow for.
+# Smaller than the defaults, because deriving keys takes long, and these tests compose little.
 _RECOVER = [*_FLASK, "ledger", "recover", "--reach=200", "--margin=1000", "--rate=1000"]
 _DIFFERS, _COULD_NOT_LOOK = 1, 2
 _ATTEMPTS = 10
 _RECOVER_SECONDS = 300
 _TOLD_CHARACTERS = 3000
-# For so long the service goes on with a standby that lags, until somebody notices.
+# How long the service runs on a lagging standby until operators notice.
 _UNNOTICED_SECONDS = (0.5, 3)
 _ISSUED_SINCE_WH = 500
 
@@ -41,9 +41,9 @@ _HOLDINGS = """
 
 
 class DatabaseLosses:
-    """Both kinds. Each is prepared, and strikes when other things have happened since.
+    """Both kinds of loss. Each is prepared first; the loss itself follows after other faults.
 
-    After the preparation a GGO is issued, which the copy of the database doesn't have.
+    After the preparation a GGO is issued that the copy of the database lacks.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class DatabaseLosses:
         }
 
     def prepare(self, kind: str) -> Callable[[], None]:
-        """Get ready for one of the kinds; what is returned has it strike, and recovers from it."""
+        """Prepare a loss of this kind; return a function that causes it and recovers from it."""
         strike = self.kinds[kind]()
         self._issue_one_more()
         return strike
@@ -75,7 +75,7 @@ class DatabaseLosses:
         return lambda: self._restore(backup)
 
     def _restore(self, backup: Path) -> None:
-        """All is stopped first, as operators do it."""
+        """Stop all processes first, as operators do, then restore and recover."""
         for process in self._system.processes:
             process.kill()
         self._lose(lambda: self._postgres.restore(backup))
@@ -87,7 +87,7 @@ class DatabaseLosses:
         return lambda: self._promote(standby)
 
     def _promote(self, standby: Standby) -> None:
-        """The service goes on, on what the standby has, until it is noticed."""
+        """Let the service run on the lagging standby for a while, then recover."""
         with closing(standby):
             standby.cut_off()
             self._wait()
@@ -99,7 +99,7 @@ class DatabaseLosses:
         self._recover()
 
     def _lose(self, loss: Callable[[], None]) -> None:
-        """Note what there was, as far as it is known, and go back in time."""
+        """Record the owners of all GGOs, and cause the loss."""
         self._lost_data.going_on.set()
         self._lost_data.count += 1
         self._lost_data.owners |= {
@@ -108,7 +108,7 @@ class DatabaseLosses:
         loss()
 
     def _recover(self) -> None:
-        """What takes the service back to normal; at the end of it all processes are starting."""
+        """Recover, and restart all processes in normal mode without waiting for them."""
         before = self._holdings()
         self._launch(RECOVERY_MODE="1")
         recover(self._system)
@@ -143,7 +143,7 @@ class DatabaseLosses:
         )
         eventually(
             lambda: rows(self._postgres_uri, f"{_HOLDINGS} WHERE address = %s", ggo["address"]),
-            "the GGO that the copy won't have",
+            "the GGO that the copy lacks",
             within=60,
         )
 
@@ -152,10 +152,10 @@ class DatabaseLosses:
 
 
 def recover(system: LiveSystem) -> None:
-    """`flask ledger recover`, as the runbook has it; AssertionError unless all is mended.
+    """Run `flask ledger recover` as the runbook says; AssertionError unless everything is recovered.
 
-    Again where a peer didn't answer; and once more where users had to log in first, since Hydra takes
-    the tokens no more that the older database has.
+    It is repeated if a peer didn't answer, and if users had to log in first, because Hydra doesn't
+    accept the old database's tokens any more.
     """
     status, report, told = _run(system.stack.environment)
     if status == _DIFFERS and not (report["unmatched"] or report["differing"]):
@@ -167,7 +167,7 @@ def recover(system: LiveSystem) -> None:
 
 
 def _run(environment: Mapping[str, str]) -> tuple[int, dict[str, Any], str]:
-    """The exit status, the report, and what was told."""
+    """Run the command; return its exit status, its report and its output."""
     env = {**environment, "RECOVERY_MODE": "1", "PYTHONPATH": str(ROOT / "src")}
     with TemporaryDirectory() as folder:
         report = Path(folder) / "report.json"

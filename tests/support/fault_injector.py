@@ -1,4 +1,4 @@
-"""Breaks things at random moments while users trade; all by one random source, to be told again."""
+"""Injects faults at random moments while users trade; one random source makes rounds reproducible."""
 
 import random
 from collections import Counter
@@ -18,18 +18,18 @@ from tests.support.waiting import eventually
 
 _LONGEST_PAUSE_SECONDS = 0.7
 _DRAWS = 5
-# A process has to start first, or what is read-only to be so no longer.
+# How long a fault may be impossible, for example because a process is starting.
 _POSSIBLE_SECONDS = 100
 DATABASE_LOSSES = ("restore a backup", "promote a lagging standby")
 
 
 @dataclass(frozen=True, slots=True)
 class FaultPlan:
-    """What is broken in a round.
+    """The faults of a round.
 
-    - `acts`: how many things at most, drawn by their weights. 0: each of `only` once, in its order.
-    - `only`, `without`: names of acts; of `only` nothing means all.
-    - `database_loss`: one of DATABASE_LOSSES, in the midst of it, too.
+    - `acts`: the largest number of faults, drawn by weight. 0: each fault of `only` once, in order.
+    - `only`, `without`: names of faults to include and to exclude; `only` empty: all.
+    - `database_loss`: one of DATABASE_LOSSES, in the middle of the round, or None.
     """
 
     acts: int
@@ -39,11 +39,10 @@ class FaultPlan:
 
 
 class FaultInjector:
-    """One who breaks what is planned, and mends in the end.
+    """Injects the planned faults, and repairs everything in the end.
 
-    `done`: what was broken, in order. What can't be broken at its moment is left out: a process
-    that only starts, a ledger with too many faults waiting. `survived`: how often by name, without
-    the faults of peers that nobody happened to meet.
+    `done` has the names of injected faults in order. Faults that are impossible at their moment are
+    skipped, for example if a process is starting, or a peer has too many faults already.
     """
 
     def __init__(
@@ -75,21 +74,21 @@ class FaultInjector:
 
     @property
     def survived(self) -> Counter[str]:
-        """How often what was broken, by name."""
+        """Return how often each fault happened, without faults of peers that no call met."""
         return Counter(self.done) - self._missed
 
     @property
     def gave_up(self) -> Counter[str]:
-        """How often a process ended while it started, since a server was away; by name."""
+        """Return how often each process ended during its start because a server was down."""
         return self._processes.gave_up
 
     @property
     def crashed(self) -> Counter[str]:
-        """How often a process ended by itself that had begun its work; by name."""
+        """Return how often each process ended by itself after it had been ready."""
         return self._processes.crashed
 
     def work(self) -> None:
-        """Break one thing after another, and mend in the end."""
+        """Inject one fault after another, and repair everything in the end."""
         try:
             if self._plan.acts:
                 self._at_random()
@@ -98,16 +97,16 @@ class FaultInjector:
                     self._pause()
                     eventually(lambda name=name: self._do(name), name, within=_POSSIBLE_SECONDS)
         finally:
-            self._mend()
+            self._repair()
 
     def restore_clocks(self) -> None:
-        """Restart the processes whose clocks are wrong: that lasts until all has settled."""
+        """Restart the processes with wrong clocks; called when everything has settled."""
         self._processes.restore_clocks()
 
     def _at_random(self) -> None:
         count, names = self._plan.acts, list(self._acts)
         weights = [self._acts[name].weight for name in names]
-        # Prepared in the first half, it strikes in the second.
+        # A database loss is prepared in the first half, and happens in the second.
         prepared_at = self._chance.randrange(count // 4, count // 2 + 1)
         struck_at = self._chance.randrange(count // 2 + 1, count)
         strike: Callable[[], None] | None = None
@@ -121,14 +120,14 @@ class FaultInjector:
                 self.done.append(self._plan.database_loss)
             if names:
                 self._pause()
-                # Much is impossible just after much has been broken.
+                # Several draws, because many faults are impossible right after others.
                 any(self._do(*self._chance.choices(names, weights)) for _ in range(_DRAWS))
 
     def _pause(self) -> None:
         Event().wait(self._chance.uniform(0, _LONGEST_PAUSE_SECONDS))
 
     def _do(self, name: str) -> bool:
-        """Break this, where that is possible; whether it was."""
+        """Inject this fault if it is possible; return whether it was."""
         self._delayed.run_due()
         self._processes.restart_ended()
         if self._acts[name].do() is False:
@@ -136,7 +135,7 @@ class FaultInjector:
         self.done.append(name)
         return True
 
-    def _mend(self) -> None:
+    def _repair(self) -> None:
         self._delayed.run_all()
-        self._missed += self._peers.mend()
-        self._processes.mend()
+        self._missed += self._peers.repair()
+        self._processes.repair()

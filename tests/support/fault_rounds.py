@@ -1,4 +1,4 @@
-"""A round of sabotage: users trade while everything around them breaks; then all is audited."""
+"""A round of faults: users trade while faults are injected; then everything is audited."""
 
 import itertools
 import random
@@ -20,10 +20,10 @@ from tests.support.live_system import Household, LiveSystem
 from tests.support.retrying_client import RetryingClient
 from tests.support.waiting import eventually
 
-# Else Hydra's faults would strike nobody.
+# Without this, Hydra would rarely be called, and its faults would have no effect.
 TOKENS_ASKED_OFTEN = {"TOKEN_CACHE_SECONDS": "1"}
 _FEWEST_HOURS = 4
-# So that there is something to trade until the end of a long round.
+# One more hour of GGOs per this many faults, so that long rounds don't run out of GGOs.
 _ACTS_AN_HOUR = 20
 _WH = 1000
 _MEASURED_WH = 700
@@ -31,7 +31,7 @@ _AT_LEAST = 3
 
 
 class Trader:
-    """Composes what it finds, at random."""
+    """Composes random GGOs of its household."""
 
     def __init__(self, client: RetryingClient, others: list[Household], seed: str) -> None:
         self.client = client
@@ -39,31 +39,31 @@ class Trader:
         self._chance = random.Random(seed)
 
     def trade(self, over: Event) -> None:
-        """Compose until the event is set, and a few times at least; each is answered in the end."""
+        """Compose until the event is set, but at least three times."""
         for number in itertools.count():
             if over.is_set() and number >= _AT_LEAST:
                 return
             found: list[dict[str, Any]] = eventually(
                 lambda: self.client.stored() or (self.client.holds_nothing() and [{}]),
-                "something to trade, or nothing at all",
+                "a stored GGO, or an empty account",
                 within=120,
             )
             ggo = self._chance.choice(found)
             if not ggo:
-                # All of it was given away or retired.
+                # Everything was transferred or retired.
                 return
             self.client.compose(self._order(ggo["address"], ggo["amount"]))
-            self.client.is_who_it_was()
+            self.client.check_identity()
 
     def _order(self, address: str, amount: int) -> dict[str, object]:
-        """Up to three parts, sometimes of all there is; a retire may be more than was measured."""
+        """Return a compose with up to three parts; a retire may exceed what was measured."""
         home, left, transfers, retires = self.client.home, amount, [], []
         for _ in range(self._chance.randint(1, 3)):
             wh = left if self._chance.random() < 0.2 else self._chance.randint(0, left // 2)
             if wh and self._chance.random() < 0.5:
                 retires.append(wh)
             elif wh:
-                # Who gives all that is left to others has soon nothing to trade.
+                # The whole remainder goes to the sender itself, so that it can keep trading.
                 transfers.append((wh, home if wh == left else self._chance.choice(self._others)))
             left -= wh
         if not transfers and not retires:
@@ -73,9 +73,9 @@ class Trader:
 
 @dataclass(frozen=True)
 class RoundResult:
-    """What a round was.
+    """The result of a round.
 
-    Faults by kind, composes that were accepted, and how often a process couldn't start, by name.
+    Faults by name, the number of accepted composes, and how often each process couldn't start.
     """
 
     faults: Counter[str]
@@ -91,9 +91,9 @@ def fault_round(
     *,
     settled_within: float = 45,
 ) -> RoundResult:
-    """Two clients of one account and one of another trade, while things are broken as planned.
+    """Let two clients of one account and one of another trade while faults happen as planned.
 
-    AssertionError where anything is lost, doubled, or not settled in the end.
+    AssertionError if anything is lost, duplicated, or not settled in the end.
     """
     homes = _homes(system, _FEWEST_HOURS + plan.acts // _ACTS_AN_HOUR)
     lost_data, chance = system.lost_data, random.Random(seed)
@@ -110,16 +110,16 @@ def fault_round(
         try:
             _watch(system, sabotage)
         finally:
-            print(f"seed {seed}: {', '.join(injector.done)}")  # noqa: T201 - to be told again
+            print(f"seed {seed}: {', '.join(injector.done)}")  # noqa: T201 - to reproduce a failure
     system.wait_until_settled(settled_within)
     system.audit()
-    _all_are_told(system, homes)
+    _check_announcements(system, homes)
     injector.restore_clocks()
     assert not injector.crashed
     accepted = sum(trader.client.accepted for trader in traders)
     assert accepted
     if lost_data.count == losses_before:
-        # A compose may be lost with a database that had it alone.
+        # After a loss of the database, accepted composes may be missing.
         assert len(system.rows("SELECT id FROM batches")) == len(batches_before) + accepted
     unanswered = [status for trader in traders for status in trader.client.unanswered]
     assert 500 not in unanswered
@@ -127,7 +127,7 @@ def fault_round(
 
 
 def _homes(system: LiveSystem, hours: int) -> list[Household]:
-    """Two households with GGOs and consumption of so many hours."""
+    """Create two households with GGOs and consumption for this many hours."""
     homes = system.households("anna", "bo")
     for home in homes:
         system.subscribe(home)
@@ -151,9 +151,9 @@ def _trading(traders: list[Trader]) -> Iterator[ThreadPoolExecutor]:
 
 
 def _watch(system: LiveSystem, sabotage: Future[None]) -> None:
-    """While things break, what everybody holds is what was issued, at each moment.
+    """Check while faults happen that the accounts together hold what was issued, at every moment.
 
-    But not between the loss of a database and its recovery: what was spent since is nobody's then.
+    The check is skipped between the loss of a database and its recovery.
     """
     lost_data = system.lost_data
     while not sabotage.done():
@@ -161,7 +161,7 @@ def _watch(system: LiveSystem, sabotage: Future[None]) -> None:
         try:
             held, issued = _held_and_issued(system)
         except (psycopg2.OperationalError, psycopg2.InterfaceError):
-            # It is being restarted.
+            # PostgreSQL is restarting.
             held = issued = 0
         assert held == issued or excused or lost_data.count > count
         wait([sabotage], timeout=0.2)
@@ -169,7 +169,7 @@ def _watch(system: LiveSystem, sabotage: Future[None]) -> None:
 
 
 def _held_and_issued(system: LiveSystem) -> tuple[int, int]:
-    """The Wh that everybody holds at this moment, and those that were ever issued."""
+    """Return the Wh that all accounts hold now, and the Wh that were issued so far."""
     [found] = system.rows(
         "SELECT sum(amount) FILTER (WHERE stored OR retired) AS held, "
         "sum(amount) FILTER (WHERE parent_id IS NULL) AS issued FROM ggos"
@@ -184,19 +184,19 @@ _RECEIVED = """
         WHERE transactions.ggo_id = ggos.id AND transactions.type = 'retire'
         AND batches.ggo_id = ggos.parent_id)
 """
-"""What came to a user out of a split, and wasn't retired by it."""
+"""The parts of splits that a user received or kept, without those retired by the split itself."""
 
 
-def _all_are_told(system: LiveSystem, homes: list[Household]) -> None:
-    """Each transfer and remainder that the ledger has committed was announced at least once.
+def _check_announcements(system: LiveSystem, homes: list[Household]) -> None:
+    """Check that each committed transfer and remainder was announced at least once.
 
-    Whether that was so for what a recovery brought back was lost with the database.
+    GGOs that a recovery brought back are exempt.
     """
     for home in homes:
         received = {row["address"] for row in system.rows(_RECEIVED, home.subject)}
         received -= system.lost_data.recovered
         eventually(
             lambda home=home, received=received: received <= system.announced_addresses(home),
-            f"{home.subject} is told of what it received",
+            f"webhooks about everything that {home.subject} received",
             within=60,
         )

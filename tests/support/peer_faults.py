@@ -1,4 +1,4 @@
-"""The peers: answers cut off, late, wrong or interim, and a ledger that forgets, loses and lies."""
+"""Faults of peers: cut, late, wrong and interim answers; a ledger that forgets, loses or lies."""
 
 import random
 from collections import Counter
@@ -13,7 +13,7 @@ _LEDGER_DOWN = (15, 17, 18, 31)
 
 
 class PeerFaults:
-    """What the ledger, DataHub, Hydra and receivers do. Faults that pile up are left out."""
+    """Faults of the ledger, DataHub, Hydra and receivers; at most two at a time per peer."""
 
     def __init__(self, system: LiveSystem, chance: random.Random) -> None:
         self._system = system
@@ -47,7 +47,7 @@ class PeerFaults:
         self._names = {id(act): name for name, act in self.acts.items()}
 
     def _interim_acts(self) -> dict[str, FaultAction]:
-        """Answers that come half a second after an interim response."""
+        """Return faults that send an interim response half a second before the answer."""
         peers = self._system.sandbox
         places: dict[str, tuple[int, Control, str]] = {
             "POSTs": (3, self._ledger, "/batches"),
@@ -62,8 +62,8 @@ class PeerFaults:
             for name, (weight, peer, endpoint) in places.items()
         }
 
-    def mend(self) -> Counter[str]:
-        """Have all behave; what was set and struck nothing, by name."""
+    def repair(self) -> Counter[str]:
+        """End all faults; return those that no call met, by name."""
         missed: Counter[str] = Counter()
         for peer in self._peers():
             left = [each for each in peer.faults() if not each["struck"]]
@@ -83,7 +83,7 @@ class PeerFaults:
         return (peers.ledger, peers.datahub, peers.hydra, peers.receiver)
 
     def _fault(self, weight: int, peer: Control, endpoint: str, **fault: Any) -> FaultAction:
-        """An act that sets a fault for a few calls; what is None is left to chance."""
+        """Return an action that sets a fault for a few calls; values that are None are chosen at random."""
         choices = {"cut": ["before", "after"], "code": _LEDGER_DOWN, "interim": [[102], [103]]}
 
         def strike() -> bool:
@@ -104,7 +104,7 @@ class PeerFaults:
         return act
 
     def _call_invalid(self) -> bool:
-        """The ledger's word against its state: some of the latest batches are called INVALID."""
+        """Make the ledger report some of the latest committed batches as INVALID."""
         committed = [
             batch["id"] for batch in self._ledger.batches() if batch["status"] == "COMMITTED"
         ]

@@ -1,4 +1,4 @@
-"""The service's own processes: killed, ended, stopped beyond their leases, with a wrong clock."""
+"""Faults of the service's processes: killed, terminated, stopped beyond their leases, wrong clocks."""
 
 import random
 from collections import Counter
@@ -16,10 +16,10 @@ _RESTARTED_AFTER_SECONDS = 2
 
 
 class ProcessFaults:
-    """What happens to web, worker and beat. A process that is only starting is left alone.
+    """Faults of web, worker and beat. Processes that are starting are left alone.
 
-    What ends by itself is started again, as by any supervisor. `gave_up`: those that ended while
-    they started, since a server was away. `crashed`: those that had begun their work.
+    A process that ends by itself is started again, as a supervisor does. `gave_up` counts processes
+    that ended during their start because a server was down, `crashed` those that had been ready.
     """
 
     def __init__(self, system: LiveSystem, chance: random.Random, delayed: DelayedActions) -> None:
@@ -45,7 +45,7 @@ class ProcessFaults:
         }
 
     def restart_ended(self) -> None:
-        """Have what has ended by itself start again soon: a server that is away stays so a while."""
+        """Schedule a restart of processes that have ended by themselves."""
         for process in self._system.processes:
             if process.pid is None and process.name not in self._awaited:
                 ended = self.crashed if process.was_ready() else self.gave_up
@@ -55,16 +55,16 @@ class ProcessFaults:
                     _RESTARTED_AFTER_SECONDS, lambda process=process: self._start(process)
                 )
 
-    def mend(self) -> None:
-        """Have all of them run; clocks that are wrong stay so until `restore_clocks`."""
+    def repair(self) -> None:
+        """Wait until all processes are ready. Clocks stay wrong until `restore_clocks`."""
         eventually(self._all_are_ready, "all processes are ready", within=_READY_SECONDS)
 
     def restore_clocks(self) -> None:
-        """Restart those whose clock is wrong, and what has ended meanwhile."""
+        """Restart the processes with wrong clocks, and wait until all are ready."""
         wrong = [each for each in self._system.processes if "CLOCK_SKEW_S" in each.env]
         for process in wrong:
             self._restart(process)
-        self.mend()
+        self.repair()
 
     def _all_are_ready(self) -> bool:
         self.restart_ended()
@@ -77,7 +77,7 @@ class ProcessFaults:
             process.launch()
 
     def _kill(self, process: SupervisedProcess) -> bool:
-        """SIGKILL, also of one that stands still, and a new one at once."""
+        """Kill a process, even if it is stopped, and start a new one at once."""
         if not is_ready(process):
             return False
         self._restart(process)
@@ -90,7 +90,7 @@ class ProcessFaults:
         process.launch()
 
     def _end(self, process: SupervisedProcess) -> bool:
-        """SIGTERM, as at a deploy, and a new one."""
+        """Terminate a process, as in a deployment, and start a new one."""
         if process.name in self._paused or not is_ready(process):
             return False
         process.terminate()
@@ -98,7 +98,7 @@ class ProcessFaults:
         return True
 
     def _pause(self, process: SupervisedProcess, *pids: int) -> bool:
-        """SIGSTOP for longer than a lease; it goes on beside the one that took over."""
+        """Stop a process for longer than a lease; it continues beside the one that took over."""
         if process.name in self._paused or not is_ready(process):
             return False
         process.pause(pids)
@@ -109,7 +109,7 @@ class ProcessFaults:
         return True
 
     def _pause_one_web(self) -> bool:
-        """One of gunicorn's processes; what it had accepted waits, its transactions stay open."""
+        """Stop one of gunicorn's processes; its requests wait, and its transactions stay open."""
         web = self._system.services.web
         children = web.children()
         return bool(children) and self._pause(web, self._chance.choice(children))
@@ -123,7 +123,7 @@ class ProcessFaults:
         return [each for each in self._system.processes if "worker" in each.name]
 
     def _skew(self, *processes: SupervisedProcess) -> bool:
-        """New ones, on a machine whose clock is a minute or more ahead or behind."""
+        """Restart processes with a clock that is 60 to 90 s ahead or behind."""
         if not all(is_ready(process) for process in processes):
             return False
         seconds = self._chance.choice([-1, 1]) * self._chance.uniform(*_SKEWS)

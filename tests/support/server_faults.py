@@ -1,4 +1,4 @@
-"""PostgreSQL and Redis: restarted, emptied, read-only, and there but answering errors."""
+"""Faults of PostgreSQL and Redis: restarted, emptied, read-only, answering with errors."""
 
 import random
 from contextlib import closing
@@ -12,7 +12,7 @@ from devstack.valkey import EmbeddedValkey
 from tests.support.fault_actions import DelayedActions, FaultAction
 
 _LASTS_SECONDS = (1, 4)
-# By what Redis answers to writes: how it comes to do so, and no longer.
+# By Redis' error for writes: the commands that cause it and end it.
 _REDIS_ERRORS: dict[str, tuple[str, str]] = {
     "READONLY": ("REPLICAOF 127.0.0.1 1", "REPLICAOF NO ONE"),
     "NOREPLICAS": ("CONFIG SET min-replicas-to-write 1", "CONFIG SET min-replicas-to-write 0"),
@@ -22,7 +22,7 @@ _REDIS_ERRORS: dict[str, tuple[str, str]] = {
 
 
 class ServerFaults:
-    """What happens to the two servers. One that is read-only stays so for some seconds."""
+    """Faults of both servers. Read-only states and errors last for some seconds."""
 
     def __init__(
         self,
@@ -42,10 +42,10 @@ class ServerFaults:
             "demoted PostgreSQL": FaultAction(1, self._demote),
             "flush Redis": FaultAction(3, self._flush),
             "restart Redis": FaultAction(1, self._restart_valkey),
-            "READONLY Redis": FaultAction(2, lambda: self._have_it_answer("READONLY")),
-            "NOREPLICAS Redis": FaultAction(1, lambda: self._have_it_answer("NOREPLICAS")),
-            "OOM Redis": FaultAction(1, lambda: self._have_it_answer("OOM")),
-            "NOPERM Redis": FaultAction(1, lambda: self._have_it_answer("NOPERM")),
+            "READONLY Redis": FaultAction(2, lambda: self._answer_with("READONLY")),
+            "NOREPLICAS Redis": FaultAction(1, lambda: self._answer_with("NOREPLICAS")),
+            "OOM Redis": FaultAction(1, lambda: self._answer_with("OOM")),
+            "NOPERM Redis": FaultAction(1, lambda: self._answer_with("NOPERM")),
         }
 
     def _kill_postgres(self) -> None:
@@ -53,12 +53,12 @@ class ServerFaults:
         self._postgres.start()
 
     def _stop_postgres(self) -> None:
-        """`pg_ctl stop -m immediate`; `fsync` is on."""
+        """Stop like `pg_ctl stop -m immediate`; `fsync` is on."""
         self._postgres.stop_at_once()
         self._postgres.start()
 
     def _forbid_writes(self) -> bool:
-        """As operators, and some hosts where the disk is full, do it: for all new transactions."""
+        """Make new transactions read-only, as operators do, and some hosts when the disk is full."""
         if self._is_read_only:
             return False
         self._is_read_only = True
@@ -80,7 +80,7 @@ class ServerFaults:
             cursor.execute("SELECT pg_reload_conf()")
 
     def _demote(self) -> bool:
-        """The address leads to a standby, until that is promoted."""
+        """Turn the server into a standby until it is promoted."""
         if self._is_read_only:
             return False
         self._is_read_only = True
@@ -96,7 +96,7 @@ class ServerFaults:
         try:
             self._valkey.flush()
         except redis.ResponseError:
-            # It takes no writes at the moment.
+            # It rejects writes at the moment.
             return False
         return True
 
@@ -104,12 +104,12 @@ class ServerFaults:
         self._valkey.kill()
         self._valkey.start()
 
-    def _have_it_answer(self, error: str) -> None:
+    def _answer_with(self, error: str) -> None:
         begin, end = _REDIS_ERRORS[error]
-        self._tell_valkey(begin)
-        self._delayed.after(self._lasting(), lambda: self._tell_valkey(end))
+        self._execute(begin)
+        self._delayed.after(self._lasting(), lambda: self._execute(end))
 
-    def _tell_valkey(self, command: str) -> None:
+    def _execute(self, command: str) -> None:
         with self._valkey.client() as client:
             client.execute_command(*command.split())
 
