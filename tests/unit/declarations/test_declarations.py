@@ -22,7 +22,7 @@ from origin.declarations.rules.declarations import (
 )
 from origin.declarations.rules.exact import exact, whole
 from origin.declarations.views import as_json, written
-from tests.support.measured import measured
+from tests.support.consumption import measured
 
 BEGIN = datetime(2020, 1, 1, 10, tzinfo=UTC)
 H10 = int(BEGIN.timestamp())

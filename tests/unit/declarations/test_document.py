@@ -25,7 +25,7 @@ from origin.declarations.rules.declarations import (
     declare,
 )
 from origin.declarations.rules.exact import exact
-from tests.support.measured import measured
+from tests.support.consumption import measured
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678, tzinfo=UTC)
 ISSUER = Issuer("AccountService", "https://accounts.example", NOW)

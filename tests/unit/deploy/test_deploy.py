@@ -16,7 +16,7 @@ from dotenv import dotenv_values
 
 from devstack.processes import ROOT
 from origin.settings import Secret, Settings, load_settings
-from tests.support.recording import recording_server
+from tests.support.recording_server import recording_server
 
 _FIELDS = {each.name.upper(): each for each in fields(Settings)}
 _REQUIRED = {

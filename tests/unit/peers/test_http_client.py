@@ -18,7 +18,7 @@ from urllib3.exceptions import InsecureRequestWarning
 from origin.errors import PeerMisbehaved, PeerUnavailable, PeerUnreachable
 from origin.peers.http import PeerClient
 from tests.support.certificates import loopback_certificate
-from tests.support.recording import recording_server
+from tests.support.recording_server import recording_server
 
 Script = Callable[[socket.socket], None]
 

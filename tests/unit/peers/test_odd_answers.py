@@ -12,7 +12,7 @@ from origin.batches.client.ledger import LedgerClient
 from origin.batches.rules.verdicts import Next
 from origin.errors import PeerMisbehaved
 from origin.peers.datahub import DataHubClient
-from tests.support.scripted import ScriptedPeer, http_answer
+from tests.support.scripted_peer import ScriptedPeer, http_answer
 
 NOON = datetime(2020, 1, 1, 12, tzinfo=UTC)
 MEASURED = {

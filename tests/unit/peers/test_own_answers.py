@@ -30,7 +30,7 @@ from origin.peers.datahub import DataHubClient
 from origin.peers.http import PeerClient
 from origin.webhooks.client.receivers import ReceiverClient, target_of
 from tests.support.certificates import loopback_certificate
-from tests.support.scripted import Script, ScriptedPeer, http_answer
+from tests.support.scripted_peer import Script, ScriptedPeer, http_answer
 
 NOON = datetime(2020, 1, 1, 12, tzinfo=UTC)
 FAILED = "failed"

@@ -1,4 +1,4 @@
-"""What breaking things has in common: acts with weights, and faults that end by themselves later."""
+"""Shared by all kinds of faults: weighted actions, and actions that end a fault after a delay."""
 
 import time
 from collections.abc import Callable
@@ -9,40 +9,40 @@ from devstack.processes import SupervisedProcess
 
 
 @dataclass(frozen=True, slots=True)
-class Act:
-    """Something that can be broken. `do` returns False where that is impossible at this moment."""
+class FaultAction:
+    """A fault with its weight in random draws. `do` returns False if it is impossible now."""
 
     weight: int
     do: Callable[[], object]
 
 
-class Later:
-    """The ends of faults that last: each is called once, when its time has come or all are over."""
+class DelayedActions:
+    """Actions that end lasting faults; each runs once, when it is due or by `run_all`."""
 
     def __init__(self) -> None:
         self._ends: list[tuple[float, Callable[[], object]]] = []
 
     def after(self, seconds: float, end: Callable[[], object]) -> None:
-        """Call `end` in so many seconds."""
+        """Schedule `end` in this many seconds."""
         self._ends.append((time.monotonic() + seconds, end))
 
-    def end_what_is_due(self) -> None:
-        """Call those whose time has come."""
+    def run_due(self) -> None:
+        """Run the actions that are due."""
         now = time.monotonic()
         due = [end for at, end in self._ends if at <= now]
         self._ends = [each for each in self._ends if each[0] > now]
         for end in due:
             end()
 
-    def end_all(self) -> None:
-        """Call all that are left, in their order."""
+    def run_all(self) -> None:
+        """Run all remaining actions in order of time."""
         left, self._ends = self._ends, []
         for _, end in sorted(left, key=lambda each: each[0]):
             end()
 
 
 def is_ready(process: SupervisedProcess) -> bool:
-    """Whether it runs and has begun its work."""
+    """Return whether the process runs and is ready."""
     if process.pid is None:
         return False
     try:

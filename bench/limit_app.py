@@ -1,8 +1,8 @@
-"""The limits: views that do only what can't be left out of an answer, and nothing else.
+"""The limit app: views that give the service's answers with as little work as possible.
 
-No token, no checks of what came, no framework but Flask. Run by gunicorn with gevent as the service
-is, on the same PostgreSQL, by psycopg2 with psycogreen; what goes out is made by orjson or comes as
-JSON from the database, whichever costs less.
+They check no tokens and no input. The app runs on gunicorn with gevent like the service
+(`bench.gunicorn_conf`), on the same PostgreSQL by psycopg2 with psycogreen. orjson or PostgreSQL makes
+the JSON, whichever is cheaper.
 """
 
 import base64
@@ -19,7 +19,7 @@ import orjson
 import psycopg2
 from flask import Flask, Response, request
 
-from bench import questions
+from bench import workload
 
 _CONNECTIONS = 10
 _SECRET = os.environ.get("BENCH_WEBHOOK_SECRET", "").encode()
@@ -59,43 +59,43 @@ def _values() -> dict[str, Any]:
 
 @app.route("/hello", methods=["GET", "POST"])
 def hello() -> Response:
-    """What an answer costs that says nothing."""
+    """Answer with a constant."""
     return _json(orjson.dumps({"hello": "world"}))
 
 
 @app.post("/page")
 def page() -> Response:
-    """A page of GGOs."""
-    ((results,),) = _rows(questions.PAGE, _values())
+    """Answer with a page of GGOs."""
+    ((results,),) = _rows(workload.PAGE, _values())
     return _json(b'{"success":true,"results":%s}' % results.encode())
 
 
 @app.post("/year")
 def year() -> Response:
-    """All GGOs of a year, and how many they are."""
-    ((results,),) = _rows(questions.YEAR, _values())
+    """Answer with all GGOs of a year and their number."""
+    ((results,),) = _rows(workload.YEAR, _values())
     return _json(b'{"success":true,"total":8760,"results":%s}' % results.encode())
 
 
 @app.post("/page-and-total")
 def page_and_total() -> Response:
-    """A page of GGOs, and how many match in all."""
+    """Answer with a page of GGOs and the number of all that match."""
     values = _values()
-    ((results,),) = _rows(questions.PAGE, values)
-    ((total,),) = _rows(questions.COUNT, values)
+    ((results,),) = _rows(workload.PAGE, values)
+    ((total,),) = _rows(workload.COUNT, values)
     return _json(b'{"success":true,"total":%d,"results":%s}' % (total, results.encode()))
 
 
 @app.post("/sum/<name>")
 def sums(name: str) -> Response:
-    """The rows of a plain sum."""
-    rows = _rows(questions.PLAIN[name], _values())
+    """Answer with the rows of a sum."""
+    rows = _rows(workload.PLAIN[name], _values())
     return _json(orjson.dumps([[*row[:-1], int(row[-1] or 0)] for row in rows]))
 
 
 @app.post("/ggo-issued")
 def ggo_issued() -> Response:
-    """Check the signature, store the GGO."""
+    """Check the signature and insert the GGO."""
     body = request.get_data()
     signature = base64.b64encode(hmac.digest(_SECRET, body, sha256)).decode()
     assert hmac.compare_digest(request.headers["x-hub-signature"], f"sha256={signature}")
@@ -103,7 +103,7 @@ def ggo_issued() -> Response:
     ggo = event["ggo"]
     with _connection() as connection, connection.cursor() as cursor:
         cursor.execute(
-            questions.INSERT_ISSUED,
+            workload.INSERT_ISSUED,
             {**ggo, "sub": event["sub"], "emissions": orjson.dumps(ggo["emissions"]).decode()},
         )
     return _json(b'{"success":true}')
@@ -111,12 +111,12 @@ def ggo_issued() -> Response:
 
 @app.post("/compose")
 def compose() -> Response:
-    """Lock the source, mark it as split, write both parts and the batch: one transaction."""
+    """Lock the source, mark it as split, and insert both parts and the batch in one transaction."""
     asked = _values()
     [transfer] = asked["transfers"]
     with _connection() as connection, connection.cursor() as cursor:
         cursor.execute("BEGIN")
-        cursor.execute(questions.LOCK_SOURCE, asked)
+        cursor.execute(workload.LOCK_SOURCE, asked)
         ((source, owner, amount),) = cursor.fetchall()
         parts = {
             "source": source,
@@ -127,8 +127,8 @@ def compose() -> Response:
             "first": f"849c0b{uuid.uuid4().hex}",
             "second": f"849c0b{uuid.uuid4().hex}",
         }
-        cursor.execute(questions.SPLIT_SOURCE, parts)
-        cursor.execute(questions.INSERT_PARTS, parts)
-        cursor.execute(questions.INSERT_BATCH, parts)
+        cursor.execute(workload.SPLIT_SOURCE, parts)
+        cursor.execute(workload.INSERT_PARTS, parts)
+        cursor.execute(workload.INSERT_BATCH, parts)
         cursor.execute("COMMIT")
     return _json(b'{"success":true,"message":null}')

@@ -1,6 +1,6 @@
-"""Webhooks while workers are killed, Redis is flushed and PostgreSQL restarts: none is lost.
+"""Checks that no webhook is lost while workers are killed, Redis is flushed and PostgreSQL restarts.
 
-`python -m tests.faults.deliveries --events 10000` tells how many came, and how many came twice.
+`python -m tests.faults.delivery_check --events 10000` prints how many were lost and repeated.
 """
 
 import argparse
@@ -22,21 +22,23 @@ import requests
 from devstack.postgres import EmbeddedPostgres
 from devstack.valkey import EmbeddedValkey
 from origin.webhooks.rules.signatures import SIGNATURE_HEADER, hub_signature
-from tests.support.receivers import SECRET, Receiver
-from tests.support.town import Town, hour, new_gsrn, running_town
+from tests.support.live_system import LiveSystem, hour, new_gsrn, running_system
 from tests.support.waiting import eventually
+from tests.support.webhook_receivers import SECRET, Receiver
 
 _WEBHOOK_SECRET = "sandbox-webhook-secret"
 _POSTERS = 6
 _SLOW_S = 0.05
 _NEVER_S = 3600.0
-# Who gets how much: those that are well get the most.
-_SHARES = ("well", "well too", "well", "well too", "slow", "slow too", "failing", "silent")
+# Receivers of successive events: the healthy ones get the most.
+_SHARES = (
+    "healthy", "healthy too", "healthy", "healthy too", "slow", "slow too", "failing", "silent",
+)  # fmt: skip
 
 
 @dataclass
 class Subscriber:
-    """A user with a receiver of its own, and the GGOs that were issued to it."""
+    """A user with its own receiver, and the addresses of the GGOs issued to the user."""
 
     subject: str
     gsrn: str
@@ -46,7 +48,7 @@ class Subscriber:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of it, by name of the receiver."""
+    """The results by receiver, and the number of wrong signatures."""
 
     issued: dict[str, int]
     lost: dict[str, int]
@@ -54,36 +56,36 @@ class Outcome:
     unsigned: int
 
 
-def post(town: Town, path: str, body: dict[str, Any]) -> None:
-    """Post a webhook as DataHub does: again and again until it is taken."""
+def post(system: LiveSystem, path: str, body: dict[str, Any]) -> None:
+    """Post a webhook as DataHub does: repeat it until it is accepted."""
     data = json.dumps(body).encode()
     headers = {SIGNATURE_HEADER: hub_signature(_WEBHOOK_SECRET, data)}
 
-    def taken() -> bool:
+    def is_accepted() -> bool:
         try:
-            answer = requests.post(f"{town.stack.url}{path}", data, headers=headers, timeout=30)
+            answer = requests.post(f"{system.stack.url}{path}", data, headers=headers, timeout=30)
         except requests.RequestException:
             return False
         if answer.status_code == 200:
             assert answer.json() == {"success": True}, answer.text
         return answer.status_code == 200
 
-    eventually(taken, f"{path} is taken", within=120)
+    eventually(is_accepted, f"{path} is accepted", within=120)
 
 
-def subscriber(town: Town, name: str, receiver: Receiver) -> Subscriber:
-    """A new user, whose GGOs are told to this receiver."""
-    subject, api = town.log_in(name)
+def subscriber(system: LiveSystem, name: str, receiver: Receiver) -> Subscriber:
+    """Log in a new user, and subscribe this receiver to the user's GGOs."""
+    subject, api = system.log_in(name)
     gsrn = new_gsrn()
     point = {"gsrn": gsrn, "type": "production", "sector": "DK1"}
-    post(town, "/webhook/on-meteringpoint-available", {"sub": subject, "meteringpoint": point})
+    post(system, "/webhook/on-meteringpoint-available", {"sub": subject, "meteringpoint": point})
     body = {"url": receiver.url, "secret": SECRET}
     api.call("/webhook/on-ggo-received/subscribe", body)
     return Subscriber(subject, gsrn, receiver)
 
 
-def issue(town: Town, to: Subscriber, number: int) -> None:
-    """Tell the service that a GGO was issued."""
+def issue(system: LiveSystem, to: Subscriber, number: int) -> None:
+    """Send the service a webhook about an issued GGO."""
     address = "849c0b" + secrets.token_hex(32)
     ggo = {
         "address": address,
@@ -97,14 +99,16 @@ def issue(town: Town, to: Subscriber, number: int) -> None:
         "technologyCode": "T020001",
         "fuelCode": "F01050100",
     }
-    post(town, "/webhook/on-ggo-issued", {"sub": to.subject, "ggo": ggo})
+    post(system, "/webhook/on-ggo-issued", {"sub": to.subject, "ggo": ggo})
     to.issued.append(address)
 
 
-def sabotage(town: Town, postgres: EmbeddedPostgres, valkey: EmbeddedValkey, over: Event) -> int:
-    """Break one thing after another until it is over; how many."""
+def inject_faults(
+    system: LiveSystem, postgres: EmbeddedPostgres, valkey: EmbeddedValkey, over: Event
+) -> int:
+    """Inject one fault after another until `over` is set; return how many."""
     chance = random.Random(7)
-    worker = town.services.worker
+    worker = system.services.worker
 
     def kill_worker() -> None:
         worker.kill()
@@ -125,18 +129,20 @@ def sabotage(town: Town, postgres: EmbeddedPostgres, valkey: EmbeddedValkey, ove
 
 
 def missing(each: Subscriber) -> set[str]:
-    """What was issued, and hasn't come."""
+    """Return the issued GGOs that the receiver has not got."""
     return set(each.issued) - set(each.receiver.addresses)
 
 
-def prove(town: Town, postgres: EmbeddedPostgres, valkey: EmbeddedValkey, events: int) -> Outcome:
-    """Issue so many GGOs while everything breaks; all that are well must get theirs meanwhile.
+def prove(
+    system: LiveSystem, postgres: EmbeddedPostgres, valkey: EmbeddedValkey, events: int
+) -> Outcome:
+    """Issue GGOs while faults happen. Healthy and slow receivers must get all of theirs.
 
-    Afterwards those that failed and hung are mended, and get theirs, too.
+    Then the failing and silent receivers are repaired, and must get all of theirs, too.
     """
     receivers = {
-        "well": Receiver(),
-        "well too": Receiver(),
+        "healthy": Receiver(),
+        "healthy too": Receiver(),
         "slow": Receiver(delay_s=_SLOW_S),
         "slow too": Receiver(delay_s=_SLOW_S),
         "failing": Receiver(status=500),
@@ -144,17 +150,17 @@ def prove(town: Town, postgres: EmbeddedPostgres, valkey: EmbeddedValkey, events
     }
     with ExitStack() as stack:
         subscribers = {
-            name: subscriber(town, name.replace(" ", "-"), stack.enter_context(receiver))
+            name: subscriber(system, name.replace(" ", "-"), stack.enter_context(receiver))
             for name, receiver in receivers.items()
         }
-        _issue_amid(town, postgres, valkey, subscribers, events)
-        for name in ("well", "well too", "slow", "slow too"):
+        _issue_amid(system, postgres, valkey, subscribers, events)
+        for name in ("healthy", "healthy too", "slow", "slow too"):
             each = subscribers[name]
             eventually(
                 lambda each=each: not missing(each), f"{name} has all of its GGOs", within=300
             )
         for name in ("failing", "silent"):
-            receivers[name].mend()
+            receivers[name].repair()
         for name in ("failing", "silent"):
             each = subscribers[name]
             eventually(
@@ -169,7 +175,7 @@ def prove(town: Town, postgres: EmbeddedPostgres, valkey: EmbeddedValkey, events
 
 
 def _issue_amid(
-    town: Town,
+    system: LiveSystem,
     postgres: EmbeddedPostgres,
     valkey: EmbeddedValkey,
     subscribers: dict[str, Subscriber],
@@ -177,17 +183,17 @@ def _issue_amid(
 ) -> None:
     over = Event()
     with ThreadPoolExecutor(_POSTERS + 1) as pool:
-        breaking = pool.submit(sabotage, town, postgres, valkey, over)
+        faults = pool.submit(inject_faults, system, postgres, valkey, over)
         try:
             issued = [
-                pool.submit(issue, town, subscribers[name], number)
+                pool.submit(issue, system, subscribers[name], number)
                 for number, name in _names(events)
             ]
             for each in issued:
                 each.result()
         finally:
             over.set()
-        print(f"{breaking.result()} acts of sabotage")  # noqa: T201 - to be told
+        print(f"{faults.result()} faults")  # noqa: T201 - the program's output
 
 
 def _names(events: int) -> Iterator[tuple[int, str]]:
@@ -196,18 +202,20 @@ def _names(events: int) -> Iterator[tuple[int, str]]:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run it on servers of its own; the exit status is 0 only if nothing was lost."""
-    parser = argparse.ArgumentParser(prog="python -m tests.faults.deliveries", description=__doc__)
+    """Run the check on its own servers; return the exit status, 0 only if nothing was lost."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.faults.delivery_check", description=__doc__
+    )
     parser.add_argument("--events", type=int, default=10_000)
     events = parser.parse_args(arguments).events
     with (
         tempfile.TemporaryDirectory() as folder,
         EmbeddedPostgres() as postgres,
         EmbeddedValkey() as valkey,
-        running_town(postgres.create_database("faults"), valkey, Path(folder)) as town,
+        running_system(postgres.create_database("faults"), valkey, Path(folder)) as system,
     ):
-        outcome = prove(town, postgres, valkey, events)
-    print(outcome)  # noqa: T201 - the answer
+        outcome = prove(system, postgres, valkey, events)
+    print(outcome)  # noqa: T201 - the program's output
     return 1 if any(outcome.lost.values()) or outcome.unsigned else 0
 
 

@@ -1,4 +1,4 @@
-"""What is asked: of the service by HTTP, of PostgreSQL by the best plain SQL for the same answer."""
+"""The requests to the service, and the fastest plain SQL that we know for the same answers."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -78,7 +78,7 @@ PLAIN = {
     "held": HELD,
     "stored": STORED,
 }
-"""The best plain SQL, by the name under which the bare view answers it."""
+"""The statements of sums, by the names in the limit app's paths."""
 
 INSERT_ISSUED = """
 INSERT INTO ggos (owner_id, address, amount, begin, "end", sector, technology_code, fuel_code,
@@ -93,7 +93,7 @@ SELECT id, owner_id, amount FROM ggos
 WHERE address = %(address)s AND stored AND NOT locked AND expire_time > now() FOR UPDATE
 """
 SPLIT_SOURCE = "UPDATE ggos SET stored = false, locked = true WHERE id = %(source)s"
-# Key indexes beyond all that the data has: the limit hands none out.
+# The limit app assigns no key indexes; these are beyond all that the data has.
 INSERT_PARTS = """
 INSERT INTO ggos (owner_id, address, amount, begin, "end", sector, technology_code, fuel_code,
     emissions, issue_time, expire_time, parent_id, split_position, sender_id, reference, key_index,
@@ -111,19 +111,19 @@ INSERT_BATCH = "INSERT INTO batches (user_id, ggo_id) VALUES (%(owner)s, %(sourc
 
 
 @dataclass(frozen=True)
-class Question:
-    """One POST."""
+class PostRequest:
+    """A POST of a JSON body."""
 
     path: str
     body: dict[str, Any]
 
     def as_http(self, token: str) -> bytes:
-        """The whole request, on a connection that is kept."""
+        """Return the bytes of the HTTP request, for a kept connection."""
         return post(self.path, orjson.dumps(self.body), f"Authorization: Bearer {token}")
 
 
 def post(path: str, body: bytes, header: str) -> bytes:
-    """A whole request."""
+    """Return the bytes of a POST with this body and one more header."""
     head = (
         f"POST {path} HTTP/1.1\r\nHost: bench\r\n{header}\r\n"
         f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
@@ -144,27 +144,29 @@ def year_ends(year: int) -> dict[str, datetime]:
     }
 
 
-def pages() -> list[Question]:
+def pages() -> list[PostRequest]:
     """The first page of each year."""
     return [
-        Question("/ggo", {"filters": {"beginRange": year_range(year)}, "offset": 0, "limit": 100})
+        PostRequest(
+            "/ggo", {"filters": {"beginRange": year_range(year)}, "offset": 0, "limit": 100}
+        )
         for year in YEARS
     ]
 
 
-def hourly_pages() -> list[Question]:
-    """Pages of the account that is the same in every database."""
+def hourly_pages() -> list[PostRequest]:
+    """Return pages of the account `hourly`, which is the same in every database."""
     filters = {"beginRange": year_range(HOURLY_YEAR)}
     return [
-        Question("/ggo", {"filters": filters, "offset": offset, "limit": 100})
+        PostRequest("/ggo", {"filters": filters, "offset": offset, "limit": 100})
         for offset in range(0, 1000, 100)
     ]
 
 
-def hour_totals() -> list[Question]:
-    """The total of an hour of that account."""
+def hour_totals() -> list[PostRequest]:
+    """Return totals of single hours of the account `hourly`."""
     return [
-        Question(
+        PostRequest(
             "/ggo/get-total-amount",
             {"filters": {"begin": f"{HOURLY_YEAR}-06-01T{hour:02d}:00:00Z", "category": "stored"}},
         )
@@ -172,7 +174,7 @@ def hour_totals() -> list[Question]:
     ]
 
 
-DAY_SUMMARY = Question(
+DAY_SUMMARY = PostRequest(
     "/ggo/summary",
     {
         "resolution": "day",
@@ -181,20 +183,20 @@ DAY_SUMMARY = Question(
         "filters": {"beginRange": year_range(HOURLY_YEAR)},
     },
 )
-MONTH_SUMMARY = Question(
+MONTH_SUMMARY = PostRequest(
     "/ggo/summary", {"resolution": "month", "timezone": "Europe/Copenhagen", "filters": {}}
 )
-STORED_TOTAL = Question("/ggo/get-total-amount", {"filters": {"category": "stored"}})
+STORED_TOTAL = PostRequest("/ggo/get-total-amount", {"filters": {"category": "stored"}})
 
 
 @dataclass(frozen=True)
 class SumTarget:
-    """A sum, and how many times the plain SQL's time it may take."""
+    """A sum, and the largest ratio of its time to the plain SQL's."""
 
     name: str
     subject: str
     owner: int
-    question: Question
+    request: PostRequest
     sql: str
     values: dict[str, Any]
     bound: float
@@ -205,7 +207,7 @@ SUMS = (
         name="summary: day by technology, 8,760 GGOs",
         subject=HOURLY,
         owner=2,
-        question=DAY_SUMMARY,
+        request=DAY_SUMMARY,
         sql=DAY_BY_TECHNOLOGY,
         values=year_ends(HOURLY_YEAR),
         bound=2,
@@ -214,7 +216,7 @@ SUMS = (
         name="summary: months of ten years, a fifth of all GGOs",
         subject=BIG,
         owner=1,
-        question=MONTH_SUMMARY,
+        request=MONTH_SUMMARY,
         sql=MONTHS,
         values={},
         bound=1.5,
@@ -223,7 +225,7 @@ SUMS = (
         name="total: stored, a fifth of all GGOs",
         subject=BIG,
         owner=1,
-        question=STORED_TOTAL,
+        request=STORED_TOTAL,
         sql=STORED,
         values={},
         bound=1.5,
@@ -231,7 +233,7 @@ SUMS = (
 )
 
 
-def compose(address: str, account: str) -> Question:
-    """Send one Wh of a GGO, keep the rest."""
+def compose(address: str, account: str) -> PostRequest:
+    """Return a compose that sends one Wh of a GGO and keeps the rest."""
     transfer = {"amount": 1, "account": account, "reference": "bench"}
-    return Question("/ggo/compose", {"address": address, "transfers": [transfer], "retires": []})
+    return PostRequest("/ggo/compose", {"address": address, "transfers": [transfer], "retires": []})

@@ -1,4 +1,4 @@
-"""A client that takes no answer for an unknown outcome, and asks again: the same call, the same key."""
+"""A client that repeats a call with the same Idempotency-Key until it gets a final answer."""
 
 import secrets
 import time
@@ -8,53 +8,54 @@ from typing import Any
 
 import requests
 
-from tests.support.town import Household, Town
+from tests.support.live_system import Household, LiveSystem
 
-# A database is restored and recovered meanwhile.
+# Long enough to restore and recover a database.
 _PATIENCE_SECONDS = 120
 _PAUSE_SECONDS = 0.1
 _FINAL = (200, 400)
 _PASSING = (409, 500, 502, 503)
 
 
-class Stubborn:
-    """One user on one connection. `unanswered`: what came instead of an answer, by status; None: nothing.
+class RetryingClient:
+    """One user on one connection.
 
-    A call that isn't answered in two minutes fails, as does one that is answered otherwise.
+    `unanswered` has the statuses of answers that weren't final; None stands for no answer. A call fails
+    if it gets no final answer (200, 400) in two minutes, or one with an unexpected status.
     """
 
-    def __init__(self, town: Town, home: Household) -> None:
-        self.home = town.another_session(home)
+    def __init__(self, system: LiveSystem, home: Household) -> None:
+        self.home = system.another_session(home)
         self.unanswered: list[int | None] = []
         self.accepted = 0
 
     def compose(self, order: dict[str, Any]) -> requests.Response:
-        """Compose once, however often that has to be asked for; a 200 or a 400."""
+        """Compose, with as many attempts as needed; return the answer, a 200 or a 400."""
         headers = {"Idempotency-Key": secrets.token_hex(8)}
-        answer = self._insist(lambda: self.home.api.request("/ggo/compose", order, headers=headers))
+        answer = self._retry(lambda: self.home.api.request("/ggo/compose", order, headers=headers))
         self.accepted += answer.status_code == 200
         return answer
 
     def stored(self) -> list[dict[str, Any]]:
-        """What the API lists as stored."""
+        """Return the GGOs that the API lists as stored."""
         body = {"filters": {"category": "stored"}}
-        found: list[dict[str, Any]] = self._insist(
+        found: list[dict[str, Any]] = self._retry(
             lambda: self.home.api.request("/ggo", body)
         ).json()["results"]
         return found
 
-    def is_who_it_was(self) -> None:
-        """AssertionError where the service takes this user for another."""
-        [account] = self._insist(lambda: self.home.api.request("/accounts")).json()["accounts"]
-        assert account["id"] == self.home.subject, "answered as if another user had asked"
+    def check_identity(self) -> None:
+        """Check that the service still answers as this user."""
+        [account] = self._retry(lambda: self.home.api.request("/accounts")).json()["accounts"]
+        assert account["id"] == self.home.subject, "answered as another user"
 
     def holds_nothing(self) -> bool:
-        """Whether nothing is stored, also not in flight."""
+        """Return whether the account stores nothing, including operations in flight."""
         body = {"filters": {"category": "stored"}}
-        answer = self._insist(lambda: self.home.api.request("/ggo/get-total-amount", body))
+        answer = self._retry(lambda: self.home.api.request("/ggo/get-total-amount", body))
         return bool(answer.json()["amount"] == 0)
 
-    def _insist(self, call: Callable[[], requests.Response]) -> requests.Response:
+    def _retry(self, call: Callable[[], requests.Response]) -> requests.Response:
         deadline = time.monotonic() + _PATIENCE_SECONDS
         while time.monotonic() < deadline:
             try:

@@ -1,4 +1,4 @@
-"""Doing things at the same moment, as clients do."""
+"""Runs calls at the same moment, as concurrent clients do."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -9,7 +9,7 @@ T = TypeVar("T")
 
 
 def at_once(*calls: Callable[[], T]) -> list[T]:
-    """Do all of these at the same moment; what they returned, in their order."""
+    """Run all calls at the same moment, in threads; return their results in order."""
     barrier = Barrier(len(calls))
 
     def run(call: Callable[[], T]) -> T:

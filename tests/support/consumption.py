@@ -1,4 +1,4 @@
-"""Consumption as tests write it down."""
+"""Builds consumption for tests of declarations."""
 
 from collections.abc import Mapping
 
@@ -6,7 +6,7 @@ from origin.declarations.rules.consumption import Consumption, Measurements
 
 
 def measured(points: Mapping[tuple[str, str], Mapping[int, int]]) -> Consumption:
-    """By GSRN and sector: Wh by begin."""
+    """Return consumption from Wh by begin, for each GSRN and sector."""
     return {
         place: Measurements(list(amounts), list(amounts.values()))
         for place, amounts in points.items()

@@ -1,4 +1,4 @@
-"""An address that leads to one server and then to another, as a failover moves it."""
+"""A TCP forwarder whose target can change, as the address of a cluster does in a failover."""
 
 import socket
 import socketserver
@@ -9,14 +9,14 @@ from typing import Any
 
 
 class Forwarder(socketserver.ThreadingTCPServer):
-    """Leads each new connection to `target`; those that there are stay where they are."""
+    """Forwards each new connection to `target`; existing connections stay."""
 
     daemon_threads = True
     target: tuple[str, int]
 
     @property
     def port(self) -> int:
-        """Where it listens, on 127.0.0.1."""
+        """The port on 127.0.0.1 that it listens on."""
         return int(self.server_address[1])
 
 
@@ -40,7 +40,7 @@ def _pass_on(source: Any, target: Any) -> None:
 
 @contextmanager
 def forwarding(host: str, port: int) -> Iterator[Forwarder]:
-    """A running forwarder to this server."""
+    """Run a forwarder to this server."""
     with Forwarder(("127.0.0.1", 0), _Handler) as forwarder:
         forwarder.target = (host, port)
         threading.Thread(target=forwarder.serve_forever, daemon=True).start()

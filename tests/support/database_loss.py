@@ -1,7 +1,7 @@
-"""The database goes back in time: a restored backup, or a lagging standby that was promoted.
+"""Takes the database back in time: a restored backup, or a lagging standby that is promoted.
 
-What an operator does then is done here, too: the service in RECOVERY_MODE, `flask ledger recover`,
-and back to normal.
+Then it does what operators do: start the service in RECOVERY_MODE, run `flask ledger recover`, and
+return to normal.
 """
 
 import json
@@ -18,18 +18,18 @@ from typing import Any
 from devstack.processes import ROOT
 from devstack.replicated import ReplicatedPostgres, Standby
 from tests.support.database import rows
-from tests.support.losses import Losses
-from tests.support.town import Household, Town, hour
+from tests.support.live_system import Household, LiveSystem, hour
+from tests.support.lost_data import LostData
 from tests.support.waiting import eventually
 
 _FLASK = [sys.executable, "-m", "flask", "--app", "origin.app:create_app()"]
-# To derive keys is what takes it long, and nobody here composes as often as the defaults allow for.
+# Smaller than the defaults, because deriving keys takes long, and these tests compose little.
 _RECOVER = [*_FLASK, "ledger", "recover", "--reach=200", "--margin=1000", "--rate=1000"]
 _DIFFERS, _COULD_NOT_LOOK = 1, 2
 _ATTEMPTS = 10
 _RECOVER_SECONDS = 300
 _TOLD_CHARACTERS = 3000
-# For so long the service goes on with a standby that lags, until somebody notices.
+# How long the service runs on a lagging standby until operators notice.
 _UNNOTICED_SECONDS = (0.5, 3)
 _ISSUED_SINCE_WH = 500
 
@@ -40,23 +40,23 @@ _HOLDINGS = """
 """
 
 
-class Disasters:
-    """Both kinds. Each is prepared, and strikes when other things have happened since.
+class DatabaseLosses:
+    """Both kinds of loss. Each is prepared first; the loss itself follows after other faults.
 
-    After the preparation a GGO is issued, which the copy of the database doesn't have.
+    After the preparation a GGO is issued that the copy of the database lacks.
     """
 
     def __init__(
         self,
-        town: Town,
+        system: LiveSystem,
         postgres: ReplicatedPostgres,
         homes: list[Household],
-        losses: Losses,
+        lost_data: LostData,
         chance: random.Random,
     ) -> None:
-        self._town, self._postgres = town, postgres
+        self._system, self._postgres = system, postgres
         self._homes = homes
-        self._losses = losses
+        self._lost_data = lost_data
         self._chance = chance
         self._hour = 1000
         self.kinds: dict[str, Callable[[], Callable[[], None]]] = {
@@ -65,7 +65,7 @@ class Disasters:
         }
 
     def prepare(self, kind: str) -> Callable[[], None]:
-        """Get ready for one of the kinds; what is returned has it strike, and recovers from it."""
+        """Prepare a loss of this kind; return a function that causes it and recovers from it."""
         strike = self.kinds[kind]()
         self._issue_one_more()
         return strike
@@ -75,8 +75,8 @@ class Disasters:
         return lambda: self._restore(backup)
 
     def _restore(self, backup: Path) -> None:
-        """All is stopped first, as operators do it."""
-        for process in self._town.processes:
+        """Stop all processes first, as operators do, then restore and recover."""
+        for process in self._system.processes:
             process.kill()
         self._lose(lambda: self._postgres.restore(backup))
         self._recover()
@@ -87,43 +87,43 @@ class Disasters:
         return lambda: self._promote(standby)
 
     def _promote(self, standby: Standby) -> None:
-        """The service goes on, on what the standby has, until it is noticed."""
+        """Let the service run on the lagging standby for a while, then recover."""
         with closing(standby):
             standby.cut_off()
             self._wait()
             self._lose(lambda: self._postgres.hand_over_to(standby))
         self._postgres.promote()
         self._wait()
-        for process in self._town.processes:
+        for process in self._system.processes:
             process.kill()
         self._recover()
 
     def _lose(self, loss: Callable[[], None]) -> None:
-        """Note what there was, as far as it is known, and go back in time."""
-        self._losses.going_on.set()
-        self._losses.count += 1
-        self._losses.owners |= {
+        """Record the owners of all GGOs, and cause the loss."""
+        self._lost_data.going_on.set()
+        self._lost_data.count += 1
+        self._lost_data.owners |= {
             row["address"]: row["owner_id"] for row in rows(self._postgres_uri, _HOLDINGS)
         }
         loss()
 
     def _recover(self) -> None:
-        """What takes the service back to normal; at the end of it all processes are starting."""
+        """Recover, and restart all processes in normal mode without waiting for them."""
         before = self._holdings()
         self._launch(RECOVERY_MODE="1")
-        recover(self._town)
+        recover(self._system)
         after = self._holdings()
-        self._losses.recovered |= {
+        self._lost_data.recovered |= {
             address for address, row in after.items() if before.get(address) != row
         }
-        for process in self._town.processes:
+        for process in self._system.processes:
             process.wait_until_ready()
             process.kill()
         self._launch(RECOVERY_MODE="0")
-        self._losses.going_on.clear()
+        self._lost_data.going_on.clear()
 
     def _launch(self, **changes: str) -> None:
-        for process in self._town.processes:
+        for process in self._system.processes:
             process.env |= changes
             process.launch()
 
@@ -132,16 +132,18 @@ class Disasters:
 
     @property
     def _postgres_uri(self) -> str:
-        return self._town.database_uri
+        return self._system.database_uri
 
     def _issue_one_more(self) -> None:
         home = self._chance.choice(self._homes)
         self._hour += 1
-        self._town.web_answers()
-        ggo = self._town.sandbox.datahub.issue(home.production, hour(self._hour), _ISSUED_SINCE_WH)
+        self._system.wait_for_web()
+        ggo = self._system.sandbox.datahub.issue(
+            home.production, hour(self._hour), _ISSUED_SINCE_WH
+        )
         eventually(
             lambda: rows(self._postgres_uri, f"{_HOLDINGS} WHERE address = %s", ggo["address"]),
-            "the GGO that the copy won't have",
+            "the GGO that the copy lacks",
             within=60,
         )
 
@@ -149,23 +151,23 @@ class Disasters:
         Event().wait(self._chance.uniform(*_UNNOTICED_SECONDS))
 
 
-def recover(town: Town) -> None:
-    """`flask ledger recover`, as the runbook has it; AssertionError unless all is mended.
+def recover(system: LiveSystem) -> None:
+    """Run `flask ledger recover` as the runbook says; AssertionError unless everything is recovered.
 
-    Again where a peer didn't answer; and once more where users had to log in first, since Hydra takes
-    the tokens no more that the older database has.
+    It is repeated if a peer didn't answer, and if users had to log in first, because Hydra doesn't
+    accept the old database's tokens any more.
     """
-    status, report, told = _run(town.stack.environment)
+    status, report, told = _run(system.stack.environment)
     if status == _DIFFERS and not (report["unmatched"] or report["differing"]):
-        town.web_answers()
+        system.wait_for_web()
         for user in {each["subject"] for each in report["not_asked"]}:
-            town.log_in_again(user)
-        status, _, told = _run(town.stack.environment)
+            system.log_in_again(user)
+        status, _, told = _run(system.stack.environment)
     assert status == 0, told
 
 
 def _run(environment: Mapping[str, str]) -> tuple[int, dict[str, Any], str]:
-    """The exit status, the report, and what was told."""
+    """Run the command; return its exit status, its report and its output."""
     env = {**environment, "RECOVERY_MODE": "1", "PYTHONPATH": str(ROOT / "src")}
     with TemporaryDirectory() as folder:
         report = Path(folder) / "report.json"

@@ -1,4 +1,4 @@
-"""A server that records what it is sent, and answers `{}`."""
+"""A server that records requests and answers `{}`."""
 
 import gzip
 import json
@@ -12,21 +12,21 @@ from typing import Any
 
 @dataclass
 class Recorded:
-    """A request as it came."""
+    """A recorded request; header names are in lower case."""
 
     path: str
     headers: dict[str, str]
     body: bytes
 
     def json(self) -> Any:
-        """The body's JSON."""
+        """Return the body's JSON, decompressed if needed."""
         is_packed = self.headers.get("content-encoding") == "gzip"
         return json.loads(gzip.decompress(self.body) if is_packed else self.body)
 
 
 @dataclass
 class Recorder:
-    """What came, in its order; `url` is where to send it."""
+    """The requests to `url` in order."""
 
     url: str
     requests: list[Recorded] = field(default_factory=list)
@@ -34,7 +34,7 @@ class Recorder:
 
 @contextmanager
 def recording_server() -> Iterator[Recorder]:
-    """A server on a free port of loopback."""
+    """Run a server on a free port of the loopback address."""
 
     class Handler(BaseHTTPRequestHandler):
         def _record(self) -> None:
@@ -49,7 +49,7 @@ def recording_server() -> Iterator[Recorder]:
         do_GET = do_POST = _record  # noqa: N815 - the library's names
 
         def log_message(self, *_: Any) -> None:
-            """Say nothing."""
+            """Log nothing."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         recorder = Recorder(f"http://127.0.0.1:{server.server_port}")

@@ -1,4 +1,4 @@
-"""What was lost with a database that went back in time, and can't be known any more."""
+"""Records what was lost when a database went back in time."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -7,14 +7,14 @@ from typing import Any
 
 
 @dataclass
-class Losses:
-    """What the auditor must be told of all databases that were lost so far.
+class LostData:
+    """What the auditor must know of all losses so far.
 
     - `going_on`: set while the database is behind the ledger and not recovered.
-    - `count`: how often that happened.
-    - `recovered`: addresses of GGOs that a recovery has added or changed. No batch, reference or
-      webhook of those need be there.
-    - `owners`: who owned what, by address, as the lost databases had it last.
+    - `count`: the number of losses.
+    - `recovered`: addresses of GGOs that a recovery has added or changed. Their batches, references
+      and webhooks may be missing.
+    - `owners`: owner ids by address, as the lost databases had them last.
     """
 
     going_on: Event = field(default_factory=Event)
@@ -23,7 +23,7 @@ class Losses:
     owners: dict[str, int] = field(default_factory=dict)
 
     def wrong_owners(self, ggos: Iterable[Mapping[str, Any]]) -> list[str]:
-        """Complaints about GGOs (address, owner_id) that came back as another's than they were."""
+        """Return complaints about GGOs (address, owner_id) that were recovered for another owner."""
         return [
             f"{ggo['address']} was user {self.owners[ggo['address']]}'s, is user {ggo['owner_id']}'s"
             for ggo in ggos

@@ -1,23 +1,23 @@
-"""The peers: answers cut off, late, wrong or interim, and a ledger that forgets, loses and lies."""
+"""Faults of peers: cut, late, wrong and interim answers; a ledger that forgets, loses or lies."""
 
 import random
 from collections import Counter
 from typing import Any
 
 from sandbox.clients import Control
-from tests.support.breaking import Act
-from tests.support.town import Town
+from tests.support.fault_actions import FaultAction
+from tests.support.live_system import LiveSystem
 
 _FAULTS_AT_A_TIME = 2
 _LEDGER_DOWN = (15, 17, 18, 31)
 
 
-class PeerActs:
-    """What the ledger, DataHub, Hydra and receivers do. Faults that pile up are left out."""
+class PeerFaults:
+    """Faults of the ledger, DataHub, Hydra and receivers; at most two at a time per peer."""
 
-    def __init__(self, town: Town, chance: random.Random) -> None:
-        self._town = town
-        self._ledger = ledger = town.sandbox.ledger
+    def __init__(self, system: LiveSystem, chance: random.Random) -> None:
+        self._system = system
+        self._ledger = ledger = system.sandbox.ledger
         self._chance = chance
         self._set: list[tuple[Control, str, dict[str, Any]]] = []
         self.acts = {
@@ -32,21 +32,23 @@ class PeerActs:
             "cut state": self._fault(1, ledger, "/state/*", cut=None),
             "garble state": self._fault(1, ledger, "/state/*", body={"data": "e30="}),
             "delay state": self._fault(1, ledger, "/state/*", delay_after=1),
-            "lose batches": Act(3, lambda: ledger.drop_next(self._few())),
-            "find batches invalid": Act(3, lambda: ledger.refuse_next(self._few())),
-            "call what is committed invalid": Act(2, self._call_invalid),
-            "restart the ledger": Act(3, ledger.forget),
-            "a ledger that lags": Act(1, lambda: ledger.forget(committed=True)),
+            "lose batches": FaultAction(3, lambda: ledger.drop_next(self._few())),
+            "find batches invalid": FaultAction(3, lambda: ledger.refuse_next(self._few())),
+            "call what is committed invalid": FaultAction(2, self._call_invalid),
+            "restart the ledger": FaultAction(3, ledger.forget),
+            "a ledger that lags": FaultAction(1, lambda: ledger.forget(committed=True)),
             **self._interim_acts(),
-            "cut DataHub's answers": self._fault(1, town.sandbox.datahub, "*", cut=None),
-            "cut Hydra's answers": self._fault(1, town.sandbox.hydra, "/oauth2/*", cut=None),
-            "cut receivers' answers": self._fault(1, town.sandbox.receiver, "/hook/*", cut="after"),
+            "cut DataHub's answers": self._fault(1, system.sandbox.datahub, "*", cut=None),
+            "cut Hydra's answers": self._fault(1, system.sandbox.hydra, "/oauth2/*", cut=None),
+            "cut receivers' answers": self._fault(
+                1, system.sandbox.receiver, "/hook/*", cut="after"
+            ),
         }
         self._names = {id(act): name for name, act in self.acts.items()}
 
-    def _interim_acts(self) -> dict[str, Act]:
-        """Answers that come half a second after an interim response."""
-        peers = self._town.sandbox
+    def _interim_acts(self) -> dict[str, FaultAction]:
+        """Return faults that send an interim response half a second before the answer."""
+        peers = self._system.sandbox
         places: dict[str, tuple[int, Control, str]] = {
             "POSTs": (3, self._ledger, "/batches"),
             "statuses": (3, self._ledger, "/batch_statuses"),
@@ -60,8 +62,8 @@ class PeerActs:
             for name, (weight, peer, endpoint) in places.items()
         }
 
-    def mend(self) -> Counter[str]:
-        """Have all behave; what was set and struck nothing, by name."""
+    def repair(self) -> Counter[str]:
+        """End all faults; return those that no call met, by name."""
         missed: Counter[str] = Counter()
         for peer in self._peers():
             left = [each for each in peer.faults() if not each["struck"]]
@@ -71,17 +73,17 @@ class PeerActs:
                     left.remove(same[-1])
                     missed[name] += 1
         self._set.clear()
-        self._town.clear_faults()
+        self._system.clear_faults()
         self._ledger.drop_next(0)
         self._ledger.refuse_next(0)
         return missed
 
     def _peers(self) -> tuple[Control, ...]:
-        peers = self._town.sandbox
+        peers = self._system.sandbox
         return (peers.ledger, peers.datahub, peers.hydra, peers.receiver)
 
-    def _fault(self, weight: int, peer: Control, endpoint: str, **fault: Any) -> Act:
-        """An act that sets a fault for a few calls; what is None is left to chance."""
+    def _fault(self, weight: int, peer: Control, endpoint: str, **fault: Any) -> FaultAction:
+        """Return an action that sets a fault for a few calls; values that are None are chosen at random."""
         choices = {"cut": ["before", "after"], "code": _LEDGER_DOWN, "interim": [[102], [103]]}
 
         def strike() -> bool:
@@ -98,11 +100,11 @@ class PeerActs:
             )
             return True
 
-        act = Act(weight, strike)
+        act = FaultAction(weight, strike)
         return act
 
     def _call_invalid(self) -> bool:
-        """The ledger's word against its state: some of the latest batches are called INVALID."""
+        """Make the ledger report some of the latest committed batches as INVALID."""
         committed = [
             batch["id"] for batch in self._ledger.batches() if batch["status"] == "COMMITTED"
         ]

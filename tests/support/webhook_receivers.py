@@ -1,4 +1,4 @@
-"""Servers that take webhooks: at once, slowly, never, or with an error; and count what came."""
+"""Webhook receivers that answer at once, slowly, never, or with an error, and count deliveries."""
 
 import json
 from collections import Counter
@@ -9,7 +9,7 @@ from typing import Self
 
 from origin.webhooks.rules.signatures import SIGNATURE_HEADER, is_hub_signature
 
-SECRET = "what receivers check signatures with"
+SECRET = "the receivers' webhook secret"
 
 
 class _Server(ThreadingHTTPServer):
@@ -18,7 +18,7 @@ class _Server(ThreadingHTTPServer):
     receiver: "Receiver"
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """A worker that was killed has hung up."""
+        """Ignore connections that a killed worker has closed."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -30,7 +30,7 @@ class _Handler(BaseHTTPRequestHandler):
         length = int(self.headers["Content-Length"])
         body = self.rfile.read(length)
         if len(body) < length:
-            # Whoever sent it was killed on the way: no server would take it for a request.
+            # The sender was killed while it sent: this isn't a complete request.
             self.close_connection = True
             return
         receiver = self.server.receiver
@@ -40,13 +40,14 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 class Receiver:
-    """One receiver at `url`. `delay_s` before it answers `status`; mend it by `mend`.
+    """A receiver at `url` that answers `status` after `delay_s` seconds, until `repair`.
 
-    `attempts` by webhook-id, `addresses` of the GGOs that it has answered with 200, in order.
+    `attempts` counts deliveries by webhook-id, `taken` those that it answered with 200, and
+    `addresses` has the GGOs of the latter in order. `unsigned` counts wrong signatures.
     """
 
     def __init__(self, status: int = 200, delay_s: float = 0) -> None:
@@ -56,7 +57,7 @@ class Receiver:
         self.taken: Counter[str] = Counter()
         self.addresses: list[str] = []
         self.unsigned = 0
-        self._mended = Event()
+        self._repaired = Event()
         self._lock = Lock()
         self._server = _Server(("127.0.0.1", 0), _Handler)
         self._server.receiver = self
@@ -64,26 +65,26 @@ class Receiver:
         self.url = f"http://127.0.0.1:{self._server.server_port}/hook"
 
     def take(self, webhook_id: str, signature: str, body: bytes) -> int:
-        """Note a webhook, and say how to answer it."""
+        """Record a webhook, and return the status to answer with."""
         with self._lock:
             self.attempts[webhook_id] += 1
             self.unsigned += not is_hub_signature(signature, SECRET, body)
         if self.delay_s:
-            self._mended.wait(self.delay_s)
+            self._repaired.wait(self.delay_s)
         with self._lock:
             if self.status == 200:
                 self.taken[webhook_id] += 1
                 self.addresses.append(json.loads(body)["ggo"]["address"])
             return self.status
 
-    def mend(self) -> None:
+    def repair(self) -> None:
         """Answer 200 at once from now on."""
         self.status, self.delay_s = 200, 0
-        self._mended.set()
+        self._repaired.set()
 
     @property
     def duplicates(self) -> int:
-        """How often something came again after it had been answered with 200."""
+        """Return how many deliveries were repeated after an answer of 200."""
         return sum(self.taken.values()) - len(self.taken)
 
     def __enter__(self) -> Self:
@@ -96,7 +97,7 @@ class Receiver:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._mended.set()
+        self._repaired.set()
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()

@@ -1,4 +1,4 @@
-"""PostgreSQL and Redis: restarted, emptied, read-only, and there but answering errors."""
+"""Faults of PostgreSQL and Redis: restarted, emptied, read-only, answering with errors."""
 
 import random
 from contextlib import closing
@@ -9,11 +9,11 @@ from psycopg2.extensions import ISOLATION_LEVEL_AUTOCOMMIT
 
 from devstack.replicated import ReplicatedPostgres
 from devstack.valkey import EmbeddedValkey
-from tests.support.breaking import Act, Later
+from tests.support.fault_actions import DelayedActions, FaultAction
 
 _LASTS_SECONDS = (1, 4)
-# By what Redis answers to writes: how it comes to do so, and no longer.
-_AILMENTS: dict[str, tuple[str, str]] = {
+# By Redis' error for writes: the commands that cause it and end it.
+_REDIS_ERRORS: dict[str, tuple[str, str]] = {
     "READONLY": ("REPLICAOF 127.0.0.1 1", "REPLICAOF NO ONE"),
     "NOREPLICAS": ("CONFIG SET min-replicas-to-write 1", "CONFIG SET min-replicas-to-write 0"),
     "OOM": ("CONFIG SET maxmemory 1", "CONFIG SET maxmemory 0"),
@@ -21,31 +21,31 @@ _AILMENTS: dict[str, tuple[str, str]] = {
 }
 
 
-class ServerActs:
-    """What happens to the two servers. One that is read-only stays so for some seconds."""
+class ServerFaults:
+    """Faults of both servers. Read-only states and errors last for some seconds."""
 
     def __init__(
         self,
         postgres: ReplicatedPostgres,
         valkey: EmbeddedValkey,
         chance: random.Random,
-        later: Later,
+        delayed: DelayedActions,
     ) -> None:
         self._postgres, self._valkey = postgres, valkey
         self._chance = chance
-        self._later = later
+        self._delayed = delayed
         self._is_read_only = False
         self.acts = {
-            "SIGKILL PostgreSQL": Act(1, self._kill_postgres),
-            "stop PostgreSQL at once": Act(2, self._stop_postgres),
-            "read-only PostgreSQL": Act(2, self._forbid_writes),
-            "demoted PostgreSQL": Act(1, self._demote),
-            "flush Redis": Act(3, self._flush),
-            "restart Redis": Act(1, self._restart_valkey),
-            "READONLY Redis": Act(2, lambda: self._have_it_answer("READONLY")),
-            "NOREPLICAS Redis": Act(1, lambda: self._have_it_answer("NOREPLICAS")),
-            "OOM Redis": Act(1, lambda: self._have_it_answer("OOM")),
-            "NOPERM Redis": Act(1, lambda: self._have_it_answer("NOPERM")),
+            "SIGKILL PostgreSQL": FaultAction(1, self._kill_postgres),
+            "stop PostgreSQL at once": FaultAction(2, self._stop_postgres),
+            "read-only PostgreSQL": FaultAction(2, self._forbid_writes),
+            "demoted PostgreSQL": FaultAction(1, self._demote),
+            "flush Redis": FaultAction(3, self._flush),
+            "restart Redis": FaultAction(1, self._restart_valkey),
+            "READONLY Redis": FaultAction(2, lambda: self._answer_with("READONLY")),
+            "NOREPLICAS Redis": FaultAction(1, lambda: self._answer_with("NOREPLICAS")),
+            "OOM Redis": FaultAction(1, lambda: self._answer_with("OOM")),
+            "NOPERM Redis": FaultAction(1, lambda: self._answer_with("NOPERM")),
         }
 
     def _kill_postgres(self) -> None:
@@ -53,17 +53,17 @@ class ServerActs:
         self._postgres.start()
 
     def _stop_postgres(self) -> None:
-        """`pg_ctl stop -m immediate`; `fsync` is on."""
+        """Stop like `pg_ctl stop -m immediate`; `fsync` is on."""
         self._postgres.stop_at_once()
         self._postgres.start()
 
     def _forbid_writes(self) -> bool:
-        """As operators, and some hosts where the disk is full, do it: for all new transactions."""
+        """Make new transactions read-only, as operators do, and some hosts when the disk is full."""
         if self._is_read_only:
             return False
         self._is_read_only = True
         self._alter("SET default_transaction_read_only = on")
-        self._later.after(self._lasting(), self._allow_writes)
+        self._delayed.after(self._lasting(), self._allow_writes)
         return True
 
     def _allow_writes(self) -> None:
@@ -80,12 +80,12 @@ class ServerActs:
             cursor.execute("SELECT pg_reload_conf()")
 
     def _demote(self) -> bool:
-        """The address leads to a standby, until that is promoted."""
+        """Turn the server into a standby until it is promoted."""
         if self._is_read_only:
             return False
         self._is_read_only = True
         self._postgres.demote()
-        self._later.after(self._lasting(), self._promote)
+        self._delayed.after(self._lasting(), self._promote)
         return True
 
     def _promote(self) -> None:
@@ -96,7 +96,7 @@ class ServerActs:
         try:
             self._valkey.flush()
         except redis.ResponseError:
-            # It takes no writes at the moment.
+            # It rejects writes at the moment.
             return False
         return True
 
@@ -104,12 +104,12 @@ class ServerActs:
         self._valkey.kill()
         self._valkey.start()
 
-    def _have_it_answer(self, error: str) -> None:
-        begin, end = _AILMENTS[error]
-        self._tell_valkey(begin)
-        self._later.after(self._lasting(), lambda: self._tell_valkey(end))
+    def _answer_with(self, error: str) -> None:
+        begin, end = _REDIS_ERRORS[error]
+        self._execute(begin)
+        self._delayed.after(self._lasting(), lambda: self._execute(end))
 
-    def _tell_valkey(self, command: str) -> None:
+    def _execute(self, command: str) -> None:
         with self._valkey.client() as client:
             client.execute_command(*command.split())
 

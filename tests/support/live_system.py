@@ -1,4 +1,4 @@
-"""A running service with its peers, and households in front of it: all by the wire."""
+"""A running service with its peers and users, accessed over HTTP only."""
 
 import secrets
 from collections.abc import Iterable, Iterator, Mapping
@@ -19,13 +19,13 @@ from sandbox.clients import Control
 from sandbox.running import Peers
 from tests.support.auditor import audit, read_books, read_ledger
 from tests.support.database import rows
-from tests.support.losses import Losses
+from tests.support.lost_data import LostData
 from tests.support.waiting import eventually
 
 FIRST_HOUR = datetime(2026, 1, 1, tzinfo=UTC)
 _WIND = {"technologyCode": "T020001", "fuelCode": "F01050100"}
 
-# Every wait as short as it can be: what is tested is that the right thing happens, not when.
+# Delays as short as possible: these tests check what happens, not when.
 QUICK = {
     "SWEEP_INTERVAL": "0.3",
     "LEDGER_POLL_DELAY": "0.2",
@@ -38,18 +38,18 @@ QUICK = {
 
 
 def hour(number: int) -> datetime:
-    """The begin of the n-th hour of these tests."""
+    """Return the begin of the n-th hour of these tests."""
     return FIRST_HOUR + timedelta(hours=number)
 
 
 def new_gsrn() -> str:
-    """A metering point's number that nobody has."""
+    """Return a random GSRN."""
     return "5713131" + f"{secrets.randbelow(10**11):011}"
 
 
 @dataclass(frozen=True, slots=True)
 class Household:
-    """A user with a production and a consumption point, whose keys DataHub has."""
+    """A user with a production and a consumption metering point, whose keys DataHub has."""
 
     subject: str
     api: ApiClient
@@ -63,7 +63,7 @@ class Household:
         transfers: Iterable[tuple[int, "Household"]] = (),
         retires: Iterable[int] = (),
     ) -> dict[str, Any]:
-        """The body of a compose: Wh to others, and Wh to the own consumption."""
+        """Return the body of a compose: Wh to other households, and Wh to retire."""
         return {
             "address": address,
             "transfers": [
@@ -74,34 +74,34 @@ class Household:
         }
 
     def compose(self, address: str, **parts: Any) -> Response:
-        """A compose by HTTP, whatever its answer."""
+        """Compose by HTTP, and return the response."""
         return self.api.request("/ggo/compose", self.order(address, **parts))
 
     def stored(self) -> list[dict[str, Any]]:
-        """What the API lists as stored and in step with the ledger."""
+        """Return the stored GGOs that the ledger has confirmed."""
         return self.api.ggos(category="stored")
 
 
-class Town:
-    """The service's processes, the peers, and whoever lives there.
+class LiveSystem:
+    """The service's processes, the peers, and the users.
 
-    `redis`: its server. `losses`: of databases that went back in time.
+    `lost_data`: what was lost when the database went back in time.
     """
 
     def __init__(self, stack: Stack, database_uri: str, redis: Redis) -> None:
         self.stack = stack
         self.database_uri = database_uri
         self.redis = redis
-        self.losses = Losses()
+        self.lost_data = LostData()
         self._more_workers: list[SupervisedProcess] = []
         self._clients = ExitStack()
 
     def close(self) -> None:
-        """Shut the clients' connections."""
+        """Close the clients' connections."""
         self._clients.close()
 
     def client(self, token: str) -> ApiClient:
-        """A client of the API, on a connection of its own."""
+        """Return a client of the API with its own connection."""
         return self._clients.enter_context(closing(ApiClient(self.stack.url, token)))
 
     @property
@@ -116,12 +116,12 @@ class Town:
 
     @property
     def processes(self) -> tuple[SupervisedProcess, ...]:
-        """Web, worker, beat, and another worker where there is one."""
+        """Web, worker, beat, and the second worker if there is one."""
         return (*self.services.all, *self._more_workers)
 
     @contextmanager
     def another_worker(self, logs: Path) -> Iterator[SupervisedProcess]:
-        """A second one, which takes over what the first has claimed and doesn't do."""
+        """Run a second worker, which takes over when leases of the first expire."""
         worker = SupervisedProcess(
             "another-worker",
             entry_point("worker", self.stack.environment),
@@ -137,11 +137,11 @@ class Town:
                 self._more_workers.remove(worker)
 
     def rows(self, sql: str, *parameters: Any) -> list[dict[str, Any]]:
-        """Rows of the service's database."""
+        """Execute a statement on the service's database, and return its rows."""
         return rows(self.database_uri, sql, *parameters)
 
     def log_in(self, name: str) -> tuple[str, ApiClient]:
-        """A new user by the OAuth code flow: its subject, and a client with its token."""
+        """Log a new user in by the OAuth code flow; return the subject and an API client."""
         subject = f"{name}-{secrets.token_hex(4)}"
         url = self.stack.url
         with closing(Browser()) as browser:
@@ -149,13 +149,13 @@ class Town:
             return subject, self.client(self.stack.oauth.token(browser, subject))
 
     def log_in_again(self, subject: str) -> None:
-        """A user who has an account logs in, so that the service has fresh tokens."""
+        """Log an existing user in, so that the service gets new tokens."""
         url = self.stack.url
         with closing(Browser()) as browser:
             assert browser.log_in(url, subject, f"{url}/home") == {"success": "1"}
 
-    def web_answers(self) -> None:
-        """Wait until the web answers, however often it has to be started."""
+    def wait_for_web(self) -> None:
+        """Wait until the web answers."""
         eventually(self._is_alive, "the web answers", within=60)
 
     def _is_alive(self) -> bool:
@@ -165,11 +165,11 @@ class Town:
             return False
 
     def another_session(self, home: Household) -> Household:
-        """The same household with another token, on another connection."""
+        """Return the same household with another token and another connection."""
         return replace(home, api=self.client(self.sandbox.hydra.tokens(home.subject).access))
 
-    def subscribed(self, subject: str) -> None:
-        """Wait until DataHub knows where this user's webhooks go."""
+    def wait_until_subscribed(self, subject: str) -> None:
+        """Wait until the service has subscribed to this user's events at DataHub."""
         eventually(
             lambda: (
                 sum(each["sub"] == subject for each in self.sandbox.datahub.subscriptions()) == 2
@@ -178,9 +178,9 @@ class Town:
         )
 
     def household(self, name: str) -> Household:
-        """Log a new user in, give it two metering points, and wait for their keys."""
+        """Log a new user in, register two metering points, and wait for their keys."""
         subject, api = self.log_in(name)
-        self.subscribed(subject)
+        self.wait_until_subscribed(subject)
         home = Household(subject, api, new_gsrn(), new_gsrn())
         self.add_point(subject, home.production, "production")
         self.add_point(subject, home.consumption, "consumption")
@@ -190,40 +190,42 @@ class Town:
         return home
 
     def households(self, *names: str) -> list[Household]:
-        """Several of them."""
+        """Create several households."""
         return [self.household(name) for name in names]
 
-    def another_meter(self, home: Household) -> Household:
-        """The same household, with its production at a new metering point."""
+    def with_new_production_point(self, home: Household) -> Household:
+        """Return the same household with a new production metering point."""
         gsrn = new_gsrn()
         self.add_point(home.subject, gsrn, "production")
         assert self.sandbox.datahub.keys(gsrn, wait=30)[gsrn]
         return replace(home, production=gsrn)
 
     def add_point(self, subject: str, gsrn: str, kind: str, **how: Any) -> None:
-        """Register a metering point at DataHub, which tells the service."""
+        """Register a metering point at DataHub, which notifies the service."""
         codes = _WIND if kind == "production" else {}
         self.sandbox.datahub.add_meteringpoint(subject, gsrn, kind, **codes, **how)
 
     def issue(self, home: Household, number: int, amount: int) -> str:
-        """Issue a GGO of the n-th hour by webhook; its address, once the API lists it."""
+        """Issue a GGO for the n-th hour; return its address once the API lists it."""
         ggo = self.sandbox.datahub.issue(home.production, hour(number), amount)
         address = str(ggo["address"])
         eventually(lambda: home.api.ggos(address=[address]), f"GGO {address} in the list")
         return address
 
-    def consume(self, home: Household, number: int, amount: int) -> None:
-        """Publish what the household consumed in the n-th hour."""
+    def publish_consumption(self, home: Household, number: int, amount: int) -> None:
+        """Publish the household's consumption (Wh) in the n-th hour."""
         self.sandbox.datahub.publish(home.consumption, hour(number), amount)
 
-    def struck(self, peer: Control) -> None:
-        """Wait until the fault of a peer strikes; it must be one that isn't used up by that."""
-        eventually(lambda: any(fault["struck"] for fault in peer.faults()), "the fault strikes")
+    def wait_for_fault(self, peer: Control) -> None:
+        """Wait until a call meets a peer's fault, which must have more than one call left."""
+        eventually(
+            lambda: any(fault["struck"] for fault in peer.faults()), "a call meets the fault"
+        )
 
-    def quiet(self, within: float = 45) -> None:
+    def wait_until_settled(self, within: float = 45) -> None:
         """Wait until every batch has ended.
 
-        Nothing here holds a POST up any more: those without an answer count as ten minutes old.
+        No POST can be on its way any more, so unanswered ones are dated back by an hour.
         """
         unfinished = (
             "UPDATE batches SET last_post_at = now() - interval '1 hour' WHERE ended_at IS NULL "
@@ -232,34 +234,34 @@ class Town:
         eventually(lambda: not self.rows(unfinished), "every batch has ended", within=within)
 
     def audit(self) -> None:
-        """Have the books compared with the ledger."""
+        """Compare the database with the ledger; AssertionError if they differ."""
         books = read_books(self.database_uri)
         complaints = audit(
-            books, read_ledger(self.sandbox.urls["ledger"]), recovered=self.losses.recovered
+            books, read_ledger(self.sandbox.urls["ledger"]), recovered=self.lost_data.recovered
         )
-        complaints += self.losses.wrong_owners(books.ggos)
+        complaints += self.lost_data.wrong_owners(books.ggos)
         assert not complaints, "\n".join(complaints)
 
     def subscribe(self, home: Household) -> None:
-        """Have what a household receives told to the receiver, at a hook of its own."""
+        """Subscribe a household to received GGOs, at its own hook of the receiver."""
         body = {"url": self.sandbox.receiver.hook(home.subject), "secret": "hook's secret"}
         answer = home.api.request("/webhook/on-ggo-received/subscribe", body)
         assert answer.status_code == 200, answer.text
 
-    def announced(self, home: Household) -> set[str]:
-        """The addresses of the GGOs that a household was told of."""
+    def announced_addresses(self, home: Household) -> set[str]:
+        """Return the addresses of the GGOs that a household got webhooks about."""
         told = self.sandbox.receiver.deliveries(home.subject)
         bodies = [each["json"] for each in told]
         assert {body["sub"] for body in bodies} <= {home.subject}
         return {body["ggo"]["address"] for body in bodies}
 
-    def settle(self) -> None:
-        """Wait until every batch has ended, and have the books audited."""
-        self.quiet()
+    def settle_and_audit(self) -> None:
+        """Wait until every batch has ended, and audit the system."""
+        self.wait_until_settled()
         self.audit()
 
     def batch_states(self, address: str) -> list[str]:
-        """The states of the batches that spend the GGO at this address, oldest first."""
+        """Return the states of the batches that spend the GGO at this address, oldest first."""
         found = self.rows(
             "SELECT state FROM batches JOIN ggos ON ggos.id = ggo_id WHERE address = %s "
             "ORDER BY batches.id",
@@ -268,7 +270,7 @@ class Town:
         return [row["state"] for row in found]
 
     def clear_faults(self) -> None:
-        """Let all peers behave."""
+        """Clear the faults of all peers."""
         peers = self.sandbox
         for peer in (peers.ledger, peers.datahub, peers.hydra, peers.receiver):
             peer.clear_faults()
@@ -276,14 +278,14 @@ class Town:
 
 
 @contextmanager
-def running_town(
+def running_system(
     database_uri: str, redis: Redis, logs: Path, changes: Mapping[str, str] | None = None
-) -> Iterator[Town]:
-    """All processes, started at once; the database may be empty."""
+) -> Iterator[LiveSystem]:
+    """Run the peers and the service on a database, which may be empty."""
     with (
         running_stack(
             database_uri=database_uri, redis=redis, logs=logs, changes={**QUICK, **(changes or {})}
         ) as stack,
-        closing(Town(stack, database_uri, redis)) as town,
+        closing(LiveSystem(stack, database_uri, redis)) as system,
     ):
-        yield town
+        yield system

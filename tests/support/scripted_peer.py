@@ -1,4 +1,4 @@
-"""A peer of bare sockets over loopback: each request is answered with exactly the bytes of a script."""
+"""A peer on plain sockets that answers each request with exactly the bytes of a script."""
 
 import re
 import socket
@@ -12,15 +12,15 @@ _LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
 
 
 def http_answer(body: bytes, status: str = "200 OK", *headers: str) -> bytes:
-    """A whole answer with a Content-Length."""
+    """Return the bytes of an answer with a Content-Length."""
     lines = "".join(f"{header}\r\n" for header in headers)
     return f"HTTP/1.1 {status}\r\n{lines}Content-Length: {len(body)}\r\n\r\n".encode() + body
 
 
 class ScriptedPeer:
-    """Plays `scripts` for its requests, in the order in which they come.
+    """A peer that runs the next of `scripts` for each request.
 
-    :param wrap: Makes TLS of a connection, for instance.
+    :param wrap: Wraps each accepted connection, for example in TLS.
     """
 
     def __init__(
@@ -30,7 +30,7 @@ class ScriptedPeer:
         self.requests: list[bytes] = []
         self.connections = 0
         self.over = threading.Event()
-        """Set at the end: scripts that would go on must stop."""
+        """Set by `close`; running scripts must stop then."""
         self._wrap = wrap
         self._lock = threading.Lock()
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -39,7 +39,7 @@ class ScriptedPeer:
         self._thread.start()
 
     def close(self) -> None:
-        """Listen no more."""
+        """Stop listening."""
         self.over.set()
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
@@ -62,7 +62,7 @@ class ScriptedPeer:
 
 
 def _request_from(connection: socket.socket) -> bytes:
-    """One whole request; nothing where the client has hung up."""
+    """Return the bytes of one request; empty if the client has closed the connection."""
     came = b""
     while True:
         head, end, body = came.partition(b"\r\n\r\n")
