@@ -1,15 +1,11 @@
 """Settings: one message for all that is wrong, and no secret in it."""
 
 import logging
-import os
-import subprocess
-import sys
 from dataclasses import fields, replace
 from typing import Any
 
 import pytest
 
-from devstack.processes import ROOT
 from origin.errors import ConfigurationError
 from origin.settings import DatabaseSettings, Secret, Settings, load_settings
 from origin.telemetry.logs import configure_logging
@@ -344,13 +340,6 @@ def test_settings_are_made_of_others_values(environment: pytest.MonkeyPatch):
     assert replace(changed, workers=3).workers == settings.workers
     assert [each.value for each in changed.key_encryption_secrets] == ["new", "old"]
     assert changed.database_uri.value == settings.database_uri.value
-
-
-def test_the_web_does_without_pydantic():
-    """It would cost each of its processes 10 MB."""
-    code = "import sys, origin.app; sys.exit('pydantic' in sys.modules)"
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
-    subprocess.run([sys.executable, "-c", code], env=environment, check=True)
 
 
 @pytest.mark.parametrize(
