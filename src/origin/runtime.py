@@ -58,14 +58,14 @@ class Runtime:
 
 def build_runtime(settings: Settings, hints: Hints) -> Runtime:
     """Make everything, connect to nothing."""
-    secret = settings.hydra_client_secret.value
+    secret = settings.hydra_client_secret.get_secret_value()
     database = Database(settings.database_url, settings.database_conn_poll_size)
     watch_pool(database.engine)
     LEDGER_ENABLED.set(settings.ledger_enabled)
     RECOVERY_MODE.set(settings.recovery_mode)
     if settings.recovery_mode:
         log.warning("RECOVERY_MODE is set: composes, imports, signing and posting rest")
-    secrets = [each.value for each in settings.key_encryption_secrets]
+    secrets = [each.get_secret_value() for each in settings.key_encryption_secrets]
     sealer = Sealer(secrets)
     branches = Branches(sealer)
     return Runtime(

@@ -2,11 +2,11 @@
 
 import logging
 import sys
-from dataclasses import fields
 
 import redis
+from pydantic import SecretStr
 
-from origin.settings import Secret, Settings
+from origin.settings import Settings
 from origin.telemetry import tracing
 from origin.telemetry.lines import JsonFormatter
 from origin.telemetry.redaction import Redactor
@@ -18,7 +18,7 @@ def configure_logging(settings: Settings) -> None:
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(JsonFormatter(settings.service_name, redactor))
     handlers: list[logging.Handler] = [handler]
-    connection_string = settings.azure_app_insights_conn_string.value
+    connection_string = settings.azure_app_insights_conn_string.get_secret_value()
     export = None
     if connection_string:
         # Imported where it is used: it starts threads and takes its time.
@@ -58,8 +58,8 @@ def without_redis_traceback(record: logging.LogRecord) -> bool:
 
 def _secrets(settings: Settings) -> list[str]:
     """The values of all settings that are secret."""
-    values = [getattr(settings, each.name) for each in fields(settings)]
+    values = [value for _, value in settings]
     lists = [value for value in values if isinstance(value, list)]
     every = [*values, *(each for value in lists for each in value)]
-    secrets = [value.value for value in every if isinstance(value, Secret)]
+    secrets = [value.get_secret_value() for value in every if isinstance(value, SecretStr)]
     return [*secrets, *([settings.database_url.password] if settings.database_url.password else [])]

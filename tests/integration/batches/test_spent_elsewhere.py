@@ -132,7 +132,7 @@ def spend_behind_our_back(market: Market, begin: datetime | None = None) -> None
 
 def complaints(market: Market) -> list[str]:
     """What the auditor finds."""
-    uri = market.settings.database_uri.value.replace("+psycopg2", "")
+    uri = market.settings.database_uri.get_secret_value().replace("+psycopg2", "")
     return audit(read_books(uri), read_ledger(market.sandbox.urls["ledger"]))
 
 

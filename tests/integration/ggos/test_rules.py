@@ -1,15 +1,14 @@
 """What listings, summaries and totals refuse, and their answers at the edges."""
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from unittest.mock import patch
 
 import pytest
+from pydantic import SecretStr
 
 from origin.app import create_app
 from origin.db.driver import LendingPool
-from origin.settings import Secret
 from origin.web.base import EXTENSION
 from tests.support.books import Books, Row
 
@@ -158,11 +157,10 @@ def test_a_cursor_outlives_its_process_and_a_new_secret(books: Books):
     books.write([row(begin + timedelta(hours=number)) for number in range(3)])
     first = {"filters": {}, "limit": 1, "cursor": ""}
     following = {**first, "cursor": books.ask("/ggo", first)["nextCursor"]}
-    old = books.world.settings.secret.value
+    old = books.world.settings.secret.get_secret_value()
     for secrets, status in ((f"a new one,{old}", 200), (old, 200), ("a new one", 400)):
-        settings = replace(
-            books.world.settings,
-            key_encryption_secrets=[Secret(each) for each in secrets.split(",")],
+        settings = books.world.settings.model_copy(
+            update={"key_encryption_secrets": [SecretStr(each) for each in secrets.split(",")]}
         )
         app = create_app(settings)
         headers = {"Authorization": f"Bearer {books.tokens['alice']}"}

@@ -204,7 +204,7 @@ def test_a_rollback_that_should_not_have_been_is_taken_back(market: Market):
     after = market.rows("SELECT amount, owner_id, stored, retired, key_index FROM ggos ORDER BY 1")
     assert after == before
     assert [state for state, _ in market.batches()][-2:] == ["COMPLETED"] * 2
-    uri = market.settings.database_uri.value.replace("+psycopg2", "")
+    uri = market.settings.database_uri.get_secret_value().replace("+psycopg2", "")
     assert audit(read_books(uri), read_ledger(market.sandbox.urls["ledger"])) == []
 
 

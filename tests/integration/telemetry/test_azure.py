@@ -2,13 +2,12 @@
 
 import logging
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from opencensus.ext.azure.statsbeat.state import is_statsbeat_enabled
+from pydantic import SecretStr
 
-from origin.settings import Secret
 from origin.telemetry.logs import configure_logging
 from tests.support.market import CONSUMPTION, Market
 from tests.support.recording import Recorder, recording_server
@@ -17,7 +16,7 @@ from tests.support.waiting import eventually
 KEY = "00000000-1111-4222-8333-444444444444"
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 
-_NONE = Secret("")
+_NONE = SecretStr("")
 
 Envelope = dict[str, Any]
 
@@ -38,7 +37,7 @@ def watched(azure: Recorder, new_market: Callable[..., Market]) -> Iterator[Mark
     )
     yield market
     # Closes the handler, and with it the thread that sends.
-    configure_logging(replace(market.settings, azure_app_insights_conn_string=_NONE))
+    configure_logging(market.settings.model_copy(update={"azure_app_insights_conn_string": _NONE}))
     logging.getLogger().handlers[:] = before
 
 
@@ -79,7 +78,7 @@ def test_a_request_its_calls_and_its_lines_are_one_operation(watched: Market, az
 
 def test_no_secret_and_no_statistics_are_sent(watched: Market, azure: Recorder):
     token = watched.tokens["alice"]
-    secret = watched.settings.secret.value
+    secret = watched.settings.secret.get_secret_value()
     error = ValueError(f"refused: Bearer {token}")
     logging.getLogger("test").error("with %s", secret, exc_info=error)
     logging.getLogger("test").warning("the last", extra={"access_token": token})

@@ -251,7 +251,7 @@ def test_what_came_is_written_down_however_long_the_database_is_away(
     market.sandbox.receiver.answer(name="alice", delay=0.02)
     for number in range(20):
         market.issue(begin=market.hour(number))
-    settings = dataclasses.replace(market.settings, lease_seconds=0.4)
+    settings = market.settings.model_copy(update={"lease_seconds": 0.4})
     runtime = dataclasses.replace(market.runtime, settings=settings)
     record, renew = delivery_queue.record, delivery_queue.renew
     tries = iter(range(1000))

@@ -268,7 +268,7 @@ def _subscribe(runtime: Runtime, job: _Job, event: WebhookEvent) -> bool:
     settings = runtime.settings
     body = {
         "url": f"{settings.project_url}/webhook/{event}",
-        "secret": settings.webhook_secret.value,
+        "secret": settings.webhook_secret.get_secret_value(),
     }
 
     def anew(token: str) -> bool:
