@@ -1,13 +1,11 @@
 """Environment declarations (contract: http-api, Environment declarations)."""
 
-import json
 from collections.abc import Mapping
 from datetime import datetime, timedelta, timezone
 from itertools import repeat
 from operator import mod, truediv
 from typing import Any, cast
 
-import orjson
 from flask import Response, request
 from marshmallow import ValidationError, fields, post_load
 
@@ -18,6 +16,7 @@ from origin.declarations.rules.declarations import Answer, Column, Declaration, 
 from origin.declarations.rules.exact import ONE, as_float, as_number, per, whole
 from origin.identity.authentication import current_user, requires
 from origin.shared.clock import utcnow
+from origin.shared.json_codec import encode_json
 from origin.shared.off_the_loop import off_the_loop
 from origin.web.base import Blueprint, Schema, runtime
 from origin.web.collections import Items
@@ -165,12 +164,7 @@ def export_pdf(question: Question) -> Response:
 
 def written(found: Answer) -> bytes:
     """The answer in JSON."""
-    answer = {"success": True, **as_json(found)}
-    try:
-        return orjson.dumps(answer)
-    except TypeError:
-        # Whole numbers beyond 64 bits, which may come of absurd measurements.
-        return json.dumps(answer).encode()
+    return encode_json({"success": True, **as_json(found)})
 
 
 def as_json(found: Answer) -> dict[str, Any]:

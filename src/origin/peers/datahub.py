@@ -19,12 +19,12 @@ from origin.errors import PeerMisbehaved, PeerUnauthorized, PeerUnavailable
 from origin.peers.abandoned import Abandoned
 from origin.peers.http import CONNECT_TIMEOUT_S, Answer, PeerClient
 from origin.peers.prefetch import fetched_ahead
+from origin.shared.limits import MAX_WH
 
 MEASUREMENTS_PER_PAGE = 1000
 """DataHub derives a key for each, in 2.7 ms of one worker's time, in which others wait for it."""
 ROWS_WITHIN_S = 60.0
 """How long an answer with a page of rows may take, of a DataHub that serves others first."""
-MAX_WH = 2**63 - 1
 
 _PEER = "DataHubService"
 _WITH_ROWS = {"/measurements", "/measurements/summary", "/ggo"}

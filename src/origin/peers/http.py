@@ -20,7 +20,7 @@ from urllib3.exceptions import (
 
 from origin.errors import PeerMisbehaved, PeerTooSlow, PeerUnavailable, PeerUnreachable
 from origin.peers.bounded import AnswerTooLarge, BoundedAdapter, read_whole
-from origin.shared.json_reading import read_json
+from origin.shared.json_codec import read_json
 from origin.telemetry.tracing import peer_call
 
 CONNECT_TIMEOUT_S = 3.05

@@ -3,13 +3,11 @@
 Imports little: gunicorn's master uses it before anything is loaded or patched.
 """
 
-import json
 import logging
 from datetime import UTC, datetime
 from typing import Any
 
-import orjson
-
+from origin.shared.json_codec import encode_json
 from origin.telemetry.context import current_request_id, current_span
 from origin.telemetry.redaction import Redactor
 
@@ -66,8 +64,4 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             entry["exception"] = self._redactor.text(self.formatException(record.exc_info))
-        try:
-            return orjson.dumps(entry, default=str).decode()
-        except TypeError:
-            # A number or a text beyond what the fast encoder takes: slower, but never lost.
-            return json.dumps(entry, default=str)
+        return encode_json(entry, default=str).decode()

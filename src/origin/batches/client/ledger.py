@@ -17,7 +17,7 @@ from origin.errors import PeerError, PeerMisbehaved, PeerUnavailable, PeerUnreac
 from origin.peers.http import READ_TIMEOUT_S, Answer, PeerClient
 from origin.reconciliation.rules import Record
 from origin.recovery.rules import There
-from origin.shared.json_reading import read_json
+from origin.shared.json_codec import read_json
 from origin.telemetry.metrics import LEDGER_ERRORS
 
 T = TypeVar("T")

@@ -10,8 +10,9 @@ from typing import get_args
 
 from origin.declarations.rules.consumption import HOUR_S, Consumption, Measurements, unix_s
 from origin.errors import PeerMisbehaved
-from origin.peers.datahub import MAX_WH, Counted, DataHubClient, MeteringPointType, Reading, Summary
-from origin.shared.json_reading import MAX_EXACT_FLOAT
+from origin.peers.datahub import Counted, DataHubClient, MeteringPointType, Reading, Summary
+from origin.shared.json_codec import MAX_EXACT_FLOAT
+from origin.shared.limits import MAX_WH
 
 _KIND: MeteringPointType = "consumption"
 _KINDS = get_args(MeteringPointType)

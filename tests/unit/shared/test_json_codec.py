@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from origin.shared.json_reading import read_json
+from origin.shared.json_codec import read_json
 
 WHOLE = [
     ("100", 100),
