@@ -11,32 +11,32 @@ from requests.adapters import HTTPAdapter
 from urllib3 import BaseHTTPResponse, HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
-from origin.peers.responses import Answer, is_idle
+from origin.peers.responses import TimedResponse, is_idle
 
 
-class AnswerTooLarge(Exception):
+class ResponseTooLarge(Exception):
     """The body is larger than allowed; the rest of it wasn't read."""
 
 
 class BoundedAdapter(HTTPAdapter):
     """Has pools of connections whose answers come in time, or not at all.
 
-    :param answer_within_s: From the request's last byte to the answer's last.
+    :param response_timeout_s: From the request's last byte to the answer's last.
     """
 
-    def __init__(self, *, answer_within_s: float, **arguments: Any) -> None:
-        self._answer_within_s = answer_within_s
+    def __init__(self, *, response_timeout_s: float, **arguments: Any) -> None:
+        self._answer_within_s = response_timeout_s
         super().__init__(**arguments)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         """Have all connections read their answers against the clock."""
         super().init_poolmanager(*args, **kwargs)
-        response_class = partial(Answer, self._answer_within_s)
+        response_class = partial(TimedResponse, self._answer_within_s)
 
-        class Plain(_Unspoilt, HTTPConnection):
+        class Plain(_CleanConnection, HTTPConnection):
             """HTTP."""
 
-        class Secure(_Unspoilt, HTTPSConnection):
+        class Secure(_CleanConnection, HTTPSConnection):
             """HTTPS."""
 
         class PlainPool(HTTPConnectionPool):
@@ -62,7 +62,7 @@ class BoundedAdapter(HTTPAdapter):
         return manager
 
 
-class _Unspoilt(HTTPConnection):
+class _CleanConnection(HTTPConnection):
     """A connection that its pool closes, and opens anew, where bytes came that nobody asked for."""
 
     @property
@@ -74,7 +74,7 @@ class _Unspoilt(HTTPConnection):
 def read_whole(answer: BaseHTTPResponse, max_bytes: int) -> bytes:
     """The body of an answer that hasn't been read, unpacked.
 
-    :raises AnswerTooLarge: and the rest isn't read.
+    :raises ResponseTooLarge: and the rest isn't read.
     :raises HTTPError: of urllib3: it didn't come whole, or not in time.
     """
     # What isn't packed the library would copy, which costs more than to receive it.
@@ -89,5 +89,5 @@ def read_whole(answer: BaseHTTPResponse, max_bytes: int) -> bytes:
         # A connection that was read to the end is back in its pool already.
         answer.close()
     if len(content) > max_bytes:
-        raise AnswerTooLarge(f"more than {max_bytes} bytes")
+        raise ResponseTooLarge(f"more than {max_bytes} bytes")
     return content

@@ -16,9 +16,9 @@ import orjson
 from msgspec import Meta
 
 from origin.errors import PeerMisbehaved, PeerUnauthorized, PeerUnavailable
-from origin.peers.abandoned import Abandoned
-from origin.peers.http import CONNECT_TIMEOUT_S, Answer, PeerClient
-from origin.peers.prefetch import fetched_ahead
+from origin.peers.http import CONNECT_TIMEOUT_S, PeerClient, PeerResponse
+from origin.peers.prefetch import prefetch
+from origin.peers.recent_timeouts import RecentTimeouts
 from origin.shared.limits import MAX_WH
 
 MEASUREMENTS_PER_PAGE = 1000
@@ -40,7 +40,7 @@ WebhookEvent = Literal["on-meteringpoint-available", "on-ggo-issued"]
 T = TypeVar("T")
 
 
-class MeteringPoint(msgspec.Struct, frozen=True):
+class DataHubMeteringPoint(msgspec.Struct, frozen=True):
     """A meter as DataHub knows it, as far as it matters here."""
 
     gsrn: Text
@@ -48,7 +48,7 @@ class MeteringPoint(msgspec.Struct, frozen=True):
     sector: Text
 
 
-class Measurement(msgspec.Struct, frozen=True):
+class DataHubMeasurement(msgspec.Struct, frozen=True):
     """What a meter measured in one period `[begin, end)`; times in UTC, `amount` in Wh."""
 
     address: Text
@@ -60,7 +60,7 @@ class Measurement(msgspec.Struct, frozen=True):
     amount: Wh
 
 
-class Technology(msgspec.Struct, frozen=True):
+class DataHubTechnology(msgspec.Struct, frozen=True):
     """The label of a pair of technology and fuel code; in the fields' names of the wire."""
 
     technology: Text
@@ -68,11 +68,11 @@ class Technology(msgspec.Struct, frozen=True):
     fuelCode: Text  # noqa: N815 - the wire's
 
 
-class _Technologies(msgspec.Struct):
-    technologies: list[Technology]
+class _TechnologiesResponse(msgspec.Struct):
+    technologies: list[DataHubTechnology]
 
 
-class IssuedGgo(msgspec.Struct, frozen=True):
+class DataHubGgo(msgspec.Struct, frozen=True):
     """A GGO as it was issued; in the fields' names of the wire. Times in UTC, Wh, g/Wh."""
 
     address: Text
@@ -89,15 +89,15 @@ class IssuedGgo(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True)
-class Rows(Generic[T]):
+class ParsedRows(Generic[T]):
     """A list as far as its rows are of the documented shape."""
 
-    good: list[T]
-    odd: list[str]
+    valid: list[T]
+    invalid: list[str]
     """What is wrong with each of the others; no value of theirs is quoted."""
 
 
-class Reading(msgspec.Struct, gc=False):
+class MeasurementRow(msgspec.Struct, gc=False):
     """Of a measurement what a declaration needs, as it came: there are hundreds of thousands.
 
     In the contract's order, in which they are read most quickly.
@@ -112,47 +112,47 @@ class Reading(msgspec.Struct, gc=False):
     """Wh."""
 
 
-class Period(Reading):
+class MeasurementRowWithEnd(MeasurementRow):
     """A reading with its end."""
 
     end: str
     """ISO 8601."""
 
 
-class _Page(msgspec.Struct):
+class _MeasurementPage(msgspec.Struct):
     total: int | float
-    measurements: list[Reading]
+    measurements: list[MeasurementRow]
     success: bool = False
 
 
-class Counted(msgspec.Struct):
+class MeasurementCount(msgspec.Struct):
     """How many measurements there are, and one of them, if any."""
 
     total: int | float
-    measurements: list[Period]
+    measurements: list[MeasurementRowWithEnd]
     success: bool = False
 
 
-class Group(msgspec.Struct):
+class SummaryGroup(msgspec.Struct):
     """What one group has at each label; None where it has nothing."""
 
     group: list[str]
     values: list[int | float | None]
 
 
-class Summary(msgspec.Struct):
+class MeasurementSummary(msgspec.Struct):
     """Sums of measurements by label: the begin of a period, in UTC, as `2020-01-01 13:00`."""
 
     labels: list[str]
-    groups: list[Group]
+    groups: list[SummaryGroup]
     success: bool = False
 
 
-A = TypeVar("A", _Page, Counted, Summary)
+A = TypeVar("A", _MeasurementPage, MeasurementCount, MeasurementSummary)
 
-_page = msgspec.json.Decoder(_Page)
-_counted = msgspec.json.Decoder(Counted)
-_summary = msgspec.json.Decoder(Summary)
+_page = msgspec.json.Decoder(_MeasurementPage)
+_counted = msgspec.json.Decoder(MeasurementCount)
+_summary = msgspec.json.Decoder(MeasurementSummary)
 
 
 def _read(decoder: msgspec.json.Decoder[A], raw: bytes, path: str) -> A:
@@ -188,28 +188,30 @@ class DataHubClient:
 
     def __init__(self, base_url: str, *, tls_verify: bool) -> None:
         self._http = PeerClient(_PEER, tls_verify=tls_verify)
-        self._slow = PeerClient(_PEER, tls_verify=tls_verify, answer_within_s=ROWS_WITHIN_S)
-        self._abandoned = Abandoned()
+        self._slow = PeerClient(_PEER, tls_verify=tls_verify, response_timeout_s=ROWS_WITHIN_S)
+        self._recent_timeouts = RecentTimeouts()
         self._base_url = base_url
 
-    def metering_points(self, token: str) -> Rows[MeteringPoint]:
+    def metering_points(self, token: str) -> ParsedRows[DataHubMeteringPoint]:
         """All metering points of the token's user."""
         path = "/meteringpoints"
         answer = self._successful(path, None, token)
-        return _rows(MeteringPoint, answer.get("meteringpoints"), path)
+        return _rows(DataHubMeteringPoint, answer.get("meteringpoints"), path)
 
-    def ggos(self, token: str, gsrn: str, begin: datetime, end: datetime) -> Rows[IssuedGgo]:
+    def ggos(self, token: str, gsrn: str, begin: datetime, end: datetime) -> ParsedRows[DataHubGgo]:
         """What was issued to this point and begins in the range, both ends included."""
         path = "/ggo"
         begins = {"begin": begin.isoformat(), "end": end.isoformat()}
         answer = self._successful(path, {"gsrn": gsrn, "beginRange": begins}, token)
-        return _rows(IssuedGgo, answer.get("ggos"), path)
+        return _rows(DataHubGgo, answer.get("ggos"), path)
 
     def set_key(self, token: str, gsrn: str, key: str) -> None:
         """Hand over a metering point's extended private key, in Base58."""
         self._successful("/meteringpoints/set-key", {"gsrn": gsrn, "key": key}, token)
 
-    def consumed_measurement(self, token: str, gsrn: str, begin: datetime) -> Measurement | None:
+    def consumed_measurement(
+        self, token: str, gsrn: str, begin: datetime
+    ) -> DataHubMeasurement | None:
         """What a consumption point measured in the period that begins then; None: not published."""
         path = "/measurements/consumed"
         answer = self._call(path, {"gsrn": gsrn, "begin": begin.isoformat()}, token)
@@ -218,9 +220,9 @@ class DataHubClient:
             return None
         if success is not True:
             raise PeerMisbehaved(_PEER, f"{path}: unexpected success")
-        return _parsed(Measurement, found, path)
+        return _parsed(DataHubMeasurement, found, path)
 
-    def any_measurement(self, token: str, gsrn: str) -> Measurement | None:
+    def any_measurement(self, token: str, gsrn: str) -> DataHubMeasurement | None:
         """One measurement of this point that has an address; None: it has no such yet."""
         path = "/measurements"
         body = {"filters": {"gsrn": [gsrn]}, "offset": 0, "limit": 1}
@@ -231,7 +233,7 @@ class DataHubClient:
         # Without the point's key DataHub knows no address, and says so.
         if not found or (isinstance(found[0], dict) and found[0].get("address", "?") in ("", None)):
             return None
-        return _parsed(Measurement, found[0], path)
+        return _parsed(DataHubMeasurement, found[0], path)
 
     def measurement_pages(
         self,
@@ -241,7 +243,7 @@ class DataHubClient:
         begin: datetime,
         end: datetime,
         kind: MeteringPointType | None = None,
-    ) -> Iterator[list[Reading]]:
+    ) -> Iterator[list[MeasurementRow]]:
         """Measurements of these points that begin in the range, both ends included.
 
         Fetched page by page, one ahead of what is read.
@@ -249,7 +251,7 @@ class DataHubClient:
         path = "/measurements"
         filters = _filters(gsrn, begin, end, kind)
 
-        def fetch(offset: int) -> tuple[list[Reading], int | None]:
+        def fetch(offset: int) -> tuple[list[MeasurementRow], int | None]:
             body = {"filters": filters, "offset": offset, "limit": MEASUREMENTS_PER_PAGE}
             answer = _read(_page, self._raw(path, body, token), path)
             following = offset + len(answer.measurements)
@@ -262,7 +264,7 @@ class DataHubClient:
                 raise PeerMisbehaved(_PEER, reason)
             return answer.measurements, following
 
-        return fetched_ahead(fetch, 0)
+        return prefetch(fetch, 0)
 
     def count_measurements(
         self,
@@ -272,7 +274,7 @@ class DataHubClient:
         begin: datetime,
         end: datetime,
         kind: MeteringPointType,
-    ) -> Counted:
+    ) -> MeasurementCount:
         """How many measurements of this point begin in the range, and one of them.
 
         DataHub derives one key for it.
@@ -290,7 +292,7 @@ class DataHubClient:
         begin: datetime,
         end: datetime,
         kind: MeteringPointType,
-    ) -> Summary:
+    ) -> MeasurementSummary:
         """Sums by point of the measurements that begin in the range, both ends included.
 
         DataHub derives no key for it. Labels at which no point has anything are left out. Periods
@@ -310,10 +312,10 @@ class DataHubClient:
             raise PeerMisbehaved(_PEER, f"{path}: unexpected number of values")
         return answer
 
-    def technologies(self) -> list[Technology]:
+    def technologies(self) -> list[DataHubTechnology]:
         """All technologies; needs no token."""
         path = "/technologies"
-        return _parsed(_Technologies, self._successful(path, None, None), path).technologies
+        return _parsed(_TechnologiesResponse, self._successful(path, None, None), path).technologies
 
     def subscribe(
         self,
@@ -349,7 +351,7 @@ class DataHubClient:
     def _raw(self, path: str, body: Any, token: str) -> bytes:
         return self._response(path, body, token).content
 
-    def _response(self, path: str, body: Any, token: str | None) -> Answer:
+    def _response(self, path: str, body: Any, token: str | None) -> PeerResponse:
         headers = {"Accept": "application/json"}
         if token is not None:
             headers["Authorization"] = f"Bearer {token}"
@@ -369,9 +371,9 @@ class DataHubClient:
             raise PeerMisbehaved(_PEER, f"{path} answered {status}")
         return response
 
-    def _slowly(self, path: str, body: bytes, headers: dict[str, str]) -> Answer:
+    def _slowly(self, path: str, body: bytes, headers: dict[str, str]) -> PeerResponse:
         """A call whose answer takes DataHub long."""
-        with self._abandoned.guard(_PEER, path, body):
+        with self._recent_timeouts.guard(_PEER, path, body):
             return self._slow.request(
                 "POST",
                 self._base_url + path,
@@ -381,17 +383,17 @@ class DataHubClient:
             )
 
 
-def _rows(shape: type[T], value: Any, path: str) -> Rows[T]:
+def _rows(shape: type[T], value: Any, path: str) -> ParsedRows[T]:
     """Each row by itself, so that an odd one keeps no other from being read."""
     if not isinstance(value, list):
         raise PeerMisbehaved(_PEER, f"{path}: unexpected answer")
-    good, odd = [], []
+    valid, invalid = [], []
     for number, row in enumerate(value):
         try:
-            good.append(_parsed(shape, row, path))
+            valid.append(_parsed(shape, row, path))
         except PeerMisbehaved as error:
-            odd.append(f"row {number}: {error.reason}")
-    return Rows(good, odd)
+            invalid.append(f"row {number}: {error.reason}")
+    return ParsedRows(valid, invalid)
 
 
 def _parsed(shape: type[T], value: Any, path: str) -> T:

@@ -19,16 +19,16 @@ from urllib3.exceptions import (
 )
 
 from origin.errors import PeerMisbehaved, PeerTooSlow, PeerUnavailable, PeerUnreachable
-from origin.peers.bounded import AnswerTooLarge, BoundedAdapter, read_whole
+from origin.peers.bounded import BoundedAdapter, ResponseTooLarge, read_whole
 from origin.shared.json_codec import read_json
 from origin.telemetry.tracing import peer_call
 
 CONNECT_TIMEOUT_S = 3.05
 READ_TIMEOUT_S = 15.0
 """How long nothing at all may come."""
-ANSWER_WITHIN_S = 30.0
+RESPONSE_TIMEOUT_S = 30.0
 """How long a whole answer may take to come, once the request is sent."""
-MAX_ANSWER_BYTES = 64 * 1024 * 1024
+MAX_RESPONSE_BYTES = 64 * 1024 * 1024
 """A year of one meter's quarters of an hour, GGO by GGO, is a fifth of it."""
 _POOL_SIZE = 100
 _SERVERS = 10
@@ -46,7 +46,7 @@ def _certificates() -> str | None:
 
 
 @dataclass(frozen=True)
-class Answer:
+class PeerResponse:
     """What a peer answered, whole. Its text form shows none of it: it may be a token."""
 
     status_code: int
@@ -74,8 +74,8 @@ class PeerClient:
 
     :param name: The peer's name, for errors and logs.
     :param tls_verify: Check certificates; off in development only.
-    :param answer_within_s: How long a whole answer may take.
-    :param max_answer_bytes: How large an answer may be, unpacked.
+    :param response_timeout_s: How long a whole answer may take.
+    :param max_response_bytes: How large an answer may be, unpacked.
     """
 
     def __init__(
@@ -83,14 +83,16 @@ class PeerClient:
         name: str,
         *,
         tls_verify: bool,
-        answer_within_s: float = ANSWER_WITHIN_S,
-        max_answer_bytes: int = MAX_ANSWER_BYTES,
+        response_timeout_s: float = RESPONSE_TIMEOUT_S,
+        max_response_bytes: int = MAX_RESPONSE_BYTES,
     ) -> None:
         self.name = name
         self._verify = tls_verify and (_certificates() or True)
-        self._max_bytes = max_answer_bytes
+        self._max_bytes = max_response_bytes
         self._adapter = BoundedAdapter(
-            answer_within_s=answer_within_s, pool_connections=_SERVERS, pool_maxsize=_POOL_SIZE
+            response_timeout_s=response_timeout_s,
+            pool_connections=_SERVERS,
+            pool_maxsize=_POOL_SIZE,
         )
         self._route = cache(self._new_route)
 
@@ -103,7 +105,7 @@ class PeerClient:
         params: Mapping[str, str] | Sequence[tuple[str, str]] = (),
         body: bytes | None = None,
         timeout: tuple[float, float] = (CONNECT_TIMEOUT_S, READ_TIMEOUT_S),
-    ) -> Answer:
+    ) -> PeerResponse:
         """One call; any status is an answer.
 
         What the environment says of proxies and certificates is heeded, and read once; the machine's
@@ -134,8 +136,8 @@ class PeerClient:
                 )
                 content = read_whole(answer, self._max_bytes)
                 call.status = answer.status
-                return Answer(answer.status, content)
-        except AnswerTooLarge as error:
+                return PeerResponse(answer.status, content)
+        except ResponseTooLarge as error:
             raise PeerMisbehaved(self.name, f"an answer of {error}") from error
         except HTTPError as error:
             # The library's text may quote the URL with its query: only its kind is told.
@@ -146,14 +148,14 @@ class PeerClient:
 
     def post_json(
         self, url: str, document: Any, headers: Mapping[str, str] | None = None
-    ) -> Answer:
+    ) -> PeerResponse:
         """As `request`, with this document."""
         own = {"Content-Type": "application/json", **(headers or {})}
         return self.request("POST", url, headers=own, body=orjson.dumps(document))
 
     def post_form(
         self, url: str, form: Mapping[str, str], *, login: tuple[str, str] | None = None
-    ) -> Answer:
+    ) -> PeerResponse:
         """As `request`, with this form, for JSON; `login`: name and password (RFC 7617)."""
         headers = {
             "Accept": "application/json",
@@ -173,7 +175,7 @@ class PeerClient:
             {**_HEADERS, **root.headers},
         )
 
-    def json_object(self, response: Answer) -> dict[str, Any]:
+    def json_object(self, response: PeerResponse) -> dict[str, Any]:
         """The answer's JSON object.
 
         :raises PeerMisbehaved: where it isn't one.

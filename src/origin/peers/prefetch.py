@@ -13,7 +13,7 @@ K = TypeVar("K")
 T = TypeVar("T")
 
 
-def fetched_ahead(fetch: Callable[[K], tuple[T, K | None]], first: K) -> Generator[T, None, None]:
+def prefetch(fetch: Callable[[K], tuple[T, K | None]], first: K) -> Generator[T, None, None]:
     """What `fetch` gives for one key after the other, each fetched while its forerunner is worked on.
 
     Who stops early leaves a call that is under way to its own time limit, unheard.

@@ -18,14 +18,14 @@ from urllib3.util import wait_for_read
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
-MAX_INTERIM_ANSWERS = 8
+MAX_INTERIM_RESPONSES = 8
 
 
-class TooManyInterimAnswers(http.client.HTTPException):
+class TooManyInterimResponses(http.client.HTTPException):
     """The peer sends interim answers (1xx) and no final one."""
 
 
-class SeveralLengths(http.client.HTTPException):
+class ConflictingLengths(http.client.HTTPException):
     """The answer has several lengths, so nobody knows its end."""
 
 
@@ -42,42 +42,42 @@ def is_idle(sock: socket.socket) -> bool:
     return not deciphered and not wait_for_read(sock, timeout=0)
 
 
-class Answer(http.client.HTTPResponse):
+class TimedResponse(http.client.HTTPResponse):
     """An answer that is read, headers and all, before its time is over.
 
     Interim answers before it are skipped; `101` is the answer, as the peer speaks HTTP no longer. The
     connection is shut down after an answer that has more bytes behind it.
 
-    :param within_s: How long all of it may take.
+    :param timeout_s: How long all of it may take.
     """
 
     def __init__(
-        self, within_s: float, sock: socket.socket, *args: object, **kwargs: object
+        self, timeout_s: float, sock: socket.socket, *args: object, **kwargs: object
     ) -> None:
         super().__init__(sock, *args, **kwargs)  # type: ignore[arg-type] # as `http.client` gives them
         raw = self.fp.detach()
-        self.fp = _Reader(_TimedSocket(raw, sock, time.monotonic() + within_s))
+        self.fp = _ResponseReader(_TimedSocket(raw, sock, time.monotonic() + timeout_s))
 
     def begin(self) -> None:
         """Read the headers; the connection is closed after an answer whose end is in doubt.
 
-        :raises SeveralLengths: they contradict each other.
+        :raises ConflictingLengths: they contradict each other.
         """
         super().begin()
         lengths = _listed(self.headers, "content-length")
         if len({*lengths}) > 1:
-            raise SeveralLengths
+            raise ConflictingLengths
         if _has_doubtful_end(self.status, lengths, _listed(self.headers, "transfer-encoding")):
             self.will_close = True
 
     def _read_status(self) -> tuple[str, int, str]:
         # Private, but `urllib3` calls it too: for the answer of a proxy that makes a tunnel.
-        for _ in range(MAX_INTERIM_ANSWERS + 1):
+        for _ in range(MAX_INTERIM_RESPONSES + 1):
             version, status, reason = super()._read_status()  # type: ignore[misc] # typeshed lacks it
             if status // 100 != 1 or status == HTTPStatus.SWITCHING_PROTOCOLS:
                 return version, status, reason
             http.client.parse_headers(self.fp)
-        raise TooManyInterimAnswers
+        raise TooManyInterimResponses
 
 
 def _listed(headers: Message, name: str) -> list[str]:
@@ -140,7 +140,7 @@ class _TimedSocket(io.RawIOBase):
         super().close()
 
 
-class _Reader(io.BufferedReader):
+class _ResponseReader(io.BufferedReader):
     """The bytes of one answer. `http.client` closes it at the answer's end."""
 
     raw: _TimedSocket

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from origin.errors import PeerMisbehaved, PeerUnauthorized, PeerUnavailable
-from origin.peers.datahub import Measurement
+from origin.peers.datahub import DataHubMeasurement
 from tests.support.world import World
 
 GSRN = "571313180400000029"
@@ -28,7 +28,7 @@ def _answer(**fields: Any) -> dict[str, Any]:
     return {"success": True, "measurement": measurement}
 
 
-def _consumed(world: World, **fault: Any) -> Measurement | None:
+def _consumed(world: World, **fault: Any) -> DataHubMeasurement | None:
     world.datahub.fault(endpoint=PATH, times=1, **fault)
     return world.runtime.datahub.consumed_measurement("a-token", GSRN, BEGIN)
 

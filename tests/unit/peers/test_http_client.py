@@ -71,7 +71,7 @@ def peer() -> Iterator[Peer]:
 
 
 def client(**limits: float) -> PeerClient:
-    return PeerClient("Peer", tls_verify=True, **{"answer_within_s": 0.4, **limits})  # type: ignore[arg-type] # limits alone
+    return PeerClient("Peer", tls_verify=True, **{"response_timeout_s": 0.4, **limits})  # type: ignore[arg-type] # limits alone
 
 
 def basic(login: str) -> str:
@@ -104,7 +104,7 @@ def test_silence_ends_at_the_read_timeout(peer: Peer, connecting_s: float) -> No
     peer.script = lambda _: peer.over.wait() and None
     started = time.monotonic()
     with pytest.raises(PeerUnavailable):
-        client(answer_within_s=60).request("GET", peer.url, timeout=(connecting_s, 0.2))
+        client(response_timeout_s=60).request("GET", peer.url, timeout=(connecting_s, 0.2))
     assert time.monotonic() - started < 10
 
 
@@ -121,7 +121,7 @@ def test_silence_ends_at_the_read_timeout(peer: Peer, connecting_s: float) -> No
 def test_an_answer_that_is_too_large_is_not_read(peer: Peer, answer: bytes) -> None:
     peer.script = lambda connection: connection.sendall(answer)
     with pytest.raises(PeerMisbehaved, match="Peer: an answer of more than 1000 bytes"):
-        client(answer_within_s=20, max_answer_bytes=1000).request("GET", peer.url)
+        client(response_timeout_s=20, max_response_bytes=1000).request("GET", peer.url)
 
 
 def test_answers_within_bounds_come_whole_on_one_connection(peer: Peer) -> None:
@@ -132,7 +132,7 @@ def test_answers_within_bounds_come_whole_on_one_connection(peer: Peer) -> None:
         with_body(gzip.compress(body), b"Content-Encoding: gzip"),
         HEAD + b"Transfer-Encoding: chunked\r\n\r\n3e1\r\n" + body + b"\r\n0\r\n\r\n",
     ]
-    caller = client(answer_within_s=20, max_answer_bytes=1000)
+    caller = client(response_timeout_s=20, max_response_bytes=1000)
     for answer in answers:
         peer.script = lambda connection, answer=answer: connection.sendall(answer)  # type: ignore[misc] # bound as a default
         response = caller.request("GET", peer.url)
@@ -148,7 +148,7 @@ def test_a_cut_body_is_no_answer(peer: Peer) -> None:
 
     peer.script = cut
     with pytest.raises(PeerUnavailable):
-        client(answer_within_s=20).request("GET", peer.url)
+        client(response_timeout_s=20).request("GET", peer.url)
 
 
 def test_nobody_listening_is_told_from_no_answer() -> None:
@@ -161,7 +161,7 @@ def test_nobody_listening_is_told_from_no_answer() -> None:
 def test_the_environments_proxy_is_told_whole_urls(monkeypatch: pytest.MonkeyPatch) -> None:
     with recording_server() as proxy:
         monkeypatch.setenv("http_proxy", proxy.url.replace("//", "//me:p%40ss@"))
-        client(answer_within_s=20).request(
+        client(response_timeout_s=20).request(
             "GET", "http://peer.invalid/a?x=1", params=[("y", "2 3"), ("y", "&")]
         )
     (told,) = proxy.requests
@@ -177,7 +177,7 @@ def test_the_environments_proxy_is_told_whole_urls(monkeypatch: pytest.MonkeyPat
 def test_a_login_in_a_url_replaces_no_token(headers: dict[str, str], authorization: str) -> None:
     with recording_server() as recorder:
         url = recorder.url.replace("//", "//me:p%40ss@")
-        client(answer_within_s=20).request("POST", url, headers=headers)
+        client(response_timeout_s=20).request("POST", url, headers=headers)
     (told,) = recorder.requests
     assert told.path == "/"
     assert told.headers["authorization"] == authorization
@@ -186,7 +186,7 @@ def test_a_login_in_a_url_replaces_no_token(headers: dict[str, str], authorizati
 def test_forms_and_logins() -> None:
     with recording_server() as recorder:
         url = f"{recorder.url}/token?a=b"
-        client(answer_within_s=20).post_form(url, {"a b": "æ&"}, login=("me", "p:å"))
+        client(response_timeout_s=20).post_form(url, {"a b": "æ&"}, login=("me", "p:å"))
     (told,) = recorder.requests
     assert (told.path, told.body) == ("/token?a=b", b"a+b=%C3%A6%26")
     assert told.headers["content-type"] == "application/x-www-form-urlencoded"
@@ -203,12 +203,12 @@ def test_certificates_are_checked_unless_told_otherwise(
     peer.script = lambda connection: connection.sendall(with_body(b"{}"))
     url = peer.url.replace("http:", "https:")
     with pytest.raises(PeerUnavailable, match="SSLError"):
-        client(answer_within_s=20).request("GET", url)
+        client(response_timeout_s=20).request("GET", url)
     unchecked = PeerClient("Peer", tls_verify=False)
     with pytest.warns(InsecureRequestWarning):
         assert unchecked.request("GET", url).status_code == 200
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
-    assert client(answer_within_s=20).request("GET", url).status_code == 200
+    assert client(response_timeout_s=20).request("GET", url).status_code == 200
 
 
 def test_an_answer_may_take_longer_than_a_connection(peer: Peer) -> None:
@@ -217,7 +217,7 @@ def test_an_answer_may_take_longer_than_a_connection(peer: Peer) -> None:
         connection.sendall(with_body(b"{}"))
 
     peer.script = think
-    answer = client(answer_within_s=20).request("GET", peer.url, timeout=(0.1, 10))
+    answer = client(response_timeout_s=20).request("GET", peer.url, timeout=(0.1, 10))
     assert (answer.status_code, answer.content) == (200, b"{}")
 
 
@@ -241,6 +241,6 @@ def test_no_error_quotes_a_token_that_is_none(peer: Peer, token: str) -> None:
 
 def test_no_answer_shows_what_it_holds(peer: Peer) -> None:
     peer.script = lambda connection: connection.sendall(with_body(b'{"access_token": "secret"}'))
-    answer = client(answer_within_s=20).request("GET", peer.url)
+    answer = client(response_timeout_s=20).request("GET", peer.url)
     assert "200" in repr(answer)
     assert "secret" not in repr(answer)

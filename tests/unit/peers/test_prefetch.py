@@ -6,7 +6,7 @@ from contextvars import ContextVar
 
 import pytest
 
-from origin.peers.prefetch import fetched_ahead
+from origin.peers.prefetch import prefetch
 
 WHOSE = ContextVar("whose", default="nobody's")
 
@@ -21,7 +21,7 @@ def test_all_come_in_order_each_fetched_before_its_forerunner_is_done_with():
         return (key, WHOSE.get()), key + 1 if key < 3 else None
 
     found = []
-    for each in fetched_ahead(fetch, 0):
+    for each in prefetch(fetch, 0):
         # Work that lasts until the next is on its way.
         assert fetching[min(each[0] + 1, 3)].wait(10)
         found.append(each)
@@ -34,7 +34,7 @@ def test_what_a_call_raises_arrives_in_its_turn():
             raise ValueError("no more")
         return key, key + 1
 
-    answers = fetched_ahead(fetch, 0)
+    answers = prefetch(fetch, 0)
     assert [next(answers), next(answers)] == [0, 1]
     with pytest.raises(ValueError, match="no more"):
         next(answers)
@@ -51,7 +51,7 @@ def test_who_stops_early_waits_for_nothing_and_asks_no_further():
             ended.set()
         return key, key + 1
 
-    with closing(fetched_ahead(fetch, 0)) as pages:
+    with closing(prefetch(fetch, 0)) as pages:
         assert next(pages) == 0
         # On a busy machine it may not have begun yet, and then it never does.
         assert begun.wait(10)

@@ -177,7 +177,7 @@ def _measurements(
         return found | dict(zip(gsrns, pool.map(ask, others), strict=True))
 
 
-def _measurement(found: datahub.Measurement, point_key: Key) -> Measurement:
+def _measurement(found: datahub.DataHubMeasurement, point_key: Key) -> Measurement:
     return Measurement(
         address=found.address,
         gsrn=found.gsrn,

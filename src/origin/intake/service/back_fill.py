@@ -14,7 +14,7 @@ from origin.identity.service.tokens import with_user_token
 from origin.intake.rules.back_fill import end_of_stretch, months_of
 from origin.intake.rules.events import PAST_LAST_BEGIN, GgoEvent
 from origin.intake.service.issued_ggos import Issue, Owner, record
-from origin.peers.datahub import IssuedGgo
+from origin.peers.datahub import DataHubGgo
 from origin.runtime import Runtime
 from origin.shared.clock import utcnow
 from origin.webhooks.service import delivery
@@ -84,10 +84,10 @@ def fetch(
         point.owner.id,
         lambda token: runtime.datahub.ggos(token, point.gsrn, begin, end),
     )
-    for oddity in found.odd:
+    for oddity in found.invalid:
         log.error("A GGO of metering point %s is left out: %s", point.gsrn, oddity)
     issues = [
-        Issue(event, point.key_index) for ggo in found.good for event in _checked(point.gsrn, ggo)
+        Issue(event, point.key_index) for ggo in found.valid for event in _checked(point.gsrn, ggo)
     ]
     for portion in _portions(issues):
         with delivery.transaction(runtime) as session:
@@ -112,7 +112,7 @@ def _find(session: Session, metering_point_id: int) -> _Point:
     return _Point(owner, row.gsrn, row.key_index)
 
 
-def _checked(gsrn: str, ggo: IssuedGgo) -> Iterator[GgoEvent]:
+def _checked(gsrn: str, ggo: DataHubGgo) -> Iterator[GgoEvent]:
     """The GGO, if it is one, and of this point."""
     event = GgoEvent(
         address=ggo.address,

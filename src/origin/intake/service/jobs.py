@@ -292,7 +292,7 @@ def _import_metering_points(runtime: Runtime, job: _Job) -> None:
     with runtime.database.reading() as session:
         known = metering_points.described(session, job.user_id)
     points = with_user_token(runtime, job.user_id, runtime.datahub.metering_points)
-    events = [MeteringPointEvent(point.gsrn, point.type, point.sector) for point in points.good]
+    events = [MeteringPointEvent(point.gsrn, point.type, point.sector) for point in points.valid]
     forgotten_points.keep_proven_indexes(runtime, job.user_id, events)
     with delivery.transaction(runtime) as session:
         owner = _owner(session, job.user_id)
@@ -303,8 +303,8 @@ def _import_metering_points(runtime: Runtime, job: _Job) -> None:
         with delivery.transaction(runtime) as session:
             lock_user(session, owner.id)
             has_more = apply_ggos(session, runtime.sealer, owner)
-    if points.odd:
-        raise PeerMisbehaved("DataHubService", "; ".join(points.odd[:_ODD_ROWS_TOLD]))
+    if points.invalid:
+        raise PeerMisbehaved("DataHubService", "; ".join(points.invalid[:_ODD_ROWS_TOLD]))
 
 
 def _fetch_ggos(runtime: Runtime, job: _Job) -> None:

@@ -25,7 +25,7 @@ from origin.intake.service.issued_ggos import Owner
 from origin.keys.derivation import AddressKind, IndexOutOfRange, Key
 from origin.keys.sealing import master_key_context
 from origin.peers import datahub
-from origin.peers.datahub import IssuedGgo
+from origin.peers.datahub import DataHubGgo
 from origin.recovery.queries.mending import addresses_here
 from origin.recovery.queries.progress import was_before_a_recovery
 from origin.recovery.rules import point_candidates, proven_index
@@ -84,7 +84,7 @@ def recover_points(runtime: Runtime, user_id: int, report: Report) -> list[tuple
         known = patiently(
             lambda: with_user_token(runtime, user_id, runtime.datahub.metering_points)
         )
-        events = [MeteringPointEvent(each.gsrn, each.type, each.sector) for each in known.good]
+        events = [MeteringPointEvent(each.gsrn, each.type, each.sector) for each in known.valid]
         learnt = _learn(runtime, owner, master, events)
     except (TokensSpent, PeerMisbehaved, PeerUnauthorized) as error:
         report.add("not_asked", subject=owner.subject, reason=str(error))
@@ -169,9 +169,9 @@ def _sample(
         if event.type != "production":
             return None
         issued = runtime.datahub.ggos(token, event.gsrn, FIRST_BEGIN, PAST_LAST_BEGIN)
-        if issued.odd and not issued.good:
-            raise PeerMisbehaved("DataHubService", issued.odd[0])
-        first = next(iter(issued.good), None)
+        if issued.invalid and not issued.valid:
+            raise PeerMisbehaved("DataHubService", issued.invalid[0])
+        first = next(iter(issued.valid), None)
         return None if first is None else (AddressKind.GGO, first.begin, first.address)
 
     return patiently(lambda: with_user_token(runtime, owner.id, ask))
@@ -273,7 +273,7 @@ def fetch_issued(runtime: Runtime, metering_point_id: int, since: datetime) -> N
 
 def unknown_issued(
     runtime: Runtime, user_id: int, gsrn: str, since: datetime
-) -> Iterator[IssuedGgo]:
+) -> Iterator[DataHubGgo]:
     """What was issued to this point and the database doesn't have; nothing is changed.
 
     :raises TokensSpent: its owner must log in again.
@@ -283,13 +283,13 @@ def unknown_issued(
 
         def ask(
             token: str, begin: datetime = begin, end: datetime = end
-        ) -> datahub.Rows[IssuedGgo]:
+        ) -> datahub.ParsedRows[DataHubGgo]:
             return runtime.datahub.ggos(token, gsrn, begin, end)
 
         found = patiently(partial(with_user_token, runtime, user_id, ask))
         with runtime.database.reading() as session:
-            known = addresses_here(session, [ggo.address for ggo in found.good])
-        yield from (ggo for ggo in found.good if ggo.address not in known)
+            known = addresses_here(session, [ggo.address for ggo in found.valid])
+        yield from (ggo for ggo in found.valid if ggo.address not in known)
 
 
 def _stretches(since: datetime) -> Iterator[tuple[datetime, datetime]]:

@@ -155,7 +155,7 @@ CASES = {
     ),
     "DataHub: metering points": Case(
         datahub,
-        lambda datahub, who: datahub.metering_points(who).good[0].gsrn,
+        lambda datahub, who: datahub.metering_points(who).valid[0].gsrn,
         lambda who: _json({"success": True, "meteringpoints": [_measured(who)]}),
         str,
     ),

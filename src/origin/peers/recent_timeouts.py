@@ -7,11 +7,11 @@ from hashlib import sha256
 
 from origin.errors import PeerTooSlow
 
-_MOST = 10_000
+_MAX_REMEMBERED = 10_000
 """Calls that are remembered."""
 
 
-class Abandoned:
+class RecentTimeouts:
     """Keeps calls that timed out from being repeated at once.
 
     A repeat finds the peer still at work on the first, and makes it slower for everybody. So the same
@@ -39,7 +39,7 @@ class Abandoned:
             raise
 
     def _note(self, call: bytes, now: float, until: float) -> None:
-        if len(self._until) >= _MOST:
+        if len(self._until) >= _MAX_REMEMBERED:
             self._until = {each: end for each, end in self._until.items() if end > now}
-        if len(self._until) < _MOST:
+        if len(self._until) < _MAX_REMEMBERED:
             self._until[call] = until

@@ -3,8 +3,8 @@
 import pytest
 
 from origin.errors import PeerTooSlow, PeerUnavailable
-from origin.peers import abandoned
-from origin.peers.abandoned import Abandoned
+from origin.peers import recent_timeouts
+from origin.peers.recent_timeouts import RecentTimeouts
 
 
 class _Clock:
@@ -18,11 +18,13 @@ class _Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> _Clock:
     clock = _Clock()
-    monkeypatch.setattr(abandoned, "time", clock)
+    monkeypatch.setattr(recent_timeouts, "time", clock)
     return clock
 
 
-def _call(calls: Abandoned, clock: _Clock, body: bytes, error: Exception | None = None) -> bool:
+def _call(
+    calls: RecentTimeouts, clock: _Clock, body: bytes, error: Exception | None = None
+) -> bool:
     """Make a call that fails so after a minute; whether it was made."""
     made = False
     try:
@@ -37,7 +39,7 @@ def _call(calls: Abandoned, clock: _Clock, body: bytes, error: Exception | None 
 
 
 def test_what_timed_out_is_left_alone_for_as_long_again(clock: _Clock) -> None:
-    calls, slow = Abandoned(), PeerTooSlow("DataHubService", "ReadTimeoutError")
+    calls, slow = RecentTimeouts(), PeerTooSlow("DataHubService", "ReadTimeoutError")
     assert _call(calls, clock, b"a", slow)
     assert not _call(calls, clock, b"a")
     assert _call(calls, clock, b"b")
@@ -49,7 +51,7 @@ def test_what_timed_out_is_left_alone_for_as_long_again(clock: _Clock) -> None:
 
 
 def test_other_failures_may_be_tried_again(clock: _Clock) -> None:
-    calls = Abandoned()
+    calls = RecentTimeouts()
     assert _call(calls, clock, b"a", PeerUnavailable("DataHubService", "/ggo answered 503"))
     assert _call(calls, clock, b"a")
 
@@ -57,8 +59,8 @@ def test_other_failures_may_be_tried_again(clock: _Clock) -> None:
 def test_not_all_calls_of_a_lifetime_are_remembered(
     clock: _Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(abandoned, "_MOST", 2)
-    calls, slow = Abandoned(), PeerTooSlow("DataHubService", "ReadTimeoutError")
+    monkeypatch.setattr(recent_timeouts, "_MAX_REMEMBERED", 2)
+    calls, slow = RecentTimeouts(), PeerTooSlow("DataHubService", "ReadTimeoutError")
     for body in (b"a", b"b", b"c"):
         assert _call(calls, clock, body, slow)
     # The first one's time was over when the third came.
