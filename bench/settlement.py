@@ -24,7 +24,13 @@ from devstack.postgres import EmbeddedPostgres
 from devstack.processes import ServiceProcesses
 from devstack.stack import peers_environment
 from devstack.valkey import EmbeddedValkey
-from origin.keys.derivation import AddressKind, Key, metering_point_key, new_master_key, period_key
+from origin.keys.derivation import (
+    AddressKind,
+    ExtendedKey,
+    metering_point_key,
+    new_master_key,
+    period_key,
+)
 from origin.keys.sealing import Sealer, master_key_context
 from origin.migrate import upgrade
 from sandbox.running import Sandbox
@@ -154,7 +160,7 @@ def _world(postgres: EmbeddedPostgres, count: int, console: Console) -> Iterator
     drop_database(postgres.uri, _DATABASE)
 
 
-def _write_users(uri: str) -> dict[str, Key]:
+def _write_users(uri: str) -> dict[str, ExtendedKey]:
     """Users with a production point each; the points' keys."""
     sealer, points = Sealer([secret()]), {}
     with connect(uri) as connection, connection.cursor() as cursor:
@@ -175,7 +181,7 @@ def _write_users(uri: str) -> dict[str, Key]:
 
 
 def _issue(
-    uri: str, ledger_url: str, subject: str, point: Key, count: int, console: Console
+    uri: str, ledger_url: str, subject: str, point: ExtendedKey, count: int, console: Console
 ) -> list[_Ggo]:
     """Issue so many GGOs of 1000 Wh, on the ledger and here."""
     console.bar("issuing", int(subject.rpartition(" ")[2]) + 1, USERS)

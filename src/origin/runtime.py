@@ -13,7 +13,7 @@ from origin.db.engine import Database
 from origin.declarations.client.energytypes import EnergyTypeClient
 from origin.identity.client import HydraClient
 from origin.intake.queries.issuing import Points
-from origin.keys.public_branches import Branches
+from origin.keys.public_branch_keys import PublicBranchKeys
 from origin.keys.sealing import Sealer, Signer
 from origin.peers.datahub import DataHubClient
 from origin.settings import Settings
@@ -45,7 +45,7 @@ class Runtime:
     database: Database
     sealer: Sealer
     signer: Signer
-    branches: Branches
+    public_branch_keys: PublicBranchKeys
     points: Points
     hydra: HydraClient
     datahub: DataHubClient
@@ -67,14 +67,14 @@ def build_runtime(settings: Settings, hints: Hints) -> Runtime:
         log.warning("RECOVERY_MODE is set: composes, imports, signing and posting rest")
     secrets = [each.get_secret_value() for each in settings.key_encryption_secrets]
     sealer = Sealer(secrets)
-    branches = Branches(sealer)
+    public_branch_keys = PublicBranchKeys(sealer)
     return Runtime(
         settings=settings,
         database=database,
         sealer=sealer,
         signer=Signer(secrets),
-        branches=branches,
-        points=Points(database, branches),
+        public_branch_keys=public_branch_keys,
+        points=Points(database, public_branch_keys),
         hydra=HydraClient(
             settings.hydra_url,
             settings.hydra_introspect_url,

@@ -44,7 +44,7 @@ class IndexOutOfRange(Refused):
 
 
 @dataclass(frozen=True, repr=False)
-class Key:
+class ExtendedKey:
     """An extended private key. Its text form never shows it."""
 
     private_key: bytes
@@ -53,13 +53,13 @@ class Key:
     index: int
     parent_fingerprint: bytes | None = None
     """As read from Base58; None where `parent` tells it."""
-    parent: "Key | None" = None
+    parent: "ExtendedKey | None" = None
 
     def __repr__(self) -> str:
-        return f"Key(depth={self.depth})"
+        return f"ExtendedKey(depth={self.depth})"
 
     @classmethod
-    def from_base58(cls, text: str) -> "Key":
+    def from_base58(cls, text: str) -> "ExtendedKey":
         """Read an extended private key (`xprv…`).
 
         :raises ValueError: if it isn't one; the text isn't quoted.
@@ -92,7 +92,7 @@ class Key:
         """The compressed public key, 33 bytes."""
         return PublicKey.from_secret(self.private_key).format(compressed=True)
 
-    def child(self, index: int) -> "Key":
+    def child(self, index: int) -> "ExtendedKey":
         """CKDpriv of BIP32, not hardened.
 
         :raises IndexOutOfRange: for an index that would be hardened, or below 0.
@@ -105,7 +105,7 @@ class Key:
         # By chance never; BIP32 has such an index left out.
         assert tweak < _CURVE_ORDER
         assert secret
-        return Key(
+        return ExtendedKey(
             private_key=secret.to_bytes(32, "big"),
             chain_code=digest[32:],
             depth=self.depth + 1,
@@ -118,13 +118,13 @@ class Key:
         return _address_of(kind, self.public_key)
 
     @property
-    def branch(self) -> "Branch":
+    def public_branch_key(self) -> "PublicBranchKey":
         """The public half of this key."""
-        return Branch(self.public_key, self.chain_code)
+        return PublicBranchKey(self.public_key, self.chain_code)
 
 
 @dataclass(frozen=True, repr=False)
-class Branch:
+class PublicBranchKey:
     """The public half of a key: it tells its children's addresses, and signs nothing.
 
     Never to leave the process: with the private key of any child it would give the parent's.
@@ -136,7 +136,7 @@ class Branch:
     def address(self, index: int, kind: AddressKind) -> str:
         """The address of this kind under the child of this index (CKDpub of BIP32).
 
-        :raises IndexOutOfRange: as `Key.child`.
+        :raises IndexOutOfRange: as `ExtendedKey.child`.
         """
         data = self.public_key + _index_bytes(index)
         digest = hmac.digest(self.chain_code, data, "sha512")
@@ -164,25 +164,25 @@ def settlement_address(measurement_address: str) -> str:
     return _address(AddressKind.SETTLEMENT, key_hash)
 
 
-def master_key(entropy: bytes) -> Key:
+def master_key(entropy: bytes) -> ExtendedKey:
     """The master key `m` of this entropy, at least 256 bits (BIP32, Master key generation)."""
     if len(entropy) < ENTROPY_BYTES:
         raise ValueError("a master key needs at least 256 bits of entropy")
     digest = hmac.digest(b"Bitcoin seed", entropy, "sha512")
-    return Key(private_key=digest[:32], chain_code=digest[32:], depth=0, index=0)
+    return ExtendedKey(private_key=digest[:32], chain_code=digest[32:], depth=0, index=0)
 
 
-def new_master_key() -> Key:
+def new_master_key() -> ExtendedKey:
     """A master key of fresh randomness."""
     return master_key(os.urandom(ENTROPY_BYTES))
 
 
-def metering_point_key(master: Key, key_index: int) -> Key:
+def metering_point_key(master: ExtendedKey, key_index: int) -> ExtendedKey:
     """`m/1/i`, which DataHub gets in Base58."""
     return master.child(METERING_POINT_BRANCH).child(key_index)
 
 
-def period_key(metering_point: Key, begin: datetime) -> Key:
+def period_key(metering_point: ExtendedKey, begin: datetime) -> ExtendedKey:
     """`m/1/i/t`: the key of the measurement, issued GGO and settlement of one period.
 
     :param begin: Aware; its seconds are zeroed.
@@ -196,6 +196,6 @@ def period_index(begin: datetime) -> int:
     return int(begin.replace(second=0, microsecond=0).timestamp())
 
 
-def trade_branch(master: Key) -> Key:
+def trade_branch_key(master: ExtendedKey) -> ExtendedKey:
     """`m/0`, whose children `m/0/k` hold what came by transfer or split."""
     return master.child(_TRADE_BRANCH)

@@ -8,7 +8,7 @@ from sqlalchemy import inspect
 from origin.batches.service import runner
 from origin.db.models import Base
 from origin.identity.service import tokens
-from origin.keys.derivation import Key, metering_point_key, trade_branch
+from origin.keys.derivation import ExtendedKey, metering_point_key, trade_branch_key
 from origin.keys.sealing import access_token_context, master_key_context, refresh_token_context
 from tests.support.market import CONSUMPTION, Market
 from tests.support.world import CLIENT_SECRET, WEBHOOK_SECRET
@@ -19,10 +19,12 @@ def keys_and_tokens(market: Market) -> set[str]:
     found: set[str] = set()
     sealer = market.runtime.sealer
     for user in market.rows("SELECT subject, master_key, access_token, refresh_token FROM users"):
-        master = Key.from_base58(sealer.open(user.master_key, master_key_context(user.subject)))
-        keys = [master, master.child(1), trade_branch(master)]
+        master = ExtendedKey.from_base58(
+            sealer.open(user.master_key, master_key_context(user.subject))
+        )
+        keys = [master, master.child(1), trade_branch_key(master)]
         keys += [metering_point_key(master, index) for index in range(3)]
-        keys += [trade_branch(master).child(index) for index in range(3)]
+        keys += [trade_branch_key(master).child(index) for index in range(3)]
         found |= {key.base58() for key in keys} | {key.private_key.hex() for key in keys}
         found.add(sealer.open(user.access_token, access_token_context(user.subject)))
         found.add(sealer.open(user.refresh_token, refresh_token_context(user.subject)))

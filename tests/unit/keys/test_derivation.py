@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 
 from origin.keys.derivation import (
     AddressKind,
+    ExtendedKey,
     IndexOutOfRange,
-    Key,
     master_key,
     metering_point_key,
     new_master_key,
     period_key,
     settlement_address,
-    trade_branch,
+    trade_branch_key,
 )
 
 MASTER = master_key(bytes(range(32)))
@@ -55,22 +55,22 @@ def test_addresses_of_a_period_are_the_contracts():
 def test_the_public_half_of_a_key_gives_its_childrens_addresses(entropy: bytes, i: int, k: int):
     key = master_key(entropy).child(i)
     for kind in AddressKind:
-        assert key.branch.address(k, kind) == key.child(k).address(kind)
+        assert key.public_branch_key.address(k, kind) == key.child(k).address(kind)
 
 
 @pytest.mark.parametrize("index", [-1, 2**31])
 def test_the_public_half_knows_no_hardened_children(index: int):
     with pytest.raises(IndexOutOfRange):
-        MASTER.branch.address(index, AddressKind.GGO)
+        MASTER.public_branch_key.address(index, AddressKind.GGO)
 
 
 def test_the_public_half_shows_nothing():
-    assert MASTER.branch.public_key.hex() not in repr(MASTER.branch)
-    assert repr(MASTER.branch.chain_code) not in repr(MASTER.branch)
+    assert MASTER.public_branch_key.public_key.hex() not in repr(MASTER.public_branch_key)
+    assert repr(MASTER.public_branch_key.chain_code) not in repr(MASTER.public_branch_key)
 
 
 def test_addresses_of_traded_ggos_are_the_contracts():
-    branch = trade_branch(MASTER)
+    branch = trade_branch_key(MASTER)
     assert [branch.child(k).address(AddressKind.GGO) for k in (0, 1)] == [
         "849c0b4be46e58c48261d223c447a5dea4906a9472c7f393d92042e069be8f36f064f6",
         "849c0b8345a103dc0615d8e632f003756e8f7084c10de665b0c1334e19a2cdbafde17c",
@@ -91,7 +91,7 @@ def test_derivation_equals_bip32utils(entropy: bytes, path: list[int]):
 @given(index=indexes)
 def test_a_key_read_from_base58_derives_as_before(index: int):
     point = metering_point_key(MASTER, 7)
-    read = Key.from_base58(point.base58())
+    read = ExtendedKey.from_base58(point.base58())
     assert read.base58() == point.base58()
     assert read.child(index).base58() == point.child(index).base58()
 
@@ -122,8 +122,8 @@ def test_new_master_keys_differ():
 
 
 def test_a_key_does_not_show_itself():
-    assert POINT_BASE58 not in repr(Key.from_base58(POINT_BASE58))
-    assert repr(metering_point_key(MASTER, 0)) == "Key(depth=2)"
+    assert POINT_BASE58 not in repr(ExtendedKey.from_base58(POINT_BASE58))
+    assert repr(metering_point_key(MASTER, 0)) == "ExtendedKey(depth=2)"
 
 
 @pytest.mark.parametrize(
@@ -137,4 +137,4 @@ def test_a_key_does_not_show_itself():
 )
 def test_what_is_no_extended_private_key_is_refused_unquoted(text: str):
     with pytest.raises(ValueError, match=r"^(?!.*xp).*$"):
-        Key.from_base58(text)
+        ExtendedKey.from_base58(text)

@@ -24,7 +24,7 @@ from origin.compose.rules import (
 from origin.db.driver import Link
 from origin.errors import CallerGone, Refused
 from origin.identity.service.tokens import with_user_token
-from origin.keys.derivation import AddressKind, Key, metering_point_key, period_key
+from origin.keys.derivation import AddressKind, ExtendedKey, metering_point_key, period_key
 from origin.keys.sealing import Sealer, master_key_context
 from origin.peers import datahub
 from origin.runtime import Runtime
@@ -149,8 +149,10 @@ def _consumption_points(points: Mapping[str, Point]) -> dict[str, ConsumptionPoi
     return {gsrn: ConsumptionPoint(point.id, gsrn) for gsrn, point in points.items()}
 
 
-def _master(sealer: Sealer, account: Account) -> Key:
-    return Key.from_base58(sealer.open(account.master_key, master_key_context(account.subject)))
+def _master(sealer: Sealer, account: Account) -> ExtendedKey:
+    return ExtendedKey.from_base58(
+        sealer.open(account.master_key, master_key_context(account.subject))
+    )
 
 
 def _measurements(
@@ -177,7 +179,7 @@ def _measurements(
         return found | dict(zip(gsrns, pool.map(ask, others), strict=True))
 
 
-def _measurement(found: datahub.DataHubMeasurement, point_key: Key) -> Measurement:
+def _measurement(found: datahub.DataHubMeasurement, point_key: ExtendedKey) -> Measurement:
     return Measurement(
         address=found.address,
         gsrn=found.gsrn,
@@ -201,7 +203,7 @@ def _targets(
     counts = Counter(part.owner_id for part in parts)
     following = queries.allocate_trade_indexes(link, counts)
     branches = {
-        account.id: runtime.branches.trade(account.subject, account.master_key)
+        account.id: runtime.public_branch_keys.trade(account.subject, account.master_key)
         for account in accounts.values()
         if account.id in counts
     }

@@ -14,7 +14,13 @@ from origin.db.models import Ggo
 from origin.intake.queries import issuing
 from origin.intake.queries.issuing import Added
 from origin.intake.rules.events import GgoEvent
-from origin.keys.derivation import AddressKind, Key, metering_point_key, period_index, period_key
+from origin.keys.derivation import (
+    AddressKind,
+    ExtendedKey,
+    metering_point_key,
+    period_index,
+    period_key,
+)
 from origin.keys.sealing import Sealer, master_key_context
 from origin.runtime import Runtime
 from origin.telemetry.metrics import KEY_MISMATCHES
@@ -104,10 +110,10 @@ def store(runtime: Runtime, subject: str, event: GgoEvent) -> bool:
 
 def _rows(sealer: Sealer, owner: Owner, issues: Sequence[Issue]) -> list[Row]:
     """The rows as they would be added."""
-    master = Key.from_base58(
+    master = ExtendedKey.from_base58(
         sealer.open(owner.sealed_master_key, master_key_context(owner.subject))
     )
-    keys: dict[int, Key] = {}
+    keys: dict[int, ExtendedKey] = {}
     rows = []
     for issue in issues:
         if issue.key_index not in keys:

@@ -24,7 +24,7 @@ from origin.intake.service import metering_points
 from origin.intake.service.back_fill import busy_months, fetch
 from origin.intake.service.early_events import apply_ggos
 from origin.intake.service.issued_ggos import Owner
-from origin.keys.derivation import Key, metering_point_key
+from origin.keys.derivation import ExtendedKey, metering_point_key
 from origin.keys.sealing import master_key_context
 from origin.peers.datahub import WebhookEvent
 from origin.recovery.service import forgotten_points
@@ -228,7 +228,9 @@ def _send_key(runtime: Runtime, job: _Job) -> None:
             .join(MeteringPoint, MeteringPoint.user_id == User.id)
             .where(MeteringPoint.id == job.metering_point_id)
         ).one()
-    master = Key.from_base58(runtime.sealer.open(row.master_key, master_key_context(row.subject)))
+    master = ExtendedKey.from_base58(
+        runtime.sealer.open(row.master_key, master_key_context(row.subject))
+    )
     key = metering_point_key(master, row.key_index).base58()
     with_user_token(
         runtime, job.user_id, lambda token: runtime.datahub.set_key(token, row.gsrn, key)

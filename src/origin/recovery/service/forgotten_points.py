@@ -22,7 +22,7 @@ from origin.intake.rules.events import FIRST_BEGIN, PAST_LAST_BEGIN, MeteringPoi
 from origin.intake.service import back_fill, metering_points
 from origin.intake.service.early_events import apply_ggos
 from origin.intake.service.issued_ggos import Owner
-from origin.keys.derivation import AddressKind, IndexOutOfRange, Key
+from origin.keys.derivation import AddressKind, ExtendedKey, IndexOutOfRange
 from origin.keys.sealing import master_key_context
 from origin.peers import datahub
 from origin.peers.datahub import DataHubGgo
@@ -119,17 +119,17 @@ def keep_proven_indexes(
     _add_proven(runtime, owner, _learn(runtime, owner, master, events))
 
 
-def _owner(runtime: Runtime, user_id: int) -> tuple[Owner, Key]:
+def _owner(runtime: Runtime, user_id: int) -> tuple[Owner, ExtendedKey]:
     """:raises CannotUnseal: the user's key isn't ours to open."""
     with runtime.database.reading() as session:
         user = session.get_one(User, user_id)
         owner = Owner(user.id, user.subject, user.master_key, user.disabled_at is None)
     opened = runtime.sealer.open(owner.sealed_master_key, master_key_context(owner.subject))
-    return owner, Key.from_base58(opened)
+    return owner, ExtendedKey.from_base58(opened)
 
 
 def _learn(
-    runtime: Runtime, owner: Owner, master: Key, events: Sequence[MeteringPointEvent]
+    runtime: Runtime, owner: Owner, master: ExtendedKey, events: Sequence[MeteringPointEvent]
 ) -> list[Learnt]:
     """Which of these are nobody's here, each with the index that DataHub's addresses prove."""
     with runtime.database.reading() as session:
@@ -178,7 +178,7 @@ def _sample(
 
 
 def _proven(
-    master: Key, sample: tuple[AddressKind, datetime, str], used: set[int], counter: int
+    master: ExtendedKey, sample: tuple[AddressKind, datetime, str], used: set[int], counter: int
 ) -> int | None:
     kind, begin, address = sample
     try:

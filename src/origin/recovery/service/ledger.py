@@ -290,7 +290,7 @@ class _Points:
             self._owners[owner_id] = self._read(owner_id)
         subject, sealed, points = self._owners[owner_id]
         for gsrn, key_index in points.items():
-            branch = self._runtime.branches.metering_point(subject, sealed, key_index)
+            branch = self._runtime.public_branch_keys.metering_point(subject, sealed, key_index)
             try:
                 address = branch.address(period_index(begin), AddressKind.MEASUREMENT)
             except IndexOutOfRange:

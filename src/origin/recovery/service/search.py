@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 
-from origin.keys.derivation import AddressKind, Branch, IndexOutOfRange
+from origin.keys.derivation import AddressKind, IndexOutOfRange, PublicBranchKey
 from origin.keys.sealing import CannotUnseal
 from origin.recovery.queries.progress import Keeper
 from origin.recovery.rules import Holder, Trail
@@ -91,7 +91,9 @@ class Search:
 
     def _addresses(self, keeper: Keeper, window: range) -> Iterator[tuple[str, int]]:
         try:
-            branch: Branch = self._runtime.branches.trade(keeper.subject, keeper.sealed_master_key)
+            branch: PublicBranchKey = self._runtime.public_branch_keys.trade(
+                keeper.subject, keeper.sealed_master_key
+            )
             for key_index in window:
                 yield branch.address(key_index, AddressKind.GGO), key_index
         except CannotUnseal as error:
