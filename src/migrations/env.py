@@ -12,9 +12,9 @@ from alembic import context
 from sqlalchemy import Connection, pool, text
 from sqlalchemy.engine import URL
 
-from origin.db.connecting import make_engine
+from origin.db.connector import make_engine
 from origin.db.models import Base
-from origin.db.sessions import MIGRATING, check_server
+from origin.db.session_settings import MIGRATION_TIMEOUTS, check_server
 from origin.settings import DatabaseSettings, load_settings
 
 LOCK_KEY = 5_713_131_804
@@ -45,7 +45,7 @@ def _wait_for_turn(connection: Connection) -> None:
 
 def run() -> None:
     """Migrate under the lock, so that any number of containers may start at once."""
-    engine = make_engine(_url(), MIGRATING, poolclass=pool.NullPool)
+    engine = make_engine(_url(), MIGRATION_TIMEOUTS, poolclass=pool.NullPool)
     with engine.connect() as connection:
         unsafe = check_server(connection)
         if unsafe:

@@ -25,25 +25,27 @@ def watch_clock(database: Database) -> None:
     def watch() -> None:
         while True:
             try:
-                compare(database)
+                sync_clock(database)
             except Exception as error:
                 # It is told of elsewhere that the database is away.
-                if fault_in(error) is Fault.OURS:
+                if fault_in(error) is Fault.BUG:
                     log.exception("The clock can't be compared")
             time.sleep(_EVERY_S)
 
     threading.Thread(target=watch, daemon=True, name="clock").start()
 
 
-def compare(database: Database) -> float:
+def sync_clock(database: Database) -> float:
     """Set `origin.shared.clock` by PostgreSQL's; by how many seconds this machine's clock is ahead.
 
     :raises SQLAlchemyError: the database can't tell.
     """
-    told, reading, doubt_s = database.now()
+    told, reading, doubt_s = database.server_time()
     if doubt_s > _MOST_DOUBT_S:
         # The better of two answers counts, whatever it is.
-        told, reading, doubt_s = min((told, reading, doubt_s), database.now(), key=itemgetter(2))
+        told, reading, doubt_s = min(
+            (told, reading, doubt_s), database.server_time(), key=itemgetter(2)
+        )
     clock.tell(told, reading)
     here = time.time() - (time.monotonic() - reading)
     skew_s = here - told.timestamp()

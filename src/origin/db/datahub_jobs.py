@@ -14,7 +14,7 @@ JobKind = (
     PointJobKind | Literal["subscribe_metering_points", "subscribe_ggos", "import_metering_points"]
 )
 
-OF_A_NEW_USER: Sequence[JobKind] = (
+NEW_USER_JOBS: Sequence[JobKind] = (
     "subscribe_metering_points",
     "subscribe_ggos",
     "import_metering_points",

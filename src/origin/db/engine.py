@@ -15,9 +15,9 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from origin.db.connecting import make_engine
-from origin.db.driver import LendingPool, Link, Row, Values, is_dead
-from origin.db.sessions import SERVING
+from origin.db.connector import make_engine
+from origin.db.raw_connections import RawConnection, RawConnectionPool, Row, Values, is_dead
+from origin.db.session_settings import SERVICE_TIMEOUTS
 from origin.db.sqlstates import READ_ONLY, state_of
 
 POOL_TIMEOUT_S = 10
@@ -27,7 +27,7 @@ _STALLED = "60s"
 """For how long a reader of a snapshot may read nothing, before PostgreSQL cuts it off."""
 
 
-def _make_plain(connection: Any) -> None:
+def _reset_isolation_level(connection: Any) -> None:
     """Take from a connection what its last user asked of it; close it where it is dead.
 
     The driver does so without a word to the server, unlike the dialect. An error would leave the
@@ -39,29 +39,29 @@ def _make_plain(connection: Any) -> None:
         connection.close()
 
 
-def _replace_useless_connections(engine: Engine) -> None:
+def _replace_broken_connections(engine: Engine) -> None:
     """Have a connection replaced by the pool that is dead, or leads to a server that can't be written.
 
     Whoever asks for one then notices nothing.
     """
 
     def checked_out(connection: Any, entry: ConnectionPoolEntry, *_: Any) -> None:
-        if is_dead(connection) or _pool_of(engine).is_distrusted(entry):
+        if is_dead(connection) or _pool_of(engine).is_expired(entry):
             raise DisconnectionError
 
     def failed(context: ExceptionContext) -> None:
         if state_of(context.original_exception) == READ_ONLY:
-            _pool_of(engine).distrust()
+            _pool_of(engine).expire_connections()
 
-    engine.dialect.reset_isolation_level = _make_plain  # type: ignore[method-assign, assignment] # no hook exists
-    event.listen(engine, "connect", LendingPool.note_begin)
+    engine.dialect.reset_isolation_level = _reset_isolation_level  # type: ignore[method-assign, assignment] # no hook exists
+    event.listen(engine, "connect", RawConnectionPool.record_start)
     event.listen(engine, "checkout", checked_out)
     event.listen(engine, "handle_error", failed)
 
 
-def _pool_of(engine: Engine) -> LendingPool:
+def _pool_of(engine: Engine) -> RawConnectionPool:
     # Each time: `dispose` leaves another.
-    return cast("LendingPool", engine.pool)
+    return cast("RawConnectionPool", engine.pool)
 
 
 class ReadOnly(Exception):
@@ -77,15 +77,17 @@ class Database:
     def __init__(self, url: URL, pool_size: int) -> None:
         self.engine = make_engine(
             url,
-            SERVING,
-            poolclass=LendingPool,
+            SERVICE_TIMEOUTS,
+            poolclass=RawConnectionPool,
             pool_size=pool_size,
             max_overflow=0,
             pool_timeout=POOL_TIMEOUT_S,
             pool_use_lifo=True,
         )
-        self._prober = make_engine(url, SERVING, poolclass=NullPool, isolation_level="AUTOCOMMIT")
-        _replace_useless_connections(self.engine)
+        self._prober = make_engine(
+            url, SERVICE_TIMEOUTS, poolclass=NullPool, isolation_level="AUTOCOMMIT"
+        )
+        _replace_broken_connections(self.engine)
         self._autocommit = self.engine.execution_options(isolation_level="AUTOCOMMIT")
         self._snapshots = self.engine.execution_options(isolation_level="REPEATABLE READ")
         # Slow readers of snapshots must not take all connections.
@@ -115,8 +117,8 @@ class Database:
             yield session
 
     @contextmanager
-    def link(self, *, transaction: bool = False) -> Iterator[Link]:
-        """A connection in the driver's own form, for what is asked most (`origin.db.driver`).
+    def raw_connection(self, *, transaction: bool = False) -> Iterator[RawConnection]:
+        """A connection in the driver's own form, for what is asked most (`origin.db.raw_connections`).
 
         :param transaction: All in one: committed at the end of the block, rolled back by any
             exception. Otherwise each statement is by itself.
@@ -125,8 +127,8 @@ class Database:
         entry = None
         pool = _pool_of(self.engine)
         try:
-            entry = pool.take()
-            link = Link(entry, transaction=transaction)
+            entry = pool.check_out()
+            link = RawConnection(entry, transaction=transaction)
             try:
                 yield link
                 link.end(commit=True)
@@ -134,10 +136,10 @@ class Database:
                 link.end(commit=False)
                 raise
             finally:
-                link.restore()
+                link.reset()
         except psycopg2.Error as error:
             if state_of(error) == READ_ONLY:
-                pool.distrust()
+                pool.expire_connections()
             connection: Any = None if entry is None else entry.driver_connection
             raise DBAPIError.instance(
                 None,
@@ -149,14 +151,14 @@ class Database:
             ) from error
         finally:
             if entry is not None:
-                pool.give(entry)
+                pool.check_in(entry)
 
     def query(self, sql: str, values: Values) -> Sequence[Row]:
         """The rows of one statement in the driver's own form (`%(name)s`), planned for these values.
 
         :raises DBAPIError: of SQLAlchemy, as a session would.
         """
-        with self.link() as link:
+        with self.raw_connection() as link:
             return link.rows(sql, values)
 
     def prepared(self, sql: str, values: Values) -> Sequence[Row]:
@@ -164,7 +166,7 @@ class Database:
 
         :raises DBAPIError: of SQLAlchemy, as a session would.
         """
-        with self.link() as link:
+        with self.raw_connection() as link:
             return link.prepared(sql, values)
 
     @contextmanager
@@ -204,7 +206,7 @@ class Database:
             ):
                 raise ReadOnly
 
-    def now(self) -> tuple[datetime, float, float]:
+    def server_time(self) -> tuple[datetime, float, float]:
         """The server's time, the reading of `time.monotonic` then, and by how many seconds that may err.
 
         On a connection of its own.

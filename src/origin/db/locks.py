@@ -6,14 +6,14 @@ from sqlalchemy.orm import Session
 from origin.db.models import User
 
 
-def lock_name(session: Session, name: str) -> None:
+def take_advisory_lock(session: Session, name: str) -> None:
     """Wait until no other transaction holds the lock of this name, then hold it."""
     session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(name, 0))))
 
 
 def lock_subject(session: Session, subject: str) -> None:
     """Settle whether this subject has an account: held while one is made, or found missing."""
-    lock_name(session, f"subject:{subject}")
+    take_advisory_lock(session, f"subject:{subject}")
 
 
 def lock_user(session: Session, user_id: int) -> None:

@@ -144,7 +144,7 @@ def test_workers_go_on_when_the_database_can_be_written_again(market: Market, da
         for task in tasks:
             with pytest.raises(DBAPIError) as raised:
                 task(market.runtime)
-            assert fault_in(raised.value) is Fault.PASSING
+            assert fault_in(raised.value) is Fault.TRANSIENT
     for task in (*tasks, delivery.run_due):
         task(market.runtime)
     market.settle()

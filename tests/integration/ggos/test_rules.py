@@ -8,7 +8,7 @@ import pytest
 from pydantic import SecretStr
 
 from origin.app import create_app
-from origin.db.driver import LendingPool
+from origin.db.raw_connections import RawConnectionPool
 from origin.web.base import EXTENSION
 from tests.support.books import Books, Row
 
@@ -211,7 +211,7 @@ def test_a_first_page_by_cursor_needs_one_connection_and_once(books: Books, limi
     # So that the account is known: its state is then asked along, or before anything is held.
     books.ask("/ggo", {"filters": {}})
     pool = books.world.runtime.database.engine.pool
-    assert isinstance(pool, LendingPool)
+    assert isinstance(pool, RawConnectionPool)
     taken, held = pool.take, []
 
     def take() -> Any:

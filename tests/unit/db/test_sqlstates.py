@@ -51,7 +51,7 @@ def test_what_passes_what_is_the_requests_and_nothing_else():
     }
     of_classes = {_NAMED[state] for state in _STATES if state.startswith(passing)}
     assert (
-        found[Fault.PASSING]
+        found[Fault.TRANSIENT]
         == of_classes - {"TRANSACTION_INTEGRITY_CONSTRAINT_VIOLATION"} | by_themselves
     )
 
@@ -62,9 +62,9 @@ def test_an_error_without_a_state_is_the_connections():
         assert isinstance(made, DBAPIError)
         return made
 
-    assert fault_in(wrapped(psycopg2.OperationalError("gone"))) is Fault.PASSING
-    assert fault_in(psycopg2.InterfaceError("closed")) is Fault.PASSING
-    assert fault_in(PoolTimeoutError()) is Fault.PASSING
-    assert fault_in(wrapped(psycopg2.ProgrammingError("no places"))) is Fault.OURS
-    assert fault_in(wrapped(psycopg2.ProgrammingError("no places"), lost=True)) is Fault.PASSING
-    assert fault_in(ValueError()) is Fault.OURS
+    assert fault_in(wrapped(psycopg2.OperationalError("gone"))) is Fault.TRANSIENT
+    assert fault_in(psycopg2.InterfaceError("closed")) is Fault.TRANSIENT
+    assert fault_in(PoolTimeoutError()) is Fault.TRANSIENT
+    assert fault_in(wrapped(psycopg2.ProgrammingError("no places"))) is Fault.BUG
+    assert fault_in(wrapped(psycopg2.ProgrammingError("no places"), lost=True)) is Fault.TRANSIENT
+    assert fault_in(ValueError()) is Fault.BUG

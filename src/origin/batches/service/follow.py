@@ -20,7 +20,7 @@ from origin.batches.rules.verdicts import BatchStatus, Verdict, judge, needs_sta
 from origin.batches.service import redo
 from origin.batches.service.post import refused_throughout, retry_delay_s
 from origin.db.models import Batch
-from origin.db.sqlstates import is_everywhere
+from origin.db.sqlstates import affects_all_work
 from origin.errors import PeerError, PeerUnavailable
 from origin.reconciliation import queries
 from origin.reconciliation.queries import Found
@@ -101,7 +101,7 @@ class Follower:
             except PeerError as error:
                 self._alert(batch, "ledger.odd_state", str(error))
             except Exception as error:
-                if is_everywhere(error):
+                if affects_all_work(error):
                     raise
                 BATCH_ALERTS.labels("cannot_judge").inc()
                 log.exception(
@@ -179,7 +179,7 @@ class Follower:
             with delivery.transaction(self._runtime) as session:
                 end(session)
         except Exception as error:
-            if is_everywhere(error):
+            if affects_all_work(error):
                 raise
             BATCH_ALERTS.labels("cannot_end").inc()
             log.exception(

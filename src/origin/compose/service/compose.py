@@ -21,7 +21,7 @@ from origin.compose.rules import (
     is_whole_retire,
     parts_of,
 )
-from origin.db.driver import Link
+from origin.db.raw_connections import RawConnection
 from origin.errors import CallerGone, Refused
 from origin.identity.service.tokens import with_user_token
 from origin.keys.derivation import AddressKind, ExtendedKey, metering_point_key, period_key
@@ -41,7 +41,7 @@ def compose(
     runtime: Runtime,
     user_id: int,
     order: Order,
-    also: Callable[[Link], None] | None = None,
+    also: Callable[[RawConnection], None] | None = None,
     *,
     subject: str | None = None,
 ) -> None:
@@ -57,7 +57,7 @@ def compose(
     :raises PeerError: DataHub can't tell the measurements now; nothing has changed.
     :raises TokensSpent: DataHub takes the user's tokens no more; nothing has changed.
     """
-    with runtime.database.link() as link:
+    with runtime.database.raw_connection() as link:
         found = _find(link, user_id, order)
     caller = next((each for each in found.accounts.values() if each.id == user_id), None)
     if caller is None or caller.disabled or subject not in {caller.subject, None}:
@@ -80,13 +80,13 @@ def compose(
     parts = parts_of(order, source, _recipients(found.accounts), measurements)
     addresses = {each.address for each in measurements.values()}
     accounts = [account.id for account in found.accounts.values()]
-    with runtime.database.link() as link:
+    with runtime.database.raw_connection() as link:
         check_headroom(order, measurements, queries.retired_to(link, addresses))
         targets = _targets(runtime, link, parts, found.accounts)
     has_webhooks = False
     # One statement is a transaction by itself.
     is_alone = not addresses and also is None and ledger_enabled
-    with runtime.database.link(transaction=not is_alone) as link:
+    with runtime.database.raw_connection(transaction=not is_alone) as link:
         if addresses:
             queries.lock_measurements(link, addresses)
             check_headroom(order, measurements, queries.retired_to(link, addresses))
@@ -105,12 +105,12 @@ def compose(
         runtime.hints.deliveries_due()
 
 
-def _find(link: Link, user_id: int, order: Order) -> Found:
+def _find(link: RawConnection, user_id: int, order: Order) -> Found:
     subjects = {each.account for each in order.transfers}
     return queries.find(link, user_id, order.address, subjects, {r.gsrn for r in order.retires})
 
 
-def _refuse(link: Link, user_id: int, order: Order) -> NoReturn:
+def _refuse(link: RawConnection, user_id: int, order: Order) -> NoReturn:
     """Say what has changed since it was first looked at.
 
     :raises Refused: always.
@@ -195,7 +195,7 @@ def _measurement(found: datahub.DataHubMeasurement, point_key: ExtendedKey) -> M
 
 
 def _targets(
-    runtime: Runtime, link: Link, parts: Sequence[Part], accounts: Mapping[str, Account]
+    runtime: Runtime, link: RawConnection, parts: Sequence[Part], accounts: Mapping[str, Account]
 ) -> list[Target]:
     """Give each part a key of its owner's that was never used before, and its address."""
     if is_whole_retire(parts):

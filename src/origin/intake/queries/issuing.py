@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from origin.db.driver import Link
 from origin.db.engine import Database
+from origin.db.raw_connections import RawConnection
 from origin.keys.derivation import PublicBranchKey
 from origin.keys.public_branch_keys import PublicBranchKeys
 from origin.webhooks.queries.outbox import TELL, WAKE
@@ -101,13 +101,13 @@ class Added(Enum):
     """Its address was known, or the point isn't the one that it was: nothing has changed."""
 
 
-def add(link: Link, point: Point, row: dict[str, Any]) -> Added:
+def add(link: RawConnection, point: Point, row: dict[str, Any]) -> Added:
     """Add a GGO that was issued to this point, and write its deliveries: one round trip.
 
     :param row: By the columns' names; `emissions` as JSON text.
     """
     owner = {"owner_id": row["owner_id"]}
-    rows = link.together(
+    rows = link.execute_together(
         (_ADD, {**row, "subject": point.subject, "master_key": point.master_key}),
         (_WAKE, owner),
         (_OUTCOME, {**owner, "address": row["address"]}),

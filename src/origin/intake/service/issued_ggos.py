@@ -97,7 +97,7 @@ def store(runtime: Runtime, subject: str, event: GgoEvent) -> bool:
     address = point.branch.address(period_index(event.begin), AddressKind.GGO)
     row = _row(point.owner_id, event, address)
     emissions = None if event.emissions is None else orjson.dumps(event.emissions).decode()
-    with runtime.database.link() as link:
+    with runtime.database.raw_connection() as link:
         added = issuing.add(link, point, {**row, "emissions": emissions})
     if added is Added.NOT:
         runtime.points.forget(subject, event.gsrn)

@@ -4,7 +4,7 @@ import logging
 
 from sqlalchemy import delete, insert, select
 
-from origin.db.locks import lock_name
+from origin.db.locks import take_advisory_lock
 from origin.db.models import Technology
 from origin.errors import PeerError, PeerMisbehaved
 from origin.runtime import Runtime
@@ -27,7 +27,7 @@ def import_all(runtime: Runtime) -> int:
     if not labels:
         raise PeerMisbehaved("DataHubService", "no technologies")
     with runtime.database.transaction() as session:
-        lock_name(session, "technologies")
+        take_advisory_lock(session, "technologies")
         session.execute(delete(Technology))
         session.execute(
             insert(Technology),

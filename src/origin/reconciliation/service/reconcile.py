@@ -19,7 +19,7 @@ from origin.batches.rules.standing import Settlement
 from origin.batches.service.redo import redo_if_standing
 from origin.batches.service.sign import Keys, load_keys
 from origin.db.models import Ggo, LedgerDifference, LedgerWalk
-from origin.db.sqlstates import is_everywhere
+from origin.db.sqlstates import affects_all_work
 from origin.errors import PeerError, PeerUnavailable
 from origin.keys.derivation import AddressKind, IndexOutOfRange, settlement_address
 from origin.reconciliation import queries
@@ -235,7 +235,7 @@ class _Look:
             # What can't be read now is looked at in the next walk.
             return False
         except Exception as error:
-            if is_everywhere(error):
+            if affects_all_work(error):
                 raise
             # One that can't be done again, whatever is wrong with it, stops no walk.
             log.exception(

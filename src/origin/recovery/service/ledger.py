@@ -11,7 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import DBAPIError
 
 from origin.db.models import Ggo, MeteringPoint, User
-from origin.db.sqlstates import is_everywhere
+from origin.db.sqlstates import affects_all_work
 from origin.errors import PeerMisbehaved
 from origin.keys.derivation import AddressKind, IndexOutOfRange, period_index
 from origin.recovery.queries import mending
@@ -258,7 +258,7 @@ class LedgerRecovery:
             with delivery.transaction(self._runtime) as session:
                 outcome = mending.mend(session, mend)
         except DBAPIError as error:
-            if is_everywhere(error):
+            if affects_all_work(error):
                 raise
             log.exception("GGO %s can't be mended", mend.there.address)
             return Outcome.FAILED

@@ -112,7 +112,7 @@ def test_a_session_that_is_stopped_in_a_transaction_is_cut(database_uri: str):
         held, waited = threading.Event(), threading.Event()
 
         def hold() -> None:
-            with suppress(DBAPIError), stopped.link(transaction=True) as link:
+            with suppress(DBAPIError), stopped.raw_connection(transaction=True) as link:
                 link.rows("UPDATE held SET number = -1", {})
                 held.set()
                 waited.wait(60)

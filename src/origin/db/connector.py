@@ -24,13 +24,13 @@ from psycopg2.extensions import get_wait_callback
 from sqlalchemy import create_engine, event
 from sqlalchemy.engine import URL, Engine
 
-from origin.db.sessions import session_options
+from origin.db.session_settings import session_options
 
-CONNECT_S = 4.0
+CONNECT_TIMEOUT_S = 4.0
 """How long a connection may take to come about, with all hosts and addresses together."""
-_LEAST_S = 2.0
+_MIN_ADDRESS_TIMEOUT_S = 2.0
 """What each address has at least; libpq itself knows no less."""
-_PAUSE_S = 1.0
+_SILENT_HOST_PAUSE_S = 1.0
 """After a host that said nothing, no connection is tried for so long: its waiters are many."""
 
 
@@ -68,7 +68,7 @@ def make_engine(url: URL, limits: Mapping[str, str], **options: Any) -> Engine:
 
 
 @dataclass(frozen=True)
-class _Place:
+class _Endpoint:
     """One address to try; None where libpq finds it by itself."""
 
     host: str | None
@@ -89,12 +89,12 @@ class _Connector:
         """
         if time.monotonic() < self._silent_until:
             raise psycopg2.OperationalError("The database said nothing a moment ago")
-        deadline = time.monotonic() + CONNECT_S
+        deadline = time.monotonic() + CONNECT_TIMEOUT_S
         try:
             return _connect(parameters, deadline)
         except psycopg2.OperationalError:
-            if time.monotonic() >= deadline - _PAUSE_S:
-                self._silent_until = time.monotonic() + _PAUSE_S
+            if time.monotonic() >= deadline - _SILENT_HOST_PAUSE_S:
+                self._silent_until = time.monotonic() + _SILENT_HOST_PAUSE_S
             raise
 
 
@@ -104,14 +104,14 @@ def _connect(parameters: Mapping[str, Any], deadline: float) -> DriverConnection
     # Only among all places can it be told that there is no standby.
     passes = ["standby", "any"] if asked == "prefer-standby" else [asked]
     for wanted in passes:
-        places = list(_places(parameters, deadline))
+        places = list(_endpoints(parameters, deadline))
         if parameters.get("load_balance_hosts") == "random":
             random.shuffle(places)
         for number, place in enumerate(places):
             left_s = deadline - time.monotonic()
             if last is not None and left_s <= 0:
                 raise last
-            limit_s = max(left_s / (len(places) - number), min(_LEAST_S, left_s))
+            limit_s = max(left_s / (len(places) - number), min(_MIN_ADDRESS_TIMEOUT_S, left_s))
             try:
                 return _connect_to(place, parameters, wanted, limit_s)
             except psycopg2.OperationalError as error:
@@ -120,12 +120,12 @@ def _connect(parameters: Mapping[str, Any], deadline: float) -> DriverConnection
 
 
 def _connect_to(
-    place: _Place, parameters: Mapping[str, Any], wanted: str | None, limit_s: float
+    place: _Endpoint, parameters: Mapping[str, Any], wanted: str | None, limit_s: float
 ) -> DriverConnection:
     named = {"host": place.host, "hostaddr": place.address, "port": place.port}
     given = {**parameters, "target_session_attrs": wanted, **named}
     # libpq's own counts in whole seconds, of which it takes one for two.
-    given["connect_timeout"] = max(ceil(limit_s), ceil(_LEAST_S))
+    given["connect_timeout"] = max(ceil(limit_s), ceil(_MIN_ADDRESS_TIMEOUT_S))
     with _bounded(limit_s):
         made: DriverConnection = psycopg2.connect(
             **{name: each for name, each in given.items() if each is not None}
@@ -144,17 +144,17 @@ def _bounded(limit_s: float) -> Iterator[None]:
         yield
 
 
-def _places(parameters: Mapping[str, Any], deadline: float) -> Iterator[_Place]:
+def _endpoints(parameters: Mapping[str, Any], deadline: float) -> Iterator[_Endpoint]:
     """What to try, in the order of the URI; names by all the addresses that they have.
 
     :raises psycopg2.OperationalError: no name could be looked up.
     """
     hosts, addresses, ports = (
-        _listed(parameters.get(name)) for name in ("host", "hostaddr", "port")
+        _comma_separated(parameters.get(name)) for name in ("host", "hostaddr", "port")
     )
     if not hosts and not addresses:
         # Of the environment, or of a service's file.
-        yield _Place(None, None, ports[0] if ports else None)
+        yield _Endpoint(None, None, ports[0] if ports else None)
         return
     failed: OSError | None = None
     found = False
@@ -164,20 +164,20 @@ def _places(parameters: Mapping[str, Any], deadline: float) -> Iterator[_Place]:
         hosts, addresses, ports[: max(len(hosts), len(addresses))]
     ):
         try:
-            for each in [address] if address or not host else _look_up(host, deadline):
+            for each in [address] if address or not host else _resolve(host, deadline):
                 found = True
-                yield _Place(host or None, each or None, port or same)
+                yield _Endpoint(host or None, each or None, port or same)
         except OSError as error:
             failed = error
     if not found and failed is not None:
         raise psycopg2.OperationalError(f"The database's name has no address: {failed}") from failed
 
 
-def _listed(value: Any) -> Sequence[str]:
+def _comma_separated(value: Any) -> Sequence[str]:
     return [] if value in {None, ""} else [each.strip() for each in str(value).split(",")]
 
 
-def _look_up(host: str, deadline: float) -> Sequence[str | None]:
+def _resolve(host: str, deadline: float) -> Sequence[str | None]:
     """The addresses of a name; `[None]` for a socket's folder, which has none.
 
     :raises OSError: it has none, or not in time.

@@ -11,7 +11,7 @@ from sqlalchemy.engine import URL
 
 from origin.errors import ConfigurationError
 
-_RELIED_ON = {
+_REQUIRED = {
     # Rows that a transaction waits for are read anew after the wait: all guards are built on that.
     "default_transaction_isolation": "read committed",
     "default_transaction_deferrable": "off",
@@ -37,14 +37,14 @@ _PLANNING = {
     # Indexes hold all that sums need, and are in memory or on flash: reading them isn't dear.
     "random_page_cost": "1.1",
 }
-SERVING = {
+SERVICE_TIMEOUTS = {
     "lock_timeout": "10s",
     "statement_timeout": "60s",
     # A process that is stopped within a transaction holds its locks for that long.
     "idle_in_transaction_session_timeout": "10s",
 }
 """The time limits of web, worker, Beat and commands."""
-MIGRATING = {
+MIGRATION_TIMEOUTS = {
     # Everybody else waits behind a change of a table that waits: it gives way, and tries again.
     "lock_timeout": "3s",
     # An index on a large table takes what it takes.
@@ -63,7 +63,7 @@ def session_options(url: URL, limits: Mapping[str, str]) -> str:
     own = given if isinstance(given, str) else " ".join(given)
     ours = (
         f"-c {name}={_escaped(value)}"
-        for name, value in {**_RELIED_ON, **limits, **_PLANNING}.items()
+        for name, value in {**_REQUIRED, **limits, **_PLANNING}.items()
     )
     return " ".join([own, *ours]).strip()
 
@@ -78,7 +78,7 @@ def check_server(connection: Connection) -> list[str]:
     :returns: The settings that are off and without which it may lose what it has confirmed.
     :raises ConfigurationError: naming everything that is wrong with the server.
     """
-    names = (*_RELIED_ON, "server_encoding", "client_encoding", "session_replication_role")
+    names = (*_REQUIRED, "server_encoding", "client_encoding", "session_replication_role")
     durability = ("fsync", "full_page_writes", "synchronous_commit")
     found = {
         name: str(value)
@@ -91,7 +91,7 @@ def check_server(connection: Connection) -> list[str]:
     if int(found["server_version_num"]) < _OLDEST_VERSION:
         wrong.append(f"it is version {found['server_version']}; 15 or later is needed")
     wanted = {
-        **{name: value for name, value in _RELIED_ON.items() if not name.startswith("tcp_")},
+        **{name: value for name, value in _REQUIRED.items() if not name.startswith("tcp_")},
         "server_encoding": _ENCODING,
         "client_encoding": _ENCODING,
         "session_replication_role": "origin",

@@ -33,7 +33,7 @@ MAX_PREPARED = 200
 
 _PLACE = re.compile(r"%\((\w+)\)s")
 _PREPARED = "origin_prepared"
-_BEGUN = "origin_begun"
+_STARTED = "origin_begun"
 _STALE = frozenset({"26000", "42P05", "0A000"})
 """SQLSTATEs of prepared statements that aren't what we take them for.
 
@@ -41,7 +41,7 @@ One is gone, or there already, as something between us and the server dropped or
 table has changed since it was planned.
 """
 
-_IN_TRANSACTION = {TRANSACTION_STATUS_INTRANS, TRANSACTION_STATUS_INERROR}
+_OPEN_STATES = {TRANSACTION_STATUS_INTRANS, TRANSACTION_STATUS_INERROR}
 
 # The system's own: gevent's would let others go first, and this never waits.
 _poll = get_original("select", "poll")
@@ -69,23 +69,23 @@ def prepare(sql: str) -> Statement:
     )
 
 
-class LendingPool(QueuePool):
+class RawConnectionPool(QueuePool):
     """A pool that also lends its connections bare, without what SQLAlchemy keeps about them."""
 
-    _distrusted_at = float("-inf")
+    _expired_at = float("-inf")
 
     @staticmethod
-    def note_begin(_connection: Any, entry: ConnectionPoolEntry) -> None:
+    def record_start(_connection: Any, entry: ConnectionPoolEntry) -> None:
         """Note when a connection began; a listener of SQLAlchemy's event `connect`."""
-        entry.info[_BEGUN] = time.monotonic()
+        entry.info[_STARTED] = time.monotonic()
 
-    def distrust(self) -> None:
+    def expire_connections(self) -> None:
         """Have all connections replaced that there are: they may lead to a demoted primary."""
-        self._distrusted_at = time.monotonic()
+        self._expired_at = time.monotonic()
 
-    def is_distrusted(self, entry: ConnectionPoolEntry) -> bool:
+    def is_expired(self, entry: ConnectionPoolEntry) -> bool:
         """Whether this connection began before the last `distrust`."""
-        return bool(entry.info.get(_BEGUN, 0.0) <= self._distrusted_at)
+        return bool(entry.info.get(_STARTED, 0.0) <= self._expired_at)
 
     def _create_connection(self) -> _ConnectionRecord:
         """A place that connects when it is first used.
@@ -95,7 +95,7 @@ class LendingPool(QueuePool):
         """
         return _ConnectionRecord(self, connect=False)
 
-    def take(self) -> ConnectionPoolEntry:
+    def check_out(self) -> ConnectionPoolEntry:
         """A connection to be given back, alive as far as can be told without asking it.
 
         :raises TimeoutError: of SQLAlchemy: none became free in time.
@@ -104,7 +104,7 @@ class LendingPool(QueuePool):
         entry = self._do_get()
         try:
             connection = _driver_connection(entry)
-            if connection is not None and (is_dead(connection) or self.is_distrusted(entry)):
+            if connection is not None and (is_dead(connection) or self.is_expired(entry)):
                 entry.invalidate()
             # Connects anew where it must.
             entry.get_connection()  # type: ignore[attr-defined] # of all entries of a pool
@@ -113,7 +113,7 @@ class LendingPool(QueuePool):
             raise
         return entry
 
-    def give(self, entry: ConnectionPoolEntry) -> None:
+    def check_in(self, entry: ConnectionPoolEntry) -> None:
         """Give back what was taken; a broken one is replaced when it is next wanted."""
         connection = _driver_connection(entry)
         if connection is not None and connection.closed:
@@ -139,7 +139,7 @@ def is_dead(connection: Any) -> bool:
     return bool(poll.poll(0))
 
 
-class Link:
+class RawConnection:
     """A connection that is lent: each statement by itself, or all in one transaction."""
 
     def __init__(self, entry: ConnectionPoolEntry, *, transaction: bool = False) -> None:
@@ -172,9 +172,9 @@ class Link:
             self._prepare(cursor, [statement])
             return self._fetch(cursor, statement.execute, values)
 
-        return self._try_twice(ask)
+        return self._retry_if_stale(ask)
 
-    def together(self, *asked: tuple[str, Values]) -> Sequence[Row]:
+    def execute_together(self, *asked: tuple[str, Values]) -> Sequence[Row]:
         """Carry out statements as one transaction, in one round trip; the rows of the last.
 
         Each sees what those before it have done, and is prepared.
@@ -196,9 +196,9 @@ class Link:
             found: Sequence[Row] = cursor.fetchall()
             return found
 
-        return self._try_twice(ask)
+        return self._retry_if_stale(ask)
 
-    def _try_twice(self, ask: Callable[[Any], Sequence[Row]]) -> Sequence[Row]:
+    def _retry_if_stale(self, ask: Callable[[Any], Sequence[Row]]) -> Sequence[Row]:
         """Ask; once more where prepared statements were stale, and nothing has been done.
 
         Within a transaction, which is lost, the connection is closed: the next finds all in order.
@@ -248,7 +248,7 @@ class Link:
                 cursor.execute("COMMIT")
                 # Of a transaction in which something has failed, the server makes a ROLLBACK.
                 assert cursor.statusmessage == "COMMIT", cursor.statusmessage
-        elif self._connection.info.transaction_status in _IN_TRANSACTION:
+        elif self._connection.info.transaction_status in _OPEN_STATES:
             try:
                 with self._connection.cursor() as cursor:
                     cursor.execute("ROLLBACK")
@@ -256,7 +256,7 @@ class Link:
                 # What has failed before is what the caller must hear of.
                 self._connection.close()
 
-    def restore(self) -> None:
+    def reset(self) -> None:
         """Leave the connection as its next user expects it; close it where that can't be.
 
         The driver does so without a word to the server.

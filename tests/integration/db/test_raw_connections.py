@@ -8,8 +8,8 @@ import pytest
 from sqlalchemy import make_url, text
 from sqlalchemy.exc import DBAPIError
 
-from origin.db.driver import MAX_PREPARED, Link
 from origin.db.engine import Database
+from origin.db.raw_connections import MAX_PREPARED, RawConnection
 
 _END_ITSELF = "SELECT pg_terminate_backend(pg_backend_pid())"
 
@@ -102,8 +102,8 @@ def test_statements_stay_prepared(database: Database):
 
 def test_what_goes_together_survives_that_statements_are_dropped(database: Database):
     def ask() -> object:
-        with database.link() as link:
-            return link.together(("SELECT 1", {}), ("SELECT 2", {}), ("SELECT 3", {}))
+        with database.raw_connection() as link:
+            return link.execute_together(("SELECT 1", {}), ("SELECT 2", {}), ("SELECT 3", {}))
 
     assert ask() == [(3,)]
     database.query("DEALLOCATE ALL", {})
@@ -127,7 +127,7 @@ def test_a_transaction_in_which_statements_were_dropped_is_a_passing_failure(dat
     sql = "SELECT %(number)s::int"
 
     def ask() -> object:
-        with database.link(transaction=True) as link:
+        with database.raw_connection(transaction=True) as link:
             return link.prepared(sql, {"number": 1})
 
     assert ask() == [(1,)]
@@ -146,16 +146,16 @@ def test_only_so_many_statements_stay_prepared(database: Database):
 
 
 def test_a_links_transaction_is_all_or_nothing(database: Database):
-    with database.link(transaction=True) as link:
+    with database.raw_connection(transaction=True) as link:
         link.rows("CREATE TABLE kept (number int)", {})
         link.prepared("INSERT INTO kept VALUES (%(number)s)", {"number": 1})
 
-    def insert_and(fail: Callable[[Link], object]) -> None:
-        with database.link(transaction=True) as link:
+    def insert_and(fail: Callable[[RawConnection], object]) -> None:
+        with database.raw_connection(transaction=True) as link:
             link.prepared("INSERT INTO kept VALUES (%(number)s)", {"number": 2})
             fail(link)
 
-    def interrupt(_: Link) -> None:
+    def interrupt(_: RawConnection) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -169,16 +169,16 @@ def test_what_goes_together_is_one_transaction(database: Database):
     database.query("CREATE TABLE together (number int PRIMARY KEY)", {})
     insert = "INSERT INTO together VALUES (%(number)s)"
     count = "SELECT count(*) FROM together"
-    with database.link() as link:
-        assert link.together((insert, {"number": 1}), (count, {})) == [(1,)]
-    with pytest.raises(DBAPIError), database.link() as link:
-        link.together((insert, {"number": 2}), (insert, {"number": 1}), (count, {}))
+    with database.raw_connection() as link:
+        assert link.execute_together((insert, {"number": 1}), (count, {})) == [(1,)]
+    with pytest.raises(DBAPIError), database.raw_connection() as link:
+        link.execute_together((insert, {"number": 2}), (insert, {"number": 1}), (count, {}))
     assert database.query(count, {}) == [(1,)]
 
 
 def test_what_a_link_leaves_open_is_not_the_next_ones(database: Database):
     """A block that is broken off in the midst of a transaction of its own making."""
-    with database.link() as link:
+    with database.raw_connection() as link:
         link.rows("BEGIN", {})
         link.rows("CREATE TABLE left_open ()", {})
     assert database.query("SELECT to_regclass('left_open')", {}) == [(None,)]
