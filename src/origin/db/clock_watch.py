@@ -46,7 +46,7 @@ def sync_clock(database: Database) -> float:
         told, reading, doubt_s = min(
             (told, reading, doubt_s), database.server_time(), key=itemgetter(2)
         )
-    clock.tell(told, reading)
+    clock.set_server_time(told, reading)
     here = time.time() - (time.monotonic() - reading)
     skew_s = here - told.timestamp()
     CLOCK_SKEW.set(skew_s)

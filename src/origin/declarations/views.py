@@ -17,7 +17,7 @@ from origin.declarations.rules.exact import ONE, as_float, as_number, per, whole
 from origin.identity.authentication import current_user, requires
 from origin.shared.clock import utcnow
 from origin.shared.json_codec import encode_json
-from origin.shared.off_the_loop import off_the_loop
+from origin.shared.native_threads import run_in_native_thread
 from origin.web.base import Blueprint, Schema, runtime
 from origin.web.collections import Items
 from origin.web.fields import Text, Time, WholeNumber, in_utc
@@ -134,7 +134,7 @@ class DeclarationResponse(Schema):
 def eco_declaration(question: Question) -> Response:
     """Declare the emissions and technologies of the caller's consumption."""
     found = service.answer(runtime(), current_user().id, question)
-    return Response(off_the_loop(written, found), mimetype="application/json")
+    return Response(run_in_native_thread(written, found), mimetype="application/json")
 
 
 @blueprint.post("/eco-declaration/export-pdf")
@@ -152,7 +152,7 @@ def export_pdf(question: Question) -> Response:
     language = request.accept_languages.best_match(LANGUAGES, default="en")
     issuer = Issuer(world.settings.service_name, world.settings.project_url, utcnow())
     response = Response(
-        off_the_loop(render, question, found, issuer, cast("Language", language)),
+        run_in_native_thread(render, question, found, issuer, cast("Language", language)),
         mimetype="application/pdf",
     )
     response.headers["Content-Disposition"] = f'attachment; filename="{PDF_NAME}"'

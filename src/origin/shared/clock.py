@@ -19,7 +19,7 @@ def utcnow() -> datetime:
     return time_then + timedelta(seconds=time.monotonic() - reading)
 
 
-def tell(time_then: datetime, reading: float) -> None:
+def set_server_time(time_then: datetime, reading: float) -> None:
     """Go by this time from now on, which it was at this reading of `time.monotonic`."""
     global _told  # noqa: PLW0603 - one clock for the process
     _told = (time_then.astimezone(UTC), reading)

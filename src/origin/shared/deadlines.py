@@ -3,17 +3,17 @@
 import threading
 import time
 
-_ending = threading.Event()
+_shutdown_requested = threading.Event()
 
 
-def end_soon() -> None:
+def request_shutdown() -> None:
     """Have all work of this process given back: it was asked to end."""
-    _ending.set()
+    _shutdown_requested.set()
 
 
-def pause(seconds: float) -> None:
+def interruptible_sleep(seconds: float) -> None:
     """Wait so long, or until the process is asked to end."""
-    _ending.wait(seconds)
+    _shutdown_requested.wait(seconds)
 
 
 class Deadline:
@@ -27,4 +27,4 @@ class Deadline:
 
     def is_over(self) -> bool:
         """Whether nothing new should be begun."""
-        return _ending.is_set() or time.monotonic() > self._at
+        return _shutdown_requested.is_set() or time.monotonic() > self._at

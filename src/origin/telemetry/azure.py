@@ -4,9 +4,9 @@ import logging
 import os
 from collections.abc import Callable
 
-from origin.telemetry.lines import RedactedText, fields_of
+from origin.telemetry.formatters import RedactedFormatter, fields_of
 from origin.telemetry.redaction import Redactor
-from origin.telemetry.tracing import EndedSpan, Kind
+from origin.telemetry.tracing import FinishedSpan, SpanKind
 
 # Statistics about the exporter itself, sent to Microsoft; read when it is imported.
 os.environ["APPLICATIONINSIGHTS_STATSBEAT_DISABLED_ALL"] = "true"
@@ -14,7 +14,7 @@ os.environ["APPLICATIONINSIGHTS_STATSBEAT_DISABLED_ALL"] = "true"
 from opencensus.ext.azure.common import utils
 from opencensus.ext.azure.log_exporter import AzureLogHandler
 from opencensus.ext.azure.trace_exporter import AzureExporter
-from opencensus.trace.span import SpanKind
+from opencensus.trace.span import SpanKind as AzureSpanKind
 from opencensus.trace.span_context import SpanContext
 from opencensus.trace.span_data import SpanData
 from opencensus.trace.status import Status
@@ -25,7 +25,7 @@ _FAILED = Status(2)
 _SUCCEEDED = Status(0)
 
 
-class _Dimensions(logging.Filter):
+class _CustomDimensions(logging.Filter):
     """Says of each record what the exporter reads, in the context that it was logged in."""
 
     def __init__(self, redactor: Redactor) -> None:
@@ -43,38 +43,38 @@ class _Dimensions(logging.Filter):
 
 def log_handler(connection_string: str, service: str, redactor: Redactor) -> logging.Handler:
     """A handler that sends records; it waits for nothing, and gives up what can't be sent."""
-    _call_ourselves(service)
+    _set_role_name(service)
     handler = AzureLogHandler(
         connection_string=connection_string,
         export_interval=EXPORT_INTERVAL_S,
         # What can't be sent stays on no disk.
         enable_local_storage=False,
     )
-    handler.addFilter(_Dimensions(redactor))
-    handler.setFormatter(RedactedText(redactor))
+    handler.addFilter(_CustomDimensions(redactor))
+    handler.setFormatter(RedactedFormatter(redactor))
     return handler  # type: ignore[no-any-return] # the library has no types
 
 
-def span_exporter(connection_string: str, service: str) -> Callable[[EndedSpan], None]:
+def span_exporter(connection_string: str, service: str) -> Callable[[FinishedSpan], None]:
     """A function that sends spans; it waits for nothing."""
-    _call_ourselves(service)
+    _set_role_name(service)
     exporter = AzureExporter(
         connection_string=connection_string,
         export_interval=EXPORT_INTERVAL_S,
         enable_local_storage=False,
     )
 
-    def export(ended: EndedSpan) -> None:
+    def export(ended: FinishedSpan) -> None:
         exporter.export([_span_data(ended)])
 
     return export
 
 
-def _call_ourselves(service: str) -> None:
+def _set_role_name(service: str) -> None:
     utils.azure_monitor_context["ai.cloud.role"] = service
 
 
-def _span_data(ended: EndedSpan) -> SpanData:
+def _span_data(ended: FinishedSpan) -> SpanData:
     span = ended.span
     return SpanData(
         name=span.name,
@@ -91,15 +91,15 @@ def _span_data(ended: EndedSpan) -> SpanData:
         links=[],
         status=_SUCCEEDED if ended.is_success else _FAILED,
         same_process_as_parent_span=None,
-        span_kind=SpanKind.SERVER if ended.kind is Kind.INCOMING else SpanKind.CLIENT,
+        span_kind=AzureSpanKind.SERVER if ended.kind is SpanKind.INCOMING else AzureSpanKind.CLIENT,
     )
 
 
-def _attributes(ended: EndedSpan) -> dict[str, str | int]:
+def _attributes(ended: FinishedSpan) -> dict[str, str | int]:
     """The span's, the well-known ones by the names that the exporter knows."""
     attributes = dict(ended.span.attributes)
     known: dict[str, str | int] = {}
-    if ended.kind is Kind.INCOMING:
+    if ended.kind is SpanKind.INCOMING:
         method, _, route = ended.span.name.partition(" ")
         known |= {"http.method": method, "http.route": route}
     else:

@@ -51,7 +51,7 @@ def current_span() -> Span | None:
     return _span.get()
 
 
-def begin(name: str, request_id: str | None, trace_parent: str | None) -> Span:
+def begin_work(name: str, request_id: str | None, trace_parent: str | None) -> Span:
     """Begin to work for a request: under its id and in its trace, where they are valid; else new ones."""
     is_valid = request_id is not None and _REQUEST_ID.fullmatch(request_id)
     _request_id.set(request_id if is_valid else secrets.token_hex(16))
@@ -60,13 +60,13 @@ def begin(name: str, request_id: str | None, trace_parent: str | None) -> Span:
     return span
 
 
-def end() -> None:
+def end_work() -> None:
     """Work for nobody."""
     _request_id.set(None)
     _span.set(None)
 
 
-def child(name: str) -> Span:
+def child_span(name: str) -> Span:
     """A span of the current one's trace; it doesn't become the current one."""
     parent = _span.get()
     if parent is None:
@@ -74,7 +74,7 @@ def child(name: str) -> Span:
     return Span(name, parent.trace_id, parent.span_id, parent.sampled)
 
 
-def outgoing(span: Span | None) -> dict[str, str]:
+def outgoing_headers(span: Span | None) -> dict[str, str]:
     """The headers that tell another service whom it works for."""
     headers = {}
     if (request_id := _request_id.get()) is not None:

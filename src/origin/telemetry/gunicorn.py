@@ -5,7 +5,7 @@ from typing import Any
 
 from gunicorn.glogging import Logger  # type: ignore[import-untyped]
 
-from origin.telemetry.lines import JsonFormatter
+from origin.telemetry.formatters import JsonFormatter
 
 
 class JsonLogger(Logger):  # type: ignore[misc] # no types

@@ -8,7 +8,7 @@ from pydantic import SecretStr
 
 from origin.settings import Settings
 from origin.telemetry import tracing
-from origin.telemetry.lines import JsonFormatter
+from origin.telemetry.formatters import JsonFormatter
 from origin.telemetry.redaction import Redactor
 
 

@@ -111,7 +111,7 @@ TOKEN_REFRESHES = _counter("token_refreshes", "Refreshes of users' tokens at Hyd
 def exposition(*more: Collector) -> bytes:
     """All metrics as Prometheus reads them (`CONTENT_TYPE`): this web's, and what is given."""
     if os.environ.get(MULTIPROCESS_VARIABLE):
-        tell_pools()
+        report_pools()
         registry = CollectorRegistry()
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call] # it has no types
     else:
@@ -125,7 +125,7 @@ def _registry_of(collector: Collector) -> CollectorRegistry:
     return registry
 
 
-class Families(Collector):
+class StaticCollector(Collector):
     """Metrics that were read elsewhere."""
 
     def __init__(self, families: Iterable[Metric]) -> None:
@@ -137,7 +137,7 @@ class Families(Collector):
 
 
 def watch_pool(engine: Engine) -> None:
-    """Count the connections of an engine's pool: the open ones, and (`tell_pools`) those in use."""
+    """Count the connections of an engine's pool: the open ones, and (`report_pools`) those in use."""
 
     def listen(name: str, step: int) -> None:
         def counted(*_: Any) -> None:
@@ -162,7 +162,7 @@ def _connections_used() -> int:
     return sum(engine.pool.checkedout() for engine in engines)  # type: ignore[attr-defined] # of a QueuePool
 
 
-def tell_pools() -> None:
+def report_pools() -> None:
     """Tell the other processes of this web how many connections are in use; called once a second.
 
     To count each taking and giving back would cost a tenth of a short query.

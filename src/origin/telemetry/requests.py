@@ -8,7 +8,7 @@ from flask import Flask, Request, Response, g, request
 
 from origin.telemetry import context
 from origin.telemetry.metrics import REQUEST_SECONDS, REQUESTS_RUNNING
-from origin.telemetry.tracing import Kind, finish
+from origin.telemetry.tracing import SpanKind, finish
 
 _OF_MACHINES = ("/health/", "/metrics")
 """Asked all the time: neither logged (below DEBUG) nor traced."""
@@ -32,7 +32,7 @@ def _begin() -> None:
     asked = _asked()
     asked.environ[_BEGAN] = time.perf_counter()
     REQUESTS_RUNNING.inc()
-    g.span = context.begin(
+    g.span = context.begin_work(
         f"{asked.method} {_endpoint(asked)}",
         asked.environ.get(_REQUEST_ID),
         asked.environ.get(_TRACE_PARENT),
@@ -71,7 +71,7 @@ def _tell(response: Response) -> Response:
         },
     )
     if not is_of_machines:
-        finish(g.span, Kind.INCOMING, is_success=status < 500, status=status)
+        finish(g.span, SpanKind.INCOMING, is_success=status < 500, status=status)
     return response
 
 
@@ -85,4 +85,4 @@ def _end(_error: BaseException | None) -> None:
     # Once: a streamed answer ends its context twice.
     if request.environ.pop(_BEGAN, None) is not None:
         REQUESTS_RUNNING.dec()
-    context.end()
+    context.end_work()

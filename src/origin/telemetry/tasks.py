@@ -12,14 +12,14 @@ from celery import signals
 
 from origin.settings import Settings
 from origin.telemetry import context, metrics
-from origin.telemetry.tracing import Kind, finish
+from origin.telemetry.tracing import SpanKind, finish
 
 log = logging.getLogger(__name__)
 
 
 def task_headers() -> dict[str, str]:
     """The headers of a task that is sent for the request at hand, if there is one."""
-    return context.outgoing(context.current_span())
+    return context.outgoing_headers(context.current_span())
 
 
 def watch_sending() -> None:
@@ -44,7 +44,7 @@ def watch_tasks(settings: Settings) -> None:
 def _begin(task: Any, **_: Any) -> None:
     headers = task.request.headers or {}
     task.request.began = time.perf_counter()
-    task.request.span = context.begin(
+    task.request.span = context.begin_work(
         f"TASK {task.name}",
         headers.get(context.REQUEST_ID_HEADER),
         headers.get(context.TRACE_HEADER),
@@ -57,8 +57,8 @@ def _end(task: Any, state: str | None = None, **_: Any) -> None:
     extra = {"task": task.name, "state": state, "ms": round(seconds * 1000, 1)}
     log.info("Task %s: %s", task.name, state, extra=extra)
     is_success = state == "SUCCESS"
-    finish(task.request.span, Kind.INCOMING, is_success=is_success, state=state)
-    context.end()
+    finish(task.request.span, SpanKind.INCOMING, is_success=is_success, state=state)
+    context.end_work()
 
 
 def _sent(sender: str, **_: Any) -> None:

@@ -13,7 +13,7 @@ from origin.telemetry import context
 from origin.telemetry.metrics import PEER_CALL_SECONDS
 
 
-class Kind(Enum):
+class SpanKind(Enum):
     """What a span is of: a request or task that came in, or a call to a peer."""
 
     INCOMING = "incoming"
@@ -21,16 +21,16 @@ class Kind(Enum):
 
 
 @dataclass(frozen=True)
-class EndedSpan:
+class FinishedSpan:
     """A span that is over."""
 
     span: context.Span
-    kind: Kind
+    kind: SpanKind
     ended: datetime
     is_success: bool
 
 
-Export = Callable[[EndedSpan], None]
+Export = Callable[[FinishedSpan], None]
 
 
 @dataclass
@@ -48,11 +48,11 @@ def export_to(export: Export | None) -> None:
     _collector.export = export
 
 
-def finish(span: context.Span, kind: Kind, *, is_success: bool, **attributes: Any) -> None:
+def finish(span: context.Span, kind: SpanKind, *, is_success: bool, **attributes: Any) -> None:
     """End a span."""
     if _collector.export is not None and span.sampled:
         span.attributes.update(attributes)
-        _collector.export(EndedSpan(span, kind, datetime.now(UTC), is_success))
+        _collector.export(FinishedSpan(span, kind, datetime.now(UTC), is_success))
 
 
 @dataclass
@@ -70,8 +70,8 @@ def peer_call(peer: str, method: str, url: str) -> Iterator[PeerCall]:
     Of the URL only the server is told: a subscriber's path or query may be its secret, as a login is.
     """
     began = time.perf_counter()
-    span = context.child(f"{peer} {method}")
-    call = PeerCall(context.outgoing(span))
+    span = context.child_span(f"{peer} {method}")
+    call = PeerCall(context.outgoing_headers(span))
     try:
         yield call
     finally:
@@ -80,4 +80,4 @@ def peer_call(peer: str, method: str, url: str) -> Iterator[PeerCall]:
         scheme, host, *_ = urlsplit(url)
         server = f"{scheme}://{host.rpartition('@')[2]}"
         is_success = call.status is not None and call.status < 500
-        finish(span, Kind.OUTGOING, is_success=is_success, peer=peer, url=server, status=status)
+        finish(span, SpanKind.OUTGOING, is_success=is_success, peer=peer, url=server, status=status)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from origin.telemetry import context
-from origin.telemetry.lines import JsonFormatter
+from origin.telemetry.formatters import JsonFormatter
 from origin.telemetry.tasks import task_headers
 from tests.support.market import CONSUMPTION, Market
 
@@ -82,8 +82,8 @@ def test_a_login_leaves_no_code_in_the_log(market: Market, lines: Lines):
 
 def test_tasks_are_sent_under_the_requests_id():
     assert task_headers() == {}
-    span = context.begin("POST /ggo/compose", "order-17", None)
+    span = context.begin_work("POST /ggo/compose", "order-17", None)
     try:
         assert task_headers() == {"X-Request-ID": "order-17", "traceparent": span.header}
     finally:
-        context.end()
+        context.end_work()

@@ -5,7 +5,7 @@ import logging
 
 import pytest
 
-from origin.telemetry.lines import JsonFormatter
+from origin.telemetry.formatters import JsonFormatter
 from origin.telemetry.redaction import REDACTED, Redactor
 
 XPRV = "xprv9s21ZrQH143K3QTDL4LXw2F7HEK3wJUD2nW2nRk4stbPy6cq3jPPqjiChkVvvNKmPGJxWUtg6LnF5kejMRNNU3TGtRBeJgk33yuGBxrMPHi"

@@ -5,7 +5,7 @@ from typing import cast
 from flask import Response, current_app
 
 from origin.monitoring.service.database_gauges import Readings
-from origin.telemetry.metrics import CONTENT_TYPE, Families, exposition
+from origin.telemetry.metrics import CONTENT_TYPE, StaticCollector, exposition
 from origin.web.base import Blueprint, runtime
 
 blueprint = Blueprint("metrics", __name__)
@@ -17,7 +17,7 @@ _EXTENSION = "origin_readings"
 @blueprint.response(200, description="Metrics", content_type="text/plain")
 def metrics() -> Response:
     """Answer all metrics of this web, and what stands in the database, in Prometheus' text format."""
-    return Response(exposition(Families(_readings().families())), content_type=CONTENT_TYPE)
+    return Response(exposition(StaticCollector(_readings().families())), content_type=CONTENT_TYPE)
 
 
 def _readings() -> Readings:

@@ -34,7 +34,7 @@ from origin.reconciliation.rules import (
     spent_elsewhere,
 )
 from origin.runtime import Runtime
-from origin.shared.deadlines import Deadline, pause
+from origin.shared.deadlines import Deadline, interruptible_sleep
 
 CALLS_PER_SECOND = 50.0
 """Calls of `/state` that a walk makes at most, unless told otherwise."""
@@ -282,7 +282,7 @@ class _Look:
 
     def _ask(self, question: Any, address: str) -> Any:
         # What the last call took counts: a slow ledger is not asked more slowly still.
-        pause(max(self._next_at - time.monotonic(), 0.0))
+        interruptible_sleep(max(self._next_at - time.monotonic(), 0.0))
         self._next_at = time.monotonic() + self._pause_s
         return question(address)
 

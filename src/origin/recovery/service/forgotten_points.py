@@ -32,7 +32,7 @@ from origin.recovery.rules import point_candidates, proven_index
 from origin.recovery.service.report import Report
 from origin.runtime import Runtime
 from origin.shared.clock import utcnow
-from origin.shared.deadlines import pause
+from origin.shared.deadlines import interruptible_sleep
 from origin.webhooks.service import delivery
 
 MARGIN = 100_000
@@ -69,7 +69,7 @@ def patiently(call: Callable[[], T], pauses_s: Iterable[float] = _PAUSES_S) -> T
         try:
             return call()
         except PeerUnavailable:
-            pause(pause_s)
+            interruptible_sleep(pause_s)
     return call()
 
 

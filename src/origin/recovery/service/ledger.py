@@ -22,7 +22,7 @@ from origin.recovery.service.forgotten_points import patiently
 from origin.recovery.service.report import Report, Tell
 from origin.recovery.service.search import Search
 from origin.runtime import Runtime
-from origin.shared.deadlines import pause
+from origin.shared.deadlines import interruptible_sleep
 from origin.webhooks.service import delivery
 
 _SLICE = 200
@@ -112,7 +112,7 @@ class LedgerRecovery:
         :raises PeerUnavailable: it can't be asked now.
         :raises PeerMisbehaved: it says what can't be.
         """
-        pause(max(self._next_at - time.monotonic(), 0.0))
+        interruptible_sleep(max(self._next_at - time.monotonic(), 0.0))
         self._next_at = time.monotonic() + self._pause_s
         self._report.counts["ledger_calls"] += 1
         return patiently(lambda: question(address), _PAUSES_S)

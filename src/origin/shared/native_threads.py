@@ -11,7 +11,7 @@ _THREADS = 2
 """More would only share the interpreter's lock."""
 
 
-def off_the_loop(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+def run_in_native_thread(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """What `work` returns or raises; where gevent rules it runs in a thread of the system's.
 
     :param work: Computes, and neither waits, logs nor calls anybody.

@@ -29,7 +29,7 @@ def fields_of(record: logging.LogRecord, redactor: Redactor) -> dict[str, Any]:
     return entry | redacted
 
 
-class RedactedText(logging.Formatter):
+class RedactedFormatter(logging.Formatter):
     """The message, and the exception where there is one, as text."""
 
     def __init__(self, redactor: Redactor) -> None:
