@@ -1,6 +1,6 @@
-"""What an error of PostgreSQL means for who asked: one table of all SQLSTATEs.
+"""Maps each SQLSTATE of PostgreSQL to what it means for the caller.
 
-Classes are the first two characters; a state that is unlike its class stands in `_STATES`.
+A SQLSTATE's first two characters are its class. States that differ from their class stand in `_STATES`.
 """
 
 from enum import Enum
@@ -11,18 +11,18 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 
 class Fault(Enum):
-    """Whose fault an error is."""
+    """The cause of a database error."""
 
     TRANSIENT = "transient"
-    """The database's own: the same may succeed later (503)."""
+    """A temporary state of the database. A repeat may succeed later (503)."""
     REQUEST = "request"
-    """Of a value that the database can't hold: the same will never succeed (400)."""
+    """A value that the database can't store. A repeat never succeeds (400)."""
     BUG = "bug"
-    """A bug, or a database that isn't as it should be (500)."""
+    """A bug, or a damaged or unexpected database (500)."""
 
 
 READ_ONLY = "25006"
-"""Somebody writes on a standby, a demoted primary, or where operators have stopped writing."""
+"""A write on a standby, on a demoted primary, or while operators have stopped writes."""
 
 _CLASSES = {
     "00": Fault.BUG,  # successful completion
@@ -93,12 +93,12 @@ _STATES = {
 
 
 def fault_of(state: str) -> Fault:
-    """Whose fault this SQLSTATE tells of; one of no class that is known is a bug."""
+    """Return the cause of this SQLSTATE; unknown classes count as bugs."""
     return _STATES.get(state) or _CLASSES.get(state[:2], Fault.BUG)
 
 
 def fault_in(error: BaseException) -> Fault:
-    """Whose fault an error is that the driver, SQLAlchemy or the pool has raised."""
+    """Return the cause of an error of the driver, SQLAlchemy or the pool."""
     if isinstance(error, PoolTimeoutError):
         return Fault.TRANSIENT
     driver_error = error.orig if isinstance(error, DBAPIError) else error
@@ -107,15 +107,15 @@ def fault_in(error: BaseException) -> Fault:
         return fault_of(state)
     if isinstance(error, DBAPIError) and error.connection_invalidated:
         return Fault.TRANSIENT
-    # Without a state the server has said nothing: it is the connection that failed.
+    # Without a SQLSTATE the server sent no error, so the connection failed.
     lost = isinstance(driver_error, psycopg2.OperationalError | psycopg2.InterfaceError)
     return Fault.TRANSIENT if state is None and lost else Fault.BUG
 
 
 def affects_all_work(error: BaseException) -> bool:
-    """Whether an error is of the server or the connection, so that other work would fail as well.
+    """Return whether an error concerns the server or the connection, so that other work fails too.
 
-    Not a lock or a time limit: those may be of this one piece of work.
+    Locks and time limits don't count: they may concern this one piece of work.
     """
     state = state_of(error)
     if state is None or (isinstance(error, DBAPIError) and error.connection_invalidated):
@@ -124,7 +124,7 @@ def affects_all_work(error: BaseException) -> bool:
 
 
 def state_of(error: BaseException) -> str | None:
-    """The SQLSTATE of an error; None where the server has told none."""
+    """Return the SQLSTATE of an error; None if the server sent none."""
     driver_error = error.orig if isinstance(error, DBAPIError) else error
     state = getattr(driver_error, "pgcode", None)
     return state if isinstance(state, str) and state else None

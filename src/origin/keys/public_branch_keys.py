@@ -1,6 +1,6 @@
-"""Public halves of users' keys, which tell addresses: kept in memory once they are derived.
+"""Caches the public branch keys of users, from which addresses are derived.
 
-Opening a master key and deriving from it takes several times as long as an address from here.
+To open a master key and derive from it takes several times as long as an address from this cache.
 """
 
 from functools import lru_cache
@@ -14,11 +14,11 @@ from origin.keys.derivation import (
 from origin.keys.sealing import Sealer, master_key_context
 
 CACHE_SIZE = 10_000
-"""Of each kind; some 3 MB."""
+"""Keys of each kind; together about 3 MB."""
 
 
 class PublicBranchKeys:
-    """Derives branches from sealed master keys, each once. What is kept can spend nothing."""
+    """Derives public branch keys from sealed master keys and caches them. They can't sign anything."""
 
     def __init__(self, sealer: Sealer) -> None:
         self._sealer = sealer
@@ -26,13 +26,13 @@ class PublicBranchKeys:
         self.metering_point = lru_cache(CACHE_SIZE)(self._metering_point)
 
     def _trade(self, subject: str, sealed_master_key: str) -> PublicBranchKey:
-        """`m/0`, whose children hold what comes by transfer or split."""
+        """Return `m/0`, whose children hold GGOs that came from a split, transfers included."""
         return trade_branch_key(self._master(subject, sealed_master_key)).public_branch_key
 
     def _metering_point(
         self, subject: str, sealed_master_key: str, key_index: int
     ) -> PublicBranchKey:
-        """`m/1/i`, whose children are those of measurements and issued GGOs."""
+        """Return `m/1/i`, whose children hold measurements and issued GGOs."""
         return metering_point_key(
             self._master(subject, sealed_master_key), key_index
         ).public_branch_key

@@ -1,4 +1,4 @@
-"""Long computing beside the gevent loop, so that other requests go on meanwhile."""
+"""Runs long computations outside the gevent loop, so that other requests continue meanwhile."""
 
 from collections.abc import Callable
 from functools import lru_cache
@@ -8,15 +8,15 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _THREADS = 2
-"""More would only share the interpreter's lock."""
+"""More threads would only wait for the interpreter's lock."""
 
 
 def run_in_native_thread(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """What `work` returns or raises; where gevent rules it runs in a thread of the system's.
+    """Run `work` and return its result; under gevent in a native thread.
 
-    :param work: Computes, and neither waits, logs nor calls anybody.
+    :param work: Only computes: it must not wait, log or do input and output.
     """
-    # Imported when needed: the command line has no use for it.
+    # Imported here, because the command line does not need it.
     from gevent import monkey
 
     if not monkey.is_module_patched("threading"):
@@ -27,7 +27,7 @@ def run_in_native_thread(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs
 
 @lru_cache(maxsize=1)
 def _threads() -> Any:
-    """A pool of its own: the hub's resolves names."""
+    """Return our own pool; the hub's pool resolves host names."""
     from gevent.threadpool import ThreadPool
 
     return ThreadPool(_THREADS)

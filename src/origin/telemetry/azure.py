@@ -1,4 +1,4 @@
-"""Azure Application Insights, by opencensus-ext-azure: the one place that knows either."""
+"""Sends logs and spans to Azure Application Insights. Only this module uses opencensus."""
 
 import logging
 import os
@@ -8,7 +8,7 @@ from origin.telemetry.formatters import RedactedFormatter, fields_of
 from origin.telemetry.redaction import Redactor
 from origin.telemetry.tracing import FinishedSpan, SpanKind
 
-# Statistics about the exporter itself, sent to Microsoft; read when it is imported.
+# Switches off statistics about the exporter itself; the exporter reads this at import.
 os.environ["APPLICATIONINSIGHTS_STATSBEAT_DISABLED_ALL"] = "true"
 
 from opencensus.ext.azure.common import utils
@@ -26,7 +26,7 @@ _SUCCEEDED = Status(0)
 
 
 class _CustomDimensions(logging.Filter):
-    """Says of each record what the exporter reads, in the context that it was logged in."""
+    """Sets the attributes that the exporter reads, in the context in which the record was logged."""
 
     def __init__(self, redactor: Redactor) -> None:
         super().__init__()
@@ -34,7 +34,7 @@ class _CustomDimensions(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         fields = fields_of(record, self._redactor)
-        # The exporter's own names for what joins a record to its trace.
+        # The exporter's names for the ids that join a record to its trace.
         record.traceId = fields.pop("trace_id", None)
         record.spanId = fields.pop("span_id", None)
         record.custom_dimensions = {name: str(value) for name, value in fields.items()}
@@ -42,12 +42,12 @@ class _CustomDimensions(logging.Filter):
 
 
 def log_handler(connection_string: str, service: str, redactor: Redactor) -> logging.Handler:
-    """A handler that sends records; it waits for nothing, and gives up what can't be sent."""
+    """Return a handler that sends records in the background; it drops what can't be sent."""
     _set_role_name(service)
     handler = AzureLogHandler(
         connection_string=connection_string,
         export_interval=EXPORT_INTERVAL_S,
-        # What can't be sent stays on no disk.
+        # Nothing is written to disk.
         enable_local_storage=False,
     )
     handler.addFilter(_CustomDimensions(redactor))
@@ -56,7 +56,7 @@ def log_handler(connection_string: str, service: str, redactor: Redactor) -> log
 
 
 def span_exporter(connection_string: str, service: str) -> Callable[[FinishedSpan], None]:
-    """A function that sends spans; it waits for nothing."""
+    """Return a function that sends spans in the background."""
     _set_role_name(service)
     exporter = AzureExporter(
         connection_string=connection_string,
@@ -96,7 +96,7 @@ def _span_data(ended: FinishedSpan) -> SpanData:
 
 
 def _attributes(ended: FinishedSpan) -> dict[str, str | int]:
-    """The span's, the well-known ones by the names that the exporter knows."""
+    """Return the span's attributes, with the exporter's names for those that it knows."""
     attributes = dict(ended.span.attributes)
     known: dict[str, str | int] = {}
     if ended.kind is SpanKind.INCOMING:

@@ -1,4 +1,4 @@
-"""Spans: begun and ended here, and handed to where traces are collected, if anywhere."""
+"""Ends spans and passes them to the exporter, if there is one."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -14,7 +14,7 @@ from origin.telemetry.metrics import PEER_CALL_SECONDS
 
 
 class SpanKind(Enum):
-    """What a span is of: a request or task that came in, or a call to a peer."""
+    """The kind of a span: an incoming request or task, or a call to a peer."""
 
     INCOMING = "incoming"
     OUTGOING = "outgoing"
@@ -22,7 +22,7 @@ class SpanKind(Enum):
 
 @dataclass(frozen=True)
 class FinishedSpan:
-    """A span that is over."""
+    """A span that has ended."""
 
     span: context.Span
     kind: SpanKind
@@ -35,7 +35,7 @@ Export = Callable[[FinishedSpan], None]
 
 @dataclass
 class _Collector:
-    """Where spans go; one for each process, as for logs."""
+    """The process's exporter, if there is one."""
 
     export: Export | None = None
 
@@ -44,12 +44,12 @@ _collector = _Collector()
 
 
 def export_to(export: Export | None) -> None:
-    """Hand every sampled span that ends to this function, which must neither block nor raise."""
+    """Pass each sampled span that ends to this function, which must neither block nor raise."""
     _collector.export = export
 
 
 def finish(span: context.Span, kind: SpanKind, *, is_success: bool, **attributes: Any) -> None:
-    """End a span."""
+    """End a span and export it if it is sampled."""
     if _collector.export is not None and span.sampled:
         span.attributes.update(attributes)
         _collector.export(FinishedSpan(span, kind, datetime.now(UTC), is_success))
@@ -57,7 +57,7 @@ def finish(span: context.Span, kind: SpanKind, *, is_success: bool, **attributes
 
 @dataclass
 class PeerCall:
-    """A call to a peer: the headers that it should carry, and (to be set) its answer's status."""
+    """A call to a peer: the headers to send, and its response's status, which the caller sets."""
 
     headers: dict[str, str] = field(default_factory=dict)
     status: int | None = None
@@ -65,9 +65,9 @@ class PeerCall:
 
 @contextmanager
 def peer_call(peer: str, method: str, url: str) -> Iterator[PeerCall]:
-    """Measure and trace a call to a peer.
+    """Measure and trace a call to a peer, which the block makes.
 
-    Of the URL only the server is told: a subscriber's path or query may be its secret, as a login is.
+    The span contains only the URL's scheme and server: its login, path and query may be secret.
     """
     began = time.perf_counter()
     span = context.child_span(f"{peer} {method}")
