@@ -1,4 +1,4 @@
-"""What is wrong from the outside ends every process and every command with one line, no traceback."""
+"""A wrong environment or database ends every process and command with one line, no traceback."""
 
 import subprocess
 import sys

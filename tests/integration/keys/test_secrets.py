@@ -1,4 +1,4 @@
-"""No secret leaves: not into the database's tables, the logs at DEBUG, or an answer."""
+"""No secret appears in the database's tables, in logs at DEBUG, or in responses."""
 
 from collections.abc import Callable
 
@@ -15,7 +15,7 @@ from tests.support.world import CLIENT_SECRET, WEBHOOK_SECRET
 
 
 def keys_and_tokens(market: Market) -> set[str]:
-    """Everything secret that the service holds of its users, opened."""
+    """Return all secrets that the service stores of its users, opened."""
     found: set[str] = set()
     sealer = market.runtime.sealer
     for user in market.rows("SELECT subject, master_key, access_token, refresh_token FROM users"):
@@ -32,7 +32,7 @@ def keys_and_tokens(market: Market) -> set[str]:
 
 
 def live(market: Market) -> list[str]:
-    """A day in the life, with much that goes wrong; the answers' headers and bodies."""
+    """Make typical and failing requests; return headers and bodies of all responses."""
     answers = []
     market.consume(amount=100)
     address = market.issue(1000)
@@ -65,7 +65,9 @@ def live(market: Market) -> list[str]:
     return [f"{answer.headers}{answer.text}" for answer in answers]
 
 
-def test_no_secret_leaves(new_market: Callable[..., Market], capfd: pytest.CaptureFixture[str]):
+def test_no_secret_is_disclosed(
+    new_market: Callable[..., Market], capfd: pytest.CaptureFixture[str]
+):
     market = new_market(
         log_level="DEBUG", key_encryption_secrets="the new secret,the old secret", debug=True
     )

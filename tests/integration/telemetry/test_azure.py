@@ -1,4 +1,4 @@
-"""What Azure Application Insights gets: a local endpoint stands for it."""
+"""What is sent to Azure Application Insights, which a local server replaces here."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -30,24 +30,24 @@ def azure(monkeypatch: pytest.MonkeyPatch) -> Iterator[Recorder]:
 
 @pytest.fixture
 def watched(azure: Recorder, new_market: Callable[..., Market]) -> Iterator[Market]:
-    """A market whose logs and traces go there."""
+    """A market whose logs and traces go to the local server."""
     before = logging.getLogger().handlers[:]
     market = new_market(
         azure_app_insights_conn_string=f"InstrumentationKey={KEY};IngestionEndpoint={azure.url}"
     )
     yield market
-    # Closes the handler, and with it the thread that sends.
+    # Closes the handler and ends its thread.
     configure_logging(market.settings.model_copy(update={"azure_app_insights_conn_string": _NONE}))
     logging.getLogger().handlers[:] = before
 
 
 def envelopes(azure: Recorder, kind: str) -> list[Envelope]:
-    """What was sent of this kind."""
+    """Return the envelopes of this kind that were sent."""
     sent = [envelope for each in azure.requests for envelope in each.json()]
     return [each for each in sent if each["data"]["baseType"] == kind]
 
 
-def test_a_request_its_calls_and_its_lines_are_one_operation(watched: Market, azure: Recorder):
+def test_a_request_its_calls_and_its_log_lines_are_one_operation(watched: Market, azure: Recorder):
     address = watched.issue(100)
     watched.consume(amount=100)
     headers = {"X-Request-ID": "order-17", "traceparent": f"00-{TRACE}-{PARENT}-01"}

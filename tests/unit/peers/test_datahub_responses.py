@@ -1,4 +1,4 @@
-"""DataHub's rows, right and odd, as the client takes them (contract: peers, DataHubService)."""
+"""Valid and invalid rows of DataHub's responses (contract: peers, DataHubService)."""
 
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -68,7 +68,7 @@ def test_times(begin: str) -> None:
         {"begin": "0001-01-01T00:00:00", "end": "9999-12-31T23:59:59.999999"},
     ],
 )
-def test_what_is_documented(fields: dict[str, Any]) -> None:
+def test_documented_ggos_are_valid(fields: dict[str, Any]) -> None:
     found = _ggos(GGO | fields)
     assert (len(found.valid), found.invalid) == (1, [])
     taken = found.valid[0].emissions
@@ -90,7 +90,7 @@ def test_what_is_documented(fields: dict[str, Any]) -> None:
         ("issueTime", "0001-01-01T00:00:00+10:00"),
     ],
 )
-def test_an_odd_row_is_told_by_its_field_and_keeps_no_other(field: str, value: Any) -> None:
+def test_an_invalid_row_names_its_field_and_does_not_affect_others(field: str, value: Any) -> None:
     found = _ggos(GGO, GGO | {field: value}, GGO)
     assert len(found.valid) == 2
     [told] = found.invalid
@@ -99,13 +99,13 @@ def test_an_odd_row_is_told_by_its_field_and_keeps_no_other(field: str, value: A
 
 
 @pytest.mark.parametrize("field", GGO)
-def test_a_row_without_a_field_is_told(field: str) -> None:
+def test_a_row_without_a_required_field_is_invalid(field: str) -> None:
     row = {name: value for name, value in GGO.items() if name != field}
     assert _ggos(row).invalid == [f"row 0: /ggo: unexpected {field}"]
 
 
 @pytest.mark.parametrize("row", [None, [], "s3cr3t", 7])
-def test_what_is_no_row(row: Any) -> None:
+def test_a_row_that_is_no_object_is_invalid(row: Any) -> None:
     assert _ggos(row).invalid == ["row 0: /ggo: unexpected answer"]
 
 
@@ -130,7 +130,7 @@ def test_technologies() -> None:
         assert raised.value.__cause__ is None
 
 
-def test_calls_that_have_no_body_send_none() -> None:
+def test_calls_without_a_body_send_none() -> None:
     with recording_server() as recorder:
         datahub = DataHubClient(recorder.url, tls_verify=True)
         for call in (datahub.technologies, partial(datahub.metering_points, "token")):

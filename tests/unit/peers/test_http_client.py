@@ -1,4 +1,4 @@
-"""Calls to peers that are slow on purpose, or never stop talking: a server of bare sockets."""
+"""Calls to peers that are slow or send without end, scripted on bare sockets."""
 
 import base64
 import gzip
@@ -26,7 +26,7 @@ HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 
 
 class Peer:
-    """Answers each connection as the script says; `over` ends scripts that would go on."""
+    """Runs the script for each connection. `over` ends endless scripts."""
 
     def __init__(self) -> None:
         self.over = threading.Event()
@@ -75,7 +75,7 @@ def client(**limits: float) -> PeerClient:
 
 
 def basic(login: str) -> str:
-    """The header of RFC 7617."""
+    """Return the header of basic authentication (RFC 7617)."""
     return f"Basic {base64.b64encode(login.encode('latin-1')).decode()}"
 
 
@@ -89,8 +89,8 @@ def with_body(body: bytes, *headers: bytes) -> bytes:
     [HEAD + b"X: " + b"x" * 1000, with_body(b" " * 1000), HEAD + b"\r\n" + b" " * 1000],
     ids=["headers", "body", "body without an end"],
 )
-def test_an_answer_in_drips_ends_at_the_deadline(peer: Peer, answer: bytes) -> None:
-    """Each byte comes well within the read timeout; all of them would take 50 s."""
+def test_a_slow_response_ends_at_the_deadline(peer: Peer, answer: bytes) -> None:
+    """Each byte arrives within the read timeout; all bytes would take 50 s."""
     peer.script = lambda connection: peer.drip(connection, answer)
     started = time.monotonic()
     with pytest.raises(PeerUnavailable):
@@ -100,7 +100,7 @@ def test_an_answer_in_drips_ends_at_the_deadline(peer: Peer, answer: bytes) -> N
 
 @pytest.mark.parametrize("connecting_s", [1, 30])
 def test_silence_ends_at_the_read_timeout(peer: Peer, connecting_s: float) -> None:
-    """However long connecting may take."""
+    """The connect timeout may be longer."""
     peer.script = lambda _: peer.over.wait() and None
     started = time.monotonic()
     with pytest.raises(PeerUnavailable):
@@ -118,13 +118,13 @@ def test_silence_ends_at_the_read_timeout(peer: Peer, connecting_s: float) -> No
     ],
     ids=["large", "endless", "bomb", "redirect"],
 )
-def test_an_answer_that_is_too_large_is_not_read(peer: Peer, answer: bytes) -> None:
+def test_too_large_a_response_is_not_read(peer: Peer, answer: bytes) -> None:
     peer.script = lambda connection: connection.sendall(answer)
     with pytest.raises(PeerMisbehaved, match="Peer: an answer of more than 1000 bytes"):
         client(response_timeout_s=20, max_response_bytes=1000).request("GET", peer.url)
 
 
-def test_answers_within_bounds_come_whole_on_one_connection(peer: Peer) -> None:
+def test_responses_within_limits_are_complete_and_share_a_connection(peer: Peer) -> None:
     body = b'{"a": "' + b"x" * 984 + b'"}'
     assert len(body) == 993
     answers = [
@@ -141,7 +141,7 @@ def test_answers_within_bounds_come_whole_on_one_connection(peer: Peer) -> None:
     assert peer.connections == 1
 
 
-def test_a_cut_body_is_no_answer(peer: Peer) -> None:
+def test_a_cut_body_is_an_error(peer: Peer) -> None:
     def cut(connection: socket.socket) -> None:
         connection.sendall(HEAD + b"Content-Length: 10\r\n\r\n{}")
         connection.shutdown(socket.SHUT_RDWR)
@@ -151,14 +151,14 @@ def test_a_cut_body_is_no_answer(peer: Peer) -> None:
         client(response_timeout_s=20).request("GET", peer.url)
 
 
-def test_nobody_listening_is_told_from_no_answer() -> None:
+def test_a_refused_connection_differs_from_a_missing_response() -> None:
     with socket.socket() as deaf:
         deaf.bind(("127.0.0.1", 0))
         with pytest.raises(PeerUnreachable):
             client().request("GET", f"http://127.0.0.1:{deaf.getsockname()[1]}/")
 
 
-def test_the_environments_proxy_is_told_whole_urls(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environments_proxy_receives_whole_urls(monkeypatch: pytest.MonkeyPatch) -> None:
     with recording_server() as proxy:
         monkeypatch.setenv("http_proxy", proxy.url.replace("//", "//me:p%40ss@"))
         client(response_timeout_s=20).request(
@@ -193,7 +193,7 @@ def test_forms_and_logins() -> None:
     assert told.headers["authorization"] == basic("me:p:å")
 
 
-def test_certificates_are_checked_unless_told_otherwise(
+def test_certificates_are_checked_unless_switched_off(
     peer: Peer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     certificate = loopback_certificate(tmp_path)
@@ -211,7 +211,7 @@ def test_certificates_are_checked_unless_told_otherwise(
     assert client(response_timeout_s=20).request("GET", url).status_code == 200
 
 
-def test_an_answer_may_take_longer_than_a_connection(peer: Peer) -> None:
+def test_a_response_may_take_longer_than_connecting(peer: Peer) -> None:
     def think(connection: socket.socket) -> None:
         peer.over.wait(0.5)
         connection.sendall(with_body(b"{}"))
@@ -221,7 +221,7 @@ def test_an_answer_may_take_longer_than_a_connection(peer: Peer) -> None:
     assert (answer.status_code, answer.content) == (200, b"{}")
 
 
-def test_a_proxys_answer_in_drips_ends_at_the_deadline(
+def test_a_proxys_slow_response_ends_at_the_deadline(
     peer: Peer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("http_proxy", peer.url)
@@ -233,13 +233,13 @@ def test_a_proxys_answer_in_drips_ends_at_the_deadline(
 
 
 @pytest.mark.parametrize("token", ["secret\nX: y", "secret\u20ac"])
-def test_no_error_quotes_a_token_that_is_none(peer: Peer, token: str) -> None:
+def test_no_error_quotes_an_invalid_token(peer: Peer, token: str) -> None:
     with pytest.raises(PeerUnavailable) as raised:
         client().request("GET", peer.url, headers={"Authorization": f"Bearer {token}"})
     assert "secret" not in "".join(traceback.format_exception(raised.value))
 
 
-def test_no_answer_shows_what_it_holds(peer: Peer) -> None:
+def test_repr_of_a_response_hides_its_content(peer: Peer) -> None:
     peer.script = lambda connection: connection.sendall(with_body(b'{"access_token": "secret"}'))
     answer = client(response_timeout_s=20).request("GET", peer.url)
     assert "200" in repr(answer)

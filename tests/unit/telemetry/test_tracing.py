@@ -1,4 +1,4 @@
-"""Request ids and traces go on to peers, and come in only where they are well formed."""
+"""Request ids and traces are passed to peers, and accepted only if they are well-formed."""
 
 import pytest
 
@@ -10,7 +10,7 @@ from tests.support.recording import recording_server
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 
 
-def test_a_peer_is_told_whom_it_works_for():
+def test_a_peer_call_carries_request_id_and_trace():
     peer = PeerClient("Peer", tls_verify=True)
     with recording_server() as recorder:
         span = context.begin_work("POST /ggo/compose", "order-17", f"00-{TRACE}-{PARENT}-01")
@@ -24,7 +24,7 @@ def test_a_peer_is_told_whom_it_works_for():
     assert first.headers["authorization"] == "x"
     version, trace, parent, flags = first.headers["traceparent"].split("-")
     assert (version, trace, flags) == ("00", TRACE, "01")
-    # The call is a span of its own.
+    # The call has its own span.
     assert parent not in {PARENT, span.span_id}
     assert "x-request-id" not in second.headers
     assert TRACE not in second.headers["traceparent"]
@@ -48,14 +48,14 @@ def test_a_malformed_trace_is_replaced(header: str):
     assert span.parent_id is None
 
 
-def test_who_did_not_sample_is_obeyed():
+def test_unsampled_traces_are_not_exported():
     span = context.begin_work("x", None, f"00-{TRACE}-{PARENT}-00")
     context.end_work()
     assert not span.sampled
     assert span.header == f"00-{TRACE}-{span.span_id}-00"
 
 
-def test_of_a_peers_url_only_the_server_is_told():
+def test_spans_contain_only_the_server_of_a_peers_url():
     ended: list[FinishedSpan] = []
     export_to(ended.append)
     context.begin_work("POST /ggo/compose", None, f"00-{TRACE}-{PARENT}-01")
