@@ -1,6 +1,5 @@
 """A market whose database can be backed up, restored and recovered."""
 
-import dataclasses
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -8,7 +7,7 @@ from click.testing import Result
 
 from devstack.configured import Postgres
 from origin.app import create_app
-from origin.web.base import EXTENSION
+from origin.runtime import build_runtime
 from tests.support.auditor import audit, read_books, read_ledger
 from tests.support.market import Market
 
@@ -53,8 +52,7 @@ class Drill:
         market.runtime.database.dispose()
         market.settings = market.settings.model_copy(update=settings)
         market.app = create_app(market.settings)
-        market.runtime = dataclasses.replace(market.app.extensions[EXTENSION], hints=market.hints)
-        market.app.extensions[EXTENSION] = market.runtime
+        market.use(build_runtime(market.settings, market.wakeups))
 
     def recover(self, *arguments: str) -> Result:
         return self.market.app.test_cli_runner().invoke(

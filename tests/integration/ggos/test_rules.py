@@ -8,8 +8,9 @@ import pytest
 from pydantic import SecretStr
 
 from origin.app import create_app
+from origin.db.engine import Database
 from origin.db.raw_connections import RawConnectionPool
-from origin.web.base import EXTENSION
+from origin.web.provided import provided_by
 from tests.support.books import Books, Row
 
 WINTER = {"begin": "2020-01-01T00:00:00+00:00", "end": "2020-01-31T00:00:00+00:00"}
@@ -166,7 +167,7 @@ def test_a_cursor_outlives_its_process_and_a_new_secret(books: Books):
         headers = {"Authorization": f"Bearer {books.tokens['alice']}"}
         answer = app.test_client().post("/ggo", json=following, headers=headers)
         assert answer.status_code == status, secrets
-        app.extensions[EXTENSION].database.dispose()
+        provided_by(app, Database).dispose()
 
 
 def test_a_long_listing_is_streamed(books: Books):
