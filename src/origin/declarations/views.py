@@ -1,13 +1,11 @@
 """Environment declarations (contract: http-api, Environment declarations)."""
 
-import json
 from collections.abc import Mapping
 from datetime import datetime, timedelta, timezone
 from itertools import repeat
 from operator import mod, truediv
 from typing import Any, cast
 
-import orjson
 from flask import Response, request
 from marshmallow import ValidationError, fields, post_load
 
@@ -19,7 +17,8 @@ from origin.declarations.service import DeclarationService
 from origin.identity.authentication import current_user, requires
 from origin.settings import Settings
 from origin.shared.clock import utcnow
-from origin.shared.off_the_loop import off_the_loop
+from origin.shared.json_codec import encode_json
+from origin.shared.native_threads import run_in_native_thread
 from origin.web.base import Blueprint, Schema
 from origin.web.collections import Items
 from origin.web.fields import Text, Time, WholeNumber, in_utc
@@ -137,7 +136,7 @@ class DeclarationResponse(Schema):
 def eco_declaration(question: Question) -> Response:
     """Declare the emissions and technologies of the caller's consumption."""
     found = provided(DeclarationService).answer(current_user().id, question)
-    return Response(off_the_loop(written, found), mimetype="application/json")
+    return Response(run_in_native_thread(written, found), mimetype="application/json")
 
 
 @blueprint.post("/eco-declaration/export-pdf")
@@ -154,7 +153,7 @@ def export_pdf(question: Question) -> Response:
     language = request.accept_languages.best_match(LANGUAGES, default="en")
     issuer = Issuer(provided(Settings).service_name, provided(Settings).project_url, utcnow())
     response = Response(
-        off_the_loop(render, question, found, issuer, cast("Language", language)),
+        run_in_native_thread(render, question, found, issuer, cast("Language", language)),
         mimetype="application/pdf",
     )
     response.headers["Content-Disposition"] = f'attachment; filename="{PDF_NAME}"'
@@ -166,12 +165,7 @@ def export_pdf(question: Question) -> Response:
 
 def written(found: Answer) -> bytes:
     """The answer in JSON."""
-    answer = {"success": True, **as_json(found)}
-    try:
-        return orjson.dumps(answer)
-    except TypeError:
-        # Whole numbers beyond 64 bits, which may come of absurd measurements.
-        return json.dumps(answer).encode()
+    return encode_json({"success": True, **as_json(found)})
 
 
 def as_json(found: Answer) -> dict[str, Any]:

@@ -10,8 +10,15 @@ from typing import get_args
 
 from origin.declarations.rules.consumption import HOUR_S, Consumption, Measurements, unix_s
 from origin.errors import PeerMisbehaved
-from origin.peers.datahub import MAX_WH, Counted, DataHubClient, MeteringPointType, Reading, Summary
-from origin.shared.json_reading import MAX_EXACT_FLOAT
+from origin.peers.datahub import (
+    DataHubClient,
+    MeasurementCount,
+    MeasurementRow,
+    MeasurementSummary,
+    MeteringPointType,
+)
+from origin.shared.json_codec import MAX_EXACT_FLOAT
+from origin.shared.limits import MAX_WH
 
 _KIND: MeteringPointType = "consumption"
 _KINDS = get_args(MeteringPointType)
@@ -98,7 +105,7 @@ class _Reader:
         for gsrn in gsrns:
             if not self._go_on():
                 break
-            # Counted after they were summed: one that came in between makes the counts differ.
+            # MeasurementCount after they were summed: one that came in between makes the counts differ.
             counted = self._datahub.count_measurements(self._token, gsrn=gsrn, kind=_KIND, **range_)
             hours = sums.get(gsrn, Measurements([], []))
             with _odd_are_refused("/measurements"):
@@ -109,7 +116,7 @@ class _Reader:
                 found[gsrn, counted.measurements[0].sector] = hours
         return found, others
 
-    def _do_suffice(self, gsrn: str, counted: Counted, hours: Measurements) -> bool:
+    def _do_suffice(self, gsrn: str, counted: MeasurementCount, hours: Measurements) -> bool:
         """Whether these sums tell of the point what has to be known."""
         if not counted.total:
             return not hours.begins
@@ -156,7 +163,7 @@ def _odd_are_refused(path: str) -> Iterator[None]:
         raise PeerMisbehaved("DataHubService", reason) from None
 
 
-def _sums(summary: Summary, times: "_Times") -> dict[str, Measurements]:
+def _sums(summary: MeasurementSummary, times: "_Times") -> dict[str, Measurements]:
     """Each point's hours that have an amount."""
     begins = [times[label] for label in summary.labels]
     if any(begin % HOUR_S for begin in begins) or len(set(begins)) < len(begins):
@@ -206,7 +213,7 @@ def _amount(amount: float) -> int:
     return int(amount)
 
 
-def _add_page(found: _Found, page: list[Reading], times: "_Times") -> None:
+def _add_page(found: _Found, page: list[MeasurementRow], times: "_Times") -> None:
     """Note a page's measurements; those of points that nobody asked for are passed over."""
     for start in range(0, len(page), _AT_ONCE):
         # Others of this process, the next page's arrival say, go between.
@@ -214,7 +221,7 @@ def _add_page(found: _Found, page: list[Reading], times: "_Times") -> None:
         _add(found, page[start : start + _AT_ONCE], times)
 
 
-def _add(found: _Found, page: list[Reading], times: "_Times") -> None:
+def _add(found: _Found, page: list[MeasurementRow], times: "_Times") -> None:
     last: str | None = None
     begun = 0
     for each in page:

@@ -1,7 +1,7 @@
-"""What every session of ours at PostgreSQL is set to, and what a server must be.
+"""The settings of our PostgreSQL sessions, and the requirements on the server.
 
-The options of a connection's start outrank what `ALTER ROLE`, `ALTER DATABASE` and the server's
-configuration say. `default_transaction_read_only` is left alone: it is how operators stop writing.
+Options given at connection start override `ALTER ROLE`, `ALTER DATABASE` and the server's configuration.
+We don't set `default_transaction_read_only`, because operators use it to stop writes.
 """
 
 from collections.abc import Mapping
@@ -11,11 +11,11 @@ from sqlalchemy.engine import URL
 
 from origin.errors import ConfigurationError
 
-_RELIED_ON = {
-    # Rows that a transaction waits for are read anew after the wait: all guards are built on that.
+_REQUIRED = {
+    # After waiting for a row lock, a statement sees the row's new version. All guards rely on that.
     "default_transaction_isolation": "read committed",
     "default_transaction_deferrable": "off",
-    # A policy that hides rows from us is an error, not an empty answer.
+    # A row security policy that hides rows becomes an error instead of an empty result.
     "row_security": "off",
     "TimeZone": "UTC",
     "DateStyle": "ISO, MDY",
@@ -25,45 +25,45 @@ _RELIED_ON = {
     "standard_conforming_strings": "on",
     "array_nulls": "on",
     "transform_null_equals": "off",
-    # A client whose host is gone is noticed within half a minute, and its locks are free.
+    # The server detects a dead client within half a minute and frees its locks.
     "tcp_keepalives_idle": "10",
     "tcp_keepalives_interval": "5",
     "tcp_keepalives_count": "3",
     "tcp_user_timeout": "20s",
 }
 _PLANNING = {
-    # Compiling a query costs more than any of ours takes.
+    # To compile a query takes longer than any of our queries.
     "jit": "off",
-    # Indexes hold all that sums need, and are in memory or on flash: reading them isn't dear.
+    # Random reads are cheap: sums need only indexes, which are in memory or on flash.
     "random_page_cost": "1.1",
 }
-SERVING = {
+SERVICE_TIMEOUTS = {
     "lock_timeout": "10s",
     "statement_timeout": "60s",
-    # A process that is stopped within a transaction holds its locks for that long.
+    # A process that is stopped within a transaction keeps its locks this long.
     "idle_in_transaction_session_timeout": "10s",
 }
-"""The time limits of web, worker, Beat and commands."""
-MIGRATING = {
-    # Everybody else waits behind a change of a table that waits: it gives way, and tries again.
+"""Time limits of web, worker, Beat and commands."""
+MIGRATION_TIMEOUTS = {
+    # While a change of a table waits for its lock, others queue behind it. So it gives up and retries.
     "lock_timeout": "3s",
-    # An index on a large table takes what it takes.
+    # To build an index on a large table may take hours.
     "statement_timeout": "0",
     "idle_in_transaction_session_timeout": "5min",
 }
-"""The time limits of migrations."""
+"""Time limits of migrations."""
 
 _OLDEST_VERSION = 150000
 _ENCODING = "UTF8"
 
 
 def session_options(url: URL, limits: Mapping[str, str]) -> str:
-    """The `options` of a connection: the operators' own, if their URI has any, and then ours."""
+    """Return the `options` of a connection: those of the operators' URI, then ours, which override."""
     given = url.query.get("options", "")
     own = given if isinstance(given, str) else " ".join(given)
     ours = (
         f"-c {name}={_escaped(value)}"
-        for name, value in {**_RELIED_ON, **limits, **_PLANNING}.items()
+        for name, value in {**_REQUIRED, **limits, **_PLANNING}.items()
     )
     return " ".join([own, *ours]).strip()
 
@@ -73,12 +73,12 @@ def _escaped(value: str) -> str:
 
 
 def check_server(connection: Connection) -> list[str]:
-    """Refuse a server that the service can't rely on.
+    """Check the server's version, encoding and session settings.
 
-    :returns: The settings that are off and without which it may lose what it has confirmed.
+    :returns: The names of durability settings that are off. Without them a crash may lose commits.
     :raises ConfigurationError: naming everything that is wrong with the server.
     """
-    names = (*_RELIED_ON, "server_encoding", "client_encoding", "session_replication_role")
+    names = (*_REQUIRED, "server_encoding", "client_encoding", "session_replication_role")
     durability = ("fsync", "full_page_writes", "synchronous_commit")
     found = {
         name: str(value)
@@ -91,7 +91,7 @@ def check_server(connection: Connection) -> list[str]:
     if int(found["server_version_num"]) < _OLDEST_VERSION:
         wrong.append(f"it is version {found['server_version']}; 15 or later is needed")
     wanted = {
-        **{name: value for name, value in _RELIED_ON.items() if not name.startswith("tcp_")},
+        **{name: value for name, value in _REQUIRED.items() if not name.startswith("tcp_")},
         "server_encoding": _ENCODING,
         "client_encoding": _ENCODING,
         "session_replication_role": "origin",

@@ -1,4 +1,4 @@
-"""Connections that are used in turn: none dead, none with what another use had asked of it."""
+"""Pooled connections are alive at checkout and keep nothing of their previous use."""
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -8,8 +8,8 @@ import pytest
 from sqlalchemy import make_url, text
 from sqlalchemy.exc import DBAPIError
 
-from origin.db.driver import MAX_PREPARED, Link
 from origin.db.engine import Database
+from origin.db.raw_connections import MAX_PREPARED, RawConnection
 
 _END_ITSELF = "SELECT pg_terminate_backend(pg_backend_pid())"
 
@@ -36,10 +36,8 @@ def database(database_uri: str) -> Iterator[Database]:
 
 
 @pytest.mark.parametrize("ask", [_in_a_session, _in_a_transaction, _by_itself])
-def test_a_connection_that_dies_is_replaced(
-    database: Database, ask: Callable[[Database, str], None]
-):
-    """More often than the pool has connections, and each time the next reader is served."""
+def test_a_dead_connection_is_replaced(database: Database, ask: Callable[[Database, str], None]):
+    """It happens more often than the pool has connections, and the next reader always succeeds."""
     for _ in range(3):
         with pytest.raises(DBAPIError) as raised:
             ask(database, _END_ITSELF)
@@ -48,11 +46,11 @@ def test_a_connection_that_dies_is_replaced(
 
 
 def test_each_use_of_a_connection_has_its_own_isolation(database: Database):
-    """What one use has asked of the only connection, the next doesn't find."""
+    """The pool has one connection, which each use configures differently."""
     level = text("SHOW transaction_isolation")
 
     def keeps_transactions_whole() -> bool:
-        """Whether a change goes with its transaction."""
+        """Return whether a rollback takes a change back."""
         with database.transaction() as session:
             assert session.scalar(level) == "read committed"
             session.execute(text("CREATE TABLE taken_back ()"))
@@ -71,8 +69,8 @@ def test_each_use_of_a_connection_has_its_own_isolation(database: Database):
     assert keeps_transactions_whole()
 
 
-def test_whoever_comes_after_a_restart_notices_nothing(database_uri: str):
-    """The server ends all connections, as it does when it restarts."""
+def test_readers_do_not_notice_a_restart_of_the_server(database_uri: str):
+    """The server ends all connections, as at its restart."""
     url = make_url(database_uri).set(drivername="postgresql+psycopg2")
     database = Database(url, pool_size=2)
     try:
@@ -95,27 +93,27 @@ def test_statements_stay_prepared(database: Database):
     sql = "SELECT %(number)s::int + 1"
     assert [database.prepared(sql, {"number": each}) for each in (1, 2)] == [[(2,)], [(3,)]]
     assert database.query("SELECT count(*) FROM pg_prepared_statements", {}) == [(1,)]
-    # What somebody between us and the server may do, too.
+    # A pooler may do so too.
     database.query("DEALLOCATE ALL", {})
     assert database.prepared(sql, {"number": 3}) == [(4,)]
 
 
-def test_what_goes_together_survives_that_statements_are_dropped(database: Database):
+def test_execute_together_prepares_dropped_statements_again(database: Database):
     def ask() -> object:
-        with database.link() as link:
-            return link.together(("SELECT 1", {}), ("SELECT 2", {}), ("SELECT 3", {}))
+        with database.raw_connection() as link:
+            return link.execute_together(("SELECT 1", {}), ("SELECT 2", {}), ("SELECT 3", {}))
 
     assert ask() == [(3,)]
     database.query("DEALLOCATE ALL", {})
     assert ask() == [(3,)]
-    # However many are kept, and so wherever among these room is made.
+    # At every number of prepared statements, so at each place where room is made.
     for number in range(MAX_PREPARED + 5):
         database.prepared(f"SELECT {number} + 10", {})
         if number > MAX_PREPARED - 5:
             assert ask() == [(3,)]
 
 
-def test_a_statement_whose_table_has_changed_is_prepared_anew(database: Database):
+def test_a_statement_is_prepared_again_after_its_table_changed(database: Database):
     database.query("CREATE TABLE changing (number int)", {})
     sql = "SELECT * FROM changing"
     assert database.prepared(sql, {}) == []
@@ -123,11 +121,11 @@ def test_a_statement_whose_table_has_changed_is_prepared_anew(database: Database
     assert database.prepared(sql, {}) == []
 
 
-def test_a_transaction_in_which_statements_were_dropped_is_a_passing_failure(database: Database):
+def test_dropped_statements_in_a_transaction_are_a_transient_error(database: Database):
     sql = "SELECT %(number)s::int"
 
     def ask() -> object:
-        with database.link(transaction=True) as link:
+        with database.raw_connection(transaction=True) as link:
             return link.prepared(sql, {"number": 1})
 
     assert ask() == [(1,)]
@@ -138,24 +136,24 @@ def test_a_transaction_in_which_statements_were_dropped_is_a_passing_failure(dat
     assert ask() == [(1,)]
 
 
-def test_only_so_many_statements_stay_prepared(database: Database):
+def test_the_number_of_prepared_statements_is_bounded(database: Database):
     for number in range(MAX_PREPARED + 5):
         assert database.prepared(f"SELECT {number}", {}) == [(number,)]
     ((count,),) = database.query("SELECT count(*) FROM pg_prepared_statements", {})
     assert count <= MAX_PREPARED
 
 
-def test_a_links_transaction_is_all_or_nothing(database: Database):
-    with database.link(transaction=True) as link:
+def test_a_raw_connections_transaction_is_all_or_nothing(database: Database):
+    with database.raw_connection(transaction=True) as link:
         link.rows("CREATE TABLE kept (number int)", {})
         link.prepared("INSERT INTO kept VALUES (%(number)s)", {"number": 1})
 
-    def insert_and(fail: Callable[[Link], object]) -> None:
-        with database.link(transaction=True) as link:
+    def insert_and(fail: Callable[[RawConnection], object]) -> None:
+        with database.raw_connection(transaction=True) as link:
             link.prepared("INSERT INTO kept VALUES (%(number)s)", {"number": 2})
             fail(link)
 
-    def interrupt(_: Link) -> None:
+    def interrupt(_: RawConnection) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -165,20 +163,20 @@ def test_a_links_transaction_is_all_or_nothing(database: Database):
     assert database.query("SELECT number FROM kept", {}) == [(1,)]
 
 
-def test_what_goes_together_is_one_transaction(database: Database):
+def test_execute_together_is_one_transaction(database: Database):
     database.query("CREATE TABLE together (number int PRIMARY KEY)", {})
     insert = "INSERT INTO together VALUES (%(number)s)"
     count = "SELECT count(*) FROM together"
-    with database.link() as link:
-        assert link.together((insert, {"number": 1}), (count, {})) == [(1,)]
-    with pytest.raises(DBAPIError), database.link() as link:
-        link.together((insert, {"number": 2}), (insert, {"number": 1}), (count, {}))
+    with database.raw_connection() as link:
+        assert link.execute_together((insert, {"number": 1}), (count, {})) == [(1,)]
+    with pytest.raises(DBAPIError), database.raw_connection() as link:
+        link.execute_together((insert, {"number": 2}), (insert, {"number": 1}), (count, {}))
     assert database.query(count, {}) == [(1,)]
 
 
-def test_what_a_link_leaves_open_is_not_the_next_ones(database: Database):
-    """A block that is broken off in the midst of a transaction of its own making."""
-    with database.link() as link:
+def test_an_open_transaction_does_not_reach_the_next_user(database: Database):
+    """The block begins a transaction itself and is interrupted."""
+    with database.raw_connection() as link:
         link.rows("BEGIN", {})
         link.rows("CREATE TABLE left_open ()", {})
     assert database.query("SELECT to_regclass('left_open')", {}) == [(None,)]

@@ -1,8 +1,8 @@
-"""Opens connections to PostgreSQL: the same way for every process, and never for long.
+"""Opens connections to PostgreSQL within a time limit, in the same way for every process.
 
-libpq's `connect_timeout` does nothing where psycopg2 has a wait callback, as under gevent, and it
-never bounds the look-up of a name, which would stop all greenlets besides. So names are looked up
-here, each address is tried by itself, and each has its time.
+libpq ignores its `connect_timeout` if psycopg2 has a wait callback, as under gevent. The timeout never
+covers name resolution, which also blocks all greenlets. So this module resolves names itself, in a
+thread, and tries each address with a time limit of its own.
 """
 
 import random
@@ -24,22 +24,23 @@ from psycopg2.extensions import get_wait_callback
 from sqlalchemy import create_engine, event
 from sqlalchemy.engine import URL, Engine
 
-from origin.db.sessions import session_options
+from origin.db.session_settings import session_options
 
-CONNECT_S = 4.0
-"""How long a connection may take to come about, with all hosts and addresses together."""
-_LEAST_S = 2.0
-"""What each address has at least; libpq itself knows no less."""
-_PAUSE_S = 1.0
-"""After a host that said nothing, no connection is tried for so long: its waiters are many."""
+CONNECT_TIMEOUT_S = 4.0
+"""Seconds to connect, for all hosts and addresses together."""
+_MIN_ADDRESS_TIMEOUT_S = 2.0
+"""Seconds for each address at least; libpq has the same minimum."""
+_SILENT_HOST_PAUSE_S = 1.0
+"""Seconds without new attempts after a host did not respond, so that its callers don't pile up."""
 
 
 def make_engine(url: URL, limits: Mapping[str, str], **options: Any) -> Engine:
-    """An engine whose sessions are set as the code relies on, with these time limits.
+    """Return an engine whose sessions have the settings that the code relies on.
 
-    Whatever the URI names (hosts, sockets, timeouts of its own), connecting fails within seconds.
+    Whatever the URI names (hosts, sockets, timeouts), connecting fails within `CONNECT_TIMEOUT_S`.
 
-    :param options: SQLAlchemy's, for the engine.
+    :param limits: The session's time limits; see `origin.db.session_settings`.
+    :param options: SQLAlchemy's options of the engine.
     """
     engine = create_engine(
         url,
@@ -48,7 +49,7 @@ def make_engine(url: URL, limits: Mapping[str, str], **options: Any) -> Engine:
         connect_args={
             "options": session_options(url, limits),
             "client_encoding": "UTF8",
-            # A host that is gone is noticed within half a minute.
+            # Detect a dead host within half a minute.
             "keepalives": 1,
             "keepalives_idle": 10,
             "keepalives_interval": 5,
@@ -68,8 +69,8 @@ def make_engine(url: URL, limits: Mapping[str, str], **options: Any) -> Engine:
 
 
 @dataclass(frozen=True)
-class _Place:
-    """One address to try; None where libpq finds it by itself."""
+class _Endpoint:
+    """One address to try. None: libpq takes its own default."""
 
     host: str | None
     address: str | None
@@ -77,41 +78,41 @@ class _Place:
 
 
 class _Connector:
-    """Connects for one engine."""
+    """Opens the connections of one engine."""
 
     def __init__(self) -> None:
         self._silent_until = 0.0
 
     def connect(self, parameters: Mapping[str, Any]) -> DriverConnection:
-        """A connection to the first place that gives one.
+        """Return a connection to the first endpoint that accepts one.
 
-        :raises psycopg2.OperationalError: none does, or not in time.
+        :raises psycopg2.OperationalError: no endpoint does so in time.
         """
         if time.monotonic() < self._silent_until:
             raise psycopg2.OperationalError("The database said nothing a moment ago")
-        deadline = time.monotonic() + CONNECT_S
+        deadline = time.monotonic() + CONNECT_TIMEOUT_S
         try:
             return _connect(parameters, deadline)
         except psycopg2.OperationalError:
-            if time.monotonic() >= deadline - _PAUSE_S:
-                self._silent_until = time.monotonic() + _PAUSE_S
+            if time.monotonic() >= deadline - _SILENT_HOST_PAUSE_S:
+                self._silent_until = time.monotonic() + _SILENT_HOST_PAUSE_S
             raise
 
 
 def _connect(parameters: Mapping[str, Any], deadline: float) -> DriverConnection:
     last: psycopg2.OperationalError | None = None
     asked = parameters.get("target_session_attrs")
-    # Only among all places can it be told that there is no standby.
+    # Only after all endpoints is it known that there is no standby.
     passes = ["standby", "any"] if asked == "prefer-standby" else [asked]
     for wanted in passes:
-        places = list(_places(parameters, deadline))
+        places = list(_endpoints(parameters, deadline))
         if parameters.get("load_balance_hosts") == "random":
             random.shuffle(places)
         for number, place in enumerate(places):
             left_s = deadline - time.monotonic()
             if last is not None and left_s <= 0:
                 raise last
-            limit_s = max(left_s / (len(places) - number), min(_LEAST_S, left_s))
+            limit_s = max(left_s / (len(places) - number), min(_MIN_ADDRESS_TIMEOUT_S, left_s))
             try:
                 return _connect_to(place, parameters, wanted, limit_s)
             except psycopg2.OperationalError as error:
@@ -120,12 +121,12 @@ def _connect(parameters: Mapping[str, Any], deadline: float) -> DriverConnection
 
 
 def _connect_to(
-    place: _Place, parameters: Mapping[str, Any], wanted: str | None, limit_s: float
+    place: _Endpoint, parameters: Mapping[str, Any], wanted: str | None, limit_s: float
 ) -> DriverConnection:
     named = {"host": place.host, "hostaddr": place.address, "port": place.port}
     given = {**parameters, "target_session_attrs": wanted, **named}
-    # libpq's own counts in whole seconds, of which it takes one for two.
-    given["connect_timeout"] = max(ceil(limit_s), ceil(_LEAST_S))
+    # libpq takes whole seconds, and at least two.
+    given["connect_timeout"] = max(ceil(limit_s), ceil(_MIN_ADDRESS_TIMEOUT_S))
     with _bounded(limit_s):
         made: DriverConnection = psycopg2.connect(
             **{name: each for name, each in given.items() if each is not None}
@@ -135,7 +136,7 @@ def _connect_to(
 
 @contextmanager
 def _bounded(limit_s: float) -> Iterator[None]:
-    """End what the block waits for, where libpq's `connect_timeout` doesn't."""
+    """Limit the block's time under gevent, where libpq ignores `connect_timeout`."""
     if get_wait_callback() is None:
         yield
         return
@@ -144,43 +145,43 @@ def _bounded(limit_s: float) -> Iterator[None]:
         yield
 
 
-def _places(parameters: Mapping[str, Any], deadline: float) -> Iterator[_Place]:
-    """What to try, in the order of the URI; names by all the addresses that they have.
+def _endpoints(parameters: Mapping[str, Any], deadline: float) -> Iterator[_Endpoint]:
+    """Yield the endpoints in the URI's order, with all addresses of each name.
 
-    :raises psycopg2.OperationalError: no name could be looked up.
+    :raises psycopg2.OperationalError: no name could be resolved.
     """
     hosts, addresses, ports = (
-        _listed(parameters.get(name)) for name in ("host", "hostaddr", "port")
+        _comma_separated(parameters.get(name)) for name in ("host", "hostaddr", "port")
     )
     if not hosts and not addresses:
-        # Of the environment, or of a service's file.
-        yield _Place(None, None, ports[0] if ports else None)
+        # The host comes from the environment or from a service file.
+        yield _Endpoint(None, None, ports[0] if ports else None)
         return
     failed: OSError | None = None
     found = False
-    # One port holds for all hosts.
+    # A single port is valid for all hosts.
     same = ports[0] if len(ports) == 1 else None
     for host, address, port in zip_longest(
         hosts, addresses, ports[: max(len(hosts), len(addresses))]
     ):
         try:
-            for each in [address] if address or not host else _look_up(host, deadline):
+            for each in [address] if address or not host else _resolve(host, deadline):
                 found = True
-                yield _Place(host or None, each or None, port or same)
+                yield _Endpoint(host or None, each or None, port or same)
         except OSError as error:
             failed = error
     if not found and failed is not None:
         raise psycopg2.OperationalError(f"The database's name has no address: {failed}") from failed
 
 
-def _listed(value: Any) -> Sequence[str]:
+def _comma_separated(value: Any) -> Sequence[str]:
     return [] if value in {None, ""} else [each.strip() for each in str(value).split(",")]
 
 
-def _look_up(host: str, deadline: float) -> Sequence[str | None]:
-    """The addresses of a name; `[None]` for a socket's folder, which has none.
+def _resolve(host: str, deadline: float) -> Sequence[str | None]:
+    """Return the addresses of a name; `[None]` for the folder of a Unix socket.
 
-    :raises OSError: it has none, or not in time.
+    :raises OSError: the name has no address, or was not resolved in time.
     """
     if host.startswith(("/", "@")):
         return [None]
@@ -189,12 +190,12 @@ def _look_up(host: str, deadline: float) -> Sequence[str | None]:
     def look_up() -> None:
         try:
             found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-        except Exception as error:  # noqa: BLE001 - told to who asked
+        except Exception as error:  # noqa: BLE001 - raised again below
             outcome.set_exception(error)
         else:
             outcome.set_result(list(dict.fromkeys(str(each[4][0]) for each in found)))
 
-    # Nobody can stop a look-up: one that hangs is left behind.
+    # A lookup can't be cancelled, so a hanging thread is abandoned.
     threading.Thread(target=look_up, daemon=True).start()
     try:
         return outcome.result(max(deadline - time.monotonic(), 0.0))

@@ -1,4 +1,4 @@
-"""Calls that timed out, which the peer may still work at."""
+"""Blocks repeats of calls that just timed out, because the peer may still work on the first."""
 
 import time
 from collections.abc import Iterator
@@ -7,15 +7,15 @@ from hashlib import sha256
 
 from origin.errors import PeerTooSlow
 
-_MOST = 10_000
-"""Calls that are remembered."""
+_MAX_REMEMBERED = 10_000
+"""Timeouts that one process remembers."""
 
 
-class Abandoned:
-    """Keeps calls that timed out from being repeated at once.
+class RecentTimeouts:
+    """Blocks an equal call after a timeout, for as long as the first call waited.
 
-    A repeat finds the peer still at work on the first, and makes it slower for everybody. So the same
-    call is refused for as long again as it was waited for. This process alone knows of it.
+    A repeat would reach a peer that still works on the first call, and would slow it down for all
+    users. Each process has its own memory of timeouts.
     """
 
     def __init__(self) -> None:
@@ -23,9 +23,9 @@ class Abandoned:
 
     @contextmanager
     def guard(self, peer: str, path: str, body: bytes) -> Iterator[None]:
-        """Make this call, or don't.
+        """Run the block, which makes this call, unless an equal call timed out recently.
 
-        :raises PeerTooSlow: it was abandoned just now; it isn't made again.
+        :raises PeerTooSlow: an equal call timed out recently, or this one does.
         """
         call = sha256(path.encode() + b" " + body).digest()
         begun = time.monotonic()
@@ -39,7 +39,7 @@ class Abandoned:
             raise
 
     def _note(self, call: bytes, now: float, until: float) -> None:
-        if len(self._until) >= _MOST:
+        if len(self._until) >= _MAX_REMEMBERED:
             self._until = {each: end for each, end in self._until.items() if end > now}
-        if len(self._until) < _MOST:
+        if len(self._until) < _MAX_REMEMBERED:
             self._until[call] = until

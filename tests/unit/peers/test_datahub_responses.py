@@ -1,4 +1,4 @@
-"""DataHub's rows, right and odd, as the client takes them (contract: peers, DataHubService)."""
+"""Valid and invalid rows of DataHub's responses (contract: peers, DataHubService)."""
 
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from origin.errors import PeerMisbehaved
-from origin.peers.datahub import DataHubClient, IssuedGgo, Rows, Technology
+from origin.peers.datahub import DataHubClient, DataHubGgo, DataHubTechnology, ParsedRows
 from tests.support.recording_server import recording_server
 
 GGO = {
@@ -32,7 +32,7 @@ class _DataHub(DataHubClient):
         return {"success": True, **self._answer}
 
 
-def _ggos(*rows: Any) -> Rows[IssuedGgo]:
+def _ggos(*rows: Any) -> ParsedRows[DataHubGgo]:
     return _DataHub(ggos=list(rows)).ggos("token", "gsrn", NOON, NOON)
 
 
@@ -51,7 +51,7 @@ def _ggos(*rows: Any) -> Rows[IssuedGgo]:
     ],
 )
 def test_times(begin: str) -> None:
-    [ggo] = _ggos(GGO | {"begin": begin}).good
+    [ggo] = _ggos(GGO | {"begin": begin}).valid
     assert (ggo.begin, ggo.begin.utcoffset()) == (NOON, timedelta(0))
 
 
@@ -68,10 +68,10 @@ def test_times(begin: str) -> None:
         {"begin": "0001-01-01T00:00:00", "end": "9999-12-31T23:59:59.999999"},
     ],
 )
-def test_what_is_documented(fields: dict[str, Any]) -> None:
+def test_documented_ggos_are_valid(fields: dict[str, Any]) -> None:
     found = _ggos(GGO | fields)
-    assert (len(found.good), found.odd) == (1, [])
-    taken = found.good[0].emissions
+    assert (len(found.valid), found.invalid) == (1, [])
+    taken = found.valid[0].emissions
     assert taken == fields.get("emissions")
     assert all(type(grams) is float for grams in (taken or {}).values())
 
@@ -90,45 +90,47 @@ def test_what_is_documented(fields: dict[str, Any]) -> None:
         ("issueTime", "0001-01-01T00:00:00+10:00"),
     ],
 )
-def test_an_odd_row_is_told_by_its_field_and_keeps_no_other(field: str, value: Any) -> None:
+def test_an_invalid_row_names_its_field_and_does_not_affect_others(field: str, value: Any) -> None:
     found = _ggos(GGO, GGO | {field: value}, GGO)
-    assert len(found.good) == 2
-    [told] = found.odd
+    assert len(found.valid) == 2
+    [told] = found.invalid
     assert told.startswith(f"row 1: /ggo: unexpected {field}")
     assert "s3cr3t" not in told
 
 
 @pytest.mark.parametrize("field", GGO)
-def test_a_row_without_a_field_is_told(field: str) -> None:
+def test_a_row_without_a_required_field_is_invalid(field: str) -> None:
     row = {name: value for name, value in GGO.items() if name != field}
-    assert _ggos(row).odd == [f"row 0: /ggo: unexpected {field}"]
+    assert _ggos(row).invalid == [f"row 0: /ggo: unexpected {field}"]
 
 
 @pytest.mark.parametrize("row", [None, [], "s3cr3t", 7])
-def test_what_is_no_row(row: Any) -> None:
-    assert _ggos(row).odd == ["row 0: /ggo: unexpected answer"]
+def test_a_row_that_is_no_object_is_invalid(row: Any) -> None:
+    assert _ggos(row).invalid == ["row 0: /ggo: unexpected answer"]
 
 
 def test_metering_points() -> None:
     point = {"gsrn": "1", "type": "production", "sector": "DK1", "begin": "new", "cityName": None}
     odd = point | {"type": "s3cr3t"}
     found = _DataHub(meteringpoints=[point, odd]).metering_points("token")
-    assert [(each.gsrn, each.type, each.sector) for each in found.good] == [
+    assert [(each.gsrn, each.type, each.sector) for each in found.valid] == [
         ("1", "production", "DK1")
     ]
-    assert found.odd == ["row 1: /meteringpoints: unexpected type"]
+    assert found.invalid == ["row 1: /meteringpoints: unexpected type"]
 
 
 def test_technologies() -> None:
     label = {"technology": "Wind", "technologyCode": "T020001", "fuelCode": "F01050100"}
-    assert _DataHub(technologies=[label | {"new": 1}]).technologies() == [Technology(**label)]
+    assert _DataHub(technologies=[label | {"new": 1}]).technologies() == [
+        DataHubTechnology(**label)
+    ]
     for technologies in (None, {}, [None], [label | {"technology": 5}], [label, {}]):
         with pytest.raises(PeerMisbehaved, match="/technologies: unexpected technolog") as raised:
             _DataHub(technologies=technologies).technologies()
         assert raised.value.__cause__ is None
 
 
-def test_calls_that_have_no_body_send_none() -> None:
+def test_calls_without_a_body_send_none() -> None:
     with recording_server() as recorder:
         datahub = DataHubClient(recorder.url, tls_verify=True)
         for call in (datahub.technologies, partial(datahub.metering_points, "token")):

@@ -1,7 +1,7 @@
-"""A call gets its own answer, never another's, however a peer answers the call before it.
+"""A call never gets the response to another call, however a peer answered the call before.
 
-Each case is a method of a client. It asks as A, and the peer answers in an odd way. Then it asks as B,
-and the peer answers well.
+Each case is a method of a client. It calls as A, and the peer answers unusually. Then it calls as B, and
+the peer answers correctly.
 """
 
 import io
@@ -35,12 +35,12 @@ from tests.support.scripted_peer import Script, ScriptedPeer, http_answer
 NOON = datetime(2020, 1, 1, 12, tzinfo=UTC)
 FAILED = "failed"
 FAILURES = (FAILED, "UNCERTAIN")
-"""The ledger's client tells of a POST that it may have arrived."""
+"""The ledger client reports UNCERTAIN for a POST that may have arrived."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """A client's method: how it is called, what it is answered, and what it returns."""
+    """A client's method: how to call it, the response, and the expected result."""
 
     new_client: Callable[[str], Any]
     ask: Callable[[Any, str], Any]
@@ -75,7 +75,7 @@ def _id_token(who: str) -> str:
 
 
 class _Receiver:
-    """A webhook receiver's line, as deliveries use it."""
+    """A connection to a webhook receiver, as deliveries use it."""
 
     def __init__(self, url: str) -> None:
         self._client = ReceiverClient(tls_verify=True, allow_private=True)
@@ -155,7 +155,7 @@ CASES = {
     ),
     "DataHub: metering points": Case(
         datahub,
-        lambda datahub, who: datahub.metering_points(who).good[0].gsrn,
+        lambda datahub, who: datahub.metering_points(who).valid[0].gsrn,
         lambda who: _json({"success": True, "meteringpoints": [_measured(who)]}),
         str,
     ),
@@ -219,7 +219,7 @@ CASES = {
 
 
 def _interim(peer: ScriptedPeer, answer: bytes, *packets: bytes) -> Script:
-    """These packets, a while apart, before the answer."""
+    """Send these packets with pauses before the response."""
 
     def script(connection: socket.socket) -> None:
         for packet in packets:
@@ -281,7 +281,7 @@ ANSWERED: dict[str, Callable[[ScriptedPeer, bytes], Script]] = {
     "chunks, then garbage": lambda _, answer: _send(_chunked(answer) + b"xyz"),
     "chunks, then another": lambda _, answer: _send(_chunked(answer) + answer),
 }
-"""Ways to answer that leave no doubt what the answer is."""
+"""Unusual but unambiguous responses."""
 
 FAILING: dict[str, Callable[[ScriptedPeer], Script]] = {
     "interim answers without end": lambda peer: _send_for_ever(peer, b"", PROCESSING),
@@ -289,7 +289,7 @@ FAILING: dict[str, Callable[[ScriptedPeer], Script]] = {
     "an interim answer, then the end": lambda _: _send_and_hang_up(PROCESSING),
     "an interim head without end": lambda peer: _send_for_ever(peer, PROCESSING[:-2], b"X: y\r\n"),
 }
-"""Ways to give no answer."""
+"""Ways not to respond."""
 
 
 @pytest.fixture
@@ -301,7 +301,7 @@ def peer() -> Iterator[ScriptedPeer]:
 
 @pytest.fixture
 def client(peer: ScriptedPeer, name: str) -> Iterator[Any]:
-    """The client of the case of this name."""
+    """Return the client of the case of this name."""
     made = CASES[name].new_client(f"http://{peer.address}")
     yield made
     if isinstance(made, _Receiver):
@@ -317,7 +317,9 @@ def asked(case: Case, client: Any, who: str) -> Any:
 
 @pytest.mark.parametrize("oddly", ANSWERED)
 @pytest.mark.parametrize("name", CASES)
-def test_both_get_their_own(peer: ScriptedPeer, client: Any, name: str, oddly: str) -> None:
+def test_each_call_gets_its_own_response(
+    peer: ScriptedPeer, client: Any, name: str, oddly: str
+) -> None:
     case = CASES[name]
     peer.scripts = [
         ANSWERED[oddly](peer, case.answer("A")),
@@ -330,7 +332,7 @@ def test_both_get_their_own(peer: ScriptedPeer, client: Any, name: str, oddly: s
 
 @pytest.mark.parametrize("oddly", FAILING)
 @pytest.mark.parametrize("name", CASES)
-def test_no_answer_is_soon_a_failure_and_the_next_gets_its_own(
+def test_a_missing_response_fails_soon_and_the_next_call_gets_its_own(
     peer: ScriptedPeer, client: Any, name: str, oddly: str
 ) -> None:
     case = CASES[name]
@@ -342,7 +344,7 @@ def test_no_answer_is_soon_a_failure_and_the_next_gets_its_own(
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_what_comes_late_on_an_idle_connection_is_nobodys(
+def test_late_bytes_on_an_idle_connection_reach_no_call(
     peer: ScriptedPeer, client: Any, name: str
 ) -> None:
     case = CASES[name]
@@ -386,12 +388,12 @@ DOUBTFUL: dict[str, Callable[[bytes], tuple[bytes, bytes]]] = {
         answer,
     ),
 }
-"""What comes at once, and what comes as soon as the next question is on the same connection."""
+"""The bytes sent at once, and those sent with the next request on the same connection."""
 
 
 @pytest.mark.parametrize("oddly", DOUBTFUL)
 @pytest.mark.parametrize("name", CASES)
-def test_a_connection_in_doubt_is_not_used_again(
+def test_a_doubtful_connection_is_not_reused(
     peer: ScriptedPeer, client: Any, name: str, oddly: str
 ) -> None:
     case = CASES[name]
@@ -411,7 +413,7 @@ def test_a_connection_in_doubt_is_not_used_again(
 
 
 @pytest.mark.parametrize("name", [name for name in CASES if name != "Hydra: keys"])
-def test_a_whole_answer_leaves_its_connection_to_the_next(
+def test_a_connection_is_reused_after_a_complete_response(
     peer: ScriptedPeer, client: Any, name: str
 ) -> None:
     case = CASES[name]
@@ -433,7 +435,9 @@ def test_a_whole_answer_leaves_its_connection_to_the_next(
         "HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 0",
     ],
 )
-def test_so_does_one_that_has_no_body(peer: ScriptedPeer, head: str) -> None:
+def test_a_connection_is_reused_after_a_response_without_body(
+    peer: ScriptedPeer, head: str
+) -> None:
     peer.scripts = [_send(f"{head}\r\n\r\n".encode()), _send(http_answer(b"own"))]
     caller = PeerClient("Peer", tls_verify=True)
     assert caller.request("GET", f"http://{peer.address}").content == b""
@@ -475,7 +479,7 @@ def test_a_proxys_tunnel_may_be_announced(
 
 
 def test_over_tls_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One record has both answers; the library has deciphered the second one when the first is read."""
+    """One TLS record holds both responses, so reading the first also decrypts the second."""
     certificate = loopback_certificate(tmp_path)
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)

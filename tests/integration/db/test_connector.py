@@ -1,4 +1,4 @@
-"""A database that can't be reached: told within seconds, in every process and whatever the URI names."""
+"""An unreachable database is an error within seconds, in every process and for every form of URI."""
 
 import socket
 import subprocess
@@ -17,12 +17,12 @@ from devstack.environment import inherited
 from origin.db.engine import Database
 
 IN_TIME_S = 6.0
-"""Four for connecting, and what a busy machine takes."""
+"""Four seconds to connect, and a margin for a busy machine."""
 
 
 @contextmanager
 def _swallowing() -> Iterator[int]:
-    """A port whose packets are swallowed: its backlog is full, and so nothing is answered."""
+    """A port that drops packets, because its backlog is full."""
     with ExitStack() as stack:
         server = stack.enter_context(closing(socket.socket()))
         server.bind(("127.0.0.1", 0))
@@ -36,14 +36,14 @@ def _swallowing() -> Iterator[int]:
 
 @contextmanager
 def _silent() -> Iterator[int]:
-    """A port where connections are taken, and nothing is ever said."""
+    """A port that accepts connections and sends nothing."""
     with closing(socket.create_server(("127.0.0.1", 0), backlog=50)) as server:
         yield server.getsockname()[1]
 
 
 @contextmanager
 def _dying() -> Iterator[int]:
-    """A port where the server begins to ask for a password, and falls silent in the midst of it."""
+    """A port whose server stops in the middle of its password request."""
     with closing(socket.create_server(("127.0.0.1", 0))) as server, ExitStack() as stack:
 
         def serve() -> None:
@@ -56,7 +56,7 @@ def _dying() -> Iterator[int]:
                 if client.recv(8)[4:8] == bytes([4, 210, 22, 47]):  # a request for TLS
                     client.sendall(b"N")
                     client.recv(1000)
-                # AuthenticationSASL, without its end.
+                # An incomplete AuthenticationSASL.
                 client.sendall(b"R\x00\x00\x00\x17\x00\x00\x00\x0aSCRAM")
 
         thread = threading.Thread(target=serve, daemon=True)
@@ -70,7 +70,7 @@ def _dying() -> Iterator[int]:
 
 HANGING = [_swallowing, _silent, _dying]
 
-# In a process of its own: what gevent patches, stays patched.
+# In a separate process, because gevent's patches can't be undone.
 _UNDER_GEVENT = """
 from gevent import monkey
 monkey.patch_all()
@@ -98,7 +98,7 @@ def ask():
 
 gevent.spawn(tick)
 began = time.monotonic()
-# More than the pool has places: none waits for all before it.
+# More than the pool's size: none of them waits for all others.
 asked = [gevent.spawn(ask) for _ in range(8)]
 gevent.joinall(asked)
 print(time.monotonic() - began, ticks, [each.value for each in asked])
@@ -126,13 +126,13 @@ def test_under_gevent_connecting_ends(hang):
     assert seconds < IN_TIME_S, told
     assert "Error" in told
     assert "[(1,)]" not in told
-    # All else went on meanwhile.
+    # Other greenlets ran meanwhile.
     assert ticks > 20
 
 
 @pytest.mark.parametrize("hang", HANGING)
 def test_without_gevent_connecting_ends(hang):
-    """As in Beat, and in commands."""
+    """As in Beat and commands."""
     with hang() as port:
         url = make_url(f"postgresql+psycopg2://a:b@127.0.0.1:{port}/c?connect_timeout=600")
         database = Database(url, 1)
@@ -144,7 +144,7 @@ def test_without_gevent_connecting_ends(hang):
 
 
 @pytest.mark.parametrize("hang", HANGING)
-def test_a_migration_ends(hang):
+def test_a_migration_fails_in_time(hang):
     with hang() as port:
         began = time.monotonic()
         done = subprocess.run(
@@ -159,11 +159,11 @@ def test_a_migration_ends(hang):
             check=False,
         )
     assert done.returncode != 0
-    assert time.monotonic() - began < IN_TIME_S + 10  # Python's own start, on a busy machine
+    assert time.monotonic() - began < IN_TIME_S + 10  # for Python's start on a busy machine
 
 
 def _with_host_before(uri: str, port: int) -> str:
-    """The same database, behind another host that the URI names first."""
+    """Return a URI of the same database that names another host first."""
     url = make_url(uri)
     hosts = [f"127.0.0.1:{port}", f"{url.host}:{url.port}"]
     return (
@@ -184,7 +184,7 @@ def test_the_next_host_is_tried_in_time(hang, database_uri: str):
         database.dispose()
 
 
-def test_a_host_by_its_name_a_socket_that_is_not_there_and_no_name():
+def test_an_unknown_host_a_missing_socket_and_no_host_at_all():
     for host in ("%2Fno%2Fsuch%2Ffolder", "no.such.host.invalid"):
         url = make_url(f"postgresql+psycopg2://a:b@{host}/c")
         database = Database(url, 1)
@@ -195,15 +195,15 @@ def test_a_host_by_its_name_a_socket_that_is_not_there_and_no_name():
         assert time.monotonic() - began < IN_TIME_S
 
 
-def test_a_name_is_looked_up(database_uri: str):
+def test_a_host_name_is_resolved(database_uri: str):
     url = make_url(database_uri).set(drivername="postgresql+psycopg2", host="localhost")
     database = Database(url, 1)
     assert database.query("SELECT 1", {}) == [(1,)]
     database.dispose()
 
 
-def test_a_standby_is_preferred_and_not_needed(database_uri: str):
-    """What libpq does with several hosts, each of which is tried by itself here."""
+def test_a_standby_is_preferred_but_not_required(database_uri: str):
+    """As in libpq, although each host is tried separately here."""
     for wanted, works in (("prefer-standby", True), ("primary", True), ("standby", False)):
         url = make_url(database_uri).set(drivername="postgresql+psycopg2")
         database = Database(url.update_query_dict({"target_session_attrs": wanted}), 1)

@@ -1,4 +1,4 @@
-"""What sessions are set to, whatever the role, the database or the environment would have."""
+"""Session settings override those of the role, the database and the environment."""
 
 import subprocess
 import sys
@@ -52,7 +52,7 @@ _AS_IT_MUST_BE = {
     "client_encoding": "UTF8",
     "standard_conforming_strings": "on",
     "tcp_keepalives_idle": "10",
-    # PostgreSQL shows this one in milliseconds.
+    # PostgreSQL shows this setting in milliseconds.
     "tcp_user_timeout": "20000",
 }
 
@@ -71,7 +71,7 @@ def database_at(uri: str) -> Iterator[Database]:
 
 
 def make_odd(uri: str) -> None:
-    """Set everything otherwise, at the place that outranks all others in the server."""
+    """Set everything differently, in the server's place with the highest precedence."""
     url = make_url(uri)
     for name, value in _ODD.items():
         rows(
@@ -81,7 +81,7 @@ def make_odd(uri: str) -> None:
 
 
 @pytest.mark.parametrize("how", ["transaction", "reading", "link"])
-def test_every_session_is_set_as_the_code_relies_on(
+def test_every_session_has_the_required_settings(
     database_uri: str, how: str, monkeypatch: pytest.MonkeyPatch
 ):
     make_odd(database_uri)
@@ -100,19 +100,19 @@ def test_every_session_is_set_as_the_code_relies_on(
             with getattr(database, how)() as session:
                 found = tuple(session.execute(text(sql)).one())
     assert dict(zip(_AS_IT_MUST_BE, found, strict=False)) == _AS_IT_MUST_BE
-    # What we don't rely on is the operators'.
+    # Operators may choose all other settings.
     assert found[-1] == "7MB"
 
 
-def test_a_session_that_is_stopped_in_a_transaction_is_cut(database_uri: str):
-    """As of a process that was stopped: who waits for its locks gets them within their patience."""
+def test_a_session_that_stops_in_a_transaction_is_ended(database_uri: str):
+    """A stopped process keeps its locks for less time than others wait for them."""
     rows(database_uri, "CREATE TABLE held (number int); INSERT INTO held VALUES (1)")
     update = text("UPDATE held SET number = number + 1")
     with database_at(database_uri) as stopped, database_at(database_uri) as other:
         held, waited = threading.Event(), threading.Event()
 
         def hold() -> None:
-            with suppress(DBAPIError), stopped.link(transaction=True) as link:
+            with suppress(DBAPIError), stopped.raw_connection(transaction=True) as link:
                 link.rows("UPDATE held SET number = -1", {})
                 held.set()
                 waited.wait(60)
@@ -138,9 +138,7 @@ def migrate(uri: str) -> subprocess.Popen[str]:
     )
 
 
-def test_a_database_that_can_not_hold_all_texts_is_refused(
-    postgres: Postgres, empty_database_uri: str
-):
+def test_a_database_with_another_encoding_is_rejected(postgres: Postgres, empty_database_uri: str):
     url = make_url(empty_database_uri)
     name = f"{url.database}_latin"
     with closing(psycopg2.connect(postgres.uri)) as connection, connection.cursor() as cursor:
@@ -161,8 +159,8 @@ def test_a_database_that_can_not_hold_all_texts_is_refused(
         postgres.drop_database(name)
 
 
-def test_a_migration_waits_for_anothers_however_long(empty_database_uri: str):
-    """Longer than it would for any table; and without a snapshot, which others may wait for."""
+def test_a_migration_waits_for_another_without_limit(empty_database_uri: str):
+    """It waits longer than `lock_timeout`, and without a snapshot that others could wait for."""
     make_odd(empty_database_uri)
     rows(
         empty_database_uri,
@@ -184,7 +182,7 @@ def test_a_migration_waits_for_anothers_however_long(empty_database_uri: str):
     assert rows(empty_database_uri, "SELECT count(*) FROM users") == [{"count": 0}]
 
 
-def test_a_migration_gives_way_on_a_busy_table_and_tries_again(empty_database_uri: str):
+def test_a_migration_retries_on_a_locked_table(empty_database_uri: str):
     command.upgrade(alembic_config(empty_database_uri), "0001")
     waiting = "SELECT 1 FROM pg_locks WHERE NOT granted AND relation = 'batches'::regclass"
     with (

@@ -1,5 +1,6 @@
-"""JSON as it comes: what is a whole number, however it is written, and what isn't."""
+"""JSON: which numbers count as whole, however they are written."""
 
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -7,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from origin.shared.json_reading import read_json
+from origin.shared.json_codec import encode_json, read_json
 
 WHOLE = [
     ("100", 100),
@@ -33,19 +34,19 @@ NOT_WHOLE = [
     "9007199254740992.5",
     "1.00000000000000000000000001",
     "1e-400",
-    # Beyond all that anything here holds: it stays a float, which no whole number field takes.
+    # Beyond all limits: it stays a float, which no field for whole numbers accepts.
     "1e300",
 ]
 
 
 @pytest.mark.parametrize(("text", "value"), WHOLE)
-def test_a_whole_number_is_one_however_it_is_written(text: str, value: int) -> None:
+def test_whole_numbers_are_ints_however_they_are_written(text: str, value: int) -> None:
     found = read_json(text.encode())
     assert (type(found), found) == (int, value)
 
 
 @pytest.mark.parametrize("text", NOT_WHOLE)
-def test_what_is_not_whole_stays_a_float(text: str) -> None:
+def test_other_numbers_are_floats(text: str) -> None:
     found = read_json(text.encode())
     assert (type(found), found) == (float, float(text))
 
@@ -83,13 +84,35 @@ def test_it_is_a_float_or_exactly_the_whole_number(number: Decimal) -> None:
         b'{"a":' * 100_000,
     ],
 )
-def test_what_is_no_json_is_a_value_error(raw: bytes) -> None:
+def test_invalid_json_is_a_value_error(raw: bytes) -> None:
     with pytest.raises(ValueError, match=r"^Not JSON"):
         read_json(raw)
 
 
-def test_all_else_is_as_it_was() -> None:
+def test_other_values_are_unchanged() -> None:
     text = b'{"a": [true, null, "10", "1.0", {"b": 0.25}], "a ": {}, "a": false}'
     expected: Any = {"a": False, "a ": {}}
     assert read_json(text) == expected
     assert read_json(b'[true, "10", "1.0", null]') == [True, "10", "1.0", None]
+
+
+@pytest.mark.parametrize(
+    ("document", "text"),
+    [
+        ({"sum": 2**64}, b'{"sum": 18446744073709551616}'),
+        (["\ud800"], b'["\\ud800"]'),
+        ({"at": datetime(2026, 1, 1, tzinfo=UTC)}, b'{"at":"2026-01-01T00:00:00+00:00"}'),
+    ],
+)
+def test_encoding_also_takes_numbers_beyond_64_bits_and_lone_surrogates(
+    document: Any, text: bytes
+) -> None:
+    assert encode_json(document) == text
+    assert encode_json({"of": document, "other": object}, default=lambda _: "text").endswith(
+        b'"text"}'
+    )
+
+
+def test_a_type_without_json_is_a_type_error() -> None:
+    with pytest.raises(TypeError):
+        encode_json(object())

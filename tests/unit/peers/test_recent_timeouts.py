@@ -1,10 +1,10 @@
-"""A call that timed out isn't repeated before as much time has passed again."""
+"""After a timeout, equal calls are blocked for as long as the call waited."""
 
 import pytest
 
 from origin.errors import PeerTooSlow, PeerUnavailable
-from origin.peers import abandoned
-from origin.peers.abandoned import Abandoned
+from origin.peers import recent_timeouts
+from origin.peers.recent_timeouts import RecentTimeouts
 
 
 class _Clock:
@@ -18,12 +18,14 @@ class _Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> _Clock:
     clock = _Clock()
-    monkeypatch.setattr(abandoned, "time", clock)
+    monkeypatch.setattr(recent_timeouts, "time", clock)
     return clock
 
 
-def _call(calls: Abandoned, clock: _Clock, body: bytes, error: Exception | None = None) -> bool:
-    """Make a call that fails so after a minute; whether it was made."""
+def _call(
+    calls: RecentTimeouts, clock: _Clock, body: bytes, error: Exception | None = None
+) -> bool:
+    """Make a call that fails with this error after a minute; return whether it was made."""
     made = False
     try:
         with calls.guard("DataHubService", "/ggo", body):
@@ -36,8 +38,8 @@ def _call(calls: Abandoned, clock: _Clock, body: bytes, error: Exception | None 
     return made
 
 
-def test_what_timed_out_is_left_alone_for_as_long_again(clock: _Clock) -> None:
-    calls, slow = Abandoned(), PeerTooSlow("DataHubService", "ReadTimeoutError")
+def test_a_call_is_blocked_for_as_long_as_it_waited(clock: _Clock) -> None:
+    calls, slow = RecentTimeouts(), PeerTooSlow("DataHubService", "ReadTimeoutError")
     assert _call(calls, clock, b"a", slow)
     assert not _call(calls, clock, b"a")
     assert _call(calls, clock, b"b")
@@ -48,18 +50,16 @@ def test_what_timed_out_is_left_alone_for_as_long_again(clock: _Clock) -> None:
     assert not _call(calls, clock, b"a")
 
 
-def test_other_failures_may_be_tried_again(clock: _Clock) -> None:
-    calls = Abandoned()
+def test_other_failures_do_not_block(clock: _Clock) -> None:
+    calls = RecentTimeouts()
     assert _call(calls, clock, b"a", PeerUnavailable("DataHubService", "/ggo answered 503"))
     assert _call(calls, clock, b"a")
 
 
-def test_not_all_calls_of_a_lifetime_are_remembered(
-    clock: _Clock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(abandoned, "_MOST", 2)
-    calls, slow = Abandoned(), PeerTooSlow("DataHubService", "ReadTimeoutError")
+def test_the_memory_of_timeouts_is_bounded(clock: _Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recent_timeouts, "_MAX_REMEMBERED", 2)
+    calls, slow = RecentTimeouts(), PeerTooSlow("DataHubService", "ReadTimeoutError")
     for body in (b"a", b"b", b"c"):
         assert _call(calls, clock, body, slow)
-    # The first one's time was over when the third came.
+    # The first block had expired when the third timeout was recorded.
     assert [_call(calls, clock, body) for body in (b"a", b"c")] == [True, False]

@@ -1,4 +1,4 @@
-"""Answers of another shape than documented are errors of that peer, never taken for nothing there."""
+"""A response of an undocumented shape is the peer's error. It never counts as "nothing found"."""
 
 import json
 from base64 import b64encode
@@ -39,7 +39,7 @@ Answering = Callable[..., str]
 
 @pytest.fixture
 def answering() -> Iterator[Answering]:
-    """The URL of a peer that answers with these documents, one after the other."""
+    """Return the URL of a peer that answers with these documents in order."""
     peer = ScriptedPeer()
 
     def url(*documents: Any, status: str = "200 OK") -> str:
@@ -86,7 +86,9 @@ def test_no_measurement(answering: Answering, document: Any) -> None:
         None,
     ],
 )
-def test_an_odd_answer_is_not_no_measurement(answering: Answering, document: Any) -> None:
+def test_an_unexpected_response_does_not_count_as_no_measurement(
+    answering: Answering, document: Any
+) -> None:
     with pytest.raises(PeerMisbehaved):
         _consumed(answering(document))
 
@@ -116,12 +118,14 @@ def _pages(url: str) -> list[Any]:
         ],
     ],
 )
-def test_an_odd_page_is_not_the_last_one(answering: Answering, pages: list[Any]) -> None:
+def test_an_unexpected_page_does_not_count_as_the_last_one(
+    answering: Answering, pages: list[Any]
+) -> None:
     with pytest.raises(PeerMisbehaved):
         _pages(answering(*pages))
 
 
-def test_a_whole_number_of_measurements_is_one_however_it_is_written(answering: Answering) -> None:
+def test_the_number_of_measurements_may_be_written_as_a_float(answering: Answering) -> None:
     url = answering(*[{"success": True, "total": 1.0, "measurements": [MEASURED]}] * 2)
     assert [len(page) for page in _pages(url)] == [1]
     datahub = DataHubClient(url, tls_verify=True)
@@ -138,7 +142,7 @@ def test_a_whole_number_of_measurements_is_one_however_it_is_written(answering: 
         ("technologies", lambda datahub: datahub.technologies()),
     ],
 )
-def test_no_list_is_not_an_empty_one(
+def test_a_missing_list_does_not_count_as_empty(
     answering: Answering, name: str, ask: Callable[[Any], Any], value: Any
 ) -> None:
     for document in ({"success": True, name: value}, {"success": True}, {name: []}):
@@ -154,7 +158,7 @@ def test_no_list_is_not_an_empty_one(
         {"success": True, "total": 1, "measurements": [MEASURED | {"address": None}]},
     ],
 )
-def test_no_address_yet(answering: Answering, document: Any) -> None:
+def test_a_measurement_without_an_address_yet(answering: Answering, document: Any) -> None:
     datahub = DataHubClient(answering(document), tls_verify=True)
     assert datahub.any_measurement("token", "1") is None
 
@@ -170,10 +174,10 @@ def test_no_address_yet(answering: Answering, document: Any) -> None:
         {"success": True, "total": 1, "measurements": [MEASURED | {"address": []}]},
     ],
 )
-def test_an_odd_measurement_is_not_one_without_an_address(
+def test_an_unexpected_measurement_does_not_count_as_one_without_an_address(
     answering: Answering, document: Any
 ) -> None:
-    """A point's key index would be taken for free that DataHub's addresses prove."""
+    """Otherwise a key index that DataHub's addresses prove would count as unused."""
     with pytest.raises(PeerMisbehaved):
         DataHubClient(answering(document), tls_verify=True).any_measurement("token", "1")
 
@@ -183,13 +187,15 @@ def _unsubscribed(url: str) -> bool:
     return datahub.unsubscribe("token", "on-ggo-issued", url="http://us", secret="s")
 
 
-def test_whether_there_was_a_subscription(answering: Answering) -> None:
+def test_unsubscribing_tells_whether_there_was_a_subscription(answering: Answering) -> None:
     assert _unsubscribed(answering({"success": True})) is True
     assert _unsubscribed(answering({"success": False})) is False
 
 
 @pytest.mark.parametrize("document", [{}, {"what": 1}, {"success": None}, {"success": 1}])
-def test_an_odd_answer_is_not_no_subscription(answering: Answering, document: Any) -> None:
+def test_an_unexpected_response_does_not_count_as_no_subscription(
+    answering: Answering, document: Any
+) -> None:
     with pytest.raises(PeerMisbehaved):
         _unsubscribed(answering(document))
 
@@ -202,7 +208,7 @@ def _state(state: Any) -> dict[str, Any]:
     return {"data": b64encode(json.dumps(state).encode()).decode()}
 
 
-def test_what_the_ledger_has(answering: Answering) -> None:
+def test_the_ledgers_batches(answering: Answering) -> None:
     url = answering(
         _state(RECORD),
         _state(RECORD | {"next": {"action": "SPLIT", "addresses": ["b"]}}),
@@ -233,7 +239,7 @@ def test_what_the_ledger_has(answering: Answering) -> None:
         {"action": None, "addresses": ["b"]},
     ],
 )
-def test_an_odd_next(answering: Answering, following: Any) -> None:
+def test_an_unexpected_next_page(answering: Answering, following: Any) -> None:
     with pytest.raises(PeerMisbehaved):
         _ledger(answering(_state(RECORD | {"next": following}))).ggo_record("a")
 
@@ -251,7 +257,7 @@ def test_an_odd_next(answering: Answering, following: Any) -> None:
         _state({name: value for name, value in RECORD.items() if name != "next"}),
     ],
 )
-def test_odd_states(answering: Answering, document: Any) -> None:
+def test_unexpected_states(answering: Answering, document: Any) -> None:
     for ask in (LedgerClient.ggo_record, LedgerClient.settled):
         with pytest.raises(PeerMisbehaved):
             ask(_ledger(answering(document)), "a")
@@ -268,7 +274,7 @@ def test_odd_states(answering: Answering, document: Any) -> None:
         {"origin": 5},
     ],
 )
-def test_odd_records(answering: Answering, change: dict[str, Any]) -> None:
+def test_unexpected_records(answering: Answering, change: dict[str, Any]) -> None:
     with pytest.raises(PeerMisbehaved):
         _ledger(answering(_state(RECORD | change))).ggo_record("a")
 
@@ -288,13 +294,13 @@ def test_odd_records(answering: Answering, change: dict[str, Any]) -> None:
         [{"ggo": "a", "amount": 7}, {"ggo": "a", "amount": 8}],
     ],
 )
-def test_an_odd_settlement(answering: Answering, parts: Any) -> None:
+def test_an_unexpected_settlement(answering: Answering, parts: Any) -> None:
     with pytest.raises(PeerMisbehaved):
         _ledger(answering(_state({"measurement": "m", "parts": parts}))).settled("s")
 
 
 @pytest.mark.parametrize("document", [{}, {"data": None}, {"data": {}}, {"data": ""}])
-def test_no_list_of_statuses(answering: Answering, document: Any) -> None:
+def test_a_missing_list_of_statuses(answering: Answering, document: Any) -> None:
     with pytest.raises(PeerMisbehaved):
         _ledger(answering(document)).statuses(["a"])
 
@@ -302,7 +308,7 @@ def test_no_list_of_statuses(answering: Answering, document: Any) -> None:
 @pytest.mark.parametrize(
     "document", [{}, {"error": None}, {"error": {"code": "75"}}, {"error": {"code": 72}}, [], None]
 )
-def test_only_the_ledgers_own_code_says_that_nothing_is_there(
+def test_only_the_ledgers_own_code_means_that_nothing_is_there(
     answering: Answering, document: Any
 ) -> None:
     with pytest.raises(PeerMisbehaved):

@@ -1,15 +1,13 @@
-"""Log records as they leave: one JSON object a line, without secrets.
+"""Formats log records: one JSON object per line, without secrets.
 
-Imports little: gunicorn's master uses it before anything is loaded or patched.
+It imports little, because gunicorn's master uses it before gevent patches anything.
 """
 
-import json
 import logging
 from datetime import UTC, datetime
 from typing import Any
 
-import orjson
-
+from origin.shared.json_codec import encode_json
 from origin.telemetry.context import current_request_id, current_span
 from origin.telemetry.redaction import Redactor
 
@@ -19,7 +17,7 @@ _OWN_ATTRIBUTES = frozenset(vars(logging.makeLogRecord({}))) | {
 
 
 def fields_of(record: logging.LogRecord, redactor: Redactor) -> dict[str, Any]:
-    """What the record says beside its message: whom it was for, and what came as `extra`."""
+    """Return the record's request id, trace, and the fields passed as `extra`, redacted."""
     entry: dict[str, Any] = {}
     if (request_id := current_request_id()) is not None:
         entry["request_id"] = request_id
@@ -31,23 +29,23 @@ def fields_of(record: logging.LogRecord, redactor: Redactor) -> dict[str, Any]:
     return entry | redacted
 
 
-class RedactedText(logging.Formatter):
-    """The message, and the exception where there is one, as text."""
+class RedactedFormatter(logging.Formatter):
+    """Formats the message and the exception as text."""
 
     def __init__(self, redactor: Redactor) -> None:
         super().__init__()
         self._redactor = redactor
 
     def format(self, record: logging.LogRecord) -> str:
-        """The text without secrets."""
+        """Return the text without secrets."""
         text = self._redactor.text(super().format(record))
-        # Azure's handler reads it where an exception has no traceback.
+        # Azure's handler reads it if an exception has no traceback.
         record.message = self._redactor.text(record.message)
         return text
 
 
 class JsonFormatter(logging.Formatter):
-    """One line per record; what is passed as `extra` becomes fields of its own."""
+    """Formats a record as one line of JSON. What is passed as `extra` becomes fields."""
 
     def __init__(self, service: str, redactor: Redactor | None = None) -> None:
         super().__init__()
@@ -55,7 +53,7 @@ class JsonFormatter(logging.Formatter):
         self._redactor = redactor or Redactor()
 
     def format(self, record: logging.LogRecord) -> str:
-        """The record as a JSON object."""
+        """Return the record as a JSON object."""
         entry: dict[str, Any] = {
             "time": datetime.fromtimestamp(record.created, UTC),
             "level": record.levelname,
@@ -66,8 +64,4 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             entry["exception"] = self._redactor.text(self.formatException(record.exc_info))
-        try:
-            return orjson.dumps(entry, default=str).decode()
-        except TypeError:
-            # A number or a text beyond what the fast encoder takes: slower, but never lost.
-            return json.dumps(entry, default=str)
+        return encode_json(entry, default=str).decode()

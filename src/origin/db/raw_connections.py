@@ -1,7 +1,7 @@
-"""Statements by the driver itself, prepared, for what is asked most.
+"""Runs frequent statements directly through the driver, prepared.
 
-SQLAlchemy takes longer to build and run a statement than PostgreSQL takes to answer it, and PostgreSQL
-longer to plan a short one than to carry it out.
+SQLAlchemy takes longer to build and run a statement than PostgreSQL takes to answer it. PostgreSQL takes
+longer to plan a short statement than to execute it.
 """
 
 import re
@@ -29,27 +29,26 @@ Row = tuple[Any, ...]
 Values = Mapping[str, Any]
 
 MAX_PREPARED = 200
-"""Statements that a connection keeps prepared: each costs the server some kilobytes."""
+"""Prepared statements per connection; each takes some kilobytes in the server."""
 
-_PLACE = re.compile(r"%\((\w+)\)s")
+_PARAMETER = re.compile(r"%\((\w+)\)s")
 _PREPARED = "origin_prepared"
-_BEGUN = "origin_begun"
+_STARTED = "origin_begun"
 _STALE = frozenset({"26000", "42P05", "0A000"})
-"""SQLSTATEs of prepared statements that aren't what we take them for.
+"""SQLSTATEs of stale prepared statements.
 
-One is gone, or there already, as something between us and the server dropped or kept it; or the
-table has changed since it was planned.
+A pooler between us and the server has dropped or kept one, or a table has changed since planning.
 """
 
-_IN_TRANSACTION = {TRANSACTION_STATUS_INTRANS, TRANSACTION_STATUS_INERROR}
+_OPEN_STATES = {TRANSACTION_STATUS_INTRANS, TRANSACTION_STATUS_INERROR}
 
-# The system's own: gevent's would let others go first, and this never waits.
+# The system's own poll: it never waits here, and gevent's would switch to other greenlets.
 _poll = get_original("select", "poll")
 
 
 @dataclass(frozen=True)
 class Statement:
-    """A statement with places for values (`%(name)s`), as it is prepared and then executed."""
+    """The PREPARE and EXECUTE forms of a statement, with parameters like `%(name)s`."""
 
     name: str
     prepare: str
@@ -58,10 +57,10 @@ class Statement:
 
 @lru_cache(maxsize=1000)
 def prepare(sql: str) -> Statement:
-    """How to prepare and execute a statement in the driver's form (`%(name)s`)."""
-    names = list(dict.fromkeys(_PLACE.findall(sql)))
+    """Return the PREPARE and EXECUTE forms of a statement with parameters like `%(name)s`."""
+    names = list(dict.fromkeys(_PARAMETER.findall(sql)))
     numbers = {name: f"${number}" for number, name in enumerate(names, 1)}
-    body = _PLACE.sub(lambda found: numbers[found[1]], sql)
+    body = _PARAMETER.sub(lambda found: numbers[found[1]], sql)
     name = f"q{sha256(sql.encode()).hexdigest()[:16]}"
     given = ", ".join(f"%({each})s" for each in names)
     return Statement(
@@ -69,52 +68,52 @@ def prepare(sql: str) -> Statement:
     )
 
 
-class LendingPool(QueuePool):
-    """A pool that also lends its connections bare, without what SQLAlchemy keeps about them."""
+class RawConnectionPool(QueuePool):
+    """A pool that also lends connections without SQLAlchemy's wrapper around them."""
 
-    _distrusted_at = float("-inf")
+    _expired_at = float("-inf")
 
     @staticmethod
-    def note_begin(_connection: Any, entry: ConnectionPoolEntry) -> None:
-        """Note when a connection began; a listener of SQLAlchemy's event `connect`."""
-        entry.info[_BEGUN] = time.monotonic()
+    def record_start(_connection: Any, entry: ConnectionPoolEntry) -> None:
+        """Record when a connection was opened; a listener of SQLAlchemy's event `connect`."""
+        entry.info[_STARTED] = time.monotonic()
 
-    def distrust(self) -> None:
-        """Have all connections replaced that there are: they may lead to a demoted primary."""
-        self._distrusted_at = time.monotonic()
+    def expire_connections(self) -> None:
+        """Mark all open connections for replacement; they may lead to a demoted primary."""
+        self._expired_at = time.monotonic()
 
-    def is_distrusted(self, entry: ConnectionPoolEntry) -> bool:
-        """Whether this connection began before the last `distrust`."""
-        return bool(entry.info.get(_BEGUN, 0.0) <= self._distrusted_at)
+    def is_expired(self, entry: ConnectionPoolEntry) -> bool:
+        """Return whether this connection was opened before the last `expire_connections`."""
+        return bool(entry.info.get(_STARTED, 0.0) <= self._expired_at)
 
     def _create_connection(self) -> _ConnectionRecord:
-        """A place that connects when it is first used.
+        """Return a pool entry that connects at its first use.
 
-        A place that fails to connect goes back to the pool then, and to the next that waits for one.
-        The pool's own would leave no place, and tell nobody: all who wait would wait in vain.
+        If it fails to connect, it returns to the pool and the next waiting caller gets it. With
+        SQLAlchemy's own entry, which connects at once, a failure wakes no waiting caller.
         """
         return _ConnectionRecord(self, connect=False)
 
-    def take(self) -> ConnectionPoolEntry:
-        """A connection to be given back, alive as far as can be told without asking it.
+    def check_out(self) -> ConnectionPoolEntry:
+        """Take a connection from the pool; replace it if it is visibly dead or expired.
 
-        :raises TimeoutError: of SQLAlchemy: none became free in time.
-        :raises psycopg2.Error: the server can't be connected to.
+        :raises TimeoutError: of SQLAlchemy; no connection became free in time.
+        :raises psycopg2.Error: no connection to the server could be opened.
         """
         entry = self._do_get()
         try:
             connection = _driver_connection(entry)
-            if connection is not None and (is_dead(connection) or self.is_distrusted(entry)):
+            if connection is not None and (is_dead(connection) or self.is_expired(entry)):
                 entry.invalidate()
-            # Connects anew where it must.
+            # Reconnects if necessary.
             entry.get_connection()  # type: ignore[attr-defined] # of all entries of a pool
         except BaseException:
             self._do_return_conn(entry)
             raise
         return entry
 
-    def give(self, entry: ConnectionPoolEntry) -> None:
-        """Give back what was taken; a broken one is replaced when it is next wanted."""
+    def check_in(self, entry: ConnectionPoolEntry) -> None:
+        """Return a connection to the pool. A closed one is replaced at its next checkout."""
         connection = _driver_connection(entry)
         if connection is not None and connection.closed:
             entry.invalidate()
@@ -126,9 +125,10 @@ def _driver_connection(entry: ConnectionPoolEntry) -> DriverConnection | None:
 
 
 def is_dead(connection: Any) -> bool:
-    """Whether an idle connection has ended: its server says nothing else unasked.
+    """Return whether an idle connection has ended.
 
-    Microseconds, where a question to the server would be a round trip.
+    An idle connection only becomes readable when the server ends it. The check takes microseconds; a
+    query would take a round trip.
     """
     if connection is None:
         return False
@@ -139,8 +139,8 @@ def is_dead(connection: Any) -> bool:
     return bool(poll.poll(0))
 
 
-class Link:
-    """A connection that is lent: each statement by itself, or all in one transaction."""
+class RawConnection:
+    """A lent connection of the driver. Statements commit one by one, or all in one transaction."""
 
     def __init__(self, entry: ConnectionPoolEntry, *, transaction: bool = False) -> None:
         connection = _driver_connection(entry)
@@ -152,7 +152,7 @@ class Link:
         self._is_open = False
 
     def rows(self, sql: str, values: Values) -> Sequence[Row]:
-        """The rows of a statement; it is planned for these values.
+        """Return the rows of a statement, which is planned for these values.
 
         :raises psycopg2.Error: it failed.
         """
@@ -160,52 +160,53 @@ class Link:
             return self._fetch(cursor, sql, values)
 
     def prepared(self, sql: str, values: Values) -> Sequence[Row]:
-        """The rows of a statement whose plan is the same for all values.
+        """Return the rows of a prepared statement, whose plan is the same for all values.
 
-        Each place's type must follow from the statement.
+        Each parameter's type must follow from the statement.
 
         :raises psycopg2.Error: it failed.
         """
         statement = prepare(sql)
 
-        def ask(cursor: Any) -> Sequence[Row]:
+        def run(cursor: Any) -> Sequence[Row]:
             self._prepare(cursor, [statement])
             return self._fetch(cursor, statement.execute, values)
 
-        return self._try_twice(ask)
+        return self._retry_if_stale(run)
 
-    def together(self, *asked: tuple[str, Values]) -> Sequence[Row]:
-        """Carry out statements as one transaction, in one round trip; the rows of the last.
+    def execute_together(self, *statements_and_values: tuple[str, Values]) -> Sequence[Row]:
+        """Run prepared statements as one transaction in one round trip; return the rows of the last.
 
-        Each sees what those before it have done, and is prepared.
+        Each statement sees the effects of those before it.
 
-        :raises psycopg2.Error: one failed, and so all did.
+        :raises psycopg2.Error: one failed, and all were rolled back.
         """
         assert not self._before
         assert not self._is_open
-        statements = [prepare(sql) for sql, _ in asked]
+        statements = [prepare(sql) for sql, _ in statements_and_values]
 
-        def ask(cursor: Any) -> Sequence[Row]:
+        def run(cursor: Any) -> Sequence[Row]:
             self._prepare(cursor, statements)
             parts = [
                 cursor.mogrify(statement.execute, values)
-                for statement, (_, values) in zip(statements, asked, strict=True)
+                for statement, (_, values) in zip(statements, statements_and_values, strict=True)
             ]
-            # What comes as one message, and begins no transaction of its own, is one.
+            # PostgreSQL runs the statements of one message as one transaction.
             cursor.execute(b"; ".join(parts))
             found: Sequence[Row] = cursor.fetchall()
             return found
 
-        return self._try_twice(ask)
+        return self._retry_if_stale(run)
 
-    def _try_twice(self, ask: Callable[[Any], Sequence[Row]]) -> Sequence[Row]:
-        """Ask; once more where prepared statements were stale, and nothing has been done.
+    def _retry_if_stale(self, run: Callable[[Any], Sequence[Row]]) -> Sequence[Row]:
+        """Run it, and once more if prepared statements were stale.
 
-        Within a transaction, which is lost, the connection is closed: the next finds all in order.
+        Within a transaction, which has failed then, close the connection instead; a new one has no
+        stale statements.
         """
         with self._connection.cursor() as cursor:
             try:
-                return ask(cursor)
+                return run(cursor)
             except psycopg2.Error as error:
                 if error.pgcode not in _STALE:
                     raise
@@ -214,10 +215,10 @@ class Link:
                     self._connection.close()
                     raise
             cursor.execute("DEALLOCATE ALL")
-            return ask(cursor)
+            return run(cursor)
 
     def _prepare(self, cursor: Any, statements: Sequence[Statement]) -> None:
-        """Have all of these prepared; they may push out all others, not one another."""
+        """Prepare the missing ones of these statements. At `MAX_PREPARED`, drop all others first."""
         missing = [each for each in statements if each.name not in self._prepared]
         if missing and len(self._prepared) + len(missing) > MAX_PREPARED:
             cursor.execute("DEALLOCATE ALL")
@@ -229,16 +230,16 @@ class Link:
 
     def _fetch(self, cursor: Any, sql: str, values: Values) -> Sequence[Row]:
         if self._before:
-            # In one round trip with what it begins with.
+            # BEGIN travels with the first statement, in one round trip.
             sql, self._before, self._is_open = self._before + sql, "", True
         cursor.execute(sql, values)
         found: Sequence[Row] = cursor.fetchall() if cursor.description else []
         return found
 
     def end(self, *, commit: bool) -> None:
-        """End the transaction, if one has begun.
+        """End the transaction, if there is one.
 
-        :raises psycopg2.Error: it could not be committed, or nobody knows.
+        :raises psycopg2.Error: the commit failed, or its outcome is unknown.
         """
         if not self._is_open:
             return
@@ -246,23 +247,20 @@ class Link:
         if commit:
             with self._connection.cursor() as cursor:
                 cursor.execute("COMMIT")
-                # Of a transaction in which something has failed, the server makes a ROLLBACK.
+                # The server answers COMMIT of a failed transaction with ROLLBACK.
                 assert cursor.statusmessage == "COMMIT", cursor.statusmessage
-        elif self._connection.info.transaction_status in _IN_TRANSACTION:
+        elif self._connection.info.transaction_status in _OPEN_STATES:
             try:
                 with self._connection.cursor() as cursor:
                     cursor.execute("ROLLBACK")
             except psycopg2.Error:
-                # What has failed before is what the caller must hear of.
+                # Not raised: the caller needs the earlier error.
                 self._connection.close()
 
-    def restore(self) -> None:
-        """Leave the connection as its next user expects it; close it where that can't be.
-
-        The driver does so without a word to the server.
-        """
+    def reset(self) -> None:
+        """Reset the connection for its next user, or close it; this asks the server nothing."""
         if self._connection.info.transaction_status != TRANSACTION_STATUS_IDLE:
-            # Broken off in the midst of a statement.
+            # A statement was interrupted.
             self._connection.close()
         else:
             self._connection.autocommit = False
