@@ -1,7 +1,9 @@
 """What an environment declaration needs of the database."""
 
+import json
 from collections.abc import Iterable, Iterator
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 import orjson
@@ -68,8 +70,9 @@ def retired_to(
 
 
 class _Emissions(dict[str | None, Any]):
-    """Emissions by their JSON: there are few different ones."""
+    """Emissions (g/Wh by name) by their JSON: hundreds of thousands of GGOs share a few texts."""
 
     def __missing__(self, text: str | None) -> Any:
-        emissions = self[text] = None if text is None else orjson.loads(text)
+        emissions = None if text is None else json.loads(text, parse_float=Decimal)
+        self[text] = emissions
         return emissions

@@ -3,6 +3,7 @@
 import json
 from collections import defaultdict
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
@@ -20,9 +21,9 @@ from origin.declarations.rules.declarations import (
     by_resolution,
     declare,
 )
-from origin.declarations.rules.exact import exact, whole
+from origin.declarations.rules.exact import whole
 from origin.declarations.views import as_json, written
-from tests.support.measured import measured
+from tests.support.measured import exactly, measured
 
 BEGIN = datetime(2020, 1, 1, 10, tzinfo=UTC)
 H10 = int(BEGIN.timestamp())
@@ -33,8 +34,8 @@ TEN, ELEVEN = "2020-01-01T10:00:00+00:00", "2020-01-01T11:00:00+00:00"
 def mix_of(*rows: tuple[int, str, str, float, dict[str, float]]) -> ResidualMix:
     mix: ResidualMix = {}
     for hour, sector, technology, amount, emissions in rows:
-        grams = {name: exact(value) for name, value in emissions.items()}
-        mix.setdefault(sector, Mix()).add(hour, technology, exact(amount), grams)
+        grams = {name: exactly(value) for name, value in emissions.items()}
+        mix.setdefault(sector, Mix()).add(hour, technology, exactly(amount), grams)
     return mix
 
 
@@ -44,7 +45,7 @@ EXAMPLE_MIX = mix_of(
     (H11, "DK1", "Coal", 1000, {"CO2": 600}),
 )
 EXAMPLE = measured({("1", "DK1"): {H11: 200, H10: 100}})
-WIND = Retired("1", H10, 40, "Wind", {"CO2": 0.1, "SO2": 1})
+WIND = Retired("1", H10, 40, "Wind", {"CO2": Decimal("0.1"), "SO2": 1})
 
 
 def wire(
@@ -121,7 +122,7 @@ def test_gaps() -> None:
 
 def test_retired_counts_up_to_the_measured_in_the_order_of_retiring() -> None:
     retired = [
-        Retired("1", H10, 70, "Wind", {"CO2": 0.0}),
+        Retired("1", H10, 70, "Wind", {"CO2": 0}),
         Retired("1", H10, 70, "Coal", {"CO2": 1}),
         Retired("1", H10, 70, "Oil", {"CO2": 9}),
         Retired("1", H10 - 3600, 1, "Oil", None),
@@ -170,15 +171,15 @@ def test_periods_by_local_time(resolution: Resolution, offset: int, begins: list
 
 
 def test_rounding_knows_a_half() -> None:
-    assert [whole(exact(number)) for number in (0.5, 1.5, 2.5, -0.5, 2.4999, 2.5001)] == [
+    assert [whole(exactly(number)) for number in (0.5, 1.5, 2.5, -0.5, 2.4999, 2.5001)] == [
         0, 2, 2, 0, 2, 3
     ]  # fmt: skip
-    assert whole(3 * (exact(1) // 6)) == 0
-    assert whole(9 * (exact(1) // 6)) == 2
+    assert whole(3 * (exactly(1) // 6)) == 0
+    assert whole(9 * (exactly(1) // 6)) == 2
 
 
 _AMOUNTS = st.integers(0, 5000)
-_GRAMS = st.integers(0, 10**9).map(lambda number: number / 10**4)
+_GRAMS = st.integers(0, 10**9).map(lambda number: Decimal(number) / 10**4)
 _HOURS = st.integers(0, 4)
 _SECTORS = st.sampled_from(["DK1", "DK2"])
 _EMISSIONS = st.dictionaries(st.sampled_from(["CO2", "CH4", "NOx"]), _GRAMS, max_size=3)

@@ -24,8 +24,7 @@ from origin.declarations.rules.declarations import (
     by_resolution,
     declare,
 )
-from origin.declarations.rules.exact import exact
-from tests.support.measured import measured
+from tests.support.measured import exactly, measured
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678, tzinfo=UTC)
 ISSUER = Issuer("AccountService", "https://accounts.example", NOW)
@@ -39,11 +38,11 @@ def declared(
     retired: list[Retired] | None = None,
 ) -> tuple[Question, Answer]:
     hours = {hour for each in consumption.values() for hour in each}
-    grams = {name: exact(each) for name, each in emissions.items()}
+    grams = {name: exactly(each) for name, each in emissions.items()}
     mix = Mix()
     for hour in hours:
         for label in labels:
-            mix.add(hour, label, exact(10), grams)
+            mix.add(hour, label, exactly(10), grams)
     gsrns = tuple(dict.fromkeys(gsrn for gsrn, _ in consumption))
     end = datetime.fromtimestamp(max(hours, default=int(BEGIN.timestamp())), UTC)
     question = Question(gsrns, BEGIN, end, Resolution.ALL, timedelta(hours=1))

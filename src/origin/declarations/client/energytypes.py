@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from http import HTTPStatus
 
-from origin.declarations.client.mix_rows import MixReader, NoMix
+from origin.declarations.client.residual_mix import ResidualMixReader, UnreadableMix
 from origin.declarations.rules.consumption import HOUR_S, hour_of, unix_s
 from origin.declarations.rules.declarations import ResidualMix
 from origin.errors import PeerMisbehaved, PeerUnavailable
@@ -44,7 +44,7 @@ class EnergyTypeClient:
         :raises PeerMisbehaved: anything that isn't documented.
         """
         wanted = sorted(set(sectors))
-        reader = MixReader(wanted)
+        reader = ResidualMixReader(wanted)
         # There `begin_to` is exclusive.
         past_end = hour_of(unix_s(end)) + HOUR_S
 
@@ -59,7 +59,7 @@ class EnergyTypeClient:
         for start, stop, raw in fetched_ahead(fetch, hour_of(unix_s(begin))):
             try:
                 reader.add(raw, start, stop)
-            except NoMix as error:
+            except UnreadableMix as error:
                 raise PeerMisbehaved(_PEER, f"{_PATH}: unexpected answer ({error})") from None
             if not go_on():
                 break

@@ -7,6 +7,7 @@ python -m origin.declarations.pdf.example doc/environment-declaration.pdf [--lan
 import argparse
 import math
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 
 from origin.declarations.pdf.document import Issuer, render
@@ -55,7 +56,9 @@ def example(days: int) -> tuple[Question, Answer]:
         wind, sun = _weather(number)
         for label, (mean, emissions) in _SOURCES.items():
             now = round(mean * {"Wind": 2 * wind, "Solar": 4 * sun}.get(label, 1.0))
-            grams = {name: exact(round(now * each, 3)) for name, each in emissions.items()}
+            grams = {
+                name: exact(Decimal(str(round(now * each, 3)))) for name, each in emissions.items()
+            }
             mix.add(hour, label, exact(now), grams)
         for place, ((gsrn, _), measurements) in enumerate(consumption.items()):
             wh = round((4000 + 900 * place) * (1.6 if 3 <= number % 24 <= 13 else 0.7))
@@ -63,8 +66,8 @@ def example(days: int) -> tuple[Question, Answer]:
             measurements.amounts.append(wh)
             windy = min(wh, round(wh * 1.9 * wind))
             sunny = min(wh - windy, round(wh * sun))
-            retired.append(Retired(gsrn, hour, windy, "Wind", {"CO2": 0.0}))
-            retired.append(Retired(gsrn, hour, sunny, "Solar", {"CO2": 0.0}))
+            retired.append(Retired(gsrn, hour, windy, "Wind", {"CO2": 0}))
+            retired.append(Retired(gsrn, hour, sunny, "Solar", {"CO2": 0}))
     there = [each for each in retired if each.amount]
     hours = declare(consumption, there, {"DK1": mix}, {"DK1"})
     return question, by_resolution(question, hours)

@@ -6,6 +6,7 @@ Times are Unix seconds. There may be half a million measurements, and as many GG
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from decimal import Decimal
 from itertools import repeat
 from operator import add as plus
 from typing import NamedTuple
@@ -39,11 +40,11 @@ class Retired(NamedTuple):
     amount: int
     """Wh."""
     technology: str | None
-    emissions: Mapping[str, float] | None
+    emissions: Mapping[str, Decimal | int] | None
     """g/Wh by name of the emission."""
 
 
-RetiredRow = tuple[str, int, int, str | None, Mapping[str, float] | None]
+RetiredRow = tuple[str, int, int, str | None, Mapping[str, Decimal | int] | None]
 """The same without names, of which there may be hundreds of thousands."""
 
 
@@ -163,7 +164,7 @@ class _Sums:
         self._columns = columns
         self._known: dict[int, tuple[object, list[tuple[Series, int]]]] = {}
 
-    def of(self, emissions: Mapping[str, float] | None) -> list[tuple[Series, int]]:
+    def of(self, emissions: Mapping[str, Decimal | int] | None) -> list[tuple[Series, int]]:
         """For each of these emissions what to add to, and the exact g/Wh."""
         # By identity: of hundreds of thousands there are few different ones. They are held, so that
         # none gets the place of another.
