@@ -5,10 +5,13 @@ from flask import Response, request
 from origin.compose.rules import Order
 from origin.compose.schemas import ComposeRequest, DoneResponse
 from origin.compose.service import idempotency
-from origin.compose.service.compose import compose
+from origin.compose.service.compose import Composer
+from origin.db.engine import Database
 from origin.errors import Refused
 from origin.identity.authentication import current_user, make_sure_active, requires
-from origin.web.base import Blueprint, json_response, raw_body, runtime
+from origin.settings import Settings
+from origin.web.base import Blueprint, json_response, raw_body
+from origin.web.provided import provided
 from origin.web.recovery_mode import rests_in_recovery
 from origin.web.refusals import shortened
 
@@ -38,7 +41,7 @@ def compose_ggo(order: Order) -> Response:
     key = request.headers.get("Idempotency-Key")
     if key is None:
         user = current_user()
-        compose(runtime(), user.id, order, subject=user.subject)
+        provided(Composer).compose(user.id, order, subject=user.subject)
         # Or it would have been refused.
         user.found_active(active=True)
         return json_response(_DONE)
@@ -50,15 +53,17 @@ def _compose_once(key: str, order: Order) -> Response:
     if not 1 <= len(key) <= MAX_IDEMPOTENCY_KEY_LENGTH:
         raise Refused(f"Idempotency-Key: 1 to {MAX_IDEMPOTENCY_KEY_LENGTH} characters")
     make_sure_active()
-    world, user_id = runtime(), current_user().id
-    database = world.database
-    lease_s = world.settings.lease_seconds
+    user_id = current_user().id
+    database = provided(Database)
+    lease_s = provided(Settings).lease_seconds
     hold = idempotency.take(database, user_id, key, raw_body(), lease_s)
     if isinstance(hold, idempotency.Answer):
         return json_response(hold.body, hold.status)
     done = idempotency.Answer(200, _DONE)
     try:
-        compose(world, user_id, order, lambda link: idempotency.answer(link, hold, done))
+        provided(Composer).compose(
+            user_id, order, lambda link: idempotency.answer(link, hold, done)
+        )
     except Refused as refusal:
         refused = idempotency.Answer(400, {"success": False, "message": shortened(refusal.message)})
         with database.link() as link:

@@ -5,6 +5,7 @@ from typing import Any
 from flask import Response
 from marshmallow import ValidationError, fields, validate, validates_schema
 
+from origin.db.engine import Database
 from origin.ggos.queries.ggos import settled
 from origin.ggos.queries.summaries import own_ggos
 from origin.ggos.rules.listing import MAX_CURSOR_LENGTH, ORDERS, Listing, read_cursor, sort_keys
@@ -19,10 +20,12 @@ from origin.ggos.views.summaries import (
     total_response,
 )
 from origin.identity.authentication import current_user, requires
+from origin.keys.sealing import Signer
 from origin.shared.clock import utcnow
-from origin.web.base import Blueprint, Schema, runtime
+from origin.web.base import Blueprint, Schema
 from origin.web.collections import Items
 from origin.web.fields import Text, WholeNumber
+from origin.web.provided import provided
 
 blueprint = Blueprint("ggos", __name__)
 
@@ -90,13 +93,13 @@ def list_ggos(body: dict[str, Any]) -> Response:
     question = Question(
         conditions=settled(current_user().id, body["filters"], utcnow()),
         listing=listing,
-        signer=runtime().signer,
+        signer=provided(Signer),
         offset=body["offset"],
         limit=body["limit"] or None,
-        after=read_cursor(cursor, listing, runtime().signer) if cursor else None,
+        after=read_cursor(cursor, listing, provided(Signer)) if cursor else None,
         paged=cursor is not None,
     )
-    return listing_response(runtime().database, question)
+    return listing_response(provided(Database), question)
 
 
 @blueprint.post("/ggo/summary")
