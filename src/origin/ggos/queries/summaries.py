@@ -20,8 +20,8 @@ from origin.ggos.rules.summaries import (
     UNKNOWN,
     Grouping,
     GroupSums,
-    Resolution,
 )
+from origin.shared.periods import Resolution
 
 _INVALID_PARAMETER_VALUE = "22023"
 

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from enum import Enum
 
 from origin.errors import Refused
+from origin.shared.periods import Resolution, period_begin
 
 MAX_LABELS = 100_000
 MAX_VALUES = 5_000_000
@@ -20,16 +21,6 @@ UNKNOWN = "Unknown"
 
 _DAY = timedelta(days=1)
 _HOUR = timedelta(hours=1)
-
-
-class Resolution(Enum):
-    """The length of a label's period."""
-
-    ALL = "all"
-    YEAR = "year"
-    MONTH = "month"
-    DAY = "day"
-    HOUR = "hour"
 
 
 class Grouping(Enum):
@@ -98,7 +89,7 @@ def filled_labels(
 
 
 def _labels(begin: datetime, end: datetime, resolution: Resolution, zone: tzinfo) -> list[str]:
-    first, last = sorted(_floor(_local(time, zone), resolution) for time in (begin, end))
+    first, last = sorted(period_begin(_local(time, zone), resolution) for time in (begin, end))
     if _count_steps(first, last, resolution) >= MAX_LABELS:
         raise Refused({"fill": [f"More than {MAX_LABELS} labels."]})
     steps = _steps(first, last, resolution)
@@ -136,19 +127,6 @@ def summarise(
 
 def _local(time: datetime, zone: tzinfo) -> datetime:
     return time.astimezone(zone).replace(tzinfo=None)
-
-
-def _floor(local: datetime, resolution: Resolution) -> datetime:
-    local = local.replace(minute=0, second=0, microsecond=0)
-    match resolution:
-        case Resolution.YEAR:
-            return local.replace(month=1, day=1, hour=0)
-        case Resolution.MONTH:
-            return local.replace(day=1, hour=0)
-        case Resolution.DAY:
-            return local.replace(hour=0)
-        case _:
-            return local
 
 
 def _count_steps(first: datetime, last: datetime, resolution: Resolution) -> int:
