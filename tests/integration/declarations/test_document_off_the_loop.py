@@ -13,9 +13,9 @@ import time
 import gevent
 from origin.declarations.pdf.document import Issuer, render
 from origin.declarations.pdf.example import BEGIN, example
-from origin.shared.off_the_loop import off_the_loop
+from origin.shared.native_threads import run_in_native_thread
 
-question, found = example(90)
+query, found = example(90)
 beats = 0
 
 def beat():
@@ -26,7 +26,7 @@ def beat():
 
 gevent.spawn(beat)
 rendering = gevent.spawn(
-    off_the_loop, lambda: [render(question, found, Issuer("a", "b", BEGIN), "en") for _ in range(5)]
+    run_in_native_thread, lambda: [render(query, found, Issuer("a", "b", BEGIN), "en") for _ in range(5)]
 )
 pdfs = rendering.get()
 assert len(pdfs) == 5 and pdfs[0].startswith(b"%PDF")

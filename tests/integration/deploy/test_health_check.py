@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 from devstack.processes import ROOT
-from tests.support.recording import recording_server
+from tests.support.recording_server import recording_server
 
 
 def test_the_images_health_check_goes_through_no_proxy():

@@ -12,7 +12,7 @@ from joserfc.jwk import ECKey, OctKey, RSAKey
 from origin.errors import PeerMisbehaved
 from origin.identity.client import HydraClient
 from origin.shared.clock import utcnow
-from tests.support.scripted import ScriptedPeer, http_answer
+from tests.support.scripted_peer import ScriptedPeer, http_answer
 
 KEY = RSAKey.generate_key(parameters={"kid": "k"}, private=True)
 PUBLIC = KEY.as_dict(private=False)

@@ -1,4 +1,4 @@
-"""Calls to peers that are slow on purpose, or never stop talking: a server of bare sockets."""
+"""Calls to peers that are slow or send without end, scripted on bare sockets."""
 
 import base64
 import gzip
@@ -18,7 +18,7 @@ from urllib3.exceptions import InsecureRequestWarning
 from origin.errors import PeerMisbehaved, PeerUnavailable, PeerUnreachable
 from origin.peers.http import PeerClient
 from tests.support.certificates import loopback_certificate
-from tests.support.recording import recording_server
+from tests.support.recording_server import recording_server
 
 Script = Callable[[socket.socket], None]
 
@@ -26,7 +26,7 @@ HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 
 
 class Peer:
-    """Answers each connection as the script says; `over` ends scripts that would go on."""
+    """Runs the script for each connection. `over` ends endless scripts."""
 
     def __init__(self) -> None:
         self.over = threading.Event()
@@ -71,11 +71,11 @@ def peer() -> Iterator[Peer]:
 
 
 def client(**limits: float) -> PeerClient:
-    return PeerClient("Peer", tls_verify=True, **{"answer_within_s": 0.4, **limits})  # type: ignore[arg-type] # limits alone
+    return PeerClient("Peer", tls_verify=True, **{"response_timeout_s": 0.4, **limits})  # type: ignore[arg-type] # limits alone
 
 
 def basic(login: str) -> str:
-    """The header of RFC 7617."""
+    """Return the header of basic authentication (RFC 7617)."""
     return f"Basic {base64.b64encode(login.encode('latin-1')).decode()}"
 
 
@@ -89,8 +89,8 @@ def with_body(body: bytes, *headers: bytes) -> bytes:
     [HEAD + b"X: " + b"x" * 1000, with_body(b" " * 1000), HEAD + b"\r\n" + b" " * 1000],
     ids=["headers", "body", "body without an end"],
 )
-def test_an_answer_in_drips_ends_at_the_deadline(peer: Peer, answer: bytes) -> None:
-    """Each byte comes well within the read timeout; all of them would take 50 s."""
+def test_a_slow_response_ends_at_the_deadline(peer: Peer, answer: bytes) -> None:
+    """Each byte arrives within the read timeout; all bytes would take 50 s."""
     peer.script = lambda connection: peer.drip(connection, answer)
     started = time.monotonic()
     with pytest.raises(PeerUnavailable):
@@ -100,11 +100,11 @@ def test_an_answer_in_drips_ends_at_the_deadline(peer: Peer, answer: bytes) -> N
 
 @pytest.mark.parametrize("connecting_s", [1, 30])
 def test_silence_ends_at_the_read_timeout(peer: Peer, connecting_s: float) -> None:
-    """However long connecting may take."""
+    """The connect timeout may be longer."""
     peer.script = lambda _: peer.over.wait() and None
     started = time.monotonic()
     with pytest.raises(PeerUnavailable):
-        client(answer_within_s=60).request("GET", peer.url, timeout=(connecting_s, 0.2))
+        client(response_timeout_s=60).request("GET", peer.url, timeout=(connecting_s, 0.2))
     assert time.monotonic() - started < 10
 
 
@@ -118,13 +118,13 @@ def test_silence_ends_at_the_read_timeout(peer: Peer, connecting_s: float) -> No
     ],
     ids=["large", "endless", "bomb", "redirect"],
 )
-def test_an_answer_that_is_too_large_is_not_read(peer: Peer, answer: bytes) -> None:
+def test_too_large_a_response_is_not_read(peer: Peer, answer: bytes) -> None:
     peer.script = lambda connection: connection.sendall(answer)
     with pytest.raises(PeerMisbehaved, match="Peer: an answer of more than 1000 bytes"):
-        client(answer_within_s=20, max_answer_bytes=1000).request("GET", peer.url)
+        client(response_timeout_s=20, max_response_bytes=1000).request("GET", peer.url)
 
 
-def test_answers_within_bounds_come_whole_on_one_connection(peer: Peer) -> None:
+def test_responses_within_limits_are_complete_and_share_a_connection(peer: Peer) -> None:
     body = b'{"a": "' + b"x" * 984 + b'"}'
     assert len(body) == 993
     answers = [
@@ -132,7 +132,7 @@ def test_answers_within_bounds_come_whole_on_one_connection(peer: Peer) -> None:
         with_body(gzip.compress(body), b"Content-Encoding: gzip"),
         HEAD + b"Transfer-Encoding: chunked\r\n\r\n3e1\r\n" + body + b"\r\n0\r\n\r\n",
     ]
-    caller = client(answer_within_s=20, max_answer_bytes=1000)
+    caller = client(response_timeout_s=20, max_response_bytes=1000)
     for answer in answers:
         peer.script = lambda connection, answer=answer: connection.sendall(answer)  # type: ignore[misc] # bound as a default
         response = caller.request("GET", peer.url)
@@ -141,27 +141,27 @@ def test_answers_within_bounds_come_whole_on_one_connection(peer: Peer) -> None:
     assert peer.connections == 1
 
 
-def test_a_cut_body_is_no_answer(peer: Peer) -> None:
+def test_a_cut_body_is_an_error(peer: Peer) -> None:
     def cut(connection: socket.socket) -> None:
         connection.sendall(HEAD + b"Content-Length: 10\r\n\r\n{}")
         connection.shutdown(socket.SHUT_RDWR)
 
     peer.script = cut
     with pytest.raises(PeerUnavailable):
-        client(answer_within_s=20).request("GET", peer.url)
+        client(response_timeout_s=20).request("GET", peer.url)
 
 
-def test_nobody_listening_is_told_from_no_answer() -> None:
+def test_a_refused_connection_differs_from_a_missing_response() -> None:
     with socket.socket() as deaf:
         deaf.bind(("127.0.0.1", 0))
         with pytest.raises(PeerUnreachable):
             client().request("GET", f"http://127.0.0.1:{deaf.getsockname()[1]}/")
 
 
-def test_the_environments_proxy_is_told_whole_urls(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environments_proxy_receives_whole_urls(monkeypatch: pytest.MonkeyPatch) -> None:
     with recording_server() as proxy:
         monkeypatch.setenv("http_proxy", proxy.url.replace("//", "//me:p%40ss@"))
-        client(answer_within_s=20).request(
+        client(response_timeout_s=20).request(
             "GET", "http://peer.invalid/a?x=1", params=[("y", "2 3"), ("y", "&")]
         )
     (told,) = proxy.requests
@@ -177,7 +177,7 @@ def test_the_environments_proxy_is_told_whole_urls(monkeypatch: pytest.MonkeyPat
 def test_a_login_in_a_url_replaces_no_token(headers: dict[str, str], authorization: str) -> None:
     with recording_server() as recorder:
         url = recorder.url.replace("//", "//me:p%40ss@")
-        client(answer_within_s=20).request("POST", url, headers=headers)
+        client(response_timeout_s=20).request("POST", url, headers=headers)
     (told,) = recorder.requests
     assert told.path == "/"
     assert told.headers["authorization"] == authorization
@@ -186,14 +186,14 @@ def test_a_login_in_a_url_replaces_no_token(headers: dict[str, str], authorizati
 def test_forms_and_logins() -> None:
     with recording_server() as recorder:
         url = f"{recorder.url}/token?a=b"
-        client(answer_within_s=20).post_form(url, {"a b": "æ&"}, login=("me", "p:å"))
+        client(response_timeout_s=20).post_form(url, {"a b": "æ&"}, login=("me", "p:å"))
     (told,) = recorder.requests
     assert (told.path, told.body) == ("/token?a=b", b"a+b=%C3%A6%26")
     assert told.headers["content-type"] == "application/x-www-form-urlencoded"
     assert told.headers["authorization"] == basic("me:p:å")
 
 
-def test_certificates_are_checked_unless_told_otherwise(
+def test_certificates_are_checked_unless_switched_off(
     peer: Peer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     certificate = loopback_certificate(tmp_path)
@@ -203,25 +203,25 @@ def test_certificates_are_checked_unless_told_otherwise(
     peer.script = lambda connection: connection.sendall(with_body(b"{}"))
     url = peer.url.replace("http:", "https:")
     with pytest.raises(PeerUnavailable, match="SSLError"):
-        client(answer_within_s=20).request("GET", url)
+        client(response_timeout_s=20).request("GET", url)
     unchecked = PeerClient("Peer", tls_verify=False)
     with pytest.warns(InsecureRequestWarning):
         assert unchecked.request("GET", url).status_code == 200
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
-    assert client(answer_within_s=20).request("GET", url).status_code == 200
+    assert client(response_timeout_s=20).request("GET", url).status_code == 200
 
 
-def test_an_answer_may_take_longer_than_a_connection(peer: Peer) -> None:
+def test_a_response_may_take_longer_than_connecting(peer: Peer) -> None:
     def think(connection: socket.socket) -> None:
         peer.over.wait(0.5)
         connection.sendall(with_body(b"{}"))
 
     peer.script = think
-    answer = client(answer_within_s=20).request("GET", peer.url, timeout=(0.1, 10))
+    answer = client(response_timeout_s=20).request("GET", peer.url, timeout=(0.1, 10))
     assert (answer.status_code, answer.content) == (200, b"{}")
 
 
-def test_a_proxys_answer_in_drips_ends_at_the_deadline(
+def test_a_proxys_slow_response_ends_at_the_deadline(
     peer: Peer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("http_proxy", peer.url)
@@ -233,14 +233,14 @@ def test_a_proxys_answer_in_drips_ends_at_the_deadline(
 
 
 @pytest.mark.parametrize("token", ["secret\nX: y", "secret\u20ac"])
-def test_no_error_quotes_a_token_that_is_none(peer: Peer, token: str) -> None:
+def test_no_error_quotes_an_invalid_token(peer: Peer, token: str) -> None:
     with pytest.raises(PeerUnavailable) as raised:
         client().request("GET", peer.url, headers={"Authorization": f"Bearer {token}"})
     assert "secret" not in "".join(traceback.format_exception(raised.value))
 
 
-def test_no_answer_shows_what_it_holds(peer: Peer) -> None:
+def test_repr_of_a_response_hides_its_content(peer: Peer) -> None:
     peer.script = lambda connection: connection.sendall(with_body(b'{"access_token": "secret"}'))
-    answer = client(answer_within_s=20).request("GET", peer.url)
+    answer = client(response_timeout_s=20).request("GET", peer.url)
     assert "200" in repr(answer)
     assert "secret" not in repr(answer)

@@ -5,24 +5,19 @@ import json
 import os
 import re
 import shlex
-from dataclasses import MISSING, fields
-from typing import get_args
 
 import pytest
 import yaml
 from dotenv import dotenv_values
+from pydantic import SecretStr
 
 from devstack.processes import ROOT
-from origin.settings import Secret, Settings, load_settings
+from origin.settings import Settings, load_settings
 
-_FIELDS = {each.name.upper(): each for each in fields(Settings)}
-_REQUIRED = {
-    name
-    for name, field in _FIELDS.items()
-    if field.default is MISSING and field.default_factory is MISSING
-}
+_FIELDS = {name.upper(): each for name, each in Settings.model_fields.items()}
+_REQUIRED = {name for name, field in _FIELDS.items() if field.is_required()}
 _SECRET = {
-    name for name, field in _FIELDS.items() if get_args(field.type)[0] in (Secret, list[Secret])
+    name for name, field in _FIELDS.items() if field.annotation in (SecretStr, list[SecretStr])
 }
 _KNOWN = set(dotenv_values(ROOT / ".env.example"))
 _SERVICES = ("web", "worker", "beat")
