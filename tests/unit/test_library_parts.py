@@ -285,15 +285,15 @@ class _Connection:
 
 
 def test_sqlalchemys_pool_makes_takes_and_returns_entries():
-    record = _part("sqlalchemy.pool.base", "_ConnectionRecord", "db/driver.py")
+    record = _part("sqlalchemy.pool.base", "_ConnectionRecord", "db/raw_connections.py")
     for name, names in {
         "_create_connection": (),
         "_do_get": (),
         "_do_return_conn": ("record",),
     }.items():
         method = getattr(QueuePool, name, None)
-        assert method, f"SQLAlchemy's QueuePool has no `{name}` any more (db/driver.py)"
-        assert _takes(method, *names), f"`{name}` takes other parameters (db/driver.py)"
+        assert method, f"SQLAlchemy's QueuePool has no `{name}` any more (db/raw_connections.py)"
+        assert _takes(method, *names), f"`{name}` takes other parameters (db/raw_connections.py)"
 
     class Pool(QueuePool):
         def _create_connection(self) -> Any:
@@ -310,12 +310,12 @@ def test_sqlalchemys_pool_makes_takes_and_returns_entries():
     pool._do_return_conn(entry)
     assert pool.checkedout() == 0, "`_do_return_conn` doesn't give back what `_do_get` has taken"
     again = pool._do_get()
-    assert again is entry, "the pool doesn't keep its entries (db/driver.py)"
+    assert again is entry, "the pool doesn't keep its entries (db/raw_connections.py)"
     assert again.info == {"kept": True}, "an entry's `info` doesn't last as its connection does"
     again.invalidate()
     assert again.driver_connection is None, "`invalidate` doesn't drop the connection"
     again.get_connection()
-    assert again.info == {}, "`info` outlives its connection (db/driver.py: prepared statements)"
+    assert again.info == {}, "`info` outlives its connection (db/raw_connections.py: prepared statements)"
 
 
 def test_sqlalchemys_dialect_resets_the_isolation_level_by_a_method():
