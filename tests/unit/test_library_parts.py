@@ -315,7 +315,9 @@ def test_sqlalchemys_pool_makes_takes_and_returns_entries():
     again.invalidate()
     assert again.driver_connection is None, "`invalidate` doesn't drop the connection"
     again.get_connection()
-    assert again.info == {}, "`info` outlives its connection (db/raw_connections.py: prepared statements)"
+    assert again.info == {}, (
+        "`info` outlives its connection (db/raw_connections.py: prepared statements)"
+    )
 
 
 def test_sqlalchemys_dialect_resets_the_isolation_level_by_a_method():
