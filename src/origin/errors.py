@@ -84,5 +84,5 @@ class KeyReused(OriginError):
     """The Idempotency-Key came before with another body (422)."""
 
 
-class CallerGone(OriginError):
-    """The caller's account is not the one that it was found to be: disabled, or not there."""
+class CallerDisabled(OriginError):
+    """The caller's account was disabled after authentication (401)."""

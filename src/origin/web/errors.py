@@ -15,7 +15,7 @@ from werkzeug.exceptions import (
 
 from origin.db.sqlstates import READ_ONLY, Fault, fault_in, state_of
 from origin.errors import (
-    CallerGone,
+    CallerDisabled,
     KeyInUse,
     KeyReused,
     Message,
@@ -72,7 +72,7 @@ def _on_forbidden(error: Forbidden) -> Response:
     return failure(403, error.message, WWW_Authenticate=error.challenge)
 
 
-def _on_caller_gone(_error: CallerGone) -> Response:
+def _on_caller_disabled(_error: CallerDisabled) -> Response:
     return failure(
         401,
         "The token is not valid",
@@ -158,7 +158,7 @@ def register_error_handlers(app: Flask) -> None:
     """Make every error answer in the contract's shape."""
     app.register_error_handler(Unauthorized, _on_unauthorized)
     app.register_error_handler(Forbidden, _on_forbidden)
-    app.register_error_handler(CallerGone, _on_caller_gone)
+    app.register_error_handler(CallerDisabled, _on_caller_disabled)
     app.register_error_handler(Refused, _on_refused)
     app.register_error_handler(TokensSpent, _on_tokens_spent)
     app.register_error_handler(Recovering, _on_recovering)

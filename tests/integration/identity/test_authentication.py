@@ -55,10 +55,10 @@ def test_all_wrong_tokens_get_one_answer(world: World) -> None:
         ("/ggo/compose", []),
     ],
 )
-def test_a_disabled_accounts_token_is_worth_nothing_at_once(
+def test_a_disabled_accounts_token_is_rejected_at_once(
     world: World, path: str, body: object
 ) -> None:
-    """Also where it was good a moment ago, whatever the body is."""
+    """The token stops working at once, whatever the body is."""
     world.new_user("alice")
     token = world.token("alice")
     assert world.post(path, body, token=token).status_code in {200, 400}
@@ -70,10 +70,10 @@ def test_a_disabled_accounts_token_is_worth_nothing_at_once(
     assert world.post(path, body, token=world.token("nobody")).status_code == 401
 
 
-def test_an_account_that_has_another_row_by_now_is_told_from_the_one_that_has_its_id(
+def test_a_replaced_database_gives_the_subject_its_new_account(
     world: World,
 ) -> None:
-    """A database may be replaced under a running web: nobody gets to see what another holds."""
+    """Operators may replace the database of a running web: no account sees another's GGOs."""
     world.new_user("alice")
     world.new_user("bob")
     token = world.token("alice")

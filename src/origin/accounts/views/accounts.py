@@ -4,7 +4,12 @@ from flask import Response
 from marshmallow import fields
 
 from origin.accounts.service import users
-from origin.identity.authentication import current_subject, current_user, requires, requires_token
+from origin.identity.authentication import (
+    current_account_id,
+    current_user,
+    requires,
+    requires_token,
+)
 from origin.web.base import Blueprint, Schema, json_response, runtime
 
 blueprint = Blueprint("accounts", __name__)
@@ -42,5 +47,7 @@ def list_accounts() -> Response:
 @blueprint.response(200, DisabledResponse)
 def disable_user() -> Response:
     """Disable the caller's account for good; again, or without an account, nothing happens."""
-    users.disable_subject(runtime(), current_subject())
+    user_id = current_account_id()
+    if user_id is not None:
+        users.disable(runtime(), user_id)
     return json_response({"success": True})

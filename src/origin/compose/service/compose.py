@@ -22,7 +22,7 @@ from origin.compose.rules import (
     parts_of,
 )
 from origin.db.driver import Link
-from origin.errors import CallerGone, Refused
+from origin.errors import CallerDisabled, Refused
 from origin.identity.service.tokens import with_user_token
 from origin.keys.derivation import AddressKind, Key, metering_point_key, period_key
 from origin.keys.sealing import Sealer, master_key_context
@@ -42,8 +42,6 @@ def compose(
     user_id: int,
     order: Order,
     also: Callable[[Link], None] | None = None,
-    *,
-    subject: str | None = None,
 ) -> None:
     """Carry out an order on a GGO of this user's.
 
@@ -51,8 +49,7 @@ def compose(
     ledger (LEDGER_ENABLED=0) it is final at once.
 
     :param also: Done in the same transaction.
-    :param subject: The user's, where it isn't sure that the id is still theirs.
-    :raises CallerGone: it isn't, or the account is disabled; nothing has changed.
+    :raises CallerDisabled: the account was disabled meanwhile; nothing has changed.
     :raises Refused: a rule of the contract forbids it; nothing has changed.
     :raises PeerError: DataHub can't tell the measurements now; nothing has changed.
     :raises TokensSpent: DataHub takes the user's tokens no more; nothing has changed.
@@ -60,8 +57,8 @@ def compose(
     with runtime.database.link() as link:
         found = _find(link, user_id, order)
     caller = next((each for each in found.accounts.values() if each.id == user_id), None)
-    if caller is None or caller.disabled or subject not in {caller.subject, None}:
-        raise CallerGone
+    if caller is None or caller.disabled:
+        raise CallerDisabled
     ledger_enabled = runtime.settings.ledger_enabled
     if ledger_enabled and found.source is not None and found.source.never_sent:
         log.warning(

@@ -22,7 +22,7 @@ from origin.ggos.views.summaries import (
     summary_response,
     total_response,
 )
-from origin.identity.authentication import current_user, make_sure_active, requires
+from origin.identity.authentication import current_user, requires
 from origin.shared.clock import utcnow
 from origin.web.base import Blueprint, Schema, json_response, raw_body, runtime
 from origin.web.collections import Items
@@ -131,7 +131,7 @@ class DoneResponse(Schema):
 
 
 @blueprint.post("/ggo")
-@requires("ggo.read", looks=True)
+@requires("ggo.read")
 @blueprint.arguments(GgoListRequest)
 @blueprint.response(200, GgoListResponse)
 def list_ggos(body: dict[str, Any]) -> Response:
@@ -161,7 +161,7 @@ def summary(body: dict[str, Any]) -> Response:
 
 
 @blueprint.post("/ggo/get-total-amount")
-@requires("ggo.read", looks=True)
+@requires("ggo.read")
 @blueprint.arguments(TotalRequest)
 @blueprint.response(200, TotalResponse)
 def total_amount(body: dict[str, Any]) -> Response:
@@ -180,7 +180,7 @@ _IDEMPOTENCY_KEY = {
 
 @blueprint.post("/ggo/compose")
 @blueprint.post("/compose")
-@requires("ggo.transfer", "ggo.retire", cached=False, looks=True)
+@requires("ggo.transfer", "ggo.retire", cached=False)
 @rests_in_recovery
 @blueprint.doc(parameters=[_IDEMPOTENCY_KEY])
 @blueprint.arguments(ComposeRequest)
@@ -189,10 +189,7 @@ def compose_ggo(order: Order) -> Response:
     """Split a GGO into transfers and retires."""
     key = request.headers.get("Idempotency-Key")
     if key is None:
-        user = current_user()
-        compose(runtime(), user.id, order, subject=user.subject)
-        # Or it would have been refused.
-        user.found_active(active=True)
+        compose(runtime(), current_user().id, order)
         return json_response(_DONE)
     return _compose_once(key, order)
 
@@ -204,7 +201,6 @@ def _compose_once(key: str, order: Order) -> Response:
     """Compose under an Idempotency-Key, or repeat the answer that it had."""
     if not 1 <= len(key) <= MAX_IDEMPOTENCY_KEY_LENGTH:
         raise Refused(f"Idempotency-Key: 1 to {MAX_IDEMPOTENCY_KEY_LENGTH} characters")
-    make_sure_active()
     world, user_id = runtime(), current_user().id
     database = world.database
     lease_s = world.settings.lease_seconds

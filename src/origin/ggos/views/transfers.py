@@ -31,7 +31,7 @@ def summary(body: dict[str, Any]) -> Response:
 
 @blueprint.post("/transfer/get-total-amount")
 @blueprint.post("/transfer/get-transferred-amount")
-@requires("ggo.transfer", looks=True)
+@requires("ggo.transfer")
 @blueprint.arguments(TransferTotalRequest)
 @blueprint.response(200, TotalResponse)
 def total_amount(body: dict[str, Any]) -> Response:
