@@ -2,7 +2,7 @@
 
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import flask_smorest
@@ -106,14 +106,6 @@ class _Commands(AppGroup):
             register_commands(self._app)
 
 
-class _Flask(Flask):
-    """Flask, but for what it asks of every view and hook at every request: whether it is a coroutine."""
-
-    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
-        """None of ours is."""
-        return func
-
-
 def _settings() -> Settings:
     """The environment's.
 
@@ -136,7 +128,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     """
     settings = settings or _settings()
     configure_logging(settings)
-    app = _Flask(__name__, static_folder=None)
+    app = Flask(__name__, static_folder=None)
     app.config.update(
         _OPENAPI, MAX_CONTENT_LENGTH=settings.max_body_bytes + 1, DEBUG=settings.debug
     )
