@@ -2,12 +2,12 @@
 
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import flask_smorest
 from click import Command, Context, get_current_context
-from flask import Flask, Response, request
+from flask import Flask
 from flask.cli import AppGroup
 from flask_cors import CORS
 
@@ -60,23 +60,11 @@ def _operations(settings: Settings) -> Iterator[Blueprint]:
         yield docs.blueprint
 
 
-def _allow_origins(app: Flask, origins: Sequence[str]) -> None:
-    """Tell browsers which sites may ask (CORS).
-
-    Who isn't a browser says nothing of an origin, and needs no answer to it: but where any may ask.
-    """
-    # As patterns of our own: of a string, the library takes some characters for a pattern's.
-    CORS(app, origins=[_exactly(origin) for origin in origins])
-    answer = app.after_request_funcs[None].pop()
-    for_all = "*" in origins
-
-    def answer_browsers(response: Response) -> Any:
-        return answer(response) if for_all or "HTTP_ORIGIN" in request.environ else response
-
-    app.after_request(answer_browsers)
-
-
 def _exactly(origin: str) -> re.Pattern[str] | str:
+    """Return a CORS origin as a pattern that matches it alone; `*` matches every origin.
+
+    flask-cors would read some characters of a string as those of a pattern.
+    """
     return origin if origin == "*" else re.compile(f"^{re.escape(origin)}$")
 
 
@@ -135,7 +123,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.extensions[EXTENSION] = build_runtime(settings, CeleryHints(Wakeups(settings)))
     watch_requests(app)
     watch_sending()
-    _allow_origins(app, settings.cors_origins)
+    CORS(app, origins=[_exactly(origin) for origin in settings.cors_origins])
     api = flask_smorest.Api(app)
     openapi.prepare(api)
     for blueprint in (*_BLUEPRINTS, *_operations(settings)):
