@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import flask_smorest
-from click import Command, Context, get_current_context
+from click import get_current_context
 from flask import Flask
-from flask.cli import AppGroup
 from flask_cors import CORS
 
 from origin.accounts.views import accounts, login, suppliers
+from origin.cli.commands import register_commands
 from origin.declarations import views as declarations
 from origin.errors import ConfigurationError
 from origin.forecasts import views as forecasts
@@ -68,32 +68,6 @@ def _exactly(origin: str) -> re.Pattern[str] | str:
     return origin if origin == "*" else re.compile(f"^{re.escape(origin)}$")
 
 
-class _Commands(AppGroup):
-    """The operators' commands, loaded when one is wanted: a web needs none, nor the memory of what they use."""
-
-    def __init__(self, app: Flask) -> None:
-        super().__init__()
-        self._app = app
-        self._are_loaded = False
-
-    def list_commands(self, ctx: Context) -> list[str]:
-        """Their names."""
-        self._load()
-        return super().list_commands(ctx)
-
-    def get_command(self, ctx: Context, cmd_name: str) -> Command | None:
-        """The one of this name."""
-        self._load()
-        return super().get_command(ctx, cmd_name)
-
-    def _load(self) -> None:
-        if not self._are_loaded:
-            from origin.cli.commands import register_commands
-
-            self._are_loaded = True
-            register_commands(self._app)
-
-
 def _settings() -> Settings:
     """The environment's.
 
@@ -132,5 +106,5 @@ def create_app(settings: Settings | None = None) -> Flask:
         app.register_blueprint(docs.assets)
     # After the API, whose own handlers these replace.
     register_error_handlers(app)
-    app.cli = _Commands(app)
+    register_commands(app)
     return app
