@@ -1,6 +1,5 @@
 """Bodies of up to a megabyte that say nothing right: each is refused at once, in few words."""
 
-import gc
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -8,7 +7,6 @@ from typing import Any
 import orjson
 import pytest
 
-from origin.web.gunicorn.gc_tuning import collect_seldom
 from sandbox.running import Sandbox
 from tests.support.market import PRODUCTION, Market
 from tests.support.world import ggo_of
@@ -111,13 +109,9 @@ def market(module_database_uri: str, sandbox: Sandbox) -> Iterator[Market]:
     """One for all: nothing here changes anything."""
     sandbox.reset()
     made = Market(module_database_uri, sandbox)
-    # What is made at the first request, and what a web process does after loading.
+    # Makes what is made at the first request.
     made.post("/accounts", token=made.tokens["alice"])
-    threshold = gc.get_threshold()
-    collect_seldom()
     yield made
-    gc.set_threshold(*threshold)
-    gc.unfreeze()
     made.runtime.database.dispose()
     sandbox.reset()
 

@@ -56,10 +56,8 @@ def post_worker_init(worker: Any) -> None:
     """The application is loaded."""
     from origin.db.clock_watch import watch_clock
     from origin.web.base import EXTENSION
-    from origin.web.gunicorn.gc_tuning import collect_seldom
 
     watch_clock(worker.wsgi.extensions[EXTENSION].database)
-    collect_seldom()
 
 
 def child_exit(_server: Any, worker: Any) -> None:
