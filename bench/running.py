@@ -75,7 +75,7 @@ def bare_view(dataset: Dataset) -> Iterator[tuple[int, int]]:
     """The limits (`bench.bare`) on this database: their port and first process."""
     port = free_port()
     command = [sys.executable, "-m", "gunicorn", "--worker-class", "gevent"]
-    command += ["--config", str(ROOT / "src" / "origin" / "web/gunicorn/conf.py")]
+    command += ["--config", str(ROOT / "bench" / "gunicorn_conf.py")]
     command += ["--workers", str(WORKERS), "--bind", f"127.0.0.1:{port}", "bench.bare:app"]
     process = SupervisedProcess(
         "bare",
