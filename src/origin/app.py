@@ -26,7 +26,7 @@ from origin.telemetry.logs import configure_logging
 from origin.telemetry.requests import watch_requests
 from origin.telemetry.tasks import watch_sending
 from origin.web.base import EXTENSION, Blueprint
-from origin.web.errors import register_error_handlers
+from origin.web.error_handlers import register_error_handlers
 from origin.webhooks import views as webhooks
 
 _BLUEPRINTS = (

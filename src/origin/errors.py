@@ -1,31 +1,186 @@
-"""Everything that can go wrong in a way that a caller is told about.
+"""Errors that several features raise, and the bases of all others.
 
-Rules and use cases raise these; `origin.web.errors` maps them to HTTP in one place.
+An error is a class with a stable `code` and its facts as attributes. It says nothing of HTTP:
+`origin.web.errors` holds the status and the message of each. An error that only one feature raises
+stands with that feature's rules.
 """
 
-from typing import Any
-
-Message = str | dict[str, Any]
-"""A sentence, or for schema errors an object of messages by wire name (contract: http-api)."""
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 
 class OriginError(Exception):
-    """Base of all errors of this service's own."""
+    """Base of all errors of this service's own.
 
-
-class Refused(OriginError):
-    """The request breaks a rule: final, nothing was changed (400).
-
-    :param message: What the client is told, a sentence or messages by wire name.
+    :cvar code: Snake case, unique, never changed: clients of version 2 read it. None for an error
+        that never reaches a client.
     """
 
-    def __init__(self, message: Message) -> None:
-        super().__init__(message)
-        self.message = message
+    code: ClassVar[str | None] = None
+
+
+class Rejected(OriginError):
+    """Base of all rules that a request can break. It is final, and nothing was changed."""
+
+    def __str__(self) -> str:
+        """Return the code and the facts, for logs."""
+        facts = ", ".join(f"{name}={value!r}" for name, value in vars(self).items())
+        return f"{self.code} ({facts})" if facts else str(self.code)
+
+
+# What is wrong with a request as a whole.
+
+
+class BodyMissing(Rejected):
+    """The request needs a JSON body and has none."""
+
+    code = "body_missing"
+
+
+class BodyNotJson(Rejected):
+    """The body is not JSON."""
+
+    code = "body_not_json"
+
+
+class BodyCutShort(Rejected):
+    """The client stopped sending before the body was whole."""
+
+    code = "body_cut_short"
+
+
+class BodyIllFormed(Rejected):
+    """The body breaks the rules of chunked transfer coding."""
+
+    code = "body_ill_formed"
+
+
+@dataclass(eq=False)
+class BodyTooLarge(OriginError):
+    """The body is longer than `limit_bytes` (MAX_BODY_BYTES)."""
+
+    code = "body_too_large"
+    limit_bytes: int
+
+
+@dataclass(eq=False)
+class BodyTooSlow(OriginError):
+    """The body took longer than `limit_s` seconds (BODY_TIME_LIMIT) to arrive."""
+
+    code = "body_too_slow"
+    limit_s: float
+
+
+class PlaceNeeded(OriginError):
+    """Another connection needs the place of this one, whose body is still on its way."""
+
+    code = "too_busy_for_body"
+
+
+@dataclass(eq=False)
+class SchemaViolated(Rejected):
+    """The body or the query does not fit its schema.
+
+    :ivar messages: marshmallow's, by wire name; items of lists by number.
+    """
+
+    code = "schema_violated"
+    messages: dict[str, Any]
+
+
+# Who asks, and how often.
+
+
+class AccessTokenMissing(OriginError):
+    """The request has no access token."""
+
+    code = "access_token_missing"
+
+
+class AccessTokenInvalid(OriginError):
+    """The access token is not active, or its subject has no active account."""
+
+    code = "access_token_invalid"
+
+
+class CallerDisabled(AccessTokenInvalid):
+    """The caller's account was disabled after authentication. Clients see an invalid token."""
+
+
+@dataclass(eq=False)
+class ScopeMissing(OriginError):
+    """The access token lacks one of these scopes."""
+
+    code = "scope_missing"
+    scopes: Collection[str]
+
+
+class SignatureInvalid(OriginError):
+    """The body's signature by WEBHOOK_SECRET is missing or wrong."""
+
+    code = "signature_invalid"
+
+
+@dataclass(eq=False)
+class RateLimited(OriginError):
+    """The caller made more than `per_minute` requests, and may make the next in `wait_s` seconds."""
+
+    code = "rate_limited"
+    per_minute: int
+    wait_s: int
+
+
+# Rules that several features share.
+
+
+@dataclass(eq=False)
+class MeteringPointUnavailable(Rejected):
+    """These are no consumption metering points of the caller's."""
+
+    code = "metering_point_unavailable"
+    gsrns: Collection[str]
+
+
+@dataclass(eq=False)
+class IdempotencyKeyInvalid(Rejected):
+    """The Idempotency-Key is empty or longer than `max_length` characters."""
+
+    code = "idempotency_key_invalid"
+    max_length: int
+
+
+class KeyInUse(OriginError):
+    """Another request with the same Idempotency-Key is still running."""
+
+    code = "idempotency_key_in_use"
+
+
+class KeyReused(OriginError):
+    """The Idempotency-Key came before with another body."""
+
+    code = "idempotency_key_reused"
+
+
+class TokensSpent(OriginError):
+    """The user's tokens are refused for good: only a new login helps."""
+
+    code = "login_required"
+
+
+class Recovering(OriginError):
+    """Operators recover the database: whatever would change GGOs or keys must wait."""
+
+    code = "recovering"
+
+
+# Peers.
 
 
 class PeerError(OriginError):
-    """Base of what peers do wrong. The text names the peer and never holds a secret."""
+    """Base of all failures of peers. The text names the peer and never holds a secret."""
+
+    code: ClassVar[str | None] = "peer_failed"
 
     def __init__(self, peer: str, reason: str) -> None:
         super().__init__(f"{peer}: {reason}")
@@ -34,22 +189,25 @@ class PeerError(OriginError):
 
 
 class PeerUnavailable(PeerError):
-    """The peer gave no answer, or one that says "later": try again (503).
+    """The peer gave no response, or one that says "later". The request may have arrived."""
 
-    The request may have arrived all the same.
-    """
+    code = "peer_unavailable"
 
 
 class PeerUnreachable(PeerUnavailable):
-    """No connection came about: the request surely did not arrive."""
+    """No connection was made: the request surely did not arrive."""
 
 
 class PeerTooSlow(PeerUnavailable):
-    """No answer came in time. The peer may still work at it: a repeat at once adds to its work."""
+    """No response came in time. The peer may still be working: an immediate retry adds to its load."""
+
+    code = "peer_too_slow"
 
 
 class PeerMisbehaved(PeerError):
-    """The peer answered what it shouldn't: not the documented shape or status (502)."""
+    """The peer's response has not the documented shape or status."""
+
+    code = "peer_misbehaved"
 
 
 class PeerUnauthorized(PeerError):
@@ -57,32 +215,39 @@ class PeerUnauthorized(PeerError):
 
 
 class PeerClientRefused(PeerUnauthorized):
-    """It refused this service itself: our credentials are wrong, which an operator must mend."""
+    """The peer refused this service's own credentials: an operator must correct them."""
 
 
-class TokensSpent(OriginError):
-    """The user's tokens are refused for good: only a new login helps."""
+# The service itself.
+
+
+class DatabaseUnavailable(OriginError):
+    """The database cannot be reached now, or asks for a retry."""
+
+    code = "database_unavailable"
+
+
+class DatabaseReadOnly(OriginError):
+    """The database cannot be written now."""
+
+    code = "database_read_only"
+
+
+class NoConnectionFree(OriginError):
+    """All database connections are in use."""
+
+    code = "too_busy"
+
+
+class ValueNotStorable(Rejected):
+    """The database cannot hold a value of the request."""
+
+    code = "value_not_storable"
 
 
 class ConfigurationError(OriginError):
     """The environment is wrong; the text names every variable and no value."""
 
 
-class Recovering(OriginError):
-    """The operators recover the database: what would change GGOs or keys rests (503)."""
-
-
 class CannotRecover(OriginError):
-    """The database can't be recovered now; the text says why."""
-
-
-class KeyInUse(OriginError):
-    """Another request with the same Idempotency-Key still runs (409)."""
-
-
-class KeyReused(OriginError):
-    """The Idempotency-Key came before with another body (422)."""
-
-
-class CallerDisabled(OriginError):
-    """The caller's account was disabled after authentication (401)."""
+    """The database cannot be recovered now; the text says why."""

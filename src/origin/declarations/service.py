@@ -18,7 +18,7 @@ from origin.declarations.rules.declarations import (
     by_resolution,
     declare,
 )
-from origin.errors import PeerUnavailable, Refused
+from origin.errors import MeteringPointUnavailable, PeerUnavailable
 from origin.identity.service.tokens import with_user_token
 from origin.runtime import Runtime
 from origin.shared.off_the_loop import off_the_loop
@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 def answer(runtime: Runtime, user_id: int, question: Question) -> Answer:
     """Declare what this user's metering points consumed.
 
-    :raises Refused: points that aren't the user's, or don't consume.
+    :raises MeteringPointUnavailable: Some are not the user's, or do not consume.
     :raises PeerError: DataHub or EnergyTypeService can't tell now.
     :raises TokensSpent: DataHub takes the user's tokens no more.
     """
@@ -44,7 +44,7 @@ def answer(runtime: Runtime, user_id: int, question: Question) -> Answer:
         sectors = consumption_sectors(session, user_id, question.gsrns)
     unavailable = [gsrn for gsrn in dict.fromkeys(question.gsrns) if gsrn not in sectors]
     if unavailable:
-        raise Refused(f"MeteringPoint unavailable (GSRN: {', '.join(unavailable)})")
+        raise MeteringPointUnavailable(unavailable)
     with runtime.database.reading() as session:
         retired = list(retired_to(session, user_id, sectors, question.begin, question.end))
     consumption, mix = _ask_peers(

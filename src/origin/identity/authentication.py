@@ -6,21 +6,19 @@ from functools import wraps
 from typing import ParamSpec, TypeVar, cast
 
 from flask import current_app, g, request
-from werkzeug.exceptions import TooManyRequests
 
+from origin.errors import AccessTokenInvalid, AccessTokenMissing, RateLimited, ScopeMissing
 from origin.identity.client import Introspection
 from origin.identity.queries import active_user_id
 from origin.identity.service.introspection import IntrospectionCache
 from origin.identity.service.rate_limits import RateLimits
 from origin.web.base import runtime
-from origin.web.errors import Forbidden, Unauthorized
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 _INTROSPECTIONS = "origin_introspections"
 _RATE_LIMITS = "origin_rate_limits"
-_CHALLENGE = 'Bearer realm="AccountService"'
 
 
 @dataclass(frozen=True)
@@ -113,15 +111,16 @@ def requires(*scopes: str, cached: bool = True) -> Callable[[Callable[P, T]], Ca
 def _authenticate(scopes: frozenset[str], *, cached: bool) -> CurrentUser:
     """Return the caller.
 
-    :raises Unauthorized: The request has no valid token of an active account.
-    :raises Forbidden: The token lacks one of the scopes.
-    :raises TooManyRequests: The account has made too many requests.
+    :raises AccessTokenMissing: The request has no token.
+    :raises AccessTokenInvalid: The token is not active, or has no active account.
+    :raises ScopeMissing: The token lacks one of the scopes.
+    :raises RateLimited: The account has made too many requests.
     :raises PeerError: Hydra cannot introspect the token now.
     """
     token = _introspected(cached=cached)
     user_id = active_user_id(runtime().database, token.subject)
     if user_id is None:
-        raise _invalid_token()
+        raise AccessTokenInvalid
     _check_scopes(token, scopes)
     _limit_rate(user_id)
     return CurrentUser(user_id, token.subject)
@@ -130,56 +129,47 @@ def _authenticate(scopes: frozenset[str], *, cached: bool) -> CurrentUser:
 def _introspected(*, cached: bool) -> Introspection:
     """Return the introspection of the request's access token.
 
-    :raises Unauthorized: There is no token, or it is not active.
+    :raises AccessTokenMissing: There is none.
+    :raises AccessTokenInvalid: It is not active.
     :raises PeerError: Hydra cannot introspect the token now.
     """
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     token = token.strip()
     if scheme.lower() != "bearer" or not token:
-        raise Unauthorized("No bearer token", _CHALLENGE)
+        raise AccessTokenMissing
     if not _is_plain(token):
-        raise _invalid_token()
+        raise AccessTokenInvalid
     introspection = _introspections().introspect(token, cached=cached)
     if introspection is None:
-        raise _invalid_token()
+        raise AccessTokenInvalid
     return introspection
 
 
 def _check_scopes(token: Introspection, scopes: frozenset[str]) -> None:
     """Check that the token has all these scopes.
 
-    :raises Forbidden: It lacks one.
+    :raises ScopeMissing: It lacks one.
     """
     if not scopes <= token.scopes:
-        wanted = " ".join(sorted(scopes))
-        raise Forbidden(
-            f"The token lacks a scope of: {wanted}",
-            f'{_CHALLENGE}, error="insufficient_scope", scope="{wanted}"',
-        )
+        raise ScopeMissing(scopes)
 
 
 def _limit_rate(caller: int | str) -> None:
     """Count this request of an account, by its id, or of a subject without an account.
 
-    :raises TooManyRequests: The caller has exceeded the limit per minute.
+    :raises RateLimited: The caller has exceeded the limit per minute.
     """
     limits = current_app.extensions.get(_RATE_LIMITS)
     if limits is None:
         made = RateLimits(runtime().settings)
         limits = current_app.extensions.setdefault(_RATE_LIMITS, made)
     if wait_s := limits.wait_s(caller):
-        reason = f"More than {limits.per_minute} requests in a minute"
-        raise TooManyRequests(reason, retry_after=wait_s)
+        raise RateLimited(limits.per_minute, wait_s)
 
 
 def _is_plain(token: str) -> bool:
     """Return whether the token is one word of printable ASCII, as all access tokens are."""
     return token.isascii() and token.isprintable() and " " not in token
-
-
-def _invalid_token() -> Unauthorized:
-    """Return the one error for everything wrong with a token or with the account behind it."""
-    return Unauthorized("The token is not valid", f'{_CHALLENGE}, error="invalid_token"')
 
 
 def _introspections() -> IntrospectionCache:

@@ -7,12 +7,12 @@ from typing import Any, ParamSpec, TypeVar
 from flask import Response, request
 from marshmallow import fields, post_load, validate
 
+from origin.errors import SignatureInvalid
 from origin.identity.authentication import Guard, mark
 from origin.intake.rules.events import GgoEvent, MeteringPointEvent
 from origin.intake.service import events
 from origin.web.base import Blueprint, Schema, json_response, raw_body, runtime
 from origin.web.collections import Entries
-from origin.web.errors import Unauthorized
 from origin.web.fields import Text, Time, WholeNumber, in_utc
 from origin.web.recovery_mode import rests_in_recovery
 from origin.webhooks.rules.signatures import SIGNATURE_HEADER, is_hub_signature
@@ -35,7 +35,7 @@ def signed(view: Callable[P, T]) -> Callable[P, T]:
         secret = runtime().settings.webhook_secret.value
         given = request.headers.get(SIGNATURE_HEADER)
         if not is_hub_signature(given, secret, raw_body()):
-            raise Unauthorized("The signature is missing or wrong", "x-hub-signature")
+            raise SignatureInvalid
         return view(*args, **kwargs)
 
     mark(guarded, Guard(is_signed=True))

@@ -16,9 +16,15 @@ from gevent.monkey import is_module_patched
 from marshmallow import Schema as MarshmallowSchema
 from marshmallow import ValidationError, pre_load
 from webargs.flaskparser import FlaskParser
-from werkzeug.exceptions import RequestEntityTooLarge, RequestTimeout
 
-from origin.errors import Refused
+from origin.errors import (
+    BodyMissing,
+    BodyNotJson,
+    BodyTooLarge,
+    BodyTooSlow,
+    PlaceNeeded,
+    SchemaViolated,
+)
 from origin.runtime import Runtime
 from origin.shared.json_reading import read_json
 
@@ -36,9 +42,10 @@ def runtime() -> Runtime:
 def raw_body() -> bytes:
     """The request's body as it came.
 
-    :raises RequestTimeout: it took longer than BODY_TIME_LIMIT to arrive.
-    :raises RequestEntityTooLarge: longer than MAX_BODY_BYTES. Of a chunked body the framework
-        reads up to its own limit, one byte more, and says nothing.
+    :raises BodyTooSlow: It took longer than BODY_TIME_LIMIT to arrive.
+    :raises PlaceNeeded: Another connection needs this one's place before the body is whole.
+    :raises BodyTooLarge: It is longer than MAX_BODY_BYTES. The framework reads a chunked body up to
+        its own limit, which is one byte more, and raises nothing.
     """
     known: bytes | None = g.get("raw_body")
     if known is not None:
@@ -47,7 +54,7 @@ def raw_body() -> bytes:
     with _in_time(settings.body_time_limit):
         raw = request.get_data()
     if len(raw) > settings.max_body_bytes:
-        raise RequestEntityTooLarge
+        raise BodyTooLarge(settings.max_body_bytes)
     g.raw_body = raw
     return raw
 
@@ -68,10 +75,7 @@ def _in_time(limit_s: float) -> Iterator[None]:
         except Timeout as over:
             if over is not limit:
                 raise
-            late = f"The body took longer than {limit_s:g} s to arrive"
-            raise RequestTimeout(
-                "Too busy to wait for the body" if limit.pending else late
-            ) from over
+            raise (PlaceNeeded() if limit.pending else BodyTooSlow(limit_s)) from over
 
 
 def json_response(body: dict[str, Any], status: int = 200) -> Response:
@@ -118,16 +122,17 @@ class _JsonBodyParser(FlaskParser):
     def load_json(self, req: Request, schema: MarshmallowSchema) -> Any:
         """The body, parsed, for the schema to check.
 
-        :raises Refused: where there is none, or it isn't JSON.
+        :raises BodyMissing: There is none.
+        :raises BodyNotJson: It is not JSON.
         """
         del req, schema
         raw = raw_body()
         if not raw.strip():
-            raise Refused("No JSON body provided")
+            raise BodyMissing
         try:
             return read_json(raw)
         except ValueError:
-            raise Refused("Bad JSON body provided") from None
+            raise BodyNotJson from None
 
     def handle_error(
         self,
@@ -138,9 +143,9 @@ class _JsonBodyParser(FlaskParser):
         error_status_code: int | None,
         error_headers: Any,
     ) -> NoReturn:
-        """Turn a schema's complaint into a refusal by wire names."""
+        """Raise what does not fit the schema, by wire names."""
         del req, schema, error_status_code, error_headers
-        raise Refused(cast("dict[str, Any]", error.messages)["json"]) from error
+        raise SchemaViolated(cast("dict[str, Any]", error.messages)["json"]) from error
 
 
 class Blueprint(SmorestBlueprint):

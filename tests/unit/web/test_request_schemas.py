@@ -11,7 +11,7 @@ from origin.shared.json_reading import read_json
 from origin.web.base import Schema
 from origin.web.collections import Entries, Items
 from origin.web.fields import WholeNumber
-from origin.web.refusals import MAX_REFUSAL_BYTES, as_json, shortened
+from origin.web.messages import MAX_MESSAGE_BYTES, as_json, shortened
 
 
 def _subclasses(kind: type[Schema]) -> Iterator[type[Schema]]:
@@ -85,7 +85,7 @@ def test_there_is_one_rule_for_whole_numbers(requested: list[tuple[str, fields.F
 def test_no_refusal_is_long(message: Any):
     short = shortened(message)
     assert type(short) is type(message)
-    assert 200 < len(as_json({"success": False, "message": short})) <= MAX_REFUSAL_BYTES
+    assert 200 < len(as_json({"success": False, "message": short})) <= MAX_MESSAGE_BYTES
     assert read_json(as_json(short)) is not None
 
 

@@ -10,11 +10,11 @@ from hashlib import sha256
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
-from origin.accounts.rules import is_allowed
+from origin.accounts.rules import LoginStateUnknown, ReturnUrlNotAllowed, is_allowed
 from origin.db.datahub_jobs import OF_A_NEW_USER, enqueue, make_due
 from origin.db.locks import lock_subject
 from origin.db.models import LoginState, User
-from origin.errors import OriginError, PeerError, PeerUnauthorized, Refused
+from origin.errors import OriginError, PeerError, PeerUnauthorized
 from origin.identity.client import Tokens, error_code
 from origin.identity.service.tokens import sealed_tokens
 from origin.intake.service import early_events, metering_points
@@ -68,11 +68,11 @@ def begin(runtime: Runtime, return_url: str, browser_id: str) -> str:
     """Start a login.
 
     :returns: Where to send the browser.
-    :raises Refused: the return URL leads to an origin that isn't allowed.
+    :raises ReturnUrlNotAllowed: The URL leads to an origin that is not allowed.
     """
     settings = runtime.settings
     if not is_allowed(return_url, settings.login_return_origins):
-        raise Refused({"returnUrl": ["Not a URL of an allowed origin."]})
+        raise ReturnUrlNotAllowed
     state, nonce, code_verifier = (secrets.token_urlsafe(_SECRET_BYTES) for _ in range(3))
     state_hash = _hash(state)
     with runtime.database.transaction() as session:
@@ -127,7 +127,7 @@ def complete(
     :param code: Hydra's authorization code, where the user consented.
     :param error: Hydra's error code, where not.
     :returns: The return URL that `begin` was given.
-    :raises Refused: an unknown, used or expired state, or another browser's.
+    :raises LoginStateUnknown: The state is unknown, used or expired, or another browser's.
     :raises LoginFailed: anything else; no user was made or changed.
     """
     remembered = _take_state(runtime, state, browser_id)
@@ -172,18 +172,14 @@ def _take_state(runtime: Runtime, state: str, browser_id: str) -> _State:
             .returning(LoginState.return_url, LoginState.nonce, LoginState.code_verifier)
         ).one_or_none()
     if row is None:
-        raise _unknown_state()
+        raise LoginStateUnknown
     try:
         verifier = runtime.sealer.open(row.code_verifier, _verifier_context(state_hash))
     except CannotUnseal as error:
         # A secret that was taken away while the login was under way.
         log.warning("A login under way was dropped: %s", error)
-        raise _unknown_state() from error
+        raise LoginStateUnknown from error
     return _State(row.return_url, row.nonce, verifier)
-
-
-def _unknown_state() -> Refused:
-    return Refused({"state": ["Unknown, used or expired."]})
 
 
 def _store_user(session: Session, sealer: Sealer, subject: str, tokens: Tokens) -> bool:

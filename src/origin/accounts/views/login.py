@@ -9,7 +9,7 @@ from werkzeug.exceptions import MethodNotAllowed
 
 from origin.accounts.rules import MAX_LENGTH, with_result
 from origin.accounts.service import login
-from origin.errors import Refused
+from origin.errors import SchemaViolated
 from origin.web.base import Blueprint, Schema, runtime
 from origin.web.fields import Text
 
@@ -28,9 +28,9 @@ class Query(Schema):
         unknown = EXCLUDE
 
     def handle_error(self, error: ValidationError, data: Any, **_: Any) -> NoReturn:
-        """Refuse by the parameters' names."""
+        """Reject the query by its parameters' names."""
         del data
-        raise Refused(cast("dict[str, Any]", error.messages)) from error
+        raise SchemaViolated(cast("dict[str, Any]", error.messages)) from error
 
 
 class LoginQuery(Query):

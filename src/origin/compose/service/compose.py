@@ -9,7 +9,9 @@ from typing import NoReturn
 from origin.compose import queries
 from origin.compose.queries import Account, Found, Point, Target
 from origin.compose.rules import (
+    AccountUnavailable,
     ConsumptionPoint,
+    GgoUnavailable,
     Measurement,
     Order,
     Part,
@@ -22,7 +24,7 @@ from origin.compose.rules import (
     parts_of,
 )
 from origin.db.driver import Link
-from origin.errors import CallerDisabled, Refused
+from origin.errors import CallerDisabled
 from origin.identity.service.tokens import with_user_token
 from origin.keys.derivation import AddressKind, Key, metering_point_key, period_key
 from origin.keys.sealing import Sealer, master_key_context
@@ -50,7 +52,7 @@ def compose(
 
     :param also: Done in the same transaction.
     :raises CallerDisabled: the account was disabled meanwhile; nothing has changed.
-    :raises Refused: a rule of the contract forbids it; nothing has changed.
+    :raises Rejected: The order breaks a rule; nothing has changed.
     :raises PeerError: DataHub can't tell the measurements now; nothing has changed.
     :raises TokensSpent: DataHub takes the user's tokens no more; nothing has changed.
     """
@@ -89,7 +91,7 @@ def compose(
             check_headroom(order, measurements, queries.retired_to(link, addresses))
         batch_id = queries.write(link, source, accounts, parts, targets)
         if batch_id is None:
-            _refuse(link, user_id, order)
+            _reject(link, user_id, order)
         if not ledger_enabled:
             has_webhooks = queries.complete_unsent(link, source.id, batch_id)
         if also is not None:
@@ -107,16 +109,17 @@ def _find(link: Link, user_id: int, order: Order) -> Found:
     return queries.find(link, user_id, order.address, subjects, {r.gsrn for r in order.retires})
 
 
-def _refuse(link: Link, user_id: int, order: Order) -> NoReturn:
-    """Say what has changed since it was first looked at.
+def _reject(link: Link, user_id: int, order: Order) -> NoReturn:
+    """Raise the error for what has changed since the order was checked.
 
-    :raises Refused: always.
+    :raises AccountUnavailable: One of the accounts is disabled.
+    :raises GgoUnavailable: Otherwise.
     """
     accounts = _find(link, user_id, order).accounts
     for account in accounts.values():
         if account.disabled:
-            raise Refused(f"Account unavailable ({account.subject})")
-    raise Refused(f"GGO not found or is unavailable: {order.address}")
+            raise AccountUnavailable(account.subject)
+    raise GgoUnavailable(order.address)
 
 
 def _checked_measurements(

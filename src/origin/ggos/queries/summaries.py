@@ -12,7 +12,6 @@ from typing import Any
 from sqlalchemy.exc import DataError
 
 from origin.db.engine import Database
-from origin.errors import Refused
 from origin.ggos.queries.ggos import Conditions, Query, matches, owned_by
 from origin.ggos.rules.filters import Direction, GgoFilters, TransferFilters
 from origin.ggos.rules.summaries import (
@@ -22,6 +21,7 @@ from origin.ggos.rules.summaries import (
     GroupSums,
     Periods,
     Resolution,
+    TimeZoneUnknown,
     periods,
 )
 
@@ -105,7 +105,7 @@ def total_amount(database: Database, selection: Selection) -> int:
 def sums(database: Database, selection: Selection, split: Split) -> Iterator[GroupSums]:
     """Their Wh by label, for each group.
 
-    :raises Refused: the database doesn't know the zone.
+    :raises TimeZoneUnknown: The database does not know the zone.
     """
     found = _periods(database, selection, split)
     rows = _ask(database, _summary(selection, split, found))
@@ -127,14 +127,14 @@ def sums(database: Database, selection: Selection, split: Split) -> Iterator[Gro
 def _ask(database: Database, query: Query) -> list[list[Any]]:
     """Of each group: its values, and at last its amounts by label or by the number of the period.
 
-    :raises Refused: the database doesn't know the zone.
+    :raises TimeZoneUnknown: The database does not know the zone.
     """
     try:
         rows = database.query(query.sql, query.values)
     except DataError as error:
         if getattr(error.orig, "pgcode", None) != _INVALID_PARAMETER_VALUE:
             raise
-        raise Refused({"timezone": ["Not known to the database."]}) from error
+        raise TimeZoneUnknown from error
     return [[*values, json.loads(amounts)] for *values, amounts in rows]
 
 

@@ -8,7 +8,7 @@ from marshmallow import ValidationError, fields, post_load, validate, validates_
 from origin.compose.rules import Order, Retire, Transfer
 from origin.compose.service import idempotency
 from origin.compose.service.compose import compose
-from origin.errors import Refused
+from origin.errors import IdempotencyKeyInvalid, Rejected
 from origin.ggos.queries.ggos import settled
 from origin.ggos.queries.summaries import own_ggos
 from origin.ggos.rules.listing import MAX_CURSOR_LENGTH, ORDERS, Listing, read_cursor, sort_keys
@@ -26,9 +26,9 @@ from origin.identity.authentication import current_user, requires
 from origin.shared.clock import utcnow
 from origin.web.base import Blueprint, Schema, json_response, raw_body, runtime
 from origin.web.collections import Items
+from origin.web.errors import worded
 from origin.web.fields import Reference, Text, WholeNumber
 from origin.web.recovery_mode import rests_in_recovery
-from origin.web.refusals import shortened
 
 blueprint = Blueprint("ggos", __name__)
 
@@ -200,7 +200,7 @@ _DONE = {"success": True, "message": None}
 def _compose_once(key: str, order: Order) -> Response:
     """Compose under an Idempotency-Key, or repeat the answer that it had."""
     if not 1 <= len(key) <= MAX_IDEMPOTENCY_KEY_LENGTH:
-        raise Refused(f"Idempotency-Key: 1 to {MAX_IDEMPOTENCY_KEY_LENGTH} characters")
+        raise IdempotencyKeyInvalid(MAX_IDEMPOTENCY_KEY_LENGTH)
     world, user_id = runtime(), current_user().id
     database = world.database
     lease_s = world.settings.lease_seconds
@@ -210,10 +210,10 @@ def _compose_once(key: str, order: Order) -> Response:
     done = idempotency.Answer(200, _DONE)
     try:
         compose(world, user_id, order, lambda link: idempotency.answer(link, hold, done))
-    except Refused as refusal:
-        refused = idempotency.Answer(400, {"success": False, "message": shortened(refusal.message)})
+    except Rejected as error:
+        rejected = worded(error)
         with database.link() as link:
-            idempotency.answer(link, hold, refused)
+            idempotency.answer(link, hold, idempotency.Answer(rejected.status, rejected.body))
         raise
     except Exception:
         idempotency.give_back(database, hold)

@@ -75,7 +75,7 @@ class TotalResponse(Schema):
 def summary_response(selection: queries.Selection, body: dict[str, Any]) -> Response:
     """Sum these as the request's body, a `SummaryRequest`'s, says.
 
-    :raises Refused: it would be too long, or the database doesn't know the zone.
+    :raises Rejected: It would be too long, or the database does not know the zone.
     """
     resolution, grouping, zone = body["resolution"], body["grouping"], body["zone"]
     filled = []

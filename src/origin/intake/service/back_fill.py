@@ -9,10 +9,10 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from origin.db.models import MeteringPoint, User
-from origin.errors import PeerError, Refused
+from origin.errors import PeerError
 from origin.identity.service.tokens import with_user_token
 from origin.intake.rules.back_fill import end_of_stretch, months_of
-from origin.intake.rules.events import PAST_LAST_BEGIN, GgoEvent
+from origin.intake.rules.events import PAST_LAST_BEGIN, GgoEvent, GgoImpossible
 from origin.intake.service.issued_ggos import Issue, Owner, record
 from origin.peers.datahub import IssuedGgo
 from origin.runtime import Runtime
@@ -132,8 +132,8 @@ def _checked(gsrn: str, ggo: IssuedGgo) -> Iterator[GgoEvent]:
         return
     try:
         event.check()
-    except Refused as refusal:
-        log.warning("GGO %s is left out: %s", event.address, refusal.message)
+    except GgoImpossible as error:
+        log.warning("GGO %s is left out: %s", event.address, error)
         return
     yield event
 

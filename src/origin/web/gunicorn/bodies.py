@@ -10,7 +10,7 @@ from typing import Any
 
 from gunicorn.http.errors import NoMoreData, ParseException  # type: ignore[import-untyped]
 
-from origin.errors import Refused
+from origin.errors import BodyCutShort, BodyIllFormed
 
 _LITTLE_BYTES = 1 << 16
 """A client that sent no more than this without need keeps its connection."""
@@ -52,7 +52,8 @@ class WatchedBody(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         """Read some of it.
 
-        :raises Refused: it is ill-formed, or the client ended before it was whole.
+        :raises BodyIllFormed: Its chunks are ill-formed.
+        :raises BodyCutShort: The client stopped sending before it was whole.
         """
         if self._missing == 0:
             return 0
@@ -60,10 +61,10 @@ class WatchedBody(io.RawIOBase):
             data = self._body.read(len(buffer))
         except NoMoreData:
             self._is_broken = True
-            raise Refused("The body was cut short") from None
+            raise BodyCutShort from None
         except ParseException:
             self._is_broken = True
-            raise Refused("The body is not well-formed") from None
+            raise BodyIllFormed from None
         except BaseException:
             # Interrupted. Gunicorn's reader of chunks would take the next read for the end.
             self._is_broken = True
@@ -73,7 +74,7 @@ class WatchedBody(io.RawIOBase):
             self._missing -= len(data)
             if not data:
                 self._is_broken = True
-                raise Refused("The body was cut short")
+                raise BodyCutShort
         elif not data:
             self._missing = 0
         return len(data)
@@ -88,7 +89,7 @@ class WatchedBody(io.RawIOBase):
             left = 0 if self._is_broken else _LITTLE_BYTES
             while not self.is_over and left >= (self._missing or 1):
                 left -= len(self.read(left) or b"")
-        except (OSError, Refused):
+        except (OSError, BodyCutShort, BodyIllFormed):
             # There is more to come.
             pass
         finally:
