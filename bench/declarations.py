@@ -32,16 +32,15 @@ import orjson
 import requests
 from sqlalchemy import insert, text
 
+from bench.wakeups import NoWakeups
 from devstack.configured import postgres_server
-from origin.app import create_app
 from origin.db.models import MeteringPoint, User
 from origin.declarations.client.consumption import SUMMED_AT_ONCE
 from origin.declarations.rules.declarations import Question, Resolution
-from origin.declarations.service import answer
 from origin.declarations.views import written
 from origin.keys.sealing import access_token_context
 from origin.migrate import upgrade
-from origin.runtime import Runtime
+from origin.runtime import Runtime, build_runtime
 from origin.settings import Settings
 
 BEGIN = datetime(2024, 1, 1, tzinfo=UTC)
@@ -264,7 +263,7 @@ def measure(
     )
     step = yardstick_s()
     before, wall, cpu = _peak_mb(), time.perf_counter(), time.process_time()
-    found = answer(runtime, user_id, question)
+    found = runtime.declarations.answer(user_id, question)
     body = written(found)
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     step = (step + yardstick_s()) / 2
@@ -299,7 +298,7 @@ def main() -> None:
     with postgres_server(fsync=False) as postgres, peers() as peer:
         uri = postgres.create_database("bench_declarations")
         upgrade(uri)
-        runtime = create_app(settings(uri, peer)).extensions["origin_runtime"]
+        runtime = build_runtime(settings(uri, peer), NoWakeups())
         user_id = add_user(runtime)
         measure(runtime, user_id, Resolution.HOUR)
         requests.put(f"{peer}/{PAUSE_S}", timeout=10).raise_for_status()

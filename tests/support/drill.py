@@ -8,7 +8,7 @@ from click.testing import Result
 
 from devstack.configured import Postgres
 from origin.app import create_app
-from origin.web.base import EXTENSION
+from origin.runtime import build_runtime
 from tests.support.auditor import audit, read_books, read_ledger
 from tests.support.market import Market
 
@@ -53,8 +53,7 @@ class Drill:
         market.runtime.database.dispose()
         market.settings = dataclasses.replace(market.settings, **settings)
         market.app = create_app(market.settings)
-        market.runtime = dataclasses.replace(market.app.extensions[EXTENSION], hints=market.hints)
-        market.app.extensions[EXTENSION] = market.runtime
+        market.use(build_runtime(market.settings, market.wakeups))
 
     def recover(self, *arguments: str) -> Result:
         return self.market.app.test_cli_runner().invoke(

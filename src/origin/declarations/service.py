@@ -4,10 +4,13 @@ import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Self, TypeVar
 
+from origin.db.engine import Database
 from origin.declarations.client.consumption import read_consumption
+from origin.declarations.client.energytypes import EnergyTypeClient
 from origin.declarations.queries import consumption_sectors, retired_to
 from origin.declarations.rules.consumption import Consumption
 from origin.declarations.rules.declarations import (
@@ -19,8 +22,8 @@ from origin.declarations.rules.declarations import (
     declare,
 )
 from origin.errors import MeteringPointUnavailable, PeerUnavailable
-from origin.identity.service.tokens import with_user_token
-from origin.runtime import Runtime
+from origin.identity.service.tokens import UserTokens
+from origin.peers.datahub import DataHubClient
 from origin.shared.off_the_loop import off_the_loop
 
 PATIENCE_S = 300.0
@@ -33,86 +36,92 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 
-def answer(runtime: Runtime, user_id: int, question: Question) -> Answer:
-    """Declare what this user's metering points consumed.
+@dataclass(frozen=True)
+class DeclarationService:
+    """Answers environment declarations."""
 
-    :raises MeteringPointUnavailable: Some are not the user's, or do not consume.
-    :raises PeerError: DataHub or EnergyTypeService can't tell now.
-    :raises TokensSpent: DataHub takes the user's tokens no more.
-    """
-    with runtime.database.reading() as session:
-        sectors = consumption_sectors(session, user_id, question.gsrns)
-    unavailable = [gsrn for gsrn in dict.fromkeys(question.gsrns) if gsrn not in sectors]
-    if unavailable:
-        raise MeteringPointUnavailable(unavailable)
-    with runtime.database.reading() as session:
-        retired = list(retired_to(session, user_id, sectors, question.begin, question.end))
-    consumption, mix = _ask_peers(
-        runtime, user_id, question, set(sectors.values()), {gsrn for gsrn, *_ in retired}
-    )
-    known = set(sectors.values()) | {sector for _, sector in consumption}
+    database: Database
+    energy_types: EnergyTypeClient
+    datahub: DataHubClient
+    user_tokens: UserTokens
 
-    def compute() -> Answer:
-        return by_resolution(question, declare(consumption, retired, mix, known))
+    def answer(self, user_id: int, question: Question) -> Answer:
+        """Declare what this user's metering points consumed.
 
-    found = off_the_loop(compute)
-    _log(user_id, found.by_hour)
-    return found
-
-
-def _ask_peers(
-    runtime: Runtime, user_id: int, question: Question, sectors: set[str], exact: set[str]
-) -> tuple[Consumption, ResidualMix]:
-    """The consumption, and the mix of at least its hours and sectors.
-
-    :param exact: The points of which each period must be told, as something is retired to them.
-    """
-    with _Calls() as calls:
-        consuming = calls.start(
-            lambda: _consumption(runtime, user_id, question, exact, calls.go_on)
+        :raises MeteringPointUnavailable: Some are not the user's, or do not consume.
+        :raises PeerError: DataHub or EnergyTypeService can't tell now.
+        :raises TokensSpent: DataHub takes the user's tokens no more.
+        """
+        with self.database.reading() as session:
+            sectors = consumption_sectors(session, user_id, question.gsrns)
+        unavailable = [gsrn for gsrn in dict.fromkeys(question.gsrns) if gsrn not in sectors]
+        if unavailable:
+            raise MeteringPointUnavailable(unavailable)
+        with self.database.reading() as session:
+            retired = list(retired_to(session, user_id, sectors, question.begin, question.end))
+        consumption, mix = self._ask_peers(
+            user_id, question, set(sectors.values()), {gsrn for gsrn, *_ in retired}
         )
-        if question.end - question.begin <= SIDE_BY_SIDE:
-            mixing = calls.start(
-                lambda: runtime.energy_types.residual_mix(
-                    sectors, question.begin, question.end, calls.go_on
+        known = set(sectors.values()) | {sector for _, sector in consumption}
+
+        def compute() -> Answer:
+            return by_resolution(question, declare(consumption, retired, mix, known))
+
+        found = off_the_loop(compute)
+        _log(user_id, found.by_hour)
+        return found
+
+    def _ask_peers(
+        self, user_id: int, question: Question, sectors: set[str], exact: set[str]
+    ) -> tuple[Consumption, ResidualMix]:
+        """The consumption, and the mix of at least its hours and sectors.
+
+        :param exact: The points of which each period must be told, as something is retired to them.
+        """
+        with _Calls() as calls:
+            consuming = calls.start(
+                lambda: self._consumption(user_id, question, exact, calls.go_on)
+            )
+            if question.end - question.begin <= SIDE_BY_SIDE:
+                mixing = calls.start(
+                    lambda: self.energy_types.residual_mix(
+                        sectors, question.begin, question.end, calls.go_on
+                    )
                 )
-            )
-            calls.wait(DataHubService=consuming, EnergyTypeService=mixing)
-            consumption, mix = consuming.result(), mixing.result()
-            asked = sectors
-        else:
-            calls.wait(DataHubService=consuming)
-            consumption, mix, asked = consuming.result(), {}, set[str]()
-        missing = ({sector for _, sector in consumption} | sectors) - asked
-        if missing and (span := _span(consumption)):
-            more = calls.start(
-                lambda: runtime.energy_types.residual_mix(missing, *span, calls.go_on)
-            )
-            calls.wait(EnergyTypeService=more)
-            mix |= more.result()
-    return consumption, mix
+                calls.wait(DataHubService=consuming, EnergyTypeService=mixing)
+                consumption, mix = consuming.result(), mixing.result()
+                asked = sectors
+            else:
+                calls.wait(DataHubService=consuming)
+                consumption, mix, asked = consuming.result(), {}, set[str]()
+            missing = ({sector for _, sector in consumption} | sectors) - asked
+            if missing and (span := _span(consumption)):
+                more = calls.start(
+                    lambda: self.energy_types.residual_mix(missing, *span, calls.go_on)
+                )
+                calls.wait(EnergyTypeService=more)
+                mix |= more.result()
+        return consumption, mix
 
-
-def _consumption(
-    runtime: Runtime,
-    user_id: int,
-    question: Question,
-    exact: set[str],
-    go_on: Callable[[], bool],
-) -> Consumption:
-    return with_user_token(
-        runtime,
-        user_id,
-        lambda token: read_consumption(
-            runtime.datahub,
-            token,
-            question.gsrns,
-            question.begin,
-            question.end,
-            go_on,
-            exact=exact,
-        ),
-    )
+    def _consumption(
+        self,
+        user_id: int,
+        question: Question,
+        exact: set[str],
+        go_on: Callable[[], bool],
+    ) -> Consumption:
+        return self.user_tokens.with_user_token(
+            user_id,
+            lambda token: read_consumption(
+                self.datahub,
+                token,
+                question.gsrns,
+                question.begin,
+                question.end,
+                go_on,
+                exact=exact,
+            ),
+        )
 
 
 def _span(consumption: Consumption) -> tuple[datetime, datetime] | None:

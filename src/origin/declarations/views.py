@@ -11,17 +11,19 @@ import orjson
 from flask import Response, request
 from marshmallow import ValidationError, fields, post_load
 
-from origin.declarations import service
 from origin.declarations.pdf.document import Issuer, render
 from origin.declarations.pdf.words import LANGUAGES, Language
 from origin.declarations.rules.declarations import Answer, Column, Declaration, Question, Resolution
 from origin.declarations.rules.exact import ONE, as_float, as_number, per, whole
+from origin.declarations.service import DeclarationService
 from origin.identity.authentication import current_user, requires
+from origin.settings import Settings
 from origin.shared.clock import utcnow
 from origin.shared.off_the_loop import off_the_loop
-from origin.web.base import Blueprint, Schema, runtime
+from origin.web.base import Blueprint, Schema
 from origin.web.collections import Items
 from origin.web.fields import Text, Time, WholeNumber, in_utc
+from origin.web.provided import provided
 
 blueprint = Blueprint("declarations", __name__)
 
@@ -134,7 +136,7 @@ class DeclarationResponse(Schema):
 @blueprint.response(200, DeclarationResponse)
 def eco_declaration(question: Question) -> Response:
     """Declare the emissions and technologies of the caller's consumption."""
-    found = service.answer(runtime(), current_user().id, question)
+    found = provided(DeclarationService).answer(current_user().id, question)
     return Response(off_the_loop(written, found), mimetype="application/json")
 
 
@@ -148,10 +150,9 @@ def eco_declaration(question: Question) -> Response:
 )
 def export_pdf(question: Question) -> Response:
     """Declare the same on two pages, in the language that `Accept-Language` prefers."""
-    world = runtime()
-    found = service.answer(world, current_user().id, question)
+    found = provided(DeclarationService).answer(current_user().id, question)
     language = request.accept_languages.best_match(LANGUAGES, default="en")
-    issuer = Issuer(world.settings.service_name, world.settings.project_url, utcnow())
+    issuer = Issuer(provided(Settings).service_name, provided(Settings).project_url, utcnow())
     response = Response(
         off_the_loop(render, question, found, issuer, cast("Language", language)),
         mimetype="application/pdf",

@@ -5,20 +5,18 @@ from dataclasses import dataclass
 from functools import wraps
 from typing import ParamSpec, TypeVar, cast
 
-from flask import current_app, g, request
+from flask import g, request
 
+from origin.db.engine import Database
 from origin.errors import AccessTokenInvalid, AccessTokenMissing, RateLimited, ScopeMissing
 from origin.identity.client import Introspection
 from origin.identity.queries import active_user_id
 from origin.identity.service.introspection import IntrospectionCache
 from origin.identity.service.rate_limits import RateLimits
-from origin.web.base import runtime
+from origin.web.provided import provided
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-_INTROSPECTIONS = "origin_introspections"
-_RATE_LIMITS = "origin_rate_limits"
 
 
 @dataclass(frozen=True)
@@ -77,7 +75,7 @@ def requires_token(*scopes: str, cached: bool = True) -> Callable[[Callable[P, T
         def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
             token = _introspected(cached=cached)
             _check_scopes(token, frozenset(scopes))
-            user_id = active_user_id(runtime().database, token.subject)
+            user_id = active_user_id(provided(Database), token.subject)
             _limit_rate(f"subject:{token.subject}" if user_id is None else user_id)
             g.current_subject, g.current_account_id = token.subject, user_id
             return view(*args, **kwargs)
@@ -118,7 +116,7 @@ def _authenticate(scopes: frozenset[str], *, cached: bool) -> CurrentUser:
     :raises PeerError: Hydra cannot introspect the token now.
     """
     token = _introspected(cached=cached)
-    user_id = active_user_id(runtime().database, token.subject)
+    user_id = active_user_id(provided(Database), token.subject)
     if user_id is None:
         raise AccessTokenInvalid
     _check_scopes(token, scopes)
@@ -139,7 +137,7 @@ def _introspected(*, cached: bool) -> Introspection:
         raise AccessTokenMissing
     if not _is_plain(token):
         raise AccessTokenInvalid
-    introspection = _introspections().introspect(token, cached=cached)
+    introspection = provided(IntrospectionCache).introspect(token, cached=cached)
     if introspection is None:
         raise AccessTokenInvalid
     return introspection
@@ -159,10 +157,7 @@ def _limit_rate(caller: int | str) -> None:
 
     :raises RateLimited: The caller has exceeded the limit per minute.
     """
-    limits = current_app.extensions.get(_RATE_LIMITS)
-    if limits is None:
-        made = RateLimits(runtime().settings)
-        limits = current_app.extensions.setdefault(_RATE_LIMITS, made)
+    limits = provided(RateLimits)
     if wait_s := limits.wait_s(caller):
         raise RateLimited(limits.per_minute, wait_s)
 
@@ -170,15 +165,3 @@ def _limit_rate(caller: int | str) -> None:
 def _is_plain(token: str) -> bool:
     """Return whether the token is one word of printable ASCII, as all access tokens are."""
     return token.isascii() and token.isprintable() and " " not in token
-
-
-def _introspections() -> IntrospectionCache:
-    """Return this app's cache, made at first use."""
-    cache = current_app.extensions.get(_INTROSPECTIONS)
-    if cache is None:
-        services = runtime()
-        cache = current_app.extensions.setdefault(
-            _INTROSPECTIONS,
-            IntrospectionCache(services.hydra, services.settings.token_cache_seconds),
-        )
-    return cast("IntrospectionCache", cache)

@@ -15,8 +15,7 @@ from celery.apps.beat import Beat
 from celery.beat import Service
 from gevent import monkey
 
-from origin.batches.service.runner import give_back_all
-from origin.runtime import Runtime
+from origin.batches.service.runner import BatchRunner
 from origin.shared.deadlines import end_soon
 
 _GRACE_S = 7.5
@@ -29,13 +28,13 @@ _BEAT_AT_MOST_S = 2.0
 log = logging.getLogger(__name__)
 
 
-def end_in_time(app: Celery, runtime: Runtime) -> None:
+def end_in_time(app: Celery, batches: BatchRunner) -> None:
     """Have this worker or beat end in time when it is asked to."""
 
     def hand_back() -> None:
         log.warning("Ending now, and handing back what is held", extra={"event": "worker.ends"})
         try:
-            give_back_all(runtime)
+            batches.give_back_all()
         finally:
             os._exit(0)
 

@@ -7,7 +7,7 @@ from itertools import islice
 from typing import Any, NoReturn, cast
 
 import orjson
-from flask import Response, current_app, g, request
+from flask import Response, g, request
 from flask.wrappers import Request
 from flask_smorest import Blueprint as SmorestBlueprint
 from flask_smorest.utils import resolve_schema_instance
@@ -25,18 +25,12 @@ from origin.errors import (
     PlaceNeeded,
     SchemaViolated,
 )
-from origin.runtime import Runtime
+from origin.settings import Settings
 from origin.shared.json_reading import read_json
-
-EXTENSION = "origin_runtime"
+from origin.web.provided import provided
 
 MAX_UNKNOWN = 20
 """Unknown fields of one object that a refusal names."""
-
-
-def runtime() -> Runtime:
-    """The runtime of the app that answers this request."""
-    return cast("Runtime", current_app.extensions[EXTENSION])
 
 
 def raw_body() -> bytes:
@@ -50,7 +44,7 @@ def raw_body() -> bytes:
     known: bytes | None = g.get("raw_body")
     if known is not None:
         return known
-    settings = runtime().settings
+    settings = provided(Settings)
     with _in_time(settings.body_time_limit):
         raw = request.get_data()
     if len(raw) > settings.max_body_bytes:

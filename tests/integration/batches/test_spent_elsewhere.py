@@ -9,7 +9,6 @@ import pytest
 
 from origin.batches.client.sdk import Split, sign_batch
 from origin.keys.derivation import AddressKind, Key, period_key
-from origin.reconciliation.service import reconcile
 from tests.support.auditor import audit, read_books, read_ledger
 from tests.support.market import (
     BOBS_CONSUMPTION,
@@ -138,9 +137,9 @@ def complaints(market: Market) -> list[str]:
 
 def walked(market: Market) -> list[tuple[str, str]]:
     """Walk over everything: kind and address of what differs."""
-    for _ in reconcile.walk(market.runtime, anew=True, calls_per_second=10_000):
+    for _ in market.runtime.reconciliation.walk(anew=True, calls_per_second=10_000):
         pass
-    return sorted((each.kind, each.address) for each in reconcile.report(market.runtime))
+    return sorted((each.kind, each.address) for each in market.runtime.reconciliation.report())
 
 
 def test_an_operation_behind_our_back_ends_the_batch_and_blocks_its_source(market: Market):

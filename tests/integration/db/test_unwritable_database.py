@@ -10,11 +10,8 @@ from sqlalchemy import make_url
 from sqlalchemy.exc import DBAPIError
 from werkzeug.test import TestResponse
 
-from origin.batches.service import runner
 from origin.db.sqlstates import Fault, fault_in
-from origin.intake.service import jobs
 from origin.maintenance.service import pruning
-from origin.webhooks.service import delivery
 from tests.support.database import rows
 from tests.support.market import CONSUMPTION, PRODUCTION, Market
 from tests.support.world import APP_URL, ggo_of
@@ -135,18 +132,18 @@ def test_readiness_tells_that_nothing_can_be_written(market: Market, database_ur
 def test_workers_go_on_when_the_database_can_be_written_again(market: Market, database_uri: str):
     market.compose(market.issue(1000), transfers=[(10, "bob")])
     tasks: list[Callable[..., Any]] = [
-        runner.run_due,
-        runner.resubmit_stuck,
-        jobs.run_due,
-        pruning.prune,
+        market.runtime.batch_runner.run_due,
+        market.runtime.batch_runner.resubmit_stuck,
+        market.runtime.datahub_jobs.run_due,
+        lambda: pruning.prune(market.runtime.database),
     ]
     with read_only(database_uri):
         for task in tasks:
             with pytest.raises(DBAPIError) as raised:
-                task(market.runtime)
+                task()
             assert fault_in(raised.value) is Fault.PASSING
-    for task in (*tasks, delivery.run_due):
-        task(market.runtime)
+    for task in (*tasks, market.runtime.delivery_runner.run_due):
+        task()
     market.settle()
     assert market.total("bob", category="stored") == 10
 

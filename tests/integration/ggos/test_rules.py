@@ -9,8 +9,9 @@ import pytest
 
 from origin.app import create_app
 from origin.db.driver import LendingPool
+from origin.db.engine import Database
 from origin.settings import Secret
-from origin.web.base import EXTENSION
+from origin.web.provided import provided_by
 from tests.support.books import Books, Row
 
 WINTER = {"begin": "2020-01-01T00:00:00+00:00", "end": "2020-01-31T00:00:00+00:00"}
@@ -168,7 +169,7 @@ def test_a_cursor_outlives_its_process_and_a_new_secret(books: Books):
         headers = {"Authorization": f"Bearer {books.tokens['alice']}"}
         answer = app.test_client().post("/ggo", json=following, headers=headers)
         assert answer.status_code == status, secrets
-        app.extensions[EXTENSION].database.dispose()
+        provided_by(app, Database).dispose()
 
 
 def test_a_long_listing_is_streamed(books: Books):

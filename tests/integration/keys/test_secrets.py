@@ -5,9 +5,7 @@ from collections.abc import Callable
 import pytest
 from sqlalchemy import inspect
 
-from origin.batches.service import runner
 from origin.db.models import Base
-from origin.identity.service import tokens
 from origin.keys.derivation import Key, metering_point_key, trade_branch
 from origin.keys.sealing import access_token_context, master_key_context, refresh_token_context
 from tests.support.market import CONSUMPTION, Market
@@ -49,7 +47,7 @@ def live(market: Market) -> list[str]:
     market.sandbox.hydra.id_tokens("expired", 1)
     answers.append(market.login("alice"))
     answers += [market.login("carol"), market.login("alice")]
-    tokens.refresh_due(market.runtime)
+    market.runtime.user_tokens.refresh_due()
     market.sandbox.datahub.fault("/meteringpoints/set-key", status=500)
     market.point("carol", "571313180400000777")
     market.run_jobs()
@@ -57,7 +55,7 @@ def live(market: Market) -> list[str]:
     market.rows("ALTER TABLE batches RENAME TO elsewhere")
     answers.append(market.compose(kept, transfers=[(1, "bob")]))
     with pytest.raises(Exception, match="batches"):
-        runner.run_due(market.runtime)
+        market.runtime.batch_runner.run_due()
     market.rows("ALTER TABLE elsewhere RENAME TO batches")
     assert {answer.status_code for answer in answers} >= {200, 303, 500, 503}
     return [f"{answer.headers}{answer.text}" for answer in answers]

@@ -19,7 +19,7 @@ def _send_due(world: World, *, works: bool = True) -> list[str]:
         sent.append(name)
         return works
 
-    schedules.send_due(world.runtime, RULES, send)
+    schedules.send_due(world.runtime.database, RULES, send)
     return sorted(sent)
 
 
@@ -33,7 +33,7 @@ def test_what_is_due_is_known_by_the_database(world: World) -> None:
     _since(world, "61 minutes")
     assert "hourly" in _send_due(world)
     assert "hourly" not in _send_due(world)
-    schedules.finish(world.runtime, "hourly")
+    schedules.finish(world.runtime.database, "hourly")
     assert "hourly" not in _send_due(world)
     _since(world, "2 days")
     assert "hourly" in _send_due(world)

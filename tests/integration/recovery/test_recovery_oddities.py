@@ -15,7 +15,6 @@ from origin.batches.client.sdk import Split, sign_batch
 from origin.batches.queries.outcomes import complete_batches, decline_batch
 from origin.batches.service.redo import redo
 from origin.keys.derivation import Key, metering_point_key, period_key
-from origin.reconciliation.service import reconcile
 from origin.recovery.queries import mending, progress
 from tests.support.drill import Drill, composed, one, stored
 from tests.support.market import BOBS_CONSUMPTION, CONSUMPTION, PRODUCTION, Market
@@ -559,13 +558,13 @@ def test_what_workers_have_judged_before_is_recovered(
     drill.restore()
     composed(market, source, transfers=[again])
     assert [each for each, _ in market.batches()] == [state]
-    list(reconcile.walk(market.runtime, anew=True, calls_per_second=10_000))
-    assert reconcile.report(market.runtime) != []
+    list(market.runtime.reconciliation.walk(anew=True, calls_per_second=10_000))
+    assert market.runtime.reconciliation.report() != []
     found = Recovered(drill, report)
     assert found.exit_code == 0, found.result.output
     assert {subject: amounts(market, subject) for subject in wanted} == wanted
     assert drill.audit() == []
-    list(reconcile.walk(market.runtime, anew=True, calls_per_second=10_000))
-    assert reconcile.report(market.runtime) == []
+    list(market.runtime.reconciliation.walk(anew=True, calls_per_second=10_000))
+    assert market.runtime.reconciliation.report() == []
     composed(market, one(market, "alice", 300), transfers=[(1, "bob")])
     assert drill.audit() == []

@@ -15,11 +15,10 @@ from werkzeug.test import TestResponse
 
 from origin.compose.service import idempotency
 from origin.ggos.rules import summaries
-from origin.web.base import EXTENSION
 from origin.webhooks.service import early_subscriptions, subscriptions
 from sandbox.running import Sandbox
 from tests.support.market import BOBS_CONSUMPTION, CONSUMPTION, OTHER_CONSUMPTION, Market
-from tests.support.world import ggo_of
+from tests.support.world import ggo_of, rewired
 
 HOOK = "/webhook/on-ggo-received/subscribe"
 RANGE = {"begin": "2020-01-01T00:00:00+00:00", "end": "2020-01-02T00:00:00+00:00"}
@@ -372,10 +371,12 @@ def test_tokens_that_only_a_login_renews(market: Market):
 
 
 def test_recovery(market: Market):
-    extensions, runtime = market.app.extensions, market.runtime
-    settings = replace(runtime.settings, recovery_mode=True)
-    with patch.dict(extensions, {EXTENSION: replace(runtime, settings=settings)}):
+    runtime = market.runtime
+    try:
+        market.use(rewired(runtime, settings=replace(runtime.settings, recovery_mode=True)))
         answer = market.compose("a")
+    finally:
+        market.use(runtime)
     check(answer, 503, "The service is being recovered")
     assert answer.headers["Retry-After"] == "60"
 

@@ -4,21 +4,21 @@ import logging
 
 from sqlalchemy import delete, func, select, update
 
+from origin.db.engine import Database
 from origin.db.models import DataHubJob, User
-from origin.runtime import Runtime
 from origin.webhooks.queries import delivery_queue
 
 log = logging.getLogger(__name__)
 
 
-def disable(runtime: Runtime, user_id: int) -> bool:
+def disable(database: Database, user_id: int) -> bool:
     """Disable an account for good: no tokens, nothing more at DataHub, no webhooks.
 
     GGOs and history stay.
 
     :returns: False where it was disabled before.
     """
-    with runtime.database.transaction() as session:
+    with database.transaction() as session:
         # Waits for composes that count on the account, and has later ones see that it is disabled.
         session.execute(select(User.id).where(User.id == user_id).with_for_update())
         disabled = session.scalars(

@@ -4,13 +4,15 @@ from flask import Response
 from marshmallow import fields
 
 from origin.accounts.service import users
+from origin.db.engine import Database
 from origin.identity.authentication import (
     current_account_id,
     current_user,
     requires,
     requires_token,
 )
-from origin.web.base import Blueprint, Schema, json_response, runtime
+from origin.web.base import Blueprint, Schema, json_response
+from origin.web.provided import provided
 
 blueprint = Blueprint("accounts", __name__)
 
@@ -49,5 +51,5 @@ def disable_user() -> Response:
     """Disable the caller's account for good; again, or without an account, nothing happens."""
     user_id = current_account_id()
     if user_id is not None:
-        users.disable(runtime(), user_id)
+        users.disable(provided(Database), user_id)
     return json_response({"success": True})

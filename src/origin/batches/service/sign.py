@@ -13,10 +13,10 @@ from sqlalchemy import Row, select, text
 from sqlalchemy.orm import Session
 
 from origin.batches.client.sdk import Retirement, SignedBatch, Split, sign_batch
+from origin.db.engine import Database
 from origin.db.models import MeteringPoint, User
 from origin.keys.derivation import Key, metering_point_key, period_key, trade_branch
 from origin.keys.sealing import CannotUnseal, Sealer, master_key_context
-from origin.runtime import Runtime
 from origin.shared.deadlines import Deadline
 from origin.telemetry.metrics import BATCH_ALERTS
 
@@ -87,42 +87,64 @@ class Keys:
         return period_key(self.points[gsrn], begin)
 
 
-def sign_missing(runtime: Runtime, batch_ids: Sequence[int], deadline: Deadline) -> list[int]:
-    """Sign those of the batches that aren't yet, until the deadline.
+@dataclass(frozen=True)
+class BatchSigner:
+    """Signs batches and stores their bytes."""
 
-    Two workers at once keep one's bytes.
+    database: Database
+    sealer: Sealer
 
-    :returns: those that can't be signed; what is wrong is logged.
-    """
-    rows = runtime.database.prepared(_UNSIGNED, {"ids": list(batch_ids)})
-    if not rows:
-        return []
-    ggos = [_Ggo(*row) for row in rows]
-    with runtime.database.reading() as session:
-        keys = load_keys(session, runtime.sealer, {ggo.user_id for ggo in ggos}, ggos)
-    signed: dict[int, SignedBatch] = {}
-    failed = []
-    for batch_id, own in groupby(ggos, key=attrgetter("batch_id")):
-        if deadline.is_over():
-            break
-        source, *parts = own
-        if source.user_id not in keys.masters:
-            failed.append(batch_id)
-            continue
-        # Signing keeps the CPU for milliseconds: others of this process, webhooks say, go between.
-        time.sleep(0)
-        try:
-            signed[batch_id] = _sign(keys, source, parts)
-        except Exception:
-            # Whatever is wrong with one batch: the others go on, this one is tried again.
-            BATCH_ALERTS.labels("cannot_sign").inc()
-            log.exception(
-                "A batch can't be signed",
-                extra={"event": "batch.cannot_sign", "batch_id": batch_id},
+    def sign_missing(self, batch_ids: Sequence[int], deadline: Deadline) -> list[int]:
+        """Sign those of the batches that aren't yet, until the deadline.
+
+        Two workers at once keep one's bytes.
+
+        :returns: those that can't be signed; what is wrong is logged.
+        """
+        rows = self.database.prepared(_UNSIGNED, {"ids": list(batch_ids)})
+        if not rows:
+            return []
+        ggos = [_Ggo(*row) for row in rows]
+        with self.database.reading() as session:
+            keys = load_keys(session, self.sealer, {ggo.user_id for ggo in ggos}, ggos)
+        signed: dict[int, SignedBatch] = {}
+        failed = []
+        for batch_id, own in groupby(ggos, key=attrgetter("batch_id")):
+            if deadline.is_over():
+                break
+            source, *parts = own
+            if source.user_id not in keys.masters:
+                failed.append(batch_id)
+                continue
+            # Signing keeps the CPU for milliseconds: others of this process, webhooks say, go between.
+            time.sleep(0)
+            try:
+                signed[batch_id] = _sign(keys, source, parts)
+            except Exception:
+                # Whatever is wrong with one batch: the others go on, this one is tried again.
+                BATCH_ALERTS.labels("cannot_sign").inc()
+                log.exception(
+                    "A batch can't be signed",
+                    extra={"event": "batch.cannot_sign", "batch_id": batch_id},
+                )
+                failed.append(batch_id)
+        self._store(signed)
+        return failed
+
+    def _store(self, signed: dict[int, SignedBatch]) -> None:
+        """Keep the bytes, before the first POST; the first to store wins."""
+        if not signed:
+            return
+        ids = sorted(signed)
+        with self.database.transaction() as session:
+            session.execute(
+                _KEEP,
+                {
+                    "ids": ids,
+                    "ledger_ids": [signed[each].id for each in ids],
+                    "payloads": [signed[each].batch_list for each in ids],
+                },
             )
-            failed.append(batch_id)
-    _store(runtime, signed)
-    return failed
 
 
 def load_keys(
@@ -162,19 +184,3 @@ def _sign(keys: Keys, source: _Ggo, parts: Sequence[_Ggo]) -> SignedBatch:
         if ggo.retire_gsrn is not None
     ]
     return sign_batch(keys.masters[source.user_id], split, retirements)
-
-
-def _store(runtime: Runtime, signed: dict[int, SignedBatch]) -> None:
-    """Keep the bytes, before the first POST; the first to store wins."""
-    if not signed:
-        return
-    ids = sorted(signed)
-    with runtime.database.transaction() as session:
-        session.execute(
-            _KEEP,
-            {
-                "ids": ids,
-                "ledger_ids": [signed[each].id for each in ids],
-                "payloads": [signed[each].batch_list for each in ids],
-            },
-        )

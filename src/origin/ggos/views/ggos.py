@@ -7,7 +7,8 @@ from marshmallow import ValidationError, fields, post_load, validate, validates_
 
 from origin.compose.rules import Order, Retire, Transfer
 from origin.compose.service import idempotency
-from origin.compose.service.compose import compose
+from origin.compose.service.compose import Composer
+from origin.db.engine import Database
 from origin.errors import IdempotencyKeyInvalid, Rejected
 from origin.ggos.queries.ggos import settled
 from origin.ggos.queries.summaries import own_ggos
@@ -23,11 +24,14 @@ from origin.ggos.views.summaries import (
     total_response,
 )
 from origin.identity.authentication import current_user, requires
+from origin.keys.sealing import Signer
+from origin.settings import Settings
 from origin.shared.clock import utcnow
-from origin.web.base import Blueprint, Schema, json_response, raw_body, runtime
+from origin.web.base import Blueprint, Schema, json_response, raw_body
 from origin.web.collections import Items
 from origin.web.errors import worded
 from origin.web.fields import Reference, Text, WholeNumber
+from origin.web.provided import provided
 from origin.web.recovery_mode import rests_in_recovery
 
 blueprint = Blueprint("ggos", __name__)
@@ -142,13 +146,13 @@ def list_ggos(body: dict[str, Any]) -> Response:
     question = Question(
         conditions=settled(current_user().id, body["filters"], utcnow()),
         listing=listing,
-        signer=runtime().signer,
+        signer=provided(Signer),
         offset=body["offset"],
         limit=body["limit"] or None,
-        after=read_cursor(cursor, listing, runtime().signer) if cursor else None,
+        after=read_cursor(cursor, listing, provided(Signer)) if cursor else None,
         paged=cursor is not None,
     )
-    return listing_response(runtime().database, question)
+    return listing_response(provided(Database), question)
 
 
 @blueprint.post("/ggo/summary")
@@ -189,7 +193,7 @@ def compose_ggo(order: Order) -> Response:
     """Split a GGO into transfers and retires."""
     key = request.headers.get("Idempotency-Key")
     if key is None:
-        compose(runtime(), current_user().id, order)
+        provided(Composer).compose(current_user().id, order)
         return json_response(_DONE)
     return _compose_once(key, order)
 
@@ -201,15 +205,17 @@ def _compose_once(key: str, order: Order) -> Response:
     """Compose under an Idempotency-Key, or repeat the answer that it had."""
     if not 1 <= len(key) <= MAX_IDEMPOTENCY_KEY_LENGTH:
         raise IdempotencyKeyInvalid(MAX_IDEMPOTENCY_KEY_LENGTH)
-    world, user_id = runtime(), current_user().id
-    database = world.database
-    lease_s = world.settings.lease_seconds
+    user_id = current_user().id
+    database = provided(Database)
+    lease_s = provided(Settings).lease_seconds
     hold = idempotency.take(database, user_id, key, raw_body(), lease_s)
     if isinstance(hold, idempotency.Answer):
         return json_response(hold.body, hold.status)
     done = idempotency.Answer(200, _DONE)
     try:
-        compose(world, user_id, order, lambda link: idempotency.answer(link, hold, done))
+        provided(Composer).compose(
+            user_id, order, lambda link: idempotency.answer(link, hold, done)
+        )
     except Rejected as error:
         rejected = worded(error)
         with database.link() as link:

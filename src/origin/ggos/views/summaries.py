@@ -5,6 +5,7 @@ from typing import Any
 from flask import Response
 from marshmallow import fields
 
+from origin.db.engine import Database
 from origin.ggos.queries import summaries as queries
 from origin.ggos.rules.filters import Direction
 from origin.ggos.rules.summaries import Grouping, Resolution, filled_labels, summarise
@@ -14,8 +15,9 @@ from origin.ggos.schemas import (
     LocalRequest,
     TransferFiltersSchema,
 )
-from origin.web.base import Schema, json_response, runtime
+from origin.web.base import Schema, json_response
 from origin.web.collections import Items
+from origin.web.provided import provided
 
 
 class SummaryRequest(LocalRequest):
@@ -84,7 +86,7 @@ def summary_response(selection: queries.Selection, body: dict[str, Any]) -> Resp
         # Refuses what is too long before anything is summed.
         filled = filled_labels(begin, end, resolution, zone)
     split = queries.Split(resolution, grouping, zone)
-    sums = queries.sums(runtime().database, selection, split)
+    sums = queries.sums(provided(Database), selection, split)
     found = summarise(sums, resolution, filled, grouped=bool(grouping))
     groups = [{"group": each.group, "values": each.values} for each in found.groups]
     return json_response({"success": True, "labels": found.labels, "groups": groups})
@@ -92,5 +94,5 @@ def summary_response(selection: queries.Selection, body: dict[str, Any]) -> Resp
 
 def total_response(selection: queries.Selection) -> Response:
     """Answer the sum of these GGOs, in Wh."""
-    amount = queries.total_amount(runtime().database, selection)
+    amount = queries.total_amount(provided(Database), selection)
     return json_response({"success": True, "amount": amount})
