@@ -25,7 +25,7 @@ from origin.tasks.wakeups import CeleryWakeups
 from origin.telemetry.logs import configure_logging
 from origin.telemetry.requests import watch_requests
 from origin.telemetry.tasks import watch_sending
-from origin.web.base import Blueprint
+from origin.web.blueprint import Blueprint
 from origin.web.error_handlers import register_error_handlers
 from origin.web.provided import provide
 from origin.webhooks import views as webhooks

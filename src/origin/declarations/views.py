@@ -20,10 +20,11 @@ from origin.identity.authentication import current_user, requires
 from origin.settings import Settings
 from origin.shared.clock import utcnow
 from origin.shared.off_the_loop import off_the_loop
-from origin.web.base import Blueprint, Schema
+from origin.web.blueprint import Blueprint
 from origin.web.collections import Items
 from origin.web.fields import Text, Time, WholeNumber, in_utc
 from origin.web.provided import provided
+from origin.web.schema import Schema
 
 blueprint = Blueprint("declarations", __name__)
 

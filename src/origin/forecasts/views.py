@@ -15,10 +15,12 @@ from origin.forecasts import service
 from origin.forecasts.rules import fixed_duration
 from origin.forecasts.service import Forecasts, Submission, Wanted
 from origin.identity.authentication import current_user, requires
-from origin.web.base import Blueprint, Schema, json_response
+from origin.web.blueprint import Blueprint
 from origin.web.collections import Items
 from origin.web.fields import MAX_WH, Reference, Text, Time, WholeNumber, in_utc
 from origin.web.provided import provided
+from origin.web.responses import json_response
+from origin.web.schema import Schema
 
 blueprint = Blueprint("forecasts", __name__, url_prefix="/forecast")
 

@@ -10,9 +10,9 @@ from zoneinfo import ZoneInfo, available_timezones
 from marshmallow import ValidationError, fields, post_load, validates_schema
 
 from origin.ggos.rules.filters import Category, GgoFilters, TransferFilters
-from origin.web.base import Schema
 from origin.web.collections import Items
 from origin.web.fields import Reference, Text, Time, WholeNumber, in_utc
+from origin.web.schema import Schema
 
 MAX_FILTER_VALUES = 10_000
 MAX_OFFSET_HOURS = 23

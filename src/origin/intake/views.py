@@ -12,11 +12,14 @@ from origin.identity.authentication import Guard, mark
 from origin.intake.rules.events import GgoEvent, MeteringPointEvent
 from origin.intake.service.events import DataHubEvents
 from origin.settings import Settings
-from origin.web.base import Blueprint, Schema, json_response, raw_body
+from origin.web.blueprint import Blueprint
+from origin.web.bodies import raw_body
 from origin.web.collections import Entries
 from origin.web.fields import Text, Time, WholeNumber, in_utc
 from origin.web.provided import provided
 from origin.web.recovery_mode import rests_in_recovery
+from origin.web.responses import json_response
+from origin.web.schema import Schema
 from origin.webhooks.rules.signatures import SIGNATURE_HEADER, is_hub_signature
 
 P = ParamSpec("P")

@@ -6,9 +6,11 @@ from flask import Response
 from marshmallow import fields
 
 from origin.identity.authentication import current_subject, requires_token
-from origin.web.base import Blueprint, Schema, json_response
+from origin.web.blueprint import Blueprint
 from origin.web.fields import Text
 from origin.web.provided import provided
+from origin.web.responses import json_response
+from origin.web.schema import Schema
 from origin.webhooks.client.receivers import MAX_URL_LENGTH
 from origin.webhooks.queries.outbox import Event
 from origin.webhooks.service.subscriptions import Subscriptions

@@ -88,7 +88,7 @@ class _NeverComes(io.RawIOBase):
 def test_a_body_that_does_not_come_is_not_waited_for(
     new_market: Callable[..., Market], monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("origin.web.base.is_module_patched", lambda _: True)
+    monkeypatch.setattr("origin.web.bodies.is_module_patched", lambda _: True)
     market = new_market(body_time_limit=0.05)
     answer = market.client().post(
         "/ggo",

@@ -8,10 +8,10 @@ from marshmallow import fields
 
 from devstack.openapi_document import openapi_text
 from origin.shared.json_reading import read_json
-from origin.web.base import Schema
 from origin.web.collections import Entries, Items
 from origin.web.fields import WholeNumber
 from origin.web.messages import MAX_MESSAGE_BYTES, as_json, shortened
+from origin.web.schema import Schema
 
 
 def _subclasses(kind: type[Schema]) -> Iterator[type[Schema]]:

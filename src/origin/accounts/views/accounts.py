@@ -11,8 +11,10 @@ from origin.identity.authentication import (
     requires,
     requires_token,
 )
-from origin.web.base import Blueprint, Schema, json_response
+from origin.web.blueprint import Blueprint
 from origin.web.provided import provided
+from origin.web.responses import json_response
+from origin.web.schema import Schema
 
 blueprint = Blueprint("accounts", __name__)
 

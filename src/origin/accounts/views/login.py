@@ -12,9 +12,10 @@ from origin.accounts.service import login
 from origin.accounts.service.login import Logins
 from origin.errors import SchemaViolated
 from origin.settings import Settings
-from origin.web.base import Blueprint, Schema
+from origin.web.blueprint import Blueprint
 from origin.web.fields import Text
 from origin.web.provided import provided
+from origin.web.schema import Schema
 
 blueprint = Blueprint("login", __name__)
 

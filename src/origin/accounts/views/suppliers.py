@@ -10,9 +10,11 @@ from origin.accounts.queries.suppliers import find_suppliers
 from origin.db.engine import Database
 from origin.identity.authentication import current_user, requires
 from origin.shared.clock import utcnow
-from origin.web.base import Blueprint, Schema, json_response
+from origin.web.blueprint import Blueprint
 from origin.web.fields import WholeNumber
 from origin.web.provided import provided
+from origin.web.responses import json_response
+from origin.web.schema import Schema
 
 blueprint = Blueprint("suppliers", __name__)
 

@@ -27,12 +27,15 @@ from origin.identity.authentication import current_user, requires
 from origin.keys.sealing import Signer
 from origin.settings import Settings
 from origin.shared.clock import utcnow
-from origin.web.base import Blueprint, Schema, json_response, raw_body
+from origin.web.blueprint import Blueprint
+from origin.web.bodies import raw_body
 from origin.web.collections import Items
 from origin.web.errors import worded
 from origin.web.fields import Reference, Text, WholeNumber
 from origin.web.provided import provided
 from origin.web.recovery_mode import rests_in_recovery
+from origin.web.responses import json_response
+from origin.web.schema import Schema
 
 blueprint = Blueprint("ggos", __name__)
 

@@ -15,9 +15,10 @@ from origin.ggos.schemas import (
     LocalRequest,
     TransferFiltersSchema,
 )
-from origin.web.base import Schema, json_response
 from origin.web.collections import Items
 from origin.web.provided import provided
+from origin.web.responses import json_response
+from origin.web.schema import Schema
 
 
 class SummaryRequest(LocalRequest):

@@ -15,7 +15,7 @@ from origin.ggos.views.summaries import (
 )
 from origin.identity.authentication import current_user, requires
 from origin.shared.clock import utcnow
-from origin.web.base import Blueprint
+from origin.web.blueprint import Blueprint
 
 blueprint = Blueprint("transfers", __name__)
 

@@ -6,7 +6,7 @@ All that the page needs comes from here: it works without any network.
 import flask
 from flask import Response
 
-from origin.web.base import Blueprint
+from origin.web.blueprint import Blueprint
 
 blueprint = Blueprint("docs", __name__)
 assets = flask.Blueprint("docs_assets", __name__, static_folder="assets", static_url_path="/docs")

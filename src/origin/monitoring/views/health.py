@@ -13,8 +13,10 @@ from marshmallow import fields, validate
 
 from origin.db.engine import Database
 from origin.settings import Settings
-from origin.web.base import Blueprint, Schema, json_response
+from origin.web.blueprint import Blueprint
 from origin.web.provided import provided
+from origin.web.responses import json_response
+from origin.web.schema import Schema
 
 blueprint = Blueprint("health", __name__, url_prefix="/health")
 

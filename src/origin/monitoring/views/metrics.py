@@ -7,7 +7,7 @@ from flask import Response, current_app
 from origin.db.engine import Database
 from origin.monitoring.service.database_gauges import Readings
 from origin.telemetry.metrics import CONTENT_TYPE, Families, exposition
-from origin.web.base import Blueprint
+from origin.web.blueprint import Blueprint
 from origin.web.provided import provided
 
 blueprint = Blueprint("metrics", __name__)

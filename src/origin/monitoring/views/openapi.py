@@ -17,7 +17,7 @@ from flask import Flask, Response, current_app
 from origin.identity.authentication import Guard, guard_of
 from origin.intake.views import GramsPerWh
 from origin.monitoring.views.openapi_fields import A_BEGIN, EXAMPLES, MEANINGS, NOT_IN_EVERY_ANSWER
-from origin.web.base import Blueprint
+from origin.web.blueprint import Blueprint
 from origin.web.fields import Time
 
 blueprint = Blueprint("openapi", __name__)
