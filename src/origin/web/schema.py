@@ -4,7 +4,9 @@ from itertools import islice
 from typing import Any
 
 from marshmallow import Schema as MarshmallowSchema
-from marshmallow import pre_load
+from marshmallow import fields, pre_load
+
+from origin.web.described import described
 
 MAX_UNKNOWN = 20
 """How many unknown fields of one object an error names."""
@@ -39,3 +41,9 @@ class Schema(MarshmallowSchema):
         return {
             name: value for name, value in data.items() if value is not None or name not in optional
         }
+
+
+class SuccessResponse(Schema):
+    """The base of all responses."""
+
+    success = fields.Boolean(metadata=described("Whether it was done", example=True))

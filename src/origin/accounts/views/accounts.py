@@ -12,9 +12,10 @@ from origin.identity.authentication import (
     requires_token,
 )
 from origin.web.blueprint import Blueprint
+from origin.web.described import SUBJECT, described
 from origin.web.provided import provided
 from origin.web.responses import json_response
-from origin.web.schema import Schema
+from origin.web.schema import Schema, SuccessResponse
 
 blueprint = Blueprint("accounts", __name__)
 
@@ -22,20 +23,19 @@ blueprint = Blueprint("accounts", __name__)
 class AccountSchema(Schema):
     """An account to transfer to."""
 
-    id = fields.String(metadata={"description": "The user's subject"})
+    id = fields.String(metadata=SUBJECT)
 
 
-class AccountsResponse(Schema):
+class AccountsResponse(SuccessResponse):
     """The caller's accounts."""
 
-    success = fields.Boolean()
-    accounts = fields.List(fields.Nested(AccountSchema))
+    accounts = fields.List(
+        fields.Nested(AccountSchema), metadata=described("The accounts of the caller")
+    )
 
 
-class DisabledResponse(Schema):
+class DisabledResponse(SuccessResponse):
     """The account is disabled."""
-
-    success = fields.Boolean()
 
 
 @blueprint.post("/accounts")

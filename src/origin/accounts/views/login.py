@@ -13,6 +13,7 @@ from origin.accounts.service.login import Logins
 from origin.errors import SchemaViolated
 from origin.settings import Settings
 from origin.web.blueprint import Blueprint
+from origin.web.described import described
 from origin.web.fields import Text
 from origin.web.provided import provided
 from origin.web.schema import Schema
@@ -40,15 +41,19 @@ class Query(Schema):
 class LoginQuery(Query):
     """Where the login leads back to."""
 
-    returnUrl = Text(required=True, max_length=MAX_LENGTH)  # noqa: N815 - the wire's name
+    returnUrl = Text(  # noqa: N815 - the wire's name
+        required=True, max_length=MAX_LENGTH, metadata=described("Where the login leads back to")
+    )
 
 
 class CallbackQuery(Query):
     """What Hydra sends the browser back with; the rest of it (`scope`, `iss`) isn't needed."""
 
-    state = Text(required=True)
-    code = Text(max_length=MAX_LENGTH)
-    error = Text(max_length=MAX_LENGTH)
+    state = Text(
+        required=True, metadata=described("What ties the answer to the login that was begun")
+    )
+    code = Text(max_length=MAX_LENGTH, metadata=described("What Hydra hands out for a token"))
+    error = Text(max_length=MAX_LENGTH, metadata=described("Why Hydra gives no code"))
 
 
 _LOCATION = {"Location": {"description": "Where to", "schema": {"type": "string"}}}

@@ -30,12 +30,29 @@ from origin.shared.clock import utcnow
 from origin.web.blueprint import Blueprint
 from origin.web.bodies import raw_body
 from origin.web.collections import Items
+from origin.web.described import (
+    ADDRESS,
+    AMOUNT,
+    BEGIN,
+    EMISSIONS_PER_WH,
+    END,
+    FUEL_CODE,
+    GSRN,
+    ISSUE_GSRN,
+    OFFSET,
+    RECIPIENT,
+    REFERENCE,
+    SECTOR,
+    TECHNOLOGY_CODE,
+    TOTAL,
+    described,
+)
 from origin.web.errors import worded
 from origin.web.fields import Reference, Text, WholeNumber
 from origin.web.provided import provided
 from origin.web.recovery_mode import rests_in_recovery
 from origin.web.responses import json_response
-from origin.web.schema import Schema
+from origin.web.schema import Schema, SuccessResponse
 
 blueprint = Blueprint("ggos", __name__)
 
@@ -47,33 +64,44 @@ MAX_PARTS = 1_000
 class GgoSchema(Schema):
     """A GGO."""
 
-    address = fields.String()
-    sector = fields.String()
-    begin = fields.AwareDateTime()
-    end = fields.AwareDateTime()
-    amount = fields.Integer(metadata={"description": "Wh"})
-    technology = fields.String(allow_none=True)
-    technologyCode = fields.String()  # noqa: N815 - the wire's name
-    fuelCode = fields.String()  # noqa: N815 - the wire's name
+    address = fields.String(metadata=ADDRESS)
+    sector = fields.String(metadata=SECTOR)
+    begin = fields.AwareDateTime(metadata=BEGIN)
+    end = fields.AwareDateTime(metadata=END)
+    amount = fields.Integer(metadata=AMOUNT)
+    technology = fields.String(
+        allow_none=True, metadata=described("The label of technology and fuel code", "Wind")
+    )
+    technologyCode = fields.String(metadata=TECHNOLOGY_CODE)  # noqa: N815 - the wire's name
+    fuelCode = fields.String(metadata=FUEL_CODE)  # noqa: N815 - the wire's name
     emissions = fields.Dict(
         keys=fields.String(),
         values=fields.Float(),
         allow_none=True,
-        metadata={"description": "g/Wh by name of the emission"},
+        metadata=EMISSIONS_PER_WH,
     )
-    issueGsrn = fields.String(allow_none=True)  # noqa: N815 - the wire's name
+    issueGsrn = fields.String(allow_none=True, metadata=ISSUE_GSRN)  # noqa: N815 - the wire's name
 
 
 class GgoListRequest(FilteredRequest):
     """Which GGOs, and which page of them."""
 
-    filters = fields.Nested(GgoFiltersSchema, required=True)
-    offset = WholeNumber(least=0, load_default=0)
-    limit = WholeNumber(least=0, load_default=0, metadata={"description": "0: all"})
-    order = Items(Text(validate=validate.OneOf(ORDERS)), most=len(ORDERS), load_default=list)
+    filters = fields.Nested(
+        GgoFiltersSchema,
+        required=True,
+        metadata=described("Combined by AND; an empty list is no filter"),
+    )
+    offset = WholeNumber(least=0, load_default=0, metadata=OFFSET)
+    limit = WholeNumber(least=0, load_default=0, metadata=described("How many at most; 0: all", 20))
+    order = Items(
+        Text(validate=validate.OneOf(ORDERS)),
+        most=len(ORDERS),
+        load_default=list,
+        metadata=described("What to sort by; - for descending", ["-begin"]),
+    )
     cursor = Text(
         max_length=MAX_CURSOR_LENGTH,
-        metadata={"description": "Empty to begin, then the nextCursor of the page before"},
+        metadata=described("Empty to begin, then the nextCursor of the page before"),
     )
 
     @validates_schema
@@ -83,24 +111,23 @@ class GgoListRequest(FilteredRequest):
             raise ValidationError({"cursor": [message], "offset": [message]})
 
 
-class GgoListResponse(Schema):
+class GgoListResponse(SuccessResponse):
     """A page of GGOs, and how many match in all."""
 
-    success = fields.Boolean()
-    total = fields.Integer()
-    results = fields.List(fields.Nested(GgoSchema))
+    total = fields.Integer(metadata=TOTAL)
+    results = fields.List(fields.Nested(GgoSchema), metadata=described("What matches"))
     nextCursor = fields.String(  # noqa: N815 - the wire's name
         allow_none=True,
-        metadata={"description": "Where the next page begins; only if a cursor was sent"},
+        metadata=described("Where the next page begins; only if a cursor was sent"),
     )
 
 
 class TransferSchema(Schema):
     """So much to that account."""
 
-    amount = WholeNumber(least=1, required=True, metadata={"description": "Wh"})
-    reference = Reference()
-    account = Text(required=True)
+    amount = WholeNumber(least=1, required=True, metadata=AMOUNT)
+    reference = Reference(metadata=REFERENCE)
+    account = Text(required=True, metadata=RECIPIENT)
 
     @post_load
     def _make(self, data: dict[str, Any], **_: Any) -> Transfer:
@@ -110,8 +137,8 @@ class TransferSchema(Schema):
 class RetireSchema(Schema):
     """So much to the consumption of that metering point."""
 
-    amount = WholeNumber(least=1, required=True, metadata={"description": "Wh"})
-    gsrn = Text(required=True)
+    amount = WholeNumber(least=1, required=True, metadata=AMOUNT)
+    gsrn = Text(required=True, metadata=GSRN)
 
     @post_load
     def _make(self, data: dict[str, Any], **_: Any) -> Retire:
@@ -121,20 +148,31 @@ class RetireSchema(Schema):
 class ComposeRequest(Schema):
     """What is to become of a GGO; what isn't named stays with the caller."""
 
-    address = Text(required=True)
-    transfers = Items(fields.Nested(TransferSchema), most=MAX_PARTS, load_default=list)
-    retires = Items(fields.Nested(RetireSchema), most=MAX_PARTS, load_default=list)
+    address = Text(required=True, metadata=ADDRESS)
+    transfers = Items(
+        fields.Nested(TransferSchema),
+        most=MAX_PARTS,
+        load_default=list,
+        metadata=described("What is given to other accounts"),
+    )
+    retires = Items(
+        fields.Nested(RetireSchema),
+        most=MAX_PARTS,
+        load_default=list,
+        metadata=described("What is retired to the caller's own consumption"),
+    )
 
     @post_load
     def _make(self, data: dict[str, Any], **_: Any) -> Order:
         return Order(**data)
 
 
-class DoneResponse(Schema):
+class DoneResponse(SuccessResponse):
     """It is done."""
 
-    success = fields.Boolean()
-    message = fields.String(allow_none=True)
+    message = fields.String(
+        allow_none=True, metadata=described("Why not: a sentence, or messages by field")
+    )
 
 
 @blueprint.post("/ggo")

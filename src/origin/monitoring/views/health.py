@@ -14,9 +14,10 @@ from marshmallow import fields, validate
 from origin.db.engine import Database
 from origin.settings import Settings
 from origin.web.blueprint import Blueprint
+from origin.web.described import described
 from origin.web.provided import provided
 from origin.web.responses import json_response
-from origin.web.schema import Schema
+from origin.web.schema import SuccessResponse
 
 blueprint = Blueprint("health", __name__, url_prefix="/health")
 
@@ -87,25 +88,26 @@ def _is_up(name: str, outcome: Future[None], deadline: float) -> bool:
     return error is None
 
 
-class Alive(Schema):
+class Alive(SuccessResponse):
     """The process answers."""
 
-    success = fields.Boolean()
 
-
-class Readiness(Schema):
+class Readiness(SuccessResponse):
     """What answers and what doesn't."""
 
-    success = fields.Boolean()
-    database = fields.String(validate=_UP_OR_DOWN)
-    redis = fields.String(validate=_UP_OR_DOWN)
+    database = fields.String(
+        validate=_UP_OR_DOWN, metadata=described("Whether PostgreSQL answers: up or down", "up")
+    )
+    redis = fields.String(
+        validate=_UP_OR_DOWN, metadata=described("Whether Redis answers: up or down", "up")
+    )
     ledger = fields.String(
         validate=validate.Equal("disabled"),
-        metadata={"description": "Only where the ledger is switched off (LEDGER_ENABLED=0)"},
+        metadata=described("Only where the ledger is switched off (LEDGER_ENABLED=0)"),
     )
     recovery = fields.String(
         validate=validate.Equal("under way"),
-        metadata={"description": "Only while the database is recovered (RECOVERY_MODE=1)"},
+        metadata=described("Only while the database is recovered (RECOVERY_MODE=1)"),
     )
 
 

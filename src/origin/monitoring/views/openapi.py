@@ -16,7 +16,6 @@ from flask import Flask, Response, current_app
 
 from origin.identity.authentication import Guard, guard_of
 from origin.intake.views import GramsPerWh
-from origin.monitoring.views.openapi_fields import A_BEGIN, EXAMPLES, MEANINGS, NOT_IN_EVERY_ANSWER
 from origin.web.blueprint import Blueprint
 from origin.web.fields import Time
 
@@ -179,10 +178,6 @@ def _complete(operation: Json, path: str, endpoint: str, guard: Guard) -> None:
     elif guard.is_signed:
         operation["security"] = [{"signature": []}]
         _describe(operation, "The body must be signed.")
-    for parameter in operation.get("parameters", []):
-        meaning = MEANINGS.get(parameter["name"])
-        if meaning is not None:
-            parameter.setdefault("description", meaning.text)
     # Those with a reference are the library's, of errors as it would word them.
     own = {code: each for code, each in operation["responses"].items() if "$ref" not in each}
     for response in own.values():
@@ -231,15 +226,12 @@ def _complete_schemas(found: Json) -> None:
             operation = operations[method]
             _gather(operation.get("requestBody", {}), schemas, requests)
             _gather(operation["responses"], schemas, answers)
-    for name in requests | answers:
-        for field, schema in schemas[name].get("properties", {}).items():
-            _mean(field, schema)
     for name in requests:
         optional = schemas[name]["properties"].keys() - set(schemas[name].get("required", []))
         for field in optional:
             schemas[name]["properties"][field] = _nullable(schemas[name]["properties"][field])
     for name in answers - requests:
-        always = schemas[name]["properties"].keys() - NOT_IN_EVERY_ANSWER
+        always = schemas[name]["properties"].keys() - _NOT_IN_EVERY_RESPONSE
         schemas[name]["required"] = sorted(always)
     for name in requests | answers:
         schemas[name]["examples"] = [_example(schemas[name], schemas, name)]
@@ -260,38 +252,6 @@ def _gather(part: Any, schemas: Json, names: set[str]) -> None:
             _gather(each, schemas, names)
 
 
-def _mean(field: str, schema: Json) -> None:
-    meaning = MEANINGS.get(field)
-    if meaning is None:
-        return
-    said = schema.get("description")
-    if said is None:
-        schema["description"] = meaning.text
-    elif len(said) < len("g/Wh by name"):
-        # A mere unit.
-        schema["description"] = (
-            f"{meaning.text} ({said})" if said not in meaning.text else meaning.text
-        )
-    if meaning.example is not None and "$ref" not in schema:
-        schema["examples"] = [_fitting(meaning.example, schema)]
-
-
-_OF_FORMAT = {"uuid": "5b0a8a5e-3f0e-4a33-9d0c-6d0a5c2b7f41", "duration": "PT1H"}
-
-
-def _fitting(example: Any, schema: Json) -> Any:
-    """The example in a list, or by begin, where the field has several of what others have one of."""
-    if schema.get("format") in _OF_FORMAT:
-        return _OF_FORMAT[schema["format"]]
-    if schema.get("type") == "array" and not isinstance(example, list):
-        return [example]
-    by_begin = schema.get("additionalProperties", {})
-    is_deeper = isinstance(by_begin, dict) and by_begin.get("type") == "object"
-    if is_deeper and not any(isinstance(each, dict) for each in example.values()):
-        return {A_BEGIN: example}
-    return example
-
-
 def _nullable(schema: Json) -> Json:
     """The same, or null: clients say null for what they leave open."""
     if "$ref" in schema:
@@ -308,8 +268,8 @@ def _nullable(schema: Json) -> Json:
 
 def _example(schema: Json, schemas: Json, name: str = "") -> Any:
     """A value that fits the schema, made of the examples of its fields."""
-    if name in EXAMPLES:
-        return EXAMPLES[name]
+    if name in _EXAMPLES:
+        return _EXAMPLES[name]
     if "$ref" in schema:
         target = schema["$ref"].removeprefix(_SCHEMAS)
         return _example(schemas[target], schemas, target)
@@ -334,4 +294,16 @@ def _example(schema: Json, schemas: Json, name: str = "") -> Any:
 
 
 _LEFT_OUT = frozenset({"cursor", "nextCursor", "timezone", "utcOffset", "atTime"})
-"""What most requests leave out."""
+"""Optional fields that examples leave out."""
+_NOT_IN_EVERY_RESPONSE = frozenset({"nextCursor", "ledger", "recovery"})
+"""Fields that only some responses have; all others are in each."""
+_EXAMPLES: dict[str, Any] = {
+    "GgoFilters": {
+        "beginRange": {"begin": "2026-01-31T00:00:00+01:00", "end": "2026-01-31T23:00:00+01:00"},
+        "category": "stored",
+    },
+    "TransferFilters": {"reference": ["contract 7"]},
+    "GgoListRequest": {"filters": {"category": "stored"}, "offset": 0, "limit": 20},
+    "DoneResponse": {"success": True, "message": None},
+}
+"""Examples, by the schema's name, where the examples of the fields do not go together."""
