@@ -1,4 +1,4 @@
-"""Gunicorn's gevent worker, but for how it ends, sends, and parts from clients."""
+"""Gunicorn's gevent worker, but for how it ends and parts from clients."""
 
 import errno
 import socket
@@ -17,11 +17,9 @@ from origin.web.gunicorn.bodies import WatchedBody, ending_at_unread_bodies
 from origin.web.gunicorn.refusals import last_answer, refusal
 from origin.web.gunicorn.silence import SilentConnections
 
-_COMMON_BYTES = 1 << 16
-"""A request's head is no longer, and most requests aren't. Reading more than that is work that is shared
-out: gunicorn's readers go through each small chunk, and at every piece through a whole head or trailer."""
-_JOINED_BYTES = 1 << 16
-"""A body beyond that isn't copied to be sent with its head."""
+_MAX_HEAD_BYTES = 1 << 16
+"""The longest head of a request. Longer requests yield to other greenlets at every read: gunicorn
+parses each small chunk, and a whole head or trailer again at each piece of it."""
 TAKEN_S = 30.0
 """A client that takes nothing of its answer for so long is gone."""
 _LINGER_S = 2.0
@@ -31,74 +29,46 @@ _WASTE = bytearray(1 << 18)
 """Where that goes, of all clients: nobody looks."""
 
 
-class _OneSend:
-    """A client's socket that bounds a request's head, and sends an answer's together with what follows it.
-
-    Gunicorn sends them apart, which costs a small answer a tenth of all its work, and a packet.
-    """
+class _ClientSocket:
+    """A client's socket that bounds a request's head, and can stay open for a client that still sends."""
 
     def __init__(self, client: Any) -> None:
         self._client = client
-        self._head: bytes | None = None
-        self._is_next_head = False
         self._is_head = True
-        self._come_bytes = 0
+        self._received_bytes = 0
         self.lingers = False
-        """The client may still be sending: `close` leaves the socket open, for `hear_out`."""
+        """Whether the client may still be sending: then `close` leaves the socket open."""
 
     def __getattr__(self, name: str) -> Any:
-        # Files are sent by other ways than `sendall`: none may overtake the head.
-        self._send_head()
         return getattr(self._client, name)
 
     def recv(self, size: int) -> bytes:
-        """As of any socket, but that a request's head has an end, and others have their turn.
+        """Receive as any socket does, but bound a request's head and let other greenlets run.
 
-        :raises LimitRequestHeaders: too much came outside of `answer`.
+        :raises LimitRequestHeaders: More than `_MAX_HEAD_BYTES` came outside of `body`.
         """
         data: bytes = self._client.recv(size)
-        self._come_bytes += len(data)
-        if self._come_bytes > _COMMON_BYTES:
+        self._received_bytes += len(data)
+        if self._received_bytes > _MAX_HEAD_BYTES:
             if self._is_head:
                 raise LimitRequestHeaders("The head is too long")
-            # A socket that has data lets nobody else in by itself.
+            # A socket that always has data never yields by itself.
             gevent.sleep(0)
         return data
 
     @contextmanager
-    def answer(self) -> Iterator[None]:
-        """A request's head has been read, and it is answered in this block.
-
-        The first that is sent is the answer's head, and waits for what is next.
-        """
-        self._is_next_head, self._is_head = True, False
+    def body(self) -> Iterator[None]:
+        """Mark that the head has been read: in this block the request is answered."""
+        self._is_head = False
         try:
             yield
         finally:
-            self._is_next_head, self._is_head, self._come_bytes = False, True, 0
-            self._send_head()
-
-    def sendall(self, data: bytes) -> None:
-        """As of any socket, but for the head."""
-        if self._is_next_head:
-            self._is_next_head, self._head = False, data
-        elif self._head is not None and len(data) <= _JOINED_BYTES:
-            head, self._head = self._head, None
-            self._client.sendall(head + data)
-        else:
-            self._send_head()
-            self._client.sendall(data)
+            self._is_head, self._received_bytes = True, 0
 
     def close(self) -> None:
-        """As of any socket, unless it lingers."""
+        """Close the socket, unless it lingers."""
         if not self.lingers:
-            self._send_head()
             self._client.close()
-
-    def _send_head(self) -> None:
-        if self._head is not None:
-            head, self._head = self._head, None
-            self._client.sendall(head)
 
 
 def bound_sending(client: Any) -> None:
@@ -158,7 +128,7 @@ class OriginWorker(GeventWorker):  # type: ignore[misc] # no types
                 # TLS wraps the socket itself.
                 super().handle(listener, client, addr)
                 return
-            sock = _OneSend(client)
+            sock = _ClientSocket(client)
             super().handle(listener, sock, addr)
             if sock.lingers:
                 try:
@@ -170,14 +140,14 @@ class OriginWorker(GeventWorker):  # type: ignore[misc] # no types
     def handle_request(self, listener_name: Any, req: Any, sock: Any, addr: Any) -> None:
         """Answer one request."""
         req.body = body = WatchedBody(req, self._silent.request)
-        with sock.answer() if isinstance(sock, _OneSend) else nullcontext():
+        with sock.body() if isinstance(sock, _ClientSocket) else nullcontext():
             try:
                 super().handle_request(listener_name, req, sock, addr)
             except TimeoutError as gone:
                 # Gunicorn takes other errors of a connection for errors of ours.
                 raise ConnectionResetError(errno.ECONNRESET, "Nothing is taken") from gone
             finally:
-                if body.was_left and isinstance(sock, _OneSend):
+                if body.was_left and isinstance(sock, _ClientSocket):
                     sock.lingers = True
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
@@ -192,7 +162,7 @@ class OriginWorker(GeventWorker):  # type: ignore[misc] # no types
                 "Unexpected error at %s", getattr(req, "path", "no request"), exc_info=exc
             )
             refused = (HTTPStatus.INTERNAL_SERVER_ERROR, "Internal Server Error")
-        if isinstance(client, _OneSend):
+        if isinstance(client, _ClientSocket):
             client.lingers = True
         with suppress(OSError):
             client.sendall(last_answer(*refused, context.current_request_id() or ""))
