@@ -50,7 +50,7 @@ _OPENAPI: dict[str, Any] = {
 
 
 def _operations(settings: Settings) -> Iterator[Blueprint]:
-    """What operators ask, but for what the settings bind off (contract: http-api, Operations)."""
+    """Return the blueprints for operators that the settings enable (contract: http-api, Operations)."""
     if settings.health_enabled:
         yield health.blueprint
     if settings.metrics_enabled:
@@ -70,10 +70,10 @@ def _exactly(origin: str) -> re.Pattern[str] | str:
 
 
 def _settings() -> Settings:
-    """The environment's.
+    """Return the settings in the environment.
 
-    :raises SystemExit: it is wrong, and a command has asked: one line tells, and no traceback.
-    :raises ConfigurationError: it is wrong.
+    :raises SystemExit: They are wrong, and a CLI command runs: it prints one line and no traceback.
+    :raises ConfigurationError: They are wrong.
     """
     try:
         return load_settings(Settings)
@@ -84,10 +84,10 @@ def _settings() -> Settings:
 
 
 def create_app(settings: Settings | None = None) -> Flask:
-    """Build the application; connects to nothing.
+    """Build the application without connecting to anything.
 
-    :param settings: Read from the environment if not given.
-    :raises ConfigurationError: where the environment is wrong.
+    :param settings: Read from the environment if None.
+    :raises ConfigurationError: The environment is wrong.
     """
     settings = settings or _settings()
     configure_logging(settings)
@@ -106,7 +106,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         api.register_blueprint(blueprint)
     if settings.docs_enabled:
         app.register_blueprint(docs.assets)
-    # After the API, whose own handlers these replace.
+    # After `Api`, whose own handlers these replace.
     register_error_handlers(app)
     register_commands(app)
     return app

@@ -170,6 +170,6 @@ def test_a_body_that_gives_way_is_told_so(web: Web):
 
 
 def test_it_is_told_and_is_no_error(web: Web):
-    told = re.findall(r"All 4 places are taken: silent connections give way", web.process.output())
+    told = re.findall(r"All 4 places are taken: closing idle connections", web.process.output())
     assert 1 <= len(told) <= 3
     assert not re.search(r"Traceback|\"ERROR\"", web.process.output())

@@ -1,4 +1,4 @@
-"""What the web's worker takes from gunicorn without its documentation saying so: what is gone is named."""
+"""The undocumented parts of gunicorn that the web's worker uses. A failure names the missing part."""
 
 import inspect
 from typing import Any
@@ -14,7 +14,7 @@ from gunicorn.workers.base_async import AsyncWorker
 from gunicorn.workers.ggevent import GeventWorker
 
 from origin.web.gunicorn import worker
-from origin.web.gunicorn.refusals import refusal
+from origin.web.gunicorn.rejections import rejection
 
 _METHODS = {
     "load_wsgi": ["self"],
@@ -28,7 +28,7 @@ _METHODS = {
 
 
 @pytest.mark.parametrize("name", _METHODS)
-def test_the_worker_has_the_methods_that_ours_overrides(name: str):
+def test_gunicorns_worker_has_the_overridden_methods(name: str):
     method = getattr(GeventWorker, name, None)
     assert method, f"gunicorn's worker has no {name} any more"
     assert list(inspect.signature(method).parameters) == _METHODS[name], f"{name} takes others now"
@@ -43,7 +43,7 @@ def test_the_worker_has_the_methods_that_ours_overrides(name: str):
         ("handle_request", "self.wsgi(environ, resp.start_response)"),
     ],
 )
-def test_the_worker_calls_what_ours_overrides(name: str, expected: str):
+def test_gunicorns_worker_calls_the_overridden_methods(name: str, expected: str):
     source = inspect.getsource(getattr(AsyncWorker, name))
     assert expected in source, f"gunicorn's {name} doesn't say {expected} any more"
 
@@ -52,7 +52,7 @@ def _request(raw: bytes) -> Any:
     return Request(Config(), IterUnreader(iter([raw])), ("127.0.0.1", 1))
 
 
-def test_a_request_has_what_is_taken_of_it():
+def test_gunicorns_request_has_the_attributes_in_use():
     request = _request(b"POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}")
     assert request.headers == [("CONTENT-LENGTH", "2")], "names aren't in capitals any more"
     assert request.body.read(1) == b"{", "a request's body can't be read any more"
@@ -61,23 +61,23 @@ def test_a_request_has_what_is_taken_of_it():
     assert request.should_close(), "a request's force_close doesn't end the connection any more"
 
 
-def test_what_is_wrong_with_a_request_is_a_parse_exception():
+def test_an_ill_formed_request_is_a_parse_exception():
     with pytest.raises(errors.ParseException) as raised:
         _request(b"hello\r\n\r\n")
-    assert refusal(raised.value), "an ill-formed request isn't told by its class any more"
+    assert rejection(raised.value), "an ill-formed request isn't told by its class any more"
     chunked = _request(b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n")
     with pytest.raises(errors.ParseException):
         chunked.body.read(1)
 
 
-def test_what_is_wrong_with_an_answer_is_ours():
+def test_errors_of_the_service_are_no_rejections():
     for error in (errors.InvalidResponseHeader("x"), errors.ConfigurationProblem("x"), KeyError()):
-        assert refusal(error) is None
+        assert rejection(error) is None
 
 
-def test_what_a_client_does_not_take_ends(monkeypatch: pytest.MonkeyPatch):
-    """By the system's clock for what is sent, which sees more than the last of the sends."""
-    monkeypatch.setattr(worker, "TAKEN_S", 0.5)
+def test_sending_to_a_client_that_accepts_nothing_ends(monkeypatch: pytest.MonkeyPatch):
+    """The kernel's timer covers all unacknowledged bytes, not only those of the last call."""
+    monkeypatch.setattr(worker, "SEND_TIMEOUT_S", 0.5)
     with (
         socket.create_server(("127.0.0.1", 0)) as server,
         socket.create_connection(server.getsockname()),

@@ -1,4 +1,4 @@
-"""Accounts: the caller's own, and its end (contract: http-api, Accounts and login)."""
+"""The caller's account, and disabling it (contract: http-api, Accounts and login)."""
 
 from flask import Response
 from marshmallow import fields
@@ -21,7 +21,7 @@ blueprint = Blueprint("accounts", __name__)
 
 
 class AccountSchema(Schema):
-    """An account to transfer to."""
+    """An account that can receive transfers."""
 
     id = fields.String(metadata=SUBJECT)
 

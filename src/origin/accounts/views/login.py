@@ -1,4 +1,4 @@
-"""The browser's side of a login (contract: http-api, Accounts and login)."""
+"""Logins with a browser (contract: http-api, Accounts and login)."""
 
 from typing import Any, NoReturn, cast
 from urllib.parse import urlsplit
@@ -25,7 +25,7 @@ BROWSER_COOKIE = "account_service_login"
 
 
 class Query(Schema):
-    """Parameters of a URL; whatever else it says is left alone."""
+    """The parameters of a URL. Unknown ones are ignored."""
 
     class Meta:
         """Options of marshmallow's."""
@@ -39,7 +39,7 @@ class Query(Schema):
 
 
 class LoginQuery(Query):
-    """Where the login leads back to."""
+    """Parameters of a login's begin."""
 
     returnUrl = Text(  # noqa: N815 - the wire's name
         required=True, max_length=MAX_LENGTH, metadata=described("Where the login leads back to")
@@ -47,7 +47,7 @@ class LoginQuery(Query):
 
 
 class CallbackQuery(Query):
-    """What Hydra sends the browser back with; the rest of it (`scope`, `iss`) isn't needed."""
+    """Hydra's parameters at the end of a login. Others (`scope`, `iss`) are not needed."""
 
     state = Text(
         required=True, metadata=described("What ties the answer to the login that was begun")
@@ -60,8 +60,8 @@ _LOCATION = {"Location": {"description": "Where to", "schema": {"type": "string"
 
 
 @blueprint.before_request
-def _refuse_head() -> None:
-    """To look at a login would use it up: link checkers and previews do so."""
+def _reject_head() -> None:
+    """Answer 405: a HEAD of a link checker or a preview would use the login's state up."""
     if request.method == "HEAD":
         raise MethodNotAllowed(valid_methods=["GET", "OPTIONS"])
 
@@ -77,7 +77,7 @@ def _never_store(response: Response) -> Response:
 @blueprint.response(303, headers=_LOCATION, description="Leads on")
 def begin(returnUrl: str) -> Response:  # noqa: N803 - the wire's name
     """Send the browser to Hydra to log in."""
-    # One cookie for all logins of a browser, so that several can go on side by side.
+    # One cookie for all logins of a browser, which may run side by side.
     browser_id = _browser_id() or login.new_browser_id()
     response = _see_other(provided(Logins).begin(returnUrl, browser_id))
     project_url = urlsplit(provided(Settings).project_url)
@@ -109,7 +109,7 @@ def complete(state: str, code: str | None = None, error: str | None = None) -> R
 
 
 def _browser_id() -> str | None:
-    """What the cookie says, if it can be one of ours."""
+    """Return the cookie's browser id, None if it is missing or malformed."""
     value = request.cookies.get(BROWSER_COOKIE, "")
     return value if login.is_browser_id(value) else None
 

@@ -19,7 +19,7 @@ from origin.web.schema import Schema, SuccessResponse
 
 blueprint = Blueprint("suppliers", __name__)
 
-# The day after the last one must exist, too.
+# The day after the last day must exist, too.
 _LAST_DAY = date.max - timedelta(days=1)
 
 
@@ -44,7 +44,7 @@ class DateRange(Schema):
 
 
 class SuppliersRequest(Schema):
-    """What a supplier should be able to supply."""
+    """How much a supplier must store, and how often."""
 
     date_range = fields.Nested(
         DateRange,
@@ -67,7 +67,7 @@ class SuppliersRequest(Schema):
 
 
 class SuppliersResponse(SuccessResponse):
-    """Who could supply, the best first."""
+    """Possible suppliers, the best first."""
 
     suppliers = fields.List(
         fields.String(metadata=described("An account's subject")),
