@@ -33,6 +33,8 @@ from origin.intake.service.technologies import Technologies
 from origin.keys.public_branches import Branches
 from origin.keys.sealing import Sealer, Signer
 from origin.maintenance.service.key_rotation import KeyRotation
+from origin.monitoring.service.database_gauges import DatabaseGauges
+from origin.monitoring.service.probes import Probes
 from origin.peers.datahub import DataHubClient
 from origin.reconciliation.service.reconcile import Reconciliation
 from origin.reconciliation.service.repair import Repairs
@@ -77,6 +79,7 @@ class Runtime(Resources):
     introspection_cache: IntrospectionCache
     rate_limits: RateLimits
     outbox: Outbox
+    probes: Probes
     user_tokens: UserTokens
     back_fill: BackFill
     batch_poster: BatchPoster
@@ -85,6 +88,7 @@ class Runtime(Resources):
     follower: Follower
     batch_runner: BatchRunner
     composer: Composer
+    database_gauges: DatabaseGauges
     issued_ggos: IssuedGgos
     datahub_events: DataHubEvents
     forgotten_points: ForgottenPoints
@@ -223,6 +227,8 @@ def wire(resources: Resources) -> Runtime:
         **{each.name: getattr(r, each.name) for each in fields(Resources)},
         introspection_cache=IntrospectionCache(r.hydra, r.settings.token_cache_seconds),
         rate_limits=RateLimits(r.settings),
+        database_gauges=DatabaseGauges(r.database.engine.url),
+        probes=Probes(r.database, r.settings),
         outbox=outbox,
         user_tokens=user_tokens,
         back_fill=back_fill,

@@ -1,8 +1,7 @@
-"""The API's description, made of the views and their schemas (contract: http-api, Operations).
+"""The OpenAPI document, generated from the views and their schemas (contract: http-api, Operations).
 
-What the views' library makes of the schemas is completed here by what holds for all views alike:
-scopes, errors, request ids, units, examples. `doc/openapi.json` is pinned to it; `make openapi`
-renews it.
+flask-smorest describes the schemas. This module adds what holds for all views: scopes, errors,
+request ids, examples. A test compares `doc/openapi.json` with it; `make openapi` renews the file.
 """
 
 import copy
@@ -50,7 +49,7 @@ Accounts of granular guarantees of origin (GGOs): one hour of electricity of one
   body doesn't fit its schema, messages by field. `400` is final; after `5xx` and `429` try again.
 """
 _ERRORS = {
-    "400": "Refused; nothing was changed",
+    "400": "Rejected; nothing was changed",
     "401": "No valid token of an active account, or no valid signature",
     "403": "The token lacks a scope, or the account's holder must log in here again",
     "408": "The body took longer than BODY_TIME_LIMIT to arrive",
@@ -80,7 +79,7 @@ _REQUEST_ID = {"$ref": "#/components/headers/X-Request-ID"}
 
 
 def prepare(api: flask_smorest.Api) -> None:
-    """Teach the library our own fields; before any view is registered."""
+    """Register our own kinds of fields. Call it before any view is registered."""
     api.register_field(Time, "string", "date-time")
     api.register_field(GramsPerWh, "number", None)
 
@@ -96,7 +95,7 @@ def openapi() -> Response:
 
 
 def document(app: Flask) -> Json:
-    """The description of this app's API."""
+    """Return the OpenAPI document of this app."""
     api = app.extensions["flask-smorest"]["apis"][""]["ext_obj"]
     found = copy.deepcopy(api.spec.to_dict())
     views = {_path(rule.rule): rule.endpoint for rule in app.url_map.iter_rules()}
@@ -112,7 +111,7 @@ def document(app: Flask) -> Json:
     return {
         "openapi": found["openapi"],
         "info": {"title": "AccountService", "version": "1", "description": _DESCRIPTION},
-        # Relative to this document: whatever stands before it in PROJECT_URL stays.
+        # Relative to the document's own URL, which keeps the path of PROJECT_URL.
         "servers": [{"url": "."}],
         "tags": [{"name": name, "description": text} for name, text in _GROUPS.values() if text],
         "paths": dict(sorted(found["paths"].items())),
@@ -167,7 +166,7 @@ def _error_schema() -> Json:
 
 
 def _complete(operation: Json, path: str, endpoint: str, guard: Guard) -> None:
-    """Say of an operation what its view doesn't."""
+    """Add scopes, request ids and errors to an operation."""
     blueprint_name = endpoint.partition(".")[0]
     operation["operationId"] = re.sub(r"\W+", "_", path.strip("/"))
     operation["tags"] = [_GROUPS.get(blueprint_name, _GROUPS["operations"])[0]]
@@ -178,7 +177,7 @@ def _complete(operation: Json, path: str, endpoint: str, guard: Guard) -> None:
     elif guard.is_signed:
         operation["security"] = [{"signature": []}]
         _describe(operation, "The body must be signed.")
-    # Those with a reference are the library's, of errors as it would word them.
+    # Those with a reference describe flask-smorest's own errors.
     own = {code: each for code, each in operation["responses"].items() if "$ref" not in each}
     for response in own.values():
         response.setdefault("headers", {})["X-Request-ID"] = _REQUEST_ID
@@ -193,7 +192,7 @@ def _describe(operation: Json, text: str) -> None:
 
 
 def _codes(operation: Json, guard: Guard) -> Iterator[str]:
-    """The errors that any such view may answer."""
+    """Yield the error statuses that such a view may answer."""
     yield from ("431", "500")
     if operation["tags"] == [_GROUPS["operations"][0]]:
         return
@@ -217,7 +216,7 @@ def _error(code: str) -> Json:
 
 
 def _complete_schemas(found: Json) -> None:
-    """Say what each field means; what requests may leave out; what answers always have."""
+    """Add optional and required fields, and examples, to the schemas of requests and responses."""
     schemas = found["components"]["schemas"]
     requests: set[str] = set()
     answers: set[str] = set()
@@ -238,7 +237,7 @@ def _complete_schemas(found: Json) -> None:
 
 
 def _gather(part: Any, schemas: Json, names: set[str]) -> None:
-    """Add the names of all schemas that this part refers to, also through others."""
+    """Add the names of all schemas that this part refers to, directly or through others."""
     if isinstance(part, list):
         for each in part:
             _gather(each, schemas, names)
@@ -253,7 +252,7 @@ def _gather(part: Any, schemas: Json, names: set[str]) -> None:
 
 
 def _nullable(schema: Json) -> Json:
-    """The same, or null: clients say null for what they leave open."""
+    """Return the schema with null allowed: for an optional field null means absent."""
     if "$ref" in schema:
         description = schema.pop("description", None)
         made: Json = {"anyOf": [schema, {"type": "null"}]}
@@ -267,7 +266,7 @@ def _nullable(schema: Json) -> Json:
 
 
 def _example(schema: Json, schemas: Json, name: str = "") -> Any:
-    """A value that fits the schema, made of the examples of its fields."""
+    """Return a value that fits the schema, made of the examples of its fields."""
     if name in _EXAMPLES:
         return _EXAMPLES[name]
     if "$ref" in schema:
