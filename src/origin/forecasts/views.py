@@ -15,6 +15,7 @@ from origin.forecasts import service
 from origin.forecasts.rules import fixed_duration
 from origin.forecasts.service import Forecasts, Submission, Wanted
 from origin.identity.authentication import current_user, requires
+from origin.shared.limits import MAX_WH
 from origin.web.blueprint import Blueprint
 from origin.web.collections import Items
 from origin.web.described import (
@@ -28,7 +29,7 @@ from origin.web.described import (
     TOTAL,
     described,
 )
-from origin.web.fields import MAX_WH, Reference, Text, Time, WholeNumber, in_utc
+from origin.web.fields import Reference, Text, Time, WholeNumber, in_utc
 from origin.web.provided import provided
 from origin.web.responses import json_response
 from origin.web.schema import Schema, SuccessResponse

@@ -9,7 +9,7 @@ from marshmallow import Schema, ValidationError
 from webargs.flaskparser import FlaskParser
 
 from origin.errors import BodyMissing, BodyNotJson, SchemaViolated
-from origin.shared.json_reading import read_json
+from origin.shared.json_codec import read_json
 from origin.web.bodies import raw_body
 
 

@@ -56,7 +56,7 @@ def _on_database_error(error: DBAPIError | psycopg2.Error) -> Response:
     """Answer by the error's SQLSTATE (`origin.db.sqlstates`): transient errors become 503."""
     fault, state = fault_in(error), state_of(error)
     driver_error = error.orig if isinstance(error, DBAPIError) else error
-    if fault is Fault.PASSING:
+    if fault is Fault.TRANSIENT:
         log.warning("The database failed: %s (%s)", type(driver_error).__name__, state)
         return _on_origin_error(DatabaseReadOnly() if state == READ_ONLY else DatabaseUnavailable())
     if fault is Fault.REQUEST:

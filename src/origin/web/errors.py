@@ -11,12 +11,12 @@ from origin.errors import OriginError
 from origin.forecasts.rules import ForecastTooLong, RecipientUnknown
 from origin.ggos.rules import listing, summaries
 from origin.intake.rules.events import (
-    MAX_TEXT_BYTES,
     GgoFault,
     GgoImpossible,
     MeteringPointOfAnother,
 )
 from origin.keys.derivation import IndexOutOfRange
+from origin.shared.limits import MAX_TEXT_BYTES
 from origin.web.messages import Message, shortened
 from origin.webhooks.rules import subscriptions
 

@@ -4,7 +4,6 @@ Clients in the field match some of these sentences.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from unittest.mock import patch
@@ -373,7 +372,9 @@ def test_tokens_that_only_a_login_renews(market: Market):
 def test_recovery(market: Market):
     runtime = market.runtime
     try:
-        market.use(rewired(runtime, settings=replace(runtime.settings, recovery_mode=True)))
+        market.use(
+            rewired(runtime, settings=runtime.settings.model_copy(update={"recovery_mode": True}))
+        )
         answer = market.compose("a")
     finally:
         market.use(runtime)

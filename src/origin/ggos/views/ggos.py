@@ -1,15 +1,11 @@
-"""An account's GGOs: listing, summaries, totals, and compose (contract: http-api, GGOs)."""
+"""An account's GGOs: listing, summaries and totals (contract: http-api.md, GGOs)."""
 
 from typing import Any
 
-from flask import Response, request
-from marshmallow import ValidationError, fields, post_load, validate, validates_schema
+from flask import Response
+from marshmallow import ValidationError, fields, validate, validates_schema
 
-from origin.compose.rules import Order, Retire, Transfer
-from origin.compose.service import idempotency
-from origin.compose.service.compose import Composer
 from origin.db.engine import Database
-from origin.errors import IdempotencyKeyInvalid, Rejected
 from origin.ggos.queries.ggos import settled
 from origin.ggos.queries.summaries import own_ggos
 from origin.ggos.rules.listing import MAX_CURSOR_LENGTH, ORDERS, Listing, read_cursor, sort_keys
@@ -25,10 +21,8 @@ from origin.ggos.views.summaries import (
 )
 from origin.identity.authentication import current_user, requires
 from origin.keys.sealing import Signer
-from origin.settings import Settings
 from origin.shared.clock import utcnow
 from origin.web.blueprint import Blueprint
-from origin.web.bodies import raw_body
 from origin.web.collections import Items
 from origin.web.described import (
     ADDRESS,
@@ -37,28 +31,18 @@ from origin.web.described import (
     EMISSIONS_PER_WH,
     END,
     FUEL_CODE,
-    GSRN,
     ISSUE_GSRN,
     OFFSET,
-    RECIPIENT,
-    REFERENCE,
     SECTOR,
     TECHNOLOGY_CODE,
     TOTAL,
     described,
 )
-from origin.web.errors import worded
-from origin.web.fields import Reference, Text, WholeNumber
+from origin.web.fields import Text, WholeNumber
 from origin.web.provided import provided
-from origin.web.recovery_mode import rests_in_recovery
-from origin.web.responses import json_response
 from origin.web.schema import Schema, SuccessResponse
 
 blueprint = Blueprint("ggos", __name__)
-
-MAX_IDEMPOTENCY_KEY_LENGTH = 255
-MAX_PARTS = 1_000
-"""Transfers, and retires: more would hold up a worker and the ledger for seconds."""
 
 
 class GgoSchema(Schema):
@@ -122,59 +106,6 @@ class GgoListResponse(SuccessResponse):
     )
 
 
-class TransferSchema(Schema):
-    """So much to that account."""
-
-    amount = WholeNumber(least=1, required=True, metadata=AMOUNT)
-    reference = Reference(metadata=REFERENCE)
-    account = Text(required=True, metadata=RECIPIENT)
-
-    @post_load
-    def _make(self, data: dict[str, Any], **_: Any) -> Transfer:
-        return Transfer(**data)
-
-
-class RetireSchema(Schema):
-    """So much to the consumption of that metering point."""
-
-    amount = WholeNumber(least=1, required=True, metadata=AMOUNT)
-    gsrn = Text(required=True, metadata=GSRN)
-
-    @post_load
-    def _make(self, data: dict[str, Any], **_: Any) -> Retire:
-        return Retire(**data)
-
-
-class ComposeRequest(Schema):
-    """What is to become of a GGO; what isn't named stays with the caller."""
-
-    address = Text(required=True, metadata=ADDRESS)
-    transfers = Items(
-        fields.Nested(TransferSchema),
-        most=MAX_PARTS,
-        load_default=list,
-        metadata=described("What is given to other accounts"),
-    )
-    retires = Items(
-        fields.Nested(RetireSchema),
-        most=MAX_PARTS,
-        load_default=list,
-        metadata=described("What is retired to the caller's own consumption"),
-    )
-
-    @post_load
-    def _make(self, data: dict[str, Any], **_: Any) -> Order:
-        return Order(**data)
-
-
-class DoneResponse(SuccessResponse):
-    """It is done."""
-
-    message = fields.String(
-        allow_none=True, metadata=described("Why not: a sentence, or messages by field")
-    )
-
-
 @blueprint.post("/ggo")
 @requires("ggo.read")
 @blueprint.arguments(GgoListRequest)
@@ -212,57 +143,3 @@ def summary(body: dict[str, Any]) -> Response:
 def total_amount(body: dict[str, Any]) -> Response:
     """Sum the caller's GGOs, operations in flight counted as done."""
     return total_response(own_ggos(current_user().id, body["filters"], utcnow()))
-
-
-_IDEMPOTENCY_KEY = {
-    "name": "Idempotency-Key",
-    "in": "header",
-    "required": False,
-    "description": "The same key with the same body within 24 hours gets the first answer again",
-    "schema": {"type": "string", "minLength": 1, "maxLength": MAX_IDEMPOTENCY_KEY_LENGTH},
-}
-
-
-@blueprint.post("/ggo/compose")
-@blueprint.post("/compose")
-@requires("ggo.transfer", "ggo.retire", cached=False)
-@rests_in_recovery
-@blueprint.doc(parameters=[_IDEMPOTENCY_KEY])
-@blueprint.arguments(ComposeRequest)
-@blueprint.response(200, DoneResponse)
-def compose_ggo(order: Order) -> Response:
-    """Split a GGO into transfers and retires."""
-    key = request.headers.get("Idempotency-Key")
-    if key is None:
-        provided(Composer).compose(current_user().id, order)
-        return json_response(_DONE)
-    return _compose_once(key, order)
-
-
-_DONE = {"success": True, "message": None}
-
-
-def _compose_once(key: str, order: Order) -> Response:
-    """Compose under an Idempotency-Key, or repeat the answer that it had."""
-    if not 1 <= len(key) <= MAX_IDEMPOTENCY_KEY_LENGTH:
-        raise IdempotencyKeyInvalid(MAX_IDEMPOTENCY_KEY_LENGTH)
-    user_id = current_user().id
-    database = provided(Database)
-    lease_s = provided(Settings).lease_seconds
-    hold = idempotency.take(database, user_id, key, raw_body(), lease_s)
-    if isinstance(hold, idempotency.Answer):
-        return json_response(hold.body, hold.status)
-    done = idempotency.Answer(200, _DONE)
-    try:
-        provided(Composer).compose(
-            user_id, order, lambda link: idempotency.answer(link, hold, done)
-        )
-    except Rejected as error:
-        rejected = worded(error)
-        with database.link() as link:
-            idempotency.answer(link, hold, idempotency.Answer(rejected.status, rejected.body))
-        raise
-    except Exception:
-        idempotency.give_back(database, hold)
-        raise
-    return json_response(_DONE)

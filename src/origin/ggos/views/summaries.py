@@ -8,13 +8,14 @@ from marshmallow import fields
 from origin.db.engine import Database
 from origin.ggos.queries import summaries as queries
 from origin.ggos.rules.filters import Direction
-from origin.ggos.rules.summaries import Grouping, Resolution, filled_labels, summarise
+from origin.ggos.rules.summaries import Grouping, filled_labels, summarise
 from origin.ggos.schemas import (
     FilteredRequest,
     GgoFiltersSchema,
     LocalRequest,
     TransferFiltersSchema,
 )
+from origin.shared.periods import Resolution
 from origin.web.collections import Items
 from origin.web.described import AMOUNT, RESOLUTION, described
 from origin.web.provided import provided

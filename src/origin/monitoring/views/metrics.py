@@ -3,7 +3,7 @@
 from flask import Response
 
 from origin.monitoring.service.database_gauges import DatabaseGauges
-from origin.telemetry.metrics import CONTENT_TYPE, Families, exposition
+from origin.telemetry.metrics import CONTENT_TYPE, StaticCollector, exposition
 from origin.web.blueprint import Blueprint
 from origin.web.provided import provided
 
@@ -14,5 +14,5 @@ blueprint = Blueprint("metrics", __name__)
 @blueprint.response(200, description="Metrics", content_type="text/plain")
 def metrics() -> Response:
     """Answer all metrics of this web, and what stands in the database, in Prometheus' text format."""
-    families = Families(provided(DatabaseGauges).families())
-    return Response(exposition(families), content_type=CONTENT_TYPE)
+    gauges = StaticCollector(provided(DatabaseGauges).families())
+    return Response(exposition(gauges), content_type=CONTENT_TYPE)

@@ -113,7 +113,7 @@ class OriginWorker(GeventWorker):  # type: ignore[misc] # no types
         # Imported with the application: gunicorn's master must not import it.
         metrics = sys.modules.get("origin.telemetry.metrics")
         if metrics is not None:
-            metrics.tell_pools()
+            metrics.report_pools()
 
     def load_wsgi(self) -> None:
         """Load the Flask application."""
@@ -154,7 +154,7 @@ class OriginWorker(GeventWorker):  # type: ignore[misc] # no types
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
         """Answer a failure outside of the application, usually an ill-formed request."""
-        context.begin("refused", None, None)
+        context.begin_work("refused", None, None)
         answer = rejection(exc)
         if answer is not None:
             self.log.warning("Rejected: %s, from %s", type(exc).__name__, addr[0] if addr else "")
@@ -168,7 +168,7 @@ class OriginWorker(GeventWorker):  # type: ignore[misc] # no types
             client.lingers = True
         with suppress(OSError):
             client.sendall(last_response(*answer, context.current_request_id() or ""))
-        context.end()
+        context.end_work()
 
     def timeout_ctx(self) -> AbstractContextManager[None]:
         """Bound the wait for a connection's next request; the block then ends without an error."""
