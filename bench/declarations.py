@@ -43,7 +43,6 @@ from origin.migrate import upgrade
 from origin.runtime import Runtime, build_runtime
 from origin.settings import Settings
 from origin.shared.periods import Resolution
-from origin.web.gunicorn.gc_tuning import collect_seldom
 
 BEGIN = datetime(2024, 1, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -302,7 +301,6 @@ def main() -> None:
         upgrade(uri)
         runtime = build_runtime(settings(uri, peer), NoWakeups())
         user_id = add_user(runtime)
-        collect_seldom()
         measure(runtime, user_id, Resolution.HOUR)
         requests.put(f"{peer}/{PAUSE_S}", timeout=10).raise_for_status()
         calls = POINTS + -(-POINTS * HOURS // SUMMED_AT_ONCE)

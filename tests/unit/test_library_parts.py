@@ -24,7 +24,6 @@ from celery.apps.beat import Beat
 from celery.beat import Scheduler, Service
 from celery.worker.consumer import Consumer
 from flask import Flask
-from flask_cors import CORS
 from flask_smorest import Api, Blueprint
 from gevent.event import Event
 from gunicorn.config import Config
@@ -163,7 +162,7 @@ def test_gunicorn_raises_parse_exceptions_for_ill_formed_requests():
         "ConfigurationProblem",
     ):  # fmt: skip
         assert hasattr(errors, name), (
-            f"gunicorn.http.errors has no `{name}` any more (web/gunicorn/refusals.py)"
+            f"gunicorn.http.errors has no `{name}` any more (web/gunicorn/rejections.py)"
         )
     with pytest.raises(errors.ParseException):
         _request(b"hello\r\n\r\n")
@@ -172,7 +171,7 @@ def test_gunicorn_raises_parse_exceptions_for_ill_formed_requests():
         chunked.body.read(1)
 
 
-# The event loop of gevent, in web/gunicorn/silence.py
+# The event loop of gevent, in web/gunicorn/idle.py
 
 
 def test_gevents_loop_runs_callbacks_after_due_reads():
@@ -200,8 +199,8 @@ def test_a_gevent_timeout_can_be_thrown_early():
     gevent.get_hub().loop.run_callback(greenlet.throw, waiting[0])
     greenlet.join(5)
     assert caught == [(True, True)], (
-        "a Timeout that is thrown early is another one or not `pending` (web/base.py, "
-        "web/gunicorn/silence.py)"
+        "a Timeout that is thrown early is another one or not `pending` (web/bodies.py, "
+        "web/gunicorn/idle.py)"
     )
 
 
@@ -395,31 +394,16 @@ def test_kombu_keeps_a_queue_as_a_list_of_its_name():
     )
 
 
-# Flask, flask-cors, flask-smorest: src/origin/app.py, src/origin/web/base.py
-
-
-def test_flask_cors_adds_one_function_after_requests():
-    app = Flask(__name__)
-    CORS(app, origins=[re.compile("^https://a$")])
-    assert len(app.after_request_funcs[None]) == 1, (
-        "flask-cors doesn't add one function to `after_request_funcs` any more (app.py)"
-    )
-
-
-def test_flask_asks_ensure_sync_of_views_and_hooks():
-    def view() -> str:
-        return ""
-
-    assert Flask(__name__).ensure_sync(view) is view, "Flask's `ensure_sync` is another (app.py)"
+# flask-smorest: src/origin/app.py, src/origin/web/blueprint.py
 
 
 def test_flask_smorest_resolves_schemas_and_keeps_its_apis():
     class Body(Schema):
         """A schema."""
 
-    resolve = _part("flask_smorest.utils", "resolve_schema_instance", "web/base.py")
+    resolve = _part("flask_smorest.utils", "resolve_schema_instance", "web/blueprint.py")
     assert isinstance(resolve(Body), Body), (
-        "flask_smorest.utils.resolve_schema_instance doesn't make a schema (web/base.py)"
+        "flask_smorest.utils.resolve_schema_instance doesn't make a schema (web/blueprint.py)"
     )
     app = Flask(__name__)
     app.config.update(API_TITLE="t", API_VERSION="1", OPENAPI_VERSION="3.1.0")
@@ -427,7 +411,7 @@ def test_flask_smorest_resolves_schemas_and_keeps_its_apis():
     assert app.extensions["flask-smorest"]["apis"][""]["ext_obj"] is api, (
         "flask-smorest keeps its APIs elsewhere (monitoring/views/openapi.py)"
     )
-    assert Blueprint.ARGUMENTS_PARSER, "a Blueprint has no `ARGUMENTS_PARSER` (web/base.py)"
+    assert Blueprint.ARGUMENTS_PARSER, "a Blueprint has no `ARGUMENTS_PARSER` (web/blueprint.py)"
 
 
 # logging, opencensus: src/origin/telemetry/

@@ -23,7 +23,7 @@ from origin.settings import Settings
 from origin.shared.clock import utcnow
 from origin.shared.json_codec import encode_json
 from origin.shared.native_threads import run_in_native_thread
-from origin.web.base import Blueprint
+from origin.web.blueprint import Blueprint
 from origin.web.provided import provided
 
 blueprint = Blueprint("declarations", __name__)

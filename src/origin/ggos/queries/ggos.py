@@ -57,39 +57,21 @@ _LISTING = (
 # One aggregate for all rows: half the price of an object for each.
 _ARRAY = f"SELECT json_agg(ggo)::text FROM ({GGO_OBJECT} FROM {{rows}}) AS ggo"
 
-ACTIVE = (
-    "(SELECT disabled_at IS NULL FROM users WHERE users.id = %(caller)s AND subject = %(subject)s)"
-)
-"""Whether the caller's account is active, and this one: asked along, it costs no round trip of its own."""
-
 _COUNT = "SELECT count(*) AS total FROM ggos WHERE {conditions}"
 
 _PAGE = f"""
 WITH counted AS ({_COUNT})
-SELECT {ACTIVE}, total, CASE WHEN {{few}} THEN ({_ARRAY.format(rows=f"({_ROWS}) AS page")}) END FROM counted
+SELECT total, CASE WHEN {{few}} THEN ({_ARRAY.format(rows=f"({_ROWS}) AS page")}) END FROM counted
 """
 
 _CURSOR_PAGE = f"""
 WITH page AS MATERIALIZED (SELECT *, row_number() OVER () AS place FROM ({_ROWS}) AS ordered)
-SELECT {ACTIVE}, {{total}}, ({_ARRAY.format(rows="page WHERE place < %(limit)s")}),
+SELECT {{total}}, ({_ARRAY.format(rows="page WHERE place < %(limit)s")}),
     count(*) = %(limit)s, {{keys}}
 FROM page
 """
 # Of the one row before the last that was asked for.
 _LAST = "max({column}) FILTER (WHERE place = %(limit)s - 1)"
-
-
-@dataclass(frozen=True)
-class Caller:
-    """Who asks: an account's id and subject."""
-
-    id: int
-    subject: str
-
-    @property
-    def values(self) -> dict[str, Any]:
-        """For `ACTIVE`."""
-        return {"caller": self.id, "subject": self.subject}
 
 
 @dataclass(frozen=True)
@@ -191,7 +173,6 @@ def listing(
 
 
 def page(
-    caller: Caller,
     conditions: Conditions,
     keys: Sequence[Key],
     *,
@@ -199,7 +180,7 @@ def page(
     limit: int | None,
     at_most: int,
 ) -> Query:
-    """One row: whether the caller is active, how many GGOs there are, and a page of them.
+    """One row: how many GGOs there are, and a page of them.
 
     The page is the text of a JSON array of GGO objects, None where it is empty, or has more than
     `at_most` of them. In one statement, so that both are of one moment.
@@ -211,19 +192,18 @@ def page(
         few="true" if is_short else "least(total - %(offset)s, %(limit)s) <= %(at_most)s",
     )
     more = {} if is_short else {"at_most": at_most}
-    values = {**conditions.values, **caller.values, "offset": offset, "limit": limit, **more}
+    values = {**conditions.values, "offset": offset, "limit": limit, **more}
     return Query(sql, values)
 
 
 def cursor_page(
-    caller: Caller,
     conditions: Conditions,
     keys: Sequence[Key],
     *,
     limit: int,
     after: Cursor | None,
 ) -> Query:
-    """One row: whether the caller is active, the total, a page, whether more follow, the last keys.
+    """One row: the total, a page, whether more follow, the last keys.
 
     The total is told for the first page alone: it is the cursor's afterwards. The page is the text of a
     JSON array of GGO objects: None where there is none, as the keys are where no more follow.
@@ -237,8 +217,7 @@ def cursor_page(
         keys=", ".join(_LAST.format(column=key.column) for key in keys),
         total=total,
     )
-    values = {**caller.values, "offset": 0, "limit": limit + 1}
-    return Query(sql, {**conditions.values, **values})
+    return Query(sql, {**conditions.values, "offset": 0, "limit": limit + 1})
 
 
 def _order(keys: Sequence[Key]) -> str:

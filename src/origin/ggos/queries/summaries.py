@@ -12,14 +12,14 @@ from typing import Any
 from sqlalchemy.exc import DataError
 
 from origin.db.engine import Database
-from origin.errors import Refused
-from origin.ggos.queries.ggos import ACTIVE, Caller, Conditions, Query, matches, owned_by
+from origin.ggos.queries.ggos import Conditions, Query, matches, owned_by
 from origin.ggos.rules.filters import Direction, GgoFilters, TransferFilters
 from origin.ggos.rules.summaries import (
     ALL_TIME,
     UNKNOWN,
     Grouping,
     GroupSums,
+    TimeZoneUnknown,
 )
 from origin.shared.periods import Resolution
 
@@ -83,24 +83,23 @@ def transfers(
     ]
 
 
-def total_amount(database: Database, caller: Caller, selection: Selection) -> tuple[bool, int]:
-    """Whether the caller is active; and the GGOs' Wh, 0 where there are none."""
-    is_active, found = True, 0
+def total_amount(database: Database, selection: Selection) -> int:
+    """Return the GGOs' sum in Wh, 0 if there are none."""
+    total = 0
     for conditions in selection:
-        sql = f"SELECT {ACTIVE}, sum(amount) FROM ggos WHERE {conditions}"
+        sql = f"SELECT sum(amount) FROM ggos WHERE {conditions}"
         # An hour's takes longer to plan than to sum.
         is_short = conditions.is_plain and "at" in conditions.values
         ask = database.prepared if is_short else database.query
-        ((active, amount),) = ask(sql, {**conditions.values, **caller.values})
-        is_active = is_active and bool(active)
-        found += int(amount or 0)
-    return is_active, found
+        ((amount,),) = ask(sql, conditions.values)
+        total += int(amount or 0)
+    return total
 
 
 def sums(database: Database, selection: Selection, split: Split) -> Iterator[GroupSums]:
     """Yield the selection's Wh by label, for each group.
 
-    :raises Refused: the database doesn't know the time zone.
+    :raises TimeZoneUnknown: The database does not know the zone.
     """
     query = _summary(selection, split)
     try:
@@ -108,7 +107,7 @@ def sums(database: Database, selection: Selection, split: Split) -> Iterator[Gro
     except DataError as error:
         if getattr(error.orig, "pgcode", None) != _INVALID_PARAMETER_VALUE:
             raise
-        raise Refused({"timezone": ["Not known to the database."]}) from error
+        raise TimeZoneUnknown from error
     for *values, amounts in rows:
         texts = [
             each.astimezone(split.zone).isoformat() if isinstance(each, datetime) else each

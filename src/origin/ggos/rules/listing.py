@@ -9,7 +9,7 @@ from typing import Protocol
 
 import orjson
 
-from origin.errors import Refused
+from origin.errors import Rejected
 from origin.ggos.rules.filters import GgoFilters
 
 BEGIN, AMOUNT, ID = "begin", "amount", "id"
@@ -23,6 +23,12 @@ _MICROSECOND = timedelta(microseconds=1)
 SIGNATURE_LENGTH = 32
 
 Value = datetime | int
+
+
+class CursorInvalid(Rejected):
+    """The cursor was altered, or belongs to another account, other filters or another order."""
+
+    code = "invalid_cursor"
 
 
 @dataclass(frozen=True)
@@ -93,16 +99,16 @@ def write_cursor(cursor: Cursor, listing: Listing, signer: Signer) -> str:
 def read_cursor(text: str, listing: Listing, signer: Signer) -> Cursor:
     """The cursor that was written so.
 
-    :raises Refused: it isn't one of this listing, or was altered.
+    :raises CursorInvalid: It is not one of this listing, or was altered.
     """
     try:
         raw = base64.urlsafe_b64decode(text)
     except ValueError:
-        raise _no_cursor() from None
+        raise CursorInvalid from None
     signature, place = raw[:SIGNATURE_LENGTH], raw[SIGNATURE_LENGTH:]
     # Base64 has several texts for the same bytes; ours is one of them.
     if _text(raw) != text or not signer.is_signed(listing.text_of(place), signature):
-        raise _no_cursor()
+        raise CursorInvalid
     total, numbers = orjson.loads(place)
     values: list[Value] = [
         _EPOCH + number * _MICROSECOND if key.column == BEGIN else number
@@ -113,9 +119,3 @@ def read_cursor(text: str, listing: Listing, signer: Signer) -> Cursor:
 
 def _text(raw: bytes) -> str:
     return base64.urlsafe_b64encode(raw).decode()
-
-
-def _no_cursor() -> Refused:
-    return Refused(
-        {"cursor": ["Not a valid cursor of this account, with these filters and this order."]}
-    )

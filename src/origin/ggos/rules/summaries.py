@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from enum import Enum
 
-from origin.errors import Refused
+from origin.errors import Rejected
 from origin.shared.periods import Resolution, period_begin
 
 MAX_LABELS = 100_000
@@ -21,6 +21,36 @@ UNKNOWN = "Unknown"
 
 _DAY = timedelta(days=1)
 _HOUR = timedelta(hours=1)
+
+
+class RangeOutOfBounds(Rejected):
+    """The range of begins has no place in local time: it ends before year 1 or after year 9999."""
+
+    code = "range_out_of_bounds"
+
+
+@dataclass(eq=False)
+class TooManyLabels(Rejected):
+    """A filled summary would have more than `most` labels."""
+
+    code = "too_many_labels"
+    most: int
+
+
+@dataclass(eq=False)
+class TooManyValues(Rejected):
+    """A summary would have more than `most` values: labels times groups."""
+
+    code = "too_many_values"
+    most: int
+    labels: int
+    groups: int
+
+
+class TimeZoneUnknown(Rejected):
+    """The database does not know the time zone."""
+
+    code = "time_zone_unknown"
 
 
 class Grouping(Enum):
@@ -77,7 +107,8 @@ def filled_labels(
 ) -> list[str]:
     """Every label from the one that holds `begin` to the one that holds `end`, in local time.
 
-    :raises Refused: there are more than `MAX_LABELS`, or time ends before the range does.
+    :raises TooManyLabels: There are more than `MAX_LABELS`.
+    :raises RangeOutOfBounds: Local time ends before the range does.
     """
     if resolution is Resolution.ALL:
         return [ALL_TIME]
@@ -85,13 +116,13 @@ def filled_labels(
         return _labels(begin, end, resolution, zone)
     except OverflowError:
         # Local time, or the end of its last day, is beyond what a calendar here can say.
-        raise Refused({"filters": {"beginRange": ["A time is out of bounds."]}}) from None
+        raise RangeOutOfBounds from None
 
 
 def _labels(begin: datetime, end: datetime, resolution: Resolution, zone: tzinfo) -> list[str]:
     first, last = sorted(period_begin(_local(time, zone), resolution) for time in (begin, end))
     if _count_steps(first, last, resolution) >= MAX_LABELS:
-        raise Refused({"fill": [f"More than {MAX_LABELS} labels."]})
+        raise TooManyLabels(MAX_LABELS)
     steps = _steps(first, last, resolution)
     if resolution is Resolution.HOUR:
         steps = _existing_hours(steps, zone)
@@ -105,7 +136,7 @@ def summarise(
 
     :param filled: Labels that shall be there, beside those that occur.
     :param grouped: Without grouping, a sum over all time is there whatever is found.
-    :raises Refused: it would have more than `MAX_VALUES`.
+    :raises TooManyValues: It would have more than `MAX_VALUES`.
     """
     by_group = {each.group: each.amounts for each in sums}
     if resolution is Resolution.ALL and not grouped:
@@ -113,8 +144,7 @@ def summarise(
     labels = set(filled).union([ALL_TIME] if resolution is Resolution.ALL else [])
     labels.update(*by_group.values())
     if len(labels) * len(by_group) > MAX_VALUES:
-        message = f"More than {MAX_VALUES} values: {len(labels)} labels, {len(by_group)} groups."
-        raise Refused({"grouping": [message]})
+        raise TooManyValues(MAX_VALUES, labels=len(labels), groups=len(by_group))
     shown = sorted(labels)
     return Summary(
         labels=shown,

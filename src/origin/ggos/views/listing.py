@@ -13,7 +13,6 @@ from origin.db.engine import Database
 from origin.db.raw_connections import Row
 from origin.ggos.queries import ggos as queries
 from origin.ggos.rules.listing import Cursor, Listing, Signer, Value, write_cursor
-from origin.identity.authentication import current_user, make_sure_active
 
 MAX_AT_ONCE = 10_000
 """GGOs in an answer that is made in memory: some 3.5 MB."""
@@ -39,7 +38,7 @@ class Question:
 
 
 def listing_response(database: Database, question: Question) -> Response:
-    """The GGOs in the order asked for, and the total, in a view that `looks`.
+    """The GGOs in the order asked for, and the total.
 
     What is too much for memory comes from one snapshot of the database, so that it adds up.
     """
@@ -47,8 +46,6 @@ def listing_response(database: Database, question: Question) -> Response:
         return _page(database, question) or _streamed(database, question)
     if question.limit is not None and question.limit <= MAX_AT_ONCE:
         return _cursor_page(database, question, question.limit)
-    # Before a connection is taken for as long as the reader takes.
-    make_sure_active()
     return _streamed(database, question)
 
 
@@ -56,15 +53,13 @@ def _page(database: Database, question: Question) -> Response | None:
     """The whole answer; None where that is too much."""
     limit = None if question.limit is None else min(question.limit, _NO_LIMIT)
     asked = queries.page(
-        _caller(),
         question.conditions,
         question.listing.keys,
         offset=question.offset,
         limit=limit,
         at_most=MAX_AT_ONCE,
     )
-    is_active, total, results = _ask(database, question, asked)
-    current_user().found_active(is_active)
+    total, results = _ask(database, question, asked)
     if results is None and question.offset < total:
         return None
     return _json(b'{"success":true,"total":%d,"results":%s}' % (total, _array(results)))
@@ -72,14 +67,12 @@ def _page(database: Database, question: Question) -> Response | None:
 
 def _cursor_page(database: Database, question: Question, limit: int) -> Response:
     asked = queries.cursor_page(
-        _caller(),
         question.conditions,
         question.listing.keys,
         limit=limit,
         after=question.after,
     )
-    is_active, total, results, is_more, *last = _ask(database, question, asked)
-    current_user().found_active(is_active)
+    total, results, is_more, *last = _ask(database, question, asked)
     if question.after is not None:
         total = question.after.total
     following = _cursor(question, last, total) if is_more else None
@@ -93,11 +86,6 @@ def _ask(database: Database, question: Question, asked: queries.Query) -> Row:
     """The one row that this query gives."""
     ask = database.prepared if question.conditions.is_plain else database.query
     return ask(asked.sql, asked.values)[0]
-
-
-def _caller() -> queries.Caller:
-    user = current_user()
-    return queries.Caller(user.id, user.subject)
 
 
 def _array(results: str | None) -> bytes:
