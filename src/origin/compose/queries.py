@@ -7,6 +7,7 @@ from typing import Any
 
 from origin.compose.rules import Part, PartKind, Source, is_whole_retire
 from origin.db.raw_connections import RawConnection
+from origin.ggos.queries.expiry import not_expired
 from origin.webhooks.queries.outbox import tell_settled
 
 _FACTS = """
@@ -33,15 +34,15 @@ WHERE retired AND retire_address = ANY(%(addresses)s) GROUP BY retire_address
 
 # Accounts can't be disabled until this ends. By the clock as it is once the source's lock is there:
 # it may have been waited for.
-_SOURCE = """
+_SOURCE = f"""
 WITH active AS (
     SELECT id FROM users WHERE id = ANY(%(accounts)s) AND disabled_at IS NULL
     ORDER BY id FOR KEY SHARE
 ),
 source AS (
-    UPDATE ggos SET locked = true, {changes}
+    UPDATE ggos SET locked = true, {{changes}}
     WHERE id = %(source)s AND owner_id = %(owner)s AND stored AND NOT locked AND NOT key_mismatch
-        AND expire_time > clock_timestamp()
+        AND {not_expired("clock_timestamp()")}
         AND (SELECT count(*) FROM active) = cardinality(%(accounts)s::bigint[])
     RETURNING *
 ),

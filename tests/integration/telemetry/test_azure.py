@@ -10,7 +10,7 @@ from pydantic import SecretStr
 
 from origin.telemetry.logs import configure_logging
 from tests.support.market import CONSUMPTION, Market
-from tests.support.recording import Recorder, recording_server
+from tests.support.recording_server import Recorder, recording_server
 from tests.support.waiting import eventually
 
 KEY = "00000000-1111-4222-8333-444444444444"

@@ -17,7 +17,7 @@ from origin.webhooks.queries import delivery_queue
 from origin.webhooks.rules.signatures import is_hub_signature, signed_headers
 from sandbox.running import Sandbox
 from tests.support.market import CONSUMPTION, Market
-from tests.support.scripted import ScriptedPeer, http_answer
+from tests.support.scripted_peer import ScriptedPeer, http_answer
 from tests.support.world import rewired
 
 SECRET = "a subscriber's secret"

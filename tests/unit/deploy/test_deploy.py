@@ -5,8 +5,6 @@ import json
 import os
 import re
 import shlex
-import subprocess
-import sys
 
 import pytest
 import yaml
@@ -15,7 +13,6 @@ from pydantic import SecretStr
 
 from devstack.processes import ROOT
 from origin.settings import Settings, load_settings
-from tests.support.recording import recording_server
 
 _FIELDS = {name.upper(): each for name, each in Settings.model_fields.items()}
 _REQUIRED = {name for name, field in _FIELDS.items() if field.is_required()}
@@ -46,25 +43,6 @@ def takes(monkeypatch):
         return load_settings(Settings)
 
     return try_them
-
-
-def test_the_images_health_check_goes_through_no_proxy():
-    """The environment's proxy, for the peers, would be asked for the container's own port."""
-    [command] = re.findall(r"^HEALTHCHECK .*\\\n  CMD (\[.*\])$", _text("Dockerfile"), re.MULTILINE)
-    _, *arguments = json.loads(command)
-    with recording_server() as web, recording_server() as proxy:
-        proxies = dict.fromkeys(("http_proxy", "HTTP_PROXY", "ALL_PROXY"), proxy.url)
-        environment = {**os.environ, **proxies, "PORT": web.url.rpartition(":")[2]}
-        for name in ("no_proxy", "NO_PROXY"):
-            environment.pop(name, None)
-        subprocess.run([sys.executable, *arguments], env=environment, check=True, timeout=60)
-    assert [each.path for each in web.requests] == ["/health/live"]
-    assert proxy.requests == []
-    # Nobody is there any more.
-    gone = subprocess.run(
-        [sys.executable, *arguments], env=environment, check=False, capture_output=True, timeout=60
-    )
-    assert gone.returncode != 0
 
 
 @pytest.mark.parametrize("name", _SERVICES)

@@ -8,7 +8,7 @@ import pytest
 
 from origin.errors import PeerMisbehaved
 from origin.peers.datahub import DataHubClient, DataHubGgo, DataHubTechnology, ParsedRows
-from tests.support.recording import recording_server
+from tests.support.recording_server import recording_server
 
 GGO = {
     "address": "849c0b",

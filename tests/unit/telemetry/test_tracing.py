@@ -5,7 +5,7 @@ import pytest
 from origin.peers.http import PeerClient
 from origin.telemetry import context
 from origin.telemetry.tracing import FinishedSpan, export_to, peer_call
-from tests.support.recording import recording_server
+from tests.support.recording_server import recording_server
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 
