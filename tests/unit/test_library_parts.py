@@ -7,7 +7,6 @@ is gone or has another shape, and the file that relies on it. Change that file b
 import http.client
 import inspect
 import io
-import logging
 import re
 import tomllib
 from collections.abc import Callable
@@ -294,12 +293,14 @@ def test_sqlalchemys_pool_makes_takes_and_returns_entries():
     pool._do_return_conn(entry)
     assert pool.checkedout() == 0, "`_do_return_conn` doesn't give back what `_do_get` has taken"
     again = pool._do_get()
-    assert again is entry, "the pool doesn't keep its entries (db/driver.py)"
+    assert again is entry, "the pool doesn't keep its entries (db/raw_connections.py)"
     assert again.info == {"kept": True}, "an entry's `info` doesn't last as its connection does"
     again.invalidate()
     assert again.driver_connection is None, "`invalidate` doesn't drop the connection"
     again.get_connection()
-    assert again.info == {}, "`info` outlives its connection (db/driver.py: prepared statements)"
+    assert again.info == {}, (
+        "`info` outlives its connection (db/raw_connections.py: prepared statements)"
+    )
 
 
 def test_sqlalchemys_dialect_resets_the_isolation_level_by_a_method():
@@ -409,14 +410,7 @@ def test_flask_smorest_resolves_schemas_and_keeps_its_apis():
     assert Blueprint.ARGUMENTS_PARSER, "a Blueprint has no `ARGUMENTS_PARSER` (web/base.py)"
 
 
-# logging, opencensus: src/origin/telemetry/
-
-
-def test_logging_finds_no_caller_without_srcfile():
-    assert hasattr(logging, "_srcfile"), "logging has no `_srcfile` any more (telemetry/logs.py)"
-    assert _says(logging.Logger._log, "if _srcfile:"), (
-        "logging looks for callers without `_srcfile`, too (telemetry/logs.py)"
-    )
+# opencensus: src/origin/telemetry/
 
 
 def test_opencensus_reads_our_role_and_our_records_ids():
