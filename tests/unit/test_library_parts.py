@@ -8,7 +8,6 @@ import http.client
 import importlib
 import inspect
 import io
-import logging
 import re
 import tomllib
 from collections.abc import Callable
@@ -414,14 +413,7 @@ def test_flask_smorest_resolves_schemas_and_keeps_its_apis():
     assert Blueprint.ARGUMENTS_PARSER, "a Blueprint has no `ARGUMENTS_PARSER` (web/blueprint.py)"
 
 
-# logging, opencensus: src/origin/telemetry/
-
-
-def test_logging_finds_no_caller_without_srcfile():
-    assert hasattr(logging, "_srcfile"), "logging has no `_srcfile` any more (telemetry/logs.py)"
-    assert _says(logging.Logger._log, "if _srcfile:"), (
-        "logging looks for callers without `_srcfile`, too (telemetry/logs.py)"
-    )
+# opencensus: src/origin/telemetry/
 
 
 def test_opencensus_reads_our_role_and_our_records_ids():
