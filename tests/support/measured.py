@@ -8,7 +8,7 @@ from origin.declarations.rules.exact import exact
 
 
 def measured(points: Mapping[tuple[str, str], Mapping[int, int]]) -> Consumption:
-    """By GSRN and sector: Wh by begin."""
+    """Return consumption of Wh by begin, by GSRN and sector."""
     return {
         place: Measurements(list(amounts), list(amounts.values()))
         for place, amounts in points.items()
@@ -16,5 +16,5 @@ def measured(points: Mapping[tuple[str, str], Mapping[int, int]]) -> Consumption
 
 
 def exactly(number: float | Decimal) -> int:
-    """The exact value of the decimal that this number is written as."""
+    """Return the exact value of the decimal that this number is written as."""
     return exact(Decimal(str(number)))

@@ -21,7 +21,7 @@ from tests.support.books import (
 
 ZONES = ("Europe/Copenhagen", "Asia/Kolkata", "Australia/Lord_Howe", "America/St_Johns", "UTC")
 CODES = [*LABELS, ("T2", "F2")]
-# Nights on which clocks change, in each of the zones that change them, a leap day, turns of years.
+# Nights on which clocks change in one of the zones, leap days, and turns of years.
 NIGHTS = [
     datetime(*day, tzinfo=UTC)
     for day in (
@@ -63,12 +63,12 @@ rows = st.lists(
 
 
 def some(values: Any) -> Any:
-    """A few of these, none, or null."""
+    """Return up to two of these values, or null."""
     return st.one_of(st.none(), st.lists(st.sampled_from(values), max_size=2))
 
 
 def as_text(time: datetime, hours: int | None) -> str:
-    """In UTC with a Z, or naive, which is the request's local time."""
+    """Return the time in UTC with a Z; or naive, in the request's local time."""
     if hours is None:
         return time.replace(tzinfo=None).isoformat()
     return time.astimezone(UTC).isoformat().replace("+00:00", "Z")
@@ -223,7 +223,7 @@ def test_listings(
     offset: int,
     limit: int | None,
 ):
-    """A page at an offset; and all pages by cursors, in the same order as in one answer."""
+    """A page at an offset; and all pages by cursors, in the order of a single answer."""
     books.write(table)
     listed = [row for row in books.own("alice", asked) if not row.locked]
     whole = books.ask("/ggo", {"filters": asked, "order": order})
@@ -249,7 +249,7 @@ def test_listings(
 
 
 def place(ggo: dict[str, Any], order: list[str]) -> tuple[Any, ...]:
-    """Where a GGO belongs; of a field named twice, the first name holds."""
+    """Return the GGO's sort key. If a field is named twice, the first name holds."""
     values = {"begin": datetime.fromisoformat(ggo["begin"]).timestamp(), "amount": ggo["amount"]}
     return tuple(
         -values[name.removeprefix("-")] if name.startswith("-") else values[name]
@@ -262,7 +262,7 @@ def plain(ggo: dict[str, Any]) -> tuple[Any, ...]:
 
 
 def on_the_wire(row: Row) -> tuple[Any, ...]:
-    """The contract's GGO object."""
+    """Return the contract's GGO object of a row."""
     return plain(
         {
             "sector": row.sector,

@@ -1,4 +1,4 @@
-"""What the summaries and totals of GGOs and of transfers share (contract: http-api, /ggo/summary)."""
+"""Summaries and totals of GGOs and of transfers (contract: http-api.md, `/ggo/summary`)."""
 
 from typing import Any
 
@@ -24,7 +24,7 @@ from origin.web.provided import provided
 
 
 class SummaryRequest(LocalRequest):
-    """What to sum, by which periods of local time, and by which groups."""
+    """What to sum, and by which periods of local time and groups."""
 
     resolution = fields.Enum(Resolution, by_value=True, required=True)
     filters = fields.Nested(GgoFiltersSchema, required=True)
@@ -63,7 +63,7 @@ class GroupSchema(Schema):
 
 
 class SummaryResponse(Schema):
-    """Labels, and the values of each group for them."""
+    """Labels, and each group's values for them."""
 
     success = fields.Boolean()
     labels = fields.List(fields.String())
@@ -78,7 +78,9 @@ class TotalResponse(Schema):
 
 
 def summary_response(selection: queries.Selection, body: dict[str, Any]) -> Response:
-    """Sum these as the request's body, a `SummaryRequest`'s, says.
+    """Return the answer with the sums of the selection.
+
+    :param body: A loaded `SummaryRequest`.
 
     :raises Refused: it would be too long, or the database doesn't know the zone.
     """
@@ -86,7 +88,7 @@ def summary_response(selection: queries.Selection, body: dict[str, Any]) -> Resp
     filled = []
     if body["fill"] and body["filters"].begin_range is not None:
         begin, end = body["filters"].begin_range
-        # Refuses what is too long before anything is summed.
+        # Checked before the sums: a range with too many labels is rejected.
         filled = filled_labels(begin, end, resolution, zone)
     split = queries.Split(resolution, grouping, zone)
     sums = queries.sums(provided(Database), selection, split)
