@@ -10,11 +10,11 @@ from origin.web.collections import Items
 from origin.web.fields import Reference, Text, WholeNumber
 
 MAX_PARTS = 1_000
-"""Transfers in one compose, and retires: more would hold up a worker and the ledger for seconds."""
+"""The most transfers, and the most retires, of a compose: more would block the ledger for seconds."""
 
 
 class TransferSchema(Schema):
-    """So much to that account."""
+    """A transfer of an amount to an account."""
 
     amount = WholeNumber(least=1, required=True, metadata={"description": "Wh"})
     reference = Reference()
@@ -26,7 +26,7 @@ class TransferSchema(Schema):
 
 
 class RetireSchema(Schema):
-    """So much to the consumption of that metering point."""
+    """A retirement of an amount to the consumption of a metering point."""
 
     amount = WholeNumber(least=1, required=True, metadata={"description": "Wh"})
     gsrn = Text(required=True)
@@ -37,7 +37,7 @@ class RetireSchema(Schema):
 
 
 class ComposeRequest(Schema):
-    """What is to become of a GGO; what isn't named stays with the caller."""
+    """How to split a GGO. The rest of its amount stays with the caller."""
 
     address = Text(required=True)
     transfers = Items(fields.Nested(TransferSchema), most=MAX_PARTS, load_default=list)
@@ -49,7 +49,7 @@ class ComposeRequest(Schema):
 
 
 class DoneResponse(Schema):
-    """It is done."""
+    """The compose is done."""
 
     success = fields.Boolean()
     message = fields.String(allow_none=True)
