@@ -66,7 +66,7 @@ def _compose_once(key: str, order: Order) -> Response:
         )
     except Refused as refusal:
         refused = idempotency.Answer(400, {"success": False, "message": shortened(refusal.message)})
-        with database.link() as link:
+        with database.raw_connection() as link:
             idempotency.answer(link, hold, refused)
         raise
     except Exception:

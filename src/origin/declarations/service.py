@@ -24,7 +24,7 @@ from origin.declarations.rules.declarations import (
 from origin.errors import PeerUnavailable, Refused
 from origin.identity.service.tokens import UserTokens
 from origin.peers.datahub import DataHubClient
-from origin.shared.off_the_loop import off_the_loop
+from origin.shared.native_threads import run_in_native_thread
 
 PATIENCE_S = 300.0
 """For both peers and all their pages. A year of quarter-hours takes DataHub 95 s."""
@@ -68,7 +68,7 @@ class DeclarationService:
         def compute() -> EnvironmentDeclaration:
             return by_resolution(query, declare(consumption, retired, mix, known))
 
-        found = off_the_loop(compute)
+        found = run_in_native_thread(compute)
         _log(user_id, found.by_hour)
         return found
 

@@ -1,12 +1,10 @@
 """Environment declarations, as JSON and as PDF (contract: http-api.md, Environment declarations)."""
 
-import json
 from collections.abc import Mapping
 from itertools import repeat
 from operator import mod, truediv
 from typing import Any, cast
 
-import orjson
 from flask import Response, request
 
 from origin.declarations.pdf.document import Issuer, render
@@ -23,7 +21,8 @@ from origin.declarations.service import DeclarationService
 from origin.identity.authentication import current_user, requires
 from origin.settings import Settings
 from origin.shared.clock import utcnow
-from origin.shared.off_the_loop import off_the_loop
+from origin.shared.json_codec import encode_json
+from origin.shared.native_threads import run_in_native_thread
 from origin.web.base import Blueprint
 from origin.web.provided import provided
 
@@ -39,7 +38,7 @@ PDF_NAME = "EnvironmentDeclaration.pdf"
 def eco_declaration(query: DeclarationQuery) -> Response:
     """Declare the emissions and technologies of the caller's consumption."""
     found = provided(DeclarationService).answer(current_user().id, query)
-    return Response(off_the_loop(written, found), mimetype="application/json")
+    return Response(run_in_native_thread(written, found), mimetype="application/json")
 
 
 @blueprint.post("/eco-declaration/export-pdf")
@@ -56,7 +55,7 @@ def export_pdf(query: DeclarationQuery) -> Response:
     language = request.accept_languages.best_match(LANGUAGES, default="en")
     issuer = Issuer(provided(Settings).service_name, provided(Settings).project_url, utcnow())
     response = Response(
-        off_the_loop(render, query, found, issuer, cast("Language", language)),
+        run_in_native_thread(render, query, found, issuer, cast("Language", language)),
         mimetype="application/pdf",
     )
     response.headers["Content-Disposition"] = f'attachment; filename="{PDF_NAME}"'
@@ -68,12 +67,7 @@ def export_pdf(query: DeclarationQuery) -> Response:
 
 def written(found: EnvironmentDeclaration) -> bytes:
     """Return the answer's body."""
-    answer = {"success": True, **as_json(found)}
-    try:
-        return orjson.dumps(answer)
-    except TypeError:
-        # Whole numbers beyond 64 bits: absurd measurements may add up to these.
-        return json.dumps(answer).encode()
+    return encode_json({"success": True, **as_json(found)})
 
 
 def as_json(found: EnvironmentDeclaration) -> dict[str, Any]:

@@ -1,16 +1,15 @@
 """What listings, summaries and totals reject, and their answers at the limits."""
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from unittest.mock import patch
 
 import pytest
+from pydantic import SecretStr
 
 from origin.app import create_app
-from origin.db.driver import LendingPool
 from origin.db.engine import Database
-from origin.settings import Secret
+from origin.db.raw_connections import RawConnectionPool
 from origin.web.provided import provided_by
 from tests.support.books import Books, example_row
 
@@ -141,11 +140,10 @@ def test_a_cursor_outlives_its_process_and_a_new_secret(books: Books):
     books.write([example_row(begin + timedelta(hours=number)) for number in range(3)])
     first = {"filters": {}, "limit": 1, "cursor": ""}
     following = {**first, "cursor": books.ask("/ggo", first)["nextCursor"]}
-    old = books.world.settings.secret.value
+    old = books.world.settings.secret.get_secret_value()
     for secrets, status in ((f"a new one,{old}", 200), (old, 200), ("a new one", 400)):
-        settings = replace(
-            books.world.settings,
-            key_encryption_secrets=[Secret(each) for each in secrets.split(",")],
+        settings = books.world.settings.model_copy(
+            update={"key_encryption_secrets": [SecretStr(each) for each in secrets.split(",")]}
         )
         app = create_app(settings)
         headers = {"Authorization": f"Bearer {books.tokens['alice']}"}
@@ -182,7 +180,7 @@ def test_a_first_page_by_cursor_needs_one_connection_and_once(books: Books, limi
     # The account is then known: it is checked in the same statement, or before a connection is held.
     books.ask("/ggo", {"filters": {}})
     pool = books.world.runtime.database.engine.pool
-    assert isinstance(pool, LendingPool)
+    assert isinstance(pool, RawConnectionPool)
     taken, held = pool.take, []
 
     def take() -> Any:

@@ -23,7 +23,7 @@ from origin.declarations.rules.declarations import (
 from origin.declarations.rules.exact import whole
 from origin.declarations.views import as_json, written
 from origin.shared.periods import Resolution
-from tests.support.measured import exactly, measured
+from tests.support.consumption import exactly, measured
 
 BEGIN = datetime(2020, 1, 1, 10, tzinfo=UTC)
 H10 = int(BEGIN.timestamp())

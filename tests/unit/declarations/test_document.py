@@ -1,17 +1,12 @@
 """The declaration's PDF: its pages, tags, languages and numbers."""
 
-import subprocess
-import sys
-import time
 from datetime import UTC, datetime, timedelta
 from io import BytesIO
-from pathlib import Path
 from typing import Any
 
 import pytest
 from pypdf import PdfReader
 
-import origin.declarations.pdf
 from origin.declarations.pdf.document import Issuer, content, document_id, render
 from origin.declarations.pdf.example import example
 from origin.declarations.pdf.words import LANGUAGES, WORDS, Language
@@ -24,7 +19,7 @@ from origin.declarations.rules.declarations import (
     declare,
 )
 from origin.shared.periods import Resolution
-from tests.support.measured import exactly, measured
+from tests.support.consumption import exactly, measured
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678, tzinfo=UTC)
 ISSUER = Issuer("AccountService", "https://accounts.example", NOW)
@@ -118,45 +113,3 @@ def test_both_languages_have_the_same_phrases() -> None:
     english, danish = WORDS["en"], WORDS["da"]
     assert english.phrases.keys() == danish.phrases.keys()
     assert english.emissions.keys() == danish.emissions.keys()
-
-
-_BESIDE_THE_LOOP = """
-from gevent import monkey
-monkey.patch_all()
-import time
-import gevent
-from origin.declarations.pdf.document import Issuer, render
-from origin.declarations.pdf.example import BEGIN, example
-from origin.shared.off_the_loop import off_the_loop
-
-query, found = example(90)
-beats = 0
-
-def beat():
-    global beats
-    while True:
-        gevent.sleep(0.002)
-        beats += 1
-
-gevent.spawn(beat)
-rendering = gevent.spawn(
-    off_the_loop, lambda: [render(query, found, Issuer("a", "b", BEGIN), "en") for _ in range(5)]
-)
-pdfs = rendering.get()
-assert len(pdfs) == 5 and pdfs[0].startswith(b"%PDF")
-print(beats)
-"""
-
-
-def test_the_event_loop_runs_while_pages_are_rendered() -> None:
-    begun = time.monotonic()
-    done = subprocess.run(
-        [sys.executable, "-c", _BESIDE_THE_LOOP],
-        env={"PYTHONPATH": str(Path(origin.declarations.pdf.__file__).parents[3])},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert int(done.stdout) > 5
-    assert time.monotonic() - begun < 60

@@ -11,7 +11,7 @@ from origin.declarations.client.energytypes import EnergyTypeClient
 from origin.declarations.rules.declarations import Mix
 from origin.errors import PeerMisbehaved
 from origin.peers.datahub import DataHubClient
-from tests.support.measured import exactly
+from tests.support.consumption import exactly
 
 BEGIN = datetime(2020, 2, 29, 22, tzinfo=UTC)
 H22 = int(BEGIN.timestamp())

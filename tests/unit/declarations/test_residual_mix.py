@@ -17,7 +17,7 @@ from origin.declarations.client.residual_mix import ResidualMixReader, Unreadabl
 from origin.declarations.rules.consumption import Series
 from origin.declarations.rules.declarations import ResidualMix
 from origin.declarations.rules.exact import ONE
-from tests.support.measured import exactly
+from tests.support.consumption import exactly
 
 H10 = int(datetime(2020, 1, 1, 10, tzinfo=UTC).timestamp())
 TIMES = ["2020-01-01T10:00:00Z", "2020-01-01T11:00:00+00:00", "2020-01-01 11:30:00"]

@@ -13,8 +13,15 @@ from typing import get_args
 
 from origin.declarations.rules.consumption import HOUR_S, Consumption, Measurements, unix_s
 from origin.errors import PeerMisbehaved
-from origin.peers.datahub import MAX_WH, Counted, DataHubClient, MeteringPointType, Reading, Summary
-from origin.shared.json_reading import MAX_EXACT_FLOAT
+from origin.peers.datahub import (
+    DataHubClient,
+    MeasurementCount,
+    MeasurementRow,
+    MeasurementSummary,
+    MeteringPointType,
+)
+from origin.shared.json_codec import MAX_EXACT_FLOAT
+from origin.shared.limits import MAX_WH
 
 _KIND: MeteringPointType = "consumption"
 _KINDS = get_args(MeteringPointType)
@@ -112,7 +119,7 @@ class _Reader:
                 found[gsrn, counted.measurements[0].sector] = hours
         return found, others
 
-    def _hours_suffice(self, gsrn: str, counted: Counted, hours: Measurements) -> bool:
+    def _hours_suffice(self, gsrn: str, counted: MeasurementCount, hours: Measurements) -> bool:
         """Return whether these sums tell all that is needed of the point."""
         if not counted.total:
             return not hours.begins
@@ -162,7 +169,7 @@ def _raising_peer_misbehaved(path: str) -> Iterator[None]:
         raise PeerMisbehaved("DataHubService", reason) from None
 
 
-def _sums(summary: Summary, times: "_Times") -> dict[str, Measurements]:
+def _sums(summary: MeasurementSummary, times: "_Times") -> dict[str, Measurements]:
     """Return each point's hours that have an amount.
 
     :raises ValueError: labels or groups aren't as documented.
@@ -219,7 +226,7 @@ def _amount(amount: float) -> int:
     return int(amount)
 
 
-def _add_page(found: _ByPointAndSector, page: list[Reading], times: "_Times") -> None:
+def _add_page(found: _ByPointAndSector, page: list[MeasurementRow], times: "_Times") -> None:
     """Add a page's measurements; those of points that weren't asked for are skipped."""
     for start in range(0, len(page), _ADDED_WITHOUT_A_PAUSE):
         # Lets other greenlets run, for example the one that fetches the next page.
@@ -227,7 +234,7 @@ def _add_page(found: _ByPointAndSector, page: list[Reading], times: "_Times") ->
         _add(found, page[start : start + _ADDED_WITHOUT_A_PAUSE], times)
 
 
-def _add(found: _ByPointAndSector, page: list[Reading], times: "_Times") -> None:
+def _add(found: _ByPointAndSector, page: list[MeasurementRow], times: "_Times") -> None:
     last: str | None = None
     begun = 0
     for each in page:

@@ -9,7 +9,7 @@ from origin.declarations.rules.consumption import HOUR_S, hour_of, unix_s
 from origin.declarations.rules.declarations import ResidualMix
 from origin.errors import PeerMisbehaved, PeerUnavailable
 from origin.peers.http import PeerClient
-from origin.peers.prefetch import fetched_ahead
+from origin.peers.prefetch import prefetch
 
 HOURS_PER_CALL = 31 * 24
 """A year in one answer could be a hundred megabytes."""
@@ -58,7 +58,7 @@ class EnergyTypeClient:
 
         if not wanted or not go_on():
             return reader.mix
-        for start, stop, raw in fetched_ahead(fetch, hour_of(unix_s(begin))):
+        for start, stop, raw in prefetch(fetch, hour_of(unix_s(begin))):
             try:
                 reader.add(raw, start, stop)
             except UnreadableMix as error:

@@ -12,10 +12,9 @@ from operator import add as plus
 from typing import NamedTuple
 
 from origin.declarations.rules.exact import ONE, exact
+from origin.ggos.rules.summaries import UNKNOWN
 
 HOUR_S = 3600
-UNKNOWN = "Unknown"
-"""The technology of a GGO whose codes have no label."""
 
 Series = dict[int, int]
 """Amounts by the begin of their hour (Unix time)."""

@@ -13,8 +13,8 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from origin.db.driver import Row
 from origin.db.engine import Database
+from origin.db.raw_connections import Row
 from origin.ggos.queries.expiry import expired, not_expired
 from origin.ggos.rules.filters import Category, GgoFilters, TransferFilters
 from origin.ggos.rules.listing import Cursor, SortKey, SortValue
