@@ -181,13 +181,13 @@ def test_a_first_page_by_cursor_needs_one_connection_and_once(books: Books, limi
     books.ask("/ggo", {"filters": {}})
     pool = books.world.runtime.database.engine.pool
     assert isinstance(pool, RawConnectionPool)
-    taken, held = pool.take, []
+    check_out, held = pool.check_out, []
 
-    def take() -> Any:
+    def counting_check_out() -> Any:
         held.append(pool.checkedout())
-        return taken()
+        return check_out()
 
-    with patch.object(pool, "take", take):
+    with patch.object(pool, "check_out", counting_check_out):
         assert books.ask("/ggo", {"filters": {}, "cursor": "", **limit})["total"] == 1
     books.write([])
     assert held == [0]
