@@ -97,9 +97,7 @@ def test_ggos_issued_with_a_wrong_key_are_not_compared(books: Books, state: dict
 
 
 @pytest.mark.parametrize("source", [ISSUED, WHOLE])
-def test_only_recovered_ggos_may_lack_their_batch(
-    books: Books, state: dict[str, Any], source: str
-):
+def test_only_recovered_ggos_may_lack_their_batch(books: Books, state: dict[str, Any], source: str):
     spent = {1} if source == ISSUED else {5}
     books.batches = [each for each in books.batches if each["ggo_id"] not in spent]
     assert audit(books, state, recovered={source}) == []
