@@ -5,10 +5,13 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 MAKEFLAGS += --no-print-directory --no-builtin-rules
 .DEFAULT_GOAL := help
-.PHONY: help sync demo test faults check openapi format image-check compose-check deploy-check bench lock clean
+.PHONY: help sync demo unit test faults check openapi format image-check compose-check deploy-check bench lock clean
 
-# Arguments for `demo` (--once), `test` (pytest's) and others.
+# Arguments for `demo` (--once), `unit`, `test` (pytest's) and others.
 ARGS ?=
+# How `test` measures branch coverage. It costs pytest's own processes a third of their time; the servers,
+# peers and services that tests start run at full speed.
+COVERAGE ?= --cov --cov-report=json:.run/coverage.json
 
 export PYTHONPATH := $(CURDIR)/src
 python := .venv/bin/python
@@ -22,8 +25,14 @@ sync: ## Install pipenv (.tools) and the locked packages (.venv) if needed
 demo: sync ## Run the whole system, and two users who trade GGOs (ARGS=--once: stop afterwards)
 	@exec $(python) -m devstack.demo $(ARGS)
 
-test: check ## Run all checks and all tests (ARGS='-k compose': arguments for pytest)
-	$(python) -m pytest --numprocesses 2 --no-loadscope-reorder $(ARGS)
+unit: sync ## Run the unit tests, in seconds: no servers, no child processes (ARGS: arguments for pytest)
+	$(python) -m pytest --numprocesses 2 --no-loadscope-reorder tests/unit $(ARGS)
+
+test: check ## Run all checks and tests, and tell the branch coverage (ARGS='-k compose': arguments for pytest)
+	@mkdir -p .run && rm -f .run/coverage.json
+	$(python) -m pytest --numprocesses 2 --no-loadscope-reorder $(COVERAGE) $(ARGS) || status=$$?; \
+	$(python) -m devstack.coverage_table .run/coverage.json || true; \
+	exit $${status:-0}
 
 faults: sync ## Run the long fault bench (ARGS='--faults 5000 --seed 1000': see doc/faults.md)
 	$(python) -m tests.faults.long_run $(ARGS)

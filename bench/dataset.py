@@ -25,7 +25,7 @@ from devstack.databases import create_database, drop_database, with_database
 from devstack.postgres import EmbeddedPostgres
 from devstack.processes import ROOT
 from origin.db.models import Base
-from origin.keys.derivation import Key, metering_point_key, new_master_key
+from origin.keys.derivation import ExtendedKey, metering_point_key, new_master_key
 from origin.keys.sealing import Sealer, master_key_context
 from origin.migrate import upgrade
 
@@ -165,14 +165,14 @@ def unspent(dataset: Dataset, subjects: Sequence[str]) -> Iterator[tuple[str, st
         yield from cursor
 
 
-def point_keys(dataset: Dataset) -> dict[int, Key]:
+def point_keys(dataset: Dataset) -> dict[int, ExtendedKey]:
     """Return the keys of all production metering points, by their owners' positions in `subjects`."""
     sealer = Sealer([secret()])
     with connect(dataset.uri) as connection, connection.cursor() as cursor:
         cursor.execute("SELECT id, subject, master_key FROM users")
         return {
             number - 1: metering_point_key(
-                Key.from_base58(sealer.open(key, master_key_context(subject))), 0
+                ExtendedKey.from_base58(sealer.open(key, master_key_context(subject))), 0
             )
             for number, subject, key in cursor
         }

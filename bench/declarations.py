@@ -32,17 +32,17 @@ import orjson
 import requests
 from sqlalchemy import insert, text
 
+from bench.wakeups import NoWakeups
 from devstack.configured import postgres_server
-from origin.app import create_app
 from origin.db.models import MeteringPoint, User
 from origin.declarations.client.consumption import SUMMED_AT_ONCE
-from origin.declarations.rules.declarations import Question, Resolution
-from origin.declarations.service import answer
+from origin.declarations.rules.declarations import DeclarationQuery
 from origin.declarations.views import written
 from origin.keys.sealing import access_token_context
 from origin.migrate import upgrade
-from origin.runtime import Runtime
+from origin.runtime import Runtime, build_runtime
 from origin.settings import Settings
+from origin.shared.periods import Resolution
 from origin.web.gunicorn.gc_tuning import collect_seldom
 
 BEGIN = datetime(2024, 1, 1, tzinfo=UTC)
@@ -256,7 +256,7 @@ def measure(
 
     :param waiting_s: What DataHub, the slower peer, waits in all.
     """
-    question = Question(
+    query = DeclarationQuery(
         gsrns=tuple(gsrn(point) for point in range(POINTS)),
         begin=BEGIN,
         end=BEGIN + (HOURS - 1) * HOUR,
@@ -265,7 +265,7 @@ def measure(
     )
     step = yardstick_s()
     before, wall, cpu = _peak_mb(), time.perf_counter(), time.process_time()
-    found = answer(runtime, user_id, question)
+    found = runtime.declarations.answer(user_id, query)
     body = written(found)
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     step = (step + yardstick_s()) / 2
@@ -300,7 +300,7 @@ def main() -> None:
     with postgres_server(fsync=False) as postgres, peers() as peer:
         uri = postgres.create_database("bench_declarations")
         upgrade(uri)
-        runtime = create_app(settings(uri, peer)).extensions["origin_runtime"]
+        runtime = build_runtime(settings(uri, peer), NoWakeups())
         user_id = add_user(runtime)
         collect_seldom()
         measure(runtime, user_id, Resolution.HOUR)

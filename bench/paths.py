@@ -19,7 +19,7 @@ import orjson
 from bench import cpu, load, workload
 from bench.dataset import BIG, CROWD, FEW, HOURLY, HOURLY_YEAR, TRADER, Dataset, unspent
 from bench.workload import PostRequest
-from origin.keys.derivation import AddressKind, Key, period_key
+from origin.keys.derivation import AddressKind, ExtendedKey, period_key
 
 CLIENTS = 16
 _SLICES = 5
@@ -71,7 +71,7 @@ class BenchContext:
 
     dataset: Dataset
     tokens: Mapping[str, str]
-    points: Mapping[int, Key]
+    points: Mapping[int, ExtendedKey]
     """The keys of production metering points, by their owners' positions in `subjects`."""
     webhook_secret: bytes
     server_pids: Sequence[int]

@@ -24,7 +24,13 @@ from devstack.postgres import EmbeddedPostgres
 from devstack.processes import ServiceProcesses
 from devstack.stack import peers_environment
 from devstack.valkey import EmbeddedValkey
-from origin.keys.derivation import AddressKind, Key, metering_point_key, new_master_key, period_key
+from origin.keys.derivation import (
+    AddressKind,
+    ExtendedKey,
+    metering_point_key,
+    new_master_key,
+    period_key,
+)
 from origin.keys.sealing import Sealer, master_key_context
 from origin.migrate import upgrade
 from sandbox.running import Sandbox
@@ -156,7 +162,7 @@ def _running_service(
     drop_database(postgres.uri, _DATABASE)
 
 
-def _write_users(uri: str) -> dict[str, Key]:
+def _write_users(uri: str) -> dict[str, ExtendedKey]:
     """Insert users with a production metering point each; return the points' keys."""
     sealer, points = Sealer([secret()]), {}
     with connect(uri) as connection, connection.cursor() as cursor:
@@ -177,7 +183,7 @@ def _write_users(uri: str) -> dict[str, Key]:
 
 
 def _issue(
-    uri: str, ledger_url: str, subject: str, point: Key, count: int, console: Console
+    uri: str, ledger_url: str, subject: str, point: ExtendedKey, count: int, console: Console
 ) -> list[_Ggo]:
     """Issue `count` GGOs of 1000 Wh, on the ledger and in the database."""
     console.bar("issuing", int(subject.rpartition(" ")[2]) + 1, USERS)

@@ -27,6 +27,7 @@ from gevent.server import StreamServer  # noqa: E402
 from psycogreen.gevent import patch_psycopg  # noqa: E402
 from sqlalchemy import text  # noqa: E402
 
+from bench.wakeups import NoWakeups  # noqa: E402
 from devstack.configured import postgres_server  # noqa: E402
 from devstack.environment import service_environment  # noqa: E402
 from devstack.ports import free_port  # noqa: E402
@@ -34,7 +35,6 @@ from origin.keys.sealing import webhook_secret_context  # noqa: E402
 from origin.migrate import upgrade  # noqa: E402
 from origin.runtime import Runtime, build_runtime  # noqa: E402
 from origin.settings import Settings  # noqa: E402
-from origin.webhooks.service import delivery  # noqa: E402
 
 _ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 _GREENLETS = 20
@@ -63,19 +63,6 @@ def _answer(connection: socket.socket, _address: object) -> None:
 
 def _serve(port: int) -> None:
     StreamServer(("127.0.0.1", port), _answer).serve_forever()
-
-
-class _NoWakeups:
-    """Wake-ups that do nothing."""
-
-    def batches_due(self, delay_s: float = 0) -> None:
-        """Do nothing."""
-
-    def datahub_jobs_due(self) -> None:
-        """Do nothing."""
-
-    def deliveries_due(self) -> None:
-        """Do nothing."""
 
 
 def _bodies(count: int) -> list[bytes]:
@@ -143,7 +130,7 @@ def _deliver_all(runtime: Runtime, count: int) -> float:
     begin = time.perf_counter()
     done = 0
     while done < count:
-        attempts = delivery.run_due(runtime)
+        attempts = runtime.delivery_runner.run_due()
         assert attempts, "nothing is due, but not everything is delivered"
         done += attempts
     rate = count / (time.perf_counter() - begin)
@@ -186,7 +173,7 @@ def _runtime(database_uri: str) -> Runtime:
         changes={"LEASE_SECONDS": "60"},
     )
     fields = {name.lower(): value for name, value in environment.items()}
-    return build_runtime(Settings.of(fields), _NoWakeups())
+    return build_runtime(Settings.of(fields), NoWakeups())
 
 
 def main(arguments: Sequence[str]) -> int:

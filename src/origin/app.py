@@ -12,6 +12,7 @@ from flask.cli import AppGroup
 from flask_cors import CORS
 
 from origin.accounts.views import accounts, login, suppliers
+from origin.compose import views as compose
 from origin.declarations import views as declarations
 from origin.errors import ConfigurationError
 from origin.forecasts import views as forecasts
@@ -20,13 +21,14 @@ from origin.intake import views as intake
 from origin.monitoring.views import docs, health, metrics, openapi
 from origin.runtime import build_runtime
 from origin.settings import Settings, load_settings
-from origin.tasks.sending import Wakeups
-from origin.tasks.wakeups import CeleryHints
+from origin.tasks.sending import WakeupSender
+from origin.tasks.wakeups import CeleryWakeups
 from origin.telemetry.logs import configure_logging
 from origin.telemetry.requests import watch_requests
 from origin.telemetry.tasks import watch_sending
-from origin.web.base import EXTENSION, Blueprint
+from origin.web.base import Blueprint
 from origin.web.errors import register_error_handlers
+from origin.web.provided import provide
 from origin.webhooks import views as webhooks
 
 _BLUEPRINTS = (
@@ -34,6 +36,7 @@ _BLUEPRINTS = (
     accounts.blueprint,
     suppliers.blueprint,
     ggos.blueprint,
+    compose.blueprint,
     transfers.blueprint,
     declarations.blueprint,
     intake.blueprint,
@@ -140,7 +143,8 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.config.update(
         _OPENAPI, MAX_CONTENT_LENGTH=settings.max_body_bytes + 1, DEBUG=settings.debug
     )
-    app.extensions[EXTENSION] = build_runtime(settings, CeleryHints(Wakeups(settings)))
+    runtime = build_runtime(settings, CeleryWakeups(WakeupSender(settings)))
+    provide(app, vars(runtime).values())
     watch_requests(app)
     watch_sending()
     _allow_origins(app, settings.cors_origins)

@@ -1,6 +1,5 @@
 """A market whose database can be backed up, restored and recovered."""
 
-import dataclasses
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -8,7 +7,7 @@ from click.testing import Result
 
 from devstack.configured import Postgres
 from origin.app import create_app
-from origin.web.base import EXTENSION
+from origin.runtime import build_runtime
 from tests.support.auditor import audit, read_books, read_ledger
 from tests.support.market import Market
 
@@ -33,7 +32,7 @@ class Drill:
 
     def __init__(self, market: Market, postgres: Postgres) -> None:
         self.market, self._postgres = market, postgres
-        self.uri = market.settings.database_uri.value.replace("+psycopg2", "")
+        self.uri = market.settings.database_uri.get_secret_value().replace("+psycopg2", "")
         self._name = urlsplit(self.uri).path.strip("/")
         self.backup_name = f"{self._name}_backup"
 
@@ -51,10 +50,9 @@ class Drill:
     def restart(self, **settings: Any) -> None:
         market = self.market
         market.runtime.database.dispose()
-        market.settings = dataclasses.replace(market.settings, **settings)
+        market.settings = market.settings.model_copy(update=settings)
         market.app = create_app(market.settings)
-        market.runtime = dataclasses.replace(market.app.extensions[EXTENSION], hints=market.hints)
-        market.app.extensions[EXTENSION] = market.runtime
+        market.use(build_runtime(market.settings, market.wakeups))
 
     def recover(self, *arguments: str) -> Result:
         return self.market.app.test_cli_runner().invoke(

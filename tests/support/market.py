@@ -6,7 +6,6 @@ from typing import Any
 
 from werkzeug.test import TestResponse
 
-from origin.batches.service import runner
 from sandbox.running import Sandbox
 from tests.support.world import Peer, World
 
@@ -94,7 +93,7 @@ class Market(World):
     def run_batches(self) -> int:
         """One step for every batch that hasn't ended, due or not."""
         self.rows("UPDATE batches SET next_attempt_at = now() WHERE ended_at IS NULL")
-        return runner.run_due(self.runtime)
+        return self.runtime.batch_runner.run_due()
 
     def settle(self) -> None:
         """Take every batch to the ledger and back."""

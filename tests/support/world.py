@@ -8,13 +8,14 @@ from urllib.parse import parse_qsl, urlsplit
 import orjson
 import requests
 from flask.testing import FlaskClient
+from pydantic import SecretStr
 from sqlalchemy import text
 from werkzeug.test import TestResponse
 
 from origin.app import create_app
-from origin.intake.service import jobs
+from origin.runtime import Resources, Runtime, build_runtime, wire
 from origin.settings import Settings
-from origin.web.base import EXTENSION
+from origin.web.provided import provide
 from origin.webhooks.rules.signatures import SIGNATURE_HEADER, hub_signature
 
 PROJECT_URL = "http://accounts.example"
@@ -50,7 +51,7 @@ class Peer:
         return sum(call["path"] == path for call in calls)
 
 
-class CountingHints:
+class CountingWakeups:
     """Wake-ups go nowhere: tests run the work themselves."""
 
     def __init__(self) -> None:
@@ -67,6 +68,12 @@ class CountingHints:
         self.deliveries += 1
 
 
+def rewired(runtime: Runtime, **changes: Any) -> Runtime:
+    """Make the services anew, on resources of which some are others."""
+    resources = {each.name: getattr(runtime, each.name) for each in dataclasses.fields(Resources)}
+    return wire(Resources(**{**resources, **changes}))
+
+
 class World:
     """One service with its database, and the peers around it."""
 
@@ -75,17 +82,24 @@ class World:
         self.datahub = datahub
         self.settings = Settings.of({**_settings(database_uri, hydra.url, datahub.url), **settings})
         self.app = create_app(self.settings)
-        self.hints = CountingHints()
-        self.runtime = dataclasses.replace(self.app.extensions[EXTENSION], hints=self.hints)
-        self.app.extensions[EXTENSION] = self.runtime
+        self.wakeups = CountingWakeups()
+        self.use(build_runtime(self.settings, self.wakeups))
+
+    def use(self, runtime: Runtime) -> None:
+        """Have the app answer by this runtime."""
+        self.runtime = runtime
+        provide(self.app, vars(runtime).values())
 
     def environment(self) -> dict[str, str]:
         """The environment variables that give these settings."""
         found = {}
-        for each in dataclasses.fields(self.settings):
-            value = getattr(self.settings, each.name)
+        for name, value in self.settings:
             values = value if isinstance(value, list) else [value]
-            found[each.name.upper()] = ",".join(str(getattr(one, "value", one)) for one in values)
+            texts = [
+                each.get_secret_value() if isinstance(each, SecretStr) else str(each)
+                for each in values
+            ]
+            found[name.upper()] = ",".join(texts)
         return found
 
     def client(self) -> FlaskClient:
@@ -102,7 +116,7 @@ class World:
 
     def run_jobs(self) -> int:
         """Do everything that is due at DataHub."""
-        return jobs.run_due(self.runtime)
+        return self.runtime.datahub_jobs.run_due()
 
     def make_jobs_due(self) -> None:
         self.rows("UPDATE datahub_jobs SET next_attempt_at = now() WHERE next_attempt_at > now()")

@@ -12,12 +12,12 @@ from flask.cli import AppGroup
 from sqlalchemy.exc import DBAPIError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from origin.accounts.service import administration
+from origin.accounts.service.administration import UserAdministration
 from origin.db.sqlstates import READ_ONLY, Fault, fault_in, state_of
 from origin.errors import OriginError
-from origin.identity.service import tokens
-from origin.maintenance.service import key_rotation
-from origin.web.base import runtime
+from origin.identity.service.tokens import UserTokens
+from origin.maintenance.service.key_rotation import KeyRotation
+from origin.web.provided import provided
 
 P = ParamSpec("P")
 
@@ -50,7 +50,7 @@ def _told(command: Callable[P, None]) -> Callable[P, None]:
         except (DBAPIError, PoolTimeoutError) as error:
             if state_of(error) == READ_ONLY:
                 raise click.ClickException("The database can't be written now.") from error
-            if fault_in(error) is Fault.PASSING:
+            if fault_in(error) is Fault.TRANSIENT:
                 raise click.ClickException("The database is out of reach.") from error
             if not isinstance(error, ProgrammingError):
                 raise
@@ -104,7 +104,7 @@ def list_users() -> None:
         ("SUBJECT", "STATE", "CREATED", "LAST LOGIN", "TOKENS EXPIRE"),
         [
             (user.subject, _state(user), user.created_at, user.last_login_at, user.token_expires_at)
-            for user in administration.list_users(runtime())
+            for user in provided(UserAdministration).list_users()
         ],
     )
 
@@ -114,7 +114,7 @@ def list_users() -> None:
 @_told
 def show_user(subject: str) -> None:
     """Show an account, its metering points, and what DataHub must still be told."""
-    account = administration.show_user(runtime(), subject)
+    account = provided(UserAdministration).show_user(subject)
     click.echo(f"{subject}: {_state(account.user)}, {account.stored_wh} Wh stored\n")
     points = [(each.gsrn, each.type, each.sector, each.key_sent_at) for each in account.points]
     _table(("GSRN", "TYPE", "SECTOR", "KEY SENT"), points)
@@ -134,7 +134,7 @@ def show_user(subject: str) -> None:
 @_told
 def disable_user(subject: str) -> None:
     """Disable an account for good. Its GGOs and history stay."""
-    was_active = administration.disable_user(runtime(), subject)
+    was_active = provided(UserAdministration).disable_user(subject)
     click.echo("Disabled." if was_active else "It was disabled before.")
 
 
@@ -145,14 +145,16 @@ def resubscribe(subject: str | None) -> None:
 
     For when PROJECT_URL or WEBHOOK_SECRET has changed, or the service was away for over a day.
     """
-    click.echo(f"A worker will do so for {administration.resubscribe(runtime(), subject)} users.")
+    click.echo(
+        f"A worker will do so for {provided(UserAdministration).resubscribe(subject)} users."
+    )
 
 
 @metering_points.command("import")
 @_of_whom
 def import_metering_points(subject: str | None) -> None:
     """Have a worker import metering points from DataHub."""
-    count = administration.import_metering_points(runtime(), subject)
+    count = provided(UserAdministration).import_metering_points(subject)
     click.echo(f"A worker will import those of {count} users.")
 
 
@@ -160,7 +162,7 @@ def import_metering_points(subject: str | None) -> None:
 @_of_whom
 def resend_keys(subject: str | None) -> None:
     """Have a worker send metering points' keys to DataHub again."""
-    count = administration.resend_keys(runtime(), subject)
+    count = provided(UserAdministration).resend_keys(subject)
     click.echo(f"A worker will send {count} keys.")
 
 
@@ -177,18 +179,19 @@ def refresh_tokens(subject: str | None, refused: bool) -> None:  # noqa: FBT001 
     if subject is not None and refused:
         raise click.UsageError("Give a SUBJECT, or --refused.")
     if subject is not None:
-        administration.refresh_tokens(runtime(), subject)
+        provided(UserAdministration).refresh_tokens(subject)
         click.echo("Renewed.")
         return
-    renew = tokens.refresh_refused if refused else tokens.refresh_due
-    click.echo(f"{renew(runtime())} users have fresh tokens.")
+    tokens = provided(UserTokens)
+    count = tokens.refresh_refused() if refused else tokens.refresh_due()
+    click.echo(f"{count} users have fresh tokens.")
 
 
 @keys.command("status")
 @_told
 def key_status() -> None:
     """Tell how many users and webhooks have something not sealed with the first secret."""
-    click.echo(f"{key_rotation.outdated(runtime())} rows to rotate.")
+    click.echo(f"{provided(KeyRotation).outdated()} rows to rotate.")
 
 
 @keys.command("rotate")
@@ -201,7 +204,7 @@ def rotate_keys() -> None:
     and begun again at any time.
     """
     failed = 0
-    rotation = key_rotation.rotate(runtime())
+    rotation = provided(KeyRotation).rotate()
     # Where the database can't be used, that alone is told.
     first = next(rotation)
     with click.progressbar(length=1, label="Rotating") as bar:
@@ -212,4 +215,4 @@ def rotate_keys() -> None:
             failed = progress.failed
     if failed:
         raise click.ClickException(f"{failed} rows open with none of KEY_ENCRYPTION_SECRETS.")
-    click.echo(f"{key_rotation.outdated(runtime())} rows left.")
+    click.echo(f"{provided(KeyRotation).outdated()} rows left.")

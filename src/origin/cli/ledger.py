@@ -11,11 +11,13 @@ from flask.cli import AppGroup
 
 from origin.batches.service import reports
 from origin.cli.commands import _table, _told
+from origin.db.engine import Database
 from origin.db.models import LedgerDifference
 from origin.errors import PeerError
 from origin.reconciliation.service import reconcile as reconciliation
-from origin.reconciliation.service import repair as repairs
-from origin.web.base import runtime
+from origin.reconciliation.service.reconcile import Reconciliation
+from origin.reconciliation.service.repair import Repairs
+from origin.web.provided import provided
 
 DIFFERENCES, COULD_NOT_LOOK = 1, 2
 """Exit statuses of `reconcile` and `status`; 0: all is in order."""
@@ -54,7 +56,7 @@ def status() -> None:
         ("BATCHES", "COUNT", "DUE", "ATTEMPTS (MOST)", "OLDEST"),
         [
             (row.state, row.count, row.due, row.attempts, row.oldest)
-            for row in reports.standing(runtime())
+            for row in reports.standing(provided(Database))
         ],
     )
     click.echo()
@@ -62,11 +64,11 @@ def status() -> None:
         ("WALK", "BEGUN", "ENDED", "GGOS", "UP TO", "LAST ERROR"),
         [
             (walk.id, walk.started_at, walk.finished_at, walk.ggos, walk.cursor, walk.last_error)
-            for walk in reconciliation.last_walks(runtime())
+            for walk in provided(Reconciliation).last_walks()
         ],
     )
     click.echo()
-    found = reconciliation.report(runtime())
+    found = provided(Reconciliation).report()
     _show(found)
     if found:
         sys.exit(DIFFERENCES)
@@ -77,7 +79,7 @@ def status() -> None:
 @_told
 def batch(batch_id: str) -> None:
     """Tell the whole history of a batch, by our id or the ledger's."""
-    found = reports.history(runtime(), batch_id)
+    found = reports.history(provided(Database), batch_id)
     row = found.batch
     click.echo(f"Batch {row.id}: {row.state}, of {row.subject}")
     unsigned = "never sent (LEDGER_ENABLED=0)" if row.never_sent else "not signed yet"
@@ -128,8 +130,8 @@ def reconcile(*, repair: bool, anew: bool, json_file: BinaryIO | None, rate: flo
     """
     try:
         _walk(anew=anew, rate=rate)
-        if repair and repairs.repair_all(runtime()):
-            reconciliation.look_again(runtime(), calls_per_second=rate)
+        if repair and provided(Repairs).repair_all():
+            provided(Reconciliation).look_again(calls_per_second=rate)
     except PeerError as error:
         click.echo(f"Couldn't look at everything: {error}", err=True)
         _report(json_file, complete=False)
@@ -140,7 +142,7 @@ def reconcile(*, repair: bool, anew: bool, json_file: BinaryIO | None, rate: flo
 
 def _walk(*, anew: bool, rate: float) -> None:
     with click.progressbar(length=1, label="Comparing") as bar:
-        for progress in reconciliation.walk(runtime(), anew=anew, calls_per_second=rate):
+        for progress in provided(Reconciliation).walk(anew=anew, calls_per_second=rate):
             bar.length = max(progress.total, 1)
             bar.pos = progress.done
             bar.update(0)
@@ -148,7 +150,7 @@ def _walk(*, anew: bool, rate: float) -> None:
 
 def _report(json_file: BinaryIO | None, *, complete: bool) -> bool:
     """Print what differs; whether something does."""
-    found = reconciliation.report(runtime())
+    found = provided(Reconciliation).report()
     if json_file is not None:
         differing = [_json(each) for each in found]
         body = {"complete": complete, "differences": differing}

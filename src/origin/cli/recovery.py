@@ -13,9 +13,10 @@ from origin.cli.ledger import COULD_NOT_LOOK, DIFFERENCES, _looking, ledger
 from origin.errors import CannotRecover, PeerError
 from origin.recovery.service import recover as recovery
 from origin.recovery.service.forgotten_points import MARGIN
-from origin.recovery.service.recover import Options
+from origin.recovery.service.recover import Options, RecoveryService
 from origin.recovery.service.report import Report
-from origin.web.base import runtime
+from origin.settings import Settings
+from origin.web.provided import provided
 
 _TOLD_EVERY_S = 2.0
 
@@ -90,9 +91,9 @@ def recover(
     all is in step, 1 where something differs or couldn't be recovered (of a dry run: also where it
     would change something), 2 where it couldn't look at everything.
     """
-    if not (is_dry or runtime().settings.recovery_mode):
+    if not (is_dry or provided(Settings).recovery_mode):
         click.echo("RECOVERY_MODE isn't set here: set it for web and workers as well.", err=True)
-    if not runtime().settings.ledger_enabled:
+    if not provided(Settings).ledger_enabled:
         click.echo("LEDGER_ENABLED=0: what was composed since can't come back.", err=True)
     given = Options(
         is_dry=is_dry,
@@ -104,7 +105,7 @@ def recover(
     )
     report = Report(is_dry)
     try:
-        recovery.recover(runtime(), given, report, _Teller())
+        provided(RecoveryService).recover(given, report, _Teller())
     except PeerError as error:
         click.echo(f"Couldn't look at everything: {error}. Run it again.", err=True)
     except CannotRecover:

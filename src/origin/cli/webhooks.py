@@ -4,8 +4,9 @@ import click
 from flask.cli import AppGroup
 
 from origin.cli.commands import _table, _told
-from origin.web.base import runtime
+from origin.web.provided import provided
 from origin.webhooks.service import administration
+from origin.webhooks.service.administration import SubscriptionAdministration
 
 webhooks = AppGroup("webhooks", help="Webhooks to subscribers: list, show, replay, disable.")
 
@@ -28,7 +29,9 @@ def list_webhooks(subject: str | None, *, ended: bool) -> None:
                 each.waiting,
                 each.oldest,
             )
-            for each in administration.list_subscriptions(runtime(), subject=subject, ended=ended)
+            for each in provided(SubscriptionAdministration).list_subscriptions(
+                subject=subject, ended=ended
+            )
         ],
     )
 
@@ -38,7 +41,7 @@ def list_webhooks(subject: str | None, *, ended: bool) -> None:
 @_told
 def show_webhook(subscription: int) -> None:
     """Show a subscription and its latest deliveries, newest first."""
-    log = administration.show(runtime(), subscription)
+    log = provided(SubscriptionAdministration).show(subscription)
     found = log.subscription
     click.echo(
         f"{found.event} of {found.subject} to {administration.where(found.url)}: {found.state}, "
@@ -71,7 +74,7 @@ def replay_webhooks(subscription: int, deliveries: tuple[int, ...]) -> None:
 
     What is older than a day is tried once.
     """
-    count = administration.replay(runtime(), subscription, deliveries)
+    count = provided(SubscriptionAdministration).replay(subscription, deliveries)
     click.echo(f"{count} deliveries are due now.")
 
 
@@ -81,5 +84,5 @@ def replay_webhooks(subscription: int, deliveries: tuple[int, ...]) -> None:
 @_told
 def disable_webhook(subscription: int) -> None:
     """End a subscription; what waits for it is cancelled."""
-    administration.disable(runtime(), subscription)
+    provided(SubscriptionAdministration).disable(subscription)
     click.echo("Ended.")

@@ -11,12 +11,11 @@ from sqlalchemy import ColumnElement, Text, and_, cast, delete, func, insert, or
 from sqlalchemy.orm import Session, aliased
 
 from origin.db.engine import Database
-from origin.db.locks import lock_name
+from origin.db.locks import take_advisory_lock
 from origin.db.models import Forecast, User
 from origin.errors import Refused
-from origin.runtime import Runtime
 from origin.webhooks.queries.outbox import announce_forecast
-from origin.webhooks.service import delivery
+from origin.webhooks.service.outbox import Outbox
 
 MAX_KEPT = 1000
 """Forecasts of one sender to one recipient; older ones are forgotten."""
@@ -62,34 +61,40 @@ class Wanted:
     at_time: datetime | None = None
 
 
-def submit(runtime: Runtime, sender_id: int, submission: Submission) -> UUID:
-    """Keep a forecast, and tell its recipient by webhook; its id.
+@dataclass(frozen=True)
+class Forecasts:
+    """Takes in forecasts."""
 
-    :raises Refused: the recipient doesn't exist, or is disabled; or it would end too late.
-    """
-    end = submission.end
-    with delivery.transaction(runtime) as session:
-        recipient_id = _active_user(session, submission.account)
-        # One at a time, or each would leave what the other has added.
-        lock_name(session, f"forecasts:{sender_id}:{recipient_id}")
-        forecast_id = session.scalars(
-            insert(Forecast)
-            .values(
-                sender_id=sender_id,
-                recipient_id=recipient_id,
-                sector=submission.sector,
-                reference=submission.reference,
-                begin=submission.begin,
-                end=end,
-                resolution=submission.resolution,
-                amounts=list(submission.amounts),
-            )
-            .returning(Forecast.id)
-        ).one()
-        _keep_the_newest(session, sender_id, recipient_id)
-        row = session.execute(_objects().where(Forecast.id == forecast_id)).mappings().one()
-        announce_forecast(session, recipient_id, _to_object(row))
-    return UUID(str(row["id"]))
+    outbox: Outbox
+
+    def submit(self, sender_id: int, submission: Submission) -> UUID:
+        """Keep a forecast, and tell its recipient by webhook; its id.
+
+        :raises Refused: the recipient doesn't exist, or is disabled; or it would end too late.
+        """
+        end = submission.end
+        with self.outbox.transaction() as session:
+            recipient_id = _active_user(session, submission.account)
+            # One at a time, or each would leave what the other has added.
+            take_advisory_lock(session, f"forecasts:{sender_id}:{recipient_id}")
+            forecast_id = session.scalars(
+                insert(Forecast)
+                .values(
+                    sender_id=sender_id,
+                    recipient_id=recipient_id,
+                    sector=submission.sector,
+                    reference=submission.reference,
+                    begin=submission.begin,
+                    end=end,
+                    resolution=submission.resolution,
+                    amounts=list(submission.amounts),
+                )
+                .returning(Forecast.id)
+            ).one()
+            _keep_the_newest(session, sender_id, recipient_id)
+            row = session.execute(_objects().where(Forecast.id == forecast_id)).mappings().one()
+            announce_forecast(session, recipient_id, _to_object(row))
+        return UUID(str(row["id"]))
 
 
 def _active_user(session: Session, subject: str) -> int:

@@ -10,13 +10,16 @@ import orjson
 from flask import Response
 from marshmallow import ValidationError, fields, post_load
 
+from origin.db.engine import Database
 from origin.forecasts import service
 from origin.forecasts.rules import fixed_duration
-from origin.forecasts.service import Submission, Wanted
+from origin.forecasts.service import Forecasts, Submission, Wanted
 from origin.identity.authentication import current_user, requires
-from origin.web.base import Blueprint, Schema, json_response, runtime
+from origin.shared.limits import MAX_WH
+from origin.web.base import Blueprint, Schema, json_response
 from origin.web.collections import Items
-from origin.web.fields import MAX_WH, Reference, Text, Time, WholeNumber, in_utc
+from origin.web.fields import Reference, Text, Time, WholeNumber, in_utc
+from origin.web.provided import provided
 
 blueprint = Blueprint("forecasts", __name__, url_prefix="/forecast")
 
@@ -162,7 +165,7 @@ class ForecastSeriesResponse(Schema):
 @blueprint.response(200, ForecastSubmitted)
 def submit(submission: Submission) -> Response:
     """Tell an account what to expect."""
-    forecast_id = service.submit(runtime(), current_user().id, submission)
+    forecast_id = provided(Forecasts).submit(current_user().id, submission)
     return json_response({"success": True, "id": str(forecast_id)})
 
 
@@ -172,7 +175,7 @@ def submit(submission: Submission) -> Response:
 @blueprint.response(200, ForecastResponse)
 def get_forecast(body: dict[str, Any]) -> Response:
     """Get the newest match among the forecasts that the caller sent or received."""
-    found = service.find_newest(runtime().database, current_user().id, _wanted(body))
+    found = service.find_newest(provided(Database), current_user().id, _wanted(body))
     return json_response({"success": found is not None, "forecast": found})
 
 
@@ -183,7 +186,7 @@ def get_forecast(body: dict[str, Any]) -> Response:
 def list_forecasts(body: dict[str, Any]) -> Response:
     """List the forecasts that the caller sent or received, newest first."""
     total, parts = service.find(
-        runtime().database,
+        provided(Database),
         current_user().id,
         _wanted(body),
         offset=body["offset"],
@@ -210,7 +213,7 @@ def _written(total: int, parts: Iterable[list[dict[str, Any]]]) -> Iterator[byte
 @blueprint.response(200, ForecastSeriesResponse)
 def series() -> Response:
     """List the references under which the caller sent and received forecasts."""
-    with runtime().database.reading() as session:
+    with provided(Database).reading() as session:
         sent, received = service.references(session, current_user().id)
     return json_response({"success": True, "sent": sent, "received": received})
 

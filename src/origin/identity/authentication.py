@@ -9,18 +9,17 @@ from flask import current_app, g, request
 from werkzeug.exceptions import TooManyRequests
 
 from origin.accounts.service.users import active_user_id
+from origin.db.engine import Database
 from origin.errors import CallerGone
 from origin.identity.client import Introspection
 from origin.identity.service.introspection import BearerTokens
 from origin.identity.service.rate_limits import RateLimits
-from origin.web.base import runtime
 from origin.web.errors import Forbidden, Unauthorized
+from origin.web.provided import provided
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_EXTENSION = "origin_bearer_tokens"
-_RATE_LIMITS = "origin_rate_limits"
 _USER_IDS = "origin_user_ids"
 _MAX_USER_IDS = 100_000
 """Some 10 MB."""
@@ -84,7 +83,7 @@ def requires_token(*scopes: str, cached: bool = True) -> Callable[[Callable[P, T
         def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
             worth = _introspected(cached=cached)
             _check_scopes(worth, frozenset(scopes))
-            user_id = active_user_id(runtime(), worth.subject)
+            user_id = active_user_id(provided(Database), worth.subject)
             _limit_rate(f"subject:{worth.subject}" if user_id is None else user_id)
             g.current_subject = worth.subject
             return view(*args, **kwargs)
@@ -176,7 +175,7 @@ def _introspected(*, cached: bool) -> Introspection:
         raise Unauthorized("No bearer token", _CHALLENGE)
     if not _is_plain(token):
         raise _invalid_token()
-    worth = _bearer_tokens().worth(token, cached=cached)
+    worth = provided(BearerTokens).worth(token, cached=cached)
     if worth is None:
         raise _invalid_token()
     return worth
@@ -200,7 +199,7 @@ def _active_user_id(subject: str) -> int:
 
     :raises Unauthorized: there is none, or it is disabled.
     """
-    user_id = active_user_id(runtime(), subject)
+    user_id = active_user_id(provided(Database), subject)
     if user_id is None:
         raise _invalid_token()
     known = _known_user_ids()
@@ -223,10 +222,7 @@ def _limit_rate(caller: int | str) -> None:
 
     :raises TooManyRequests: they were too many.
     """
-    limits = current_app.extensions.get(_RATE_LIMITS)
-    if limits is None:
-        made = RateLimits(runtime().settings)
-        limits = current_app.extensions.setdefault(_RATE_LIMITS, made)
+    limits = provided(RateLimits)
     if wait_s := limits.wait_s(caller):
         reason = f"More than {limits.per_minute} requests in a minute"
         raise TooManyRequests(reason, retry_after=wait_s)
@@ -240,14 +236,3 @@ def _is_plain(token: str) -> bool:
 def _invalid_token() -> Unauthorized:
     """One answer for all that is wrong with a token, or with the account behind it."""
     return Unauthorized("The token is not valid", f'{_CHALLENGE}, error="invalid_token"')
-
-
-def _bearer_tokens() -> BearerTokens:
-    """This app's, made when first used."""
-    made = current_app.extensions.get(_EXTENSION)
-    if made is None:
-        world = runtime()
-        made = current_app.extensions.setdefault(
-            _EXTENSION, BearerTokens(world.hydra, world.settings.token_cache_seconds)
-        )
-    return cast("BearerTokens", made)

@@ -9,11 +9,13 @@ from marshmallow import fields, post_load, validate
 
 from origin.identity.authentication import Guard, mark
 from origin.intake.rules.events import GgoEvent, MeteringPointEvent
-from origin.intake.service import events
-from origin.web.base import Blueprint, Schema, json_response, raw_body, runtime
+from origin.intake.service.events import DataHubEvents
+from origin.settings import Settings
+from origin.web.base import Blueprint, Schema, json_response, raw_body
 from origin.web.collections import Entries
 from origin.web.errors import Unauthorized
 from origin.web.fields import Text, Time, WholeNumber, in_utc
+from origin.web.provided import provided
 from origin.web.recovery_mode import rests_in_recovery
 from origin.webhooks.rules.signatures import SIGNATURE_HEADER, is_hub_signature
 
@@ -32,7 +34,7 @@ def signed(view: Callable[P, T]) -> Callable[P, T]:
 
     @wraps(view)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
-        secret = runtime().settings.webhook_secret.value
+        secret = provided(Settings).webhook_secret.get_secret_value()
         given = request.headers.get(SIGNATURE_HEADER)
         if not is_hub_signature(given, secret, raw_body()):
             raise Unauthorized("The signature is missing or wrong", "x-hub-signature")
@@ -146,7 +148,7 @@ class Heard(Schema):
 @blueprint.response(200, Heard)
 def on_metering_point_available(body: dict[str, Any]) -> Response:
     """Store a metering point."""
-    done = events.metering_point_available(runtime(), body["sub"], body["meteringpoint"])
+    done = provided(DataHubEvents).metering_point_available(body["sub"], body["meteringpoint"])
     return json_response({"success": done})
 
 
@@ -157,7 +159,9 @@ def on_metering_point_available(body: dict[str, Any]) -> Response:
 @blueprint.response(200, Heard)
 def on_metering_points_available(body: dict[str, Any]) -> Response:
     """Import a user's metering points; success tells whether the user exists."""
-    return json_response({"success": events.metering_points_available(runtime(), body["sub"])})
+    return json_response(
+        {"success": provided(DataHubEvents).metering_points_available(body["sub"])}
+    )
 
 
 @blueprint.post("/on-ggo-issued")
@@ -167,4 +171,4 @@ def on_metering_points_available(body: dict[str, Any]) -> Response:
 @blueprint.response(200, Heard)
 def on_ggo_issued(body: dict[str, Any]) -> Response:
     """Store an issued GGO."""
-    return json_response({"success": events.ggo_issued(runtime(), body["sub"], body["ggo"])})
+    return json_response({"success": provided(DataHubEvents).ggo_issued(body["sub"], body["ggo"])})

@@ -14,10 +14,10 @@ from origin.runtime import build_runtime
 from origin.settings import Settings, load_settings
 from origin.tasks.beat import sweep_by
 from origin.tasks.celery import create_celery
-from origin.tasks.sending import Wakeups
+from origin.tasks.sending import WakeupSender
 from origin.tasks.shutdown import end_in_time
 from origin.tasks.tasks import register_tasks
-from origin.tasks.wakeups import CeleryHints
+from origin.tasks.wakeups import CeleryWakeups
 from origin.telemetry.logs import configure_logging
 from origin.telemetry.tasks import watch_tasks
 
@@ -29,11 +29,11 @@ except ConfigurationError as error:
 # At once: Celery warns of things before it sets up logging.
 configure_logging(_settings)
 celery_app = create_celery(_settings)
-_wakeups = Wakeups(_settings)
-_runtime = build_runtime(_settings, CeleryHints(_wakeups))
+_wakeups = WakeupSender(_settings)
+_runtime = build_runtime(_settings, CeleryWakeups(_wakeups))
 register_tasks(celery_app, _runtime, _wakeups)
 sweep_by(celery_app, _wakeups, _settings.sweep_interval)
-end_in_time(celery_app, _runtime)
+end_in_time(celery_app, _runtime.batch_runner)
 watch_tasks(_settings)
 for _started in (signals.worker_ready, signals.beat_init):
     # Celery keeps weak references to what isn't in a module.

@@ -10,10 +10,10 @@ from celery import Celery
 from celery.beat import Scheduler
 
 from origin.tasks.celery import SWEPT
-from origin.tasks.sending import Wakeups
+from origin.tasks.sending import WakeupSender
 
 
-def sweep_by(app: Celery, wakeups: Wakeups, interval_s: float) -> None:
+def sweep_by(app: Celery, wakeups: WakeupSender, interval_s: float) -> None:
     """Have this app's Beat sweep so often."""
 
     class Sweeper(Scheduler):

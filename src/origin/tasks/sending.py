@@ -23,7 +23,7 @@ _PAUSE_S = 5.0
 """After a failure no wake-up is tried for so long: a hanging Redis must not slow every answer."""
 
 
-class Wakeups:
+class WakeupSender:
     """Sends wake-ups through Redis; connects to nothing before the first.
 
     One that can't be sent is logged: Beat's next sweep comes anyway.

@@ -15,9 +15,8 @@ from celery.apps.beat import Beat
 from celery.beat import Service
 from gevent import monkey
 
-from origin.batches.service.runner import give_back_all
-from origin.runtime import Runtime
-from origin.shared.deadlines import end_soon
+from origin.batches.service.runner import BatchRunner
+from origin.shared.deadlines import request_shutdown
 
 _GRACE_S = 7.5
 """For what has begun. Long enough for a call of a peer that answers at all."""
@@ -29,20 +28,20 @@ _BEAT_AT_MOST_S = 2.0
 log = logging.getLogger(__name__)
 
 
-def end_in_time(app: Celery, runtime: Runtime) -> None:
+def end_in_time(app: Celery, batches: BatchRunner) -> None:
     """Have this worker or beat end in time when it is asked to."""
 
     def hand_back() -> None:
         log.warning("Ending now, and handing back what is held", extra={"event": "worker.ends"})
         try:
-            give_back_all(runtime)
+            batches.give_back_all()
         finally:
             os._exit(0)
 
     def asked_to_end(**_: Any) -> None:
         # gevent's loop calls this, where nothing may wait: not for a thread's start either.
         _exit_after(_AT_MOST_S)
-        end_soon()
+        request_shutdown()
         gevent.spawn_later(_GRACE_S, hand_back)
 
     signals.worker_shutting_down.connect(asked_to_end, weak=False)

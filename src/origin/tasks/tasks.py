@@ -5,16 +5,11 @@ from collections.abc import Callable
 
 from celery import Celery
 
-from origin.batches.service import runner
-from origin.identity.service import tokens
-from origin.intake.service import jobs, technologies
 from origin.maintenance.service import pruning, schedules
-from origin.reconciliation.service import reconcile
 from origin.runtime import Runtime
 from origin.tasks import celery as names
-from origin.tasks.sending import Wakeups
+from origin.tasks.sending import WakeupSender
 from origin.tasks.single_flight import Gate
-from origin.webhooks.service import delivery
 
 log = logging.getLogger(__name__)
 
@@ -26,18 +21,18 @@ _BATCH_RUN_IS_AWAITED_S = 0.5
 """Longer than a run between two looks where the ledger is quick, too short for a user to notice."""
 
 
-def register_tasks(app: Celery, runtime: Runtime, wakeups: Wakeups) -> None:
+def register_tasks(app: Celery, runtime: Runtime, wakeups: WakeupSender) -> None:
     """Give the app its tasks, working on this runtime."""
     rules = names.schedules(runtime.settings)
-    use_cases = {
-        names.STUCK_BATCHES: runner.resubmit_stuck,
-        names.DATAHUB_JOBS: jobs.run_due,
-        names.DELIVERIES: delivery.run_due,
-        names.TOKENS: tokens.refresh_due,
-        names.TECHNOLOGIES: technologies.import_all,
-        names.FIRST_TECHNOLOGIES: technologies.import_if_empty,
-        names.PRUNING: pruning.prune,
-        names.RECONCILIATION: reconcile.reconcile_slice,
+    use_cases: dict[str, Callable[[], object]] = {
+        names.STUCK_BATCHES: runtime.batch_runner.resubmit_stuck,
+        names.DATAHUB_JOBS: runtime.datahub_jobs.run_due,
+        names.DELIVERIES: runtime.delivery_runner.run_due,
+        names.TOKENS: runtime.user_tokens.refresh_due,
+        names.TECHNOLOGIES: runtime.technologies.import_all,
+        names.FIRST_TECHNOLOGIES: runtime.technologies.import_if_empty,
+        names.PRUNING: lambda: pruning.prune(runtime.database),
+        names.RECONCILIATION: runtime.reconciliation.reconcile_slice,
     }
     gate = Gate(_BATCH_RUNS_AT_ONCE, _BATCH_RUN_IS_AWAITED_S)
 
@@ -49,20 +44,20 @@ def register_tasks(app: Celery, runtime: Runtime, wakeups: Wakeups) -> None:
         app.task(name=name)(rest if rests else run)
 
     def run_batches() -> None:
-        if not gate.run(lambda look: runner.run_due(runtime, look)):
+        if not gate.run(runtime.batch_runner.run_due):
             # Should who is inside be held up, or fail: not only Beat's next sweep comes to it.
-            runtime.hints.batches_due(delay_s=_BATCH_RUN_IS_AWAITED_S)
+            runtime.wakeups.batches_due(delay_s=_BATCH_RUN_IS_AWAITED_S)
 
     def send_due() -> None:
-        schedules.send_due(runtime, rules, wakeups.send)
+        schedules.send_due(runtime.database, rules, wakeups.send)
 
     add(names.BATCHES, run_batches)
     add(names.SCHEDULES, send_due)
     for name, use_case in use_cases.items():
         # Bound as defaults: the loop's variables would be the last ones in every task.
-        def run(use_case: object = use_case, name: str = name) -> None:
-            use_case(runtime)  # type: ignore[operator] # each takes the runtime
+        def run(use_case: Callable[[], object] = use_case, name: str = name) -> None:
+            use_case()
             if name in rules:
-                schedules.finish(runtime, name)
+                schedules.finish(runtime.database, name)
 
         add(name, run)

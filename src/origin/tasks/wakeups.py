@@ -5,7 +5,7 @@ import time
 from collections import defaultdict
 
 from origin.tasks.celery import BATCHES, DATAHUB_JOBS, DELIVERIES
-from origin.tasks.sending import Wakeups
+from origin.tasks.sending import WakeupSender
 from origin.telemetry.tasks import task_headers
 
 GATHER_S = 0.25
@@ -31,10 +31,10 @@ class Gathering:
         return due - now
 
 
-class CeleryHints:
+class CeleryWakeups:
     """Wakes the workers, now or later."""
 
-    def __init__(self, wakeups: Wakeups) -> None:
+    def __init__(self, wakeups: WakeupSender) -> None:
         self._wakeups = wakeups
         self._gatherings: dict[tuple[str, bool], Gathering] = defaultdict(Gathering)
         """By task, and whether it is wanted later."""

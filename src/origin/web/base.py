@@ -1,13 +1,11 @@
 """What all views share: reading a JSON body by a schema, and answering in JSON."""
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from itertools import islice
 from typing import Any, NoReturn, cast
 
-import orjson
-from flask import Response, current_app, g, request
+from flask import Response, g, request
 from flask.wrappers import Request
 from flask_smorest import Blueprint as SmorestBlueprint
 from flask_smorest.utils import resolve_schema_instance
@@ -19,18 +17,12 @@ from webargs.flaskparser import FlaskParser
 from werkzeug.exceptions import RequestEntityTooLarge, RequestTimeout
 
 from origin.errors import Refused
-from origin.runtime import Runtime
-from origin.shared.json_reading import read_json
-
-EXTENSION = "origin_runtime"
+from origin.settings import Settings
+from origin.shared.json_codec import encode_json, read_json
+from origin.web.provided import provided
 
 MAX_UNKNOWN = 20
 """Unknown fields of one object that a refusal names."""
-
-
-def runtime() -> Runtime:
-    """The runtime of the app that answers this request."""
-    return cast("Runtime", current_app.extensions[EXTENSION])
 
 
 def raw_body() -> bytes:
@@ -43,7 +35,7 @@ def raw_body() -> bytes:
     known: bytes | None = g.get("raw_body")
     if known is not None:
         return known
-    settings = runtime().settings
+    settings = provided(Settings)
     with _in_time(settings.body_time_limit):
         raw = request.get_data()
     if len(raw) > settings.max_body_bytes:
@@ -76,12 +68,7 @@ def _in_time(limit_s: float) -> Iterator[None]:
 
 def json_response(body: dict[str, Any], status: int = 200) -> Response:
     """Answer this object; aware times become ISO 8601."""
-    try:
-        raw = orjson.dumps(body)
-    except orjson.JSONEncodeError:
-        # A sum may be beyond 64 bits, which is the end of orjson's whole numbers.
-        raw = json.dumps(body).encode()
-    return Response(raw, status, mimetype="application/json")
+    return Response(encode_json(body), status, mimetype="application/json")
 
 
 class Schema(MarshmallowSchema):

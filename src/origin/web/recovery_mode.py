@@ -5,7 +5,8 @@ from functools import wraps
 from typing import ParamSpec, TypeVar
 
 from origin.errors import Recovering
-from origin.web.base import runtime
+from origin.settings import Settings
+from origin.web.provided import provided
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -16,7 +17,7 @@ def rests_in_recovery(view: Callable[P, T]) -> Callable[P, T]:
 
     @wraps(view)
     def resting(*args: P.args, **kwargs: P.kwargs) -> T:
-        if runtime().settings.recovery_mode:
+        if provided(Settings).recovery_mode:
             raise Recovering
         return view(*args, **kwargs)
 

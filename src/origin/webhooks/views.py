@@ -6,11 +6,12 @@ from flask import Response
 from marshmallow import fields
 
 from origin.identity.authentication import current_subject, requires_token
-from origin.web.base import Blueprint, Schema, json_response, runtime
+from origin.web.base import Blueprint, Schema, json_response
 from origin.web.fields import Text
+from origin.web.provided import provided
 from origin.webhooks.client.receivers import MAX_URL_LENGTH
 from origin.webhooks.queries.outbox import Event
-from origin.webhooks.service import subscriptions
+from origin.webhooks.service.subscriptions import Subscriptions
 
 blueprint = Blueprint("subscriptions", __name__, url_prefix="/webhook")
 
@@ -67,12 +68,12 @@ def unsubscribe_from_forecasts(body: dict[str, Any]) -> Response:
 
 
 def _subscribe(event: Event, body: dict[str, Any]) -> Response:
-    subscriptions.subscribe(runtime(), current_subject(), event, body["url"], body["secret"])
+    provided(Subscriptions).subscribe(current_subject(), event, body["url"], body["secret"])
     return json_response({"success": True})
 
 
 def _unsubscribe(event: Event, body: dict[str, Any]) -> Response:
-    done = subscriptions.unsubscribe(
-        runtime(), current_subject(), event, body["url"], body["secret"]
+    done = provided(Subscriptions).unsubscribe(
+        current_subject(), event, body["url"], body["secret"]
     )
     return json_response({"success": done})

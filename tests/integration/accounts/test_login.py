@@ -70,7 +70,7 @@ def test_first_login_makes_a_user(world: World) -> None:
         "subscribe_ggos",
         "import_metering_points",
     }
-    assert world.hints.datahub_jobs == 1
+    assert world.wakeups.datahub_jobs == 1
     assert world.post("/accounts", token=world.token("alice")).json == {
         "success": True,
         "accounts": [{"id": "alice"}],

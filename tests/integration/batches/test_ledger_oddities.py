@@ -177,15 +177,15 @@ def test_a_process_that_ends_gives_its_batches_back_at_once(
 ):
     composed(market)
     with monkeypatch.context() as patch:
-        patch.setattr(deadlines._ending, "is_set", lambda: True)
-        assert runner.run_due(market.runtime) == 0
+        patch.setattr(deadlines._shutdown_requested, "is_set", lambda: True)
+        assert market.runtime.batch_runner.run_due() == 0
         # Asked to end in the middle of its work:
         patch.setattr(runner, "Deadline", lambda _: _Over())
         with market.runtime.database.transaction() as session:
             leases = queue.claim_due(session, limit=1, lease_s=60)
-        runner._take_further(market.runtime, leases)
+        market.runtime.batch_runner._take_further(leases)
     assert market.sandbox.ledger.count("POST /batches") == 0
-    assert runner.run_due(market.runtime) == 1
+    assert market.runtime.batch_runner.run_due() == 1
 
 
 class _Over:

@@ -10,11 +10,9 @@ from click.testing import Result
 
 from origin import migrate
 from origin.app import create_app
-from origin.batches.service import runner
 from origin.batches.service.ledger_mode import check_ledger_mode
 from origin.errors import ConfigurationError
-from origin.reconciliation.service import reconcile
-from origin.web.base import EXTENSION
+from origin.runtime import build_runtime
 from tests.support.market import BOBS_CONSUMPTION, CONSUMPTION, PRODUCTION, Market
 
 NO_LEDGER = {"ledger_enabled": "0", "ledger_url": ""}
@@ -38,7 +36,7 @@ def switched_on(market: Market) -> Market:
         }
     )
     other.app = create_app(other.settings)
-    other.runtime = other.app.extensions[EXTENSION]
+    other.use(build_runtime(other.settings, market.wakeups))
     return other
 
 
@@ -62,7 +60,9 @@ def test_a_compose_is_final_when_it_answers(market: Market):
     assert market.rows("SELECT state, never_sent, ledger_batch_id, posts FROM batches") == [
         ("COMPLETED", True, None, 0)
     ]
-    assert runner.run_due(market.runtime) == runner.resubmit_stuck(market.runtime) == 0
+    assert (
+        market.runtime.batch_runner.run_due() == market.runtime.batch_runner.resubmit_stuck() == 0
+    )
     assert market.sandbox.ledger.batches() == []
 
 
@@ -93,9 +93,9 @@ def test_switched_on_later_it_tells_apart_what_was_never_sent(
     assert answer.json["message"] == f"GGO not found or is unavailable: {received['address']}"
     assert "never sent to the ledger" in capsys.readouterr().out
 
-    for _ in reconcile.walk(on.runtime, anew=True, calls_per_second=10_000):
+    for _ in on.runtime.reconciliation.walk(anew=True, calls_per_second=10_000):
         pass
-    kinds = sorted(each.kind for each in reconcile.report(on.runtime))
+    kinds = sorted(each.kind for each in on.runtime.reconciliation.report())
     assert kinds == ["never_sent"] * 3
     # What the ledger does know goes on as ever.
     assert on.compose(untouched, transfers=[(500, "bob")]).status_code == 200
@@ -128,7 +128,7 @@ def test_health_metrics_and_commands_say_so(market: Market):
     walked = market.app.test_cli_runner().invoke(args=["ledger", "reconcile"])
     assert walked.exit_code == 2
     assert "LEDGER_ENABLED=0" in walked.output
-    assert reconcile.reconcile_slice(market.runtime) == 0
+    assert market.runtime.reconciliation.reconcile_slice() == 0
     on = switched_on(market)
     assert "ledger" not in on.client().get("/health/ready").json
     assert "account_service_ledger_enabled 1.0" in on.client().get("/metrics").text

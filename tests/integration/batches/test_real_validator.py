@@ -1,13 +1,12 @@
 """What was seen on a real validator with the real processor (contract: peers, The ledger)."""
 
-import dataclasses
 from typing import Any
 
 import pytest
 
 from origin.batches.client.ledger import LedgerClient
-from origin.web.base import EXTENSION
 from tests.support.market import CONSUMPTION, Market
+from tests.support.world import rewired
 
 
 def composed(market: Market, count: int = 1) -> None:
@@ -24,9 +23,8 @@ def states(market: Market) -> list[str]:
 def impatient(market: Market) -> None:
     """Give the ledger half a second for an answer, not fifteen."""
     url = market.sandbox.urls["ledger"]
-    ledger = LedgerClient(url, tls_verify=True, answer_within_s=0.5)
-    market.runtime = dataclasses.replace(market.runtime, ledger=ledger)
-    market.app.extensions[EXTENSION] = market.runtime
+    ledger = LedgerClient(url, tls_verify=True, response_timeout_s=0.5)
+    market.use(rewired(market.runtime, ledger=ledger))
 
 
 def events(caplog: pytest.LogCaptureFixture) -> list[str]:

@@ -8,8 +8,6 @@ from hypothesis import strategies as st
 
 from origin.batches.queries import queue
 from origin.batches.queries.outcomes import complete_batches, decline_batch
-from origin.batches.service import runner
-from origin.batches.service.sign import sign_missing
 from origin.shared.deadlines import Deadline
 from tests.support.market import CONSUMPTION, Market
 from tests.support.world import at_once
@@ -261,14 +259,14 @@ def test_a_batch_of_a_dead_worker_is_another_ones_after_the_lease(market: Market
     with market.runtime.database.transaction() as session:
         assert list(queue.claim_due(session, limit=1, lease_s=0.01)) == [1]
     market.rows("SELECT pg_sleep(0.02)")
-    assert runner.run_due(market.runtime) == 1
+    assert market.runtime.batch_runner.run_due() == 1
 
 
 def test_signed_bytes_are_kept_by_whoever_stored_them_first(market: Market):
     composed(market)
-    at_once(*[lambda: sign_missing(market.runtime, [1], Deadline(60))] * 4)
+    at_once(*[lambda: market.runtime.batch_signer.sign_missing([1], Deadline(60))] * 4)
     before = market.rows("SELECT signed_batch, ledger_batch_id FROM batches")
-    sign_missing(market.runtime, [1], Deadline(60))
+    market.runtime.batch_signer.sign_missing([1], Deadline(60))
     assert market.rows("SELECT signed_batch, ledger_batch_id FROM batches") == before
 
 
@@ -293,13 +291,13 @@ def test_a_stuck_batch_is_posted_again_and_told_of(
         composed(market)
         market.run_batches()
         market.rows("UPDATE batches SET created_at = now() - interval '7 hours'")
-        assert runner.resubmit_stuck(market.runtime) == 1
+        assert market.runtime.batch_runner.resubmit_stuck() == 1
     assert "Batch is stuck" in caplog.text
     [batch] = market.sandbox.ledger.batches(count=1, wait=10)
     assert batch["posts"] == 2
     market.settle()
     assert_settled(market)
-    assert runner.resubmit_stuck(market.runtime) == 0
+    assert market.runtime.batch_runner.resubmit_stuck() == 0
 
 
 def held_in(ggos: list[dict[str, object]]) -> int:

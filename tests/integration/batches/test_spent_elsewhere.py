@@ -8,8 +8,7 @@ from datetime import datetime
 import pytest
 
 from origin.batches.client.sdk import Split, sign_batch
-from origin.keys.derivation import AddressKind, Key, period_key
-from origin.reconciliation.service import reconcile
+from origin.keys.derivation import AddressKind, ExtendedKey, period_key
 from tests.support.auditor import audit, read_books, read_ledger
 from tests.support.market import (
     BOBS_CONSUMPTION,
@@ -122,7 +121,7 @@ def test_after_a_restore_the_very_same_compose_is_completed(market: Market, wish
 
 def spend_behind_our_back(market: Market, begin: datetime | None = None) -> None:
     """Someone has the key of the GGO of this hour, and splits it on the ledger."""
-    point = Key.from_base58(market.sandbox.datahub.keys(PRODUCTION)[PRODUCTION])
+    point = ExtendedKey.from_base58(market.sandbox.datahub.keys(PRODUCTION)[PRODUCTION])
     key = period_key(point, begin or market.begin)
     target = point.child(7).address(AddressKind.GGO)
     count = len(market.sandbox.ledger.batches())
@@ -132,15 +131,15 @@ def spend_behind_our_back(market: Market, begin: datetime | None = None) -> None
 
 def complaints(market: Market) -> list[str]:
     """What the auditor finds."""
-    uri = market.settings.database_uri.value.replace("+psycopg2", "")
+    uri = market.settings.database_uri.get_secret_value().replace("+psycopg2", "")
     return audit(read_books(uri), read_ledger(market.sandbox.urls["ledger"]))
 
 
 def walked(market: Market) -> list[tuple[str, str]]:
     """Walk over everything: kind and address of what differs."""
-    for _ in reconcile.walk(market.runtime, anew=True, calls_per_second=10_000):
+    for _ in market.runtime.reconciliation.walk(anew=True, calls_per_second=10_000):
         pass
-    return sorted((each.kind, each.address) for each in reconcile.report(market.runtime))
+    return sorted((each.kind, each.address) for each in market.runtime.reconciliation.report())
 
 
 def test_an_operation_behind_our_back_ends_the_batch_and_blocks_its_source(market: Market):

@@ -9,7 +9,6 @@ from collections.abc import Callable
 import pytest
 
 from origin.app import create_app
-from origin.maintenance.service import key_rotation
 from origin.settings import Settings
 from tests.support.world import World
 
@@ -183,7 +182,7 @@ def test_rotation_moves_everything_to_the_new_secret(new_world: Callable[..., Wo
         old.new_user(subject)
     both = new_world(key_encryption_secrets="new,old")
     assert "3 rows" in run(both, "keys", "status")
-    first = key_rotation.rotate(both.runtime)
+    first = both.runtime.key_rotation.rotate()
     assert next(first).total == 3
     assert "0 rows left" in run(both, "keys", "rotate")
     assert "0 rows" in run(both, "keys", "status")

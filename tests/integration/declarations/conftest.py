@@ -4,7 +4,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from origin.intake.service import technologies
 from sandbox.running import Sandbox
 from tests.integration.declarations.consumer import Consumer
 from tests.support.world import CLIENT_SECRET, PROJECT_URL, WEBHOOK_SECRET
@@ -21,7 +20,7 @@ def shared(module_database_uri: str) -> Iterator[Consumer]:
         consumer = Consumer(
             module_database_uri, sandbox, energy_type_service_url=sandbox.urls["energytype"]
         )
-        technologies.import_all(consumer.runtime)
+        consumer.runtime.technologies.import_all()
         yield consumer
         consumer.runtime.database.dispose()
 

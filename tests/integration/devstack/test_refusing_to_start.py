@@ -57,7 +57,7 @@ def test_a_missing_variable(environment: dict[str, str], name: str):
     [line] = said.splitlines()
     assert "HYDRA_URL: Field required" in line
     assert "SECRET: Field required" in line
-    assert "PORT: Not a valid integer." in line
+    assert "PORT: Input should be a valid integer" in line
     assert "hush" not in line
     assert "abc" not in line
 

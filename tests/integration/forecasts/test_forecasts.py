@@ -48,7 +48,7 @@ def test_a_forecast_is_told_to_its_recipient(market: Market):
     subscribe(market, "bob", "bob", event="on-forecast-received")
     before = datetime.now(UTC)
     forecast_id = submit(market).json["id"]
-    assert market.hints.deliveries == 1
+    assert market.wakeups.deliveries == 1
     assert deliver(market) == 1
     [came] = received(market, "bob")
     forecast = came["json"]["forecast"]

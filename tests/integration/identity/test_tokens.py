@@ -48,18 +48,18 @@ def _spent(world: World) -> Any:
 def test_due_tokens_are_refreshed_and_rotated(world: World) -> None:
     world.new_user("alice")  # Its tokens live an hour: due from the start.
     before = _stored(world)
-    assert tokens.refresh_due(world.runtime) == 1
+    assert world.runtime.user_tokens.refresh_due() == 1
     after = _stored(world)
     assert before[0] != after[0]
     assert before[1] != after[1]
     # With the rotated one it works again.
-    assert tokens.refresh_due(world.runtime) == 1
+    assert world.runtime.user_tokens.refresh_due() == 1
 
 
 def test_tokens_that_live_longer_are_not_due(world: World) -> None:
     world.hydra.control("lifetimes", {"access_token": 25 * 3600})
     world.new_user("alice")
-    assert tokens.refresh_due(world.runtime) == 0
+    assert world.runtime.user_tokens.refresh_due() == 0
     expires_at = world.value("SELECT token_expires_at FROM users")
     assert abs(expires_at - utcnow() - timedelta(hours=25)) < timedelta(minutes=1)
     world.hydra.control("lifetimes", {"access_token": 3600})
@@ -70,12 +70,12 @@ def test_one_users_refusal_stops_no_other(world: World, monkeypatch: pytest.Monk
     for number in range(5):
         world.new_user(f"user-{number}")
     world.hydra.control("revoke", {"sub": "user-1"})
-    assert tokens.refresh_due(world.runtime) == 4
+    assert world.runtime.user_tokens.refresh_due() == 4
     refused = world.rows("SELECT subject FROM users WHERE tokens_refused_at IS NOT NULL")
     assert refused == [("user-1",)]
     # The refusal is final: no more is asked for that user.
     count = _refreshes(world)
-    assert tokens.refresh_due(world.runtime) == 4
+    assert world.runtime.user_tokens.refresh_due() == 4
     assert _refreshes(world) == count + 4
 
 
@@ -84,10 +84,10 @@ def test_anything_else_is_tried_again(world: World, status: int) -> None:
     world.new_user("alice")
     before = _stored(world)
     world.hydra.fault(endpoint="/oauth2/token", times=1, status=status)
-    assert tokens.refresh_due(world.runtime) == 0
+    assert world.runtime.user_tokens.refresh_due() == 0
     assert _stored(world) == before
     assert world.value("SELECT tokens_refused_at FROM users") is None
-    assert tokens.refresh_due(world.runtime) == 1
+    assert world.runtime.user_tokens.refresh_due() == 1
 
 
 @pytest.mark.parametrize("status", [400, 401])
@@ -95,14 +95,14 @@ def test_refusal_is_final_until_the_next_login(world: World, status: int) -> Non
     user_id = world.new_user("alice")
     world.hydra.fault(endpoint="/oauth2/token", times=1, status=status)
     with pytest.raises(TokensSpent):
-        tokens.refresh_now(world.runtime, user_id)
+        world.runtime.user_tokens.refresh_now(user_id)
     count = world.hydra.call_count("/oauth2/token")
     with pytest.raises(TokensSpent):
-        tokens.with_user_token(world.runtime, user_id, _spent(world))
-    assert tokens.refresh_due(world.runtime) == 0
+        world.runtime.user_tokens.with_user_token(user_id, _spent(world))
+    assert world.runtime.user_tokens.refresh_due() == 0
     assert world.hydra.call_count("/oauth2/token") == count
     world.new_user("alice")
-    tokens.refresh_now(world.runtime, user_id)
+    world.runtime.user_tokens.refresh_now(user_id)
 
 
 def test_without_rotation_the_refresh_token_stays(world: World) -> None:
@@ -110,14 +110,14 @@ def test_without_rotation_the_refresh_token_stays(world: World) -> None:
     _, before = _stored(world)
     body = {"access_token": "new", "expires_in": 60, "token_type": "bearer"}
     world.hydra.fault(endpoint="/oauth2/token", times=1, status=200, body=body)
-    tokens.refresh_now(world.runtime, user_id)
+    world.runtime.user_tokens.refresh_now(user_id)
     assert _stored(world) == ("new", before)
 
 
 def test_spent_token_is_renewed_once(world: World) -> None:
     user_id = world.new_user("alice")
     before = _stored(world)
-    used = tokens.with_user_token(world.runtime, user_id, _spent(world))
+    used = world.runtime.user_tokens.with_user_token(user_id, _spent(world))
     assert used == _stored(world)[0] != before[0]
     assert _refreshes(world) == 1
 
@@ -131,7 +131,7 @@ def test_token_that_is_refused_when_fresh(world: World) -> None:
         raise PeerUnauthorized("DataHubService", "answered 401")
 
     with pytest.raises(PeerUnauthorized):
-        tokens.with_user_token(world.runtime, user_id, refuse)
+        world.runtime.user_tokens.with_user_token(user_id, refuse)
     assert len(set(calls)) == len(calls) == 2
 
 
@@ -139,7 +139,7 @@ def test_many_who_need_a_fresh_token_refresh_once(world: World) -> None:
     user_id = world.new_user("alice")
     call = _spent(world)
     world.hydra.fault(endpoint="/oauth2/token", times=None, delay_after=0.3)
-    used = at_once(*[lambda: tokens.with_user_token(world.runtime, user_id, call)] * 6)
+    used = at_once(*[lambda: world.runtime.user_tokens.with_user_token(user_id, call)] * 6)
     assert set(used) == {_stored(world)[0]}
     assert _refreshes(world) == 1
 
@@ -148,7 +148,7 @@ def test_two_beats_refresh_once(world: World) -> None:
     for number in range(3):
         world.new_user(f"user-{number}")
     world.hydra.fault(endpoint="/oauth2/token", times=None, delay_after=0.2)
-    at_once(*[lambda: tokens.refresh_due(world.runtime)] * 2)
+    at_once(*[world.runtime.user_tokens.refresh_due] * 2)
     assert _refreshes(world) == 3
     assert world.value("SELECT count(*) FROM users WHERE tokens_refused_at IS NOT NULL") == 0
 
@@ -173,7 +173,7 @@ def test_no_connection_is_held_while_hydra_is_asked(
     for user in world.rows("SELECT subject FROM users WHERE subject <> 'alice'"):
         world.hydra.control("expire", {"token": _stored(world, user.subject)[0]})
     used = at_once(
-        *[lambda: tokens.with_user_token(world.runtime, alice, call)] * 4, world.run_jobs
+        *[lambda: world.runtime.user_tokens.with_user_token(alice, call)] * 4, world.run_jobs
     )
     assert set(used[:-1]) == {_stored(world)[0]}
     assert len(held) == 5
@@ -195,7 +195,7 @@ def test_fresh_tokens_outlive_a_database_that_is_away_for_a_moment(
         return sealed_tokens(*arguments)
 
     monkeypatch.setattr(tokens, "sealed_tokens", failing)
-    tokens.refresh_now(world.runtime, user_id)
+    world.runtime.user_tokens.refresh_now(user_id)
     assert _stored(world)[1] != before
     assert _refreshes(world) == 1
 
@@ -205,12 +205,12 @@ def test_a_dead_process_refresh_is_taken_over(
 ) -> None:
     user_id = world.new_user("alice")
     world.rows("UPDATE users SET refreshing_until = now() + interval '0.5 seconds'")
-    tokens.refresh_now(world.runtime, user_id)
+    world.runtime.user_tokens.refresh_now(user_id)
     assert _refreshes(world) == 1
     world.rows("UPDATE users SET refreshing_until = now() + interval '60 seconds'")
     monkeypatch.setattr(tokens, "WAIT_S", 0.1)
     with pytest.raises(PeerUnavailable):
-        tokens.refresh_now(world.runtime, user_id)
+        world.runtime.user_tokens.refresh_now(user_id)
     assert _refreshes(world) == 1
 
 
@@ -218,7 +218,7 @@ def test_a_failed_refresh_lets_the_next_one_try_at_once(world: World) -> None:
     user_id = world.new_user("alice")
     world.hydra.fault(endpoint="/oauth2/token", times=1, status=503)
     with pytest.raises(PeerUnavailable):
-        tokens.refresh_now(world.runtime, user_id)
+        world.runtime.user_tokens.refresh_now(user_id)
     assert world.value("SELECT refreshing_until FROM users") is None
 
 
@@ -234,7 +234,7 @@ def test_refused_credentials_of_ours_are_cured_by_asking_again(
     assert world.run_jobs() == 0
     assert "invalid_client" in caplog.text
     assert "a-secret" not in caplog.text
-    tokens.refresh_now(world.runtime, user_id)
+    world.runtime.user_tokens.refresh_now(user_id)
     assert world.value("SELECT tokens_refused_at FROM users") is None
     assert world.run_jobs() == 3
 
@@ -244,7 +244,7 @@ def test_a_sweep_stops_where_hydra_refuses_this_service(world: World) -> None:
         world.new_user(f"user-{number}")
     body = {"error": "invalid_client"}
     world.hydra.fault(endpoint="/oauth2/token", times=None, status=401, body=body)
-    assert tokens.refresh_due(world.runtime) == 0
+    assert world.runtime.user_tokens.refresh_due() == 0
     assert world.value("SELECT count(*) FROM users WHERE tokens_refused_at IS NOT NULL") == 1
 
 
@@ -256,10 +256,10 @@ def test_a_sweep_stops_where_hydra_is_out_of_reach(
         world.new_user(f"user-{number}")
     monkeypatch.setattr(tokens, name, limit)
     world.hydra.fault(endpoint="/oauth2/token", times=None, cut="before")
-    assert tokens.refresh_due(world.runtime) == 0
+    assert world.runtime.user_tokens.refresh_due() == 0
     assert _refreshes(world) == 1
     world.hydra.clear_faults()
-    assert tokens.refresh_due(world.runtime) == 3
+    assert world.runtime.user_tokens.refresh_due() == 3
 
 
 def test_login_during_a_refresh_wins(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -272,10 +272,10 @@ def test_login_during_a_refresh_wins(world: World, monkeypatch: pytest.MonkeyPat
         return fresh
 
     monkeypatch.setattr(HydraClient, "refresh", slow)
-    tokens.refresh_now(world.runtime, user_id)
+    world.runtime.user_tokens.refresh_now(user_id)
     monkeypatch.undo()
     # The login's refresh token, which works.
-    tokens.refresh_now(world.runtime, user_id)
+    world.runtime.user_tokens.refresh_now(user_id)
 
 
 def test_disabling_during_a_refresh_wins(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -283,22 +283,22 @@ def test_disabling_during_a_refresh_wins(world: World, monkeypatch: pytest.Monke
     refresh = HydraClient.refresh
 
     def slow(client: HydraClient, token: str) -> Any:
-        users.disable(world.runtime, user_id)
+        users.disable(world.runtime.database, user_id)
         return refresh(client, token)
 
     monkeypatch.setattr(HydraClient, "refresh", slow)
     with pytest.raises(TokensSpent):
-        tokens.refresh_now(world.runtime, user_id)
+        world.runtime.user_tokens.refresh_now(user_id)
     assert world.rows("SELECT access_token, refresh_token FROM users") == [(None, None)]
 
 
 def test_user_without_a_refresh_token(world: World) -> None:
     user_id = world.new_user("alice")
     world.rows("UPDATE users SET refresh_token = NULL")
-    assert tokens.refresh_due(world.runtime) == 0
+    assert world.runtime.user_tokens.refresh_due() == 0
     with pytest.raises(TokensSpent):
-        tokens.with_user_token(world.runtime, user_id, _spent_row(world))
-    assert tokens.with_user_token(world.runtime, user_id, len) > 0
+        world.runtime.user_tokens.with_user_token(user_id, _spent_row(world))
+    assert world.runtime.user_tokens.with_user_token(user_id, len) > 0
 
 
 def _spent_row(_world: World) -> Any:
@@ -313,7 +313,7 @@ def test_compose_is_refused_with_spent_tokens(world: World) -> None:
     user_id = world.new_user("alice")
     world.hydra.fault(endpoint="/oauth2/token", times=1, cut="before")
     with pytest.raises(PeerUnavailable) as raised:
-        tokens.with_user_token(world.runtime, user_id, _spent(world))
+        world.runtime.user_tokens.with_user_token(user_id, _spent(world))
     assert isinstance(raised.value, PeerError)
     assert not any(token in str(raised.value) for token in _stored(world))
 
@@ -339,7 +339,7 @@ def test_pruning(world: World) -> None:
             age=age,
         )
     for count in (1, 0):
-        gone = pruning.prune(world.runtime)
+        gone = pruning.prune(world.runtime.database)
         for table in ("kept_events", "login_states", "idempotency_keys"):
             assert gone[table] == count
 
@@ -349,5 +349,5 @@ def test_what_waits_for_a_known_users_point_is_not_pruned(world: World) -> None:
     assert world.ggo("alice", "1").json == {"success": True}
     assert world.ggo("nobody", "2").json == {"success": False}
     world.rows("UPDATE kept_events SET received_at = now() - interval '31 days'")
-    pruning.prune(world.runtime)
+    pruning.prune(world.runtime.database)
     assert world.rows("SELECT subject FROM kept_events") == [("alice",)]

@@ -7,10 +7,9 @@ from typing import Any
 
 import pytest
 
-from origin.accounts.service import administration, users
+from origin.accounts.service import users
 from origin.db.datahub_jobs import enqueue
-from origin.intake.service import technologies
-from origin.keys.derivation import Key, metering_point_key
+from origin.keys.derivation import ExtendedKey, metering_point_key
 from tests.support.waiting import eventually
 from tests.support.world import PROJECT_URL, World, at_once
 
@@ -42,7 +41,7 @@ def test_new_user_is_set_up_at_datahub(world: World) -> None:
         for event in ("on-meteringpoint-available", "on-ggo-issued")
     }
     sealed = world.value("SELECT master_key FROM users WHERE id = :id", id=user_id)
-    master = Key.from_base58(world.runtime.sealer.open(sealed, "users.master_key:alice"))
+    master = ExtendedKey.from_base58(world.runtime.sealer.open(sealed, "users.master_key:alice"))
     keys = {
         each["gsrn"]: each["key"] for each in world.datahub.control("keys", method="GET")["keys"]
     }
@@ -270,8 +269,8 @@ def test_unexpected_error_stops_nothing(world: World, monkeypatch: pytest.Monkey
 
 def test_disabling_ends_all_jobs(world: World) -> None:
     user_id = world.new_user("alice")
-    assert users.disable(world.runtime, user_id)
-    assert not users.disable(world.runtime, user_id)
+    assert users.disable(world.runtime.database, user_id)
+    assert not users.disable(world.runtime.database, user_id)
     assert _jobs(world) == []
 
 
@@ -279,17 +278,17 @@ def test_first_technologies_wait_for_datahub_in_a_line(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
     world.datahub.fault(endpoint="/technologies", times=1, status=503)
-    assert technologies.import_if_empty(world.runtime) == 0
+    assert world.runtime.technologies.import_if_empty() == 0
     [record] = [each for each in caplog.records if "technologies" in each.name]
     assert (record.levelname, record.exc_info) == ("WARNING", None)
-    assert technologies.import_if_empty(world.runtime) > 0
+    assert world.runtime.technologies.import_if_empty() > 0
 
 
 def test_technologies_are_imported_once_where_there_are_none(world: World) -> None:
-    count = technologies.import_if_empty(world.runtime)
+    count = world.runtime.technologies.import_if_empty()
     assert count > 0
     assert world.value("SELECT count(*) FROM technologies") == count
-    assert technologies.import_if_empty(world.runtime) == 0
+    assert world.runtime.technologies.import_if_empty() == 0
     assert world.datahub.call_count("/technologies") == 1
 
 
@@ -305,20 +304,20 @@ def test_technologies_are_imported_once_where_there_are_none(world: World) -> No
 def test_technologies_are_kept_where_the_answer_is_wrong(
     world: World, fault: dict[str, Any]
 ) -> None:
-    count = technologies.import_all(world.runtime)
+    count = world.runtime.technologies.import_all()
     world.datahub.fault(endpoint="/technologies", times=1, **fault)
     with pytest.raises(Exception, match="DataHubService"):
-        technologies.import_all(world.runtime)
+        world.runtime.technologies.import_all()
     assert world.value("SELECT count(*) FROM technologies") == count
 
 
 def test_technologies_are_replaced(world: World) -> None:
-    technologies.import_all(world.runtime)
+    world.runtime.technologies.import_all()
     pair = {"technologyCode": "T1", "fuelCode": "F1"}
     labels = [{"technology": label, **pair} for label in ("Sun", "Solar")]
     body = {"success": True, "technologies": labels}
     world.datahub.fault(endpoint="/technologies", times=None, status=200, body=body)
-    at_once(*[lambda: technologies.import_all(world.runtime)] * 3)
+    at_once(*[world.runtime.technologies.import_all] * 3)
     assert world.rows("SELECT * FROM technologies") == [("T1", "F1", "Solar")]
 
 
@@ -340,7 +339,7 @@ def test_subscribing_again_adds_no_subscription(world: World) -> None:
     world.new_user("alice")
     world.run_jobs()
     for _ in range(2):
-        assert administration.resubscribe(world.runtime, "alice") == 1
+        assert world.runtime.user_administration.resubscribe("alice") == 1
         while world.run_jobs():
             pass
     assert _subscriptions(world) == BOTH_EVENTS

@@ -5,7 +5,6 @@ from collections.abc import Callable
 import pytest
 from sqlalchemy import make_url
 
-from origin.batches.service import runner
 from origin.identity.service import tokens
 from origin.monitoring.service.database_gauges import Readings
 from tests.support.market import Market
@@ -57,7 +56,7 @@ def test_work_for_datahub_and_kept_events_show(market: Market):
     market.sandbox.hydra.fault("/oauth2/token", status=400)
     before = scrape(market)
     with pytest.raises(tokens.TokensSpent):
-        tokens.refresh_now(market.runtime, market.value("SELECT id FROM users LIMIT 1"))
+        market.runtime.user_tokens.refresh_now(market.value("SELECT id FROM users LIMIT 1"))
     point = {"gsrn": "571313180400000777", "type": "production", "sector": "DK1"}
     answer = market.webhook("on-meteringpoint-available", {"sub": "bob", "meteringpoint": point})
     assert answer.json == {"success": True}
@@ -78,7 +77,7 @@ def test_a_stuck_batch_and_a_peer_out_of_reach_are_counted(new_market: Callable[
     market.sandbox.ledger.fault("/batches", times=None, cut="before")
     market.compose(market.issue(100), transfers=[(30, "bob")])
     market.run_batches()
-    runner.resubmit_stuck(market.runtime)
+    market.runtime.batch_runner.resubmit_stuck()
     after = scrape(market)
     assert after.value("batch_alerts_total", reason="stuck") > before.value(
         "batch_alerts_total", reason="stuck"

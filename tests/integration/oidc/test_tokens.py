@@ -5,7 +5,6 @@ from collections.abc import Callable
 import pytest
 
 from origin.errors import PeerUnauthorized, PeerUnavailable, TokensSpent
-from origin.identity.service import tokens
 from tests.integration.oidc.browser import Browser, changed
 from tests.integration.oidc.provider import Provider
 from tests.integration.oidc.service import Service
@@ -31,7 +30,7 @@ def _is_refused(service: Service) -> bool:
 def test_refresh_tokens_rotate(service: Service, alice: int) -> None:
     seen = [service.stored_tokens("alice")]
     for _ in range(2):
-        tokens.refresh_now(service.runtime, alice)
+        service.runtime.user_tokens.refresh_now(alice)
         seen.append(service.stored_tokens("alice"))
         assert _status(service, seen[-1][0]) == 200
     assert len({token for pair in seen for token in pair}) == 6
@@ -40,7 +39,7 @@ def test_refresh_tokens_rotate(service: Service, alice: int) -> None:
 @pytest.mark.usefixtures("alice")
 def test_due_tokens_are_refreshed(service: Service) -> None:
     before = service.stored_tokens("alice")
-    assert tokens.refresh_due(service.runtime) == 1
+    assert service.runtime.user_tokens.refresh_due() == 1
     assert not set(service.stored_tokens("alice")) & set(before)
 
 
@@ -52,12 +51,12 @@ def test_refresh_token_that_someone_else_has_used(
     form = {"grant_type": "refresh_token", "refresh_token": refresh_token}
     assert provider.as_client("/oauth2/token", **form).status_code == 200
     with pytest.raises(TokensSpent):
-        tokens.refresh_now(service.runtime, alice)
+        service.runtime.user_tokens.refresh_now(alice)
     assert _is_refused(service)
     assert _status(service, token) == 401
     assert browser.log_in("alice") == {"success": "1"}
     assert not _is_refused(service)
-    tokens.refresh_now(service.runtime, alice)
+    service.runtime.user_tokens.refresh_now(alice)
 
 
 @pytest.mark.parametrize("which", ["access", "refresh"])
@@ -68,10 +67,10 @@ def test_revoked_token(service: Service, provider: Provider, alice: int, which: 
     provider.revoke(token if which == "access" else refresh_token)
     assert _status(service, token) == 401
     with pytest.raises(TokensSpent):
-        tokens.refresh_now(service.runtime, alice)
+        service.runtime.user_tokens.refresh_now(alice)
     assert _is_refused(service)
     # Final: it isn't asked for again.
-    assert tokens.refresh_due(service.runtime) == 0
+    assert service.runtime.user_tokens.refresh_due() == 0
 
 
 def test_expired_access_token(service: Service, provider: Provider, alice: int) -> None:
@@ -84,7 +83,7 @@ def test_expired_access_token(service: Service, provider: Provider, alice: int) 
             raise PeerUnauthorized("DataHubService", "answered 401")
         return given
 
-    fresh = tokens.with_user_token(service.runtime, alice, datahub)
+    fresh = service.runtime.user_tokens.with_user_token(alice, datahub)
     assert fresh == service.stored_tokens("alice")[0] != token
     assert _status(service, fresh) == 200
 
@@ -92,7 +91,7 @@ def test_expired_access_token(service: Service, provider: Provider, alice: int) 
 def test_expired_refresh_token(service: Service, provider: Provider, alice: int) -> None:
     provider.set_clock(ahead_s=2 * 86400)
     with pytest.raises(TokensSpent):
-        tokens.refresh_now(service.runtime, alice)
+        service.runtime.user_tokens.refresh_now(alice)
     assert _is_refused(service)
 
 
@@ -147,7 +146,7 @@ def test_provider_that_is_down(service: Service, provider: Provider, alice: int)
     assert int(response.headers["Retry-After"]) > 0
     assert response.json["success"] is False
     with pytest.raises(PeerUnavailable):
-        tokens.refresh_now(service.runtime, alice)
+        service.runtime.user_tokens.refresh_now(alice)
     assert service.stored_tokens("alice") == before
     assert not _is_refused(service)
 

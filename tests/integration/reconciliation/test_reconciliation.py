@@ -13,10 +13,10 @@ from sqlalchemy.exc import ProgrammingError
 from origin.batches.client.sdk import Split, sign_batch
 from origin.batches.queries.outcomes import decline_batch
 from origin.errors import PeerUnavailable
-from origin.keys.derivation import AddressKind, Key, period_key
+from origin.keys.derivation import AddressKind, ExtendedKey, period_key
 from origin.reconciliation import queries
 from origin.reconciliation.rules import Record
-from origin.reconciliation.service import reconcile, repair
+from origin.reconciliation.service import reconcile
 from tests.support.auditor import audit, read_books, read_ledger
 from tests.support.market import CONSUMPTION, OTHER_CONSUMPTION, PRODUCTION, Market
 from tests.support.world import ggo_of
@@ -46,11 +46,11 @@ def traded(market: Market) -> str:
 
 def walked(market: Market) -> list[tuple[str, int]]:
     """Walk over everything: kind and Wh of what differs."""
-    for progress in reconcile.walk(market.runtime, anew=True, calls_per_second=10_000):
+    for progress in market.runtime.reconciliation.walk(anew=True, calls_per_second=10_000):
         assert progress.done <= progress.total
     return sorted(
         (each.kind, market.rows("SELECT amount FROM ggos WHERE id = :i", i=each.ggo_id)[0][0])
-        for each in reconcile.report(market.runtime)
+        for each in market.runtime.reconciliation.report()
     )
 
 
@@ -139,7 +139,7 @@ def test_a_remainder_that_is_gone_here_is_found(market: Market):
 def test_what_is_wrong_on_the_ledger_is_found(market: Market):
     """Spent by another with the same key; never issued; no GGO at all."""
     untouched = traded(market)
-    point = Key.from_base58(market.sandbox.datahub.keys(PRODUCTION)[PRODUCTION])
+    point = ExtendedKey.from_base58(market.sandbox.datahub.keys(PRODUCTION)[PRODUCTION])
     key, target = period_key(point, market.hour(1)), point.child(7).address(AddressKind.GGO)
     assert key.address(AddressKind.GGO) == untouched
     market.runtime.ledger.post(sign_batch(key, Split(key, [(target, 500)]), []).batch_list)
@@ -156,7 +156,7 @@ def test_what_is_wrong_on_the_ledger_is_found(market: Market):
     assert walked(market) == [("not_on_ledger", 8), ("spent_there", 500)]
     market.sandbox.ledger.fault(f"/state/{untouched}", status=200, body={"data": "bm8="}, times=9)
     assert walked(market) == [("not_on_ledger", 8), ("unreadable", 500)]
-    assert repair.repair_all(market.runtime) == 0
+    assert market.runtime.repairs.repair_all() == 0
 
 
 def test_what_is_under_way_or_changes_meanwhile_is_no_difference(
@@ -181,7 +181,7 @@ def test_what_is_under_way_or_changes_meanwhile_is_no_difference(
         assert walked(market) == []
         market.rows("UPDATE batches SET created_at = now() - interval '7 h' WHERE ended_at IS NULL")
         assert walked(market) == [("stuck_batch", 1)]
-        assert repair.repair_all(market.runtime) == 1
+        assert market.runtime.repairs.repair_all() == 1
     market.settle()
     assert walked(market) == []
 
@@ -204,7 +204,7 @@ def test_a_rollback_that_should_not_have_been_is_taken_back(market: Market):
     after = market.rows("SELECT amount, owner_id, stored, retired, key_index FROM ggos ORDER BY 1")
     assert after == before
     assert [state for state, _ in market.batches()][-2:] == ["COMPLETED"] * 2
-    uri = market.settings.database_uri.value.replace("+psycopg2", "")
+    uri = market.settings.database_uri.get_secret_value().replace("+psycopg2", "")
     assert audit(read_books(uri), read_ledger(market.sandbox.urls["ledger"])) == []
 
 
@@ -223,16 +223,16 @@ def test_a_walk_goes_on_where_it_stopped_and_is_one_at_a_time(
 
     monkeypatch.setattr(market.runtime.ledger, "ggo_record", counting)
     with pytest.raises(PeerUnavailable):
-        list(reconcile.walk(market.runtime, calls_per_second=10_000))
+        list(market.runtime.reconciliation.walk(calls_per_second=10_000))
     with market.runtime.database.transaction() as session:
         turn = queries.take_turn(session, lease_s=60)
         assert turn is not None
         assert queries.take_turn(session, lease_s=60) is None
     with pytest.raises(reconcile.AnotherWalks):
-        list(reconcile.walk(market.runtime))
+        list(market.runtime.reconciliation.walk())
     with market.runtime.database.transaction() as session:
         queries.save_turn(session, turn, cursor=turn.cursor, compared=0, lease_s=0)
-    list(reconcile.walk(market.runtime, calls_per_second=10_000))
+    list(market.runtime.reconciliation.walk(calls_per_second=10_000))
     count = market.value("SELECT count(*) FROM ggos")
     # Each once, and that at which it stopped once more.
     assert len(asked) == count + 1
@@ -258,7 +258,7 @@ def test_what_the_ledger_takes_counts_as_pause(market: Market, monkeypatch: pyte
     monkeypatch.setattr(reconcile, "pause", waited)
     monkeypatch.setattr(market.runtime.ledger, "ggo_record", slow)
     monkeypatch.setattr(market.runtime.ledger, "settled", lambda _: None)
-    list(reconcile.walk(market.runtime, calls_per_second=1))
+    list(market.runtime.reconciliation.walk(calls_per_second=1))
     # Two, where a settlement was asked for between.
     assert {after - before for before, after in pairwise(asked)} == {1.0, 2.0}
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from origin.reconciliation.service import reconcile
 from origin.recovery.queries import mending
 from tests.support.drill import Drill, composed, one, stored
 from tests.support.market import BOBS_CONSUMPTION, CONSUMPTION, OTHER_CONSUMPTION, Market
@@ -249,7 +248,7 @@ def test_beside_a_reconciliation_and_workers_it_does_no_harm(drill: Drill):
 
     def compare() -> None:
         for _ in range(3):
-            list(reconcile.walk(market.runtime, anew=True, calls_per_second=10_000))
+            list(market.runtime.reconciliation.walk(anew=True, calls_per_second=10_000))
 
     def settle() -> None:
         for _ in range(5):
@@ -261,5 +260,5 @@ def test_beside_a_reconciliation_and_workers_it_does_no_harm(drill: Drill):
     assert again.exit_code == 0, again.output
     assert drill.standing() == lost
     assert drill.audit() == []
-    list(reconcile.walk(market.runtime, anew=True, calls_per_second=10_000))
-    assert reconcile.report(market.runtime) == []
+    list(market.runtime.reconciliation.walk(anew=True, calls_per_second=10_000))
+    assert market.runtime.reconciliation.report() == []

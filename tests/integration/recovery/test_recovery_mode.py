@@ -1,7 +1,6 @@
 """RECOVERY_MODE: what would change GGOs or keys rests, all else works."""
 
 import copy
-import dataclasses
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -9,11 +8,12 @@ import pytest
 from prometheus_client import generate_latest
 
 from origin.tasks import celery as names
-from origin.tasks.sending import Wakeups
+from origin.tasks.sending import WakeupSender
 from origin.tasks.tasks import register_tasks
 from origin.telemetry.metrics import REGISTRY
 from tests.support.drill import Drill, composed
 from tests.support.market import Market
+from tests.support.world import rewired
 
 RESTING = (names.BATCHES, names.STUCK_BATCHES, names.DATAHUB_JOBS)
 
@@ -27,7 +27,7 @@ class Registered(dict[str, Callable[[], None]]):
 
 def run_task(market: Market, name: str) -> None:
     tasks = Registered()
-    register_tasks(cast("Any", tasks), market.runtime, Wakeups(market.settings))
+    register_tasks(cast("Any", tasks), market.runtime, WakeupSender(market.settings))
     tasks[name]()
 
 
@@ -86,8 +86,8 @@ def test_work_that_changes_what_is_recovered_rests(
 def resting(market: Market) -> Market:
     """A worker on the same database, in recovery mode."""
     found = copy.copy(market)
-    found.settings = dataclasses.replace(market.settings, recovery_mode=True)
-    found.runtime = dataclasses.replace(market.runtime, settings=found.settings)
+    found.settings = market.settings.model_copy(update={"recovery_mode": True})
+    found.runtime = rewired(market.runtime, settings=found.settings)
     return found
 
 

@@ -10,8 +10,8 @@ import redis
 from devstack.configured import Redis, redis_databases
 from origin.settings import Settings
 from origin.tasks.celery import BATCHES, RECONCILIATION
-from origin.tasks.sending import MOST_WAITING, Wakeups
-from origin.tasks.wakeups import CeleryHints
+from origin.tasks.sending import MOST_WAITING, WakeupSender
+from origin.tasks.wakeups import CeleryWakeups
 from tests.support.market import Market
 from tests.support.waiting import eventually
 
@@ -38,7 +38,7 @@ def broker(settings: Settings) -> Iterator[redis.Redis]:
 
 
 def test_wake_ups_do_not_pile_up_where_no_worker_runs(settings: Settings, broker: redis.Redis):
-    wakeups = Wakeups(settings)
+    wakeups = WakeupSender(settings)
     assert all(wakeups.send(BATCHES) for _ in range(MOST_WAITING + 20))
     assert broker.llen(QUEUE) == MOST_WAITING
     broker.ltrim(QUEUE, 0, 0)
@@ -50,7 +50,7 @@ def test_periodic_work_that_was_claimed_is_sent_however_many_wait(
     settings: Settings, broker: redis.Redis
 ):
     """Nobody else sends it before the claim is over, which takes an hour."""
-    wakeups = Wakeups(settings)
+    wakeups = WakeupSender(settings)
     for _ in range(MOST_WAITING):
         wakeups.send(BATCHES)
     assert wakeups.send(RECONCILIATION)
@@ -60,7 +60,7 @@ def test_periodic_work_that_was_claimed_is_sent_however_many_wait(
 @pytest.mark.parametrize("delay_s", [0, 0.3])
 def test_a_wake_up_carries_no_time(settings: Settings, broker: redis.Redis, delay_s: float):
     """A worker's clock would tell it apart from what its sender meant."""
-    hints = CeleryHints(Wakeups(settings))
+    hints = CeleryWakeups(WakeupSender(settings))
     began = time.monotonic()
     hints.batches_due(delay_s)
     eventually(lambda: broker.llen(QUEUE), "the wake-up is sent")
@@ -71,7 +71,7 @@ def test_a_wake_up_carries_no_time(settings: Settings, broker: redis.Redis, dela
 
 
 def test_redis_that_is_away_is_left_alone_for_a_while(new_market: Callable[..., Market]):
-    wakeups = Wakeups(new_market().settings)
+    wakeups = WakeupSender(new_market().settings)
     began = time.monotonic()
     assert [wakeups.send(BATCHES) for _ in range(50)] == [False] * 50
     assert time.monotonic() - began < 5

@@ -7,7 +7,6 @@ from typing import Any
 
 import orjson
 
-from origin.identity.service import tokens
 from origin.shared.clock import utcnow
 from tests.support.world import Peer, World
 
@@ -33,7 +32,7 @@ def told(world: World, name: str) -> dict[str, Any]:
     supply = {"dateRange": days, "minAmount": 1, "minCoverage": 1}
     found = world.post("/accounts/find-suppliers", supply, other).json["suppliers"]
     user_id = world.value("SELECT id FROM users WHERE subject = :name", name=name)
-    tokens.refresh_now(world.runtime, user_id)
+    world.runtime.user_tokens.refresh_now(user_id)
     expires_at = world.value("SELECT token_expires_at FROM users WHERE subject = :name", name=name)
     return {
         "listed": [{field: ggo[field] for field in FIELDS} for ggo in world.listed(name)],

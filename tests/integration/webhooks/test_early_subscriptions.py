@@ -11,11 +11,10 @@ from werkzeug.test import TestResponse
 from origin.db.locks import lock_subject
 from origin.keys.sealing import CannotUnseal, Sealer, webhook_secret_context
 from origin.maintenance.service import key_rotation, pruning
-from origin.webhooks.service import delivery
 from sandbox.running import Sandbox
 from tests.support.market import Market
 from tests.support.waiting import eventually
-from tests.support.world import at_once, query_of
+from tests.support.world import at_once, query_of, rewired
 
 SECRET = "a subscriber's secret"
 EVENTS = ("on-ggo-received", "on-forecast-received")
@@ -103,7 +102,7 @@ def test_what_was_subscribed_before_the_first_login_is_delivered_after_it(
     ggo = market.sandbox.datahub.issue(gsrn, market.begin, 1000, webhooks="none", **CODES)
     told = market.webhook("on-ggo-issued", {"sub": newcomer, "ggo": ggo})
     assert told.json == {"success": True}
-    assert delivery.run_due(market.runtime) == 1
+    assert market.runtime.delivery_runner.run_due() == 1
     forecast = {
         "account": newcomer,
         "reference": "wind",
@@ -113,7 +112,7 @@ def test_what_was_subscribed_before_the_first_login_is_delivered_after_it(
         "forecast": [1],
     }
     assert market.post("/forecast/submit", forecast, market.tokens["alice"]).status_code == 200
-    assert delivery.run_due(market.runtime) == 1
+    assert market.runtime.delivery_runner.run_due() == 1
     came = market.sandbox.receiver.deliveries("new")
     assert all(each["verified"] and each["standard_verified"] for each in came)
     assert [sorted(each["json"]) for each in came] == [["ggo", "sub"], ["forecast", "sub"]]
@@ -138,10 +137,10 @@ def test_a_ggo_that_came_before_the_first_login_is_told_with_it(market: Market, 
         **CODES,
     }
     assert market.webhook("on-ggo-issued", {"sub": newcomer, "ggo": ggo}).json["success"] is False
-    market.hints.deliveries = 0
+    market.wakeups.deliveries = 0
     market.new_user(newcomer)
-    assert market.hints.deliveries == 1
-    assert delivery.run_due(market.runtime) == 1
+    assert market.wakeups.deliveries == 1
+    assert market.runtime.delivery_runner.run_due() == 1
     [came] = market.sandbox.receiver.deliveries("new")
     assert came["json"]["ggo"]["amount"] == 100
 
@@ -234,7 +233,7 @@ def test_what_is_older_than_thirty_days_is_dropped(market: Market, newcomer: str
         "UPDATE early_subscriptions SET subscribed_at = now() - interval '31 days' "
         "WHERE event = 'ON_GGO_RECEIVED'"
     )
-    assert pruning.prune(market.runtime)["early_subscriptions"] == 1
+    assert pruning.prune(market.runtime.database)["early_subscriptions"] == 1
     assert kept(market) == 1
 
 
@@ -316,14 +315,14 @@ def test_secrets_are_sealed_for_their_place_and_rotate(market: Market, newcomer:
     assert sealed.startswith(market.runtime.sealer.current_prefix)
     with pytest.raises(CannotUnseal):
         market.runtime.sealer.open(sealed, webhook_secret_context(0, event, url))
-    assert key_rotation.outdated(market.runtime) == 0
+    assert market.runtime.key_rotation.outdated() == 0
 
     secret = market.settings.key_encryption_secrets[0].value
-    rotated = replace(market.runtime, sealer=Sealer(["a new secret of some length", secret]))
-    before = key_rotation.outdated(rotated)
-    last = list(key_rotation.rotate(rotated))[-1]
+    rotated = rewired(market.runtime, sealer=Sealer(["a new secret of some length", secret]))
+    before = rotated.key_rotation.outdated()
+    last = list(rotated.key_rotation.rotate())[-1]
     assert (last.done, last.failed) == (before, 0)
-    assert key_rotation.outdated(rotated) == 0
+    assert rotated.key_rotation.outdated() == 0
     assert market.value("SELECT secret FROM early_subscriptions") != sealed
     # And back, for the tests after this one; then the login opens it.
     list(

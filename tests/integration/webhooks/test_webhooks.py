@@ -1,6 +1,5 @@
 """Webhooks to subscribers: what is told, to whom, when, and how often."""
 
-import dataclasses
 import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,10 +15,10 @@ from origin.keys.sealing import webhook_secret_context
 from origin.maintenance.service import pruning
 from origin.webhooks.queries import delivery_queue
 from origin.webhooks.rules.signatures import is_hub_signature, signed_headers
-from origin.webhooks.service import delivery
 from sandbox.running import Sandbox
 from tests.support.market import CONSUMPTION, Market
 from tests.support.scripted_peer import ScriptedPeer, http_answer
+from tests.support.world import rewired
 
 SECRET = "a subscriber's secret"
 
@@ -44,7 +43,7 @@ def market(shared_market: Market) -> Market:
     market.rows("TRUNCATE ggos, forecasts, webhook_subscriptions CASCADE")
     market.sandbox.receiver.reset()
     market.sandbox.ledger.clear_faults()
-    market.hints.deliveries = 0
+    market.wakeups.deliveries = 0
     market.begin += timedelta(days=2)
     return market
 
@@ -71,7 +70,7 @@ def deliver(market: Market) -> int:
     market.rows(
         "UPDATE webhook_subscriptions SET next_attempt_at = now() WHERE next_attempt_at IS NOT NULL"
     )
-    return delivery.run_due(market.runtime)
+    return market.runtime.delivery_runner.run_due()
 
 
 def received(market: Market, name: str) -> list[dict[str, Any]]:
@@ -94,7 +93,7 @@ def test_an_issued_ggo_is_told_as_it_is_listed(market: Market):
     subscribe(market, "alice", "alice")
     subscribe(market, "bob", "bob")
     market.issue(emissions={"CO2": 1.5})
-    assert market.hints.deliveries == 1
+    assert market.wakeups.deliveries == 1
     assert deliver(market) == 1
     [came] = received(market, "alice")
     assert json.loads(came["body"]) == {"sub": "alice", "ggo": market.listed("alice")[0]}
@@ -215,7 +214,7 @@ def test_what_fails_comes_again_and_the_others_do_not_wait(market: Market):
         ("DELIVERED", 1, 200, None),
     ]
     # Its time hasn't come; then it has, and it is the same.
-    assert delivery.run_due(market.runtime) == 0
+    assert market.runtime.delivery_runner.run_due() == 0
     assert deliver(market) == 1
     came = received(market, "alice")
     assert [came[0]["json"]["ggo"]["begin"], came[1]["json"]["ggo"]["begin"]] == [
@@ -251,8 +250,8 @@ def test_what_came_is_written_down_however_long_the_database_is_away(
     market.sandbox.receiver.answer(name="alice", delay=0.02)
     for number in range(20):
         market.issue(begin=market.hour(number))
-    settings = dataclasses.replace(market.settings, lease_seconds=0.4)
-    runtime = dataclasses.replace(market.runtime, settings=settings)
+    settings = market.settings.model_copy(update={"lease_seconds": 0.4})
+    runtime = rewired(market.runtime, settings=settings)
     record, renew = delivery_queue.record, delivery_queue.renew
     tries = iter(range(1000))
 
@@ -270,7 +269,7 @@ def test_what_came_is_written_down_however_long_the_database_is_away(
 
     monkeypatch.setattr(delivery_queue, "record", record_later)
     monkeypatch.setattr(delivery_queue, "renew", renew_later)
-    assert delivery.run_due(runtime) == 20
+    assert runtime.delivery_runner.run_due() == 20
     assert next(tries) > 40
     assert states(market) == [("DELIVERED", 1, 200, None)] * 20
     assert len(received(market, "alice")) == 20
@@ -336,7 +335,7 @@ def test_a_disabled_account_falls_silent(market: Market):
     market.compose(market.issue(), transfers=[(30, "carol")])
     market.settle()
     market.compose(market.issue(begin=market.hour(1)), transfers=[(30, "carol")])
-    users.disable(market.runtime, carol)
+    users.disable(market.runtime.database, carol)
     market.settle()
     assert deliver(market) == 0
     assert states(market) == [("CANCELLED", 0, None, None)]
@@ -405,7 +404,7 @@ def test_operators_see_replay_and_end_them(market: Market):
         "UPDATE webhook_deliveries SET state = 'GIVEN_UP', next_attempt_at = NULL, ended_at = now()"
     )
     assert "1 deliveries are due" in run("replay", subscription_id)
-    assert delivery.run_due(market.runtime) == 1
+    assert market.runtime.delivery_runner.run_due() == 1
     assert states(market) == [("DELIVERED", 2, 200, None)]
     assert "0 deliveries are due" in run("replay", subscription_id)
     assert "Ended." in run("disable", subscription_id, "--yes")
@@ -414,7 +413,7 @@ def test_operators_see_replay_and_end_them(market: Market):
     assert "disabled by an operator" in run("list", "--ended")
     market.rows("UPDATE webhook_deliveries SET ended_at = now() - interval '31 days'")
     market.rows("UPDATE webhook_subscriptions SET ended_at = now() - interval '31 days'")
-    gone = pruning.prune(market.runtime)
+    gone = pruning.prune(market.runtime.database)
     assert (gone["webhook_deliveries"], gone["webhook_subscriptions"]) == (1, 1)
 
 

@@ -1,7 +1,5 @@
 """`.env.example` has and explains all variables, and the service accepts it."""
 
-from dataclasses import fields
-
 from dotenv import dotenv_values
 
 from devstack.processes import ROOT
@@ -11,7 +9,7 @@ _EXAMPLE = dotenv_values(ROOT / ".env.example")
 
 
 def test_it_has_exactly_the_services_variables():
-    assert set(_EXAMPLE) == {each.name.upper() for each in fields(Settings)}
+    assert set(_EXAMPLE) == {name.upper() for name in Settings.model_fields}
 
 
 def test_its_secrets_are_known_to_be_public():
@@ -34,8 +32,8 @@ def test_every_variable_is_explained():
 
 
 def test_the_service_accepts_it(monkeypatch):
-    for each in fields(Settings):
-        monkeypatch.delenv(each.name.upper(), raising=False)
+    for name in Settings.model_fields:
+        monkeypatch.delenv(name.upper(), raising=False)
     for name, value in _EXAMPLE.items():
         monkeypatch.setenv(name, value)
     load_settings(Settings)

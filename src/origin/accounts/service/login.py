@@ -11,18 +11,21 @@ from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
 from origin.accounts.rules import is_allowed
-from origin.db.datahub_jobs import OF_A_NEW_USER, enqueue, make_due
+from origin.db.datahub_jobs import NEW_USER_JOBS, enqueue, make_due
+from origin.db.engine import Database
 from origin.db.locks import lock_subject
 from origin.db.models import LoginState, User
 from origin.errors import OriginError, PeerError, PeerUnauthorized, Refused
-from origin.identity.client import Tokens, error_code
+from origin.identity.client import HydraClient, Tokens, error_code
 from origin.identity.service.tokens import sealed_tokens
 from origin.intake.service import early_events, metering_points
 from origin.intake.service.issued_ggos import Owner
 from origin.keys.derivation import new_master_key
 from origin.keys.sealing import CannotUnseal, Sealer, master_key_context
-from origin.runtime import Runtime
-from origin.webhooks.service import delivery, early_subscriptions
+from origin.settings import Settings
+from origin.shared.wakeups import Wakeups
+from origin.webhooks.service import early_subscriptions
+from origin.webhooks.service.outbox import Outbox
 
 CALLBACK_PATH = "/auth/login/callback"
 STATE_LIVES = timedelta(hours=1)
@@ -64,35 +67,107 @@ def is_browser_id(text: str) -> bool:
     return _BROWSER_ID.fullmatch(text) is not None
 
 
-def begin(runtime: Runtime, return_url: str, browser_id: str) -> str:
-    """Start a login.
+@dataclass(frozen=True)
+class Logins:
+    """Logins by OpenID Connect's code flow."""
 
-    :returns: Where to send the browser.
-    :raises Refused: the return URL leads to an origin that isn't allowed.
-    """
-    settings = runtime.settings
-    if not is_allowed(return_url, settings.login_return_origins):
-        raise Refused({"returnUrl": ["Not a URL of an allowed origin."]})
-    state, nonce, code_verifier = (secrets.token_urlsafe(_SECRET_BYTES) for _ in range(3))
-    state_hash = _hash(state)
-    with runtime.database.transaction() as session:
-        _make_room(session)
-        session.add(
-            LoginState(
-                state_hash=state_hash,
-                browser_hash=_hash(browser_id),
-                return_url=return_url,
-                nonce=nonce,
-                code_verifier=runtime.sealer.seal(code_verifier, _verifier_context(state_hash)),
-                expires_at=func.now() + STATE_LIVES,
+    settings: Settings
+    database: Database
+    sealer: Sealer
+    hydra: HydraClient
+    outbox: Outbox
+    wakeups: Wakeups
+
+    def begin(self, return_url: str, browser_id: str) -> str:
+        """Start a login.
+
+        :returns: Where to send the browser.
+        :raises Refused: the return URL leads to an origin that isn't allowed.
+        """
+        settings = self.settings
+        if not is_allowed(return_url, settings.login_return_origins):
+            raise Refused({"returnUrl": ["Not a URL of an allowed origin."]})
+        state, nonce, code_verifier = (secrets.token_urlsafe(_SECRET_BYTES) for _ in range(3))
+        state_hash = _hash(state)
+        with self.database.transaction() as session:
+            _make_room(session)
+            session.add(
+                LoginState(
+                    state_hash=state_hash,
+                    browser_hash=_hash(browser_id),
+                    return_url=return_url,
+                    nonce=nonce,
+                    code_verifier=self.sealer.seal(code_verifier, _verifier_context(state_hash)),
+                    expires_at=func.now() + STATE_LIVES,
+                )
             )
+        return self.hydra.authorization_url(
+            redirect_uri=settings.project_url + CALLBACK_PATH,
+            state=state,
+            nonce=nonce,
+            code_verifier=code_verifier,
         )
-    return runtime.hydra.authorization_url(
-        redirect_uri=settings.project_url + CALLBACK_PATH,
-        state=state,
-        nonce=nonce,
-        code_verifier=code_verifier,
-    )
+
+    def complete(self, *, state: str, browser_id: str, code: str | None, error: str | None) -> str:
+        """Finish a login: tokens, and a user with all that a new one gets.
+
+        :param code: Hydra's authorization code, where the user consented.
+        :param error: Hydra's error code, where not.
+        :returns: The return URL that `begin` was given.
+        :raises Refused: an unknown, used or expired state, or another browser's.
+        :raises LoginFailed: anything else; no user was made or changed.
+        """
+        remembered = self._take_state(state, browser_id)
+        if code is None or error is not None:
+            log.info("A login was declined: %s", error_code(error) if error else "no code came")
+            raise LoginFailed("The login was declined", remembered.return_url)
+        try:
+            tokens = self.hydra.exchange_code(
+                code,
+                redirect_uri=self.settings.project_url + CALLBACK_PATH,
+                code_verifier=remembered.code_verifier,
+            )
+            if tokens.id_token is None:
+                log.info("A login was declined: no ID token came")
+                raise LoginFailed("The login was declined", remembered.return_url)
+            subject = self.hydra.subject_of(tokens.id_token, nonce=remembered.nonce)
+        except PeerUnauthorized as failure:
+            log.warning("%s", failure)
+            raise LoginFailed("The login was refused", remembered.return_url) from failure
+        except PeerError as failure:
+            log.warning("%s", failure)
+            raise LoginFailed(
+                "The login could not be completed", remembered.return_url
+            ) from failure
+        # A first login may tell of GGOs that came before it.
+        with self.outbox.transaction() as session:
+            is_active = _store_user(session, self.sealer, subject, tokens)
+        if not is_active:
+            raise LoginFailed("The account is disabled", remembered.return_url)
+        self.wakeups.datahub_jobs_due()
+        return remembered.return_url
+
+    def _take_state(self, state: str, browser_id: str) -> _State:
+        state_hash = _hash(state)
+        with self.database.transaction() as session:
+            row = session.execute(
+                delete(LoginState)
+                .where(
+                    LoginState.state_hash == state_hash,
+                    LoginState.browser_hash == _hash(browser_id),
+                    LoginState.expires_at > func.now(),
+                )
+                .returning(LoginState.return_url, LoginState.nonce, LoginState.code_verifier)
+            ).one_or_none()
+        if row is None:
+            raise _unknown_state()
+        try:
+            verifier = self.sealer.open(row.code_verifier, _verifier_context(state_hash))
+        except CannotUnseal as error:
+            # A secret that was taken away while the login was under way.
+            log.warning("A login under way was dropped: %s", error)
+            raise _unknown_state() from error
+        return _State(row.return_url, row.nonce, verifier)
 
 
 def _make_room(session: Session) -> None:
@@ -117,69 +192,6 @@ def _make_room(session: Session) -> None:
         session.execute(
             delete(LoginState).where(LoginState.state_hash.in_(select(locked.c.state_hash)))
         )
-
-
-def complete(
-    runtime: Runtime, *, state: str, browser_id: str, code: str | None, error: str | None
-) -> str:
-    """Finish a login: tokens, and a user with all that a new one gets.
-
-    :param code: Hydra's authorization code, where the user consented.
-    :param error: Hydra's error code, where not.
-    :returns: The return URL that `begin` was given.
-    :raises Refused: an unknown, used or expired state, or another browser's.
-    :raises LoginFailed: anything else; no user was made or changed.
-    """
-    remembered = _take_state(runtime, state, browser_id)
-    if code is None or error is not None:
-        log.info("A login was declined: %s", error_code(error) if error else "no code came")
-        raise LoginFailed("The login was declined", remembered.return_url)
-    try:
-        tokens = runtime.hydra.exchange_code(
-            code,
-            redirect_uri=runtime.settings.project_url + CALLBACK_PATH,
-            code_verifier=remembered.code_verifier,
-        )
-        if tokens.id_token is None:
-            log.info("A login was declined: no ID token came")
-            raise LoginFailed("The login was declined", remembered.return_url)
-        subject = runtime.hydra.subject_of(tokens.id_token, nonce=remembered.nonce)
-    except PeerUnauthorized as failure:
-        log.warning("%s", failure)
-        raise LoginFailed("The login was refused", remembered.return_url) from failure
-    except PeerError as failure:
-        log.warning("%s", failure)
-        raise LoginFailed("The login could not be completed", remembered.return_url) from failure
-    # A first login may tell of GGOs that came before it.
-    with delivery.transaction(runtime) as session:
-        is_active = _store_user(session, runtime.sealer, subject, tokens)
-    if not is_active:
-        raise LoginFailed("The account is disabled", remembered.return_url)
-    runtime.hints.datahub_jobs_due()
-    return remembered.return_url
-
-
-def _take_state(runtime: Runtime, state: str, browser_id: str) -> _State:
-    state_hash = _hash(state)
-    with runtime.database.transaction() as session:
-        row = session.execute(
-            delete(LoginState)
-            .where(
-                LoginState.state_hash == state_hash,
-                LoginState.browser_hash == _hash(browser_id),
-                LoginState.expires_at > func.now(),
-            )
-            .returning(LoginState.return_url, LoginState.nonce, LoginState.code_verifier)
-        ).one_or_none()
-    if row is None:
-        raise _unknown_state()
-    try:
-        verifier = runtime.sealer.open(row.code_verifier, _verifier_context(state_hash))
-    except CannotUnseal as error:
-        # A secret that was taken away while the login was under way.
-        log.warning("A login under way was dropped: %s", error)
-        raise _unknown_state() from error
-    return _State(row.return_url, row.nonce, verifier)
 
 
 def _unknown_state() -> Refused:
@@ -225,7 +237,7 @@ def _create(session: Session, sealer: Sealer, subject: str, tokens: Tokens) -> N
     session.add(user)
     session.flush()
     early_subscriptions.make_live(session, sealer, user.id, subject)
-    enqueue(session, user.id, OF_A_NEW_USER)
+    enqueue(session, user.id, NEW_USER_JOBS)
     owner = Owner(user.id, subject, user.master_key, is_active=True)
     metering_points.store(
         session, sealer, owner, early_events.take_metering_points(session, subject)

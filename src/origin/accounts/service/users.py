@@ -4,40 +4,40 @@ import logging
 
 from sqlalchemy import delete, func, select, update
 
+from origin.db.engine import Database
 from origin.db.models import DataHubJob, User
-from origin.runtime import Runtime
 from origin.webhooks.queries import delivery_queue
 
 log = logging.getLogger(__name__)
 
 
-def active_user_id(runtime: Runtime, subject: str) -> int | None:
+def active_user_id(database: Database, subject: str) -> int | None:
     """The id of this subject's account; None where there is none, or it is disabled."""
     # With every request: so by the cheapest way there is.
-    found = runtime.database.prepared(
+    found = database.prepared(
         "SELECT id FROM users WHERE subject = %(subject)s AND disabled_at IS NULL",
         {"subject": subject},
     )
     return found[0][0] if found else None
 
 
-def disable_subject(runtime: Runtime, subject: str) -> bool:
+def disable_subject(database: Database, subject: str) -> bool:
     """Disable this subject's account, as `disable` does.
 
     :returns: False where it has none, or it was disabled before.
     """
-    user_id = active_user_id(runtime, subject)
-    return user_id is not None and disable(runtime, user_id)
+    user_id = active_user_id(database, subject)
+    return user_id is not None and disable(database, user_id)
 
 
-def disable(runtime: Runtime, user_id: int) -> bool:
+def disable(database: Database, user_id: int) -> bool:
     """Disable an account for good: no tokens, nothing more at DataHub, no webhooks.
 
     GGOs and history stay.
 
     :returns: False where it was disabled before.
     """
-    with runtime.database.transaction() as session:
+    with database.transaction() as session:
         # Waits for composes that count on the account, and has later ones see that it is disabled.
         session.execute(select(User.id).where(User.id == user_id).with_for_update())
         disabled = session.scalars(

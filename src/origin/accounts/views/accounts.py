@@ -4,8 +4,10 @@ from flask import Response
 from marshmallow import fields
 
 from origin.accounts.service import users
+from origin.db.engine import Database
 from origin.identity.authentication import current_subject, current_user, requires, requires_token
-from origin.web.base import Blueprint, Schema, json_response, runtime
+from origin.web.base import Blueprint, Schema, json_response
+from origin.web.provided import provided
 
 blueprint = Blueprint("accounts", __name__)
 
@@ -42,5 +44,5 @@ def list_accounts() -> Response:
 @blueprint.response(200, DisabledResponse)
 def disable_user() -> Response:
     """Disable the caller's account for good; again, or without an account, nothing happens."""
-    users.disable_subject(runtime(), current_subject())
+    users.disable_subject(provided(Database), current_subject())
     return json_response({"success": True})

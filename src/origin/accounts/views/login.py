@@ -9,9 +9,12 @@ from werkzeug.exceptions import MethodNotAllowed
 
 from origin.accounts.rules import MAX_LENGTH, with_result
 from origin.accounts.service import login
+from origin.accounts.service.login import Logins
 from origin.errors import Refused
-from origin.web.base import Blueprint, Schema, runtime
+from origin.settings import Settings
+from origin.web.base import Blueprint, Schema
 from origin.web.fields import Text
+from origin.web.provided import provided
 
 blueprint = Blueprint("login", __name__)
 
@@ -70,8 +73,8 @@ def begin(returnUrl: str) -> Response:  # noqa: N803 - the wire's name
     """Send the browser to Hydra to log in."""
     # One cookie for all logins of a browser, so that several can go on side by side.
     browser_id = _browser_id() or login.new_browser_id()
-    response = _see_other(login.begin(runtime(), returnUrl, browser_id))
-    project_url = urlsplit(runtime().settings.project_url)
+    response = _see_other(provided(Logins).begin(returnUrl, browser_id))
+    project_url = urlsplit(provided(Settings).project_url)
     response.set_cookie(
         BROWSER_COOKIE,
         browser_id,
@@ -90,8 +93,8 @@ def begin(returnUrl: str) -> Response:  # noqa: N803 - the wire's name
 def complete(state: str, code: str | None = None, error: str | None = None) -> Response:
     """Finish the login that Hydra sent the browser back from."""
     try:
-        return_url = login.complete(
-            runtime(), state=state, browser_id=_browser_id() or "", code=code, error=error
+        return_url = provided(Logins).complete(
+            state=state, browser_id=_browser_id() or "", code=code, error=error
         )
     except login.LoginFailed as failure:
         outcome = {"success": "0", "msg": failure.message}

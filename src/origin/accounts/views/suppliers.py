@@ -7,10 +7,12 @@ from flask import Response
 from marshmallow import ValidationError, fields, validate, validates_schema
 
 from origin.accounts.queries.suppliers import find_suppliers
+from origin.db.engine import Database
 from origin.identity.authentication import current_user, requires
 from origin.shared.clock import utcnow
-from origin.web.base import Blueprint, Schema, json_response, runtime
+from origin.web.base import Blueprint, Schema, json_response
 from origin.web.fields import WholeNumber
+from origin.web.provided import provided
 
 blueprint = Blueprint("suppliers", __name__)
 
@@ -59,7 +61,7 @@ class SuppliersResponse(Schema):
 def suppliers(body: dict[str, Any]) -> Response:
     """Find other accounts that store enough, often enough."""
     days = body["date_range"]
-    with runtime().database.reading() as session:
+    with provided(Database).reading() as session:
         found = find_suppliers(
             session,
             current_user().id,

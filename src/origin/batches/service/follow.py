@@ -5,45 +5,66 @@ A batch that can't be dealt with never stops the others: it is logged, and tried
 
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from sqlalchemy import Row, select
 from sqlalchemy.orm import Session
 
-from origin.batches.client.ledger import StatusAnswer
+from origin.batches.client.ledger import LedgerClient, StatusAnswer
 from origin.batches.queries.operations import operations_on
 from origin.batches.queries.outcomes import complete_batches, decline_batch
 from origin.batches.queries.queue import note
 from origin.batches.rules.standing import Operation, spent
 from origin.batches.rules.verdicts import BatchStatus, Verdict, judge, needs_state
 from origin.batches.service import redo
-from origin.batches.service.post import refused_throughout, retry_delay_s
+from origin.batches.service.post import BatchPoster, refused_throughout
+from origin.batches.service.redo import BatchRedo
+from origin.db.engine import Database
 from origin.db.models import Batch
-from origin.db.sqlstates import is_everywhere
+from origin.db.sqlstates import affects_all_work
 from origin.errors import PeerError, PeerUnavailable
 from origin.reconciliation import queries
 from origin.reconciliation.queries import Found
 from origin.reconciliation.rules import Record, spent_elsewhere
-from origin.runtime import Runtime
+from origin.settings import Settings
 from origin.shared.deadlines import Deadline
 from origin.shared.retries import backoff_s
 from origin.telemetry.metrics import BATCH_ALERTS, BATCHES_ENDED
-from origin.webhooks.service import delivery
+from origin.webhooks.service.outbox import Outbox
 
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
 class Follower:
-    """Follows some claimed batches one step.
+    """Follows posted batches on the ledger."""
 
-    :param delays_s: Filled with the seconds until each that hasn't ended is due again, by id.
+    database: Database
+    ledger: LedgerClient
+    batch_poster: BatchPoster
+    batch_redo: BatchRedo
+    outbox: Outbox
+    settings: Settings
 
-    `reposts` holds those whose bytes are to be posted again.
-    """
+    def follow(
+        self, batches: Sequence[Row[Any]], deadline: Deadline, delays_s: dict[int, float]
+    ) -> tuple[bool, list[Row[Any]]]:
+        """Follow some claimed batches one step.
 
-    def __init__(self, runtime: Runtime, deadline: Deadline, delays_s: dict[int, float]) -> None:
-        self._runtime = runtime
+        :param delays_s: Filled with the seconds until each batch that has not ended is due, by id.
+        :returns: False if the ledger is out of reach; and the batches whose bytes are to be posted
+            again.
+        """
+        run = _Run(self, deadline, delays_s)
+        is_reachable = run.follow(batches)
+        return is_reachable, run.reposts
+
+
+class _Run:
+    def __init__(self, service: Follower, deadline: Deadline, delays_s: dict[int, float]) -> None:
+        self._service = service
         self._deadline = deadline
         self._delays_s = delays_s
         self.reposts: list[Row[Any]] = []
@@ -56,7 +77,7 @@ class Follower:
         if not batches:
             return True
         try:
-            answers = self._runtime.ledger.statuses([batch.ledger_batch_id for batch in batches])
+            answers = self._service.ledger.statuses([batch.ledger_batch_id for batch in batches])
         except PeerUnavailable as error:
             self._out_of_reach(batches, error)
             return False
@@ -87,7 +108,7 @@ class Follower:
     def _settle_all(self, batches: Sequence[Row[Any]], answers: dict[str, StatusAnswer]) -> bool:
         if not batches:
             return True
-        with self._runtime.database.reading() as session:
+        with self._service.database.reading() as session:
             operations = operations_on(session, [batch.ggo_id for batch in batches])
         for index, batch in enumerate(batches):
             if self._deadline.is_over():
@@ -101,7 +122,7 @@ class Follower:
             except PeerError as error:
                 self._alert(batch, "ledger.odd_state", str(error))
             except Exception as error:
-                if is_everywhere(error):
+                if affects_all_work(error):
                     raise
                 BATCH_ALERTS.labels("cannot_judge").inc()
                 log.exception(
@@ -116,7 +137,7 @@ class Follower:
 
         :raises PeerError: the ledger can't say now, or says what can't be.
         """
-        ledger = self._runtime.ledger
+        ledger = self._service.ledger
         source = ledger.ggo_record(operation.source)
         verdict = judge(
             answer.status,
@@ -164,7 +185,7 @@ class Follower:
 
         That may have been an earlier batch of ours, which was declined, and came to be all the same.
         """
-        earlier = redo.find_standing(self._runtime, batch.ggo_id, source, self._runtime.ledger)
+        earlier = self._service.batch_redo.find_standing(batch.ggo_id, source, self._service.ledger)
         found = Found(batch.ggo_id, address, spent_elsewhere(source.following), batch.id)
         end = partial(_declined_as_spent, batch, reason, found)
         if earlier is not None and self._ended([batch], partial(end, earlier)):
@@ -176,10 +197,10 @@ class Follower:
     def _ended(self, batches: Sequence[Row[Any]], end: Callable[[Session], None]) -> bool:
         """Run what ends these in a transaction; False where it fails for what they are."""
         try:
-            with delivery.transaction(self._runtime) as session:
+            with self._service.outbox.transaction() as session:
                 end(session)
         except Exception as error:
-            if is_everywhere(error):
+            if affects_all_work(error):
                 raise
             BATCH_ALERTS.labels("cannot_end").inc()
             log.exception(
@@ -193,13 +214,13 @@ class Follower:
         """Tell the operators, note it in the batch's history, and ask again later."""
         BATCH_ALERTS.labels("needs_a_look").inc()
         log.error("Batch needs a look: %s", told, extra={"event": event, "batch_id": batch.id})
-        with self._runtime.database.transaction() as session:
+        with self._service.database.transaction() as session:
             note(session, [(batch.id, event, told[:1000])])
         self._wait(batch)
 
     def _wait(self, batch: Row[Any]) -> None:
         """Ask again later, the later the longer it takes."""
-        first = self._runtime.settings.ledger_poll_delay
+        first = self._service.settings.ledger_poll_delay
         self._delays_s[batch.id] = backoff_s(first, batch.attempts)
 
     def _out_of_reach(self, batches: Sequence[Row[Any]], error: PeerError) -> None:
@@ -209,7 +230,7 @@ class Follower:
             extra={"event": "ledger.unreachable", "waiting": len(batches)},
         )
         for batch in batches:
-            self._delays_s[batch.id] = retry_delay_s(self._runtime, batch)
+            self._delays_s[batch.id] = self._service.batch_poster.retry_delay_s(batch)
 
 
 def _status(answers: dict[str, StatusAnswer], batch: Row[Any]) -> BatchStatus | None:

@@ -4,6 +4,7 @@ A POST may be held up for longer than anyone would think, and be executed after 
 """
 
 import logging
+from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
 
@@ -12,32 +13,51 @@ from origin.batches.queries.outcomes import complete_batches, redo_batch
 from origin.batches.queries.queue import note
 from origin.batches.rules.standing import LedgerState, spent
 from origin.batches.rules.verdicts import Spent
+from origin.db.engine import Database
 from origin.reconciliation import queries
 from origin.reconciliation.rules import Record
-from origin.runtime import Runtime
 from origin.telemetry.metrics import BATCHES_ENDED
-from origin.webhooks.service import delivery
+from origin.webhooks.service.outbox import Outbox
 
 log = logging.getLogger(__name__)
 
 
-def find_standing(
-    runtime: Runtime, source_id: int, source: Record | None, state: LedgerState
-) -> int | None:
-    """Which of a GGO's declined batches stands on the ledger, part for part; None if none does.
+@dataclass(frozen=True)
+class BatchRedo:
+    """Completes declined batches that the ledger has committed after all."""
 
-    Of two that retired the whole to the same measurement either may be meant, and it is the later:
-    they are the same but for their bytes. Of two splits it is one, as keys are never used twice.
+    database: Database
+    outbox: Outbox
 
-    :param source: The GGO in the ledger's state.
-    :raises PeerError: the ledger can't say now.
-    """
-    with runtime.database.reading() as session:
-        declined = declined_operations(session, source_id)
-    for batch_id, operation in declined.items():
-        if spent(operation, source, state) is Spent.BY_THIS_BATCH:
-            return batch_id
-    return None
+    def find_standing(
+        self, source_id: int, source: Record | None, state: LedgerState
+    ) -> int | None:
+        """Which of a GGO's declined batches stands on the ledger, part for part; None if none does.
+
+        Of two that retired the whole to the same measurement either may be meant, and it is the later:
+        they are the same but for their bytes. Of two splits it is one, as keys are never used twice.
+
+        :param source: The GGO in the ledger's state.
+        :raises PeerError: the ledger can't say now.
+        """
+        with self.database.reading() as session:
+            declined = declined_operations(session, source_id)
+        for batch_id, operation in declined.items():
+            if spent(operation, source, state) is Spent.BY_THIS_BATCH:
+                return batch_id
+        return None
+
+    def redo_if_standing(self, source_id: int, source: Record | None, state: LedgerState) -> bool:
+        """Do again whichever of a GGO's declined batches stands on the ledger.
+
+        :returns: whether one was done again.
+        :raises PeerError: the ledger can't say now.
+        """
+        batch_id = self.find_standing(source_id, source, state)
+        if batch_id is None:
+            return False
+        with self.outbox.transaction() as session:
+            return redo(session, batch_id, source_id)
 
 
 def redo(session: Session, batch_id: int, source_id: int) -> bool:
@@ -59,18 +79,3 @@ def redo(session: Session, batch_id: int, source_id: int) -> bool:
         extra={"event": "batch.done_again", "batch_id": batch_id, "ggo_id": source_id},
     )
     return True
-
-
-def redo_if_standing(
-    runtime: Runtime, source_id: int, source: Record | None, state: LedgerState
-) -> bool:
-    """Do again whichever of a GGO's declined batches stands on the ledger.
-
-    :returns: whether one was done again.
-    :raises PeerError: the ledger can't say now.
-    """
-    batch_id = find_standing(runtime, source_id, source, state)
-    if batch_id is None:
-        return False
-    with delivery.transaction(runtime) as session:
-        return redo(session, batch_id, source_id)

@@ -6,12 +6,12 @@ from typing import Any
 
 from sqlalchemy import Row, func, select
 
+from origin.db.engine import Database
 from origin.db.models import Batch, BatchEvent, Ggo, Transaction, User
 from origin.errors import Refused
-from origin.runtime import Runtime
 
 
-def standing(runtime: Runtime) -> Sequence[Any]:
+def standing(database: Database) -> Sequence[Any]:
     """The batches under way by state: state, count, due, attempts (most), oldest (created_at)."""
     query = (
         select(
@@ -25,7 +25,7 @@ def standing(runtime: Runtime) -> Sequence[Any]:
         .group_by(Batch.state)
         .order_by(Batch.state)
     )
-    with runtime.database.reading() as session:
+    with database.reading() as session:
         return session.execute(query).all()
 
 
@@ -39,7 +39,7 @@ class History:
     events: Sequence[Any]
 
 
-def history(runtime: Runtime, batch_id: str) -> History:
+def history(database: Database, batch_id: str) -> History:
     """All that is known of a batch.
 
     :param batch_id: Ours, or the ledger's.
@@ -67,7 +67,7 @@ def history(runtime: Runtime, batch_id: str) -> History:
         Ggo.amount,
         User.subject,
     )
-    with runtime.database.reading() as session:
+    with database.reading() as session:
         batch = session.execute(
             select(*columns)
             .join(Ggo, Ggo.id == Batch.ggo_id)

@@ -13,10 +13,10 @@ from sqlalchemy import Row, select, text
 from sqlalchemy.orm import Session
 
 from origin.batches.client.sdk import Retirement, SignedBatch, Split, sign_batch
+from origin.db.engine import Database
 from origin.db.models import MeteringPoint, User
-from origin.keys.derivation import Key, metering_point_key, period_key, trade_branch
+from origin.keys.derivation import ExtendedKey, metering_point_key, period_key, trade_branch_key
 from origin.keys.sealing import CannotUnseal, Sealer, master_key_context
-from origin.runtime import Runtime
 from origin.shared.deadlines import Deadline
 from origin.telemetry.metrics import BATCH_ALERTS
 
@@ -70,11 +70,11 @@ class Keys:
     A key that isn't there, as its user's master key can't be opened, is a KeyError.
     """
 
-    masters: dict[int, Key] = field(default_factory=dict)
-    trades: dict[int, Key] = field(default_factory=dict)
-    points: dict[str, Key] = field(default_factory=dict)
+    masters: dict[int, ExtendedKey] = field(default_factory=dict)
+    trades: dict[int, ExtendedKey] = field(default_factory=dict)
+    points: dict[str, ExtendedKey] = field(default_factory=dict)
 
-    def of_ggo(self, ggo: _Ggo | Row[Any]) -> Key:
+    def of_ggo(self, ggo: _Ggo | Row[Any]) -> ExtendedKey:
         """The key that spends a GGO."""
         if ggo.issue_gsrn is not None:
             return self.of_period(ggo.issue_gsrn, ggo.begin)
@@ -82,47 +82,69 @@ class Keys:
         assert ggo.key_index is not None
         return self.trades[ggo.owner_id].child(ggo.key_index)
 
-    def of_period(self, gsrn: str, begin: datetime) -> Key:
+    def of_period(self, gsrn: str, begin: datetime) -> ExtendedKey:
         """The key of a measurement, and of an issued GGO."""
         return period_key(self.points[gsrn], begin)
 
 
-def sign_missing(runtime: Runtime, batch_ids: Sequence[int], deadline: Deadline) -> list[int]:
-    """Sign those of the batches that aren't yet, until the deadline.
+@dataclass(frozen=True)
+class BatchSigner:
+    """Signs batches and stores their bytes."""
 
-    Two workers at once keep one's bytes.
+    database: Database
+    sealer: Sealer
 
-    :returns: those that can't be signed; what is wrong is logged.
-    """
-    rows = runtime.database.prepared(_UNSIGNED, {"ids": list(batch_ids)})
-    if not rows:
-        return []
-    ggos = [_Ggo(*row) for row in rows]
-    with runtime.database.reading() as session:
-        keys = load_keys(session, runtime.sealer, {ggo.user_id for ggo in ggos}, ggos)
-    signed: dict[int, SignedBatch] = {}
-    failed = []
-    for batch_id, own in groupby(ggos, key=attrgetter("batch_id")):
-        if deadline.is_over():
-            break
-        source, *parts = own
-        if source.user_id not in keys.masters:
-            failed.append(batch_id)
-            continue
-        # Signing keeps the CPU for milliseconds: others of this process, webhooks say, go between.
-        time.sleep(0)
-        try:
-            signed[batch_id] = _sign(keys, source, parts)
-        except Exception:
-            # Whatever is wrong with one batch: the others go on, this one is tried again.
-            BATCH_ALERTS.labels("cannot_sign").inc()
-            log.exception(
-                "A batch can't be signed",
-                extra={"event": "batch.cannot_sign", "batch_id": batch_id},
+    def sign_missing(self, batch_ids: Sequence[int], deadline: Deadline) -> list[int]:
+        """Sign those of the batches that aren't yet, until the deadline.
+
+        Two workers at once keep one's bytes.
+
+        :returns: those that can't be signed; what is wrong is logged.
+        """
+        rows = self.database.prepared(_UNSIGNED, {"ids": list(batch_ids)})
+        if not rows:
+            return []
+        ggos = [_Ggo(*row) for row in rows]
+        with self.database.reading() as session:
+            keys = load_keys(session, self.sealer, {ggo.user_id for ggo in ggos}, ggos)
+        signed: dict[int, SignedBatch] = {}
+        failed = []
+        for batch_id, own in groupby(ggos, key=attrgetter("batch_id")):
+            if deadline.is_over():
+                break
+            source, *parts = own
+            if source.user_id not in keys.masters:
+                failed.append(batch_id)
+                continue
+            # Signing keeps the CPU for milliseconds: others of this process, webhooks say, go between.
+            time.sleep(0)
+            try:
+                signed[batch_id] = _sign(keys, source, parts)
+            except Exception:
+                # Whatever is wrong with one batch: the others go on, this one is tried again.
+                BATCH_ALERTS.labels("cannot_sign").inc()
+                log.exception(
+                    "A batch can't be signed",
+                    extra={"event": "batch.cannot_sign", "batch_id": batch_id},
+                )
+                failed.append(batch_id)
+        self._store(signed)
+        return failed
+
+    def _store(self, signed: dict[int, SignedBatch]) -> None:
+        """Keep the bytes, before the first POST; the first to store wins."""
+        if not signed:
+            return
+        ids = sorted(signed)
+        with self.database.transaction() as session:
+            session.execute(
+                _KEEP,
+                {
+                    "ids": ids,
+                    "ledger_ids": [signed[each].id for each in ids],
+                    "payloads": [signed[each].batch_list for each in ids],
+                },
             )
-            failed.append(batch_id)
-    _store(runtime, signed)
-    return failed
 
 
 def load_keys(
@@ -140,9 +162,9 @@ def load_keys(
                 "No master key: %s", error, extra={"event": "user.no_key", "user_id": user.id}
             )
             continue
-        master = Key.from_base58(opened)
+        master = ExtendedKey.from_base58(opened)
         keys.masters[user.id] = master
-        keys.trades[user.id] = trade_branch(master)
+        keys.trades[user.id] = trade_branch_key(master)
     gsrns = {gsrn for ggo in ggos for gsrn in (ggo.issue_gsrn, ggo.retire_gsrn) if gsrn}
     points = select(MeteringPoint.gsrn, MeteringPoint.user_id, MeteringPoint.key_index).where(
         MeteringPoint.gsrn.in_(gsrns)
@@ -162,19 +184,3 @@ def _sign(keys: Keys, source: _Ggo, parts: Sequence[_Ggo]) -> SignedBatch:
         if ggo.retire_gsrn is not None
     ]
     return sign_batch(keys.masters[source.user_id], split, retirements)
-
-
-def _store(runtime: Runtime, signed: dict[int, SignedBatch]) -> None:
-    """Keep the bytes, before the first POST; the first to store wins."""
-    if not signed:
-        return
-    ids = sorted(signed)
-    with runtime.database.transaction() as session:
-        session.execute(
-            _KEEP,
-            {
-                "ids": ids,
-                "ledger_ids": [signed[each].id for each in ids],
-                "payloads": [signed[each].batch_list for each in ids],
-            },
-        )

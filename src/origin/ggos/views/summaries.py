@@ -5,10 +5,11 @@ from typing import Any
 from flask import Response
 from marshmallow import fields
 
+from origin.db.engine import Database
 from origin.ggos.queries import summaries as queries
 from origin.ggos.queries.ggos import Caller
 from origin.ggos.rules.filters import Direction
-from origin.ggos.rules.summaries import Grouping, Resolution, filled_labels, summarise
+from origin.ggos.rules.summaries import Grouping, filled_labels, summarise
 from origin.ggos.schemas import (
     FilteredRequest,
     GgoFiltersSchema,
@@ -16,8 +17,10 @@ from origin.ggos.schemas import (
     TransferFiltersSchema,
 )
 from origin.identity.authentication import current_user
-from origin.web.base import Schema, json_response, runtime
+from origin.shared.periods import Resolution
+from origin.web.base import Schema, json_response
 from origin.web.collections import Items
+from origin.web.provided import provided
 
 
 class SummaryRequest(LocalRequest):
@@ -86,7 +89,7 @@ def summary_response(selection: queries.Selection, body: dict[str, Any]) -> Resp
         # Refuses what is too long before anything is summed.
         filled = filled_labels(begin, end, resolution, zone)
     split = queries.Split(resolution, grouping, zone)
-    sums = queries.sums(runtime().database, selection, split)
+    sums = queries.sums(provided(Database), selection, split)
     found = summarise(sums, resolution, filled, grouped=bool(grouping))
     groups = [{"group": each.group, "values": each.values} for each in found.groups]
     return json_response({"success": True, "labels": found.labels, "groups": groups})
@@ -96,7 +99,7 @@ def total_response(selection: queries.Selection) -> Response:
     """Sum these, in a view that `looks`."""
     user = current_user()
     is_active, amount = queries.total_amount(
-        runtime().database, Caller(user.id, user.subject), selection
+        provided(Database), Caller(user.id, user.subject), selection
     )
     user.found_active(is_active)
     return json_response({"success": True, "amount": amount})

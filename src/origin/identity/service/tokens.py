@@ -13,6 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from origin.db.datahub_jobs import make_due
+from origin.db.engine import Database
 from origin.db.locks import lock_user
 from origin.db.models import User
 from origin.errors import (
@@ -22,9 +23,8 @@ from origin.errors import (
     PeerUnavailable,
     TokensSpent,
 )
-from origin.identity.client import Tokens
+from origin.identity.client import HydraClient, Tokens
 from origin.keys.sealing import Sealer, access_token_context, refresh_token_context
-from origin.runtime import Runtime
 from origin.shared.clock import utcnow
 from origin.telemetry.metrics import TOKEN_REFRESHES
 
@@ -78,77 +78,219 @@ def sealed_tokens(sealer: Sealer, subject: str, tokens: Tokens) -> dict[str, Any
     return columns
 
 
-def with_user_token(runtime: Runtime, user_id: int, call: Callable[[str], T]) -> T:
-    """Call a peer with the user's access token; a refused one is renewed once, and tried again.
+@dataclass(frozen=True)
+class UserTokens:
+    """Users' tokens: used, and refreshed when they expire."""
 
-    Not to be used inside a transaction.
+    database: Database
+    sealer: Sealer
+    hydra: HydraClient
 
-    :raises TokensSpent: only a new login helps.
-    :raises PeerError: from the call, or from Hydra.
-    """
-    with runtime.database.reading() as session:
-        token = _stored(session, runtime.sealer, user_id).access_token
-    if token is None:
-        raise TokensSpent("the user has no tokens")
-    try:
-        return call(token)
-    except PeerUnauthorized:
-        return call(_renew(runtime, user_id, lambda stored: stored.access_token == token))
+    def with_user_token(self, user_id: int, call: Callable[[str], T]) -> T:
+        """Call a peer with the user's access token; a refused one is renewed once, and tried again.
 
+        Not to be used inside a transaction.
 
-def refresh_now(runtime: Runtime, user_id: int) -> None:
-    """Renew the user's tokens, due or not, refused before or not.
+        :raises TokensSpent: only a new login helps.
+        :raises PeerError: from the call, or from Hydra.
+        """
+        with self.database.reading() as session:
+            token = _stored(session, self.sealer, user_id).access_token
+        if token is None:
+            raise TokensSpent("the user has no tokens")
+        try:
+            return call(token)
+        except PeerUnauthorized:
+            return call(self._renew(user_id, lambda stored: stored.access_token == token))
 
-    What waited for a login goes on where Hydra takes the refresh token after all: it may have been
-    our own credentials that it refused.
+    def refresh_now(self, user_id: int) -> None:
+        """Renew the user's tokens, due or not, refused before or not.
 
-    :raises TokensSpent: Hydra refuses; only a new login helps.
-    :raises PeerError: Hydra is out of reach, or answers what it shouldn't.
-    """
-    _renew(runtime, user_id, lambda _: True, though_refused=True)
+        What waited for a login goes on where Hydra takes the refresh token after all: it may have been
+        our own credentials that it refused.
 
+        :raises TokensSpent: Hydra refuses; only a new login helps.
+        :raises PeerError: Hydra is out of reach, or answers what it shouldn't.
+        """
+        self._renew(user_id, lambda _: True, though_refused=True)
 
-def refresh_due(runtime: Runtime) -> int:
-    """Renew all tokens that expire within 24 hours.
+    def refresh_due(self) -> int:
+        """Renew all tokens that expire within 24 hours.
 
-    One user's failure is logged and doesn't stop the others. A Hydra that is out of reach does, and
-    so does one that refuses this service itself: each user asked for would be marked as refused.
+        One user's failure is logged and doesn't stop the others. A Hydra that is out of reach does, and
+        so does one that refuses this service itself: each user asked for would be marked as refused.
 
-    :returns: How many users have fresh tokens.
-    """
-    deadline = utcnow() + DUE_BEFORE_EXPIRY
-    sweep, last_id = _Sweep(), 0
-    while not sweep.is_hopeless and (due := _due(runtime, deadline, last_id)):
-        for user_id, expires_at in due:
-            last_id = user_id
-            still = partial(_expires_at, expires_at)
-            if not sweep.go_on(user_id, partial(_renew, runtime, user_id, still)):
+        :returns: How many users have fresh tokens.
+        """
+        deadline = utcnow() + DUE_BEFORE_EXPIRY
+        sweep, last_id = _Sweep(), 0
+        while not sweep.is_hopeless and (due := self._due(deadline, last_id)):
+            for user_id, expires_at in due:
+                last_id = user_id
+                still = partial(_expires_at, expires_at)
+                if not sweep.go_on(user_id, partial(self._renew, user_id, still)):
+                    break
+        return sweep.refreshed
+
+    def refresh_refused(self) -> int:
+        """Ask again for all users whose tokens Hydra refused, as `refresh_now` and `refresh_due` do.
+
+        For when it was HYDRA_CLIENT_ID or HYDRA_CLIENT_SECRET that was wrong.
+
+        :returns: How many users have fresh tokens.
+        """
+        with self.database.reading() as session:
+            refused = session.scalars(
+                select(User.id)
+                .where(
+                    User.tokens_refused_at.is_not(None),
+                    User.refresh_token.is_not(None),
+                    User.disabled_at.is_(None),
+                )
+                .order_by(User.id)
+            ).all()
+        sweep = _Sweep()
+        for user_id in refused:
+            if not sweep.go_on(user_id, partial(self.refresh_now, user_id)):
                 break
-    return sweep.refreshed
+        return sweep.refreshed
 
-
-def refresh_refused(runtime: Runtime) -> int:
-    """Ask again for all users whose tokens Hydra refused, as `refresh_now` and `refresh_due` do.
-
-    For when it was HYDRA_CLIENT_ID or HYDRA_CLIENT_SECRET that was wrong.
-
-    :returns: How many users have fresh tokens.
-    """
-    with runtime.database.reading() as session:
-        refused = session.scalars(
-            select(User.id)
-            .where(
-                User.tokens_refused_at.is_not(None),
-                User.refresh_token.is_not(None),
-                User.disabled_at.is_(None),
+    def _due(self, deadline: datetime, last_id: int) -> list[tuple[int, datetime | None]]:
+        """Users beyond this id whose tokens expire by then, and when they do."""
+        with self.database.reading() as session:
+            rows = session.execute(
+                select(User.id, User.token_expires_at)
+                .where(
+                    User.id > last_id,
+                    User.token_expires_at < deadline,
+                    User.refresh_token.is_not(None),
+                    User.tokens_refused_at.is_(None),
+                    User.disabled_at.is_(None),
+                )
+                .order_by(User.id)
+                .limit(_CHUNK)
             )
-            .order_by(User.id)
-        ).all()
-    sweep = _Sweep()
-    for user_id in refused:
-        if not sweep.go_on(user_id, partial(refresh_now, runtime, user_id)):
-            break
-    return sweep.refreshed
+            return [(row.id, row.token_expires_at) for row in rows]
+
+    def _renew(
+        self,
+        user_id: int,
+        still_wanted: Callable[[_Stored], bool],
+        *,
+        though_refused: bool = False,
+    ) -> str:
+        """Exchange the refresh token, unless someone else has just done so.
+
+        A refresh token may work only once, so only one refresh of a user runs at a time, whatever the
+        process: it has a lease on the row. Nobody holds a database connection while Hydra is asked, nor
+        while waiting for another's refresh.
+
+        :param still_wanted: Given what is stored once it is this one's turn: whether to go on.
+        :returns: The access token that is valid now.
+        """
+        claim = self._wait_for_turn(user_id, still_wanted, though_refused=though_refused)
+        if isinstance(claim, str):
+            return claim
+        refusal = fresh = None
+        try:
+            fresh = self._exchanged(claim.refresh_token)
+        except PeerUnauthorized as error:
+            refusal = error
+            ours = isinstance(error, PeerClientRefused)
+            log.log(logging.ERROR if ours else logging.WARNING, "%s", error)
+        except BaseException:
+            self._let_go(user_id, claim)
+            raise
+        token = self._settle_surely(user_id, claim, fresh)
+        if token is None:
+            raise TokensSpent("Hydra refuses the user's refresh token") from refusal
+        return token
+
+    def _wait_for_turn(
+        self,
+        user_id: int,
+        still_wanted: Callable[[_Stored], bool],
+        *,
+        though_refused: bool,
+    ) -> _Claim | str:
+        """The right to refresh, or the access token that someone else has brought meanwhile."""
+        deadline, pause_s = time.monotonic() + WAIT_S, _FIRST_PAUSE_S
+        while time.monotonic() < deadline:
+            with self.database.transaction() as session:
+                lock_user(session, user_id)
+                stored = _stored(session, self.sealer, user_id)
+                if stored.access_token is not None and not still_wanted(stored):
+                    return stored.access_token
+                if stored.refresh_token is None or (stored.is_refused and not though_refused):
+                    raise TokensSpent("the user has no refresh token that Hydra takes")
+                lease_until = _leased(session, user_id)
+            if lease_until is not None:
+                return _Claim(stored, stored.refresh_token, lease_until)
+            # Another process can't be awaited but by asking.
+            time.sleep(pause_s)
+            pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
+        raise PeerUnavailable("Hydra", "another refresh of the user's tokens hasn't ended")
+
+    def _exchanged(self, refresh_token: str) -> Tokens:
+        """Fresh tokens; what came of it is counted.
+
+        :raises PeerError: as `HydraClient.refresh`.
+        """
+        outcome = "failed"
+        try:
+            fresh = self.hydra.refresh(refresh_token)
+            outcome = "refreshed"
+        except PeerUnauthorized:
+            outcome = "refused"
+            raise
+        else:
+            return fresh
+        finally:
+            TOKEN_REFRESHES.labels(outcome).inc()
+
+    def _settle_surely(self, user_id: int, claim: _Claim, fresh: Tokens | None) -> str | None:
+        """As `_settle`, insisting for as long as the lease may last.
+
+        Hydra takes the old refresh token no more: without the new one the user must log in again.
+        """
+        deadline, pause_s = time.monotonic() + WAIT_S, _FIRST_PAUSE_S
+        while True:
+            try:
+                return self._settle(user_id, claim, fresh)
+            except SQLAlchemyError as error:
+                if time.monotonic() > deadline:
+                    raise
+                log.warning("Tokens of user %s not stored yet: %s", user_id, type(error).__name__)
+            time.sleep(pause_s)
+            pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
+
+    def _settle(self, user_id: int, claim: _Claim, fresh: Tokens | None) -> str | None:
+        """Store what came of the refresh, None where it was refused; the access token to use now."""
+        values: dict[str, Any] = {"tokens_refused_at": func.now()}
+        if fresh is not None:
+            sealed = sealed_tokens(self.sealer, claim.stored.subject, fresh)
+            values = {"tokens_refused_at": None, **sealed}
+        with self.database.transaction() as session:
+            lock_user(session, user_id)
+            _end_lease(session, user_id, claim)
+            now = _stored(session, self.sealer, user_id)
+            if now.refresh_token != claim.refresh_token:
+                # A login has brought other tokens meanwhile, or the account was disabled.
+                return now.access_token
+            _update(session, user_id, values)
+            if fresh is None:
+                return None
+            if now.is_refused:
+                make_due(session, user_id)
+            return fresh.access_token
+
+    def _let_go(self, user_id: int, claim: _Claim) -> None:
+        """Let others try. A database that is away keeps them waiting until the lease ends."""
+        try:
+            with self.database.transaction() as session:
+                _end_lease(session, user_id, claim)
+        except SQLAlchemyError as error:
+            log.warning("The lease on user %s was not ended: %s", user_id, type(error).__name__)
 
 
 def _expires_at(expires_at: datetime | None, stored: _Stored) -> bool:
@@ -197,85 +339,6 @@ class _Sweep:
         self._failures = 0
 
 
-def _due(runtime: Runtime, deadline: datetime, last_id: int) -> list[tuple[int, datetime | None]]:
-    """Users beyond this id whose tokens expire by then, and when they do."""
-    with runtime.database.reading() as session:
-        rows = session.execute(
-            select(User.id, User.token_expires_at)
-            .where(
-                User.id > last_id,
-                User.token_expires_at < deadline,
-                User.refresh_token.is_not(None),
-                User.tokens_refused_at.is_(None),
-                User.disabled_at.is_(None),
-            )
-            .order_by(User.id)
-            .limit(_CHUNK)
-        )
-        return [(row.id, row.token_expires_at) for row in rows]
-
-
-def _renew(
-    runtime: Runtime,
-    user_id: int,
-    still_wanted: Callable[[_Stored], bool],
-    *,
-    though_refused: bool = False,
-) -> str:
-    """Exchange the refresh token, unless someone else has just done so.
-
-    A refresh token may work only once, so only one refresh of a user runs at a time, whatever the
-    process: it has a lease on the row. Nobody holds a database connection while Hydra is asked, nor
-    while waiting for another's refresh.
-
-    :param still_wanted: Given what is stored once it is this one's turn: whether to go on.
-    :returns: The access token that is valid now.
-    """
-    claim = _wait_for_turn(runtime, user_id, still_wanted, though_refused=though_refused)
-    if isinstance(claim, str):
-        return claim
-    refusal = fresh = None
-    try:
-        fresh = _exchanged(runtime, claim.refresh_token)
-    except PeerUnauthorized as error:
-        refusal = error
-        ours = isinstance(error, PeerClientRefused)
-        log.log(logging.ERROR if ours else logging.WARNING, "%s", error)
-    except BaseException:
-        _let_go(runtime, user_id, claim)
-        raise
-    token = _settle_surely(runtime, user_id, claim, fresh)
-    if token is None:
-        raise TokensSpent("Hydra refuses the user's refresh token") from refusal
-    return token
-
-
-def _wait_for_turn(
-    runtime: Runtime,
-    user_id: int,
-    still_wanted: Callable[[_Stored], bool],
-    *,
-    though_refused: bool,
-) -> _Claim | str:
-    """The right to refresh, or the access token that someone else has brought meanwhile."""
-    deadline, pause_s = time.monotonic() + WAIT_S, _FIRST_PAUSE_S
-    while time.monotonic() < deadline:
-        with runtime.database.transaction() as session:
-            lock_user(session, user_id)
-            stored = _stored(session, runtime.sealer, user_id)
-            if stored.access_token is not None and not still_wanted(stored):
-                return stored.access_token
-            if stored.refresh_token is None or (stored.is_refused and not though_refused):
-                raise TokensSpent("the user has no refresh token that Hydra takes")
-            lease_until = _leased(session, user_id)
-        if lease_until is not None:
-            return _Claim(stored, stored.refresh_token, lease_until)
-        # Another process can't be awaited but by asking.
-        time.sleep(pause_s)
-        pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
-    raise PeerUnavailable("Hydra", "another refresh of the user's tokens hasn't ended")
-
-
 def _leased(session: Session, user_id: int) -> datetime | None:
     """When the lease ends that is had now; None where another has one."""
     return session.scalars(
@@ -287,73 +350,6 @@ def _leased(session: Session, user_id: int) -> datetime | None:
         .values(refreshing_until=func.now() + timedelta(seconds=REFRESH_LEASE_S))
         .returning(User.refreshing_until)
     ).one_or_none()
-
-
-def _exchanged(runtime: Runtime, refresh_token: str) -> Tokens:
-    """Fresh tokens; what came of it is counted.
-
-    :raises PeerError: as `HydraClient.refresh`.
-    """
-    outcome = "failed"
-    try:
-        fresh = runtime.hydra.refresh(refresh_token)
-        outcome = "refreshed"
-    except PeerUnauthorized:
-        outcome = "refused"
-        raise
-    else:
-        return fresh
-    finally:
-        TOKEN_REFRESHES.labels(outcome).inc()
-
-
-def _settle_surely(
-    runtime: Runtime, user_id: int, claim: _Claim, fresh: Tokens | None
-) -> str | None:
-    """As `_settle`, insisting for as long as the lease may last.
-
-    Hydra takes the old refresh token no more: without the new one the user must log in again.
-    """
-    deadline, pause_s = time.monotonic() + WAIT_S, _FIRST_PAUSE_S
-    while True:
-        try:
-            return _settle(runtime, user_id, claim, fresh)
-        except SQLAlchemyError as error:
-            if time.monotonic() > deadline:
-                raise
-            log.warning("Tokens of user %s not stored yet: %s", user_id, type(error).__name__)
-        time.sleep(pause_s)
-        pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
-
-
-def _settle(runtime: Runtime, user_id: int, claim: _Claim, fresh: Tokens | None) -> str | None:
-    """Store what came of the refresh, None where it was refused; the access token to use now."""
-    values: dict[str, Any] = {"tokens_refused_at": func.now()}
-    if fresh is not None:
-        sealed = sealed_tokens(runtime.sealer, claim.stored.subject, fresh)
-        values = {"tokens_refused_at": None, **sealed}
-    with runtime.database.transaction() as session:
-        lock_user(session, user_id)
-        _end_lease(session, user_id, claim)
-        now = _stored(session, runtime.sealer, user_id)
-        if now.refresh_token != claim.refresh_token:
-            # A login has brought other tokens meanwhile, or the account was disabled.
-            return now.access_token
-        _update(session, user_id, values)
-        if fresh is None:
-            return None
-        if now.is_refused:
-            make_due(session, user_id)
-        return fresh.access_token
-
-
-def _let_go(runtime: Runtime, user_id: int, claim: _Claim) -> None:
-    """Let others try. A database that is away keeps them waiting until the lease ends."""
-    try:
-        with runtime.database.transaction() as session:
-            _end_lease(session, user_id, claim)
-    except SQLAlchemyError as error:
-        log.warning("The lease on user %s was not ended: %s", user_id, type(error).__name__)
 
 
 def _end_lease(session: Session, user_id: int, claim: _Claim) -> None:

@@ -8,16 +8,17 @@ from datetime import datetime
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from origin.db.engine import Database
 from origin.db.models import MeteringPoint, User
 from origin.errors import PeerError, Refused
-from origin.identity.service.tokens import with_user_token
+from origin.identity.service.tokens import UserTokens
 from origin.intake.rules.back_fill import end_of_stretch, months_of
 from origin.intake.rules.events import PAST_LAST_BEGIN, GgoEvent
 from origin.intake.service.issued_ggos import Issue, Owner, record
-from origin.peers.datahub import IssuedGgo
-from origin.runtime import Runtime
+from origin.keys.sealing import Sealer
+from origin.peers.datahub import DataHubClient, DataHubGgo
 from origin.shared.clock import utcnow
-from origin.webhooks.service import delivery
+from origin.webhooks.service.outbox import Outbox
 
 RECORDED_AT_ONCE = 2000
 """How many GGOs one transaction takes up: a second's work."""
@@ -34,65 +35,76 @@ class _Point:
     key_index: int
 
 
-def busy_months(runtime: Runtime, metering_point_id: int, begin: datetime) -> frozenset[str] | None:
-    """The months from then on in which something was measured there, so that GGOs may be issued.
+@dataclass(frozen=True)
+class BackFill:
+    """Fetches issued GGOs that no webhook told of."""
 
-    They serve to choose stretches; what is issued in another month is found all the same.
+    database: Database
+    datahub: DataHubClient
+    user_tokens: UserTokens
+    outbox: Outbox
+    sealer: Sealer
 
-    :returns: e.g. `2020-01`, in UTC; None where DataHub doesn't tell.
-    :raises TokensSpent: the owner must log in again.
-    """
-    with runtime.database.reading() as session:
-        point = _find(session, metering_point_id)
-    try:
-        summary = with_user_token(
-            runtime,
+    def busy_months(self, metering_point_id: int, begin: datetime) -> frozenset[str] | None:
+        """The months from then on in which something was measured there, so that GGOs may be issued.
+
+        They serve to choose stretches; what is issued in another month is found all the same.
+
+        :returns: e.g. `2020-01`, in UTC; None where DataHub doesn't tell.
+        :raises TokensSpent: the owner must log in again.
+        """
+        with self.database.reading() as session:
+            point = _find(session, metering_point_id)
+        try:
+            summary = self.user_tokens.with_user_token(
+                point.owner.id,
+                lambda token: self.datahub.summary(
+                    token,
+                    "month",
+                    gsrn=[point.gsrn],
+                    begin=begin,
+                    end=PAST_LAST_BEGIN,
+                    kind="production",
+                ),
+            )
+            return months_of(summary.labels)
+        except (PeerError, ValueError) as error:
+            log.warning(
+                "DataHub doesn't tell the months of %s: %s", point.gsrn, type(error).__name__
+            )
+            return None
+
+    def fetch(
+        self, metering_point_id: int, begin: datetime, end: datetime | None = None
+    ) -> datetime | None:
+        """Make the GGOs of a stretch that were issued to this point, as their webhooks would have done.
+
+        What is there already stays as it is; what is no GGO is logged and left out.
+
+        :param begin: Where the stretch begins; the first at `domain.events.FIRST_BEGIN`.
+        :param end: Where it ends; None: after a month.
+        :returns: Where the next begins; None: that was the last.
+        :raises TokensSpent: the owner must log in again.
+        :raises PeerError: DataHub is out of reach, or answers what it shouldn't.
+        """
+        with self.database.reading() as session:
+            point = _find(session, metering_point_id)
+        end = end or end_of_stretch(begin, utcnow(), months=None, hours=None)
+        found = self.user_tokens.with_user_token(
             point.owner.id,
-            lambda token: runtime.datahub.summary(
-                token,
-                "month",
-                gsrn=[point.gsrn],
-                begin=begin,
-                end=PAST_LAST_BEGIN,
-                kind="production",
-            ),
+            lambda token: self.datahub.ggos(token, point.gsrn, begin, end),
         )
-        return months_of(summary.labels)
-    except (PeerError, ValueError) as error:
-        log.warning("DataHub doesn't tell the months of %s: %s", point.gsrn, type(error).__name__)
-        return None
-
-
-def fetch(
-    runtime: Runtime, metering_point_id: int, begin: datetime, end: datetime | None = None
-) -> datetime | None:
-    """Make the GGOs of a stretch that were issued to this point, as their webhooks would have done.
-
-    What is there already stays as it is; what is no GGO is logged and left out.
-
-    :param begin: Where the stretch begins; the first at `domain.events.FIRST_BEGIN`.
-    :param end: Where it ends; None: after a month.
-    :returns: Where the next begins; None: that was the last.
-    :raises TokensSpent: the owner must log in again.
-    :raises PeerError: DataHub is out of reach, or answers what it shouldn't.
-    """
-    with runtime.database.reading() as session:
-        point = _find(session, metering_point_id)
-    end = end or end_of_stretch(begin, utcnow(), months=None, hours=None)
-    found = with_user_token(
-        runtime,
-        point.owner.id,
-        lambda token: runtime.datahub.ggos(token, point.gsrn, begin, end),
-    )
-    for oddity in found.odd:
-        log.error("A GGO of metering point %s is left out: %s", point.gsrn, oddity)
-    issues = [
-        Issue(event, point.key_index) for ggo in found.good for event in _checked(point.gsrn, ggo)
-    ]
-    for portion in _portions(issues):
-        with delivery.transaction(runtime) as session:
-            record(session, runtime.sealer, point.owner, portion)
-    return end if end < PAST_LAST_BEGIN else None
+        for oddity in found.invalid:
+            log.error("A GGO of metering point %s is left out: %s", point.gsrn, oddity)
+        issues = [
+            Issue(event, point.key_index)
+            for ggo in found.valid
+            for event in _checked(point.gsrn, ggo)
+        ]
+        for portion in _portions(issues):
+            with self.outbox.transaction() as session:
+                record(session, self.sealer, point.owner, portion)
+        return end if end < PAST_LAST_BEGIN else None
 
 
 def _find(session: Session, metering_point_id: int) -> _Point:
@@ -112,7 +124,7 @@ def _find(session: Session, metering_point_id: int) -> _Point:
     return _Point(owner, row.gsrn, row.key_index)
 
 
-def _checked(gsrn: str, ggo: IssuedGgo) -> Iterator[GgoEvent]:
+def _checked(gsrn: str, ggo: DataHubGgo) -> Iterator[GgoEvent]:
     """The GGO, if it is one, and of this point."""
     event = GgoEvent(
         address=ggo.address,

@@ -6,15 +6,17 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from origin.db.datahub_jobs import enqueue
+from origin.db.engine import Database
 from origin.db.locks import lock_subject, lock_user
 from origin.db.models import MeteringPoint, User
 from origin.errors import Refused
 from origin.intake.rules.events import GgoEvent, MeteringPointEvent
 from origin.intake.service import metering_points
 from origin.intake.service.early_events import keep
-from origin.intake.service.issued_ggos import Issue, Owner, record, store
-from origin.runtime import Runtime
-from origin.webhooks.service import delivery
+from origin.intake.service.issued_ggos import Issue, IssuedGgos, Owner, record
+from origin.keys.sealing import Sealer
+from origin.shared.wakeups import Wakeups
+from origin.webhooks.service.outbox import Outbox
 
 
 @dataclass(frozen=True)
@@ -23,67 +25,75 @@ class _Point:
     key_index: int
 
 
-def metering_point_available(runtime: Runtime, subject: str, event: MeteringPointEvent) -> bool:
-    """Store a metering point, or keep the event where the subject isn't known yet.
+@dataclass(frozen=True)
+class DataHubEvents:
+    """Applies what DataHub's webhooks tell."""
 
-    :returns: Whether the point is this subject's now.
-    """
-    with delivery.transaction(runtime) as session:
-        owner = _settled_owner(session, subject)
-        if owner is None:
-            keep(session, subject, event)
-            return False
-        is_stored = metering_points.store(session, runtime.sealer, owner, [event])
-    runtime.hints.datahub_jobs_due()
-    return is_stored
+    outbox: Outbox
+    sealer: Sealer
+    wakeups: Wakeups
+    database: Database
+    issued_ggos: IssuedGgos
 
+    def metering_point_available(self, subject: str, event: MeteringPointEvent) -> bool:
+        """Store a metering point, or keep the event where the subject isn't known yet.
 
-def metering_points_available(runtime: Runtime, subject: str) -> bool:
-    """Have the user's metering points imported.
-
-    :returns: Whether there is such a user.
-    """
-    with runtime.database.transaction() as session:
-        owner = find_owner(session, subject)
-        if owner is None:
-            return False
-        if owner.is_active:
-            enqueue(session, owner.id, ["import_metering_points"])
-    runtime.hints.datahub_jobs_due()
-    return True
-
-
-def ggo_issued(runtime: Runtime, subject: str, event: GgoEvent) -> bool:
-    """Make an issued GGO its owner's, or keep the event where its user or point isn't known yet.
-
-    :returns: False where the subject isn't known, or the address is known with other data.
-    :raises Refused: it can't be a GGO, or the metering point is another user's.
-    """
-    event.check()
-    if store(runtime, subject, event):
-        return True
-    with delivery.transaction(runtime) as session:
-        owner, point = _owner_and_point(session, subject, event.gsrn)
-        if owner is None:
+        :returns: Whether the point is this subject's now.
+        """
+        with self.outbox.transaction() as session:
             owner = _settled_owner(session, subject)
             if owner is None:
                 keep(session, subject, event)
                 return False
-        if point is None:
-            # It may have been added since we looked, but not from here on.
-            lock_user(session, owner.id)
-            _, point = _owner_and_point(session, subject, event.gsrn)
-        if point is not None:
-            if point.owner_id != owner.id:
-                raise Refused(
-                    {"ggo": {"gsrn": [f"MeteringPoint unavailable (GSRN: {event.gsrn})"]}}
-                )
-            return record(session, runtime.sealer, owner, [Issue(event, point.key_index)])[0]
-        keep(session, subject, event)
-        if owner.is_active:
-            enqueue(session, owner.id, ["import_metering_points"])
-    runtime.hints.datahub_jobs_due()
-    return True
+            is_stored = metering_points.store(session, self.sealer, owner, [event])
+        self.wakeups.datahub_jobs_due()
+        return is_stored
+
+    def metering_points_available(self, subject: str) -> bool:
+        """Have the user's metering points imported.
+
+        :returns: Whether there is such a user.
+        """
+        with self.database.transaction() as session:
+            owner = find_owner(session, subject)
+            if owner is None:
+                return False
+            if owner.is_active:
+                enqueue(session, owner.id, ["import_metering_points"])
+        self.wakeups.datahub_jobs_due()
+        return True
+
+    def ggo_issued(self, subject: str, event: GgoEvent) -> bool:
+        """Make an issued GGO its owner's, or keep the event where its user or point isn't known yet.
+
+        :returns: False where the subject isn't known, or the address is known with other data.
+        :raises Refused: it can't be a GGO, or the metering point is another user's.
+        """
+        event.check()
+        if self.issued_ggos.store(subject, event):
+            return True
+        with self.outbox.transaction() as session:
+            owner, point = _owner_and_point(session, subject, event.gsrn)
+            if owner is None:
+                owner = _settled_owner(session, subject)
+                if owner is None:
+                    keep(session, subject, event)
+                    return False
+            if point is None:
+                # It may have been added since we looked, but not from here on.
+                lock_user(session, owner.id)
+                _, point = _owner_and_point(session, subject, event.gsrn)
+            if point is not None:
+                if point.owner_id != owner.id:
+                    raise Refused(
+                        {"ggo": {"gsrn": [f"MeteringPoint unavailable (GSRN: {event.gsrn})"]}}
+                    )
+                return record(session, self.sealer, owner, [Issue(event, point.key_index)])[0]
+            keep(session, subject, event)
+            if owner.is_active:
+                enqueue(session, owner.id, ["import_metering_points"])
+        self.wakeups.datahub_jobs_due()
+        return True
 
 
 def find_owner(session: Session, subject: str) -> Owner | None:

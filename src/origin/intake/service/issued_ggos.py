@@ -10,13 +10,20 @@ from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
+from origin.db.engine import Database
 from origin.db.models import Ggo
 from origin.intake.queries import issuing
-from origin.intake.queries.issuing import Added
+from origin.intake.queries.issuing import Added, Points
 from origin.intake.rules.events import GgoEvent
-from origin.keys.derivation import AddressKind, Key, metering_point_key, period_index, period_key
+from origin.keys.derivation import (
+    AddressKind,
+    ExtendedKey,
+    metering_point_key,
+    period_index,
+    period_key,
+)
 from origin.keys.sealing import Sealer, master_key_context
-from origin.runtime import Runtime
+from origin.shared.wakeups import Wakeups
 from origin.telemetry.metrics import KEY_MISMATCHES
 from origin.webhooks.queries.outbox import announce_issued
 
@@ -78,36 +85,44 @@ def record(session: Session, sealer: Sealer, owner: Owner, issues: Sequence[Issu
     ]
 
 
-def store(runtime: Runtime, subject: str, event: GgoEvent) -> bool:
-    """Make this a stored GGO, as `record` does, where all is as usual.
+@dataclass(frozen=True)
+class IssuedGgos:
+    """Stores issued GGOs."""
 
-    That is: it is new, its user and metering point are known.
+    points: Points
+    database: Database
+    wakeups: Wakeups
 
-    :returns: False, and nothing has changed, where it isn't.
-    """
-    point = runtime.points.find(subject, event.gsrn)
-    if point is None:
-        return False
-    address = point.branch.address(period_index(event.begin), AddressKind.GGO)
-    row = _row(point.owner_id, event, address)
-    emissions = None if event.emissions is None else orjson.dumps(event.emissions).decode()
-    with runtime.database.link() as link:
-        added = issuing.add(link, point, {**row, "emissions": emissions})
-    if added is Added.NOT:
-        runtime.points.forget(subject, event.gsrn)
-        return False
-    _watch(row)
-    if added is Added.HEARD:
-        runtime.hints.deliveries_due()
-    return True
+    def store(self, subject: str, event: GgoEvent) -> bool:
+        """Make this a stored GGO, as `record` does, where all is as usual.
+
+        That is: it is new, its user and metering point are known.
+
+        :returns: False, and nothing has changed, where it isn't.
+        """
+        point = self.points.find(subject, event.gsrn)
+        if point is None:
+            return False
+        address = point.branch.address(period_index(event.begin), AddressKind.GGO)
+        row = _row(point.owner_id, event, address)
+        emissions = None if event.emissions is None else orjson.dumps(event.emissions).decode()
+        with self.database.raw_connection() as link:
+            added = issuing.add(link, point, {**row, "emissions": emissions})
+        if added is Added.NOT:
+            self.points.forget(subject, event.gsrn)
+            return False
+        _watch(row)
+        if added is Added.HEARD:
+            self.wakeups.deliveries_due()
+        return True
 
 
 def _rows(sealer: Sealer, owner: Owner, issues: Sequence[Issue]) -> list[Row]:
     """The rows as they would be added."""
-    master = Key.from_base58(
+    master = ExtendedKey.from_base58(
         sealer.open(owner.sealed_master_key, master_key_context(owner.subject))
     )
-    keys: dict[int, Key] = {}
+    keys: dict[int, ExtendedKey] = {}
     rows = []
     for issue in issues:
         if issue.key_index not in keys:

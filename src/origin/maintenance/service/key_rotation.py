@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, func, not_, or_, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
+from origin.db.engine import Database
 from origin.db.models import EarlySubscription, User, WebhookSubscription
 from origin.keys.sealing import (
     CannotUnseal,
@@ -17,7 +18,6 @@ from origin.keys.sealing import (
     refresh_token_context,
     webhook_secret_context,
 )
-from origin.runtime import Runtime
 
 CHUNK = 200
 
@@ -55,40 +55,46 @@ class Progress:
     total: int
 
 
-def outdated(runtime: Runtime) -> int:
-    """How many rows have something that isn't sealed with the first secret."""
-    with runtime.database.reading() as session:
-        return sum(
-            session.scalar(
-                select(func.count()).select_from(table).where(_is_outdated(table, runtime.sealer))
+@dataclass(frozen=True)
+class KeyRotation:
+    """Seals everything anew with the first of KEY_ENCRYPTION_SECRETS."""
+
+    database: Database
+    sealer: Sealer
+
+    def outdated(self) -> int:
+        """How many rows have something that isn't sealed with the first secret."""
+        with self.database.reading() as session:
+            return sum(
+                session.scalar(
+                    select(func.count()).select_from(table).where(_is_outdated(table, self.sealer))
+                )
+                or 0
+                for table in _SEALED
             )
-            or 0
-            for table in _SEALED
-        )
 
+    def rotate(self) -> Iterator[Progress]:
+        """Reseal everything with the first secret, some rows in each transaction.
 
-def rotate(runtime: Runtime) -> Iterator[Progress]:
-    """Reseal everything with the first secret, some rows in each transaction.
-
-    It can be stopped at any moment and begun again: what is done stays done. Rows whose texts
-    open with none of the secrets are left as they are, and counted as failed.
-    """
-    total = outdated(runtime)
-    done = failed = 0
-    yield Progress(done, failed, total)
-    for table in _SEALED:
-        last_id = 0
-        while True:
-            with runtime.database.transaction() as session:
-                rows = _next(session, table, runtime.sealer, last_id)
-                for row in rows:
-                    resealed = _reseal(table, runtime.sealer, row)
-                    done += resealed
-                    failed += not resealed
-            if not rows:
-                break
-            last_id = rows[-1].id
-            yield Progress(done, failed, total)
+        It can be stopped at any moment and begun again: what is done stays done. Rows whose texts
+        open with none of the secrets are left as they are, and counted as failed.
+        """
+        total = self.outdated()
+        done = failed = 0
+        yield Progress(done, failed, total)
+        for table in _SEALED:
+            last_id = 0
+            while True:
+                with self.database.transaction() as session:
+                    rows = _next(session, table, self.sealer, last_id)
+                    for row in rows:
+                        resealed = _reseal(table, self.sealer, row)
+                        done += resealed
+                        failed += not resealed
+                if not rows:
+                    break
+                last_id = rows[-1].id
+                yield Progress(done, failed, total)
 
 
 def _next(session: Session, table: Table, sealer: Sealer, last_id: int) -> Sequence[Any]:

@@ -5,6 +5,7 @@ from typing import Any, cast
 
 from sqlalchemy import CursorResult, and_, delete, exists, func
 
+from origin.db.engine import Database
 from origin.db.models import (
     BatchEvent,
     EarlySubscription,
@@ -17,11 +18,10 @@ from origin.db.models import (
     WebhookDelivery,
     WebhookSubscription,
 )
-from origin.runtime import Runtime
 from origin.webhooks.service import early_subscriptions
 
 
-def prune(runtime: Runtime) -> dict[str, int]:
+def prune(database: Database) -> dict[str, int]:
     """Delete what is past: idempotency keys after 24 hours, login states after their hour.
 
     After 30 days: kept events, subscriptions of subjects that never logged in, deliveries that have
@@ -50,7 +50,7 @@ def prune(runtime: Runtime) -> dict[str, int]:
     }
     gone = {}
     for table, is_past in past.items():
-        with runtime.database.transaction() as session:
+        with database.transaction() as session:
             deleted = session.execute(delete(table).where(is_past))
             gone[table.__tablename__] = cast("CursorResult[Any]", deleted).rowcount
     return gone

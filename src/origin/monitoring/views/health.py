@@ -11,8 +11,10 @@ import redis
 from flask import Response, current_app
 from marshmallow import fields, validate
 
-from origin.runtime import Runtime
-from origin.web.base import Blueprint, Schema, json_response, runtime
+from origin.db.engine import Database
+from origin.settings import Settings
+from origin.web.base import Blueprint, Schema, json_response
+from origin.web.provided import provided
 
 blueprint = Blueprint("health", __name__, url_prefix="/health")
 
@@ -27,14 +29,14 @@ _UP_OR_DOWN = validate.OneOf(["up", "down"])
 log = logging.getLogger(__name__)
 
 
-def _check_database(world: Runtime) -> None:
-    world.database.probe()
+def _check_database(database: Database, _settings: Settings) -> None:
+    database.probe()
 
 
-def _check_redis(world: Runtime) -> None:
+def _check_redis(_database: Database, settings: Settings) -> None:
     with (
         redis.Redis.from_url(
-            world.settings.broker_url,
+            settings.broker_url,
             socket_timeout=_PROBE_TIMEOUT_S,
             socket_connect_timeout=_PROBE_TIMEOUT_S,
         ) as client,
@@ -47,7 +49,7 @@ def _check_redis(world: Runtime) -> None:
         pipeline.execute()
 
 
-_CHECKS: dict[str, Callable[[Runtime], None]] = {
+_CHECKS: dict[str, Callable[[Database, Settings], None]] = {
     "database": _check_database,
     "redis": _check_redis,
 }
@@ -58,13 +60,14 @@ def _asked(name: str) -> Future[None]:
     asked = cast("dict[str, Future[None]]", current_app.extensions.setdefault(_EXTENSION, {}))
     if name not in asked or asked[name].done():
         asked[name] = Future()
-        Thread(target=_check, args=(name, runtime(), asked[name]), daemon=True).start()
+        parts = provided(Database), provided(Settings)
+        Thread(target=_check, args=(name, *parts, asked[name]), daemon=True).start()
     return asked[name]
 
 
-def _check(name: str, world: Runtime, outcome: Future[None]) -> None:
+def _check(name: str, database: Database, settings: Settings, outcome: Future[None]) -> None:
     try:
-        _CHECKS[name](world)
+        _CHECKS[name](database, settings)
     except Exception as error:  # noqa: BLE001 - whatever it is, that part isn't ready
         outcome.set_exception(error)
     else:
@@ -121,7 +124,7 @@ def ready() -> Response:
     parts = {name: _is_up(name, outcome, deadline) for name, outcome in asked.items()}
     up = parts[_NEEDED]
     body = {"success": up, **{name: "up" if ok else "down" for name, ok in parts.items()}}
-    settings = runtime().settings
+    settings = provided(Settings)
     if not settings.ledger_enabled:
         body["ledger"] = "disabled"
     if settings.recovery_mode:

@@ -15,13 +15,16 @@ from typing import Any
 
 from sqlalchemy import Row, func, select
 
+from origin.batches.client.ledger import LedgerClient
 from origin.batches.rules.standing import Settlement
-from origin.batches.service.redo import redo_if_standing
+from origin.batches.service.redo import BatchRedo
 from origin.batches.service.sign import Keys, load_keys
+from origin.db.engine import Database
 from origin.db.models import Ggo, LedgerDifference, LedgerWalk
-from origin.db.sqlstates import is_everywhere
+from origin.db.sqlstates import affects_all_work
 from origin.errors import PeerError, PeerUnavailable
 from origin.keys.derivation import AddressKind, IndexOutOfRange, settlement_address
+from origin.keys.sealing import Sealer
 from origin.reconciliation import queries
 from origin.reconciliation.queries import Found, Slice, Turn
 from origin.reconciliation.rules import (
@@ -33,8 +36,8 @@ from origin.reconciliation.rules import (
     differences,
     spent_elsewhere,
 )
-from origin.runtime import Runtime
-from origin.shared.deadlines import Deadline, pause
+from origin.settings import Settings
+from origin.shared.deadlines import Deadline, interruptible_sleep
 
 CALLS_PER_SECOND = 50.0
 """Calls of `/state` that a walk makes at most, unless told otherwise."""
@@ -61,126 +64,169 @@ class Progress:
     finished: bool = False
 
 
-def reconcile_slice(runtime: Runtime) -> int:
-    """Walk on for Beat's share of the time.
+@dataclass(frozen=True)
+class Reconciliation:
+    """Compares the database with the ledger."""
 
-    :returns: how many GGOs were passed. A ledger out of reach ends it early, with a warning.
-    """
-    if not runtime.settings.ledger_enabled:
-        return 0
-    deadline = Deadline(max(_SWEEP_S, runtime.settings.reconcile_interval / 2))
-    done = 0
-    try:
-        for progress in walk(runtime):
-            done = progress.done
+    settings: Settings
+    database: Database
+    batch_redo: BatchRedo
+    ledger: LedgerClient
+    sealer: Sealer
+
+    def reconcile_slice(self) -> int:
+        """Walk on for Beat's share of the time.
+
+        :returns: how many GGOs were passed. A ledger out of reach ends it early, with a warning.
+        """
+        if not self.settings.ledger_enabled:
+            return 0
+        deadline = Deadline(max(_SWEEP_S, self.settings.reconcile_interval / 2))
+        done = 0
+        try:
+            for progress in self.walk():
+                done = progress.done
+                if deadline.is_over():
+                    break
+        except PeerError as error:
+            log.warning("Reconciliation stops: %s", error, extra={"event": "reconcile.stopped"})
+        return done
+
+    def walk(
+        self, *, anew: bool = False, calls_per_second: float = CALLS_PER_SECOND
+    ) -> Iterator[Progress]:
+        """Go on with the walk under way, or begin one, to its end; stop whenever you like.
+
+        :param anew: Begin at the first GGO in any case.
+        :raises AnotherWalks: another process does.
+        :raises PeerUnavailable: the ledger can't be asked now, or is switched off; what was compared
+            is kept.
+        """
+        if not self.settings.ledger_enabled:
+            raise PeerUnavailable("Ledger", "it is switched off (LEDGER_ENABLED=0)")
+        lease_s = self.settings.lease_seconds
+        with self.database.transaction() as session:
+            turn = queries.take_turn(session, lease_s=lease_s, anew=anew)
+            if turn is None:
+                raise AnotherWalks
+            total = session.scalar(select(func.count(Ggo.id)).where(Ggo.id > turn.cursor)) or 0
+        done = 0
+        try:
+            while True:
+                with self.database.reading() as session:
+                    ids = queries.next_ids(session, turn.cursor, _SLICE)
+                if not ids:
+                    self._finish(turn)
+                    yield Progress(done, max(done, total), finished=True)
+                    return
+                deadline = Deadline(lease_s / 2)
+                following, passed = self._compare(turn, ids, deadline, calls_per_second)
+                if following is None:
+                    raise AnotherWalks
+                turn = following
+                if not passed:
+                    # This process was asked to end.
+                    return
+                done += passed
+                yield Progress(done, max(done, total))
+        finally:
+            with self.database.transaction() as session:
+                queries.save_turn(session, turn, cursor=turn.cursor, compared=0, lease_s=0)
+
+    def _compare(
+        self, turn: Turn, ids: Sequence[int], deadline: Deadline, calls_per_second: float
+    ) -> tuple[Turn | None, int]:
+        """Compare these GGOs, as many as the time allows, and keep what was found."""
+        found: list[Found] = []
+        kept: set[int] = set()
+        cursor, error = turn.cursor, None
+        look = _Look(self, ids, calls_per_second)
+        for ggo_id in ids:
             if deadline.is_over():
                 break
-    except PeerError as error:
-        log.warning("Reconciliation stops: %s", error, extra={"event": "reconcile.stopped"})
-    return done
-
-
-def walk(
-    runtime: Runtime, *, anew: bool = False, calls_per_second: float = CALLS_PER_SECOND
-) -> Iterator[Progress]:
-    """Go on with the walk under way, or begin one, to its end; stop whenever you like.
-
-    :param anew: Begin at the first GGO in any case.
-    :raises AnotherWalks: another process does.
-    :raises PeerUnavailable: the ledger can't be asked now, or is switched off; what was compared
-        is kept.
-    """
-    if not runtime.settings.ledger_enabled:
-        raise PeerUnavailable("Ledger", "it is switched off (LEDGER_ENABLED=0)")
-    lease_s = runtime.settings.lease_seconds
-    with runtime.database.transaction() as session:
-        turn = queries.take_turn(session, lease_s=lease_s, anew=anew)
-        if turn is None:
-            raise AnotherWalks
-        total = session.scalar(select(func.count(Ggo.id)).where(Ggo.id > turn.cursor)) or 0
-    done = 0
-    try:
-        while True:
-            with runtime.database.reading() as session:
-                ids = queries.next_ids(session, turn.cursor, _SLICE)
-            if not ids:
-                _finish(runtime, turn)
-                yield Progress(done, max(done, total), finished=True)
-                return
-            deadline = Deadline(lease_s / 2)
-            following, passed = _compare(runtime, turn, ids, deadline, calls_per_second)
-            if following is None:
-                raise AnotherWalks
-            turn = following
-            if not passed:
-                # This process was asked to end.
-                return
-            done += passed
-            yield Progress(done, max(done, total))
-    finally:
-        with runtime.database.transaction() as session:
-            queries.save_turn(session, turn, cursor=turn.cursor, compared=0, lease_s=0)
-
-
-def _compare(
-    runtime: Runtime, turn: Turn, ids: Sequence[int], deadline: Deadline, calls_per_second: float
-) -> tuple[Turn | None, int]:
-    """Compare these GGOs, as many as the time allows, and keep what was found."""
-    found: list[Found] = []
-    kept: set[int] = set()
-    cursor, error = turn.cursor, None
-    look = _Look(runtime, ids, calls_per_second)
-    for ggo_id in ids:
-        if deadline.is_over():
-            break
-        try:
-            differing = look.at(ggo_id)
-        except PeerUnavailable as unavailable:
-            error = unavailable
-            break
-        cursor = ggo_id
-        if differing is None:
-            kept.add(ggo_id)
-        else:
-            found += differing
-    compared = sum(each <= cursor for each in ids)
-    with runtime.database.transaction() as session:
-        following = queries.save_turn(
-            session,
-            turn,
-            cursor=cursor,
-            compared=compared,
-            lease_s=0 if error else runtime.settings.lease_seconds,
-            error=str(error) if error else None,
-        )
-        if following is not None:
-            queries.resolve(session, turn.cursor, cursor, kept=kept, found=found)
-            queries.write_found(session, found)
-    _tell(found)
-    if error is not None:
-        raise error
-    return following, compared
-
-
-def _finish(runtime: Runtime, turn: Turn) -> None:
-    """Look for stuck batches, and end the walk."""
-    older_than_s = runtime.settings.batch_resubmit_after
-    with runtime.database.transaction() as session:
-        found = [
-            Found(
-                batch.ggo_id,
-                batch.address,
-                Difference(Kind.STUCK_BATCH, f"{batch.state} since {batch.created_at.isoformat()}"),
-                batch.id,
+            try:
+                differing = look.at(ggo_id)
+            except PeerUnavailable as unavailable:
+                error = unavailable
+                break
+            cursor = ggo_id
+            if differing is None:
+                kept.add(ggo_id)
+            else:
+                found += differing
+        compared = sum(each <= cursor for each in ids)
+        with self.database.transaction() as session:
+            following = queries.save_turn(
+                session,
+                turn,
+                cursor=cursor,
+                compared=compared,
+                lease_s=0 if error else self.settings.lease_seconds,
+                error=str(error) if error else None,
             )
-            for batch in queries.stuck_batches(session, older_than_s)
-        ]
-        queries.resolve_stuck(session, found)
-        # What stood beyond the last GGO there is now: those GGOs are gone.
-        queries.resolve(session, turn.cursor, 2**63 - 1, kept=(), found=())
-        queries.write_found(session, found)
-        queries.save_turn(session, turn, cursor=turn.cursor, compared=0, lease_s=0, finished=True)
-    _tell(found)
+            if following is not None:
+                queries.resolve(session, turn.cursor, cursor, kept=kept, found=found)
+                queries.write_found(session, found)
+        _tell(found)
+        if error is not None:
+            raise error
+        return following, compared
+
+    def _finish(self, turn: Turn) -> None:
+        """Look for stuck batches, and end the walk."""
+        older_than_s = self.settings.batch_resubmit_after
+        with self.database.transaction() as session:
+            found = [
+                Found(
+                    batch.ggo_id,
+                    batch.address,
+                    Difference(
+                        Kind.STUCK_BATCH, f"{batch.state} since {batch.created_at.isoformat()}"
+                    ),
+                    batch.id,
+                )
+                for batch in queries.stuck_batches(session, older_than_s)
+            ]
+            queries.resolve_stuck(session, found)
+            # What stood beyond the last GGO there is now: those GGOs are gone.
+            queries.resolve(session, turn.cursor, 2**63 - 1, kept=(), found=())
+            queries.write_found(session, found)
+            queries.save_turn(
+                session, turn, cursor=turn.cursor, compared=0, lease_s=0, finished=True
+            )
+        _tell(found)
+
+    def read(self, ids: Sequence[int]) -> tuple[Slice, Keys]:
+        """Read these GGOs as the database has them, and the keys that spend them."""
+        with self.database.transaction() as session:
+            rows = queries.read_slice(session, ids)
+            owners = {ggo.owner_id for ggo in rows.ggos}
+            return rows, load_keys(session, self.sealer, owners, rows.ggos)
+
+    def report(self) -> list[LedgerDifference]:
+        """What differs, as far as is known, oldest first."""
+        with self.database.reading() as session:
+            return queries.open_differences(session)
+
+    def last_walks(self) -> list[LedgerWalk]:
+        """The latest walks, the newest first."""
+        with self.database.reading() as session:
+            return queries.last_walks(session)
+
+    def look_again(self, *, calls_per_second: float = CALLS_PER_SECOND) -> None:
+        """Look once more at what differs: what was mended is closed.
+
+        :raises PeerUnavailable: the ledger can't be asked now.
+        """
+        open_ids = sorted({each.ggo_id for each in self.report()})
+        look = _Look(self, open_ids, calls_per_second)
+        for ggo_id in open_ids:
+            found = look.at(ggo_id)
+            if found is None:
+                continue
+            with self.database.transaction() as session:
+                queries.resolve(session, ggo_id - 1, ggo_id, kept=(), found=found)
+                queries.write_found(session, found)
 
 
 def _tell(found: Sequence[Found]) -> None:
@@ -201,11 +247,13 @@ def _tell(found: Sequence[Found]) -> None:
 class _Look:
     """Looks at the GGOs of a slice, one by one."""
 
-    def __init__(self, runtime: Runtime, ids: Sequence[int], calls_per_second: float) -> None:
-        self._runtime = runtime
+    def __init__(
+        self, service: Reconciliation, ids: Sequence[int], calls_per_second: float
+    ) -> None:
+        self._service = service
         self._pause_s = 1 / calls_per_second
         self._next_at = time.monotonic() + self._pause_s
-        self._rows, self._keys = _read(runtime, ids)
+        self._rows, self._keys = self._service.read(ids)
         self._by_id = {ggo.id: ggo for ggo in self._rows.ggos}
 
     def at(self, ggo_id: int) -> list[Found] | None:
@@ -228,14 +276,14 @@ class _Look:
     def _done_again(self, holding: Holding) -> bool:
         try:
             record = self.ggo_record(holding.address)
-            return redo_if_standing(self._runtime, holding.id, record, self)
+            return self._service.batch_redo.redo_if_standing(holding.id, record, self)
         except PeerUnavailable:
             raise
         except PeerError:
             # What can't be read now is looked at in the next walk.
             return False
         except Exception as error:
-            if is_everywhere(error):
+            if affects_all_work(error):
                 raise
             # One that can't be done again, whatever is wrong with it, stops no walk.
             log.exception(
@@ -252,7 +300,7 @@ class _Look:
 
     def _changed(self, ggo_id: int, before: Holding) -> bool:
         """Whether the row isn't as it was: then it is the older of the two that was compared."""
-        rows, keys = _read(self._runtime, [ggo_id])
+        rows, keys = self._service.read([ggo_id])
         if not rows.ggos or ggo_id in rows.in_flight:
             return True
         return _holding(rows.ggos[0], rows, keys) != before
@@ -262,7 +310,7 @@ class _Look:
             record = self.ggo_record(holding.address)
             settled = None
             if holding.settlement is not None:
-                settled = self._ask(self._runtime.ledger.settled, holding.settlement)
+                settled = self._ask(self._service.ledger.settled, holding.settlement)
         except PeerUnavailable:
             raise
         except PeerError as error:
@@ -272,26 +320,19 @@ class _Look:
 
     def ggo_record(self, address: str) -> Record | None:
         """Ask the ledger, when it is time to."""
-        found: Record | None = self._ask(self._runtime.ledger.ggo_record, address)
+        found: Record | None = self._ask(self._service.ledger.ggo_record, address)
         return found
 
     def settlement(self, address: str) -> Settlement | None:
         """Ask the ledger, when it is time to."""
-        found: Settlement | None = self._ask(self._runtime.ledger.settlement, address)
+        found: Settlement | None = self._ask(self._service.ledger.settlement, address)
         return found
 
     def _ask(self, question: Any, address: str) -> Any:
         # What the last call took counts: a slow ledger is not asked more slowly still.
-        pause(max(self._next_at - time.monotonic(), 0.0))
+        interruptible_sleep(max(self._next_at - time.monotonic(), 0.0))
         self._next_at = time.monotonic() + self._pause_s
         return question(address)
-
-
-def _read(runtime: Runtime, ids: Sequence[int]) -> tuple[Slice, Keys]:
-    with runtime.database.transaction() as session:
-        rows = queries.read_slice(session, ids)
-        owners = {ggo.owner_id for ggo in rows.ggos}
-        return rows, load_keys(session, runtime.sealer, owners, rows.ggos)
 
 
 def _holding(ggo: Row[Any], rows: Slice, keys: Keys) -> Holding:
@@ -339,31 +380,3 @@ def _key_holds(ggo: Row[Any], keys: Keys) -> bool:
     except (KeyError, IndexOutOfRange):
         # Issued to a metering point that isn't the owner's, or in a period that has no key.
         return False
-
-
-def report(runtime: Runtime) -> list[LedgerDifference]:
-    """What differs, as far as is known, oldest first."""
-    with runtime.database.reading() as session:
-        return queries.open_differences(session)
-
-
-def last_walks(runtime: Runtime) -> list[LedgerWalk]:
-    """The latest walks, the newest first."""
-    with runtime.database.reading() as session:
-        return queries.last_walks(session)
-
-
-def look_again(runtime: Runtime, *, calls_per_second: float = CALLS_PER_SECOND) -> None:
-    """Look once more at what differs: what was mended is closed.
-
-    :raises PeerUnavailable: the ledger can't be asked now.
-    """
-    open_ids = sorted({each.ggo_id for each in report(runtime)})
-    look = _Look(runtime, open_ids, calls_per_second)
-    for ggo_id in open_ids:
-        found = look.at(ggo_id)
-        if found is None:
-            continue
-        with runtime.database.transaction() as session:
-            queries.resolve(session, ggo_id - 1, ggo_id, kept=(), found=found)
-            queries.write_found(session, found)

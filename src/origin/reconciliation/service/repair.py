@@ -5,38 +5,50 @@ reconciliation does it again by itself (`origin.batches.service.redo`). All else
 """
 
 import logging
+from dataclasses import dataclass
 
 from origin.batches.queries.outcomes import make_due
+from origin.db.engine import Database
 from origin.db.models import LedgerDifference
 from origin.reconciliation import queries
 from origin.reconciliation.rules import Kind
-from origin.runtime import Runtime
+from origin.shared.wakeups import Wakeups
 
 log = logging.getLogger(__name__)
 
 
-def repair_all(runtime: Runtime) -> int:
-    """Mend what can be mended of the differences that are open.
+@dataclass(frozen=True)
+class Repairs:
+    """Repairs differences where that is safe."""
 
-    :returns: how many were.
-    """
-    with runtime.database.reading() as session:
-        found = queries.open_differences(session)
-    return sum(_repair(runtime, each) for each in found)
+    database: Database
+    wakeups: Wakeups
 
+    def repair_all(self) -> int:
+        """Mend what can be mended of the differences that are open.
 
-def _repair(runtime: Runtime, difference: LedgerDifference) -> bool:
-    if difference.kind != Kind.STUCK_BATCH.value or difference.batch_id is None:
-        return False
-    done = f"batch {difference.batch_id} is due at once"
-    with runtime.database.transaction() as session:
-        if not make_due(session, difference.batch_id):
+        :returns: how many were.
+        """
+        with self.database.reading() as session:
+            found = queries.open_differences(session)
+        return sum(self._repair(each) for each in found)
+
+    def _repair(self, difference: LedgerDifference) -> bool:
+        if difference.kind != Kind.STUCK_BATCH.value or difference.batch_id is None:
             return False
-        queries.note_repair(session, difference.id, done)
-    runtime.hints.batches_due()
-    log.warning(
-        "Repaired: %s",
-        done,
-        extra={"event": "reconcile.repaired", "kind": difference.kind, "ggo_id": difference.ggo_id},
-    )
-    return True
+        done = f"batch {difference.batch_id} is due at once"
+        with self.database.transaction() as session:
+            if not make_due(session, difference.batch_id):
+                return False
+            queries.note_repair(session, difference.id, done)
+        self.wakeups.batches_due()
+        log.warning(
+            "Repaired: %s",
+            done,
+            extra={
+                "event": "reconcile.repaired",
+                "kind": difference.kind,
+                "ggo_id": difference.ggo_id,
+            },
+        )
+        return True

@@ -13,27 +13,28 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from origin.db.datahub_jobs import enqueue_points
+from origin.db.engine import Database
 from origin.db.locks import lock_user
 from origin.db.models import MeteringPoint, User
 from origin.errors import PeerMisbehaved, PeerUnauthorized, PeerUnavailable, TokensSpent
-from origin.identity.service.tokens import with_user_token
+from origin.identity.service.tokens import UserTokens
 from origin.intake.rules.back_fill import end_of_stretch
 from origin.intake.rules.events import FIRST_BEGIN, PAST_LAST_BEGIN, MeteringPointEvent
-from origin.intake.service import back_fill, metering_points
+from origin.intake.service import metering_points
+from origin.intake.service.back_fill import BackFill
 from origin.intake.service.early_events import apply_ggos
 from origin.intake.service.issued_ggos import Owner
-from origin.keys.derivation import AddressKind, IndexOutOfRange, Key
-from origin.keys.sealing import master_key_context
+from origin.keys.derivation import AddressKind, ExtendedKey, IndexOutOfRange
+from origin.keys.sealing import Sealer, master_key_context
 from origin.peers import datahub
-from origin.peers.datahub import IssuedGgo
+from origin.peers.datahub import DataHubClient, DataHubGgo
 from origin.recovery.queries.mending import addresses_here
 from origin.recovery.queries.progress import was_before_a_recovery
 from origin.recovery.rules import point_candidates, proven_index
 from origin.recovery.service.report import Report
-from origin.runtime import Runtime
 from origin.shared.clock import utcnow
-from origin.shared.deadlines import pause
-from origin.webhooks.service import delivery
+from origin.shared.deadlines import interruptible_sleep
+from origin.webhooks.service.outbox import Outbox
 
 MARGIN = 100_000
 """By how much key indexes are moved on, unless told otherwise: POSTs from before may still land."""
@@ -69,116 +70,189 @@ def patiently(call: Callable[[], T], pauses_s: Iterable[float] = _PAUSES_S) -> T
         try:
             return call()
         except PeerUnavailable:
-            pause(pause_s)
+            interruptible_sleep(pause_s)
     return call()
 
 
-def recover_points(runtime: Runtime, user_id: int, report: Report) -> list[tuple[str, int]]:
-    """Add the points of this user that the database forgot; in a dry run, only report them.
+@dataclass(frozen=True)
+class ForgottenPoints:
+    """Finds metering points and issued GGOs that a restored database lacks."""
 
-    :returns: gsrn and key index of those that were found, and have one.
-    :raises PeerUnavailable: DataHub or Hydra is out of reach.
-    """
-    owner, master = _owner(runtime, user_id)
-    try:
-        known = patiently(
-            lambda: with_user_token(runtime, user_id, runtime.datahub.metering_points)
-        )
-        events = [MeteringPointEvent(each.gsrn, each.type, each.sector) for each in known.good]
-        learnt = _learn(runtime, owner, master, events)
-    except (TokensSpent, PeerMisbehaved, PeerUnauthorized) as error:
-        report.add("not_asked", subject=owner.subject, reason=str(error))
-        return []
-    if not report.is_dry:
-        _add_proven(runtime, owner, learnt)
-        unproven = [each.event for each in learnt if each.key_index is None]
-        with delivery.transaction(runtime) as session:
-            metering_points.store(session, runtime.sealer, owner, unproven)
-    indexes = _indexes(runtime, learnt)
-    for each in learnt:
-        _tell(report, owner, each, indexes.get(each.event.gsrn))
-    proven = {each.event.gsrn: each.key_index for each in learnt if each.key_index is not None}
-    return list((proven | indexes).items())
+    datahub: DataHubClient
+    user_tokens: UserTokens
+    outbox: Outbox
+    sealer: Sealer
+    database: Database
+    back_fill: BackFill
 
+    def recover_points(self, user_id: int, report: Report) -> list[tuple[str, int]]:
+        """Add the points of this user that the database forgot; in a dry run, only report them.
 
-def keep_proven_indexes(
-    runtime: Runtime, user_id: int, events: Sequence[MeteringPointEvent]
-) -> None:
-    """Where the account is older than a recovery: add those of its points that the database forgot.
-
-    For a user who had to log in again before DataHub could be asked: their points must not get keys
-    other than those that DataHub has.
-
-    :raises TokensSpent: the user must log in again.
-    :raises PeerError: DataHub is out of reach, or answers what it shouldn't.
-    """
-    with runtime.database.reading() as session:
-        if not was_before_a_recovery(session, user_id):
-            return
-    owner, master = _owner(runtime, user_id)
-    _add_proven(runtime, owner, _learn(runtime, owner, master, events))
-
-
-def _owner(runtime: Runtime, user_id: int) -> tuple[Owner, Key]:
-    """:raises CannotUnseal: the user's key isn't ours to open."""
-    with runtime.database.reading() as session:
-        user = session.get_one(User, user_id)
-        owner = Owner(user.id, user.subject, user.master_key, user.disabled_at is None)
-    opened = runtime.sealer.open(owner.sealed_master_key, master_key_context(owner.subject))
-    return owner, Key.from_base58(opened)
-
-
-def _learn(
-    runtime: Runtime, owner: Owner, master: Key, events: Sequence[MeteringPointEvent]
-) -> list[Learnt]:
-    """Which of these are nobody's here, each with the index that DataHub's addresses prove."""
-    with runtime.database.reading() as session:
-        gsrns = [event.gsrn for event in events]
-        known = set(
-            session.scalars(select(MeteringPoint.gsrn).where(MeteringPoint.gsrn.in_(gsrns)))
-        )
-        used = set(
-            session.scalars(
-                select(MeteringPoint.key_index).where(MeteringPoint.user_id == owner.id)
+        :returns: gsrn and key index of those that were found, and have one.
+        :raises PeerUnavailable: DataHub or Hydra is out of reach.
+        """
+        owner, master = self._owner(user_id)
+        try:
+            known = patiently(
+                lambda: self.user_tokens.with_user_token(user_id, self.datahub.metering_points)
             )
-        )
-        counter = session.scalars(
-            select(User.next_metering_point_index).where(User.id == owner.id)
-        ).one()
-    learnt = []
-    for event in {event.gsrn: event for event in events if event.gsrn not in known}.values():
-        sample = _sample(runtime, owner, event)
-        index = None
-        if sample is not None:
-            index = _proven(master, sample, used, counter)
-        if index is not None:
-            used.add(index)
-        learnt.append(Learnt(event, index, sample is not None))
-    return learnt
+            events = [MeteringPointEvent(each.gsrn, each.type, each.sector) for each in known.valid]
+            learnt = self._learn(owner, master, events)
+        except (TokensSpent, PeerMisbehaved, PeerUnauthorized) as error:
+            report.add("not_asked", subject=owner.subject, reason=str(error))
+            return []
+        if not report.is_dry:
+            self._add_proven(owner, learnt)
+            unproven = [each.event for each in learnt if each.key_index is None]
+            with self.outbox.transaction() as session:
+                metering_points.store(session, self.sealer, owner, unproven)
+        indexes = self._indexes(learnt)
+        for each in learnt:
+            _tell(report, owner, each, indexes.get(each.event.gsrn))
+        proven = {each.event.gsrn: each.key_index for each in learnt if each.key_index is not None}
+        return list((proven | indexes).items())
 
+    def keep_proven_indexes(self, user_id: int, events: Sequence[MeteringPointEvent]) -> None:
+        """Where the account is older than a recovery: add those of its points that the database forgot.
 
-def _sample(
-    runtime: Runtime, owner: Owner, event: MeteringPointEvent
-) -> tuple[AddressKind, datetime, str] | None:
-    """An address that DataHub has derived for this point, and the begin of its period."""
+        For a user who had to log in again before DataHub could be asked: their points must not get keys
+        other than those that DataHub has.
 
-    def ask(token: str) -> tuple[AddressKind, datetime, str] | None:
-        found = runtime.datahub.any_measurement(token, event.gsrn)
-        if found is not None:
-            return AddressKind.MEASUREMENT, found.begin, found.address
-        if event.type != "production":
-            return None
-        issued = runtime.datahub.ggos(token, event.gsrn, FIRST_BEGIN, PAST_LAST_BEGIN)
-        if issued.odd and not issued.good:
-            raise PeerMisbehaved("DataHubService", issued.odd[0])
-        first = next(iter(issued.good), None)
-        return None if first is None else (AddressKind.GGO, first.begin, first.address)
+        :raises TokensSpent: the user must log in again.
+        :raises PeerError: DataHub is out of reach, or answers what it shouldn't.
+        """
+        with self.database.reading() as session:
+            if not was_before_a_recovery(session, user_id):
+                return
+        owner, master = self._owner(user_id)
+        self._add_proven(owner, self._learn(owner, master, events))
 
-    return patiently(lambda: with_user_token(runtime, owner.id, ask))
+    def _owner(self, user_id: int) -> tuple[Owner, ExtendedKey]:
+        """:raises CannotUnseal: the user's key isn't ours to open."""
+        with self.database.reading() as session:
+            user = session.get_one(User, user_id)
+            owner = Owner(user.id, user.subject, user.master_key, user.disabled_at is None)
+        opened = self.sealer.open(owner.sealed_master_key, master_key_context(owner.subject))
+        return owner, ExtendedKey.from_base58(opened)
+
+    def _learn(
+        self, owner: Owner, master: ExtendedKey, events: Sequence[MeteringPointEvent]
+    ) -> list[Learnt]:
+        """Which of these are nobody's here, each with the index that DataHub's addresses prove."""
+        with self.database.reading() as session:
+            gsrns = [event.gsrn for event in events]
+            known = set(
+                session.scalars(select(MeteringPoint.gsrn).where(MeteringPoint.gsrn.in_(gsrns)))
+            )
+            used = set(
+                session.scalars(
+                    select(MeteringPoint.key_index).where(MeteringPoint.user_id == owner.id)
+                )
+            )
+            counter = session.scalars(
+                select(User.next_metering_point_index).where(User.id == owner.id)
+            ).one()
+        learnt = []
+        for event in {event.gsrn: event for event in events if event.gsrn not in known}.values():
+            sample = self._sample(owner, event)
+            index = None
+            if sample is not None:
+                index = _proven(master, sample, used, counter)
+            if index is not None:
+                used.add(index)
+            learnt.append(Learnt(event, index, sample is not None))
+        return learnt
+
+    def _sample(
+        self, owner: Owner, event: MeteringPointEvent
+    ) -> tuple[AddressKind, datetime, str] | None:
+        """An address that DataHub has derived for this point, and the begin of its period."""
+
+        def ask(token: str) -> tuple[AddressKind, datetime, str] | None:
+            found = self.datahub.any_measurement(token, event.gsrn)
+            if found is not None:
+                return AddressKind.MEASUREMENT, found.begin, found.address
+            if event.type != "production":
+                return None
+            issued = self.datahub.ggos(token, event.gsrn, FIRST_BEGIN, PAST_LAST_BEGIN)
+            if issued.invalid and not issued.valid:
+                raise PeerMisbehaved("DataHubService", issued.invalid[0])
+            first = next(iter(issued.valid), None)
+            return None if first is None else (AddressKind.GGO, first.begin, first.address)
+
+        return patiently(lambda: self.user_tokens.with_user_token(owner.id, ask))
+
+    def _add_proven(self, owner: Owner, learnt: Sequence[Learnt]) -> None:
+        """Add those whose index is proven: DataHub has their keys."""
+        proven = [each for each in learnt if each.key_index is not None]
+        if not proven:
+            return
+        with self.outbox.transaction() as session:
+            lock_user(session, owner.id)
+            rows = [
+                {
+                    "user_id": owner.id,
+                    "gsrn": each.event.gsrn,
+                    "type": each.event.type,
+                    "sector": each.event.sector,
+                    "key_index": each.key_index,
+                    "key_sent_at": func.now(),
+                }
+                for each in proven
+            ]
+            session.execute(insert(MeteringPoint).values(rows).on_conflict_do_nothing())
+            beyond = max(each.key_index or 0 for each in proven) + 1
+            session.execute(
+                update(User)
+                .where(User.id == owner.id, User.next_metering_point_index < beyond)
+                .values(next_metering_point_index=beyond)
+            )
+            _fetch_later(session, owner, [each.event.gsrn for each in proven])
+            apply_ggos(session, self.sealer, owner)
+
+    def _indexes(self, learnt: Sequence[Learnt]) -> dict[str, int]:
+        gsrns = [each.event.gsrn for each in learnt]
+        with self.database.reading() as session:
+            rows = session.execute(
+                select(MeteringPoint.gsrn, MeteringPoint.key_index).where(
+                    MeteringPoint.gsrn.in_(gsrns)
+                )
+            )
+            return {row.gsrn: row.key_index for row in rows}
+
+    def fetch_issued(self, metering_point_id: int, since: datetime) -> None:
+        """Make GGOs of all that was issued to this point, as `fetched_ggos.fetch` does.
+
+        :raises TokensSpent: its owner must log in again.
+        :raises PeerError: DataHub is out of reach, or answers what it shouldn't.
+        """
+        months = self.back_fill.busy_months(metering_point_id, since)
+        begin: datetime | None = since
+        while begin is not None:
+            end = end_of_stretch(begin, utcnow(), months=months, hours=None)
+            begin = patiently(partial(self.back_fill.fetch, metering_point_id, begin, end))
+
+    def unknown_issued(self, user_id: int, gsrn: str, since: datetime) -> Iterator[DataHubGgo]:
+        """What was issued to this point and the database doesn't have; nothing is changed.
+
+        :raises TokensSpent: its owner must log in again.
+        :raises PeerError: DataHub is out of reach, or answers what it shouldn't.
+        """
+        for begin, end in _stretches(since):
+
+            def ask(
+                token: str, begin: datetime = begin, end: datetime = end
+            ) -> datahub.ParsedRows[DataHubGgo]:
+                return self.datahub.ggos(token, gsrn, begin, end)
+
+            found = patiently(partial(self.user_tokens.with_user_token, user_id, ask))
+            with self.database.reading() as session:
+                known = addresses_here(session, [ggo.address for ggo in found.valid])
+            yield from (ggo for ggo in found.valid if ggo.address not in known)
 
 
 def _proven(
-    master: Key, sample: tuple[AddressKind, datetime, str], used: set[int], counter: int
+    master: ExtendedKey, sample: tuple[AddressKind, datetime, str], used: set[int], counter: int
 ) -> int | None:
     kind, begin, address = sample
     try:
@@ -196,35 +270,6 @@ def _politely(candidates: Iterable[int]) -> Iterator[int]:
         yield candidate
 
 
-def _add_proven(runtime: Runtime, owner: Owner, learnt: Sequence[Learnt]) -> None:
-    """Add those whose index is proven: DataHub has their keys."""
-    proven = [each for each in learnt if each.key_index is not None]
-    if not proven:
-        return
-    with delivery.transaction(runtime) as session:
-        lock_user(session, owner.id)
-        rows = [
-            {
-                "user_id": owner.id,
-                "gsrn": each.event.gsrn,
-                "type": each.event.type,
-                "sector": each.event.sector,
-                "key_index": each.key_index,
-                "key_sent_at": func.now(),
-            }
-            for each in proven
-        ]
-        session.execute(insert(MeteringPoint).values(rows).on_conflict_do_nothing())
-        beyond = max(each.key_index or 0 for each in proven) + 1
-        session.execute(
-            update(User)
-            .where(User.id == owner.id, User.next_metering_point_index < beyond)
-            .values(next_metering_point_index=beyond)
-        )
-        _fetch_later(session, owner, [each.event.gsrn for each in proven])
-        apply_ggos(session, runtime.sealer, owner)
-
-
 def _fetch_later(session: Session, owner: Owner, gsrns: Sequence[str]) -> None:
     """Have a worker fetch what was issued to those that produce, should nobody do it before."""
     if owner.is_active:
@@ -232,15 +277,6 @@ def _fetch_later(session: Session, owner: Owner, gsrns: Sequence[str]) -> None:
             MeteringPoint.gsrn.in_(gsrns), MeteringPoint.type == "production"
         )
         enqueue_points(session, owner.id, "fetch_ggos", session.scalars(producing).all())
-
-
-def _indexes(runtime: Runtime, learnt: Sequence[Learnt]) -> dict[str, int]:
-    gsrns = [each.event.gsrn for each in learnt]
-    with runtime.database.reading() as session:
-        rows = session.execute(
-            select(MeteringPoint.gsrn, MeteringPoint.key_index).where(MeteringPoint.gsrn.in_(gsrns))
-        )
-        return {row.gsrn: row.key_index for row in rows}
 
 
 def _tell(report: Report, owner: Owner, learnt: Learnt, index: int | None) -> None:
@@ -256,40 +292,6 @@ def _tell(report: Report, owner: Owner, learnt: Learnt, index: int | None) -> No
         key_index=learnt.key_index if index is None else index,
         proof=proof,
     )
-
-
-def fetch_issued(runtime: Runtime, metering_point_id: int, since: datetime) -> None:
-    """Make GGOs of all that was issued to this point, as `fetched_ggos.fetch` does.
-
-    :raises TokensSpent: its owner must log in again.
-    :raises PeerError: DataHub is out of reach, or answers what it shouldn't.
-    """
-    months = back_fill.busy_months(runtime, metering_point_id, since)
-    begin: datetime | None = since
-    while begin is not None:
-        end = end_of_stretch(begin, utcnow(), months=months, hours=None)
-        begin = patiently(partial(back_fill.fetch, runtime, metering_point_id, begin, end))
-
-
-def unknown_issued(
-    runtime: Runtime, user_id: int, gsrn: str, since: datetime
-) -> Iterator[IssuedGgo]:
-    """What was issued to this point and the database doesn't have; nothing is changed.
-
-    :raises TokensSpent: its owner must log in again.
-    :raises PeerError: DataHub is out of reach, or answers what it shouldn't.
-    """
-    for begin, end in _stretches(since):
-
-        def ask(
-            token: str, begin: datetime = begin, end: datetime = end
-        ) -> datahub.Rows[IssuedGgo]:
-            return runtime.datahub.ggos(token, gsrn, begin, end)
-
-        found = patiently(partial(with_user_token, runtime, user_id, ask))
-        with runtime.database.reading() as session:
-            known = addresses_here(session, [ggo.address for ggo in found.good])
-        yield from (ggo for ggo in found.good if ggo.address not in known)
 
 
 def _stretches(since: datetime) -> Iterator[tuple[datetime, datetime]]:

@@ -10,10 +10,13 @@ from typing import TypeVar
 from sqlalchemy import select
 from sqlalchemy.exc import DBAPIError
 
+from origin.batches.client.ledger import LedgerClient
+from origin.db.engine import Database
 from origin.db.models import Ggo, MeteringPoint, User
-from origin.db.sqlstates import is_everywhere
+from origin.db.sqlstates import affects_all_work
 from origin.errors import PeerMisbehaved
 from origin.keys.derivation import AddressKind, IndexOutOfRange, period_index
+from origin.keys.public_branch_keys import PublicBranchKeys
 from origin.recovery.queries import mending
 from origin.recovery.queries.mending import Known, Outcome
 from origin.recovery.queries.progress import move_trade_counters
@@ -21,9 +24,8 @@ from origin.recovery.rules import Holder, Mend, RetiredTo, Standing, There, Tree
 from origin.recovery.service.forgotten_points import patiently
 from origin.recovery.service.report import Report, Tell
 from origin.recovery.service.search import Search
-from origin.runtime import Runtime
-from origin.shared.deadlines import pause
-from origin.webhooks.service import delivery
+from origin.shared.deadlines import interruptible_sleep
+from origin.webhooks.service.outbox import Outbox
 
 _SLICE = 200
 _PAUSES_S = (1.0, 2.0, 4.0)
@@ -59,7 +61,10 @@ class LedgerRecovery:
 
     def __init__(
         self,
-        runtime: Runtime,
+        database: Database,
+        ledger: LedgerClient,
+        outbox: Outbox,
+        public_branch_keys: PublicBranchKeys,
         search: Search,
         report: Report,
         tell: Tell,
@@ -68,7 +73,8 @@ class LedgerRecovery:
         margin: int,
         points: dict[int, list[tuple[str, int]]],
     ) -> None:
-        self._runtime, self._search = runtime, search
+        self._database, self._ledger, self._outbox = database, ledger, outbox
+        self._public_branch_keys, self._search = public_branch_keys, search
         self._report, self._tell = report, tell
         self._pause_s, self._next_at = 1 / calls_per_second, time.monotonic()
         self._margin = margin
@@ -84,7 +90,7 @@ class LedgerRecovery:
         """
         done = 0
         while True:
-            with self._runtime.database.reading() as session:
+            with self._database.reading() as session:
                 ids = mending.next_ids(session, cursor, _SLICE)
                 known = mending.read_known(session, Ggo.id.in_(ids))
             if not ids:
@@ -112,7 +118,7 @@ class LedgerRecovery:
         :raises PeerUnavailable: it can't be asked now.
         :raises PeerMisbehaved: it says what can't be.
         """
-        pause(max(self._next_at - time.monotonic(), 0.0))
+        interruptible_sleep(max(self._next_at - time.monotonic(), 0.0))
         self._next_at = time.monotonic() + self._pause_s
         self._report.counts["ledger_calls"] += 1
         return patiently(lambda: question(address), _PAUSES_S)
@@ -125,7 +131,7 @@ class LedgerRecovery:
                 continue
             self._report.counts["ggos"] += 1
             try:
-                there = self.ask(self._runtime.ledger.ggo_there, each.here.address)
+                there = self.ask(self._ledger.ggo_there, each.here.address)
             except PeerMisbehaved as error:
                 self._differs(each.here.address, str(error))
                 continue
@@ -145,11 +151,11 @@ class LedgerRecovery:
 
     def _add_parents(self, addresses: Iterable[str]) -> None:
         """Note sources whose parts have other amounts on the ledger."""
-        with self._runtime.database.reading() as session:
+        with self._database.reading() as session:
             known = mending.read_known(session, Ggo.address.in_(list(addresses)))
         for each in known:
             try:
-                there = self.ask(self._runtime.ledger.ggo_there, each.here.address)
+                there = self.ask(self._ledger.ggo_there, each.here.address)
             except PeerMisbehaved as error:
                 self._differs(each.here.address, str(error))
                 continue
@@ -179,14 +185,14 @@ class LedgerRecovery:
         :raises PeerMisbehaved: it isn't there, or isn't what it should be.
         """
         if source.action == "SPLIT":
-            part = self.ask(self._runtime.ledger.ggo_there, address)
+            part = self.ask(self._ledger.ggo_there, address)
             # Of another origin it could lead in a circle.
             if part is None or part.origin != source.address:
                 raise PeerMisbehaved("Ledger", f"no part of {source.address} at {address}")
             tree.ggos[address] = part
             return [part]
         if source.action == "RETIRE":
-            settlement = self.ask(self._runtime.ledger.settlement, address)
+            settlement = self.ask(self._ledger.settlement, address)
             if settlement is None:
                 raise PeerMisbehaved("Ledger", f"no settlement at {address}")
             tree.settlements[source.address] = settlement
@@ -199,7 +205,7 @@ class LedgerRecovery:
             return
         roots = [root.address for root, _ in lost]
         wanted = {address for _, tree in lost for address in tree.ggos}
-        with self._runtime.database.reading() as session:
+        with self._database.reading() as session:
             holders = mending.holders_of(session, wanted, roots)
         # Those that the database hasn't yet, in a dry run, are issued ones.
         holders = {root.address: Holder(root.owner_id, None) for root, _ in lost} | holders
@@ -207,9 +213,9 @@ class LedgerRecovery:
         holders |= self._search.find(wanted - holders.keys(), likely)
         if not self._report.is_dry:
             # Before they are used: whatever happens, they aren't handed out again.
-            with self._runtime.database.transaction() as session:
+            with self._database.transaction() as session:
                 move_trade_counters(session, self._search.highest, self._margin)
-        points = _Points(self._runtime, self._points)
+        points = _Points(self._database, self._public_branch_keys, self._points)
         for place, (root, tree) in enumerate(lost):
             for mend in plan(tree, holders, self._retired_to(points, root, tree, holders)):
                 self._mend(root, mend)
@@ -253,12 +259,12 @@ class LedgerRecovery:
 
     def _apply(self, mend: Mend) -> Outcome:
         try:
-            with delivery.transaction(self._runtime) as session:
+            with self._outbox.transaction() as session:
                 declined = mending.free_addresses(session, mend)
-            with delivery.transaction(self._runtime) as session:
+            with self._outbox.transaction() as session:
                 outcome = mending.mend(session, mend)
         except DBAPIError as error:
-            if is_everywhere(error):
+            if affects_all_work(error):
                 raise
             log.exception("GGO %s can't be mended", mend.there.address)
             return Outcome.FAILED
@@ -280,8 +286,13 @@ class LedgerRecovery:
 class _Points:
     """The users' metering points, and the addresses of their measurements."""
 
-    def __init__(self, runtime: Runtime, more: dict[int, list[tuple[str, int]]]) -> None:
-        self._runtime, self._more = runtime, more
+    def __init__(
+        self,
+        database: Database,
+        public_branch_keys: PublicBranchKeys,
+        more: dict[int, list[tuple[str, int]]],
+    ) -> None:
+        self._database, self._public_branch_keys, self._more = database, public_branch_keys, more
         self._owners: dict[int, tuple[str, str, dict[str, int]]] = {}
 
     def find(self, owner_id: int, begin: datetime, measurement: str) -> str | None:
@@ -290,7 +301,7 @@ class _Points:
             self._owners[owner_id] = self._read(owner_id)
         subject, sealed, points = self._owners[owner_id]
         for gsrn, key_index in points.items():
-            branch = self._runtime.branches.metering_point(subject, sealed, key_index)
+            branch = self._public_branch_keys.metering_point(subject, sealed, key_index)
             try:
                 address = branch.address(period_index(begin), AddressKind.MEASUREMENT)
             except IndexOutOfRange:
@@ -300,7 +311,7 @@ class _Points:
         return None
 
     def _read(self, owner_id: int) -> tuple[str, str, dict[str, int]]:
-        with self._runtime.database.reading() as session:
+        with self._database.reading() as session:
             user = session.get_one(User, owner_id)
             rows = session.execute(
                 select(MeteringPoint.gsrn, MeteringPoint.key_index).where(

@@ -10,17 +10,21 @@ from datetime import datetime
 
 from sqlalchemy import func, select
 
+from origin.batches.client.ledger import LedgerClient
+from origin.db.engine import Database
 from origin.db.models import Ggo, MeteringPoint, Recovery, User
 from origin.errors import CannotRecover, OriginError, PeerError, PeerUnavailable, TokensSpent
 from origin.intake.rules.events import FIRST_BEGIN
+from origin.keys.public_branch_keys import PublicBranchKeys
 from origin.recovery.queries import progress
 from origin.recovery.queries.progress import Keeper
-from origin.recovery.service import forgotten_points
-from origin.recovery.service.forgotten_points import MARGIN
+from origin.recovery.service.forgotten_points import MARGIN, ForgottenPoints
 from origin.recovery.service.ledger import LedgerRecovery, Root
 from origin.recovery.service.report import Report, Tell
 from origin.recovery.service.search import Search
-from origin.runtime import Runtime
+from origin.settings import Settings
+from origin.shared.wakeups import Wakeups
+from origin.webhooks.service.outbox import Outbox
 
 REACH = 5_000
 CALLS_PER_SECOND = 200.0
@@ -50,26 +54,40 @@ class Options:
     calls_per_second: float = CALLS_PER_SECOND
 
 
-def recover(runtime: Runtime, options: Options, report: Report, tell: Tell) -> None:
-    """Find what the database lacks and, unless it is a dry run, put it in place.
+@dataclass(frozen=True)
+class RecoveryService:
+    """Brings a restored database in step with DataHub and the ledger."""
 
-    It may be ended at any moment, and run again: what stands is left as it is.
+    database: Database
+    wakeups: Wakeups
+    forgotten_points: ForgottenPoints
+    settings: Settings
+    ledger: LedgerClient
+    public_branch_keys: PublicBranchKeys
+    outbox: Outbox
 
-    :param report: Filled as it goes on, so that it tells what was done also where this raises.
-    :raises CannotRecover: another recovery runs, or there is none to go on with.
-    :raises PeerUnavailable: DataHub, Hydra or the ledger can't be asked now.
-    """
-    with progress.only_one(runtime.database) as alone:
-        if not alone:
-            raise CannotRecover("Another recovery of this database is under way.")
-        _Run(runtime, options, report, tell).run()
+    def recover(self, options: Options, report: Report, tell: Tell) -> None:
+        """Find what the database lacks and, unless it is a dry run, put it in place.
+
+        It may be ended at any moment, and run again: what stands is left as it is.
+
+        :param report: Filled as it goes on, so that it tells what was done also where this raises.
+        :raises CannotRecover: another recovery runs, or there is none to go on with.
+        :raises PeerUnavailable: DataHub, Hydra or the ledger can't be asked now.
+        """
+        with progress.only_one(self.database) as alone:
+            if not alone:
+                raise CannotRecover("Another recovery of this database is under way.")
+            _Run(self, options, report, tell).run()
 
 
 class _Run:
-    def __init__(self, runtime: Runtime, options: Options, report: Report, tell: Tell) -> None:
-        self._runtime, self._options = runtime, options
+    def __init__(
+        self, service: RecoveryService, options: Options, report: Report, tell: Tell
+    ) -> None:
+        self._service, self._options = service, options
         self._report, self._tell = report, tell
-        with runtime.database.reading() as session:
+        with self._service.database.reading() as session:
             # As they are before they are moved on: the lost indexes lie from there on.
             self._keepers = progress.keepers(session)
         self._points: dict[int, list[tuple[str, int]]] = {}
@@ -87,7 +105,7 @@ class _Run:
         """Move the counters on, before anything else; where to go on."""
         if self._options.is_dry:
             return _STAGES[0], 0
-        with self._runtime.database.transaction() as session:
+        with self._service.database.transaction() as session:
             if not self._options.goes_on:
                 self._recovery = progress.begin(session, self._options.margin)
                 return _STAGES[0], 0
@@ -98,17 +116,17 @@ class _Run:
 
     def _end(self) -> None:
         if self._recovery is not None:
-            with self._runtime.database.transaction() as session:
+            with self._service.database.transaction() as session:
                 highest = {each.id: each.known - 1 for each in progress.keepers(session)}
                 used = {owner: k for owner, k in highest.items() if k >= 0}
                 progress.move_trade_counters(session, used, self._options.margin)
                 progress.finish(session, self._recovery.id)
-            self._runtime.hints.datahub_jobs_due()
+            self._service.wakeups.datahub_jobs_due()
         self._report.complete = True
 
     def _keep(self, stage: str, cursor: int) -> None:
         if self._recovery is not None:
-            with self._runtime.database.transaction() as session:
+            with self._service.database.transaction() as session:
                 progress.note_progress(session, self._recovery.id, stage, cursor)
 
     def _learn(self, cursor: int) -> None:
@@ -118,7 +136,7 @@ class _Run:
             if keeper.id <= cursor or not keeper.is_active:
                 continue
             try:
-                found = forgotten_points.recover_points(self._runtime, keeper.id, self._report)
+                found = self._service.forgotten_points.recover_points(keeper.id, self._report)
                 self._points[keeper.id] = found
             except PeerUnavailable:
                 raise
@@ -138,7 +156,7 @@ class _Run:
             self._tell("Fetching GGOs from DataHub", place, len(producing))
             since = FIRST_BEGIN if is_new else self._options.since
             try:
-                forgotten_points.fetch_issued(self._runtime, point_id, since)
+                self._service.forgotten_points.fetch_issued(point_id, since)
             except PeerUnavailable:
                 raise
             except (TokensSpent, PeerError) as error:
@@ -148,7 +166,7 @@ class _Run:
         self._keep("ledger", 0)
 
     def _count(self) -> int:
-        with self._runtime.database.reading() as session:
+        with self._service.database.reading() as session:
             issued = select(func.count(Ggo.id)).where(Ggo.issue_gsrn.is_not(None))
             return session.scalar(issued) or 0
 
@@ -156,7 +174,7 @@ class _Run:
         """Producing points of active users: id, subject, gsrn, and whether this recovery added it."""
         assert self._recovery is not None
         is_new = MeteringPoint.created_at >= self._recovery.started_at
-        with self._runtime.database.reading() as session:
+        with self._service.database.reading() as session:
             rows = session.execute(
                 select(MeteringPoint.id, User.subject, MeteringPoint.gsrn, is_new.label("is_new"))
                 .join(User, User.id == MeteringPoint.user_id)
@@ -172,8 +190,9 @@ class _Run:
     def _follow(self, cursor: int) -> None:
         """What became of all GGOs on the ledger; nothing, where it is switched off."""
         options = self._options
+        service = self._service
         search = Search(
-            self._runtime,
+            service.public_branch_keys,
             self._keepers,
             self._report,
             self._tell,
@@ -181,7 +200,10 @@ class _Run:
             margin=options.margin,
         )
         ledger = LedgerRecovery(
-            self._runtime,
+            service.database,
+            service.ledger,
+            service.outbox,
+            service.public_branch_keys,
             search,
             self._report,
             self._tell,
@@ -189,11 +211,11 @@ class _Run:
             margin=options.margin,
             points=self._points,
         )
-        with self._runtime.database.reading() as session:
+        with self._service.database.reading() as session:
             total = session.scalar(select(func.count(Ggo.id)).where(Ggo.id > cursor)) or 0
         if options.is_dry:
             self._add_unknown(ledger)
-        if not self._runtime.settings.ledger_enabled:
+        if not self._service.settings.ledger_enabled:
             return
         ledger.walk(cursor, total, lambda last: self._keep("ledger", last))
 
@@ -216,7 +238,7 @@ class _Run:
                 self._report.add("not_asked", subject=keeper.subject, reason=reason)
 
     def _issuing(self) -> list[tuple[int, str, datetime]]:
-        with self._runtime.database.reading() as session:
+        with self._service.database.reading() as session:
             rows = session.execute(
                 select(MeteringPoint.user_id, MeteringPoint.gsrn).where(
                     MeteringPoint.type == "production"
@@ -232,11 +254,11 @@ class _Run:
     def _add_unknown_of(
         self, ledger: LedgerRecovery, keeper: Keeper, gsrn: str, since: datetime
     ) -> None:
-        unknown = forgotten_points.unknown_issued(self._runtime, keeper.id, gsrn, since)
+        unknown = self._service.forgotten_points.unknown_issued(keeper.id, gsrn, since)
         for ggo in {each.address: each for each in unknown}.values():
             self._report.counts["issued"] += 1
-            if not self._runtime.settings.ledger_enabled:
+            if not self._service.settings.ledger_enabled:
                 continue
-            there = ledger.ask(self._runtime.ledger.ggo_there, ggo.address)
+            there = ledger.ask(self._service.ledger.ggo_there, ggo.address)
             if there is not None and there.action is not None:
                 ledger.add(Root(ggo.address, keeper.id, ggo.begin, there))

@@ -55,10 +55,11 @@ def post_fork(_server: Any, _worker: Any) -> None:
 def post_worker_init(worker: Any) -> None:
     """The application is loaded."""
     from origin.db.clock_watch import watch_clock
-    from origin.web.base import EXTENSION
+    from origin.db.engine import Database
     from origin.web.gunicorn.gc_tuning import collect_seldom
+    from origin.web.provided import provided_by
 
-    watch_clock(worker.wsgi.extensions[EXTENSION].database)
+    watch_clock(provided_by(worker.wsgi, Database))
     collect_seldom()
 
 

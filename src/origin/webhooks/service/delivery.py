@@ -9,9 +9,8 @@ import logging
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from queue import SimpleQueue
@@ -21,17 +20,18 @@ from uuid import uuid4
 from sqlalchemy import Row
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from sqlalchemy.orm import Session
 
-from origin.keys.sealing import webhook_secret_context
-from origin.runtime import Runtime
+from origin.db.engine import Database
+from origin.keys.sealing import Sealer, webhook_secret_context
+from origin.settings import Settings
 from origin.shared.clock import utcnow
+from origin.shared.wakeups import Wakeups
 from origin.telemetry.metrics import WEBHOOKS
-from origin.webhooks.client.host_limits import PER_HOST
-from origin.webhooks.client.receivers import target_of
+from origin.webhooks.client.host_limits import PER_HOST, HostLimits
+from origin.webhooks.client.receivers import ReceiverClient, target_of
 from origin.webhooks.queries import delivery_queue
 from origin.webhooks.queries.delivery_queue import Result, Standing
-from origin.webhooks.queries.outbox import PAUSE_AFTER, has_written
+from origin.webhooks.queries.outbox import PAUSE_AFTER
 from origin.webhooks.rules.deliveries import GIVEN_UP_AFTER, Answer, Outcome, judge, retry_delay_s
 from origin.webhooks.rules.signatures import signed_headers
 
@@ -59,26 +59,28 @@ _HEADERS = {
 log = logging.getLogger(__name__)
 
 
-@contextmanager
-def transaction(runtime: Runtime) -> Iterator[Session]:
-    """As `Database.transaction`; afterwards workers are woken for the deliveries that it wrote."""
-    with runtime.database.transaction() as session:
-        yield session
-    if has_written(session):
-        runtime.hints.deliveries_due()
+@dataclass(frozen=True)
+class DeliveryRunner:
+    """Delivers what is due to subscribers."""
 
+    database: Database
+    wakeups: Wakeups
+    settings: Settings
+    host_limits: HostLimits
+    receivers: ReceiverClient
+    sealer: Sealer
 
-def run_due(runtime: Runtime) -> int:
-    """Deliver what is due, until nothing is or 20 s have passed.
+    def run_due(self) -> int:
+        """Deliver what is due, until nothing is or 20 s have passed.
 
-    :returns: How many attempts were made.
-    """
-    with ThreadPoolExecutor(MAX_LANES) as pool:
-        run = _Run(runtime, pool)
-        try:
-            return run.work()
-        finally:
-            run.stop()
+        :returns: How many attempts were made.
+        """
+        with ThreadPoolExecutor(MAX_LANES) as pool:
+            run = _Run(self, pool)
+            try:
+                return run.work()
+            finally:
+                run.stop()
 
 
 @dataclass
@@ -112,8 +114,8 @@ class _Lane:
 class _Run:
     """One run: claims lanes, has threads deliver, writes down what came of it, in bulk."""
 
-    def __init__(self, runtime: Runtime, pool: ThreadPoolExecutor) -> None:
-        self._runtime = runtime
+    def __init__(self, service: DeliveryRunner, pool: ThreadPoolExecutor) -> None:
+        self._service = service
         self._pool = pool
         self._name = uuid4()
         self._lanes: dict[int, _Lane] = {}
@@ -124,8 +126,8 @@ class _Run:
         self._unfinished: dict[int, _Lane] = {}
         self._attempts = 0
         self._is_database_away = False
-        self._lease_s = runtime.settings.lease_seconds
-        self._retry_s = runtime.settings.webhook_retry_delay
+        self._lease_s = self._service.settings.lease_seconds
+        self._retry_s = self._service.settings.webhook_retry_delay
         now = time.monotonic()
         self._stop_at = now + MAX_RUN_S
         self._renew_at = now
@@ -147,7 +149,7 @@ class _Run:
                 self._claim_at = 0
             self._watch()
         if has_more:
-            self._runtime.hints.deliveries_due()
+            self._service.wakeups.deliveries_due()
         return self._attempts
 
     def stop(self) -> None:
@@ -176,7 +178,7 @@ class _Run:
     def _claim(self) -> bool:
         """Take up lanes that are due; whether there were any."""
         self._claim_at = time.monotonic() + _CLAIM_EVERY_S
-        limits, database = self._runtime.host_limits, self._runtime.database
+        limits, database = self._service.host_limits, self._service.database
         with limits.claiming:
             held_until = self._held_until()
             with database.transaction() as session:
@@ -220,14 +222,14 @@ class _Run:
             log.exception("Webhook subscription %s failed", lane.row.id)
             lane.failures = max(lane.failures, PAUSE_AFTER)
         finally:
-            self._runtime.host_limits.give_back(lane.row.host)
+            self._service.host_limits.give_back(lane.row.host)
             self._ended.put(lane)
             self._lane_ended.set()
 
     def _deliver_all(self, lane: _Lane) -> None:
-        row, receivers = lane.row, self._runtime.receivers
+        row, receivers = lane.row, self._service.receivers
         context = webhook_secret_context(row.user_id, row.event, row.url)
-        secret = self._runtime.sealer.open(row.secret, context)
+        secret = self._service.sealer.open(row.secret, context)
         target = target_of(row.url)
         lane.line = receivers.take(target)
         until = time.monotonic() + MAX_LANE_S
@@ -242,7 +244,7 @@ class _Run:
             headers = _HEADERS | signed_headers(secret, delivery.body, webhook_id, now_s)
             answer = lane.line.post(target.path, headers, delivery.body)
             reason = answer.reason or reason
-            self._runtime.host_limits.note(row.host, answered=answer.status is not None)
+            self._service.host_limits.note(row.host, answered=answer.status is not None)
             if self._judge(lane, delivery, answer) is Outcome.GONE:
                 lane.is_gone = True
                 break
@@ -288,7 +290,7 @@ class _Run:
         if not held:
             return False
         held_until = self._held_until()
-        with self._runtime.database.transaction() as session:
+        with self._service.database.transaction() as session:
             still = delivery_queue.renew(session, self._name, held, self._lease_s)
         for lane_id in held:
             lane = self._lanes[lane_id]
@@ -312,7 +314,7 @@ class _Run:
             delivery_id, result = self._answered.get()
             self._unwritten[delivery_id] = result
         if self._unwritten:
-            with self._runtime.database.transaction() as session:
+            with self._service.database.transaction() as session:
                 delivery_queue.record(session, self._unwritten)
             for result in self._unwritten.values():
                 WEBHOOKS.labels(result.outcome.name.lower()).inc()
@@ -326,7 +328,7 @@ class _Run:
 
     def _finish(self) -> set[int]:
         """Give back the lanes that have ended; those that were."""
-        database = self._runtime.database
+        database = self._service.database
         standings = {}
         done = set()
         # Each in a transaction of its own: one that held several might wait in a circle.

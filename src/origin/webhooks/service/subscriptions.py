@@ -7,12 +7,12 @@ from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
+from origin.db.engine import Database
 from origin.db.locks import lock_subject
 from origin.db.models import User, WebhookSubscription
 from origin.errors import Refused
 from origin.keys.sealing import Sealer, webhook_secret_context
-from origin.runtime import Runtime
-from origin.webhooks.client.receivers import target_of
+from origin.webhooks.client.receivers import ReceiverClient, target_of
 from origin.webhooks.queries import delivery_queue
 from origin.webhooks.queries.outbox import Event
 from origin.webhooks.rules.signatures import check_secret
@@ -28,37 +28,44 @@ class _Account:
     is_active: bool
 
 
-def subscribe(runtime: Runtime, subject: str, event: Event, url: str, secret: str) -> None:
-    """Have this event of the subject's posted to the URL; a repeat replaces the secret.
+@dataclass(frozen=True)
+class Subscriptions:
+    """Subscribes users to webhooks."""
 
-    Of a subject without an account it is kept for its first login; of a disabled account nothing is.
+    receivers: ReceiverClient
+    database: Database
+    sealer: Sealer
 
-    :raises Refused: the secret is no base64 after `whsec_`; the URL isn't http or https, leads to
-        where webhooks must not go, or is one too many.
-    """
-    check_secret(secret)
-    target = target_of(url)
-    runtime.receivers.check(target)
-    with runtime.database.transaction() as session:
-        account = _account(session, subject)
-        if account is None:
-            early_subscriptions.keep(
-                session, runtime.sealer, subject, event, url, target.authority, secret
-            )
-        elif account.is_active:
-            _store(session, runtime.sealer, account.id, event, url, target.authority, secret)
+    def subscribe(self, subject: str, event: Event, url: str, secret: str) -> None:
+        """Have this event of the subject's posted to the URL; a repeat replaces the secret.
 
+        Of a subject without an account it is kept for its first login; of a disabled account nothing is.
 
-def unsubscribe(runtime: Runtime, subject: str, event: Event, url: str, secret: str) -> bool:
-    """End the subscription of this event to this URL, which has this secret.
+        :raises Refused: the secret is no base64 after `whsec_`; the URL isn't http or https, leads to
+            where webhooks must not go, or is one too many.
+        """
+        check_secret(secret)
+        target = target_of(url)
+        self.receivers.check(target)
+        with self.database.transaction() as session:
+            account = _account(session, subject)
+            if account is None:
+                early_subscriptions.keep(
+                    session, self.sealer, subject, event, url, target.authority, secret
+                )
+            elif account.is_active:
+                _store(session, self.sealer, account.id, event, url, target.authority, secret)
 
-    :returns: False where there is none.
-    """
-    with runtime.database.transaction() as session:
-        account = _account(session, subject)
-        if account is None:
-            return early_subscriptions.drop(session, runtime.sealer, subject, event, url, secret)
-        return account.is_active and _end(session, runtime.sealer, account.id, event, url, secret)
+    def unsubscribe(self, subject: str, event: Event, url: str, secret: str) -> bool:
+        """End the subscription of this event to this URL, which has this secret.
+
+        :returns: False where there is none.
+        """
+        with self.database.transaction() as session:
+            account = _account(session, subject)
+            if account is None:
+                return early_subscriptions.drop(session, self.sealer, subject, event, url, secret)
+            return account.is_active and _end(session, self.sealer, account.id, event, url, secret)
 
 
 def _account(session: Session, subject: str) -> _Account | None:
