@@ -224,8 +224,8 @@ def cursor_page(
     return Query(sql, {**conditions.values, "offset": 0, "limit": limit + 1})
 
 
-def _row(database: Database, conditions: Conditions, query: Query) -> Row:
-    """Return the query's one row."""
+def fetch_row(database: Database, conditions: Conditions, query: Query) -> Row:
+    """Run a query that gives one row, and return that row."""
     ask = database.prepared if conditions.is_plain else database.query
     return ask(query.sql, query.values)[0]
 

@@ -10,7 +10,6 @@ import orjson
 from flask import Response
 
 from origin.db.engine import Database
-from origin.db.raw_connections import Row
 from origin.ggos.queries import ggos as queries
 from origin.ggos.rules.listing import Cursor, Listing, Signer, SortValue, write_cursor
 
@@ -59,7 +58,7 @@ def _page(database: Database, query: ListingQuery) -> Response | None:
         limit=limit,
         at_most=MAX_AT_ONCE,
     )
-    total, results = _ask(database, query, asked)
+    total, results = queries.fetch_row(database, query.conditions, asked)
     if results is None and query.offset < total:
         return None
     return _json(b'{"success":true,"total":%d,"results":%s}' % (total, _array(results)))
@@ -72,7 +71,7 @@ def _cursor_page(database: Database, query: ListingQuery, limit: int) -> Respons
         limit=limit,
         after=query.after,
     )
-    total, results, is_more, *last = _ask(database, query, asked)
+    total, results, is_more, *last = queries.fetch_row(database, query.conditions, asked)
     if query.after is not None:
         total = query.after.total
     next_cursor = _cursor(query, last, total) if is_more else None
@@ -80,12 +79,6 @@ def _cursor_page(database: Database, query: ListingQuery, limit: int) -> Respons
         b'{"success":true,"total":%d,"results":%s,"nextCursor":%s}'
         % (total, _array(results), orjson.dumps(next_cursor))
     )
-
-
-def _ask(database: Database, query: ListingQuery, asked: queries.Query) -> Row:
-    """Return the one row of this query."""
-    ask = database.prepared if query.conditions.is_plain else database.query
-    return ask(asked.sql, asked.values)[0]
 
 
 def _array(results: str | None) -> bytes:
