@@ -11,11 +11,11 @@ from origin.web.fields import Reference, Text, WholeNumber
 from origin.web.schema import Schema, SuccessResponse
 
 MAX_PARTS = 1_000
-"""Transfers in one compose, and retires: more would hold up a worker and the ledger for seconds."""
+"""The most transfers, and the most retires, of a compose: more would block the ledger for seconds."""
 
 
 class TransferSchema(Schema):
-    """So much to that account."""
+    """A transfer of an amount to an account."""
 
     amount = WholeNumber(least=1, required=True, metadata=AMOUNT)
     reference = Reference(metadata=REFERENCE)
@@ -27,7 +27,7 @@ class TransferSchema(Schema):
 
 
 class RetireSchema(Schema):
-    """So much to the consumption of that metering point."""
+    """A retirement of an amount to the consumption of a metering point."""
 
     amount = WholeNumber(least=1, required=True, metadata=AMOUNT)
     gsrn = Text(required=True, metadata=GSRN)
@@ -38,7 +38,7 @@ class RetireSchema(Schema):
 
 
 class ComposeRequest(Schema):
-    """What is to become of a GGO; what isn't named stays with the caller."""
+    """How to split a GGO. The rest of its amount stays with the caller."""
 
     address = Text(required=True, metadata=ADDRESS)
     transfers = Items(
@@ -60,7 +60,7 @@ class ComposeRequest(Schema):
 
 
 class DoneResponse(SuccessResponse):
-    """It is done."""
+    """The compose is done."""
 
     message = fields.String(
         allow_none=True, metadata=described("Why not: a sentence, or messages by field")

@@ -107,11 +107,11 @@ def _by_begin(begins: list[str], columns: Mapping[str, list[Any]]) -> dict[str, 
         return {begin: {} for begin in begins}
     rows = zip(*columns.values(), strict=True)
     if any([each for each in column if each is None] for column in columns.values()):
-        there = (
+        known = (
             {name: each for name, each in zip(columns, row, strict=True) if each is not None}
             for row in rows
         )
-        return dict(zip(begins, there, strict=True))
+        return dict(zip(begins, known, strict=True))
     return dict(zip(begins, map(dict, map(zip, repeat(columns), rows)), strict=True))
 
 

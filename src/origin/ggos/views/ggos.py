@@ -1,4 +1,4 @@
-"""An account's GGOs: listing, summaries and totals (contract: http-api.md, GGOs)."""
+"""An account's GGOs: listing, summary and total (contract: http-api.md, GGOs)."""
 
 from typing import Any
 
@@ -6,11 +6,11 @@ from flask import Response
 from marshmallow import ValidationError, fields, validate, validates_schema
 
 from origin.db.engine import Database
-from origin.ggos.queries.ggos import settled
+from origin.ggos.queries.ggos import synchronized
 from origin.ggos.queries.summaries import own_ggos
 from origin.ggos.rules.listing import MAX_CURSOR_LENGTH, ORDERS, Listing, read_cursor, sort_keys
 from origin.ggos.schemas import FilteredRequest, GgoFiltersSchema
-from origin.ggos.views.listing import Question, listing_response
+from origin.ggos.views.listing import ListingQuery, listing_response
 from origin.ggos.views.summaries import (
     SummaryRequest,
     SummaryResponse,
@@ -68,7 +68,7 @@ class GgoSchema(Schema):
 
 
 class GgoListRequest(FilteredRequest):
-    """Which GGOs, and which page of them."""
+    """Which GGOs to list, and which page of them."""
 
     filters = fields.Nested(
         GgoFiltersSchema,
@@ -96,7 +96,7 @@ class GgoListRequest(FilteredRequest):
 
 
 class GgoListResponse(SuccessResponse):
-    """A page of GGOs, and how many match in all."""
+    """A page of GGOs, and the number of all that match."""
 
     total = fields.Integer(metadata=TOTAL)
     results = fields.List(fields.Nested(GgoSchema), metadata=described("What matches"))
@@ -115,8 +115,8 @@ def list_ggos(body: dict[str, Any]) -> Response:
     keys = sort_keys(body["order"])
     cursor = body.get("cursor")
     listing = Listing(current_user().subject, body["filters"], keys)
-    question = Question(
-        conditions=settled(current_user().id, body["filters"], utcnow()),
+    query = ListingQuery(
+        conditions=synchronized(current_user().id, body["filters"], utcnow()),
         listing=listing,
         signer=provided(Signer),
         offset=body["offset"],
@@ -124,7 +124,7 @@ def list_ggos(body: dict[str, Any]) -> Response:
         after=read_cursor(cursor, listing, provided(Signer)) if cursor else None,
         paged=cursor is not None,
     )
-    return listing_response(provided(Database), question)
+    return listing_response(provided(Database), query)
 
 
 @blueprint.post("/ggo/summary")

@@ -1,4 +1,4 @@
-"""What the summaries and totals of GGOs and of transfers share (contract: http-api, /ggo/summary)."""
+"""Summaries and totals of GGOs and of transfers (contract: http-api.md, `/ggo/summary`)."""
 
 from typing import Any
 
@@ -24,7 +24,7 @@ from origin.web.schema import Schema, SuccessResponse
 
 
 class SummaryRequest(LocalRequest):
-    """What to sum, by which periods of local time, and by which groups."""
+    """What to sum, and by which periods of local time and groups."""
 
     resolution = fields.Enum(Resolution, by_value=True, required=True, metadata=RESOLUTION)
     filters = fields.Nested(
@@ -93,7 +93,7 @@ class GroupSchema(Schema):
 
 
 class SummaryResponse(SuccessResponse):
-    """Labels, and the values of each group for them."""
+    """Labels, and each group's values for them."""
 
     labels = fields.List(
         fields.String(), metadata=described("The periods, in local time", ["2026-01-31"])
@@ -110,7 +110,9 @@ class TotalResponse(SuccessResponse):
 
 
 def summary_response(selection: queries.Selection, body: dict[str, Any]) -> Response:
-    """Sum these as the request's body, a `SummaryRequest`'s, says.
+    """Return the answer with the sums of the selection.
+
+    :param body: A loaded `SummaryRequest`.
 
     :raises Rejected: It would be too long, or the database does not know the zone.
     """
@@ -118,7 +120,7 @@ def summary_response(selection: queries.Selection, body: dict[str, Any]) -> Resp
     filled = []
     if body["fill"] and body["filters"].begin_range is not None:
         begin, end = body["filters"].begin_range
-        # Refuses what is too long before anything is summed.
+        # Checked before the sums: a range with too many labels is rejected.
         filled = filled_labels(begin, end, resolution, zone)
     split = queries.Split(resolution, grouping, zone)
     sums = queries.sums(provided(Database), selection, split)

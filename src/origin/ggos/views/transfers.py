@@ -1,4 +1,4 @@
-"""What an account sent and received (contract: http-api, Transfers)."""
+"""Transfers that an account sent and received (contract: http-api.md, Transfers)."""
 
 from typing import Any
 
