@@ -27,12 +27,12 @@ _KIND: MeteringPointType = "consumption"
 _KINDS = get_args(MeteringPointType)
 
 _FEW = 100
-"""So many measurements cost DataHub no more than the question whether they are hourly."""
+"""Up to this many measurements are read at once: asking first whether they are hourly costs as much."""
 SUMMED_AT_ONCE = 35_040
 """Hours (times points) in one summary, for which DataHub needs a second."""
 
 _ADDED_WITHOUT_A_PAUSE = 2000
-"""Measurements."""
+"""How many measurements are added before other greenlets may run."""
 
 _ByPointAndSector = dict[str, dict[str, Measurements]]
 """Measurements by GSRN, then by sector."""
