@@ -26,7 +26,7 @@ def _errors(base: type[OriginError] = OriginError) -> Iterator[type[OriginError]
 
 @pytest.fixture(scope="module", autouse=True)
 def _all_modules() -> None:
-    """Import every module that may define an error; programs would start."""
+    """Import every module that may define an error, except programs: they would start."""
     for each in pkgutil.walk_packages(origin.__path__, "origin.", onerror=_ignore):
         if not each.name.startswith(_PROGRAMS):
             importlib.import_module(each.name)
@@ -51,7 +51,7 @@ def test_every_worded_error_has_a_code_of_its_own():
 
 
 def test_broken_rules_are_bad_requests():
-    """Version 2 tells them apart further; the old API does not."""
+    """In the old API. Version 2 has more statuses for them."""
     assert {TABLE[each].status for each in _errors(Rejected)} == {HTTPStatus.BAD_REQUEST}
 
 
