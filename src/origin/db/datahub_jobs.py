@@ -10,9 +10,10 @@ from sqlalchemy.orm import Session
 from origin.db.models import DataHubJob
 
 PointJobKind = Literal["send_key", "fetch_ggos"]
-JobKind = (
-    PointJobKind | Literal["subscribe_metering_points", "subscribe_ggos", "import_metering_points"]
-)
+# One flat Literal, so that `get_args` returns the kinds themselves.
+JobKind = Literal[
+    PointJobKind, "subscribe_metering_points", "subscribe_ggos", "import_metering_points"
+]
 
 OF_A_NEW_USER: Sequence[JobKind] = (
     "subscribe_metering_points",
