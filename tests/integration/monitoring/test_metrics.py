@@ -63,6 +63,7 @@ def test_work_for_datahub_and_kept_events_show(market: Market):
     answer = market.webhook("on-meteringpoint-available", {"sub": "new", "meteringpoint": point})
     assert answer.json == {"success": False}
     after = scrape(market)
+    assert before.value("datahub_jobs", kind="fetch_ggos") == 0
     assert after.value("datahub_jobs", kind="send_key") == 1
     assert after.value("kept_events", kind="metering_point") == 1
     assert after.value("kept_events", kind="ggo") == 0

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
@@ -19,6 +19,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
+from origin.db.datahub_jobs import JobKind
 from origin.db.engine import Database
 from origin.reconciliation.rules import Kind
 from origin.telemetry.metrics import NAMESPACE
@@ -65,8 +66,7 @@ def _datahub_jobs(session: Session) -> Iterable[Sequence[Any]]:
             "FROM datahub_jobs GROUP BY kind"
         )
     )
-    kinds = ("send_key", "subscribe_metering_points", "subscribe_ggos", "import_metering_points")
-    return _with_zeros(rows, kinds)
+    return _with_zeros(rows, get_args(JobKind))
 
 
 def _kept_events(session: Session) -> Iterable[Sequence[Any]]:
