@@ -24,11 +24,14 @@ from origin.identity.client import HydraClient
 from origin.identity.service.introspection import BearerTokens
 from origin.identity.service.rate_limits import RateLimits
 from origin.identity.service.tokens import UserTokens
-from origin.intake.queries.issuing import Points
 from origin.intake.service.back_fill import BackFill
 from origin.intake.service.events import DataHubEvents
 from origin.intake.service.issued_ggos import IssuedGgos
+from origin.intake.service.job_queue import JobQueue
+from origin.intake.service.job_work import JobWork
 from origin.intake.service.jobs import DataHubJobs
+from origin.intake.service.known_points import KnownPoints
+from origin.intake.service.proven_indexes import ProvenIndexes
 from origin.intake.service.technologies import Technologies
 from origin.keys.public_branches import Branches
 from origin.keys.sealing import Sealer, Signer
@@ -60,7 +63,6 @@ class Resources:
     sealer: Sealer
     signer: Signer
     branches: Branches
-    points: Points
     hydra: HydraClient
     datahub: DataHubClient
     energy_types: EnergyTypeClient
@@ -113,12 +115,18 @@ def wire(resources: Resources) -> Runtime:
     r = resources
     outbox = Outbox(r.database, r.wakeups)
     user_tokens = UserTokens(database=r.database, sealer=r.sealer, hydra=r.hydra)
+    issued_ggos = IssuedGgos(
+        database=r.database,
+        branches=r.branches,
+        known_points=KnownPoints(r.database),
+        wakeups=r.wakeups,
+    )
     back_fill = BackFill(
         database=r.database,
         datahub=r.datahub,
         user_tokens=user_tokens,
         outbox=outbox,
-        sealer=r.sealer,
+        issued_ggos=issued_ggos,
     )
     batch_poster = BatchPoster(settings=r.settings, database=r.database, ledger=r.ledger)
     batch_redo = BatchRedo(database=r.database, outbox=outbox)
@@ -148,11 +156,17 @@ def wire(resources: Resources) -> Runtime:
         user_tokens=user_tokens,
         branches=r.branches,
     )
-    issued_ggos = IssuedGgos(points=r.points, database=r.database, wakeups=r.wakeups)
     datahub_events = DataHubEvents(
         outbox=outbox,
-        sealer=r.sealer,
         wakeups=r.wakeups,
+        database=r.database,
+        issued_ggos=issued_ggos,
+    )
+    proven_indexes = ProvenIndexes(
+        datahub=r.datahub,
+        user_tokens=user_tokens,
+        outbox=outbox,
+        sealer=r.sealer,
         database=r.database,
         issued_ggos=issued_ggos,
     )
@@ -160,21 +174,26 @@ def wire(resources: Resources) -> Runtime:
         datahub=r.datahub,
         user_tokens=user_tokens,
         outbox=outbox,
-        sealer=r.sealer,
+        issued_ggos=issued_ggos,
         database=r.database,
         back_fill=back_fill,
+        proven_indexes=proven_indexes,
     )
-    datahub_jobs = DataHubJobs(
+    job_queue = JobQueue(settings=r.settings, database=r.database)
+    job_work = JobWork(
         settings=r.settings,
         database=r.database,
         sealer=r.sealer,
         datahub=r.datahub,
         user_tokens=user_tokens,
-        forgotten_points=forgotten_points,
+        proven_indexes=proven_indexes,
+        issued_ggos=issued_ggos,
         outbox=outbox,
         wakeups=r.wakeups,
         back_fill=back_fill,
+        queue=job_queue,
     )
+    datahub_jobs = DataHubJobs(queue=job_queue, work=job_work)
     declarations = DeclarationService(
         database=r.database, energy_types=r.energy_types, datahub=r.datahub, user_tokens=user_tokens
     )
@@ -195,6 +214,7 @@ def wire(resources: Resources) -> Runtime:
         hydra=r.hydra,
         outbox=outbox,
         wakeups=r.wakeups,
+        issued_ggos=issued_ggos,
     )
     reconciliation = Reconciliation(
         settings=r.settings,
@@ -268,7 +288,6 @@ def _resources(settings: Settings, wakeups: Wakeups) -> Resources:
         sealer=sealer,
         signer=Signer(secrets),
         branches=branches,
-        points=Points(database, branches),
         hydra=HydraClient(
             settings.hydra_url,
             settings.hydra_introspect_url,

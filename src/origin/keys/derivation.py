@@ -196,6 +196,16 @@ def period_index(begin: datetime) -> int:
     return int(begin.replace(second=0, microsecond=0).timestamp())
 
 
+def issued_ggo_address(metering_point: Branch, begin: datetime) -> str:
+    """Return the address of the GGO issued to a metering point for the period that begins then.
+
+    :param metering_point: The public half of `m/1/i`.
+    :param begin: Aware; its seconds are zeroed.
+    :raises IndexOutOfRange: as `period_key`.
+    """
+    return metering_point.address(period_index(begin), AddressKind.GGO)
+
+
 def trade_branch(master: Key) -> Key:
     """`m/0`, whose children `m/0/k` hold what came by transfer or split."""
     return master.child(_TRADE_BRANCH)

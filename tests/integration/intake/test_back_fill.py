@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from origin.intake.service import jobs
+from origin.intake.service import job_queue, job_work
 from tests.support.waiting import eventually
 from tests.support.world import World, ggo_of
 
@@ -201,7 +201,7 @@ def test_a_month_that_is_too_slow_comes_by_smaller_stretches(
     producing.datahub.control("settings", {"row_seconds": 0.2})
     stretches = asked_stretches(producing, monkeypatch)
     # So that only what an attempt took makes the next one wait.
-    monkeypatch.setattr(jobs, "backoff_s", lambda *_: 0.0)
+    monkeypatch.setattr(job_queue, "backoff_s", lambda *_: 0.0)
     producing.make_jobs_due()
 
     def is_done() -> bool:
@@ -237,8 +237,8 @@ def test_what_timed_out_is_left_alone_for_as_long(
 def test_a_long_fetch_lets_others_go_first(
     producing: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(jobs, "FETCH_RUN_S", 0.0)
-    monkeypatch.setattr("origin.intake.service.back_fill.RECORDED_AT_ONCE", 2)
+    monkeypatch.setattr(job_work, "FETCH_RUN_S", 0.0)
+    monkeypatch.setattr("origin.intake.service.back_fill.ISSUED_AT_ONCE", 2)
     issue(producing, *[BEGIN + timedelta(hours=number) for number in range(5)])
     producing.datahub.clear_faults()
     run_all(producing)

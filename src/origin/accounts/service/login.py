@@ -18,8 +18,9 @@ from origin.db.models import LoginState, User
 from origin.errors import OriginError, PeerError, PeerUnauthorized, Refused
 from origin.identity.client import HydraClient, Tokens, error_code
 from origin.identity.service.tokens import sealed_tokens
+from origin.intake.queries.owners import Owner
 from origin.intake.service import early_events, metering_points
-from origin.intake.service.issued_ggos import Owner
+from origin.intake.service.issued_ggos import IssuedGgos
 from origin.keys.derivation import new_master_key
 from origin.keys.sealing import CannotUnseal, Sealer, master_key_context
 from origin.settings import Settings
@@ -77,6 +78,7 @@ class Logins:
     hydra: HydraClient
     outbox: Outbox
     wakeups: Wakeups
+    issued_ggos: IssuedGgos
 
     def begin(self, return_url: str, browser_id: str) -> str:
         """Start a login.
@@ -141,7 +143,7 @@ class Logins:
             ) from failure
         # A first login may tell of GGOs that came before it.
         with self.outbox.transaction() as session:
-            is_active = _store_user(session, self.sealer, subject, tokens)
+            is_active = _store_user(session, self.sealer, self.issued_ggos, subject, tokens)
         if not is_active:
             raise LoginFailed("The account is disabled", remembered.return_url)
         self.wakeups.datahub_jobs_due()
@@ -198,7 +200,9 @@ def _unknown_state() -> Refused:
     return Refused({"state": ["Unknown, used or expired."]})
 
 
-def _store_user(session: Session, sealer: Sealer, subject: str, tokens: Tokens) -> bool:
+def _store_user(
+    session: Session, sealer: Sealer, issued_ggos: IssuedGgos, subject: str, tokens: Tokens
+) -> bool:
     """Create or update the user with its tokens; False, and nothing changed, where disabled."""
     lock_subject(session, subject)
     user = session.execute(
@@ -207,7 +211,7 @@ def _store_user(session: Session, sealer: Sealer, subject: str, tokens: Tokens) 
         .with_for_update(key_share=True)
     ).one_or_none()
     if user is None:
-        _create(session, sealer, subject, tokens)
+        _create(session, sealer, issued_ggos, subject, tokens)
         return True
     if user.disabled_at is not None:
         return False
@@ -226,7 +230,9 @@ def _store_user(session: Session, sealer: Sealer, subject: str, tokens: Tokens) 
     return True
 
 
-def _create(session: Session, sealer: Sealer, subject: str, tokens: Tokens) -> None:
+def _create(
+    session: Session, sealer: Sealer, issued_ggos: IssuedGgos, subject: str, tokens: Tokens
+) -> None:
     """A new user, its subscriptions, what it needs of DataHub, and what DataHub told of it before."""
     user = User(
         subject=subject,
@@ -240,10 +246,10 @@ def _create(session: Session, sealer: Sealer, subject: str, tokens: Tokens) -> N
     enqueue(session, user.id, OF_A_NEW_USER)
     owner = Owner(user.id, subject, user.master_key, is_active=True)
     metering_points.store(
-        session, sealer, owner, early_events.take_metering_points(session, subject)
+        session, issued_ggos, owner, early_events.take_metering_points(session, subject)
     )
     # Nor do GGOs wait for a metering point that another user has: those are dropped now.
-    early_events.apply_ggos(session, sealer, owner)
+    early_events.apply_ggos(session, issued_ggos, owner)
     log.info("User %s has logged in for the first time", user.id)
 
 

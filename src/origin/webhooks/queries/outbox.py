@@ -97,13 +97,13 @@ def tell_settled(link: Link, batch_id: int) -> bool:
     """
     told = link.rows(_TELL_SETTLED, {"batches": [batch_id]})
     if told:
-        link.rows(_WAKE_THESE, {"lanes": sorted({row[0] for row in told})})
+        wake_by_link(link, {row[0] for row in told})
     return bool(told)
 
 
 def _tell(session: Session, sql: str, values: dict[str, Any]) -> None:
     told = session.connection().exec_driver_sql(sql, values)
-    _wake_for(session, told.scalars())
+    wake_for(session, told.scalars())
 
 
 def announce_forecast(session: Session, recipient_id: int, forecast: Mapping[str, Any]) -> None:
@@ -142,11 +142,16 @@ def _write(session: Session, deliveries: Sequence[tuple[int, Mapping[str, Any]]]
             for subscription_id, body in deliveries
         ],
     )
-    _wake_for(session, (subscription_id for subscription_id, _ in deliveries))
+    wake_for(session, (subscription_id for subscription_id, _ in deliveries))
 
 
-def _wake_for(session: Session, subscription_ids: Iterable[int]) -> None:
-    """Wake the lanes to which deliveries were written."""
+def wake_by_link(link: Link, subscription_ids: Iterable[int]) -> None:
+    """Do what `wake` does, in a transaction of the driver's."""
+    link.rows(_WAKE_THESE, {"lanes": sorted(set(subscription_ids))})
+
+
+def wake_for(session: Session, subscription_ids: Iterable[int]) -> None:
+    """Wake the subscriptions to which deliveries were written, and have `has_written` tell so."""
     lanes = set(subscription_ids)
     if lanes:
         wake(session, lanes)
