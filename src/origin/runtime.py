@@ -23,6 +23,7 @@ from origin.forecasts.service import Forecasts
 from origin.identity.client import HydraClient
 from origin.identity.service.introspection import BearerTokens
 from origin.identity.service.rate_limits import RateLimits
+from origin.identity.service.token_refresh import TokenRefresher
 from origin.identity.service.tokens import UserTokens
 from origin.intake.service.back_fill import BackFill
 from origin.intake.service.events import DataHubEvents
@@ -114,7 +115,8 @@ def wire(resources: Resources) -> Runtime:
     """Make the services on these resources."""
     r = resources
     outbox = Outbox(r.database, r.wakeups)
-    user_tokens = UserTokens(database=r.database, sealer=r.sealer, hydra=r.hydra)
+    token_refresher = TokenRefresher(database=r.database, sealer=r.sealer, hydra=r.hydra)
+    user_tokens = UserTokens(database=r.database, refresher=token_refresher)
     issued_ggos = IssuedGgos(
         database=r.database,
         branches=r.branches,

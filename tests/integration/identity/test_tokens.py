@@ -11,7 +11,7 @@ from sqlalchemy.exc import OperationalError
 from origin.accounts.service import users
 from origin.errors import PeerError, PeerUnauthorized, PeerUnavailable, TokensSpent
 from origin.identity.client import HydraClient
-from origin.identity.service import tokens
+from origin.identity.service import token_refresh, tokens
 from origin.maintenance.service import pruning
 from origin.shared.clock import utcnow
 from tests.support.world import World, at_once
@@ -66,7 +66,7 @@ def test_tokens_that_live_longer_are_not_due(world: World) -> None:
 
 
 def test_one_users_refusal_stops_no_other(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tokens, "_CHUNK", 2)
+    monkeypatch.setattr(tokens, "_PAGE", 2)
     for number in range(5):
         world.new_user(f"user-{number}")
     world.hydra.control("revoke", {"sub": "user-1"})
@@ -187,14 +187,17 @@ def test_fresh_tokens_outlive_a_database_that_is_away_for_a_moment(
     """Hydra would take the old refresh token no more."""
     user_id = world.new_user("alice")
     _, before = _stored(world)
-    sealed_tokens, failures = tokens.sealed_tokens, [OperationalError("", {}, Exception())] * 2
+    sealed_tokens, failures = (
+        token_refresh.sealed_tokens,
+        [OperationalError("", {}, Exception())] * 2,
+    )
 
     def failing(*arguments: Any) -> Any:
         if failures:
             raise failures.pop()
         return sealed_tokens(*arguments)
 
-    monkeypatch.setattr(tokens, "sealed_tokens", failing)
+    monkeypatch.setattr(token_refresh, "sealed_tokens", failing)
     world.runtime.user_tokens.refresh_now(user_id)
     assert _stored(world)[1] != before
     assert _refreshes(world) == 1
@@ -208,7 +211,7 @@ def test_a_dead_process_refresh_is_taken_over(
     world.runtime.user_tokens.refresh_now(user_id)
     assert _refreshes(world) == 1
     world.rows("UPDATE users SET refreshing_until = now() + interval '60 seconds'")
-    monkeypatch.setattr(tokens, "WAIT_S", 0.1)
+    monkeypatch.setattr(token_refresh, "WAIT_S", 0.1)
     with pytest.raises(PeerUnavailable):
         world.runtime.user_tokens.refresh_now(user_id)
     assert _refreshes(world) == 1
