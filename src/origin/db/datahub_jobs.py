@@ -1,4 +1,7 @@
-"""Asking for work at DataHub: rows that are written in the transaction that makes them needed."""
+"""Enqueue DataHub jobs: what DataHub must be told or asked on a user's behalf.
+
+A job is written in the transaction that makes it necessary. `origin.intake.service.jobs` runs it.
+"""
 
 from collections.abc import Iterable, Sequence
 from typing import Literal
@@ -23,9 +26,9 @@ OF_A_NEW_USER: Sequence[JobKind] = (
 
 
 def enqueue(session: Session, user_id: int, kinds: Iterable[JobKind]) -> None:
-    """Have these done for the user; what is asked for already becomes due now.
+    """Enqueue jobs of these kinds for the user. A job that exists becomes due, and starts over.
 
-    Call `hints.datahub_jobs_due()` after the commit.
+    Call `Wakeups.datahub_jobs_due` after the commit.
     """
     _upsert(session, [{"user_id": user_id, "kind": kind} for kind in kinds])
 
@@ -33,7 +36,7 @@ def enqueue(session: Session, user_id: int, kinds: Iterable[JobKind]) -> None:
 def enqueue_points(
     session: Session, user_id: int, kind: PointJobKind, metering_point_ids: Iterable[int]
 ) -> None:
-    """Have this done for each of the user's metering points, as `enqueue`."""
+    """Enqueue a job of this kind for each of these metering points of the user, as `enqueue` does."""
     _upsert(
         session,
         [
@@ -44,7 +47,7 @@ def enqueue_points(
 
 
 def make_due(session: Session, user_id: int) -> None:
-    """Take up now whatever waits for this user, as a login has brought fresh tokens."""
+    """Make all jobs of the user due: there are fresh tokens."""
     session.execute(
         update(DataHubJob)
         .where(DataHubJob.user_id == user_id)

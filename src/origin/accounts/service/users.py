@@ -1,4 +1,4 @@
-"""Accounts: who has one, and their end."""
+"""Look up and disable accounts."""
 
 import logging
 
@@ -10,8 +10,8 @@ log = logging.getLogger(__name__)
 
 
 def active_user_id(database: Database, subject: str) -> int | None:
-    """The id of this subject's account; None where there is none, or it is disabled."""
-    # With every request: so by the cheapest way there is.
+    """Return the id of this subject's account; None if it has none, or a disabled one."""
+    # Every request asks this: a prepared statement is the cheapest way.
     found = database.prepared(
         "SELECT id FROM users WHERE subject = %(subject)s AND disabled_at IS NULL",
         {"subject": subject},
@@ -22,7 +22,7 @@ def active_user_id(database: Database, subject: str) -> int | None:
 def disable_subject(database: Database, subject: str) -> bool:
     """Disable this subject's account, as `disable` does.
 
-    :returns: False where it has none, or it was disabled before.
+    :returns: False if it has none, or it was disabled before.
     """
     user_id = active_user_id(database, subject)
     return user_id is not None and disable(database, user_id)

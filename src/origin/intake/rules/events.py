@@ -1,4 +1,4 @@
-"""What DataHub tells us, and the rules that need no database (contract: http-api, Webhooks in)."""
+"""DataHub's events, and the rules that need no database (contract: http-api, Webhooks in)."""
 
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -11,14 +11,14 @@ from origin.errors import Refused
 
 FIRST_BEGIN = datetime(1970, 1, 1, tzinfo=UTC)
 PAST_LAST_BEGIN = datetime(2038, 1, 19, 3, 14, 8, tzinfo=UTC)
-"""From here on a period's key would be a hardened one (contract: domain, Keys and addresses)."""
+"""A period that begins from here on would have a hardened key (contract: domain, Keys and addresses)."""
 MAX_TEXT_BYTES = 500
 """In UTF-8: four such texts fit into one index entry of PostgreSQL, which has 2,704 bytes."""
 
 
 @dataclass(frozen=True)
 class MeteringPointEvent:
-    """A metering point that a user has; `type` is production or consumption."""
+    """A user has this metering point. `type` is production or consumption."""
 
     gsrn: str
     type: str
@@ -27,7 +27,7 @@ class MeteringPointEvent:
 
 @dataclass(frozen=True)
 class GgoEvent:
-    """A GGO that was issued to a metering point. Times in UTC, amount in Wh, emissions in g/Wh."""
+    """A GGO was issued to a metering point. Times in UTC, amount in Wh, emissions in g/Wh."""
 
     address: str
     gsrn: str
@@ -42,9 +42,10 @@ class GgoEvent:
     emissions: dict[str, float] | None
 
     def check(self) -> None:
-        """Refuse what can't be a GGO, by wire names.
+        """Check the rules of a GGO (contract: http-api, Webhooks in).
 
-        :raises Refused: an amount below 1, no codes, an impossible period.
+        :raises Refused: An amount below 1, a missing or too long text, or a period without a key.
+            The messages are by wire name.
         """
         wrong: dict[str, list[str]] = {}
         if self.amount < 1:
@@ -76,7 +77,7 @@ _TIMES = ("begin", "end", "issue_time", "expire_time")
 
 
 def to_payload(event: Event) -> dict[str, Any]:
-    """The event as JSON, to be kept."""
+    """Return the event as JSON, to be stored in `kept_events`."""
     return {
         name: value.isoformat() if isinstance(value, datetime) else value
         for name, value in asdict(event).items()
@@ -84,20 +85,20 @@ def to_payload(event: Event) -> dict[str, Any]:
 
 
 def ggo_from_payload(payload: dict[str, Any]) -> GgoEvent:
-    """The GGO event that was kept as this."""
+    """Return the GGO event of a stored payload."""
     times = {name: datetime.fromisoformat(payload[name]) for name in _TIMES}
     return GgoEvent(**{**payload, **times})
 
 
 def metering_point_from_payload(payload: dict[str, Any]) -> MeteringPointEvent:
-    """The metering point event that was kept as this."""
+    """Return the metering point event of a stored payload."""
     return MeteringPointEvent(**payload)
 
 
 def digest(kind: str, subject: str, event: Event) -> str:
-    """Names this event of this subject: a repeat has the same.
+    """Return a digest under which an event is kept: a repeat has the same.
 
-    So has whatever else is told of a metering point: only the latest word counts.
+    All events of one metering point have the same digest, too, as only the latest counts.
     """
     named = event.gsrn if isinstance(event, MeteringPointEvent) else to_payload(event)
     canonical = orjson.dumps([kind, subject, named], option=orjson.OPT_SORT_KEYS)
