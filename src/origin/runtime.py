@@ -34,7 +34,7 @@ from origin.intake.service.jobs import DataHubJobs
 from origin.intake.service.known_points import KnownPoints
 from origin.intake.service.proven_indexes import ProvenIndexes
 from origin.intake.service.technologies import Technologies
-from origin.keys.public_branches import Branches
+from origin.keys.public_branch_keys import PublicBranchKeys
 from origin.keys.sealing import Sealer, Signer
 from origin.maintenance.service.key_rotation import KeyRotation
 from origin.peers.datahub import DataHubClient
@@ -63,7 +63,7 @@ class Resources:
     database: Database
     sealer: Sealer
     signer: Signer
-    branches: Branches
+    public_branch_keys: PublicBranchKeys
     hydra: HydraClient
     datahub: DataHubClient
     energy_types: EnergyTypeClient
@@ -119,7 +119,7 @@ def wire(resources: Resources) -> Runtime:
     user_tokens = UserTokens(database=r.database, refresher=token_refresher)
     issued_ggos = IssuedGgos(
         database=r.database,
-        branches=r.branches,
+        public_branch_keys=r.public_branch_keys,
         known_points=KnownPoints(r.database),
         wakeups=r.wakeups,
     )
@@ -156,7 +156,7 @@ def wire(resources: Resources) -> Runtime:
         sealer=r.sealer,
         datahub=r.datahub,
         user_tokens=user_tokens,
-        branches=r.branches,
+        public_branch_keys=r.public_branch_keys,
     )
     datahub_events = DataHubEvents(
         outbox=outbox,
@@ -231,7 +231,7 @@ def wire(resources: Resources) -> Runtime:
         forgotten_points=forgotten_points,
         settings=r.settings,
         ledger=r.ledger,
-        branches=r.branches,
+        public_branch_keys=r.public_branch_keys,
         outbox=outbox,
     )
     repairs = Repairs(database=r.database, wakeups=r.wakeups)
@@ -274,22 +274,22 @@ def wire(resources: Resources) -> Runtime:
 
 
 def _resources(settings: Settings, wakeups: Wakeups) -> Resources:
-    secret = settings.hydra_client_secret.value
+    secret = settings.hydra_client_secret.get_secret_value()
     database = Database(settings.database_url, settings.database_conn_poll_size)
     watch_pool(database.engine)
     LEDGER_ENABLED.set(settings.ledger_enabled)
     RECOVERY_MODE.set(settings.recovery_mode)
     if settings.recovery_mode:
         log.warning("RECOVERY_MODE is set: composes, imports, signing and posting rest")
-    secrets = [each.value for each in settings.key_encryption_secrets]
+    secrets = [each.get_secret_value() for each in settings.key_encryption_secrets]
     sealer = Sealer(secrets)
-    branches = Branches(sealer)
+    public_branch_keys = PublicBranchKeys(sealer)
     return Resources(
         settings=settings,
         database=database,
         sealer=sealer,
         signer=Signer(secrets),
-        branches=branches,
+        public_branch_keys=public_branch_keys,
         hydra=HydraClient(
             settings.hydra_url,
             settings.hydra_introspect_url,

@@ -1,6 +1,6 @@
-"""Enqueue DataHub jobs: what DataHub must be told or asked on a user's behalf.
+"""Enqueues jobs for DataHub, in the transaction that makes them necessary.
 
-A job is written in the transaction that makes it necessary. `origin.intake.service.jobs` runs it.
+`origin.intake.service.jobs` runs them.
 """
 
 from collections.abc import Iterable, Sequence
@@ -18,7 +18,7 @@ JobKind = Literal[
     PointJobKind, "subscribe_metering_points", "subscribe_ggos", "import_metering_points"
 ]
 
-OF_A_NEW_USER: Sequence[JobKind] = (
+NEW_USER_JOBS: Sequence[JobKind] = (
     "subscribe_metering_points",
     "subscribe_ggos",
     "import_metering_points",
@@ -26,7 +26,7 @@ OF_A_NEW_USER: Sequence[JobKind] = (
 
 
 def enqueue(session: Session, user_id: int, kinds: Iterable[JobKind]) -> None:
-    """Enqueue jobs of these kinds for the user. A job that exists becomes due, and starts over.
+    """Enqueue jobs of these kinds for the user. A job that exists becomes due and starts over.
 
     Call `Wakeups.datahub_jobs_due` after the commit.
     """
@@ -36,7 +36,7 @@ def enqueue(session: Session, user_id: int, kinds: Iterable[JobKind]) -> None:
 def enqueue_points(
     session: Session, user_id: int, kind: PointJobKind, metering_point_ids: Iterable[int]
 ) -> None:
-    """Enqueue a job of this kind for each of these metering points of the user, as `enqueue` does."""
+    """Enqueue a job for each of these metering points of the user; see `enqueue`."""
     _upsert(
         session,
         [
@@ -47,7 +47,7 @@ def enqueue_points(
 
 
 def make_due(session: Session, user_id: int) -> None:
-    """Make all jobs of the user due: there are fresh tokens."""
+    """Make all jobs of this user due now, because a login brought new tokens."""
     session.execute(
         update(DataHubJob)
         .where(DataHubJob.user_id == user_id)

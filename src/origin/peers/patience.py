@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 from origin.errors import PeerUnavailable
-from origin.shared.deadlines import pause
+from origin.shared.deadlines import interruptible_sleep
 
 DATAHUB_PAUSES_S = (20.0, 60.0)
 """Long pauses: DataHub may still be working on a call that was given up."""
@@ -21,5 +21,5 @@ def patiently(call: Callable[[], T], pauses_s: Iterable[float] = DATAHUB_PAUSES_
         try:
             return call()
         except PeerUnavailable:
-            pause(pause_s)
+            interruptible_sleep(pause_s)
     return call()

@@ -7,7 +7,7 @@ import pytest
 
 from origin.keys.derivation import (
     AddressKind,
-    Key,
+    ExtendedKey,
     metering_point_key,
     new_master_key,
     period_key,
@@ -21,7 +21,9 @@ ADDRESS = "849c0b" + "1" * 64
 
 def _address_of_our_key(world: World, subject: str, key_index: int = 0) -> str:
     sealed = world.value("SELECT master_key FROM users WHERE subject = :s", s=subject)
-    master = Key.from_base58(world.runtime.sealer.open(sealed, f"users.master_key:{subject}"))
+    master = ExtendedKey.from_base58(
+        world.runtime.sealer.open(sealed, f"users.master_key:{subject}")
+    )
     begin = datetime(2020, 1, 1, 12, tzinfo=UTC)
     return period_key(metering_point_key(master, key_index), begin).address(AddressKind.GGO)
 

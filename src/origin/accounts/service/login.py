@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from origin.accounts.queries.logins import StoredLogin, add_login, make_room, take_login
 from origin.accounts.queries.users import create_user, lock_user_for_login, record_login
 from origin.accounts.rules import is_allowed
-from origin.db.datahub_jobs import OF_A_NEW_USER, enqueue, make_due
+from origin.db.datahub_jobs import NEW_USER_JOBS, enqueue, make_due
 from origin.db.engine import Database
 from origin.db.locks import lock_subject
 from origin.errors import OriginError, PeerError, PeerUnauthorized, Refused
@@ -192,7 +192,7 @@ class Logins:
             token_columns=sealed_tokens(self.sealer, subject, tokens),
         )
         early_subscriptions.make_live(session, self.sealer, user_id, subject)
-        enqueue(session, user_id, OF_A_NEW_USER)
+        enqueue(session, user_id, NEW_USER_JOBS)
         owner = Owner(user_id, subject, sealed, is_active=True)
         points = early_events.take_metering_points(session, subject)
         metering_points.store(session, self.issued_ggos, owner, points)

@@ -7,10 +7,10 @@ import orjson
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from origin.db.driver import Link, Row, Values
 from origin.db.models import Ggo
+from origin.db.raw_connections import RawConnection, Row, Values
 from origin.intake.queries.owners import MeteringPointRef, Owner
-from origin.webhooks.queries.outbox import TELL, wake_by_link, wake_for
+from origin.webhooks.queries.outbox import TELL, wake_for, wake_over
 
 IssuedRow = dict[str, Any]
 """An issued GGO by the names of the table's columns; amount in Wh, emissions in g/Wh."""
@@ -59,17 +59,17 @@ IDENTITY = (
 """Columns that must be equal for two issues at one address to be the same GGO."""
 
 
-def insert_by_link(
-    link: Link, owner: Owner, point: MeteringPointRef, row: IssuedRow
+def insert_alone(
+    connection: RawConnection, owner: Owner, point: MeteringPointRef, row: IssuedRow
 ) -> tuple[bool, bool]:
-    """Insert one GGO over a link that is a transaction, for speed: the statement is prepared.
+    """Insert one GGO over a raw connection in a transaction: the statement is prepared, for speed.
 
     :returns: Whether it was inserted, and whether deliveries were queued. It is not inserted if its
         address is taken, or if owner or point are stored otherwise than given.
     """
-    added, subscription_ids = _insert(link.prepared, owner, point, [row])
+    added, subscription_ids = _insert(connection.prepared, owner, point, [row])
     if subscription_ids:
-        wake_by_link(link, subscription_ids)
+        wake_over(connection, subscription_ids)
     return bool(added), bool(subscription_ids)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from sqlalchemy import delete, insert, select
 from sqlalchemy.orm import Session
 
-from origin.db.locks import lock_name
+from origin.db.locks import take_advisory_lock
 from origin.db.models import Technology
 
 
@@ -19,7 +19,7 @@ def replace_technologies(session: Session, labels: Mapping[tuple[str, str], str]
 
     :param labels: By technology code and fuel code; at least one.
     """
-    lock_name(session, "technologies")
+    take_advisory_lock(session, "technologies")
     session.execute(delete(Technology))
     session.execute(
         insert(Technology),

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Iterator
 from datetime import datetime
 from itertools import chain
 
-from origin.keys.derivation import METERING_POINT_BRANCH, AddressKind, Key, period_index
+from origin.keys.derivation import METERING_POINT_BRANCH, AddressKind, ExtendedKey, period_index
 
 RECOVERY_MARGIN = 100_000
 """By how much a recovery moves the counters of key indexes on, unless told otherwise.
@@ -41,7 +41,7 @@ def point_candidates(
 
 
 def proven_index(
-    master: Key, kind: AddressKind, begin: datetime, address: str, candidates: Iterable[int]
+    master: ExtendedKey, kind: AddressKind, begin: datetime, address: str, candidates: Iterable[int]
 ) -> int | None:
     """Return the i of `m/1/i` whose address for the period that begins then is this one.
 
@@ -50,6 +50,6 @@ def proven_index(
     """
     points, period = master.child(METERING_POINT_BRANCH), period_index(begin)
     for index in candidates:
-        if points.child(index).branch.address(period, kind) == address:
+        if points.child(index).public_branch_key.address(period, kind) == address:
             return index
     return None

@@ -12,7 +12,7 @@ from origin.intake.queries.owners import owner_and_point_of
 from origin.intake.rules.back_fill import end_of_stretch, months_of
 from origin.intake.rules.events import PAST_LAST_BEGIN, GgoEvent
 from origin.intake.service.issued_ggos import IssuedGgos
-from origin.peers.datahub import DataHubClient, IssuedGgo
+from origin.peers.datahub import DataHubClient, DataHubGgo
 from origin.shared.clock import utcnow
 from origin.webhooks.service.outbox import Outbox
 
@@ -82,16 +82,16 @@ class BackFill:
             owner.id,
             lambda token: self.datahub.ggos(token, point.gsrn, begin, end),
         )
-        for oddity in found.odd:
-            log.error("A GGO of metering point %s is left out: %s", point.gsrn, oddity)
-        events = [event for ggo in found.good for event in _checked(point.gsrn, ggo)]
+        for reason in found.invalid:
+            log.error("A GGO of metering point %s is left out: %s", point.gsrn, reason)
+        events = [event for ggo in found.valid for event in _checked(point.gsrn, ggo)]
         for portion in _portions(events):
             with self.outbox.transaction() as session:
                 self.issued_ggos.issue(session, owner, {point: portion})
         return end if end < PAST_LAST_BEGIN else None
 
 
-def _checked(gsrn: str, ggo: IssuedGgo) -> Iterator[GgoEvent]:
+def _checked(gsrn: str, ggo: DataHubGgo) -> Iterator[GgoEvent]:
     """Yield the GGO, unless it breaks a rule or was issued to another metering point."""
     event = GgoEvent(
         address=ggo.address,

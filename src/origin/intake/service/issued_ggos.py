@@ -14,7 +14,7 @@ from origin.intake.queries.owners import MeteringPointRef, Owner
 from origin.intake.rules.events import GgoEvent
 from origin.intake.service.known_points import KnownPoints
 from origin.keys.derivation import issued_ggo_address
-from origin.keys.public_branches import Branches
+from origin.keys.public_branch_keys import PublicBranchKeys
 from origin.shared.wakeups import Wakeups
 from origin.telemetry.metrics import KEY_MISMATCHES
 
@@ -34,7 +34,7 @@ class IssuedGgos:
     """
 
     database: Database
-    branches: Branches
+    public_branch_keys: PublicBranchKeys
     known_points: KnownPoints
     wakeups: Wakeups
 
@@ -48,8 +48,8 @@ class IssuedGgos:
             return False
         owner, point = known
         row = self._row(owner, point, event)
-        with self.database.link(transaction=True) as link:
-            is_inserted, is_queued = issued_ggos.insert_by_link(link, owner, point, row)
+        with self.database.raw_connection(transaction=True) as connection:
+            is_inserted, is_queued = issued_ggos.insert_alone(connection, owner, point, row)
         if not is_inserted:
             self.known_points.forget(subject, event.gsrn)
             return False
@@ -90,7 +90,7 @@ class IssuedGgos:
 
     def _row(self, owner: Owner, point: MeteringPointRef, event: GgoEvent) -> IssuedRow:
         """Return the row of this GGO as it is to be stored."""
-        branch = self.branches.metering_point(
+        branch = self.public_branch_keys.metering_point(
             owner.subject, owner.sealed_master_key, point.key_index
         )
         return {

@@ -25,7 +25,7 @@ from origin.intake.service.early_events import apply_ggos
 from origin.intake.service.issued_ggos import IssuedGgos
 from origin.intake.service.job_queue import Job, JobQueue
 from origin.intake.service.proven_indexes import ProvenIndexes
-from origin.keys.derivation import Key, metering_point_key
+from origin.keys.derivation import ExtendedKey, metering_point_key
 from origin.keys.sealing import Sealer, master_key_context
 from origin.peers.datahub import DataHubClient, WebhookEvent
 from origin.settings import Settings
@@ -84,7 +84,9 @@ class JobWork:
         point_id = cast("int", job.metering_point_id)
         with self.database.reading() as session:
             row = key_to_send(session, point_id)
-        master = Key.from_base58(self.sealer.open(row.master_key, master_key_context(row.subject)))
+        master = ExtendedKey.from_base58(
+            self.sealer.open(row.master_key, master_key_context(row.subject))
+        )
         key = metering_point_key(master, row.key_index).base58()
         self.user_tokens.with_user_token(
             job.user_id, lambda token: self.datahub.set_key(token, row.gsrn, key)
@@ -115,7 +117,7 @@ class JobWork:
         settings = self.settings
         body = {
             "url": f"{settings.project_url}/webhook/{event}",
-            "secret": settings.webhook_secret.value,
+            "secret": settings.webhook_secret.get_secret_value(),
         }
 
         def resubscribe(token: str) -> bool:
@@ -138,7 +140,9 @@ class JobWork:
         with self.database.reading() as session:
             known = types_and_sectors(session, job.user_id)
         points = self.user_tokens.with_user_token(job.user_id, self.datahub.metering_points)
-        events = [MeteringPointEvent(point.gsrn, point.type, point.sector) for point in points.good]
+        events = [
+            MeteringPointEvent(point.gsrn, point.type, point.sector) for point in points.valid
+        ]
         self.proven_indexes.add_forgotten_points(job.user_id, events)
         with self.outbox.transaction() as session:
             owner = owner_of(session, job.user_id)
@@ -149,8 +153,8 @@ class JobWork:
             with self.outbox.transaction() as session:
                 lock_user(session, owner.id)
                 has_more = apply_ggos(session, self.issued_ggos, owner)
-        if points.odd:
-            raise PeerMisbehaved("DataHubService", "; ".join(points.odd[:_MAX_LOGGED_ROWS]))
+        if points.invalid:
+            raise PeerMisbehaved("DataHubService", "; ".join(points.invalid[:_MAX_LOGGED_ROWS]))
 
     def _fetch_ggos(self, job: Job) -> bool:
         """Fetch what was issued to a metering point, stretch by stretch; progress is recorded.

@@ -30,7 +30,7 @@ from origin.intake.rules.key_indexes import (
 )
 from origin.intake.service.early_events import apply_ggos
 from origin.intake.service.issued_ggos import IssuedGgos
-from origin.keys.derivation import AddressKind, IndexOutOfRange, Key
+from origin.keys.derivation import AddressKind, ExtendedKey, IndexOutOfRange
 from origin.keys.sealing import Sealer, master_key_context
 from origin.peers.datahub import DataHubClient
 from origin.peers.patience import patiently
@@ -95,7 +95,7 @@ class ProvenIndexes:
         :raises PeerError: DataHub is out of reach, or breaks the contract.
         """
         opened = self.sealer.open(owner.sealed_master_key, master_key_context(owner.subject))
-        master = Key.from_base58(opened)
+        master = ExtendedKey.from_base58(opened)
         wanted = {event.gsrn: event for event in events}
         with self.database.reading() as session:
             known = points_with(session, wanted)
@@ -132,15 +132,15 @@ class ProvenIndexes:
             if event.type != "production":
                 return None
             issued = self.datahub.ggos(token, event.gsrn, FIRST_BEGIN, PAST_LAST_BEGIN)
-            if issued.odd and not issued.good:
-                raise PeerMisbehaved("DataHubService", issued.odd[0])
-            first = next(iter(issued.good), None)
+            if issued.invalid and not issued.valid:
+                raise PeerMisbehaved("DataHubService", issued.invalid[0])
+            first = next(iter(issued.valid), None)
             return None if first is None else _Sample(AddressKind.GGO, first.begin, first.address)
 
         return patiently(lambda: self.user_tokens.with_user_token(owner.id, ask))
 
 
-def _proven(master: Key, sample: _Sample, used: set[int], counter: int) -> int | None:
+def _proven(master: ExtendedKey, sample: _Sample, used: set[int], counter: int) -> int | None:
     """Return the index that the sample proves; None if it is of no key of this user."""
     candidates = point_candidates(used, counter, reach=REACH, margin=RECOVERY_MARGIN)
     try:

@@ -17,7 +17,7 @@ from origin.intake.service.back_fill import BackFill
 from origin.intake.service.issued_ggos import IssuedGgos
 from origin.intake.service.proven_indexes import ForgottenPoint, ProvenIndexes
 from origin.peers import datahub
-from origin.peers.datahub import DataHubClient, IssuedGgo
+from origin.peers.datahub import DataHubClient, DataHubGgo
 from origin.peers.patience import patiently
 from origin.recovery.queries.mending import addresses_here
 from origin.recovery.service.report import Report
@@ -49,7 +49,7 @@ class ForgottenPoints:
             known = patiently(
                 lambda: self.user_tokens.with_user_token(user_id, self.datahub.metering_points)
             )
-            events = [MeteringPointEvent(each.gsrn, each.type, each.sector) for each in known.good]
+            events = [MeteringPointEvent(each.gsrn, each.type, each.sector) for each in known.valid]
             forgotten = self.proven_indexes.find(owner, events)
         except (TokensSpent, PeerMisbehaved, PeerUnauthorized) as error:
             report.add("not_asked", subject=owner.subject, reason=str(error))
@@ -80,7 +80,7 @@ class ForgottenPoints:
             end = end_of_stretch(begin, utcnow(), months=months, hours=None)
             begin = patiently(partial(self.back_fill.fetch, metering_point_id, begin, end))
 
-    def unknown_issued(self, user_id: int, gsrn: str, since: datetime) -> Iterator[IssuedGgo]:
+    def unknown_issued(self, user_id: int, gsrn: str, since: datetime) -> Iterator[DataHubGgo]:
         """What was issued to this point and the database doesn't have; nothing is changed.
 
         :raises TokensSpent: its owner must log in again.
@@ -90,13 +90,13 @@ class ForgottenPoints:
 
             def ask(
                 token: str, begin: datetime = begin, end: datetime = end
-            ) -> datahub.Rows[IssuedGgo]:
+            ) -> datahub.ParsedRows[DataHubGgo]:
                 return self.datahub.ggos(token, gsrn, begin, end)
 
             found = patiently(partial(self.user_tokens.with_user_token, user_id, ask))
             with self.database.reading() as session:
-                known = addresses_here(session, [ggo.address for ggo in found.good])
-            yield from (ggo for ggo in found.good if ggo.address not in known)
+                known = addresses_here(session, [ggo.address for ggo in found.valid])
+            yield from (ggo for ggo in found.valid if ggo.address not in known)
 
 
 def _tell(report: Report, owner: Owner, point: ForgottenPoint, index: int | None) -> None:

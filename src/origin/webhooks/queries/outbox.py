@@ -11,8 +11,8 @@ import orjson
 from sqlalchemy import ColumnElement, insert, select
 from sqlalchemy.orm import Session
 
-from origin.db.driver import Link
 from origin.db.models import User, WebhookDelivery, WebhookSubscription
+from origin.db.raw_connections import RawConnection
 from origin.ggos.queries.ggos import GGO_OBJECT
 
 Event = Literal["ON_GGO_RECEIVED", "ON_FORECAST_RECEIVED"]
@@ -90,14 +90,14 @@ def announce_settled(session: Session, batch_ids: Collection[int]) -> None:
     _tell(session, _TELL_SETTLED, {"batches": list(batch_ids)})
 
 
-def tell_settled(link: Link, batch_id: int) -> bool:
+def tell_settled(link: RawConnection, batch_id: int) -> bool:
     """Do what `announce_settled` does, in a transaction of the driver's.
 
     :returns: Whether deliveries were written.
     """
     told = link.rows(_TELL_SETTLED, {"batches": [batch_id]})
     if told:
-        wake_by_link(link, {row[0] for row in told})
+        wake_over(link, {row[0] for row in told})
     return bool(told)
 
 
@@ -145,9 +145,9 @@ def _write(session: Session, deliveries: Sequence[tuple[int, Mapping[str, Any]]]
     wake_for(session, (subscription_id for subscription_id, _ in deliveries))
 
 
-def wake_by_link(link: Link, subscription_ids: Iterable[int]) -> None:
+def wake_over(connection: RawConnection, subscription_ids: Iterable[int]) -> None:
     """Do what `wake` does, in a transaction of the driver's."""
-    link.rows(_WAKE_THESE, {"lanes": sorted(set(subscription_ids))})
+    connection.rows(_WAKE_THESE, {"lanes": sorted(set(subscription_ids))})
 
 
 def wake_for(session: Session, subscription_ids: Iterable[int]) -> None:
