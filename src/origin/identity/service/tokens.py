@@ -10,8 +10,8 @@
 - `UserTokens.refresh_due` skips the user, and the gauge `users_to_log_in` counts them.
 
 The user's next login (`origin.accounts.service.login`) stores new tokens, clears the mark and makes
-the jobs due. So does `flask users refresh-tokens`, if Hydra accepts the refresh token after all: it
-may have refused this service's own credentials.
+the jobs due. `flask tokens refresh` with a subject or `--refused` asks Hydra again, for when it had
+refused this service's own credentials.
 """
 
 import logging

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
 
-from origin.db.datahub_jobs import enqueue
 from origin.db.engine import Database
 from origin.db.locks import lock_subject, lock_user
 from origin.errors import Refused
@@ -12,7 +11,7 @@ from origin.intake.queries.owners import Owner, find_owner, find_owner_and_point
 from origin.intake.rules.events import GgoEvent, MeteringPointEvent
 from origin.intake.service.early_events import keep
 from origin.intake.service.issued_ggos import IssuedGgos
-from origin.intake.service.metering_points import store
+from origin.intake.service.metering_points import enqueue_import, store
 from origin.shared.wakeups import Wakeups
 from origin.webhooks.service.outbox import Outbox
 
@@ -49,8 +48,7 @@ class DataHubEvents:
             owner = find_owner(session, subject)
             if owner is None:
                 return False
-            if owner.is_active:
-                enqueue(session, owner.id, ["import_metering_points"])
+            enqueue_import(session, owner)
         self.wakeups.datahub_jobs_due()
         return True
 
@@ -82,8 +80,7 @@ class DataHubEvents:
                     )
                 return self.issued_ggos.issue(session, owner, {point: [event]})
             keep(session, subject, event)
-            if owner.is_active:
-                enqueue(session, owner.id, ["import_metering_points"])
+            enqueue_import(session, owner)
         self.wakeups.datahub_jobs_due()
         return True
 

@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 from origin.db.datahub_jobs import enqueue, enqueue_points
 from origin.db.locks import lock_user
 from origin.intake.queries.metering_points import (
+    StoredPoint,
     TypeAndSector,
     add_points,
     correct_point,
@@ -52,6 +53,31 @@ def store(
     if foreign:
         log.error("Metering points claimed by user %s are another's: %s", owner.id, foreign)
     producing = [each for gsrn, each in added.items() if wanted[gsrn].type == "production"]
+    producing += _correct(session, owner, wanted, known, asked_when)
+    if owner.is_active:
+        enqueue_points(session, owner.id, "send_key", added.values())
+        enqueue_points(session, owner.id, "fetch_ggos", producing)
+    if added and apply_ggos(session, issued_ggos, owner):
+        # The import issues the rest.
+        enqueue_import(session, owner)
+    return not foreign
+
+
+def enqueue_import(session: Session, owner: Owner) -> None:
+    """Enqueue an import of the owner's metering points, unless the account is disabled."""
+    if owner.is_active:
+        enqueue(session, owner.id, ["import_metering_points"])
+
+
+def _correct(
+    session: Session,
+    owner: Owner,
+    wanted: Mapping[str, MeteringPointEvent],
+    known: Mapping[str, StoredPoint],
+    asked_when: Mapping[str, TypeAndSector] | None,
+) -> list[int]:
+    """Update type and sector of the owner's known points; return the ids of those that now produce."""
+    producing = []
     for gsrn, point in known.items():
         told = wanted[gsrn]
         if point.user_id != owner.id or point.type_and_sector == (told.type, told.sector):
@@ -60,10 +86,4 @@ def store(
             log.info("Metering point %s is now %s in %s", gsrn, told.type, told.sector)
             correct_point(session, told)
             producing += [point.id] if told.type == "production" else []
-    if owner.is_active:
-        enqueue_points(session, owner.id, "send_key", added.values())
-        enqueue_points(session, owner.id, "fetch_ggos", producing)
-    if added and apply_ggos(session, issued_ggos, owner) and owner.is_active:
-        # The import issues the rest.
-        enqueue(session, owner.id, ["import_metering_points"])
-    return not foreign
+    return producing
