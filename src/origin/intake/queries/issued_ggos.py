@@ -1,6 +1,7 @@
 """Insert issued GGOs, and the deliveries that tell subscribers of them."""
 
 from collections.abc import Callable, Collection, Iterable, Sequence
+from enum import Enum
 from typing import Any
 
 import orjson
@@ -59,18 +60,26 @@ IDENTITY = (
 """Columns that must be equal for two issues at one address to be the same GGO."""
 
 
+class Outcome(Enum):
+    """What came of inserting a GGO."""
+
+    INSERTED_AND_QUEUED = "inserted and queued"
+    """It was inserted, and deliveries to subscribers were queued."""
+    INSERTED = "inserted"
+    """It was inserted; there are no subscribers."""
+    SKIPPED = "skipped"
+    """Its address is taken, or owner or metering point are stored otherwise than given."""
+
+
 def insert_alone(
     connection: RawConnection, owner: Owner, point: MeteringPointRef, row: IssuedRow
-) -> tuple[bool, bool]:
-    """Insert one GGO over a raw connection in a transaction: the statement is prepared, for speed.
-
-    :returns: Whether it was inserted, and whether deliveries were queued. It is not inserted if its
-        address is taken, or if owner or point are stored otherwise than given.
-    """
+) -> Outcome:
+    """Insert one GGO over a raw connection in a transaction: the statement is prepared, for speed."""
     added, subscription_ids = _insert(connection.prepared, owner, point, [row])
     if subscription_ids:
         wake_over(connection, subscription_ids)
-    return bool(added), bool(subscription_ids)
+        return Outcome.INSERTED_AND_QUEUED
+    return Outcome.INSERTED if added else Outcome.SKIPPED
 
 
 def insert(

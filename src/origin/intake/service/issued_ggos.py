@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from origin.db.engine import Database
 from origin.errors import OriginError
 from origin.intake.queries import issued_ggos
-from origin.intake.queries.issued_ggos import IDENTITY, IssuedRow
+from origin.intake.queries.issued_ggos import IDENTITY, IssuedRow, Outcome
 from origin.intake.queries.owners import MeteringPointRef, Owner
 from origin.intake.rules.events import GgoEvent
 from origin.intake.service.known_points import KnownPoints
@@ -49,12 +49,12 @@ class IssuedGgos:
         owner, point = known
         row = self._row(owner, point, event)
         with self.database.raw_connection(transaction=True) as connection:
-            is_inserted, is_queued = issued_ggos.insert_alone(connection, owner, point, row)
-        if not is_inserted:
+            outcome = issued_ggos.insert_alone(connection, owner, point, row)
+        if outcome is Outcome.SKIPPED:
             self.known_points.forget(subject, event.gsrn)
             return False
         _report_mismatch(row)
-        if is_queued:
+        if outcome is Outcome.INSERTED_AND_QUEUED:
             self.wakeups.deliveries_due()
         return True
 
