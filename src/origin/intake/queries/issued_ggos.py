@@ -4,13 +4,13 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from enum import Enum
 from typing import Any
 
-import orjson
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from origin.db.models import Ggo
 from origin.db.raw_connections import RawConnection, Row, Values
 from origin.intake.queries.owners import MeteringPointRef, Owner
+from origin.shared.json_codec import encode_json
 from origin.webhooks.queries.outbox import TELL, wake_for, wake_over
 
 IssuedRow = dict[str, Any]
@@ -128,7 +128,7 @@ def _insert(
     found = run(
         _INSERT,
         {
-            "ggos": orjson.dumps(rows).decode(),
+            "ggos": encode_json(rows).decode(),
             "owner_id": owner.id,
             "subject": owner.subject,
             "master_key": owner.sealed_master_key,
