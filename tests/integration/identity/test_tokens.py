@@ -1,4 +1,4 @@
-"""Users' tokens are refreshed in time, once, and no more after Hydra has refused."""
+"""Users' tokens are refreshed in time and once; after a refusal of Hydra's they are not."""
 
 import time
 from collections.abc import Callable

@@ -16,8 +16,8 @@ from origin.webhooks.queries.outbox import TELL, wake_for, wake_over
 IssuedRow = dict[str, Any]
 """An issued GGO by the names of the table's columns; amount in Wh, emissions in g/Wh."""
 
-# One metering point per statement keeps the plan short: two index look-ups. The conditions on the
-# owner and the point hold what a cache remembered of them against what is stored now.
+# One metering point per statement keeps the plan short: two index look-ups. The WHERE clause
+# compares owner and point, which may come from a cache, with what is stored now.
 _INSERT = f"""
 WITH issued AS (
     INSERT INTO ggos (owner_id, address, amount, begin, "end", sector, technology_code, fuel_code,

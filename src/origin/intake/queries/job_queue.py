@@ -121,7 +121,7 @@ def note_fetched(
     fetch_hours: int | None,
     is_due: bool,
 ) -> bool:
-    """Record how far a fetch of GGOs has come, and count its attempts anew.
+    """Record how far a fetch of GGOs has come, and restart the count of its attempts.
 
     :param is_due: Whether to end the lease, so that the job is due at once.
     :returns: False if the job is no longer the holder's.
