@@ -16,9 +16,11 @@ from origin.webhooks.queries.outbox import TELL, wake_for, wake_over
 IssuedRow = dict[str, Any]
 """An issued GGO by the names of the table's columns; amount in Wh, emissions in g/Wh."""
 
-# One metering point per statement keeps the plan short: two index look-ups. The WHERE clause
-# compares owner and point, which may come from a cache, with what is stored now.
-_INSERT = f"""
+
+def _insert_statement(limit: str) -> str:
+    # One metering point per statement keeps the plan short: two index look-ups. The WHERE clause
+    # compares owner and point, which may come from a cache, with what is stored now.
+    return f"""
 WITH issued AS (
     INSERT INTO ggos (owner_id, address, amount, begin, "end", sector, technology_code, fuel_code,
         emissions, issue_time, expire_time, issue_gsrn, key_mismatch, stored)
@@ -27,11 +29,14 @@ WITH issued AS (
         point.gsrn, ggo.key_mismatch, true
     FROM users AS owner
     JOIN metering_points AS point ON point.user_id = owner.id
-    CROSS JOIN json_to_recordset(%(ggos)s::json) AS ggo (
-        address text, amount bigint, begin timestamptz, "end" timestamptz, sector text,
-        technology_code text, fuel_code text, emissions jsonb, issue_time timestamptz,
-        expire_time timestamptz, key_mismatch boolean
-    )
+    CROSS JOIN (
+        SELECT * FROM json_to_recordset(%(ggos)s::json) AS ggo (
+            address text, amount bigint, begin timestamptz, "end" timestamptz, sector text,
+            technology_code text, fuel_code text, emissions jsonb, issue_time timestamptz,
+            expire_time timestamptz, key_mismatch boolean
+        )
+        LIMIT {limit}
+    ) AS ggo
     WHERE owner.id = %(owner_id)s AND owner.subject = %(subject)s
         AND owner.master_key = %(master_key)s
         AND point.gsrn = %(gsrn)s AND point.key_index = %(key_index)s
@@ -43,6 +48,11 @@ WITH issued AS (
 )
 SELECT address, (SELECT array_agg(DISTINCT subscription_id) FROM queued) FROM issued
 """
+
+
+_INSERT = _insert_statement(limit="ALL")
+# Without this limit PostgreSQL expects 100 GGOs, and plans to read the table of users through.
+_INSERT_ONE = _insert_statement(limit="1")
 
 IDENTITY = (
     "owner_id",
@@ -75,7 +85,7 @@ def insert_alone(
     connection: RawConnection, owner: Owner, point: MeteringPointRef, row: IssuedRow
 ) -> Outcome:
     """Insert one GGO over a raw connection in a transaction: the statement is prepared, for speed."""
-    added, subscription_ids = _insert(connection.prepared, owner, point, [row])
+    added, subscription_ids = _insert(connection.prepared, _INSERT_ONE, owner, point, [row])
     if subscription_ids:
         wake_over(connection, subscription_ids)
         return Outcome.INSERTED_AND_QUEUED
@@ -102,7 +112,7 @@ def insert(
     added: set[str] = set()
     to_wake: set[int] = set()
     for point, rows in issued:
-        addresses, subscription_ids = _insert(run, owner, point, rows)
+        addresses, subscription_ids = _insert(run, _INSERT, owner, point, rows)
         added |= addresses
         to_wake |= subscription_ids
     wake_for(session, to_wake)
@@ -120,13 +130,14 @@ def rows_at(session: Session, addresses: Collection[str]) -> dict[str, IssuedRow
 
 def _insert(
     run: Callable[[str, Values], Sequence[Row]],
+    sql: str,
     owner: Owner,
     point: MeteringPointRef,
     rows: Sequence[IssuedRow],
 ) -> tuple[set[str], set[int]]:
     """Return the inserted addresses, and the subscriptions to which deliveries were written."""
     found = run(
-        _INSERT,
+        sql,
         {
             "ggos": encode_json(rows).decode(),
             "owner_id": owner.id,
