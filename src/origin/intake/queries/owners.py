@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from origin.db.engine import Database
 from origin.db.models import MeteringPoint, User
 
 
@@ -70,3 +71,25 @@ def owner_and_point_of(session: Session, metering_point_id: int) -> tuple[Owner,
     ).one()
     owner = Owner(row.id, row.subject, row.master_key, row.disabled_at is None)
     return owner, MeteringPointRef(owner.id, row.gsrn, row.key_index)
+
+
+_OWN_POINT = """
+SELECT owner.id, owner.master_key, owner.disabled_at IS NULL, point.key_index
+FROM users AS owner JOIN metering_points AS point ON point.user_id = owner.id
+WHERE owner.subject = %(subject)s AND point.gsrn = %(gsrn)s
+"""
+
+
+def find_own_point(
+    database: Database, subject: str, gsrn: str
+) -> tuple[Owner, MeteringPointRef] | None:
+    """Return the subject's metering point of this GSRN and its owner; None if there is no such.
+
+    A webhook of each metering point asks this once per process: it is prepared, for speed.
+    """
+    rows = database.prepared(_OWN_POINT, {"subject": subject, "gsrn": gsrn})
+    if not rows:
+        return None
+    user_id, sealed_master_key, is_active, key_index = rows[0]
+    owner = Owner(user_id, subject, sealed_master_key, is_active)
+    return owner, MeteringPointRef(user_id, gsrn, key_index)

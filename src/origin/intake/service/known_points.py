@@ -1,7 +1,7 @@
 """Cache of metering points, so that issuing a GGO needs no look-up."""
 
 from origin.db.engine import Database
-from origin.intake.queries.owners import MeteringPointRef, Owner, find_owner_and_point
+from origin.intake.queries.owners import MeteringPointRef, Owner, find_own_point
 
 MAX_KNOWN = 20_000
 """Metering points; some 20 MB with their owners' sealed keys."""
@@ -25,14 +25,13 @@ class KnownPoints:
         known = self._known.get((subject, gsrn))
         if known is not None:
             return known
-        with self._database.reading() as session:
-            owner, point = find_owner_and_point(session, subject, gsrn)
-        if owner is None or point is None or point.owner_id != owner.id:
+        found = find_own_point(self._database, subject, gsrn)
+        if found is None:
             return None
         if len(self._known) >= MAX_KNOWN:
             self._known.clear()
-        self._known[subject, gsrn] = owner, point
-        return owner, point
+        self._known[subject, gsrn] = found
+        return found
 
     def forget(self, subject: str, gsrn: str) -> None:
         """Drop an entry, so that the next `find` asks the database."""
