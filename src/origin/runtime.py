@@ -21,7 +21,7 @@ from origin.declarations.client.energytypes import EnergyTypeClient
 from origin.declarations.service import DeclarationService
 from origin.forecasts.service import Forecasts
 from origin.identity.client import HydraClient
-from origin.identity.service.introspection import BearerTokens
+from origin.identity.service.introspection import IntrospectionCache
 from origin.identity.service.rate_limits import RateLimits
 from origin.identity.service.token_refresh import TokenRefresher
 from origin.identity.service.tokens import UserTokens
@@ -37,6 +37,8 @@ from origin.intake.service.technologies import Technologies
 from origin.keys.public_branch_keys import PublicBranchKeys
 from origin.keys.sealing import Sealer, Signer
 from origin.maintenance.service.key_rotation import KeyRotation
+from origin.monitoring.service.database_gauges import DatabaseGauges
+from origin.monitoring.service.probes import Probes
 from origin.peers.datahub import DataHubClient
 from origin.reconciliation.service.reconcile import Reconciliation
 from origin.reconciliation.service.repair import Repairs
@@ -77,9 +79,10 @@ class Resources:
 class Runtime(Resources):
     """The resources and the services, each made once."""
 
-    bearer_tokens: BearerTokens
+    introspection_cache: IntrospectionCache
     rate_limits: RateLimits
     outbox: Outbox
+    probes: Probes
     user_tokens: UserTokens
     back_fill: BackFill
     batch_poster: BatchPoster
@@ -88,6 +91,7 @@ class Runtime(Resources):
     follower: Follower
     batch_runner: BatchRunner
     composer: Composer
+    database_gauges: DatabaseGauges
     issued_ggos: IssuedGgos
     datahub_events: DataHubEvents
     forgotten_points: ForgottenPoints
@@ -243,8 +247,10 @@ def wire(resources: Resources) -> Runtime:
     )
     return Runtime(
         **{each.name: getattr(r, each.name) for each in fields(Resources)},
-        bearer_tokens=BearerTokens(r.hydra, r.settings.token_cache_seconds),
+        introspection_cache=IntrospectionCache(r.hydra, r.settings.token_cache_seconds),
         rate_limits=RateLimits(r.settings),
+        database_gauges=DatabaseGauges(r.database.engine.url),
+        probes=Probes(r.database, r.settings),
         outbox=outbox,
         user_tokens=user_tokens,
         back_fill=back_fill,

@@ -11,11 +11,11 @@ from sqlalchemy.orm import Session
 
 from origin.accounts.queries.logins import StoredLogin, add_login, make_room, take_login
 from origin.accounts.queries.users import create_user, lock_user_for_login, record_login
-from origin.accounts.rules import is_allowed
+from origin.accounts.rules import LoginStateUnknown, ReturnUrlNotAllowed, is_allowed
 from origin.db.datahub_jobs import NEW_USER_JOBS, enqueue, make_due
 from origin.db.engine import Database
 from origin.db.locks import lock_subject
-from origin.errors import OriginError, PeerError, PeerUnauthorized, Refused
+from origin.errors import OriginError, PeerError, PeerUnauthorized
 from origin.identity.client import HydraClient, Tokens, error_code
 from origin.identity.service.token_refresh import sealed_tokens
 from origin.intake.queries.owners import Owner
@@ -81,11 +81,11 @@ class Logins:
         """Begin a login.
 
         :returns: The URL at Hydra to which the browser is sent.
-        :raises Refused: The return URL is not of an allowed origin.
+        :raises ReturnUrlNotAllowed: The return URL is not of an allowed origin.
         """
         settings = self.settings
         if not is_allowed(return_url, settings.login_return_origins):
-            raise Refused({"returnUrl": ["Not a URL of an allowed origin."]})
+            raise ReturnUrlNotAllowed
         state, nonce, code_verifier = (secrets.token_urlsafe(_SECRET_BYTES) for _ in range(3))
         state_hash = _hash(state)
         login = StoredLogin(
@@ -111,7 +111,7 @@ class Logins:
         :param code: Hydra's authorization code, if the user consented.
         :param error: Hydra's error code, if not.
         :returns: The return URL that `begin` was given.
-        :raises Refused: The state is unknown, used, expired or another browser's.
+        :raises LoginStateUnknown: The state is unknown, used, expired or another browser's.
         :raises LoginFailed: The login failed otherwise. No user was created or changed.
         """
         login = self._take_login(state, browser_id)
@@ -130,19 +130,19 @@ class Logins:
     def _take_login(self, state: str, browser_id: str) -> _LoginUnderWay:
         """Return the login of this state, and delete it: a state works once.
 
-        :raises Refused: The state is unknown, used, expired or another browser's.
+        :raises LoginStateUnknown: The state is unknown, used, expired or another browser's.
         """
         state_hash = _hash(state)
         with self.database.transaction() as session:
             login = take_login(session, state_hash=state_hash, browser_hash=_hash(browser_id))
         if login is None:
-            raise _unknown_state()
+            raise LoginStateUnknown
         try:
             verifier = self.sealer.open(login.sealed_code_verifier, _verifier_context(state_hash))
         except CannotUnseal as error:
             # Its secret was removed from KEY_ENCRYPTION_SECRETS while the login was under way.
             log.warning("A login under way was dropped: %s", error)
-            raise _unknown_state() from error
+            raise LoginStateUnknown from error
         return _LoginUnderWay(login.return_url, login.nonce, verifier)
 
     def _exchange_code(self, code: str, login: _LoginUnderWay) -> tuple[str, Tokens]:
@@ -199,10 +199,6 @@ class Logins:
         # Also without new points: this drops kept GGOs whose metering point is another user's.
         early_events.apply_ggos(session, self.issued_ggos, owner)
         log.info("User %s has logged in for the first time", user_id)
-
-
-def _unknown_state() -> Refused:
-    return Refused({"state": ["Unknown, used or expired."]})
 
 
 def _hash(text: str) -> str:

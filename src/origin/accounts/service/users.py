@@ -1,4 +1,4 @@
-"""Look up and disable accounts."""
+"""Disable accounts."""
 
 import logging
 
@@ -7,25 +7,6 @@ from origin.db.engine import Database
 from origin.webhooks.queries import delivery_queue
 
 log = logging.getLogger(__name__)
-
-
-def active_user_id(database: Database, subject: str) -> int | None:
-    """Return the id of this subject's account; None if it has none, or a disabled one."""
-    # Every request asks this: a prepared statement is the cheapest way.
-    found = database.prepared(
-        "SELECT id FROM users WHERE subject = %(subject)s AND disabled_at IS NULL",
-        {"subject": subject},
-    )
-    return found[0][0] if found else None
-
-
-def disable_subject(database: Database, subject: str) -> bool:
-    """Disable this subject's account, as `disable` does.
-
-    :returns: False if it has none, or it was disabled before.
-    """
-    user_id = active_user_id(database, subject)
-    return user_id is not None and disable(database, user_id)
 
 
 def disable(database: Database, user_id: int) -> bool:

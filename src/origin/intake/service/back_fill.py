@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from origin.db.engine import Database
-from origin.errors import PeerError, Refused
+from origin.errors import PeerError
 from origin.identity.service.tokens import UserTokens
 from origin.intake.queries.owners import owner_and_point_of
 from origin.intake.rules.back_fill import end_of_stretch, months_of
-from origin.intake.rules.events import PAST_LAST_BEGIN, GgoEvent
+from origin.intake.rules.events import PAST_LAST_BEGIN, GgoEvent, GgoImpossible
 from origin.intake.service.issued_ggos import IssuedGgos
 from origin.peers.datahub import DataHubClient, DataHubGgo
 from origin.shared.clock import utcnow
@@ -111,8 +111,8 @@ def _checked(gsrn: str, ggo: DataHubGgo) -> Iterator[GgoEvent]:
         return
     try:
         event.check()
-    except Refused as rejection:
-        log.warning("GGO %s is left out: %s", event.address, rejection.message)
+    except GgoImpossible as error:
+        log.warning("GGO %s is left out: %s", event.address, error)
         return
     yield event
 

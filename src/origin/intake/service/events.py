@@ -6,9 +6,8 @@ from sqlalchemy.orm import Session
 
 from origin.db.engine import Database
 from origin.db.locks import lock_subject, lock_user
-from origin.errors import Refused
 from origin.intake.queries.owners import Owner, find_owner, find_owner_and_point
-from origin.intake.rules.events import GgoEvent, MeteringPointEvent
+from origin.intake.rules.events import GgoEvent, MeteringPointEvent, MeteringPointOfAnother
 from origin.intake.service.early_events import keep
 from origin.intake.service.issued_ggos import IssuedGgos
 from origin.intake.service.metering_points import enqueue_import, store
@@ -56,7 +55,8 @@ class DataHubEvents:
         """Store an issued GGO, or keep the event if its user or metering point is not known yet.
 
         :returns: False if the subject has no account, or the address is stored with other data.
-        :raises Refused: The event breaks a rule, or the metering point is another user's.
+        :raises GgoImpossible: The event breaks a rule.
+        :raises MeteringPointOfAnother: The metering point is another user's.
         """
         event.check()
         return self.issued_ggos.issue_new(subject, event) or self._issue_or_keep(subject, event)
@@ -75,9 +75,7 @@ class DataHubEvents:
                 _, point = find_owner_and_point(session, subject, event.gsrn)
             if point is not None:
                 if point.owner_id != owner.id:
-                    raise Refused(
-                        {"ggo": {"gsrn": [f"MeteringPoint unavailable (GSRN: {event.gsrn})"]}}
-                    )
+                    raise MeteringPointOfAnother(event.gsrn)
                 return self.issued_ggos.issue(session, owner, {point: [event]})
             keep(session, subject, event)
             enqueue_import(session, owner)
