@@ -16,12 +16,18 @@ from origin.identity.service.tokens import UserTokens
 from origin.shared.wakeups import Wakeups
 
 
+@dataclass(eq=False)
 class UnknownUser(OriginError):
     """No account has this subject."""
 
+    subject: str
 
+
+@dataclass(eq=False)
 class DisabledUser(OriginError):
     """The account is disabled: nothing is done for it."""
+
+    subject: str
 
 
 @dataclass(frozen=True)
@@ -152,12 +158,12 @@ def _ask_for_keys(session: Session, user_id: int) -> int:
 def _find(session: Session, subject: str) -> Any:
     found = queries.find_user(session, subject)
     if found is None:
-        raise UnknownUser(f"No account has the subject {subject}")
+        raise UnknownUser(subject)
     return found
 
 
 def _find_active(session: Session, subject: str) -> Any:
     user = _find(session, subject)
     if user.disabled_at is not None:
-        raise DisabledUser(f"The account of {subject} is disabled")
+        raise DisabledUser(subject)
     return user
