@@ -181,10 +181,11 @@ def wire(resources: Resources) -> Runtime:
     delivery_runner = DeliveryRunner(
         database=r.database,
         wakeups=r.wakeups,
-        settings=r.settings,
         host_limits=r.host_limits,
         receivers=r.receivers,
         sealer=r.sealer,
+        lease_s=r.settings.lease_seconds,
+        retry_delay_s=r.settings.webhook_retry_delay,
     )
     forecasts = Forecasts(outbox=outbox)
     key_rotation = KeyRotation(database=r.database, sealer=r.sealer)

@@ -24,13 +24,13 @@ def list_webhooks(subject: str | None, *, ended: bool) -> None:
                 each.id,
                 each.subject,
                 each.event,
-                administration.where(each.url),
+                administration.without_query(each.url),
                 each.state,
                 each.waiting,
                 each.oldest,
             )
             for each in provided(SubscriptionAdministration).list_subscriptions(
-                subject=subject, ended=ended
+                subject=subject, include_ended=ended
             )
         ],
     )
@@ -44,7 +44,7 @@ def show_webhook(subscription: int) -> None:
     log = provided(SubscriptionAdministration).show(subscription)
     found = log.subscription
     click.echo(
-        f"{found.event} of {found.subject} to {administration.where(found.url)}: {found.state}, "
+        f"{found.event} of {found.subject} to {administration.without_query(found.url)}: {found.state}, "
         f"{found.waiting} waiting, {found.failures} failures in a row\n"
     )
     _table(

@@ -7,7 +7,7 @@ from typing import Any
 
 from origin.compose.rules import Part, PartKind, Source, is_whole_retire
 from origin.db.driver import Link
-from origin.webhooks.queries.outbox import tell_settled
+from origin.webhooks.queries.outbox import announce_settled_on
 
 _FACTS = """
 SELECT
@@ -248,7 +248,7 @@ def complete_unsent(link: Link, source_id: int, batch_id: int) -> bool:
     """
     link.prepared(_FREE_PARTS, {"source": source_id})
     link.prepared(_COMPLETE_UNSENT, {"batch": batch_id})
-    return tell_settled(link, batch_id)
+    return announce_settled_on(link, batch_id)
 
 
 def _columns(targets: Sequence[Target]) -> dict[str, list[Any]]:

@@ -9,8 +9,8 @@ from origin.identity.authentication import current_subject, requires_token
 from origin.web.base import Blueprint, Schema, json_response
 from origin.web.fields import Text
 from origin.web.provided import provided
-from origin.webhooks.client.receivers import MAX_URL_LENGTH
-from origin.webhooks.queries.outbox import Event
+from origin.webhooks.client.targets import MAX_URL_LENGTH
+from origin.webhooks.rules.deliveries import Event
 from origin.webhooks.service.subscriptions import Subscriptions
 
 blueprint = Blueprint("subscriptions", __name__, url_prefix="/webhook")
@@ -19,7 +19,7 @@ MAX_SECRET_LENGTH = 1000
 
 
 class Subscription(Schema):
-    """Where an event is posted, and what it is signed with."""
+    """Where an event is posted, and the secret it is signed with."""
 
     url = Text(max_length=MAX_URL_LENGTH, required=True, metadata={"format": "uri"})
     secret = Text(max_length=MAX_SECRET_LENGTH, max_bytes=4 * MAX_SECRET_LENGTH, required=True)

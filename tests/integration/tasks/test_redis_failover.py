@@ -10,7 +10,7 @@ from origin.identity.service.rate_limits import RateLimits
 from origin.settings import Settings
 from origin.tasks import sending
 from origin.tasks.celery import BATCHES
-from origin.tasks.sending import MOST_WAITING, Wakeups
+from origin.tasks.sending import MOST_WAITING, WakeupSender
 from tests.support.forwarding import Forwarder, forwarding
 from tests.support.market import Market
 
@@ -69,7 +69,7 @@ def test_wake_ups_reach_the_new_primary(
 ):
     """However many the old one holds, which no worker will ever take."""
     monkeypatch.setattr(sending, "_PAUSE_S", 0)
-    sender = Wakeups(settings)
+    sender = WakeupSender(settings)
     assert all(sender.send(BATCHES) for _ in range(held))
     _fail_over(old, new, address)
     # Each of its connections is found out by a failure of its own.

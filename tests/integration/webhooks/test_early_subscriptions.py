@@ -1,7 +1,6 @@
 """Webhooks subscribed to before the first login, as example-backend does in its callback."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +9,7 @@ from werkzeug.test import TestResponse
 
 from origin.db.locks import lock_subject
 from origin.keys.sealing import CannotUnseal, Sealer, webhook_secret_context
-from origin.maintenance.service import key_rotation, pruning
+from origin.maintenance.service import pruning
 from sandbox.running import Sandbox
 from tests.support.market import Market
 from tests.support.waiting import eventually
@@ -325,10 +324,7 @@ def test_secrets_are_sealed_for_their_place_and_rotate(market: Market, newcomer:
     assert rotated.key_rotation.outdated() == 0
     assert market.value("SELECT secret FROM early_subscriptions") != sealed
     # And back, for the tests after this one; then the login opens it.
-    list(
-        key_rotation.rotate(
-            replace(rotated, sealer=Sealer([secret, "a new secret of some length"]))
-        )
-    )
+    back = rewired(market.runtime, sealer=Sealer([secret, "a new secret of some length"]))
+    list(back.key_rotation.rotate())
     market.new_user(subject)
     assert len(live(market, subject)) == 1

@@ -1,6 +1,7 @@
 """Where webhooks may go, and how an attempt ends whatever the receiver does."""
 
 import socket
+import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from ipaddress import ip_network
@@ -9,9 +10,10 @@ from threading import Thread
 import pytest
 
 from origin.errors import Refused
-from origin.webhooks.client import receivers
-from origin.webhooks.client.receivers import ReceiverClient, target_of
-from origin.webhooks.rules.deliveries import Answer
+from origin.webhooks.client import connections
+from origin.webhooks.client.receivers import ReceiverClient
+from origin.webhooks.client.targets import target_of
+from origin.webhooks.rules.deliveries import ReceiverResponse
 from origin.webhooks.rules.public_addresses import Network
 
 
@@ -48,7 +50,9 @@ def test_it_is_checked_at_delivery_too(new_client: Callable[..., ReceiverClient]
     """Of a name that leads elsewhere since, nothing is connected to."""
     with serving(b"") as port:
         line = new_client("127.0.0.1").take(target_of(f"http://app.example:{port}/"))
-        assert line.post("/", {}, b"") == Answer(None, "the host's address is not allowed")
+        assert line.post("/", {}, b"") == ReceiverResponse(
+            None, "the host's address is not allowed"
+        )
 
 
 @pytest.mark.parametrize("allow_private", [False, True])
@@ -62,7 +66,7 @@ def test_an_operators_network_is_refused_at_subscription_and_at_delivery(
     with pytest.raises(Refused):
         client.check(target)
     answer = client.take(target).post("/hook", {}, b"")
-    assert answer == Answer(None, "the host's address is not allowed")
+    assert answer == ReceiverResponse(None, "the host's address is not allowed")
     new_client(address, forbidden=[ip_network("198.41.1.0/24")]).check(target)
 
 
@@ -73,7 +77,7 @@ def test_the_name_stays_and_the_address_is_the_checked_one(
     with serving(b"HTTP/1.1 204 No Content\r\n\r\n", heard=heard) as port:
         client = new_client("127.0.0.1", allow_private=True)
         line = client.take(target_of(f"http://app.example:{port}/hook?x=1"))
-        assert line.post("/hook?x=1", {}, b"{}") == Answer(204)
+        assert line.post("/hook?x=1", {}, b"{}") == ReceiverResponse(204)
         client.give_back(line)
     assert heard[0].startswith(b"POST /hook?x=1 HTTP/1.1\r\nHost: app.example:%d\r\n" % port)
 
@@ -91,7 +95,7 @@ def test_an_endless_body_is_not_read(new_client: Callable[..., ReceiverClient]):
     endless = b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 1_000_000
     with serving(endless) as port:
         line = new_client("127.0.0.1", allow_private=True).take(target_of(f"http://a:{port}/"))
-        assert line.post("/", {}, b"") == Answer(200)
+        assert line.post("/", {}, b"") == ReceiverResponse(200)
         assert not line.is_fresh
 
 
@@ -99,17 +103,17 @@ def test_one_that_trickles_is_cut(
     new_client: Callable[..., ReceiverClient], monkeypatch: pytest.MonkeyPatch
 ):
     """It never lets a wait for a byte run out; the whole has a deadline all the same."""
-    monkeypatch.setattr(receivers, "DEADLINE_S", 0.5)
+    monkeypatch.setattr(connections, "DEADLINE_S", 0.5)
     with serving(b"HTTP/1.1 200 OK\r\n", trickle=b"X: x\r\n") as port:
         line = new_client("127.0.0.1", allow_private=True).take(target_of(f"http://a:{port}/"))
-        answers: list[Answer] = []
+        answers: list[ReceiverResponse] = []
         thread = Thread(target=lambda: answers.append(line.post("/", {}, b"")))
         thread.start()
         while thread.is_alive():
-            if line.is_overdue(receivers.time.monotonic()):
+            if line.is_overdue(time.monotonic()):
                 line.cut()
             thread.join(0.05)
-    assert answers == [Answer(None, "no answer in time")]
+    assert answers == [ReceiverResponse(None, "no answer in time")]
 
 
 @contextmanager

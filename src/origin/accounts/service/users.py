@@ -6,7 +6,7 @@ from sqlalchemy import delete, func, select, update
 
 from origin.db.engine import Database
 from origin.db.models import DataHubJob, User
-from origin.webhooks.queries import delivery_queue
+from origin.webhooks.queries import subscriptions
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +54,6 @@ def disable(database: Database, user_id: int) -> bool:
         if disabled is None:
             return False
         session.execute(delete(DataHubJob).where(DataHubJob.user_id == user_id))
-        delivery_queue.end_all(session, user_id, "the account is disabled")
+        subscriptions.end_all(session, user_id, "the account is disabled")
     log.info("User %s is disabled", user_id)
     return True

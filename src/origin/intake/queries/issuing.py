@@ -33,7 +33,7 @@ WITH added AS (
 {TELL.format(ggos="added")}
 """
 
-_WAKE = WAKE.format(lanes="user_id = %(owner_id)s AND event = 'ON_GGO_RECEIVED'")
+_WAKE = WAKE.format(queues="user_id = %(owner_id)s AND event = 'ON_GGO_RECEIVED'")
 
 # Written by this very transaction, or not at all.
 _OUTCOME = """

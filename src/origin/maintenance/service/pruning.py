@@ -18,7 +18,7 @@ from origin.db.models import (
     WebhookDelivery,
     WebhookSubscription,
 )
-from origin.webhooks.service import early_subscriptions
+from origin.webhooks.rules.subscriptions import EARLY_KEPT_FOR
 
 
 def prune(database: Database) -> dict[str, int]:
@@ -36,7 +36,7 @@ def prune(database: Database) -> dict[str, int]:
             KeptEvent.received_at < func.now() - timedelta(days=30),
             ~exists().where(User.subject == KeptEvent.subject),
         ),
-        EarlySubscription: EarlySubscription.subscribed_at < func.now() - early_subscriptions.KEPT,
+        EarlySubscription: EarlySubscription.subscribed_at < func.now() - EARLY_KEPT_FOR,
         IdempotencyKey: IdempotencyKey.created_at < func.now() - timedelta(hours=24),
         LoginState: LoginState.expires_at < func.now(),
         BatchEvent: BatchEvent.at < func.now() - timedelta(days=90),
