@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, cast, get_args
+from typing import Any, cast
 
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
@@ -74,7 +74,12 @@ class _Job:
 
 
 _FETCHES: Sequence[JobKind] = ("fetch_ggos",)
-_OTHERS: Sequence[JobKind] = tuple(kind for kind in get_args(JobKind) if kind not in _FETCHES)
+_OTHERS: Sequence[JobKind] = (
+    "send_key",
+    "subscribe_metering_points",
+    "subscribe_ggos",
+    "import_metering_points",
+)
 
 
 @dataclass(frozen=True)
