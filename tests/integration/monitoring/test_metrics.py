@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import make_url
 
 from origin.identity.service import tokens
-from origin.monitoring.service.database_gauges import Readings
+from origin.monitoring.service.database_gauges import DatabaseGauges
 from tests.support.market import Market
 from tests.support.scraping import Scrape
 
@@ -95,8 +95,8 @@ def test_paths_that_lead_nowhere_make_no_label(market: Market):
 
 
 def test_without_a_database_the_process_is_still_seen(market: Market):
-    unreachable = Readings(make_url("postgresql+psycopg2://nobody:hidden@127.0.0.1:1/none"))
-    market.app.extensions["origin_readings"] = unreachable
+    unreachable = DatabaseGauges(make_url("postgresql+psycopg2://nobody:hidden@127.0.0.1:1/none"))
+    market.app.extensions["origin_database_gauges"] = unreachable
     blind = scrape(market)
     assert blind.value("database_up") == 0
     assert "account_service_batches" not in blind.names

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from devstack.processes import ROOT
-from origin.monitoring.service.database_gauges import READINGS
+from origin.monitoring.service.database_gauges import GAUGES
 from origin.reconciliation.rules import Kind
 from origin.telemetry.metrics import NAMESPACE, REGISTRY
 
@@ -20,8 +20,8 @@ METRIC = re.compile(rf"\b{NAMESPACE}_\w+")
 def known_names() -> set[str]:
     """Each metric's name as Prometheus stores it."""
     names = {f"{NAMESPACE}_database_up"}
-    for reading in READINGS:
-        names |= {f"{NAMESPACE}_{name}" for name in reading.gauges}
+    for query in GAUGES:
+        names |= {f"{NAMESPACE}_{name}" for name in query.gauges}
     for family in REGISTRY.collect():
         suffixes = {"counter": ["_total"], "histogram": ["_bucket", "_count", "_sum"]}
         names |= {f"{family.name}{suffix}" for suffix in suffixes.get(family.type, [""])}

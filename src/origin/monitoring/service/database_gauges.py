@@ -1,187 +1,96 @@
-"""Metrics that are read from the database when they are asked for.
+"""Metrics that are read from the database when they are scraped.
 
-To add one, write a function that reads rows and name it in `READINGS`. Keep each query to what an
-index finds: it runs at every scrape. Every web gives the same figures, so that dashboards take
-`max`, never `sum`.
+To add one, write a function in `origin.monitoring.queries` and name it in `GAUGES`. Every web process
+exports the same figures: dashboards must take their `max`, never their `sum`.
 """
 
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
-from sqlalchemy import text
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from origin.db.engine import Database
-from origin.reconciliation.rules import Kind
+from origin.monitoring import queries
 from origin.telemetry.metrics import NAMESPACE
 
 _FRESH_S = 5.0
-"""Scrapes need no token: however many come, the database is asked this seldom by a process."""
+"""How long values are reused. Scrapes need no token, so this bounds what they cost the database."""
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Reading:
-    """One query, and the gauges that it fills.
+class GaugeQuery:
+    """One query and the gauges that it fills.
 
-    :param gauges: What each value says, by the gauge's name (without the namespace).
-    :param rows: Each row has the labels first, then a value for each gauge.
+    :param gauges: Each gauge's description by its name, without the namespace.
+    :param rows: Returns rows: first the labels, then a value for each gauge.
     """
 
     labels: tuple[str, ...]
     gauges: Mapping[str, str]
-    rows: Callable[[Session], Iterable[Sequence[Any]]]
+    rows: Callable[[Session], queries.GaugeRows]
 
 
-def _with_zeros(rows: Iterable[Sequence[Any]], expected: Iterable[str]) -> Iterable[Sequence[Any]]:
-    """The rows, and (label, 0, 0) for what is expected and has none: a gap is not a zero."""
-    found = {row[0]: row for row in rows}
-    return [found.get(label, (label, 0, 0)) for label in sorted({*expected, *found})]
-
-
-def _batches(session: Session) -> Iterable[Sequence[Any]]:
-    rows = session.execute(
-        text(
-            "SELECT state, count(*), extract(epoch FROM now() - min(created_at)) FROM batches "
-            "WHERE next_attempt_at IS NOT NULL GROUP BY state"
-        )
-    )
-    return _with_zeros(rows, ("PENDING", "SUBMITTED"))
-
-
-def _datahub_jobs(session: Session) -> Iterable[Sequence[Any]]:
-    rows = session.execute(
-        text(
-            "SELECT kind, count(*), extract(epoch FROM now() - min(created_at)) "
-            "FROM datahub_jobs GROUP BY kind"
-        )
-    )
-    kinds = ("send_key", "subscribe_metering_points", "subscribe_ggos", "import_metering_points")
-    return _with_zeros(rows, kinds)
-
-
-def _kept_events(session: Session) -> Iterable[Sequence[Any]]:
-    rows = session.execute(
-        text(
-            "SELECT kind, count(*), extract(epoch FROM now() - min(received_at)) "
-            "FROM kept_events GROUP BY kind"
-        )
-    )
-    return _with_zeros(rows, ("metering_point", "ggo"))
-
-
-def _users(session: Session) -> Iterable[Sequence[Any]]:
-    return session.execute(
-        text(
-            "SELECT count(*) FILTER (WHERE disabled_at IS NULL), "
-            "count(*) FILTER (WHERE disabled_at IS NOT NULL), "
-            "count(*) FILTER (WHERE disabled_at IS NULL AND tokens_refused_at IS NOT NULL), "
-            "count(*) FILTER (WHERE disabled_at IS NULL AND tokens_refused_at IS NULL "
-            "AND refresh_token IS NOT NULL AND token_expires_at < now()) FROM users"
-        )
-    )
-
-
-def _ledger_differences(session: Session) -> Iterable[Sequence[Any]]:
-    rows = session.execute(
-        text(
-            "SELECT kind, count(*) FROM ledger_differences WHERE resolved_at IS NULL GROUP BY kind"
-        )
-    )
-    found = {row[0]: row[1] for row in rows}
-    return [(kind.value, found.get(kind.value, 0)) for kind in Kind]
-
-
-def _ledger_walks(session: Session) -> Iterable[Sequence[Any]]:
-    return session.execute(
-        text(
-            "SELECT coalesce(extract(epoch FROM now() - max(finished_at)), 'NaN') "
-            "FROM ledger_walks WHERE last_error IS NULL"
-        )
-    )
-
-
-def _webhooks(session: Session) -> Iterable[Sequence[Any]]:
-    return session.execute(
-        text(
-            "SELECT count(*), coalesce(extract(epoch FROM now() - min(created_at)), 0) "
-            "FROM webhook_deliveries WHERE next_attempt_at IS NOT NULL"
-        )
-    )
-
-
-def _failing_webhooks(session: Session) -> Iterable[Sequence[Any]]:
-    # Subscribers choose the hosts: only the worst are told, so that they can't flood the metrics.
-    return session.execute(
-        text(
-            "SELECT host, count(*), sum(failures) FROM webhook_subscriptions "
-            "WHERE next_attempt_at IS NOT NULL AND failures > 0 "
-            "GROUP BY host ORDER BY sum(failures) DESC, host LIMIT 20"
-        )
-    )
-
-
-READINGS = (
-    Reading(
+GAUGES = (
+    GaugeQuery(
         labels=(),
         gauges={
             "webhooks_waiting": "Webhooks that wait to be delivered",
             "webhook_oldest_seconds": "Age of the oldest of them",
         },
-        rows=_webhooks,
+        rows=queries.waiting_webhooks,
     ),
-    Reading(
+    GaugeQuery(
         labels=("host",),
         gauges={
             "webhook_subscriptions_failing": "Subscriptions whose last delivery failed; 20 hosts",
             "webhook_failures_in_a_row": "Failures since their last success, summed; 20 hosts",
         },
-        rows=_failing_webhooks,
+        rows=queries.failing_webhooks,
     ),
-    Reading(
+    GaugeQuery(
         labels=("kind",),
         gauges={"ledger_differences": "What reconciliation found to differ from the ledger"},
-        rows=_ledger_differences,
+        rows=queries.ledger_differences,
     ),
-    Reading(
+    GaugeQuery(
         labels=(),
         gauges={"ledger_walk_age_seconds": "Since reconciliation last came to the end of a walk"},
-        rows=_ledger_walks,
+        rows=queries.last_reconciliation,
     ),
-    Reading(
+    GaugeQuery(
         labels=("state",),
         gauges={
             "batches": "Batches that have not ended",
             "batch_oldest_seconds": "Age of the oldest of them",
         },
-        rows=_batches,
+        rows=queries.batches,
     ),
-    Reading(
+    GaugeQuery(
         labels=("kind",),
         gauges={
             "datahub_jobs": "What DataHub must still be told or asked",
             "datahub_job_oldest_seconds": "Age of the oldest of it",
         },
-        rows=_datahub_jobs,
+        rows=queries.datahub_jobs,
     ),
-    Reading(
+    GaugeQuery(
         labels=("kind",),
         gauges={
             "kept_events": "Events kept until their user or metering point is known",
             "kept_event_oldest_seconds": "Age of the oldest of them",
         },
-        rows=_kept_events,
+        rows=queries.kept_events,
     ),
-    Reading(
+    GaugeQuery(
         labels=(),
         gauges={
             "users": "Accounts that are not disabled",
@@ -189,23 +98,23 @@ READINGS = (
             "users_to_log_in": "Active accounts whose refresh Hydra refused: they must log in",
             "tokens_expired": "Active accounts whose tokens expired without a refresh",
         },
-        rows=_users,
+        rows=queries.users,
     ),
 )
 
 
-class Readings:
-    """Reads them on a connection of its own: a pool that is used up must not blind its watchers."""
+class DatabaseGauges:
+    """Reads the gauges on a connection of its own, so that they work while the pool is used up."""
 
-    def __init__(self, url: URL, readings: Sequence[Reading] = READINGS) -> None:
+    def __init__(self, url: URL, gauges: Sequence[GaugeQuery] = GAUGES) -> None:
         self._database = Database(url, 1)
-        self._readings = readings
+        self._gauges = gauges
         self._lock = threading.Lock()
         self._families: list[Metric] = []
         self._fresh_until = 0.0
 
     def families(self) -> list[Metric]:
-        """The gauges, a few seconds old at most; `database_up` alone where it can't be read."""
+        """Return the gauges, 5 s old at most; only `database_up` if the database fails."""
         with self._lock:
             if time.monotonic() >= self._fresh_until:
                 self._families = self._read()
@@ -215,8 +124,8 @@ class Readings:
     def _read(self) -> list[Metric]:
         try:
             with self._database.transaction() as session:
-                session.execute(text("SET LOCAL statement_timeout = '4s'"))
-                families = [family for each in self._readings for family in _gauges(session, each)]
+                queries.limit_time(session)
+                families = [family for each in self._gauges for family in _families(session, each)]
         except SQLAlchemyError as error:
             log.warning("Metrics could not be read: %s", type(error).__name__)
             return [_database_up(up=False)]
@@ -225,13 +134,13 @@ class Readings:
         return [_database_up(up=True), *families]
 
 
-def _gauges(session: Session, reading: Reading) -> list[Metric]:
+def _families(session: Session, query: GaugeQuery) -> list[Metric]:
     families = [
-        GaugeMetricFamily(f"{NAMESPACE}_{name}", text, labels=reading.labels)
-        for name, text in reading.gauges.items()
+        GaugeMetricFamily(f"{NAMESPACE}_{name}", description, labels=query.labels)
+        for name, description in query.gauges.items()
     ]
-    count = len(reading.labels)
-    for row in reading.rows(session):
+    count = len(query.labels)
+    for row in query.rows(session):
         labels = [str(label) for label in row[:count]]
         for family, value in zip(families, row[count:], strict=True):
             family.add_metric(labels, float(value))
