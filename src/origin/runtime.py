@@ -16,6 +16,7 @@ from origin.batches.service.redo import BatchRedo
 from origin.batches.service.runner import BatchRunner
 from origin.batches.service.sign import BatchSigner
 from origin.compose.service.compose import Composer
+from origin.compose.service.measurements import MeasurementReader
 from origin.db.engine import Database
 from origin.declarations.client.energytypes import EnergyTypeClient
 from origin.declarations.service import DeclarationService
@@ -141,12 +142,12 @@ def wire(resources: Resources) -> Runtime:
     )
     composer = Composer(
         database=r.database,
-        settings=r.settings,
         wakeups=r.wakeups,
-        sealer=r.sealer,
-        datahub=r.datahub,
-        user_tokens=user_tokens,
         branches=r.branches,
+        measurement_reader=MeasurementReader(
+            sealer=r.sealer, datahub=r.datahub, user_tokens=user_tokens
+        ),
+        ledger_enabled=r.settings.ledger_enabled,
     )
     issued_ggos = IssuedGgos(points=r.points, database=r.database, wakeups=r.wakeups)
     datahub_events = DataHubEvents(
@@ -187,7 +188,7 @@ def wire(resources: Resources) -> Runtime:
         lease_s=r.settings.lease_seconds,
         retry_delay_s=r.settings.webhook_retry_delay,
     )
-    forecasts = Forecasts(outbox=outbox)
+    forecasts = Forecasts(database=r.database, outbox=outbox)
     key_rotation = KeyRotation(database=r.database, sealer=r.sealer)
     logins = Logins(
         settings=r.settings,

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from celery import Celery
 
-from origin.maintenance.rules import At, Every, Rule
+from origin.maintenance.rules.schedules import At, Every, Schedule
 from origin.settings import Settings
 
 BATCHES = "origin.batches"
@@ -25,7 +25,7 @@ SWEPT = (BATCHES, DATAHUB_JOBS, DELIVERIES, FIRST_TECHNOLOGIES, SCHEDULES)
 _BROKER_TIMEOUT_S = 10.0
 
 
-def schedules(settings: Settings) -> Mapping[str, Rule]:
+def schedules(settings: Settings) -> Mapping[str, Schedule]:
     """When what isn't swept is due, by task (contract: operations, Schedule)."""
     return {
         STUCK_BATCHES: At((5,)),

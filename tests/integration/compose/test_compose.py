@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import make_url, text
 
-from origin.compose import queries
+from origin.compose.queries import compose as queries
 from tests.support.database import rows
 from tests.support.market import (
     BEGIN,

@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 from origin.db import clock_watch
-from origin.maintenance.rules import At, Every
+from origin.maintenance.rules.schedules import At, Every
 from origin.maintenance.service import schedules
 from origin.shared import clock
 from tests.support.world import World, at_once

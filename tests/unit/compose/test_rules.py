@@ -54,7 +54,7 @@ def measured(gsrn: str, amount: int = 10**6) -> Measurement:
         sector="DK1",
         amount=amount,
         is_consumption=True,
-        address_holds=True,
+        has_derived_address=True,
     )
 
 
@@ -180,7 +180,7 @@ def test_no_measurement():
         {"end": BEGIN + timedelta(minutes=15)},
         {"gsrn": "p2"},
         {"is_consumption": False},
-        {"address_holds": False},
+        {"has_derived_address": False},
     ],
     ids=lambda change: next(iter(change)),
 )

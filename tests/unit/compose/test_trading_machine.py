@@ -247,7 +247,7 @@ class Trading(RuleBasedStateMachine):
         )  # fmt: skip
         measurement = Measurement(
             MEASURED[ggo.owner], gsrn, BEGIN, END, "DK1", MEASURED_WH,
-            is_consumption=True, address_holds=True,
+            is_consumption=True, has_derived_address=True,
         )  # fmt: skip
         points = {gsrn: ConsumptionPoint(1, gsrn)}
         check_order(order, source, USERS, points, self.now)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from origin.maintenance.rules import At, Every, is_due
+from origin.maintenance.rules.schedules import At, Every, is_due
 
 HOURLY, TWICE, NIGHTLY = At((5,)), At((15, 45)), At((30,), hour=2)
 moments = st.datetimes(

@@ -213,15 +213,17 @@ def _compose_once(key: str, order: Order) -> Response:
     database = provided(Database)
     lease_s = provided(Settings).lease_seconds
     hold = idempotency.take(database, user_id, key, raw_body(), lease_s)
-    if isinstance(hold, idempotency.Answer):
+    if isinstance(hold, idempotency.StoredResponse):
         return json_response(hold.body, hold.status)
-    done = idempotency.Answer(200, _DONE)
+    done = idempotency.StoredResponse(200, _DONE)
     try:
         provided(Composer).compose(
             user_id, order, lambda link: idempotency.answer(link, hold, done)
         )
     except Refused as refusal:
-        refused = idempotency.Answer(400, {"success": False, "message": shortened(refusal.message)})
+        refused = idempotency.StoredResponse(
+            400, {"success": False, "message": shortened(refusal.message)}
+        )
         with database.link() as link:
             idempotency.answer(link, hold, refused)
         raise
