@@ -12,7 +12,7 @@ from sqlalchemy import text
 from werkzeug.test import TestResponse
 
 from origin.app import create_app
-from origin.runtime import Resources, Runtime, build_runtime, wire
+from origin.runtime import Runtime, build_runtime
 from origin.settings import Settings
 from origin.web.provided import provide
 from origin.webhooks.rules.signatures import SIGNATURE_HEADER, hub_signature
@@ -65,12 +65,6 @@ class CountingWakeups:
 
     def deliveries_due(self) -> None:
         self.deliveries += 1
-
-
-def rewired(runtime: Runtime, **changes: Any) -> Runtime:
-    """Make the services anew, on resources of which some are others."""
-    resources = {each.name: getattr(runtime, each.name) for each in dataclasses.fields(Resources)}
-    return wire(Resources(**{**resources, **changes}))
 
 
 class World:

@@ -1,8 +1,8 @@
 """RECOVERY_MODE: what would change GGOs or keys rests, all else works."""
 
 import copy
-import dataclasses
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, cast
 
 import pytest
@@ -14,7 +14,6 @@ from origin.tasks.tasks import register_tasks
 from origin.telemetry.metrics import REGISTRY
 from tests.support.drill import Drill, composed
 from tests.support.market import Market
-from tests.support.world import rewired
 
 RESTING = (names.BATCHES, names.STUCK_BATCHES, names.DATAHUB_JOBS)
 
@@ -87,8 +86,8 @@ def test_work_that_changes_what_is_recovered_rests(
 def resting(market: Market) -> Market:
     """A worker on the same database, in recovery mode."""
     found = copy.copy(market)
-    found.settings = dataclasses.replace(market.settings, recovery_mode=True)
-    found.runtime = rewired(market.runtime, settings=found.settings)
+    found.settings = replace(market.settings, recovery_mode=True)
+    found.runtime = replace(market.runtime, settings=found.settings)
     return found
 
 

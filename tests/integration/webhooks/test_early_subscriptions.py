@@ -1,6 +1,7 @@
 """Webhooks subscribed to before the first login, as example-backend does in its callback."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from origin.maintenance.service import pruning
 from sandbox.running import Sandbox
 from tests.support.market import Market
 from tests.support.waiting import eventually
-from tests.support.world import at_once, query_of, rewired
+from tests.support.world import at_once, query_of
 
 SECRET = "a subscriber's secret"
 EVENTS = ("on-ggo-received", "on-forecast-received")
@@ -317,14 +318,14 @@ def test_secrets_are_sealed_for_their_place_and_rotate(market: Market, newcomer:
     assert market.runtime.key_rotation.outdated() == 0
 
     secret = market.settings.key_encryption_secrets[0].value
-    rotated = rewired(market.runtime, sealer=Sealer(["a new secret of some length", secret]))
+    rotated = replace(market.runtime, sealer=Sealer(["a new secret of some length", secret]))
     before = rotated.key_rotation.outdated()
     last = list(rotated.key_rotation.rotate())[-1]
     assert (last.done, last.failed) == (before, 0)
     assert rotated.key_rotation.outdated() == 0
     assert market.value("SELECT secret FROM early_subscriptions") != sealed
     # And back, for the tests after this one; then the login opens it.
-    back = rewired(market.runtime, sealer=Sealer([secret, "a new secret of some length"]))
+    back = replace(market.runtime, sealer=Sealer([secret, "a new secret of some length"]))
     list(back.key_rotation.rotate())
     market.new_user(subject)
     assert len(live(market, subject)) == 1

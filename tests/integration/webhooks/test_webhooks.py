@@ -1,9 +1,9 @@
 """Webhooks to subscribers: what is told, to whom, when, and how often."""
 
-import dataclasses
 import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -19,7 +19,6 @@ from origin.webhooks.rules.signatures import is_hub_signature, signed_headers
 from sandbox.running import Sandbox
 from tests.support.market import CONSUMPTION, Market
 from tests.support.scripted import ScriptedPeer, http_answer
-from tests.support.world import rewired
 
 SECRET = "a subscriber's secret"
 
@@ -251,8 +250,8 @@ def test_what_came_is_written_down_however_long_the_database_is_away(
     market.sandbox.receiver.answer(name="alice", delay=0.02)
     for number in range(20):
         market.issue(begin=market.hour(number))
-    settings = dataclasses.replace(market.settings, lease_seconds=0.4)
-    runtime = rewired(market.runtime, settings=settings)
+    settings = replace(market.settings, lease_seconds=0.4)
+    runtime = replace(market.runtime, settings=settings)
     record, renew = delivery_queue.record, delivery_queue.renew
     tries = iter(range(1000))
 
