@@ -21,7 +21,7 @@ from origin.web.provided import provided
 blueprint = Blueprint("forecasts", __name__, url_prefix="/forecast")
 
 MAX_VALUES = 35_136
-"""A leap year of quarters of an hour."""
+"""A leap year in quarters of an hour."""
 
 
 class Duration(fields.Field[tuple[str, timedelta]]):
@@ -161,7 +161,7 @@ class ForecastSeriesResponse(Schema):
 @blueprint.arguments(ForecastSubmission)
 @blueprint.response(200, ForecastSubmitted)
 def submit(submission: SubmittedForecast) -> Response:
-    """Tell an account what to expect."""
+    """Send a forecast to an account."""
     forecast_id = provided(Forecasts).submit(current_user().id, submission)
     return json_response({"success": True, "id": str(forecast_id)})
 

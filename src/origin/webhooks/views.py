@@ -36,7 +36,7 @@ class SubscriptionResponse(Schema):
 @blueprint.arguments(Subscription)
 @blueprint.response(200, SubscriptionResponse)
 def subscribe_to_ggos(body: dict[str, Any]) -> Response:
-    """Have each GGO that the caller receives posted to a URL; a repeat replaces the secret."""
+    """Subscribe a URL to the GGOs that the caller receives; a repeat replaces the secret."""
     return _subscribe("ON_GGO_RECEIVED", body)
 
 
@@ -45,7 +45,7 @@ def subscribe_to_ggos(body: dict[str, Any]) -> Response:
 @blueprint.arguments(Subscription)
 @blueprint.response(200, SubscriptionResponse)
 def unsubscribe_from_ggos(body: dict[str, Any]) -> Response:
-    """End a subscription to received GGOs; success tells whether there was one."""
+    """End a subscription to received GGOs; `success` tells whether there was one."""
     return _unsubscribe("ON_GGO_RECEIVED", body)
 
 
@@ -54,7 +54,7 @@ def unsubscribe_from_ggos(body: dict[str, Any]) -> Response:
 @blueprint.arguments(Subscription)
 @blueprint.response(200, SubscriptionResponse)
 def subscribe_to_forecasts(body: dict[str, Any]) -> Response:
-    """Have each forecast that the caller receives posted to a URL; a repeat replaces the secret."""
+    """Subscribe a URL to the forecasts that the caller receives; a repeat replaces the secret."""
     return _subscribe("ON_FORECAST_RECEIVED", body)
 
 
@@ -63,7 +63,7 @@ def subscribe_to_forecasts(body: dict[str, Any]) -> Response:
 @blueprint.arguments(Subscription)
 @blueprint.response(200, SubscriptionResponse)
 def unsubscribe_from_forecasts(body: dict[str, Any]) -> Response:
-    """End a subscription to received forecasts; success tells whether there was one."""
+    """End a subscription to received forecasts; `success` tells whether there was one."""
     return _unsubscribe("ON_FORECAST_RECEIVED", body)
 
 

@@ -1,4 +1,4 @@
-"""The rules of compose, over generated orders."""
+"""The rules of compose, also with generated orders."""
 
 from collections import Counter
 from dataclasses import replace
@@ -71,7 +71,7 @@ orders = st.builds(
 
 @given(order=orders, spare=st.integers(0, 3))
 def test_parts_sum_to_the_source_in_the_contracts_order(order: Order, spare: int):
-    """Transfers as asked, the remainder where there is one, then the retired parts as asked."""
+    """Transfers in order, the remainder if there is one, then retires in order."""
     if not order.amount:
         return
     source = replace(SOURCE, amount=order.amount + spare)
@@ -89,7 +89,7 @@ def test_parts_sum_to_the_source_in_the_contracts_order(order: Order, spare: int
 
 
 @given(order=orders, limits=st.tuples(st.integers(0, 900), st.integers(0, 900)), done=amounts)
-def test_never_more_is_retired_than_measured(order: Order, limits: tuple[int, int], done: int):
+def test_no_more_is_retired_than_measured(order: Order, limits: tuple[int, int], done: int):
     measurements = {gsrn: measured(gsrn, limit) for gsrn, limit in zip(POINTS, limits, strict=True)}
     already = {measurements["p1"].address: done}
     asked = Counter[str]()
@@ -105,42 +105,42 @@ def test_never_more_is_retired_than_measured(order: Order, limits: tuple[int, in
         assert fits
 
 
-def test_a_ggo_that_was_never_sent_is_spent_without_a_ledger_alone():
+def test_a_ggo_that_was_never_sent_is_tradable_only_without_a_ledger():
     order = Order("source", transfers=[Transfer(1, "you")])
     source = replace(SOURCE, never_sent=True)
-    assert refusal(order, source) == "GGO not found or is unavailable: source"
+    assert rejection(order, source) == "GGO not found or is unavailable: source"
     facts = {"recipients": RECIPIENTS, "points": POINTS, "now": NOW}
     assert check_order(order, source, **facts, ledger_enabled=False) is source
 
 
-def refusal(order: Order, source: Source | None = SOURCE, **changes: object) -> object:
+def rejection(order: Order, source: Source | None = SOURCE, **changes: object) -> object:
     facts = {"recipients": RECIPIENTS, "points": POINTS, "now": NOW, **changes}
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(Refused) as rejected:
         check_order(order, source, **facts)
-    return refused.value.message
+    return rejected.value.message
 
 
 TRANSFER = Order("source", transfers=[Transfer(1000, "you")])
 
 
-def test_nothing_asked_for():
-    assert refusal(Order("source")) == "Nothing to transfer/retire"
+def test_an_empty_order():
+    assert rejection(Order("source")) == "Nothing to transfer/retire"
 
 
-def test_more_than_there_is():
+def test_more_than_the_ggo_has():
     order = Order("source", [Transfer(600, "you")], [Retire(401, "p1")])
-    assert refusal(order) == "Requested amount exceeds available amount"
+    assert rejection(order) == "Requested amount exceeds available amount"
 
 
 def test_an_unknown_account_is_named_under_its_field():
     order = Order("source", [Transfer(1, "you"), Transfer(1, "nobody")])
     expected = {"transfers": {"1": {"account": ["No user exists with subject: nobody"]}}}
-    assert refusal(order) == expected
+    assert rejection(order) == expected
 
 
 def test_a_disabled_account():
     recipients = {"you": Recipient(11, disabled=True)}
-    assert refusal(TRANSFER, recipients=recipients) == "Account unavailable (you)"
+    assert rejection(TRANSFER, recipients=recipients) == "Account unavailable (you)"
 
 
 @pytest.mark.parametrize(
@@ -156,20 +156,20 @@ def test_a_disabled_account():
     ids=["foreign", "spent", "retired", "locked", "key mismatch", "expired this second"],
 )
 def test_a_ggo_that_is_not_tradable(source: Source | None):
-    assert refusal(TRANSFER, source) == "GGO not found or is unavailable: source"
+    assert rejection(TRANSFER, source) == "GGO not found or is unavailable: source"
 
 
 def test_a_point_that_is_not_the_callers_consumption():
     order = Order("source", retires=[Retire(1, "other")])
-    assert refusal(order) == "MeteringPoint unavailable (GSRN: other)"
+    assert rejection(order) == "MeteringPoint unavailable (GSRN: other)"
 
 
 def test_no_measurement():
     order = Order("source", retires=[Retire(1, "p1")])
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(Refused) as rejected:
         check_measurements(order, SOURCE, {"p1": None})
     begin = "2020-01-01T12:00:00+00:00"
-    assert refused.value.message == f"No measurement available at {begin} for GSRN p1"
+    assert rejected.value.message == f"No measurement available at {begin} for GSRN p1"
 
 
 @pytest.mark.parametrize(
@@ -186,20 +186,20 @@ def test_no_measurement():
 )
 def test_a_measurement_that_does_not_fit(change: dict[str, object]):
     order = Order("source", retires=[Retire(1, "p1")])
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(Refused) as rejected:
         check_measurements(order, SOURCE, {"p1": replace(measured("p1"), **change)})
-    assert refused.value.message == "Can not retire GGO to measurement measurement of p1"
+    assert rejected.value.message == "Can not retire GGO to measurement measurement of p1"
 
 
-def test_headroom_is_told():
+def test_the_headroom_is_in_the_message():
     order = Order("source", retires=[Retire(30, "p1"), Retire(31, "p1")])
     measurement = measured("p1", 100)
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(Refused) as rejected:
         check_headroom(order, {"p1": measurement}, {measurement.address: 40})
-    assert refused.value.message == "Can only retire up to 30 (you tried to retire 31)"
+    assert rejected.value.message == "Can only retire up to 30 (you tried to retire 31)"
 
 
-def test_headroom_of_a_measurement_that_was_corrected_downwards_is_none():
+def test_the_headroom_is_zero_after_a_measurement_was_corrected_downwards():
     measurement = measured("p1", 10)
     with pytest.raises(Refused, match="up to 0 "):
         check_headroom(
