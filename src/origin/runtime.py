@@ -31,7 +31,7 @@ from origin.intake.service.events import DataHubEvents
 from origin.intake.service.issued_ggos import IssuedGgos
 from origin.intake.service.jobs import DataHubJobs
 from origin.intake.service.technologies import Technologies
-from origin.keys.public_branches import Branches
+from origin.keys.public_branch_keys import PublicBranchKeys
 from origin.keys.sealing import Sealer, Signer
 from origin.maintenance.service.key_rotation import KeyRotation
 from origin.peers.datahub import DataHubClient
@@ -63,7 +63,7 @@ class Runtime:
     database: Database
     sealer: Sealer
     signer: Signer
-    branches: Branches
+    public_branch_keys: PublicBranchKeys
     points: Points
     hydra: HydraClient
     datahub: DataHubClient
@@ -180,7 +180,7 @@ class Runtime:
         self.composer = Composer(
             database=self.database,
             wakeups=self.wakeups,
-            branches=self.branches,
+            public_branch_keys=self.public_branch_keys,
             measurement_reader=MeasurementReader(
                 sealer=self.sealer, datahub=self.datahub, user_tokens=self.user_tokens
             ),
@@ -214,7 +214,7 @@ class Runtime:
             forgotten_points=self.forgotten_points,
             settings=self.settings,
             ledger=self.ledger,
-            branches=self.branches,
+            public_branch_keys=self.public_branch_keys,
             outbox=self.outbox,
         )
 
@@ -227,16 +227,16 @@ def build_runtime(settings: Settings, wakeups: Wakeups) -> Runtime:
     RECOVERY_MODE.set(settings.recovery_mode)
     if settings.recovery_mode:
         log.warning("RECOVERY_MODE is set: composes, imports, signing and posting rest")
-    secrets = [each.value for each in settings.key_encryption_secrets]
+    secrets = [each.get_secret_value() for each in settings.key_encryption_secrets]
     sealer = Sealer(secrets)
-    branches = Branches(sealer)
+    public_branch_keys = PublicBranchKeys(sealer)
     return Runtime(
         settings=settings,
         database=database,
         sealer=sealer,
         signer=Signer(secrets),
-        branches=branches,
-        points=Points(database, branches),
+        public_branch_keys=public_branch_keys,
+        points=Points(database, public_branch_keys),
         hydra=_hydra(settings),
         datahub=DataHubClient(settings.datahub_service_url, tls_verify=settings.tls_verify),
         energy_types=EnergyTypeClient(
@@ -258,7 +258,7 @@ def _hydra(settings: Settings) -> HydraClient:
         settings.hydra_url,
         settings.hydra_introspect_url,
         client_id=settings.hydra_client_id,
-        client_secret=settings.hydra_client_secret.value,
+        client_secret=settings.hydra_client_secret.get_secret_value(),
         introspect_auth=settings.hydra_introspect_auth,
         tls_verify=settings.tls_verify,
     )

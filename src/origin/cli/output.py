@@ -37,7 +37,7 @@ def _database_failure(error: DBAPIError | PoolTimeoutError) -> str:
     """
     if state_of(error) == READ_ONLY:
         return "The database can't be written now."
-    if fault_in(error) is Fault.PASSING:
+    if fault_in(error) is Fault.TRANSIENT:
         return "The database is out of reach."
     if isinstance(error, ProgrammingError):
         name = type(error.orig).__name__

@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from origin.db.engine import Database
-from origin.db.locks import lock_name
+from origin.db.locks import take_advisory_lock
 from origin.errors import Refused
 from origin.forecasts import queries
 from origin.forecasts.queries import ForecastObject
@@ -42,7 +42,7 @@ class Forecasts:
         with self.outbox.transaction() as session:
             recipient_id = _active_recipient(session, submission.account)
             # One at a time: otherwise each would leave what the other has just added.
-            lock_name(session, f"forecasts:{sender_id}:{recipient_id}")
+            take_advisory_lock(session, f"forecasts:{sender_id}:{recipient_id}")
             forecast = queries.add(session, sender_id, recipient_id, submission, end)
             queries.keep_newest(session, sender_id, recipient_id, MAX_KEPT)
             announce_forecast(session, recipient_id, forecast)

@@ -16,7 +16,7 @@ from celery.beat import Service
 from gevent import monkey
 
 from origin.batches.service.runner import BatchRunner
-from origin.shared.deadlines import end_soon
+from origin.shared.deadlines import request_shutdown
 
 _GRACE_S = 7.5
 """Time for running tasks: long enough for a call of a peer that answers at all."""
@@ -41,7 +41,7 @@ def limit_shutdown(app: Celery, batches: BatchRunner) -> None:
     def begin_shutdown(**_: Any) -> None:
         # gevent's loop calls this, and nothing may block it, not even the start of a thread.
         _exit_after(_MAX_SHUTDOWN_S)
-        end_soon()
+        request_shutdown()
         gevent.spawn_later(_GRACE_S, hand_back)
 
     signals.worker_shutting_down.connect(begin_shutdown, weak=False)

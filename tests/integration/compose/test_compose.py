@@ -446,7 +446,7 @@ def test_concurrent_allocations_never_share_a_key_index(market: Market):
             counts = {
                 each: chance.randint(1, 3) for each in chance.sample(ids, chance.randint(1, 12))
             }
-            with market.runtime.database.link() as link:
+            with market.runtime.database.raw_connection() as link:
                 first = queries.allocate_trade_indexes(link, counts)
             found.update((each, first[each] + n) for each in counts for n in range(counts[each]))
         return found

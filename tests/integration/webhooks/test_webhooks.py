@@ -18,7 +18,7 @@ from origin.webhooks.queries import delivery_queue
 from origin.webhooks.rules.signatures import is_hub_signature, signed_headers
 from sandbox.running import Sandbox
 from tests.support.market import CONSUMPTION, Market
-from tests.support.scripted import ScriptedPeer, http_answer
+from tests.support.scripted_peer import ScriptedPeer, http_answer
 
 SECRET = "a subscriber's secret"
 
@@ -250,7 +250,7 @@ def test_results_are_kept_until_the_database_takes_them(
     market.sandbox.receiver.answer(name="alice", delay=0.02)
     for number in range(20):
         market.issue(begin=market.hour(number))
-    settings = replace(market.settings, lease_seconds=0.4)
+    settings = market.settings.model_copy(update={"lease_seconds": 0.4})
     runtime = replace(market.runtime, settings=settings)
     record, renew = delivery_queue.record, delivery_queue.renew
     tries = iter(range(1000))

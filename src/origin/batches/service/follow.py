@@ -23,7 +23,7 @@ from origin.batches.service.post import BatchPoster, refused_throughout
 from origin.batches.service.redo import BatchRedo
 from origin.db.engine import Database
 from origin.db.models import Batch
-from origin.db.sqlstates import is_everywhere
+from origin.db.sqlstates import affects_all_work
 from origin.errors import PeerError, PeerUnavailable
 from origin.reconciliation import queries
 from origin.reconciliation.queries import Found
@@ -122,7 +122,7 @@ class _Run:
             except PeerError as error:
                 self._alert(batch, "ledger.odd_state", str(error))
             except Exception as error:
-                if is_everywhere(error):
+                if affects_all_work(error):
                     raise
                 BATCH_ALERTS.labels("cannot_judge").inc()
                 log.exception(
@@ -200,7 +200,7 @@ class _Run:
             with self._service.outbox.transaction() as session:
                 end(session)
         except Exception as error:
-            if is_everywhere(error):
+            if affects_all_work(error):
                 raise
             BATCH_ALERTS.labels("cannot_end").inc()
             log.exception(

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from origin.batches.client.sdk import Retirement, SignedBatch, Split, sign_batch
 from origin.db.engine import Database
 from origin.db.models import MeteringPoint, User
-from origin.keys.derivation import Key, metering_point_key, period_key, trade_branch
+from origin.keys.derivation import ExtendedKey, metering_point_key, period_key, trade_branch_key
 from origin.keys.sealing import CannotUnseal, Sealer, master_key_context
 from origin.shared.deadlines import Deadline
 from origin.telemetry.metrics import BATCH_ALERTS
@@ -70,11 +70,11 @@ class Keys:
     A key that isn't there, as its user's master key can't be opened, is a KeyError.
     """
 
-    masters: dict[int, Key] = field(default_factory=dict)
-    trades: dict[int, Key] = field(default_factory=dict)
-    points: dict[str, Key] = field(default_factory=dict)
+    masters: dict[int, ExtendedKey] = field(default_factory=dict)
+    trades: dict[int, ExtendedKey] = field(default_factory=dict)
+    points: dict[str, ExtendedKey] = field(default_factory=dict)
 
-    def of_ggo(self, ggo: _Ggo | Row[Any]) -> Key:
+    def of_ggo(self, ggo: _Ggo | Row[Any]) -> ExtendedKey:
         """The key that spends a GGO."""
         if ggo.issue_gsrn is not None:
             return self.of_period(ggo.issue_gsrn, ggo.begin)
@@ -82,7 +82,7 @@ class Keys:
         assert ggo.key_index is not None
         return self.trades[ggo.owner_id].child(ggo.key_index)
 
-    def of_period(self, gsrn: str, begin: datetime) -> Key:
+    def of_period(self, gsrn: str, begin: datetime) -> ExtendedKey:
         """The key of a measurement, and of an issued GGO."""
         return period_key(self.points[gsrn], begin)
 
@@ -162,9 +162,9 @@ def load_keys(
                 "No master key: %s", error, extra={"event": "user.no_key", "user_id": user.id}
             )
             continue
-        master = Key.from_base58(opened)
+        master = ExtendedKey.from_base58(opened)
         keys.masters[user.id] = master
-        keys.trades[user.id] = trade_branch(master)
+        keys.trades[user.id] = trade_branch_key(master)
     gsrns = {gsrn for ggo in ggos for gsrn in (ggo.issue_gsrn, ggo.retire_gsrn) if gsrn}
     points = select(MeteringPoint.gsrn, MeteringPoint.user_id, MeteringPoint.key_index).where(
         MeteringPoint.gsrn.in_(gsrns)

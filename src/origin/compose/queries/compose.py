@@ -6,7 +6,8 @@ from functools import cache
 from typing import Any
 
 from origin.compose.rules import Part, PartKind, Source, is_whole_retire
-from origin.db.driver import Link
+from origin.db.raw_connections import RawConnection
+from origin.ggos.queries.expiry import not_expired
 from origin.webhooks.queries.outbox import announce_settled_on
 
 _FACTS = """
@@ -33,15 +34,15 @@ WHERE retired AND retire_address = ANY(%(addresses)s) GROUP BY retire_address
 
 # The accounts cannot be disabled before this transaction ends. `clock_timestamp()`, not `now()`: the
 # statement may have waited for the source's lock.
-_SOURCE = """
+_SOURCE = f"""
 WITH active AS (
     SELECT id FROM users WHERE id = ANY(%(accounts)s) AND disabled_at IS NULL
     ORDER BY id FOR KEY SHARE
 ),
 source AS (
-    UPDATE ggos SET locked = true, {changes}
+    UPDATE ggos SET locked = true, {{changes}}
     WHERE id = %(source)s AND owner_id = %(owner)s AND stored AND NOT locked AND NOT key_mismatch
-        AND expire_time > clock_timestamp()
+        AND {not_expired("clock_timestamp()")}
         AND (SELECT count(*) FROM active) = cardinality(%(accounts)s::bigint[])
     RETURNING *
 ),
@@ -143,7 +144,11 @@ class PartTarget:
 
 
 def find_facts(
-    link: Link, caller_id: int, address: str, subjects: Iterable[str], gsrns: Iterable[str]
+    connection: RawConnection,
+    caller_id: int,
+    address: str,
+    subjects: Iterable[str],
+    gsrns: Iterable[str],
 ) -> OrderFacts:
     """Read all that a compose needs from the database before it asks DataHub."""
     values = {
@@ -152,7 +157,7 @@ def find_facts(
         "subjects": list(subjects),
         "gsrns": list(gsrns),
     }
-    ((accounts, points, *source),) = link.prepared(_FACTS, values)
+    ((accounts, points, *source),) = connection.prepared(_FACTS, values)
     return OrderFacts(
         None if source[0] is None else Source(*source),
         {each[1]: ComposingAccount(*each) for each in accounts or ()},
@@ -160,7 +165,7 @@ def find_facts(
     )
 
 
-def allocate_trade_indexes(link: Link, counts: Mapping[int, int]) -> dict[int, int]:
+def allocate_trade_indexes(connection: RawConnection, counts: Mapping[int, int]) -> dict[int, int]:
     """Allocate key indexes k of `m/0/k`; none is ever allocated again.
 
     Each statement is a transaction of its own and short, so that composes of one sender do not wait
@@ -176,7 +181,7 @@ def allocate_trade_indexes(link: Link, counts: Mapping[int, int]) -> dict[int, i
         ids = ordered[start : start + _USERS_PER_STATEMENT]
         values = {f"id_{place}": user_id for place, user_id in enumerate(ids)}
         values |= {f"count_{place}": counts[user_id] for place, user_id in enumerate(ids)}
-        found.update(zip(ids, link.prepared(_allocate(len(ids)), values)[0], strict=True))
+        found.update(zip(ids, connection.prepared(_allocate(len(ids)), values)[0], strict=True))
     return found
 
 
@@ -202,25 +207,25 @@ def _allocate(users: int) -> str:
     )
 
 
-def lock_measurements(link: Link, addresses: Iterable[str]) -> None:
+def lock_measurements(connection: RawConnection, addresses: Iterable[str]) -> None:
     """Lock the measurements at these addresses until the transaction ends.
 
     Composes that retire to the same measurement sum up what is retired one after the other.
     """
     for address in sorted(addresses):
-        link.prepared(_LOCK_MEASUREMENT, {"address": address})
+        connection.prepared(_LOCK_MEASUREMENT, {"address": address})
 
 
-def retired_to(link: Link, addresses: Collection[str]) -> dict[str, int]:
+def retired_to(connection: RawConnection, addresses: Collection[str]) -> dict[str, int]:
     """Return the Wh retired to the measurements at these addresses, in flight included."""
     if not addresses:
         return {}
-    rows = link.prepared(_RETIRED, {"addresses": list(addresses)})
+    rows = connection.prepared(_RETIRED, {"addresses": list(addresses)})
     return {address: int(amount) for address, amount in rows}
 
 
 def write(
-    link: Link,
+    connection: RawConnection,
     source: Source,
     accounts: Collection[int],
     parts: Sequence[Part],
@@ -237,22 +242,22 @@ def write(
     if is_whole_retire(parts):
         [part] = parts
         retire = {"gsrn": part.retire_gsrn, "retire_address": part.retire_address}
-        rows = link.prepared(_WHOLE_RETIRE, {**values, **retire})
+        rows = connection.prepared(_WHOLE_RETIRE, {**values, **retire})
     else:
-        rows = link.prepared(_SPLIT, {**values, **_columns(targets)})
+        rows = connection.prepared(_SPLIT, {**values, **_columns(targets)})
     return rows[0][0] if rows else None
 
 
-def complete_unsent(link: Link, source_id: int, batch_id: int) -> bool:
+def complete_unsent(connection: RawConnection, source_id: int, batch_id: int) -> bool:
     """Complete a new batch without the ledger, in the transaction that wrote it.
 
     Marks the source and the parts as never sent, and announces the parts to their owners.
 
     :returns: Whether webhook deliveries were written.
     """
-    link.prepared(_FREE_PARTS, {"source": source_id})
-    link.prepared(_COMPLETE_UNSENT, {"batch": batch_id})
-    return announce_settled_on(link, batch_id)
+    connection.prepared(_FREE_PARTS, {"source": source_id})
+    connection.prepared(_COMPLETE_UNSENT, {"batch": batch_id})
+    return announce_settled_on(connection, batch_id)
 
 
 def _columns(targets: Sequence[PartTarget]) -> dict[str, list[Any]]:

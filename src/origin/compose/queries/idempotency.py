@@ -9,9 +9,9 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from origin.compose.rules import IDEMPOTENCY_KEYS_KEPT_FOR
-from origin.db.driver import Link
 from origin.db.leases import is_free, lease_end
 from origin.db.models import IdempotencyKey
+from origin.db.raw_connections import RawConnection
 
 _ANSWER = """
 UPDATE idempotency_keys SET status = %(status)s, response = %(response)s
@@ -76,7 +76,7 @@ def find(
     ).one_or_none()
 
 
-def answer(link: Link, hold: Hold, status: int, body: dict[str, Any]) -> bool:
+def answer(connection: RawConnection, hold: Hold, status: int, body: dict[str, Any]) -> bool:
     """Store the response to the key's request.
 
     :returns: False if this holder has the key no more.
@@ -88,7 +88,7 @@ def answer(link: Link, hold: Hold, status: int, body: dict[str, Any]) -> bool:
         "status": status,
         "response": orjson.dumps(body, option=orjson.OPT_NON_STR_KEYS).decode(),
     }
-    return bool(link.prepared(_ANSWER, values))
+    return bool(connection.prepared(_ANSWER, values))
 
 
 def remove(session: Session, hold: Hold) -> None:

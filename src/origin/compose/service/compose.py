@@ -26,11 +26,11 @@ from origin.compose.rules import (
     parts_of,
 )
 from origin.compose.service.measurements import MeasurementReader
-from origin.db.driver import Link
 from origin.db.engine import Database
+from origin.db.raw_connections import RawConnection
 from origin.errors import CallerGone, Refused
 from origin.keys.derivation import AddressKind
-from origin.keys.public_branches import Branches
+from origin.keys.public_branch_keys import PublicBranchKeys
 from origin.shared.clock import utcnow
 from origin.shared.wakeups import Wakeups
 from origin.telemetry.metrics import BATCHES_ENDED
@@ -47,7 +47,7 @@ class Composer:
 
     database: Database
     wakeups: Wakeups
-    branches: Branches
+    public_branch_keys: PublicBranchKeys
     measurement_reader: MeasurementReader
     ledger_enabled: bool
 
@@ -55,7 +55,7 @@ class Composer:
         self,
         user_id: int,
         order: Order,
-        also: Callable[[Link], None] | None = None,
+        also: Callable[[RawConnection], None] | None = None,
         *,
         subject: str | None = None,
     ) -> None:
@@ -71,30 +71,30 @@ class Composer:
         :raises PeerError: DataHub cannot return the measurements now.
         :raises TokensSpent: DataHub no longer accepts the user's tokens.
         """
-        with self.database.link() as link:
-            facts = _find_facts(link, user_id, order)
+        with self.database.raw_connection() as connection:
+            facts = _find_facts(connection, user_id, order)
         caller = _caller(facts, user_id, subject)
         source = self._check(order, facts)
         measurements = self._measurements(caller, order, source, facts)
         parts = parts_of(order, source, _recipients(facts), measurements)
-        with self.database.link() as link:
-            _check_headroom(link, order, measurements)
-            targets = self._targets(link, parts, facts.accounts)
+        with self.database.raw_connection() as connection:
+            _check_headroom(connection, order, measurements)
+            targets = self._targets(connection, parts, facts.accounts)
         accounts = [account.id for account in facts.accounts.values()]
         has_webhooks = False
         # A single statement is a transaction by itself.
         is_single = not measurements and also is None and self.ledger_enabled
-        with self.database.link(transaction=not is_single) as link:
+        with self.database.raw_connection(transaction=not is_single) as connection:
             if measurements:
-                queries.lock_measurements(link, _addresses(measurements))
-                _check_headroom(link, order, measurements)
-            batch_id = queries.write(link, source, accounts, parts, targets)
+                queries.lock_measurements(connection, _addresses(measurements))
+                _check_headroom(connection, order, measurements)
+            batch_id = queries.write(connection, source, accounts, parts, targets)
             if batch_id is None:
-                _refuse(link, user_id, order)
+                _refuse(connection, user_id, order)
             if not self.ledger_enabled:
-                has_webhooks = queries.complete_unsent(link, source.id, batch_id)
+                has_webhooks = queries.complete_unsent(connection, source.id, batch_id)
             if also is not None:
-                also(link)
+                also(connection)
         self._wake(has_webhooks=has_webhooks)
 
     def _check(self, order: Order, facts: OrderFacts) -> Source:
@@ -124,15 +124,18 @@ class Composer:
         return check_measurements(order, source, found)
 
     def _targets(
-        self, link: Link, parts: Sequence[Part], accounts: Mapping[str, ComposingAccount]
+        self,
+        connection: RawConnection,
+        parts: Sequence[Part],
+        accounts: Mapping[str, ComposingAccount],
     ) -> list[PartTarget]:
         """Give each part an unused key of its owner's, and the address derived from it."""
         if is_whole_retire(parts):
             return []
         counts = Counter(part.owner_id for part in parts)
-        next_index = queries.allocate_trade_indexes(link, counts)
+        next_index = queries.allocate_trade_indexes(connection, counts)
         branches = {
-            account.id: self.branches.trade(account.subject, account.master_key)
+            account.id: self.public_branch_keys.trade(account.subject, account.master_key)
             for account in accounts.values()
             if account.id in counts
         }
@@ -154,10 +157,10 @@ class Composer:
             self.wakeups.deliveries_due()
 
 
-def _find_facts(link: Link, user_id: int, order: Order) -> OrderFacts:
+def _find_facts(connection: RawConnection, user_id: int, order: Order) -> OrderFacts:
     subjects = {transfer.account for transfer in order.transfers}
     gsrns = {retire.gsrn for retire in order.retires}
-    return queries.find_facts(link, user_id, order.address, subjects, gsrns)
+    return queries.find_facts(connection, user_id, order.address, subjects, gsrns)
 
 
 def _caller(facts: OrderFacts, user_id: int, subject: str | None) -> ComposingAccount:
@@ -178,17 +181,19 @@ def _addresses(measurements: Mapping[str, Measurement]) -> set[str]:
     return {each.address for each in measurements.values()}
 
 
-def _check_headroom(link: Link, order: Order, measurements: Mapping[str, Measurement]) -> None:
-    retired = queries.retired_to(link, _addresses(measurements))
+def _check_headroom(
+    connection: RawConnection, order: Order, measurements: Mapping[str, Measurement]
+) -> None:
+    retired = queries.retired_to(connection, _addresses(measurements))
     check_headroom(order, measurements, retired)
 
 
-def _refuse(link: Link, user_id: int, order: Order) -> NoReturn:
+def _refuse(connection: RawConnection, user_id: int, order: Order) -> NoReturn:
     """Reject the compose for what changed since the first, unlocked look.
 
     :raises Refused: always.
     """
-    for account in _find_facts(link, user_id, order).accounts.values():
+    for account in _find_facts(connection, user_id, order).accounts.values():
         if account.disabled:
             raise Refused(f"Account unavailable ({account.subject})")
     raise Refused(f"GGO not found or is unavailable: {order.address}")

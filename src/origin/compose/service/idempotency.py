@@ -11,8 +11,8 @@ from typing import Any
 
 from origin.compose.queries import idempotency as queries
 from origin.compose.queries.idempotency import Hold
-from origin.db.driver import Link
 from origin.db.engine import Database
+from origin.db.raw_connections import RawConnection
 from origin.errors import KeyInUse, KeyReused
 
 
@@ -49,12 +49,12 @@ def take(
     return StoredResponse(known.status, known.response)
 
 
-def answer(link: Link, hold: Hold, response: StoredResponse) -> None:
+def answer(connection: RawConnection, hold: Hold, response: StoredResponse) -> None:
     """Store the response, in the transaction of the work that it tells of.
 
     :raises KeyInUse: another request has taken over; the work must be rolled back.
     """
-    if not queries.answer(link, hold, response.status, response.body):
+    if not queries.answer(connection, hold, response.status, response.body):
         raise KeyInUse
 
 

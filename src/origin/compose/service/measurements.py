@@ -8,7 +8,7 @@ from datetime import datetime
 from origin.compose.queries.compose import ComposingAccount, ConsumptionPointRow
 from origin.compose.rules import Measurement
 from origin.identity.service.tokens import UserTokens
-from origin.keys.derivation import AddressKind, Key, metering_point_key, period_key
+from origin.keys.derivation import AddressKind, ExtendedKey, metering_point_key, period_key
 from origin.keys.sealing import Sealer, master_key_context
 from origin.peers import datahub
 from origin.peers.datahub import DataHubClient
@@ -34,7 +34,7 @@ class MeasurementReader:
         :raises PeerError: DataHub cannot return them now.
         :raises TokensSpent: DataHub no longer accepts the owner's tokens.
         """
-        master = Key.from_base58(
+        master = ExtendedKey.from_base58(
             self.sealer.open(owner.master_key, master_key_context(owner.subject))
         )
 
@@ -55,7 +55,7 @@ class MeasurementReader:
             return found | dict(zip(gsrns, pool.map(read, others), strict=True))
 
 
-def _measurement(found: datahub.Measurement, point_key: Key) -> Measurement:
+def _measurement(found: datahub.DataHubMeasurement, point_key: ExtendedKey) -> Measurement:
     derived = period_key(point_key, found.begin).address(AddressKind.MEASUREMENT)
     return Measurement(
         address=found.address,

@@ -21,7 +21,7 @@ from origin.batches.service.redo import BatchRedo
 from origin.batches.service.sign import Keys, load_keys
 from origin.db.engine import Database
 from origin.db.models import Ggo, LedgerDifference, LedgerWalk
-from origin.db.sqlstates import is_everywhere
+from origin.db.sqlstates import affects_all_work
 from origin.errors import PeerError, PeerUnavailable
 from origin.keys.derivation import AddressKind, IndexOutOfRange, settlement_address
 from origin.keys.sealing import Sealer
@@ -37,7 +37,7 @@ from origin.reconciliation.rules import (
     spent_elsewhere,
 )
 from origin.settings import Settings
-from origin.shared.deadlines import Deadline, pause
+from origin.shared.deadlines import Deadline, interruptible_sleep
 
 CALLS_PER_SECOND = 50.0
 """Calls of `/state` that a walk makes at most, unless told otherwise."""
@@ -283,7 +283,7 @@ class _Look:
             # What can't be read now is looked at in the next walk.
             return False
         except Exception as error:
-            if is_everywhere(error):
+            if affects_all_work(error):
                 raise
             # One that can't be done again, whatever is wrong with it, stops no walk.
             log.exception(
@@ -330,7 +330,7 @@ class _Look:
 
     def _ask(self, question: Any, address: str) -> Any:
         # What the last call took counts: a slow ledger is not asked more slowly still.
-        pause(max(self._next_at - time.monotonic(), 0.0))
+        interruptible_sleep(max(self._next_at - time.monotonic(), 0.0))
         self._next_at = time.monotonic() + self._pause_s
         return question(address)
 

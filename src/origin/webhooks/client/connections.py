@@ -9,8 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from origin.errors import OriginError
-from origin.peers.responses import Answer as HttpResponse
-from origin.peers.responses import is_idle
+from origin.peers.responses import TimedResponse, is_idle
 from origin.webhooks.client.targets import DEFAULT_PORTS, Target
 from origin.webhooks.rules.deliveries import ReceiverResponse
 
@@ -38,7 +37,7 @@ class _GuardedConnection(http.client.HTTPConnection):
     ) -> None:
         super().__init__(target.host, target.port, timeout=timeout_s)
         self.default_port = DEFAULT_PORTS[target.scheme]
-        self.response_class = partial(HttpResponse, DEADLINE_S)  # type: ignore[assignment] # called, as a class is
+        self.response_class = partial(TimedResponse, DEADLINE_S)  # type: ignore[assignment] # called, as a class is
         self._address = address
         self._context = context
         self._handle: socket.socket | None = None

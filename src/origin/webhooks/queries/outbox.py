@@ -11,8 +11,8 @@ import orjson
 from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
-from origin.db.driver import Link
 from origin.db.models import WebhookDelivery, WebhookSubscription
+from origin.db.raw_connections import RawConnection
 from origin.ggos.queries.ggos import GGO_OBJECT
 from origin.webhooks.rules.deliveries import PAUSE_AFTER
 
@@ -81,14 +81,14 @@ def announce_settled(session: Session, batch_ids: Collection[int]) -> None:
     _announce_ggos(session, _TELL_SETTLED, {"batches": list(batch_ids)})
 
 
-def announce_settled_on(link: Link, batch_id: int) -> bool:
+def announce_settled_on(connection: RawConnection, batch_id: int) -> bool:
     """Do what `announce_settled` does, in a transaction of the driver's.
 
     :returns: Whether deliveries were written.
     """
-    written = link.rows(_TELL_SETTLED, {"batches": [batch_id]})
+    written = connection.rows(_TELL_SETTLED, {"batches": [batch_id]})
     if written:
-        link.rows(_WAKE_THESE, {"queues": sorted({row[0] for row in written})})
+        connection.rows(_WAKE_THESE, {"queues": sorted({row[0] for row in written})})
     return bool(written)
 
 

@@ -6,8 +6,6 @@ from enum import StrEnum
 from http import HTTPStatus
 from typing import Literal
 
-from origin.shared.retries import backoff_s
-
 Event = Literal["ON_GGO_RECEIVED", "ON_FORECAST_RECEIVED"]
 
 GIVE_UP_AFTER = timedelta(hours=24)
@@ -69,8 +67,3 @@ def judge(response: ReceiverResponse, created_at: datetime, next_attempt_at: dat
     if created_at < given_up_before(next_attempt_at):
         return Outcome.GIVEN_UP
     return Outcome.RETRY
-
-
-def retry_delay_s(delay_s: float) -> float:
-    """Return the seconds until the next attempt: WEBHOOK_RETRY_DELAY, jittered, never growing."""
-    return backoff_s(delay_s, attempts=1)

@@ -12,6 +12,7 @@ from sqlalchemy import Row
 
 from origin.keys.sealing import Sealer, webhook_secret_context
 from origin.shared.clock import utcnow
+from origin.shared.retries import jittered
 from origin.webhooks.client.connections import ReceiverConnection
 from origin.webhooks.client.host_limits import HostLimits
 from origin.webhooks.client.receivers import ReceiverClient
@@ -22,7 +23,6 @@ from origin.webhooks.rules.deliveries import (
     Outcome,
     ReceiverResponse,
     judge,
-    retry_delay_s,
 )
 from origin.webhooks.rules.signatures import signed_headers
 
@@ -123,7 +123,7 @@ class QueueSender:
         self, queue: ClaimedQueue, delivery: Row[Any], response: ReceiverResponse
     ) -> Outcome:
         """Report what becomes of a delivery, and count failures in a row."""
-        delay_s = retry_delay_s(self.retry_delay_s)
+        delay_s = jittered(self.retry_delay_s)
         next_attempt_at = utcnow() + timedelta(seconds=delay_s)
         outcome = judge(response, delivery.created_at, next_attempt_at)
         queue.failures = 0 if outcome is Outcome.DELIVERED else queue.failures + 1

@@ -24,13 +24,14 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from origin.db.engine import Database
 from origin.keys.sealing import Sealer
 from origin.shared.clock import utcnow
+from origin.shared.retries import jittered
 from origin.shared.wakeups import Wakeups
 from origin.telemetry.metrics import WEBHOOKS
 from origin.webhooks.client.host_limits import PER_HOST, HostLimits
 from origin.webhooks.client.receivers import ReceiverClient
 from origin.webhooks.queries import delivery_queue, subscriptions
 from origin.webhooks.queries.delivery_queue import AttemptResult, Release
-from origin.webhooks.rules.deliveries import PAUSE_AFTER, Outcome, given_up_before, retry_delay_s
+from origin.webhooks.rules.deliveries import PAUSE_AFTER, Outcome, given_up_before
 from origin.webhooks.service.claimed_queues import MAX_DELIVERIES, ClaimedQueue, QueueSender
 
 MAX_QUEUES = 200
@@ -53,7 +54,7 @@ log = logging.getLogger(__name__)
 class DeliveryRunner:
     """Delivers what is due to subscribers.
 
-    :param retry_delay_s: WEBHOOK_RETRY_DELAY.
+    :param retry_delay_s: WEBHOOK_RETRY_DELAY; it is jittered and does not grow.
     """
 
     database: Database
@@ -273,7 +274,7 @@ class _DeliveryRun:
                 done.add(subscription_id)
             elif queue.is_paused:
                 self._give_up_old(subscription_id)
-                pause_s = retry_delay_s(self._runner.retry_delay_s)
+                pause_s = jittered(self._runner.retry_delay_s)
                 releases[subscription_id] = Release(queue.failures, pause_s)
             else:
                 releases[subscription_id] = Release(queue.failures)
