@@ -133,8 +133,8 @@ def resend_keys(subject: str | None) -> None:
 def refresh_tokens(subject: str | None, refused: bool) -> None:  # noqa: FBT001 - click's way
     """Refresh a user's tokens now; without SUBJECT, all tokens that are due.
 
-    --refused retries refreshes that Hydra refused: HYDRA_CLIENT_ID or HYDRA_CLIENT_SECRET may have
-    been wrong.
+    SUBJECT and --refused also retry refreshes that Hydra refused: HYDRA_CLIENT_ID or
+    HYDRA_CLIENT_SECRET may have been wrong.
     """
     if subject is not None and refused:
         raise click.UsageError("Give a SUBJECT, or --refused.")
