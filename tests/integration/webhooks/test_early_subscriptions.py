@@ -315,7 +315,7 @@ def test_secrets_are_sealed_for_their_row_and_rotate(market: Market, newcomer: s
         market.runtime.sealer.open(sealed, webhook_secret_context(0, event, url))
     assert market.runtime.key_rotation.outdated() == 0
 
-    secret = market.settings.key_encryption_secrets[0].value
+    secret = market.settings.key_encryption_secrets[0].get_secret_value()
     rotated = replace(market.runtime, sealer=Sealer(["a new secret of some length", secret]))
     before = rotated.key_rotation.outdated()
     last = list(rotated.key_rotation.rotate())[-1]
