@@ -22,7 +22,7 @@ from origin.declarations.client.energytypes import EnergyTypeClient
 from origin.declarations.service import DeclarationService
 from origin.forecasts.service import Forecasts
 from origin.identity.client import HydraClient
-from origin.identity.service.introspection import BearerTokens
+from origin.identity.service.introspection import IntrospectionCache
 from origin.identity.service.rate_limits import RateLimits
 from origin.identity.service.tokens import UserTokens
 from origin.intake.queries.issuing import Points
@@ -34,6 +34,8 @@ from origin.intake.service.technologies import Technologies
 from origin.keys.public_branch_keys import PublicBranchKeys
 from origin.keys.sealing import Sealer, Signer
 from origin.maintenance.service.key_rotation import KeyRotation
+from origin.monitoring.service.database_gauges import DatabaseGauges
+from origin.monitoring.service.probes import Probes
 from origin.peers.datahub import DataHubClient
 from origin.reconciliation.service.reconcile import Reconciliation
 from origin.reconciliation.service.repair import Repairs
@@ -83,7 +85,7 @@ class Runtime:
         self._make_administration()
 
     def _make_identity(self) -> None:
-        self.bearer_tokens = BearerTokens(self.hydra, self.settings.token_cache_seconds)
+        self.introspection_cache = IntrospectionCache(self.hydra, self.settings.token_cache_seconds)
         self.rate_limits = RateLimits(self.settings)
         self.user_tokens = UserTokens(database=self.database, sealer=self.sealer, hydra=self.hydra)
 
@@ -196,6 +198,8 @@ class Runtime:
 
     def _make_administration(self) -> None:
         """Make logins, and what operators ask for."""
+        self.probes = Probes(self.database, self.settings)
+        self.database_gauges = DatabaseGauges(self.database.engine.url)
         self.logins = Logins(
             settings=self.settings,
             database=self.database,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from origin.errors import Refused
+from origin.errors import Rejected
 
 MAX_KEPT = 1000
 """Forecasts of one sender to one recipient; older ones are deleted."""
@@ -22,6 +22,20 @@ _DURATION = re.compile(
     re.ASCII,
 )
 _MAX_LENGTH = 50
+
+
+class ForecastTooLong(Rejected):
+    """The forecast would end after the year 9999."""
+
+    code = "forecast_too_long"
+
+
+@dataclass(eq=False)
+class RecipientUnknown(Rejected):
+    """The subject has no active account."""
+
+    code = "recipient_unknown"
+    subject: str
 
 
 def fixed_duration(text: str) -> timedelta:
@@ -69,12 +83,12 @@ class SubmittedForecast:
     def end(self) -> datetime:
         """The end of the last step.
 
-        :raises Refused: it is after the year 9999.
+        :raises ForecastTooLong: it is after the year 9999.
         """
         try:
             return self.begin + self.step * len(self.amounts)
         except OverflowError:
-            raise Refused({"resolution": ["The forecast would end after the year 9999."]}) from None
+            raise ForecastTooLong from None
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,13 @@ from sqlalchemy.orm import Session
 
 from origin.db.engine import Database
 from origin.db.locks import take_advisory_lock
-from origin.errors import Refused
 from origin.forecasts import queries
 from origin.forecasts.queries import ForecastObject
 from origin.forecasts.rules import (
     MAX_KEPT,
     MAX_LISTED_VALUES,
     ForecastFilter,
+    RecipientUnknown,
     SubmittedForecast,
 )
 from origin.webhooks.queries.outbox import announce_forecast
@@ -36,7 +36,8 @@ class Forecasts:
     def submit(self, sender_id: int, submission: SubmittedForecast) -> UUID:
         """Store a forecast, and announce it to its recipient by webhook; return its id.
 
-        :raises Refused: the recipient does not exist or is disabled, or it would end too late.
+        :raises RecipientUnknown: the recipient has no active account.
+        :raises ForecastTooLong: it would end after the year 9999.
         """
         end = submission.end
         with self.outbox.transaction() as session:
@@ -104,4 +105,4 @@ def _active_recipient(session: Session, subject: str) -> int:
         recipient_id, is_active = found
         if is_active:
             return recipient_id
-    raise Refused({"account": [f"No user exists with subject: {subject}"]})
+    raise RecipientUnknown(subject)

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from devstack.processes import ROOT
-from origin.monitoring.service.database_gauges import GAUGES
+from origin.monitoring.service.database_gauges import GAUGE_QUERIES
 from origin.reconciliation.rules import Kind
 from origin.telemetry.metrics import NAMESPACE, REGISTRY
 
@@ -20,7 +20,7 @@ METRIC = re.compile(rf"\b{NAMESPACE}_\w+")
 def known_names() -> set[str]:
     """Return each metric's name as Prometheus stores it."""
     names = {f"{NAMESPACE}_database_up"}
-    for query in GAUGES:
+    for query in GAUGE_QUERIES:
         names |= {f"{NAMESPACE}_{name}" for name in query.gauges}
     for family in REGISTRY.collect():
         suffixes = {"counter": ["_total"], "histogram": ["_bucket", "_count", "_sum"]}

@@ -8,7 +8,11 @@ from sqlalchemy import Row, func, select
 
 from origin.db.engine import Database
 from origin.db.models import Batch, BatchEvent, Ggo, Transaction, User
-from origin.errors import Refused
+from origin.errors import OriginError
+
+
+class UnknownBatch(OriginError):
+    """There is no batch of that id."""
 
 
 def standing(database: Database) -> Sequence[Any]:
@@ -43,7 +47,7 @@ def history(database: Database, batch_id: str) -> History:
     """All that is known of a batch.
 
     :param batch_id: Ours, or the ledger's.
-    :raises Refused: there is none.
+    :raises UnknownBatch: There is none.
     """
     is_ours = batch_id.isdecimal() and len(batch_id) < 19
     wanted = Batch.id == int(batch_id) if is_ours else Batch.ledger_batch_id == batch_id
@@ -75,7 +79,7 @@ def history(database: Database, batch_id: str) -> History:
             .where(wanted)
         ).one_or_none()
         if batch is None:
-            raise Refused(f"There is no batch {batch_id}")
+            raise UnknownBatch(f"There is no batch {batch_id}")
         operations = session.execute(
             select(Transaction.type, Ggo.address, Ggo.amount)
             .join(Ggo, Ggo.id == Transaction.ggo_id)

@@ -13,7 +13,9 @@ from origin.compose.queries.compose import (
     PartTarget,
 )
 from origin.compose.rules import (
+    AccountUnavailable,
     ConsumptionPoint,
+    GgoUnavailable,
     Measurement,
     Order,
     Part,
@@ -28,7 +30,7 @@ from origin.compose.rules import (
 from origin.compose.service.measurements import MeasurementReader
 from origin.db.engine import Database
 from origin.db.raw_connections import RawConnection
-from origin.errors import CallerGone, Refused
+from origin.errors import CallerDisabled
 from origin.keys.derivation import AddressKind
 from origin.keys.public_branch_keys import PublicBranchKeys
 from origin.shared.clock import utcnow
@@ -56,8 +58,6 @@ class Composer:
         user_id: int,
         order: Order,
         also: Callable[[RawConnection], None] | None = None,
-        *,
-        subject: str | None = None,
     ) -> None:
         """Carry out an order on a GGO of this user's.
 
@@ -65,15 +65,14 @@ class Composer:
         a ledger (LEDGER_ENABLED=0) it is final at once. Every error leaves the database unchanged.
 
         :param also: Called in the same transaction.
-        :param subject: Checked against the account, if the id may belong to somebody else by now.
-        :raises CallerGone: the account is disabled or not the subject's.
-        :raises Refused: a rule of the contract forbids it.
+        :raises CallerDisabled: the account was disabled meanwhile.
+        :raises Rejected: the order breaks a rule.
         :raises PeerError: DataHub cannot return the measurements now.
         :raises TokensSpent: DataHub no longer accepts the user's tokens.
         """
         with self.database.raw_connection() as connection:
             facts = _find_facts(connection, user_id, order)
-        caller = _caller(facts, user_id, subject)
+        caller = _caller(facts, user_id)
         source = self._check(order, facts)
         measurements = self._measurements(caller, order, source, facts)
         parts = parts_of(order, source, _recipients(facts), measurements)
@@ -90,7 +89,7 @@ class Composer:
                 _check_headroom(connection, order, measurements)
             batch_id = queries.write(connection, source, accounts, parts, targets)
             if batch_id is None:
-                _refuse(connection, user_id, order)
+                _reject(connection, user_id, order)
             if not self.ledger_enabled:
                 has_webhooks = queries.complete_unsent(connection, source.id, batch_id)
             if also is not None:
@@ -163,10 +162,10 @@ def _find_facts(connection: RawConnection, user_id: int, order: Order) -> OrderF
     return queries.find_facts(connection, user_id, order.address, subjects, gsrns)
 
 
-def _caller(facts: OrderFacts, user_id: int, subject: str | None) -> ComposingAccount:
+def _caller(facts: OrderFacts, user_id: int) -> ComposingAccount:
     caller = next((each for each in facts.accounts.values() if each.id == user_id), None)
-    if caller is None or caller.disabled or subject not in {caller.subject, None}:
-        raise CallerGone
+    if caller is None or caller.disabled:
+        raise CallerDisabled
     return caller
 
 
@@ -188,12 +187,13 @@ def _check_headroom(
     check_headroom(order, measurements, retired)
 
 
-def _refuse(connection: RawConnection, user_id: int, order: Order) -> NoReturn:
+def _reject(connection: RawConnection, user_id: int, order: Order) -> NoReturn:
     """Reject the compose for what changed since the first, unlocked look.
 
-    :raises Refused: always.
+    :raises AccountUnavailable: an account is disabled.
+    :raises GgoUnavailable: otherwise.
     """
     for account in _find_facts(connection, user_id, order).accounts.values():
         if account.disabled:
-            raise Refused(f"Account unavailable ({account.subject})")
-    raise Refused(f"GGO not found or is unavailable: {order.address}")
+            raise AccountUnavailable(account.subject)
+    raise GgoUnavailable(order.address)

@@ -1,17 +1,19 @@
-"""Metrics that are read from the database when they are scraped.
+"""Database gauges: metrics that are read from the database at a scrape.
 
-To add one, write a function in `origin.monitoring.queries` and name it in `GAUGES`. Every web process
-exports the same figures: dashboards must take their `max`, never their `sum`.
+To add one, write a query in `origin.monitoring.queries` and add it to `GAUGE_QUERIES`. Every web
+reports the same values: dashboards take their `max`, never their `sum`.
 """
 
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
+from sqlalchemy import text
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
@@ -21,32 +23,32 @@ from origin.monitoring import queries
 from origin.telemetry.metrics import NAMESPACE
 
 _FRESH_S = 5.0
-"""How long values are reused. Scrapes need no token, so this bounds what they cost the database."""
+"""A process queries the database no more often: scrapes need no token, so anyone can send many."""
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class GaugeQuery:
-    """One query and the gauges that it fills.
+    """One query, and the gauges that it fills.
 
-    :param gauges: Each gauge's description by its name, without the namespace.
-    :param rows: Returns rows: first the labels, then a value for each gauge.
+    :param gauges: The help text of each gauge, by its name without the namespace.
+    :param rows: The query. Each row has the labels first, then a value for each gauge.
     """
 
     labels: tuple[str, ...]
     gauges: Mapping[str, str]
-    rows: Callable[[Session], queries.GaugeRows]
+    rows: Callable[[Session], Iterable[Sequence[Any]]]
 
 
-GAUGES = (
+GAUGE_QUERIES = (
     GaugeQuery(
         labels=(),
         gauges={
             "webhooks_waiting": "Webhooks that wait to be delivered",
             "webhook_oldest_seconds": "Age of the oldest of them",
         },
-        rows=queries.waiting_webhooks,
+        rows=queries.webhooks,
     ),
     GaugeQuery(
         labels=("host",),
@@ -64,7 +66,7 @@ GAUGES = (
     GaugeQuery(
         labels=(),
         gauges={"ledger_walk_age_seconds": "Since reconciliation last came to the end of a walk"},
-        rows=queries.last_reconciliation,
+        rows=queries.ledger_walks,
     ),
     GaugeQuery(
         labels=("state",),
@@ -104,17 +106,17 @@ GAUGES = (
 
 
 class DatabaseGauges:
-    """Reads the gauges on a connection of its own, so that they work while the pool is used up."""
+    """Reads the gauges, on a connection of its own: an exhausted pool must not hide itself."""
 
-    def __init__(self, url: URL, gauges: Sequence[GaugeQuery] = GAUGES) -> None:
+    def __init__(self, url: URL, gauge_queries: Sequence[GaugeQuery] = GAUGE_QUERIES) -> None:
         self._database = Database(url, 1)
-        self._gauges = gauges
+        self._gauge_queries = gauge_queries
         self._lock = threading.Lock()
         self._families: list[Metric] = []
         self._fresh_until = 0.0
 
     def families(self) -> list[Metric]:
-        """Return the gauges, 5 s old at most; only `database_up` if the database fails."""
+        """Return the gauges, at most `_FRESH_S` old; only `database_up` if they cannot be read."""
         with self._lock:
             if time.monotonic() >= self._fresh_until:
                 self._families = self._read()
@@ -124,20 +126,22 @@ class DatabaseGauges:
     def _read(self) -> list[Metric]:
         try:
             with self._database.transaction() as session:
-                queries.limit_time(session)
-                families = [family for each in self._gauges for family in _families(session, each)]
+                session.execute(text("SET LOCAL statement_timeout = '4s'"))
+                families = [
+                    family for each in self._gauge_queries for family in _gauges(session, each)
+                ]
         except SQLAlchemyError as error:
-            log.warning("Metrics could not be read: %s", type(error).__name__)
+            log.warning("Cannot read the database gauges: %s", type(error).__name__)
             return [_database_up(up=False)]
         finally:
             self._database.dispose()
         return [_database_up(up=True), *families]
 
 
-def _families(session: Session, query: GaugeQuery) -> list[Metric]:
+def _gauges(session: Session, query: GaugeQuery) -> list[Metric]:
     families = [
-        GaugeMetricFamily(f"{NAMESPACE}_{name}", description, labels=query.labels)
-        for name, description in query.gauges.items()
+        GaugeMetricFamily(f"{NAMESPACE}_{name}", text, labels=query.labels)
+        for name, text in query.gauges.items()
     ]
     count = len(query.labels)
     for row in query.rows(session):

@@ -17,8 +17,9 @@ import certifi
 from cachetools import TTLCache
 
 from origin.webhooks.client.connections import MAX_AGE_S, NotDelivered, ReceiverConnection
-from origin.webhooks.client.targets import Target, refused_url
+from origin.webhooks.client.targets import Target
 from origin.webhooks.rules.public_addresses import Network, is_public, is_within
+from origin.webhooks.rules.subscriptions import UrlAddressNotAllowed
 
 _RESOLVE_S = 5.0
 _KEEP_ADDRESSES_S = 10.0
@@ -87,14 +88,14 @@ class ReceiverClient:
 
         A host that cannot be resolved now passes: its addresses are checked at every delivery.
 
-        :raises Refused: naming the field `url`.
+        :raises UrlAddressNotAllowed: it has.
         """
         if self._allow_private and not self._forbidden:
             return
         try:
             self.addresses(target)
         except ForbiddenAddress:
-            raise refused_url("The host's address is not allowed.") from None
+            raise UrlAddressNotAllowed from None
         except NotDelivered:
             return
 

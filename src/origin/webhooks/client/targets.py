@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from urllib3.exceptions import LocationParseError
 from urllib3.util import parse_url
 
-from origin.errors import Refused
+from origin.webhooks.rules.subscriptions import UrlInvalid, UrlSchemeNotAllowed
 
 MAX_URL_LENGTH = 2000
 DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -29,24 +29,20 @@ class Target:
 def target_of(url: str) -> Target:
     """Take a URL apart.
 
-    :raises Refused: it is not an http or https URL with a host and without credentials.
+    :raises UrlSchemeNotAllowed: it is neither http nor https.
+    :raises UrlInvalid: it has no valid host or port, has credentials, or is too long.
     """
     try:
         parts = parse_url(url)
     except LocationParseError:
-        raise refused_url("Not a valid URL.") from None
+        raise UrlInvalid from None
     if parts.scheme not in DEFAULT_PORTS:
-        raise refused_url("Must be an http or https URL.")
+        raise UrlSchemeNotAllowed
     if not parts.host or parts.auth is not None or len(url.encode()) > MAX_URL_LENGTH:
-        raise refused_url("Not a valid URL.")
+        raise UrlInvalid
     port = DEFAULT_PORTS[parts.scheme] if parts.port is None else parts.port
     if not 0 < port < 2**16 or any(character <= " " for character in url):
-        raise refused_url("Not a valid URL.")
+        raise UrlInvalid
     path = parts.path or "/"
     path = path if parts.query is None else f"{path}?{parts.query}"
     return Target(parts.scheme, parts.host.strip("[]"), port, path)
-
-
-def refused_url(message: str) -> Refused:
-    """Return the error that rejects the field `url`."""
-    return Refused({"url": [message]})

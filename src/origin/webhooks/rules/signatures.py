@@ -7,7 +7,7 @@ our webhooks to subscribers; the delivery calls it anew at each attempt.
 import hmac
 from base64 import b64decode, b64encode
 
-from origin.errors import Refused
+from origin.webhooks.rules.subscriptions import SecretNotBase64
 
 SIGNATURE_HEADER = "x-hub-signature"
 _STANDARD_PREFIX = "whsec_"
@@ -43,10 +43,10 @@ def signed_headers(secret: str, body: bytes, webhook_id: str, timestamp: int) ->
 def check_secret(secret: str) -> None:
     """Check that a new subscription's secret can sign: after `whsec_` it must be base64.
 
-    :raises Refused: naming the field `secret`.
+    :raises SecretNotBase64: it is not.
     """
     if secret.startswith(_STANDARD_PREFIX) and _decoded(secret) is None:
-        raise Refused({"secret": [f"What follows {_STANDARD_PREFIX} must be base64."]})
+        raise SecretNotBase64
 
 
 def _standard_key(secret: str) -> bytes:

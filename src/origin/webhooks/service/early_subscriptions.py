@@ -29,7 +29,7 @@ def keep(
 ) -> None:
     """Keep a subscription until the subject's first login; a repeat replaces the secret.
 
-    :raises Refused: the subject has too many others.
+    :raises TooManyEarlySubscriptions: the subject has too many others.
     """
     sealed = sealer.seal(secret, early_webhook_secret_context(subject, event, url))
     queries.delete_outdated(session, subject)

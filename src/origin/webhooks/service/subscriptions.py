@@ -32,7 +32,7 @@ class Subscriptions:
         The subscription of a subject without an account is kept for its first login. That of
         a disabled account is dropped silently.
 
-        :raises Refused: the secret is not base64 after `whsec_`; the URL is not http or https or
+        :raises Rejected: the secret is not base64 after `whsec_`; the URL is not http or https or
             leads to a forbidden address; or the subject has too many subscriptions.
         """
         check_secret(secret)
