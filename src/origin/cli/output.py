@@ -9,8 +9,11 @@ import click
 from sqlalchemy.exc import DBAPIError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
+from origin.accounts.service.administration import DisabledUser, UnknownUser
+from origin.batches.service.reports import UnknownBatch
 from origin.db.sqlstates import READ_ONLY, Fault, fault_in, state_of
 from origin.errors import OriginError
+from origin.webhooks.service.administration import UnknownSubscription
 
 P = ParamSpec("P")
 
@@ -23,11 +26,27 @@ def reports_errors(command: Callable[P, None]) -> Callable[P, None]:
         try:
             command(*args, **kwargs)
         except OriginError as error:
-            raise click.ClickException(str(error)) from error
+            raise click.ClickException(_message(error)) from error
         except (DBAPIError, PoolTimeoutError) as error:
             raise click.ClickException(_database_failure(error)) from error
 
     return reporting
+
+
+def _message(error: OriginError) -> str:
+    """Return an error's message for operators."""
+    match error:
+        case UnknownUser():
+            return f"No account has the subject {error.subject}"
+        case DisabledUser():
+            return f"The account of {error.subject} is disabled"
+        case UnknownBatch():
+            return f"There is no batch {error.batch_id}"
+        case UnknownSubscription():
+            live = "live " if error.must_be_live else ""
+            return f"There is no {live}subscription {error.subscription_id}"
+        case _:
+            return str(error)
 
 
 def _database_failure(error: DBAPIError | PoolTimeoutError) -> str:

@@ -11,8 +11,11 @@ from origin.db.models import Batch, BatchEvent, Ggo, Transaction, User
 from origin.errors import OriginError
 
 
+@dataclass(eq=False)
 class UnknownBatch(OriginError):
     """There is no batch of that id."""
+
+    batch_id: str
 
 
 def standing(database: Database) -> Sequence[Any]:
@@ -79,7 +82,7 @@ def history(database: Database, batch_id: str) -> History:
             .where(wanted)
         ).one_or_none()
         if batch is None:
-            raise UnknownBatch(f"There is no batch {batch_id}")
+            raise UnknownBatch(batch_id)
         operations = session.execute(
             select(Transaction.type, Ggo.address, Ggo.amount)
             .join(Ggo, Ggo.id == Transaction.ggo_id)

@@ -13,8 +13,12 @@ from origin.webhooks.queries import subscriptions
 from origin.webhooks.queries.outbox import wake
 
 
+@dataclass(eq=False)
 class UnknownSubscription(OriginError):
-    """There is no such subscription, or it is not live."""
+    """There is no subscription of that id, or, with `must_be_live`, none that is live."""
+
+    subscription_id: int
+    must_be_live: bool
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,7 @@ class SubscriptionAdministration:
         with self.database.reading() as session:
             found = queries.find_subscription(session, subscription_id)
             if found is None:
-                raise UnknownSubscription(f"There is no subscription {subscription_id}")
+                raise UnknownSubscription(subscription_id, must_be_live=False)
             return SubscriptionLog(found, queries.latest_deliveries(session, subscription_id))
 
     def replay(self, subscription_id: int, delivery_ids: Collection[int]) -> int:
@@ -67,7 +71,7 @@ class SubscriptionAdministration:
         """
         with self.database.transaction() as session:
             if not queries.lock_live(session, subscription_id):
-                raise UnknownSubscription(f"There is no live subscription {subscription_id}")
+                raise UnknownSubscription(subscription_id, must_be_live=True)
             count = queries.make_due(session, subscription_id, delivery_ids)
             if count:
                 # The operator expects the receiver to work again: a pause ends.
@@ -84,4 +88,4 @@ class SubscriptionAdministration:
         """
         with self.database.transaction() as session:
             if not subscriptions.end(session, subscription_id, "disabled by an operator"):
-                raise UnknownSubscription(f"There is no live subscription {subscription_id}")
+                raise UnknownSubscription(subscription_id, must_be_live=True)
