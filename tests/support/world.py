@@ -1,6 +1,5 @@
 """The service in this process, with a real database and the sandbox's Hydra and DataHub."""
 
-import dataclasses
 import threading
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -13,7 +12,7 @@ from sqlalchemy import text
 from werkzeug.test import TestResponse
 
 from origin.app import create_app
-from origin.runtime import Resources, Runtime, build_runtime, wire
+from origin.runtime import Runtime, build_runtime
 from origin.settings import Settings
 from origin.web.provided import provide
 from origin.webhooks.rules.signatures import SIGNATURE_HEADER, hub_signature
@@ -66,12 +65,6 @@ class CountingWakeups:
 
     def deliveries_due(self) -> None:
         self.deliveries += 1
-
-
-def rewired(runtime: Runtime, **changes: Any) -> Runtime:
-    """Return a runtime with new services, and some resources replaced."""
-    resources = {each.name: getattr(runtime, each.name) for each in dataclasses.fields(Resources)}
-    return wire(Resources(**{**resources, **changes}))
 
 
 class World:

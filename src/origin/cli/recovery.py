@@ -8,8 +8,9 @@ from typing import BinaryIO
 import click
 import orjson
 
-from origin.cli.commands import _table, _told
 from origin.cli.ledger import COULD_NOT_LOOK, DIFFERENCES, _looking, ledger
+from origin.cli.output import print_table as _table
+from origin.cli.output import reports_errors as _told
 from origin.errors import CannotRecover, PeerError
 from origin.intake.rules.key_indexes import RECOVERY_MARGIN
 from origin.recovery.service import recover as recovery

@@ -10,6 +10,11 @@ from origin.db.datahub_jobs import JobKind
 from origin.reconciliation.rules import Kind
 
 
+def limit_statement_time(session: Session) -> None:
+    """Let each statement of this transaction take at most 4 s."""
+    session.execute(text("SET LOCAL statement_timeout = '4s'"))
+
+
 def batches(session: Session) -> Iterable[Sequence[Any]]:
     """Return (state, count, age of the oldest in seconds) of the batches that have not ended."""
     rows = session.execute(

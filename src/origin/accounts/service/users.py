@@ -4,7 +4,7 @@ import logging
 
 from origin.accounts.queries.users import disable_user
 from origin.db.engine import Database
-from origin.webhooks.queries import delivery_queue
+from origin.webhooks.queries import subscriptions
 
 log = logging.getLogger(__name__)
 
@@ -19,6 +19,6 @@ def disable(database: Database, user_id: int) -> bool:
     with database.transaction() as session:
         if not disable_user(session, user_id):
             return False
-        delivery_queue.end_all(session, user_id, "the account is disabled")
+        subscriptions.end_all(session, user_id, "the account is disabled")
     log.info("User %s is disabled", user_id)
     return True

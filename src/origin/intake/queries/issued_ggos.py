@@ -11,7 +11,7 @@ from origin.db.models import Ggo
 from origin.db.raw_connections import RawConnection, Row, Values
 from origin.intake.queries.owners import MeteringPointRef, Owner
 from origin.shared.json_codec import encode_json
-from origin.webhooks.queries.outbox import TELL, wake_for, wake_over
+from origin.webhooks.queries.outbox import TELL, wake_over, wake_written
 
 IssuedRow = dict[str, Any]
 """An issued GGO by the names of the table's columns; amount in Wh, emissions in g/Wh."""
@@ -115,7 +115,7 @@ def insert(
         addresses, subscription_ids = _insert(run, _INSERT, owner, point, rows)
         added |= addresses
         to_wake |= subscription_ids
-    wake_for(session, to_wake)
+    wake_written(session, to_wake)
     return added
 
 
