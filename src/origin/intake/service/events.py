@@ -6,6 +6,7 @@ from sqlalchemy.orm import Session
 
 from origin.db.engine import Database
 from origin.db.locks import lock_subject, lock_user
+from origin.errors import OwnerChanged
 from origin.intake.queries.owners import Owner, find_owner, find_owner_and_point
 from origin.intake.rules.events import GgoEvent, MeteringPointEvent, MeteringPointOfAnother
 from origin.intake.service.early_events import keep
@@ -59,7 +60,13 @@ class DataHubEvents:
         :raises MeteringPointOfAnother: The metering point is another user's.
         """
         event.check()
-        return self.issued_ggos.issue_new(subject, event) or self._issue_or_keep(subject, event)
+        if self.issued_ggos.issue_new(subject, event):
+            return True
+        try:
+            return self._issue_or_keep(subject, event)
+        except OwnerChanged:
+            # A rotation of keys came between the look-up and the insert; it changes a user once.
+            return self._issue_or_keep(subject, event)
 
     def _issue_or_keep(self, subject: str, event: GgoEvent) -> bool:
         with self.outbox.transaction() as session:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from sqlalchemy.orm import Session
 
 from origin.db.engine import Database
-from origin.errors import OriginError
+from origin.errors import OwnerChanged
 from origin.intake.queries import issued_ggos
 from origin.intake.queries.issued_ggos import IDENTITY, IssuedRow, Outcome
 from origin.intake.queries.owners import MeteringPointRef, Owner
@@ -19,10 +19,6 @@ from origin.shared.wakeups import Wakeups
 from origin.telemetry.metrics import KEY_MISMATCHES
 
 log = logging.getLogger(__name__)
-
-
-class OwnerChanged(OriginError):
-    """The owner's key or metering point changed while GGOs were being issued: try again."""
 
 
 @dataclass(frozen=True)
