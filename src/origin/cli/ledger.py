@@ -10,7 +10,8 @@ import orjson
 from flask.cli import AppGroup
 
 from origin.batches.service import reports
-from origin.cli.commands import _table, _told
+from origin.cli.output import print_table as _table
+from origin.cli.output import reports_errors as _told
 from origin.db.engine import Database
 from origin.db.models import LedgerDifference
 from origin.errors import PeerError

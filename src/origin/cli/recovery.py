@@ -8,11 +8,12 @@ from typing import BinaryIO
 import click
 import orjson
 
-from origin.cli.commands import _table, _told
 from origin.cli.ledger import COULD_NOT_LOOK, DIFFERENCES, _looking, ledger
+from origin.cli.output import print_table as _table
+from origin.cli.output import reports_errors as _told
 from origin.errors import CannotRecover, PeerError
+from origin.intake.rules.key_indexes import RECOVERY_MARGIN
 from origin.recovery.service import recover as recovery
-from origin.recovery.service.forgotten_points import MARGIN
 from origin.recovery.service.recover import Options, RecoveryService
 from origin.recovery.service.report import Report
 from origin.settings import Settings
@@ -43,7 +44,7 @@ _COUNTS = (
 @click.option(
     "--margin",
     type=click.IntRange(min=0),
-    default=MARGIN,
+    default=RECOVERY_MARGIN,
     show_default=True,
     help="How far to move users' key indexes past the highest that was found.",
 )

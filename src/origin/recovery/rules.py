@@ -3,14 +3,12 @@
 Pure rules: what the ledger's state has, and whose the addresses are, give what is to be mended.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from enum import Enum
-from itertools import chain
 
 from origin.batches.rules.standing import Settlement
-from origin.keys.derivation import METERING_POINT_BRANCH, AddressKind, ExtendedKey, period_index
+from origin.intake.rules.key_indexes import LOST_RECOVERIES
 
 
 @dataclass(frozen=True)
@@ -265,10 +263,6 @@ def is_same(
     return True
 
 
-LOST_RECOVERIES = 3
-"""So many moves of the counters in a row are looked beyond."""
-
-
 class Trail:
     """Which indexes k of a user's `m/0/k` to look at next, the likeliest first.
 
@@ -331,34 +325,3 @@ class Trail:
             if begin < end:
                 yield range(begin, end)
             begin = max(begin, seen.stop)
-
-
-def point_candidates(
-    used: Collection[int], counter: int, *, reach: int, margin: int
-) -> Iterator[int]:
-    """Which indexes i of `m/1/i` a forgotten metering point may have, the likeliest first.
-
-    :param used: Those of the user's other points: no index is handed to two.
-    :param counter: The next index that the database would hand out.
-    :param margin: By how much earlier recoveries, which were lost too, have moved the counter on.
-    """
-    top = max(used, default=-1) + 1
-    end = max(counter, top)
-    jumps = (end + margin * number for number in range(LOST_RECOVERIES + 1))
-    likely = [range(top, top + reach), *(range(start, start + reach) for start in jumps)]
-    seen = set(used)
-    for index in chain(*likely, range(end)):
-        if index not in seen:
-            seen.add(index)
-            yield index
-
-
-def proven_index(
-    master: ExtendedKey, kind: AddressKind, begin: datetime, address: str, candidates: Iterable[int]
-) -> int | None:
-    """Which i of `m/1/i` gives this address to the period that begins then; None: none of these."""
-    points, period = master.child(METERING_POINT_BRANCH), period_index(begin)
-    for index in candidates:
-        if points.child(index).public_branch_key.address(period, kind) == address:
-            return index
-    return None

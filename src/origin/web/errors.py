@@ -257,6 +257,9 @@ _SERVERS: dict[type[OriginError], Wording] = {
     errors.Recovering: Wording(
         503, _sentence("The service is being recovered"), _retry_after(_RETRY_AFTER_RECOVERY_S)
     ),
+    errors.OwnerChanged: Wording(
+        503, _sentence("The account has just changed"), _retry_after(_RETRY_AFTER_S)
+    ),
     errors.DatabaseUnavailable: Wording(
         503, _sentence("The database is out of reach"), _retry_after(_RETRY_AFTER_S)
     ),
@@ -276,4 +279,4 @@ TABLE: Mapping[type[OriginError], Wording] = {
     **_FEATURES,
     **_SERVERS,
 }
-"""Every error that a client may see. The messages are the old API's, to the letter."""
+"""Every error that a client may see. The old API's messages must stay as they are, to the letter."""

@@ -1,12 +1,12 @@
 """What was seen on a real validator with the real processor (contract: peers, The ledger)."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from origin.batches.client.ledger import LedgerClient
 from tests.support.market import CONSUMPTION, Market
-from tests.support.world import rewired
 
 
 def composed(market: Market, count: int = 1) -> None:
@@ -24,7 +24,7 @@ def impatient(market: Market) -> None:
     """Give the ledger half a second for an answer, not fifteen."""
     url = market.sandbox.urls["ledger"]
     ledger = LedgerClient(url, tls_verify=True, response_timeout_s=0.5)
-    market.use(rewired(market.runtime, ledger=ledger))
+    market.use(replace(market.runtime, ledger=ledger))
 
 
 def events(caplog: pytest.LogCaptureFixture) -> list[str]:

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, cast
 
 import pytest
@@ -13,7 +14,6 @@ from origin.tasks.tasks import register_tasks
 from origin.telemetry.metrics import REGISTRY
 from tests.support.drill import Drill, composed
 from tests.support.market import Market
-from tests.support.world import rewired
 
 RESTING = (names.BATCHES, names.STUCK_BATCHES, names.DATAHUB_JOBS)
 
@@ -87,7 +87,7 @@ def resting(market: Market) -> Market:
     """A worker on the same database, in recovery mode."""
     found = copy.copy(market)
     found.settings = market.settings.model_copy(update={"recovery_mode": True})
-    found.runtime = rewired(market.runtime, settings=found.settings)
+    found.runtime = replace(market.runtime, settings=found.settings)
     return found
 
 

@@ -1,7 +1,6 @@
 """What is planned from the ledger alone is what trade had left, whatever the database forgot of it."""
 
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -9,9 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from origin.batches.rules.standing import Settlement
-from origin.keys.derivation import AddressKind, master_key, metering_point_key, period_key
+from origin.intake.rules.key_indexes import LOST_RECOVERIES
 from origin.recovery.rules import (
-    LOST_RECOVERIES,
     Here,
     Holder,
     Mend,
@@ -24,8 +22,6 @@ from origin.recovery.rules import (
     compare,
     is_same,
     plan,
-    point_candidates,
-    proven_index,
 )
 
 USERS = (1, 2, 3)
@@ -334,22 +330,3 @@ def test_a_trail_finds_all_within_reach_and_ends(
     last = max([counter, *(index + 1 for index in wanted if index in seen)])
     jumps = {counter + margin * number for number in range(LOST_RECOVERIES + 1)}
     assert jumps <= set(seen) or last > counter
-
-
-KEY = master_key(bytes(range(32)))
-BEGIN = datetime(2020, 1, 1, 12, tzinfo=UTC)
-
-
-@given(index=st.integers(0, 12), used=st.sets(st.integers(0, 12), max_size=8))
-def test_a_points_index_is_proven_and_never_handed_to_two(index: int, used: set[int]):
-    address = period_key(metering_point_key(KEY, index), BEGIN).address(AddressKind.MEASUREMENT)
-    candidates = list(point_candidates(used, 5, reach=10, margin=100))
-    assert not used & set(candidates)
-    assert len(candidates) == len(set(candidates))
-    assert set(range(15)) - used == set(candidates) & set(range(15))
-    # Where an earlier recovery would have moved the counter to.
-    assert max(used | {4}) + 101 in candidates
-    found = proven_index(KEY, AddressKind.MEASUREMENT, BEGIN, address, candidates)
-    assert found == (None if index in used else index)
-    other = address.replace(address[-1], "0" if address[-1] != "0" else "1")
-    assert proven_index(KEY, AddressKind.MEASUREMENT, BEGIN, other, candidates) is None

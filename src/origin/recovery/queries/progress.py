@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from sqlalchemy import func, or_, select, text, update
+from sqlalchemy import func, select, text, update
 from sqlalchemy.orm import Session
 
 from origin.db.engine import Database
@@ -131,10 +131,3 @@ def move_trade_counters(session: Session, highest: Mapping[int, int], margin: in
         ).one_or_none()
         moved += row is not None
     return moved
-
-
-def was_before_a_recovery(session: Session, user_id: int) -> bool:
-    """Whether this account is older than a recovery: keys may be out that the database forgot."""
-    made = select(User.created_at).where(User.id == user_id).scalar_subquery()
-    found = select(Recovery.id).where(or_(Recovery.started_at > made, made.is_(None))).limit(1)
-    return session.scalar(found) is not None

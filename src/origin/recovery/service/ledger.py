@@ -17,11 +17,11 @@ from origin.db.sqlstates import affects_all_work
 from origin.errors import PeerMisbehaved
 from origin.keys.derivation import AddressKind, IndexOutOfRange, period_index
 from origin.keys.public_branch_keys import PublicBranchKeys
+from origin.peers.patience import patiently
 from origin.recovery.queries import mending
 from origin.recovery.queries.mending import Known, Outcome
 from origin.recovery.queries.progress import move_trade_counters
 from origin.recovery.rules import Holder, Mend, RetiredTo, Standing, There, Tree, compare, plan
-from origin.recovery.service.forgotten_points import patiently
 from origin.recovery.service.report import Report, Tell
 from origin.recovery.service.search import Search
 from origin.shared.deadlines import interruptible_sleep

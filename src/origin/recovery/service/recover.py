@@ -15,10 +15,11 @@ from origin.db.engine import Database
 from origin.db.models import Ggo, MeteringPoint, Recovery, User
 from origin.errors import CannotRecover, OriginError, PeerError, PeerUnavailable, TokensSpent
 from origin.intake.rules.events import FIRST_BEGIN
+from origin.intake.rules.key_indexes import RECOVERY_MARGIN
 from origin.keys.public_branch_keys import PublicBranchKeys
 from origin.recovery.queries import progress
 from origin.recovery.queries.progress import Keeper
-from origin.recovery.service.forgotten_points import MARGIN, ForgottenPoints
+from origin.recovery.service.forgotten_points import ForgottenPoints
 from origin.recovery.service.ledger import LedgerRecovery, Root
 from origin.recovery.service.report import Report, Tell
 from origin.recovery.service.search import Search
@@ -48,7 +49,7 @@ class Options:
 
     is_dry: bool = False
     goes_on: bool = False
-    margin: int = MARGIN
+    margin: int = RECOVERY_MARGIN
     reach: int = REACH
     since: datetime = FIRST_BEGIN
     calls_per_second: float = CALLS_PER_SECOND
