@@ -500,7 +500,7 @@ class LedgerDifference(Identified, Base):
     )
 
     kind: Mapped[str]
-    """See `origin.reconciliation.rules.Kind`."""
+    """See `origin.batches.rules.differences.DifferenceKind`."""
     address: Mapped[str]
     ggo_id: Mapped[int]
     """The GGO that was looked at; not a foreign key, as a rollback may remove it."""

@@ -1,4 +1,4 @@
-"""The database's side of reconciliation: walks over the GGOs, and the differences they found."""
+"""SQL of reconciliation: its runs over the GGOs, and what they compare."""
 
 from collections import defaultdict
 from collections.abc import Collection, Sequence
@@ -10,8 +10,7 @@ from sqlalchemy import Row, and_, func, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session, aliased
 
-from origin.db.models import Batch, Ggo, LedgerDifference, LedgerWalk
-from origin.reconciliation.rules import SPENT_ALONE_THERE, Difference, Kind
+from origin.db.models import Batch, Ggo, LedgerWalk
 
 
 @dataclass(frozen=True)
@@ -21,16 +20,6 @@ class Turn:
     walk_id: int
     cursor: int
     lease: datetime
-
-
-@dataclass(frozen=True)
-class Found:
-    """A difference, and where."""
-
-    ggo_id: int
-    address: str
-    difference: Difference
-    batch_id: int | None = None
 
 
 def take_turn(session: Session, *, lease_s: float, anew: bool = False) -> Turn | None:
@@ -183,101 +172,6 @@ def stuck_batches(session: Session, older_than_s: float) -> list[Row[Any]]:
             )
             .order_by(Batch.id)
         )
-    )
-
-
-def write_found(session: Session, found: Sequence[Found]) -> None:
-    """Keep these differences, or note that they are still there."""
-    for each in found:
-        row = {
-            "kind": each.difference.kind.value,
-            "address": each.address,
-            "ggo_id": each.ggo_id,
-            "batch_id": each.batch_id,
-            "detail": each.difference.detail[:2000],
-        }
-        statement = insert(LedgerDifference).values(**row)
-        session.execute(
-            statement.on_conflict_do_update(
-                index_elements=["kind", "address"],
-                index_where=LedgerDifference.resolved_at.is_(None),
-                set_={
-                    "detail": row["detail"],
-                    "batch_id": row["batch_id"],
-                    "last_seen_at": func.now(),
-                },
-            )
-        )
-
-
-def resolve(
-    session: Session, beyond: int, up_to: int, *, kept: Collection[int], found: Sequence[Found]
-) -> None:
-    """Close the differences of GGOs in this range of ids that weren't found again.
-
-    :param beyond: Exclusive.
-    :param up_to: Inclusive.
-    :param kept: GGOs that couldn't be looked at now: theirs stay open.
-    """
-    still = {(each.ggo_id, each.difference.kind.value) for each in found}
-    rows = session.execute(
-        select(LedgerDifference.id, LedgerDifference.ggo_id, LedgerDifference.kind).where(
-            LedgerDifference.resolved_at.is_(None),
-            LedgerDifference.kind != Kind.STUCK_BATCH.value,
-            LedgerDifference.ggo_id > beyond,
-            LedgerDifference.ggo_id <= up_to,
-        )
-    )
-    over = [
-        row.id for row in rows if row.ggo_id not in kept and (row.ggo_id, row.kind) not in still
-    ]
-    _close(session, over)
-
-
-def resolve_stuck(session: Session, found: Sequence[Found]) -> None:
-    """Close the differences of stuck batches that aren't stuck any more."""
-    stuck = {each.batch_id for each in found}
-    rows = session.execute(
-        select(LedgerDifference.id, LedgerDifference.batch_id).where(
-            LedgerDifference.resolved_at.is_(None),
-            LedgerDifference.kind == Kind.STUCK_BATCH.value,
-        )
-    )
-    _close(session, [row.id for row in rows if row.batch_id not in stuck])
-
-
-def _close(session: Session, ids: Sequence[int]) -> None:
-    if ids:
-        session.execute(
-            update(LedgerDifference)
-            .where(LedgerDifference.id.in_(ids))
-            .values(resolved_at=func.now())
-        )
-
-
-def open_differences(session: Session) -> list[LedgerDifference]:
-    """What differs, as far as is known, oldest first."""
-    query = select(LedgerDifference).where(LedgerDifference.resolved_at.is_(None))
-    return list(session.scalars(query.order_by(LedgerDifference.id)))
-
-
-def note_repair(session: Session, difference_id: int, repair: str) -> None:
-    """Write down what was done; the next look tells whether it helped."""
-    session.execute(
-        update(LedgerDifference).where(LedgerDifference.id == difference_id).values(repair=repair)
-    )
-
-
-def close_repaired(session: Session, ggo_id: int, repair: str) -> None:
-    """Close what was known to be spent there of a GGO that is now spent here, for the same."""
-    session.execute(
-        update(LedgerDifference)
-        .where(
-            LedgerDifference.ggo_id == ggo_id,
-            LedgerDifference.resolved_at.is_(None),
-            LedgerDifference.kind.in_([each.value for each in SPENT_ALONE_THERE]),
-        )
-        .values(repair=repair, resolved_at=func.now())
     )
 
 

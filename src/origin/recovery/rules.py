@@ -9,23 +9,8 @@ from datetime import datetime
 from enum import Enum
 from itertools import chain
 
-from origin.batches.rules.standing import Settlement
+from origin.batches.rules.ledger_state import LedgerGgo, LedgerSettlement
 from origin.keys.derivation import METERING_POINT_BRANCH, AddressKind, Key, period_index
-
-
-@dataclass(frozen=True)
-class There:
-    """A GGO as the ledger's state has it.
-
-    :ivar action: What spent it: SPLIT, RETIRE or TRANSFER; None: it is unspent.
-    :ivar addresses: What it was turned into, in the ledger's order.
-    """
-
-    address: str
-    origin: str
-    amount: int
-    action: str | None = None
-    addresses: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -37,13 +22,13 @@ class Tree:
     """
 
     root: str
-    ggos: dict[str, There] = field(default_factory=dict)
-    settlements: dict[str, Settlement] = field(default_factory=dict)
+    ggos: dict[str, LedgerGgo] = field(default_factory=dict)
+    settlements: dict[str, LedgerSettlement] = field(default_factory=dict)
     unread: set[str] = field(default_factory=set)
 
-    def parts(self, source: There) -> Iterator[tuple[str, There | None]]:
+    def parts(self, source: LedgerGgo) -> Iterator[tuple[str, LedgerGgo | None]]:
         """What a split GGO was turned into, each once; None: not the ledger's own split."""
-        for address in dict.fromkeys(source.addresses):
+        for address in dict.fromkeys(source.next_addresses):
             part = self.ggos.get(address)
             is_part = part is not None and part.origin == source.address and part.amount > 0
             yield address, part if is_part else None
@@ -83,7 +68,7 @@ class Standing(Enum):
     WRONG_AMOUNT = "another amount on the ledger"
 
 
-def compare(here: Here, there: There | None) -> Standing:
+def compare(here: Here, there: LedgerGgo | None) -> Standing:
     """Tell how a GGO stands, and so what is to be done about it."""
     if here.never_sent:
         return _compare_unsent(here, there)
@@ -98,17 +83,17 @@ def compare(here: Here, there: There | None) -> Standing:
     if here.is_live:
         return Standing.SPENT_UNDER_WAY
     if here.retired:
-        same = there.action == "RETIRE" and there.addresses == (here.settlement,)
+        same = there.action == "RETIRE" and there.next_addresses == (here.settlement,)
         return Standing.IN_STEP if same else Standing.SPENT_OTHERWISE
     if not here.parts:
         return Standing.LOST
-    targets = set(there.addresses) if there.action == "SPLIT" else set()
+    targets = set(there.next_addresses) if there.action == "SPLIT" else set()
     if here.parts.keys() == targets:
         return Standing.IN_STEP
     return Standing.LOST if here.parts.keys() < targets else Standing.SPENT_OTHERWISE
 
 
-def _compare_unsent(here: Here, there: There | None) -> Standing:
+def _compare_unsent(here: Here, there: LedgerGgo | None) -> Standing:
     """Of it the ledger has an unspent source at most; what it has beyond that is another operation's."""
     if there is None:
         return Standing.NEVER_SENT
@@ -168,7 +153,7 @@ class Mend:
     :ivar is_read: All was read of what it was turned into; else it is left as it is.
     """
 
-    there: There
+    there: LedgerGgo
     parts: tuple[Part, ...] = ()
     unmatched: Mapping[str, int] = field(default_factory=dict)
     retired_to: RetiredTo | None = None
@@ -208,7 +193,10 @@ def plan(
 
 
 def _plan_one(
-    tree: Tree, source: There, holders: Mapping[str, Holder], retired_to: Mapping[str, RetiredTo]
+    tree: Tree,
+    source: LedgerGgo,
+    holders: Mapping[str, Holder],
+    retired_to: Mapping[str, RetiredTo],
 ) -> Mend:
     if source.action == "RETIRE":
         whole = retired_to.get(source.address)

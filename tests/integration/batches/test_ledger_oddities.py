@@ -152,7 +152,7 @@ def test_a_state_that_hangs_is_waited_for_once_in_a_run(
         raise PeerUnavailable("Ledger", "ReadTimeout")
 
     with monkeypatch.context() as patch:
-        patch.setattr(market.runtime.ledger, "ggo_record", hanging)
+        patch.setattr(market.runtime.ledger, "read_ggo", hanging)
         market.run_batches()
     assert len(asked) == 1
     due = "SELECT count(*) FROM batches WHERE next_attempt_at < now() + interval '10 s'"

@@ -363,14 +363,14 @@ def test_a_refusal_of_yesterday_declines_nothing_that_was_posted_since(market: M
     composed(market)
     market.run_batches()
     market.sandbox.ledger.batches(count=1, wait=10)
-    asked = market.runtime.ledger.ggo_record
+    asked = market.runtime.ledger.read_ggo
 
     def posted_meanwhile(address: str) -> object:
         market.rows("UPDATE batches SET posts = posts + 1")
         return asked(address)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(market.runtime.ledger, "ggo_record", posted_meanwhile)
+        patch.setattr(market.runtime.ledger, "read_ggo", posted_meanwhile)
         market.run_batches()
     assert market.batches()[0][0] == "SUBMITTED"
 

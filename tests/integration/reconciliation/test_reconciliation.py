@@ -12,10 +12,10 @@ from sqlalchemy.exc import ProgrammingError
 
 from origin.batches.client.sdk import Split, sign_batch
 from origin.batches.queries.outcomes import decline_batch
+from origin.batches.rules.ledger_state import LedgerGgo
 from origin.errors import PeerUnavailable
 from origin.keys.derivation import AddressKind, Key, period_key
 from origin.reconciliation import queries
-from origin.reconciliation.rules import Record
 from origin.reconciliation.service import reconcile
 from tests.support.auditor import audit, read_books, read_ledger
 from tests.support.market import CONSUMPTION, OTHER_CONSUMPTION, PRODUCTION, Market
@@ -163,16 +163,16 @@ def test_what_is_under_way_or_changes_meanwhile_is_no_difference(
     market: Market, monkeypatch: pytest.MonkeyPatch
 ):
     untouched = traded(market)
-    ask = market.runtime.ledger.ggo_record
+    ask = market.runtime.ledger.read_ggo
 
-    def composed_meanwhile(address: str) -> Record | None:
+    def composed_meanwhile(address: str) -> LedgerGgo | None:
         if address == untouched and not market.rows("SELECT 1 FROM ggos WHERE amount = 499"):
             market.compose(address, transfers=[(1, "bob")])
             market.settle()
         return ask(address)
 
     with monkeypatch.context() as patch:
-        patch.setattr(market.runtime.ledger, "ggo_record", composed_meanwhile)
+        patch.setattr(market.runtime.ledger, "read_ggo", composed_meanwhile)
         assert walked(market) == []
     [received] = [ggo for ggo in market.listed("bob") if ggo["amount"] == 1]
     with market.sandbox.ledger.held():
@@ -213,7 +213,7 @@ def test_a_walk_goes_on_where_it_stopped_and_is_one_at_a_time(
 ):
     traded(market)
     asked: list[str] = []
-    ask: Callable[[str], Any] = market.runtime.ledger.ggo_record
+    ask: Callable[[str], Any] = market.runtime.ledger.read_ggo
 
     def counting(address: str) -> Any:
         asked.append(address)
@@ -221,7 +221,7 @@ def test_a_walk_goes_on_where_it_stopped_and_is_one_at_a_time(
             raise PeerUnavailable("Ledger", "ReadTimeout")
         return ask(address)
 
-    monkeypatch.setattr(market.runtime.ledger, "ggo_record", counting)
+    monkeypatch.setattr(market.runtime.ledger, "read_ggo", counting)
     with pytest.raises(PeerUnavailable):
         list(market.runtime.reconciliation.walk(calls_per_second=10_000))
     with market.runtime.database.transaction() as session:
@@ -244,7 +244,7 @@ def test_what_the_ledger_takes_counts_as_pause(market: Market, monkeypatch: pyte
     """Fifty calls a second are that many, however long the ledger thinks about each."""
     traded(market)
     now, asked = [0.0], []
-    ask: Callable[[str], Any] = market.runtime.ledger.ggo_record
+    ask: Callable[[str], Any] = market.runtime.ledger.read_ggo
 
     def slow(address: str) -> Any:
         asked.append(now[0])
@@ -256,8 +256,8 @@ def test_what_the_ledger_takes_counts_as_pause(market: Market, monkeypatch: pyte
 
     monkeypatch.setattr(reconcile, "time", SimpleNamespace(monotonic=lambda: now[0]))
     monkeypatch.setattr(reconcile, "pause", waited)
-    monkeypatch.setattr(market.runtime.ledger, "ggo_record", slow)
-    monkeypatch.setattr(market.runtime.ledger, "settled", lambda _: None)
+    monkeypatch.setattr(market.runtime.ledger, "read_ggo", slow)
+    monkeypatch.setattr(market.runtime.ledger, "read_settlement", lambda _: None)
     list(market.runtime.reconciliation.walk(calls_per_second=1))
     # Two, where a settlement was asked for between.
     assert {after - before for before, after in pairwise(asked)} == {1.0, 2.0}

@@ -17,12 +17,12 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from origin.batches.rules.standing import Operation, Settlement, Target, spent
+from origin.batches.rules.ledger_state import LedgerGgo, LedgerNext, LedgerSettlement
+from origin.batches.rules.standing import Operation, Target, spent_by
 from origin.batches.rules.verdicts import (
     POST_HELD_UP_S,
     BatchStatus,
-    Next,
-    Spent,
+    SpentBy,
     Verdict,
     judge,
     needs_state,
@@ -45,7 +45,6 @@ from origin.compose.rules import (
 )
 from origin.errors import Refused
 from origin.keys.derivation import settlement_address
-from origin.reconciliation.rules import Record
 
 BEGIN = datetime(2020, 1, 1, tzinfo=UTC)
 END = BEGIN + timedelta(hours=1)
@@ -99,22 +98,23 @@ class Ledger:
 
     amounts: dict[str, int] = field(default_factory=dict)
     origins: dict[str, str] = field(default_factory=dict)
-    following: dict[str, Next] = field(default_factory=dict)
+    following: dict[str, LedgerNext] = field(default_factory=dict)
     settled: dict[str, dict[str, int]] = field(default_factory=dict)
     queue: list[Flight] = field(default_factory=list)
     memory: dict[int, BatchStatus] = field(default_factory=dict)
     committed: set[int] = field(default_factory=set)
 
-    def ggo_record(self, address: str) -> Record | None:
+    def read_ggo(self, address: str) -> LedgerGgo | None:
         if address not in self.amounts:
             return None
         origin, following = self.origins[address], self.following.get(address)
-        return Record(origin, self.amounts[address], BEGIN, END, "DK1", "T", "F", following)
+        amount = self.amounts[address]
+        return LedgerGgo(address, origin, amount, BEGIN, END, "DK1", "T", "F", following)
 
-    def settlement(self, address: str) -> Settlement | None:
+    def read_settlement(self, address: str) -> LedgerSettlement | None:
         for measurement, parts in self.settled.items():
             if settlement_address(measurement) == address:
-                return Settlement(measurement, list(parts.items()))
+                return LedgerSettlement(measurement, dict(parts))
         return None
 
     def takes(self, flight: Flight) -> None:
@@ -138,14 +138,14 @@ class Ledger:
         if targets:
             total = sum(each.amount for each in targets.values())
             assert total == self.amounts[operation.source]
-            self.following[operation.source] = Next("SPLIT", frozenset(targets))
+            self.following[operation.source] = LedgerNext("SPLIT", tuple(targets))
         self.settled = settled
         for each in targets.values():
             self.amounts[each.address] = each.amount
             self.origins[each.address] = operation.source
         for each in retired:
             at = settlement_address(str(each.retired_to))
-            self.following[each.address] = Next("RETIRE", frozenset([at]))
+            self.following[each.address] = LedgerNext("RETIRE", (at,))
         return True
 
 
@@ -349,8 +349,8 @@ class Trading(RuleBasedStateMachine):
         status = self.ledger.memory.get(flight.uid, BatchStatus.UNKNOWN)
         source = None
         if needs_state(status, overdue=overdue):
-            record = self.ledger.ggo_record(flight.operation.source)
-            source = spent(flight.operation, record, self.ledger)
+            record = self.ledger.read_ggo(flight.operation.source)
+            source = spent_by(flight.operation, record, self.ledger)
         held_up = flight.last_post_s > self.clock_s - POST_HELD_UP_S
         verdict = judge(
             status,
@@ -376,10 +376,13 @@ class Trading(RuleBasedStateMachine):
         source = self.books[source_id]
         if not (source.elsewhere or (source.stored and not source.locked)):
             return
-        record = self.ledger.ggo_record(source.address)
+        record = self.ledger.read_ggo(source.address)
         for flight in reversed(self.flights):
             is_declined = flight.source == source_id and flight.end == "DECLINED"
-            if is_declined and spent(flight.operation, record, self.ledger) is Spent.BY_THIS_BATCH:
+            if (
+                is_declined
+                and spent_by(flight.operation, record, self.ledger) is SpentBy.THIS_BATCH
+            ):
                 self._redo(flight, source)
                 return
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from origin.batches.rules.standing import Settlement
+from origin.batches.rules.ledger_state import LedgerGgo, LedgerNext, LedgerSettlement
 from origin.keys.derivation import AddressKind, master_key, metering_point_key, period_key
 from origin.recovery.rules import (
     LOST_RECOVERIES,
@@ -18,7 +18,6 @@ from origin.recovery.rules import (
     Part,
     RetiredTo,
     Standing,
-    There,
     Trail,
     Tree,
     compare,
@@ -29,6 +28,14 @@ from origin.recovery.rules import (
 )
 
 USERS = (1, 2, 3)
+BEGIN = datetime(2020, 1, 1, 12, tzinfo=UTC)
+
+
+def on_ledger(
+    address: str, origin: str, amount: int, became: LedgerNext | None = None
+) -> LedgerGgo:
+    """A GGO on the ledger; its period and codes do not matter here."""
+    return LedgerGgo(address, origin, amount, BEGIN, BEGIN, "DK1", "T", "F", became)
 
 
 @dataclass
@@ -48,13 +55,13 @@ class Oracle:
     """Trade as it goes, written down in books and on a ledger at the same time."""
 
     books: dict[str, Line] = field(default_factory=dict)
-    ledger: dict[str, There] = field(default_factory=dict)
+    ledger: dict[str, LedgerGgo] = field(default_factory=dict)
     settlements: dict[str, str] = field(default_factory=dict)
     following: dict[int, int] = field(default_factory=lambda: dict.fromkeys(USERS, 0))
 
     def issue(self, name: str, owner: int, amount: int) -> None:
         self.books[name] = Line(owner, amount)
-        self.ledger[name] = There(name, "measurement", amount)
+        self.ledger[name] = on_ledger(name, "measurement", amount)
 
     def split(self, name: str, parts: list[tuple[int, int, bool]]) -> None:
         """Parts: (owner, Wh, whether it is retired)."""
@@ -66,12 +73,12 @@ class Oracle:
             address = f"{owner}/{k}"
             standing = f"retired to point of {owner}" if is_retired else "stored"
             self.books[address] = Line(owner, amount, name, k, place, standing)
-            self.ledger[address] = There(address, name, amount)
+            self.ledger[address] = on_ledger(address, name, amount)
             if is_retired:
                 self._settle(address, owner)
             addresses.append(address)
         source.standing = "split"
-        self.ledger[name] = replace(self.ledger[name], action="SPLIT", addresses=tuple(addresses))
+        self.ledger[name] = replace(self.ledger[name], next=LedgerNext("SPLIT", tuple(addresses)))
 
     def retire(self, name: str) -> None:
         owner = self.books[name].owner
@@ -81,7 +88,7 @@ class Oracle:
     def _settle(self, name: str, owner: int) -> None:
         self.settlements[name] = f"point of {owner}"
         there = self.ledger[name]
-        self.ledger[name] = replace(there, action="RETIRE", addresses=("settlement",))
+        self.ledger[name] = replace(there, next=LedgerNext("RETIRE", ("settlement",)))
 
     def unspent(self) -> list[str]:
         return [name for name, line in self.books.items() if line.standing == "stored"]
@@ -91,9 +98,11 @@ class Oracle:
         while waiting:
             there = found.ggos[name] = self.ledger[name := waiting.pop()]
             if there.action == "SPLIT":
-                waiting += there.addresses
+                waiting += there.next_addresses
             elif there.action == "RETIRE":
-                found.settlements[name] = Settlement(self.settlements[name], [(name, there.amount)])
+                found.settlements[name] = LedgerSettlement(
+                    self.settlements[name], {name: there.amount}
+                )
         return found
 
     def mend(self, mend: Mend) -> None:
@@ -184,8 +193,8 @@ def _here(name: str, line: Line, books: dict[str, Line]) -> Here:
 
 
 HERE = Here("a", 10, True, False, None, {}, False, False)  # noqa: FBT003 - positions of a literal
-SPLIT = There("a", "m", 10, "SPLIT", ("b", "c"))
-RETIRED = There("a", "m", 10, "RETIRE", ("s",))
+SPLIT = on_ledger("a", "m", 10, LedgerNext("SPLIT", ("b", "c")))
+RETIRED = on_ledger("a", "m", 10, LedgerNext("RETIRE", ("s",)))
 SPENT: dict[str, Any] = {"stored": False}
 NEVER_SENT = replace(HERE, **SPENT, parts={"b": 9, "c": 1}, never_sent=True)
 
@@ -195,13 +204,13 @@ NEVER_SENT = replace(HERE, **SPENT, parts={"b": 9, "c": 1}, never_sent=True)
     [
         (HERE, None, Standing.ABSENT),
         (replace(HERE, is_live=True, stored=False), None, Standing.UNDER_WAY),
-        (HERE, There("a", "m", 10), Standing.IN_STEP),
-        (HERE, There("a", "m", 11), Standing.WRONG_AMOUNT),
-        (replace(HERE, is_live=True, stored=False), There("a", "m", 10), Standing.UNDER_WAY),
-        (replace(HERE, **SPENT), There("a", "m", 10), Standing.SPENT_HERE_ALONE),
+        (HERE, on_ledger("a", "m", 10), Standing.IN_STEP),
+        (HERE, on_ledger("a", "m", 11), Standing.WRONG_AMOUNT),
+        (replace(HERE, is_live=True, stored=False), on_ledger("a", "m", 10), Standing.UNDER_WAY),
+        (replace(HERE, **SPENT), on_ledger("a", "m", 10), Standing.SPENT_HERE_ALONE),
         (HERE, SPLIT, Standing.LOST),
         (HERE, RETIRED, Standing.LOST),
-        (HERE, replace(RETIRED, action="TRANSFER"), Standing.LOST),
+        (HERE, replace(RETIRED, next=LedgerNext("TRANSFER", ("s",))), Standing.LOST),
         (replace(HERE, **SPENT), SPLIT, Standing.LOST),
         (replace(HERE, **SPENT, is_live=True), SPLIT, Standing.SPENT_UNDER_WAY),
         (replace(HERE, **SPENT, parts={"b": 10}), SPLIT, Standing.LOST),
@@ -212,19 +221,19 @@ NEVER_SENT = replace(HERE, **SPENT, parts={"b": 9, "c": 1}, never_sent=True)
         (replace(HERE, **SPENT, retired=True, settlement="t"), RETIRED, Standing.SPENT_OTHERWISE),
         (replace(HERE, **SPENT, retired=True, settlement="s"), SPLIT, Standing.SPENT_OTHERWISE),
         (replace(HERE, never_sent=True), None, Standing.NEVER_SENT),
-        (NEVER_SENT, There("a", "m", 10), Standing.NEVER_SENT),
-        (replace(NEVER_SENT, parts={}, retired=True), There("a", "m", 10), Standing.NEVER_SENT),
-        (NEVER_SENT, There("a", "m", 11), Standing.WRONG_AMOUNT),
-        (replace(HERE, never_sent=True), There("a", "m", 10), Standing.SPENT_OTHERWISE),
+        (NEVER_SENT, on_ledger("a", "m", 10), Standing.NEVER_SENT),
+        (replace(NEVER_SENT, parts={}, retired=True), on_ledger("a", "m", 10), Standing.NEVER_SENT),
+        (NEVER_SENT, on_ledger("a", "m", 11), Standing.WRONG_AMOUNT),
+        (replace(HERE, never_sent=True), on_ledger("a", "m", 10), Standing.SPENT_OTHERWISE),
         (NEVER_SENT, SPLIT, Standing.SPENT_OTHERWISE),
     ],
 )
-def test_how_a_ggo_stands(here: Here, there: There | None, standing: Standing):
+def test_how_a_ggo_stands(here: Here, there: LedgerGgo | None, standing: Standing):
     assert compare(here, there) is standing
 
 
 def test_parts_of_nobody_are_told_and_the_others_come_back():
-    tree = Tree("a", {"a": SPLIT, "b": There("b", "a", 7), "c": There("c", "a", 3)})
+    tree = Tree("a", {"a": SPLIT, "b": on_ledger("b", "a", 7), "c": on_ledger("c", "a", 3)})
     [mend] = plan(tree, {"a": Holder(1, None), "c": Holder(2, 5)}, {})
     assert mend.unmatched == {"b": 7}
     assert [(part.address, part.owner_id, part.position) for part in mend.parts] == [("c", 2, 1)]
@@ -236,10 +245,10 @@ def test_what_is_no_split_of_the_ledgers_is_not_taken_for_one():
     tree = Tree(
         "a",
         {
-            "a": replace(SPLIT, addresses=("b", "b", "c", "d")),
-            "b": There("b", "a", 12),
-            "c": There("c", "a", -2),
-            "d": There("d", "another", 4),
+            "a": replace(SPLIT, next=LedgerNext("SPLIT", ("b", "b", "c", "d"))),
+            "b": on_ledger("b", "a", 12),
+            "c": on_ledger("c", "a", -2),
+            "d": on_ledger("d", "another", 4),
         },
     )
     holders = {name: Holder(1, place) for place, name in enumerate("bcd")}
@@ -288,15 +297,15 @@ def test_a_whole_retire_is_told_by_its_measurement():
 
 def test_what_could_not_be_read_is_left_as_it_is():
     """Else a batch of ours would be taken for another's, for an odd answer's sake."""
-    tree = Tree("a", {"a": SPLIT, "b": There("b", "a", 7)}, unread={"a"})
+    tree = Tree("a", {"a": SPLIT, "b": on_ledger("b", "a", 7)}, unread={"a"})
     [mend] = plan(tree, {"a": Holder(1, None), "b": Holder(1, 0)}, {})
     assert not mend.is_read
     assert mend.parts == ()
 
 
 def test_a_part_that_was_retired_to_no_point_of_its_sender_is_told():
-    retired = There("b", "a", 10, "RETIRE", ("s",))
-    tree = Tree("a", {"a": replace(SPLIT, addresses=("b",)), "b": retired})
+    retired = on_ledger("b", "a", 10, LedgerNext("RETIRE", ("s",)))
+    tree = Tree("a", {"a": replace(SPLIT, next=LedgerNext("SPLIT", ("b",))), "b": retired})
     holders = {"a": Holder(1, None), "b": Holder(1, 0)}
     whole, part = plan(tree, holders, {"b": RetiredTo(None, "m")})
     assert not whole.parts[0].is_retired
@@ -337,7 +346,6 @@ def test_a_trail_finds_all_within_reach_and_ends(
 
 
 KEY = master_key(bytes(range(32)))
-BEGIN = datetime(2020, 1, 1, 12, tzinfo=UTC)
 
 
 @given(index=st.integers(0, 12), used=st.sets(st.integers(0, 12), max_size=8))

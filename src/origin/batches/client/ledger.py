@@ -11,12 +11,10 @@ from datetime import UTC, datetime
 from enum import Enum
 from typing import Any, TypeVar
 
-from origin.batches.rules.standing import Settlement
-from origin.batches.rules.verdicts import BatchStatus, Next
+from origin.batches.rules.ledger_state import LedgerGgo, LedgerNext, LedgerSettlement
+from origin.batches.rules.verdicts import BatchStatus
 from origin.errors import PeerError, PeerMisbehaved, PeerUnavailable, PeerUnreachable
 from origin.peers.http import READ_TIMEOUT_S, Answer, PeerClient
-from origin.reconciliation.rules import Record
-from origin.recovery.rules import There
 from origin.shared.json_reading import read_json
 from origin.telemetry.metrics import LEDGER_ERRORS
 
@@ -83,14 +81,6 @@ class LedgerClient:
         self._url = url
         self._http = PeerClient(NAME, tls_verify=tls_verify, answer_within_s=answer_within_s)
 
-    def ggo_there(self, address: str) -> There | None:
-        """Ask for what the GGO at this address holds, and what it was turned into, in order.
-
-        :returns: None where nothing is at that address.
-        :raises PeerError: the ledger can't say now, or says what isn't a GGO.
-        """
-        return self._read(address, lambda state: _there_in(address, state))
-
     def post(self, batch_list: bytes) -> PostAnswer:
         """Post a serialised BatchList. Never raises for what the ledger does."""
         try:
@@ -142,26 +132,19 @@ class LedgerClient:
         middle = len(batch_ids) // 2
         return self.statuses(batch_ids[:middle]) | self.statuses(batch_ids[middle:])
 
-    def ggo_record(self, address: str) -> Record | None:
-        """Ask for all that the state has of the GGO at this address.
+    def read_ggo(self, address: str) -> LedgerGgo | None:
+        """Return the GGO at this address; None: nothing is there.
 
-        :returns: None where nothing is at that address.
-        :raises PeerError: the ledger can't say now, or says what isn't a GGO.
+        :raises PeerError: the ledger can't say now, or what it has there is not a GGO.
         """
-        return self._read(address, _record_in)
+        return self._read(address, lambda state: _ggo_in(address, state))
 
-    def settlement(self, address: str) -> Settlement | None:
-        """Ask for the settlement at this address.
+    def read_settlement(self, address: str) -> LedgerSettlement | None:
+        """Return the settlement at this address; None: nothing is there.
 
-        :returns: None where nothing is at that address.
-        :raises PeerError: the ledger can't say now, or says what isn't a settlement.
+        :raises PeerError: the ledger can't say now, or what it has there is not a settlement.
         """
         return self._read(address, _settlement_in)
-
-    def settled(self, address: str) -> dict[str, int] | None:
-        """As `settlement`: Wh by GGO."""
-        found = self.settlement(address)
-        return None if found is None else dict(found.parts)
 
     def _read(self, address: str, parse: Callable[[Any], T]) -> T | None:
         response = self._http.request("GET", f"{self._url}/state/{address}")
@@ -204,23 +187,22 @@ def _is_about_the_request(response: Answer) -> bool:
     return response.status_code < 500 and response.status_code not in {408, 429}
 
 
-def _next_in(state: Any) -> Next | None:
-    following = state["next"]
-    if following is None:
+def _next_in(state: Any) -> LedgerNext | None:
+    became = state["next"]
+    if became is None:
         return None
-    addresses = _of(list, following["addresses"])
+    addresses = _of(list, became["addresses"])
     if not addresses:
         raise ValueError("next without addresses")
-    return Next(
-        _of(str, following["action"]), frozenset(_of(str, address) for address in addresses)
-    )
+    return LedgerNext(_of(str, became["action"]), tuple(_of(str, address) for address in addresses))
 
 
-def _settlement_in(state: Any) -> Settlement:
+def _settlement_in(state: Any) -> LedgerSettlement:
     parts = [(_of(str, part["ggo"]), _wh(part["amount"])) for part in _of(list, state["parts"])]
-    if len(dict(parts)) != len(parts):
+    amounts = dict(parts)
+    if len(amounts) != len(parts):
         raise ValueError("a GGO that is settled twice")
-    return Settlement(_of(str, state["measurement"]), parts)
+    return LedgerSettlement(_of(str, state["measurement"]), amounts)
 
 
 def _wh(value: Any) -> int:
@@ -238,8 +220,9 @@ def _of(kind: type[T], value: Any) -> T:
     return value
 
 
-def _record_in(state: Any) -> Record:
-    return Record(
+def _ggo_in(address: str, state: Any) -> LedgerGgo:
+    return LedgerGgo(
+        address=address,
         origin=_of(str, state["origin"]),
         amount=_wh(state["amount"]),
         begin=_time(state["begin"]),
@@ -247,7 +230,7 @@ def _record_in(state: Any) -> Record:
         sector=state["sector"],
         technology_code=state["tech_type"],
         fuel_code=state["fuel_type"],
-        following=_next_in(state),
+        next=_next_in(state),
     )
 
 
@@ -282,12 +265,3 @@ def _status_in(item: Any) -> StatusAnswer:
     messages = [each.get("message") for each in invalid]
     reason = "; ".join(str(message) for message in messages if message)
     return StatusAnswer(BatchStatus(item["status"]), _storable(reason))
-
-
-def _there_in(address: str, state: Any) -> There:
-    origin, amount = _of(str, state["origin"]), _wh(state["amount"])
-    following = state["next"]
-    if following is None:
-        return There(address, origin, amount)
-    targets = tuple(_of(str, each) for each in _of(list, following["addresses"]))
-    return There(address, origin, amount, _of(str, following["action"]), targets)

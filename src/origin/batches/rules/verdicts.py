@@ -6,7 +6,6 @@ another operation spent the source, the batch can never be: it is declined, and 
 come back. Nothing is declined while a POST of the batch may still be on its way.
 """
 
-from dataclasses import dataclass
 from enum import Enum
 
 
@@ -19,14 +18,14 @@ class BatchStatus(Enum):
     INVALID = "INVALID"
 
 
-class Spent(Enum):
-    """What the ledger's state says of a batch's source GGO."""
+class SpentBy(Enum):
+    """Who spent a batch's source GGO, by the ledger's state."""
 
-    NOT = "not"
-    BY_THIS_BATCH = "by this batch"
-    OTHERWISE = "otherwise"
-    CONTRADICTORY = "contradictory"
-    """By this batch, and what the batch made isn't there: it can't be so."""
+    NOBODY = "nobody"
+    THIS_BATCH = "this batch"
+    ANOTHER_OPERATION = "another operation"
+    CONTRADICTION = "contradiction"
+    """The source is split, but a part of that split is not there: the state contradicts itself."""
 
 
 class Verdict(Enum):
@@ -38,14 +37,6 @@ class Verdict(Enum):
     POST = "post the same bytes"
     WAIT = "ask again later"
     ALERT = "ask again later, and tell the operators"
-
-
-@dataclass(frozen=True)
-class Next:
-    """What the ledger's state says that a GGO was turned into."""
-
-    action: str
-    addresses: frozenset[str]
 
 
 POST_HELD_UP_S = 600.0
@@ -63,7 +54,7 @@ def needs_state(status: BatchStatus | None, *, overdue: bool) -> bool:
 
 
 def judge(
-    status: BatchStatus, source: Spent | None, *, refused: bool, none_on_its_way: bool
+    status: BatchStatus, source: SpentBy | None, *, refused: bool, none_on_its_way: bool
 ) -> Verdict:
     """What to do with a batch of which the ledger says this.
 
@@ -76,11 +67,11 @@ def judge(
     if source is None:
         assert status is BatchStatus.PENDING
         return Verdict.WAIT
-    if source is Spent.BY_THIS_BATCH:
+    if source is SpentBy.THIS_BATCH:
         return Verdict.COMPLETE
-    if source is Spent.CONTRADICTORY:
+    if source is SpentBy.CONTRADICTION:
         return Verdict.ALERT
-    if source is Spent.OTHERWISE:
+    if source is SpentBy.ANOTHER_OPERATION:
         return Verdict.DECLINE_SPENT if none_on_its_way else Verdict.WAIT
     if status is BatchStatus.PENDING:
         return Verdict.WAIT

@@ -13,10 +13,13 @@ from sqlalchemy import Row, select
 from sqlalchemy.orm import Session
 
 from origin.batches.client.ledger import LedgerClient, StatusAnswer
+from origin.batches.queries.differences import GgoDifference, store_differences
 from origin.batches.queries.operations import operations_on
 from origin.batches.queries.outcomes import complete_batches, decline_batch
 from origin.batches.queries.queue import note
-from origin.batches.rules.standing import Operation, spent
+from origin.batches.rules.differences import spent_elsewhere
+from origin.batches.rules.ledger_state import LedgerGgo
+from origin.batches.rules.standing import Operation, spent_by
 from origin.batches.rules.verdicts import BatchStatus, Verdict, judge, needs_state
 from origin.batches.service import redo
 from origin.batches.service.post import BatchPoster, refused_throughout
@@ -25,9 +28,6 @@ from origin.db.engine import Database
 from origin.db.models import Batch
 from origin.db.sqlstates import is_everywhere
 from origin.errors import PeerError, PeerUnavailable
-from origin.reconciliation import queries
-from origin.reconciliation.queries import Found
-from origin.reconciliation.rules import Record, spent_elsewhere
 from origin.settings import Settings
 from origin.shared.deadlines import Deadline
 from origin.shared.retries import backoff_s
@@ -138,10 +138,10 @@ class _Run:
         :raises PeerError: the ledger can't say now, or says what can't be.
         """
         ledger = self._service.ledger
-        source = ledger.ggo_record(operation.source)
+        source = ledger.read_ggo(operation.source)
         verdict = judge(
             answer.status,
-            spent(operation, source, ledger),
+            spent_by(operation, source, ledger),
             refused=refused_throughout(batch),
             none_on_its_way=batch.none_on_its_way,
         )
@@ -180,13 +180,13 @@ class _Run:
         if not self._ended([batch], partial(_declined, batch, reason)):
             self._wait(batch)
 
-    def _decline_spent(self, batch: Row[Any], reason: str, address: str, source: Record) -> None:
+    def _decline_spent(self, batch: Row[Any], reason: str, address: str, source: LedgerGgo) -> None:
         """Decline a batch whose source another operation has spent.
 
         That may have been an earlier batch of ours, which was declined, and came to be all the same.
         """
         earlier = self._service.batch_redo.find_standing(batch.ggo_id, source, self._service.ledger)
-        found = Found(batch.ggo_id, address, spent_elsewhere(source.following), batch.id)
+        found = GgoDifference(batch.ggo_id, address, spent_elsewhere(source.next), batch.id)
         end = partial(_declined_as_spent, batch, reason, found)
         if earlier is not None and self._ended([batch], partial(end, earlier)):
             return
@@ -254,7 +254,7 @@ def _declined(batch: Row[Any], reason: str, session: Session) -> None:
 
 
 def _declined_as_spent(
-    batch: Row[Any], reason: str, found: Found, earlier: int | None, session: Session
+    batch: Row[Any], reason: str, found: GgoDifference, earlier: int | None, session: Session
 ) -> None:
     """Decline this one; and do an earlier batch again, or block the source and tell it."""
     if not _is_as_it_was(session, batch, earlier):
@@ -272,7 +272,7 @@ def _declined_as_spent(
             "Batch declined: %s", told, extra={"event": "batch.declined", "batch_id": batch.id}
         )
         return
-    queries.write_found(session, [found])
+    store_differences(session, [found])
     BATCH_ALERTS.labels("spent_elsewhere").inc()
     log.error(
         "Batch declined, and its source blocked: %s; %s",

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
 
+from origin.batches.queries.differences import resolve_spent_on_ledger
 from origin.batches.queries.operations import declined_operations
 from origin.batches.queries.outcomes import complete_batches, redo_batch
 from origin.batches.queries.queue import note
-from origin.batches.rules.standing import LedgerState, spent
-from origin.batches.rules.verdicts import Spent
+from origin.batches.rules.ledger_state import LedgerGgo, LedgerState
+from origin.batches.rules.standing import spent_by
+from origin.batches.rules.verdicts import SpentBy
 from origin.db.engine import Database
-from origin.reconciliation import queries
-from origin.reconciliation.rules import Record
 from origin.telemetry.metrics import BATCHES_ENDED
 from origin.webhooks.service.outbox import Outbox
 
@@ -30,7 +30,7 @@ class BatchRedo:
     outbox: Outbox
 
     def find_standing(
-        self, source_id: int, source: Record | None, state: LedgerState
+        self, source_id: int, source: LedgerGgo | None, state: LedgerState
     ) -> int | None:
         """Which of a GGO's declined batches stands on the ledger, part for part; None if none does.
 
@@ -43,11 +43,13 @@ class BatchRedo:
         with self.database.reading() as session:
             declined = declined_operations(session, source_id)
         for batch_id, operation in declined.items():
-            if spent(operation, source, state) is Spent.BY_THIS_BATCH:
+            if spent_by(operation, source, state) is SpentBy.THIS_BATCH:
                 return batch_id
         return None
 
-    def redo_if_standing(self, source_id: int, source: Record | None, state: LedgerState) -> bool:
+    def redo_if_standing(
+        self, source_id: int, source: LedgerGgo | None, state: LedgerState
+    ) -> bool:
         """Do again whichever of a GGO's declined batches stands on the ledger.
 
         :returns: whether one was done again.
@@ -72,7 +74,7 @@ def redo(session: Session, batch_id: int, source_id: int) -> bool:
     complete_batches(session, [batch_id])
     done = f"batch {batch_id}, declined before, is completed: the ledger has it"
     note(session, [(batch_id, "done again", "the ledger has it, part for part")])
-    queries.close_repaired(session, source_id, done)
+    resolve_spent_on_ledger(session, source_id, done)
     BATCHES_ENDED.labels("COMPLETED").inc()
     log.warning(
         "A declined batch is completed after all: the ledger has it, part for part",

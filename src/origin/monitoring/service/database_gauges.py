@@ -19,8 +19,8 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
+from origin.batches.rules.differences import DifferenceKind
 from origin.db.engine import Database
-from origin.reconciliation.rules import Kind
 from origin.telemetry.metrics import NAMESPACE
 
 _FRESH_S = 5.0
@@ -98,7 +98,7 @@ def _ledger_differences(session: Session) -> Iterable[Sequence[Any]]:
         )
     )
     found = {row[0]: row[1] for row in rows}
-    return [(kind.value, found.get(kind.value, 0)) for kind in Kind]
+    return [(kind.value, found.get(kind.value, 0)) for kind in DifferenceKind]
 
 
 def _ledger_walks(session: Session) -> Iterable[Sequence[Any]]:

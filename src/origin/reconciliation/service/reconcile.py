@@ -9,14 +9,22 @@ rest see `origin.reconciliation.service.repair`.
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Row, func, select
 
 from origin.batches.client.ledger import LedgerClient
-from origin.batches.rules.standing import Settlement
+from origin.batches.queries import differences as difference_queries
+from origin.batches.queries.differences import GgoDifference
+from origin.batches.rules.differences import (
+    SPENT_ON_LEDGER_ALONE,
+    Difference,
+    DifferenceKind,
+    spent_elsewhere,
+)
+from origin.batches.rules.ledger_state import LedgerGgo, LedgerSettlement
 from origin.batches.service.redo import BatchRedo
 from origin.batches.service.sign import Keys, load_keys
 from origin.db.engine import Database
@@ -26,16 +34,8 @@ from origin.errors import PeerError, PeerUnavailable
 from origin.keys.derivation import AddressKind, IndexOutOfRange, settlement_address
 from origin.keys.sealing import Sealer
 from origin.reconciliation import queries
-from origin.reconciliation.queries import Found, Slice, Turn
-from origin.reconciliation.rules import (
-    SPENT_ALONE_THERE,
-    Difference,
-    Holding,
-    Kind,
-    Record,
-    differences,
-    spent_elsewhere,
-)
+from origin.reconciliation.queries import Slice, Turn
+from origin.reconciliation.rules import Holding, differences
 from origin.settings import Settings
 from origin.shared.deadlines import Deadline, pause
 
@@ -44,6 +44,8 @@ CALLS_PER_SECOND = 50.0
 _SLICE = 50
 _SWEEP_S = 300.0
 """How long Beat's share of a walk goes on, or half of the time until the next one, if longer."""
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -137,7 +139,7 @@ class Reconciliation:
         self, turn: Turn, ids: Sequence[int], deadline: Deadline, calls_per_second: float
     ) -> tuple[Turn | None, int]:
         """Compare these GGOs, as many as the time allows, and keep what was found."""
-        found: list[Found] = []
+        found: list[GgoDifference] = []
         kept: set[int] = set()
         cursor, error = turn.cursor, None
         look = _Look(self, ids, calls_per_second)
@@ -165,8 +167,10 @@ class Reconciliation:
                 error=str(error) if error else None,
             )
             if following is not None:
-                queries.resolve(session, turn.cursor, cursor, kept=kept, found=found)
-                queries.write_found(session, found)
+                difference_queries.resolve_differences(
+                    session, turn.cursor, cursor, kept=kept, found=found
+                )
+                difference_queries.store_differences(session, found)
         _tell(found)
         if error is not None:
             raise error
@@ -177,20 +181,23 @@ class Reconciliation:
         older_than_s = self.settings.batch_resubmit_after
         with self.database.transaction() as session:
             found = [
-                Found(
+                GgoDifference(
                     batch.ggo_id,
                     batch.address,
                     Difference(
-                        Kind.STUCK_BATCH, f"{batch.state} since {batch.created_at.isoformat()}"
+                        DifferenceKind.STUCK_BATCH,
+                        f"{batch.state} since {batch.created_at.isoformat()}",
                     ),
                     batch.id,
                 )
                 for batch in queries.stuck_batches(session, older_than_s)
             ]
-            queries.resolve_stuck(session, found)
+            difference_queries.resolve_stuck_batches(session, found)
             # What stood beyond the last GGO there is now: those GGOs are gone.
-            queries.resolve(session, turn.cursor, 2**63 - 1, kept=(), found=())
-            queries.write_found(session, found)
+            difference_queries.resolve_differences(
+                session, turn.cursor, 2**63 - 1, kept=(), found=()
+            )
+            difference_queries.store_differences(session, found)
             queries.save_turn(
                 session, turn, cursor=turn.cursor, compared=0, lease_s=0, finished=True
             )
@@ -206,7 +213,7 @@ class Reconciliation:
     def report(self) -> list[LedgerDifference]:
         """What differs, as far as is known, oldest first."""
         with self.database.reading() as session:
-            return queries.open_differences(session)
+            return difference_queries.open_differences(session)
 
     def last_walks(self) -> list[LedgerWalk]:
         """The latest walks, the newest first."""
@@ -225,11 +232,13 @@ class Reconciliation:
             if found is None:
                 continue
             with self.database.transaction() as session:
-                queries.resolve(session, ggo_id - 1, ggo_id, kept=(), found=found)
-                queries.write_found(session, found)
+                difference_queries.resolve_differences(
+                    session, ggo_id - 1, ggo_id, kept=(), found=found
+                )
+                difference_queries.store_differences(session, found)
 
 
-def _tell(found: Sequence[Found]) -> None:
+def _tell(found: Sequence[GgoDifference]) -> None:
     for each in found:
         log.error(
             "Here and the ledger differ: %s",
@@ -256,7 +265,7 @@ class _Look:
         self._rows, self._keys = self._service.read(ids)
         self._by_id = {ggo.id: ggo for ggo in self._rows.ggos}
 
-    def at(self, ggo_id: int) -> list[Found] | None:
+    def at(self, ggo_id: int) -> list[GgoDifference] | None:
         """What differs of this GGO; None where that can't be told now: it is changing.
 
         A declined batch of it that stands on the ledger is done again.
@@ -269,13 +278,15 @@ class _Look:
         differing = self._differences(before)
         if differing and self._changed(ggo_id, before):
             return None
-        if any(each.kind in SPENT_ALONE_THERE for each in differing) and self._done_again(before):
-            differing = [each for each in differing if each.kind not in SPENT_ALONE_THERE]
-        return [Found(before.id, before.address, each) for each in differing]
+        if any(each.kind in SPENT_ON_LEDGER_ALONE for each in differing) and self._done_again(
+            before
+        ):
+            differing = [each for each in differing if each.kind not in SPENT_ON_LEDGER_ALONE]
+        return [GgoDifference(before.id, before.address, each) for each in differing]
 
     def _done_again(self, holding: Holding) -> bool:
         try:
-            record = self.ggo_record(holding.address)
+            record = self.read_ggo(holding.address)
             return self._service.batch_redo.redo_if_standing(holding.id, record, self)
         except PeerUnavailable:
             raise
@@ -307,28 +318,26 @@ class _Look:
 
     def _differences(self, holding: Holding) -> list[Difference]:
         try:
-            record = self.ggo_record(holding.address)
-            settled = None
+            record = self.read_ggo(holding.address)
+            settlement = None
             if holding.settlement is not None:
-                settled = self._ask(self._service.ledger.settled, holding.settlement)
+                settlement = self.read_settlement(holding.settlement)
         except PeerUnavailable:
             raise
         except PeerError as error:
             blocked = [spent_elsewhere(None)] if holding.spent_elsewhere else []
-            return [*blocked, Difference(Kind.UNREADABLE, str(error))]
-        return differences(holding, record, settled)
+            return [*blocked, Difference(DifferenceKind.UNREADABLE, str(error))]
+        return differences(holding, record, settlement)
 
-    def ggo_record(self, address: str) -> Record | None:
-        """Ask the ledger, when it is time to."""
-        found: Record | None = self._ask(self._service.ledger.ggo_record, address)
-        return found
+    def read_ggo(self, address: str) -> LedgerGgo | None:
+        """Ask the ledger, not faster than `calls_per_second`."""
+        return self._ask(self._service.ledger.read_ggo, address)
 
-    def settlement(self, address: str) -> Settlement | None:
-        """Ask the ledger, when it is time to."""
-        found: Settlement | None = self._ask(self._service.ledger.settlement, address)
-        return found
+    def read_settlement(self, address: str) -> LedgerSettlement | None:
+        """Ask the ledger, not faster than `calls_per_second`."""
+        return self._ask(self._service.ledger.read_settlement, address)
 
-    def _ask(self, question: Any, address: str) -> Any:
+    def _ask(self, question: Callable[[str], T], address: str) -> T:
         # What the last call took counts: a slow ledger is not asked more slowly still.
         pause(max(self._next_at - time.monotonic(), 0.0))
         self._next_at = time.monotonic() + self._pause_s

@@ -7,11 +7,11 @@ reconciliation does it again by itself (`origin.batches.service.redo`). All else
 import logging
 from dataclasses import dataclass
 
+from origin.batches.queries.differences import note_repair, open_differences
 from origin.batches.queries.outcomes import make_due
+from origin.batches.rules.differences import DifferenceKind
 from origin.db.engine import Database
 from origin.db.models import LedgerDifference
-from origin.reconciliation import queries
-from origin.reconciliation.rules import Kind
 from origin.shared.wakeups import Wakeups
 
 log = logging.getLogger(__name__)
@@ -30,17 +30,17 @@ class Repairs:
         :returns: how many were.
         """
         with self.database.reading() as session:
-            found = queries.open_differences(session)
+            found = open_differences(session)
         return sum(self._repair(each) for each in found)
 
     def _repair(self, difference: LedgerDifference) -> bool:
-        if difference.kind != Kind.STUCK_BATCH.value or difference.batch_id is None:
+        if difference.kind != DifferenceKind.STUCK_BATCH.value or difference.batch_id is None:
             return False
         done = f"batch {difference.batch_id} is due at once"
         with self.database.transaction() as session:
             if not make_due(session, difference.batch_id):
                 return False
-            queries.note_repair(session, difference.id, done)
+            note_repair(session, difference.id, done)
         self.wakeups.batches_due()
         log.warning(
             "Repaired: %s",

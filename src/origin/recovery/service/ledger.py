@@ -11,6 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import DBAPIError
 
 from origin.batches.client.ledger import LedgerClient
+from origin.batches.rules.ledger_state import LedgerGgo
 from origin.db.engine import Database
 from origin.db.models import Ggo, MeteringPoint, User
 from origin.db.sqlstates import is_everywhere
@@ -20,7 +21,7 @@ from origin.keys.public_branches import Branches
 from origin.recovery.queries import mending
 from origin.recovery.queries.mending import Known, Outcome
 from origin.recovery.queries.progress import move_trade_counters
-from origin.recovery.rules import Holder, Mend, RetiredTo, Standing, There, Tree, compare, plan
+from origin.recovery.rules import Holder, Mend, RetiredTo, Standing, Tree, compare, plan
 from origin.recovery.service.forgotten_points import patiently
 from origin.recovery.service.report import Report, Tell
 from origin.recovery.service.search import Search
@@ -45,7 +46,7 @@ class Root:
     address: str
     owner_id: int
     begin: datetime
-    there: There
+    there: LedgerGgo
     is_forced: bool = False
     """One of its parts has another amount here."""
 
@@ -131,7 +132,7 @@ class LedgerRecovery:
                 continue
             self._report.counts["ggos"] += 1
             try:
-                there = self.ask(self._ledger.ggo_there, each.here.address)
+                there = self.ask(self._ledger.read_ggo, each.here.address)
             except PeerMisbehaved as error:
                 self._differs(each.here.address, str(error))
                 continue
@@ -155,7 +156,7 @@ class LedgerRecovery:
             known = mending.read_known(session, Ggo.address.in_(list(addresses)))
         for each in known:
             try:
-                there = self.ask(self._ledger.ggo_there, each.here.address)
+                there = self.ask(self._ledger.read_ggo, each.here.address)
             except PeerMisbehaved as error:
                 self._differs(each.here.address, str(error))
                 continue
@@ -164,13 +165,13 @@ class LedgerRecovery:
             else:
                 self.add(Root(each.here.address, each.owner_id, each.begin, there, is_forced=True))
 
-    def _explore(self, root: There) -> Tree:
+    def _explore(self, root: LedgerGgo) -> Tree:
         """All that a GGO was turned into."""
         tree = Tree(root.address, {root.address: root})
         waiting = [root]
         while waiting:
             source = waiting.pop()
-            for address in dict.fromkeys(source.addresses):
+            for address in dict.fromkeys(source.next_addresses):
                 try:
                     waiting += self._read_into(tree, source, address)
                 except PeerMisbehaved as error:
@@ -179,20 +180,20 @@ class LedgerRecovery:
                     tree.unread.update((source.address, source.origin))
         return tree
 
-    def _read_into(self, tree: Tree, source: There, address: str) -> list[There]:
+    def _read_into(self, tree: Tree, source: LedgerGgo, address: str) -> list[LedgerGgo]:
         """Read one of the things that a GGO was turned into; what is to be followed further.
 
         :raises PeerMisbehaved: it isn't there, or isn't what it should be.
         """
         if source.action == "SPLIT":
-            part = self.ask(self._ledger.ggo_there, address)
+            part = self.ask(self._ledger.read_ggo, address)
             # Of another origin it could lead in a circle.
             if part is None or part.origin != source.address:
                 raise PeerMisbehaved("Ledger", f"no part of {source.address} at {address}")
             tree.ggos[address] = part
             return [part]
         if source.action == "RETIRE":
-            settlement = self.ask(self._ledger.settlement, address)
+            settlement = self.ask(self._ledger.read_settlement, address)
             if settlement is None:
                 raise PeerMisbehaved("Ledger", f"no settlement at {address}")
             tree.settlements[source.address] = settlement
@@ -230,7 +231,7 @@ class LedgerRecovery:
             there = tree.ggos[address]
             if address not in holders:
                 continue
-            if dict(settlement.parts).get(address) != there.amount:
+            if settlement.amounts.get(address) != there.amount:
                 self._differs(address, "settled on the ledger with another amount")
             gsrn = points.find(holders[address].owner_id, root.begin, settlement.measurement)
             found[address] = RetiredTo(gsrn, settlement.measurement)

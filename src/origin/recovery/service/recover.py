@@ -259,6 +259,6 @@ class _Run:
             self._report.counts["issued"] += 1
             if not self._service.settings.ledger_enabled:
                 continue
-            there = ledger.ask(self._service.ledger.ggo_there, ggo.address)
+            there = ledger.ask(self._service.ledger.read_ggo, ggo.address)
             if there is not None and there.action is not None:
                 ledger.add(Root(ggo.address, keeper.id, ggo.begin, there))
