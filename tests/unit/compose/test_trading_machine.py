@@ -412,7 +412,7 @@ class Trading(RuleBasedStateMachine):
         if operation.retired_to:
             assert ledger.settled[operation.retired_to][operation.source] == operation.amount
         else:
-            assert ledger.following[operation.source].addresses == flight.targets.keys()
+            assert ledger.following[operation.source].address_set == flight.targets.keys()
         flight.end = "COMPLETED"
         for ggo in self.books.values():
             if ggo.id == flight.source or ggo.address in flight.targets:
