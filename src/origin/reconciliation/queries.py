@@ -160,21 +160,6 @@ def read_slice(session: Session, ids: Sequence[int]) -> Slice:
     return Slice(ggos, in_flight, parts, parents, retired)
 
 
-def stuck_batches(session: Session, older_than_s: float) -> list[Row[Any]]:
-    """Batches that haven't ended so long after their compose: id, ggo_id, address, state."""
-    return list(
-        session.execute(
-            select(Batch.id, Batch.ggo_id, Batch.state, Batch.created_at, Ggo.address)
-            .join(Ggo, Ggo.id == Batch.ggo_id)
-            .where(
-                Batch.next_attempt_at.is_not(None),
-                Batch.created_at < func.now() - timedelta(seconds=older_than_s),
-            )
-            .order_by(Batch.id)
-        )
-    )
-
-
 def last_walks(session: Session, limit: int = 5) -> list[LedgerWalk]:
     """The latest walks, the newest first."""
     return list(session.scalars(select(LedgerWalk).order_by(LedgerWalk.id.desc()).limit(limit)))

@@ -10,14 +10,17 @@ from enum import Enum
 from itertools import chain
 
 from origin.batches.rules.ledger_state import LedgerGgo, LedgerSettlement
+from origin.batches.rules.standing import Operation, spent_by
+from origin.batches.rules.verdicts import SpentBy
 from origin.keys.derivation import METERING_POINT_BRANCH, AddressKind, Key, period_index
 
 
 @dataclass(frozen=True)
 class Tree:
-    """A GGO on the ledger and all that it was turned into, by address.
+    """A GGO on the ledger and all that it was turned into: a `LedgerState`, read beforehand.
 
-    :ivar settlements: By the address of the GGO that was retired.
+    :ivar ggos: By address.
+    :ivar settlements: By address.
     :ivar unread: Those of which not all could be read that they were turned into.
     """
 
@@ -25,6 +28,22 @@ class Tree:
     ggos: dict[str, LedgerGgo] = field(default_factory=dict)
     settlements: dict[str, LedgerSettlement] = field(default_factory=dict)
     unread: set[str] = field(default_factory=set)
+
+    def read_ggo(self, address: str) -> LedgerGgo | None:
+        """Return the GGO at this address; None: the tree has none."""
+        return self.ggos.get(address)
+
+    def read_settlement(self, address: str) -> LedgerSettlement | None:
+        """Return the settlement at this address; None: the tree has none."""
+        return self.settlements.get(address)
+
+    def retirements(self) -> Iterator[tuple[LedgerGgo, LedgerSettlement]]:
+        """Return each retired GGO of the tree with its settlement."""
+        for ggo in self.ggos.values():
+            if ggo.action == "RETIRE":
+                for address in ggo.next_addresses:
+                    if address in self.settlements:
+                        yield ggo, self.settlements[address]
 
     def parts(self, source: LedgerGgo) -> Iterator[tuple[str, LedgerGgo | None]]:
         """What a split GGO was turned into, each once; None: not the ledger's own split."""
@@ -230,27 +249,15 @@ def _plan_one(
     return Mend(source, tuple(parts), unmatched, problem=problem)
 
 
-def is_same(
-    mend: Mend, parts: Mapping[str, tuple[int, str | None]], measurement: str | None
-) -> bool:
-    """Whether a batch of ours is what stands on the ledger, part for part.
+def stands(wanted: Mend, operation: Operation, tree: Tree) -> bool:
+    """Whether the operation of a batch of ours is what spent this GGO on the ledger.
 
-    :param parts: Wh and the measurement that it is retired to, by address, of the batch's split.
-    :param measurement: Where the batch retires the whole GGO.
+    Not if a part is nobody's: what became of it is not known, and the batch would store it.
     """
-    if not mend.is_read or mend.unmatched:
+    if not wanted.is_read or wanted.unmatched:
         return False
-    if mend.there.action == "RETIRE":
-        return mend.retired_to is not None and mend.retired_to.measurement == measurement
-    there = {part.address: part for part in mend.parts}
-    if measurement is not None or parts.keys() != there.keys():
-        return False
-    for address, (amount, retired_to) in parts.items():
-        part = there[address]
-        settled = part.retired_to.measurement if part.retired_to else None
-        if amount != part.amount or (retired_to is not None and retired_to != settled):
-            return False
-    return True
+    who = spent_by(operation, wanted.there, tree, allow_later_retirements=True)
+    return who is SpentBy.THIS_BATCH
 
 
 LOST_RECOVERIES = 3

@@ -56,13 +56,13 @@ def test_a_state_that_contradicts_itself_is_for_the_operators(status: BatchStatu
 
 
 def test_state_is_asked_only_where_the_status_does_not_decide():
-    def needing(overdue: bool) -> set[BatchStatus]:
-        return {status for status in BatchStatus if needs_state(status, overdue=overdue)}
+    def needing(is_stuck: bool) -> set[BatchStatus]:
+        return {status for status in BatchStatus if needs_state(status, is_stuck=is_stuck)}
 
     unclear = {BatchStatus.INVALID, BatchStatus.UNKNOWN}
-    assert needing(overdue=False) == unclear
-    assert needing(overdue=True) == {*unclear, BatchStatus.PENDING}
-    assert not needs_state(None, overdue=True)
+    assert needing(is_stuck=False) == unclear
+    assert needing(is_stuck=True) == {*unclear, BatchStatus.PENDING}
+    assert not needs_state(None, is_stuck=True)
     for refused in (False, True):
         committed = judge(BatchStatus.COMMITTED, None, refused=refused, none_on_its_way=False)
         pending = judge(BatchStatus.PENDING, None, refused=refused, none_on_its_way=True)

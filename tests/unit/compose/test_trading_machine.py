@@ -336,19 +336,19 @@ class Trading(RuleBasedStateMachine):
             if status is BatchStatus.COMMITTED and not lose_committed
         }
 
-    @rule(pick=st.integers(0, 1000), crash=st.booleans(), overdue=st.booleans())
-    def follow(self, pick: int, crash: bool, overdue: bool) -> None:
+    @rule(pick=st.integers(0, 1000), crash=st.booleans(), is_stuck=st.booleans())
+    def follow(self, pick: int, crash: bool, is_stuck: bool) -> None:
         """Ask, judge, and act; a crash in between means that all of it is done again later."""
         flight = self._picked(pick)
         if flight is not None and not crash:
-            self._follow(flight, overdue=overdue)
+            self._follow(flight, is_stuck=is_stuck)
 
-    def _follow(self, flight: Flight, *, overdue: bool = False) -> None:
+    def _follow(self, flight: Flight, *, is_stuck: bool = False) -> None:
         if flight.end or not flight.posts:
             return
         status = self.ledger.memory.get(flight.uid, BatchStatus.UNKNOWN)
         source = None
-        if needs_state(status, overdue=overdue):
+        if needs_state(status, is_stuck=is_stuck):
             record = self.ledger.read_ggo(flight.operation.source)
             source = spent_by(flight.operation, record, self.ledger)
         held_up = flight.last_post_s > self.clock_s - POST_HELD_UP_S

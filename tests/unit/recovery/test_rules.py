@@ -9,22 +9,28 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from origin.batches.rules.ledger_state import LedgerGgo, LedgerNext, LedgerSettlement
-from origin.keys.derivation import AddressKind, master_key, metering_point_key, period_key
+from origin.batches.rules.standing import Operation, Target
+from origin.keys.derivation import (
+    AddressKind,
+    master_key,
+    metering_point_key,
+    period_key,
+    settlement_address,
+)
 from origin.recovery.rules import (
     LOST_RECOVERIES,
     Here,
     Holder,
     Mend,
-    Part,
     RetiredTo,
     Standing,
     Trail,
     Tree,
     compare,
-    is_same,
     plan,
     point_candidates,
     proven_index,
+    stands,
 )
 
 USERS = (1, 2, 3)
@@ -56,7 +62,7 @@ class Oracle:
 
     books: dict[str, Line] = field(default_factory=dict)
     ledger: dict[str, LedgerGgo] = field(default_factory=dict)
-    settlements: dict[str, str] = field(default_factory=dict)
+    settlements: dict[str, LedgerSettlement] = field(default_factory=dict)
     following: dict[int, int] = field(default_factory=lambda: dict.fromkeys(USERS, 0))
 
     def issue(self, name: str, owner: int, amount: int) -> None:
@@ -86,9 +92,11 @@ class Oracle:
         self._settle(name, owner)
 
     def _settle(self, name: str, owner: int) -> None:
-        self.settlements[name] = f"point of {owner}"
         there = self.ledger[name]
-        self.ledger[name] = replace(there, next=LedgerNext("RETIRE", ("settlement",)))
+        address = f"settlement of {owner}"
+        known = self.settlements.get(address, LedgerSettlement(f"point of {owner}", {}))
+        self.settlements[address] = replace(known, amounts={**known.amounts, name: there.amount})
+        self.ledger[name] = replace(there, next=LedgerNext("RETIRE", (address,)))
 
     def unspent(self) -> list[str]:
         return [name for name, line in self.books.items() if line.standing == "stored"]
@@ -100,9 +108,8 @@ class Oracle:
             if there.action == "SPLIT":
                 waiting += there.next_addresses
             elif there.action == "RETIRE":
-                found.settlements[name] = LedgerSettlement(
-                    self.settlements[name], {name: there.amount}
-                )
+                [address] = there.next_addresses
+                found.settlements[address] = self.settlements[address]
         return found
 
     def mend(self, mend: Mend) -> None:
@@ -170,8 +177,8 @@ def test_what_was_forgotten_is_planned_as_it_was(data: st.DataObject, before: in
         assert standing is Standing.LOST
         tree = oracle.tree(name)
         retired_to = {
-            address: RetiredTo(each.measurement, each.measurement)
-            for address, each in tree.settlements.items()
+            ggo.address: RetiredTo(settlement.measurement, settlement.measurement)
+            for ggo, settlement in tree.retirements()
         }
         for mend in plan(tree, holders, retired_to):
             # Never a part whose source isn't there yet.
@@ -186,7 +193,7 @@ def _here(name: str, line: Line, books: dict[str, Line]) -> Here:
         amount=line.amount,
         stored=line.standing == "stored",
         retired=line.standing.startswith("retired"),
-        settlement="settlement" if line.standing.startswith("retired") else None,
+        settlement=f"settlement of {line.owner}" if line.standing.startswith("retired") else None,
         parts={part: each.amount for part, each in books.items() if each.parent == name},
         is_live=False,
     )
@@ -257,42 +264,55 @@ def test_what_is_no_split_of_the_ledgers_is_not_taken_for_one():
     assert mend.problem
 
 
-def _mend(*parts: tuple[str, int, str | None]) -> Mend:
-    return Mend(
-        SPLIT,
-        tuple(
-            Part(name, wh, 1, place, place, to is None, RetiredTo("gsrn", to) if to else None)
-            for place, (name, wh, to) in enumerate(parts)
-        ),
-    )
+MEASUREMENT, OTHER_MEASUREMENT = ("5a9839" + digit * 64 for digit in "12")
+SETTLEMENT = settlement_address(MEASUREMENT)
+
+
+def retired(address: str, origin: str, amount: int) -> LedgerGgo:
+    return on_ledger(address, origin, amount, LedgerNext("RETIRE", (SETTLEMENT,)))
+
+
+def settling(**amounts: int) -> dict[str, LedgerSettlement]:
+    return {SETTLEMENT: LedgerSettlement(MEASUREMENT, amounts)}
 
 
 @pytest.mark.parametrize(
     ("ours", "measurement", "same"),
     [
-        ({"b": (7, None), "c": (3, "m")}, None, True),
-        ({"b": (6, None), "c": (4, "m")}, None, False),
-        ({"b": (7, None), "c": (3, "n")}, None, False),
-        ({"b": (7, "m"), "c": (3, "m")}, None, False),
+        ({"b": (7, None), "c": (3, MEASUREMENT)}, None, True),
+        ({"b": (6, None), "c": (4, MEASUREMENT)}, None, False),
+        ({"b": (7, None), "c": (3, OTHER_MEASUREMENT)}, None, False),
+        ({"b": (7, MEASUREMENT), "c": (3, MEASUREMENT)}, None, False),
         # Kept by the compose, retired since.
         ({"b": (7, None), "c": (3, None)}, None, True),
         ({"b": (7, None)}, None, False),
-        ({"b": (7, None), "c": (3, "m"), "d": (1, None)}, None, False),
-        ({}, "m", False),
+        ({"b": (7, None), "c": (3, MEASUREMENT), "d": (1, None)}, None, False),
+        ({}, MEASUREMENT, False),
     ],
 )
-def test_a_batch_of_ours_is_told_part_for_part(
+def test_a_batch_of_ours_stands_if_each_part_of_it_does(
     ours: dict[str, tuple[int, str | None]], measurement: str | None, same: bool
 ):
-    assert is_same(_mend(("b", 7, None), ("c", 3, "m")), ours, measurement) is same
+    ggos = {"a": SPLIT, "b": on_ledger("b", "a", 7), "c": retired("c", "a", 3)}
+    tree = Tree("a", ggos, settling(c=3))
+    wanted, *_ = plan(
+        tree,
+        {"a": Holder(1, None), "b": Holder(1, 0), "c": Holder(1, 1)},
+        {"c": RetiredTo("gsrn", MEASUREMENT)},
+    )
+    targets = [Target(name, wh, to) for name, (wh, to) in ours.items()]
+    assert stands(wanted, Operation("a", 10, measurement, targets), tree) is same
+    assert not stands(replace(wanted, unmatched={"b": 7}), Operation("a", 10, None, targets), tree)
 
 
-def test_a_whole_retire_is_told_by_its_measurement():
-    mend = Mend(RETIRED, retired_to=RetiredTo("gsrn", "m"))
-    assert is_same(mend, {}, "m")
-    assert not is_same(mend, {}, "n")
-    assert not is_same(mend, {"b": (10, None)}, None)
-    assert not is_same(replace(mend, is_read=False), {}, "m")
+def test_a_batch_that_retires_the_whole_stands_if_the_measurement_is_the_same():
+    tree = Tree("a", {"a": retired("a", "m", 10)}, settling(a=10))
+    [wanted] = plan(tree, {"a": Holder(1, None)}, {"a": RetiredTo("gsrn", MEASUREMENT)})
+    whole = Operation("a", 10, MEASUREMENT, [])
+    assert stands(wanted, whole, tree)
+    assert not stands(wanted, Operation("a", 10, OTHER_MEASUREMENT, []), tree)
+    assert not stands(wanted, Operation("a", 10, None, [Target("b", 10)]), tree)
+    assert not stands(replace(wanted, is_read=False), whole, tree)
 
 
 def test_what_could_not_be_read_is_left_as_it_is():
@@ -304,13 +324,14 @@ def test_what_could_not_be_read_is_left_as_it_is():
 
 
 def test_a_part_that_was_retired_to_no_point_of_its_sender_is_told():
-    retired = on_ledger("b", "a", 10, LedgerNext("RETIRE", ("s",)))
-    tree = Tree("a", {"a": replace(SPLIT, next=LedgerNext("SPLIT", ("b",))), "b": retired})
+    split = replace(SPLIT, next=LedgerNext("SPLIT", ("b",)))
+    tree = Tree("a", {"a": split, "b": retired("b", "a", 10)}, settling(b=10))
     holders = {"a": Holder(1, None), "b": Holder(1, 0)}
-    whole, part = plan(tree, holders, {"b": RetiredTo(None, "m")})
+    whole, part = plan(tree, holders, {"b": RetiredTo(None, MEASUREMENT)})
     assert not whole.parts[0].is_retired
     assert not whole.parts[0].is_unspent
-    assert is_same(whole, {"b": (10, "m")}, None)
+    operation = Operation("a", 10, None, [Target("b", 10, MEASUREMENT)])
+    assert stands(whole, operation, tree)
     assert "measurement" in part.problem
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, func, or_, select, text, update
+from sqlalchemy import ColumnElement, func, or_, text
 from sqlalchemy.orm import Session
 
 from origin.db.models import Batch
@@ -52,37 +52,6 @@ def claim_due(session: Session, *, limit: int, lease_s: float) -> dict[int, date
     claimed = session.execute(
         _CLAIM,
         {"limit": limit, "candidates": limit * _SPARE, "lease": timedelta(seconds=lease_s)},
-    )
-    return dict(sorted((row.id, row.next_attempt_at) for row in claimed))
-
-
-def claim_stuck(
-    session: Session, *, beyond: int, older_than_s: float, limit: int, lease_s: float
-) -> dict[int, datetime]:
-    """Take batches that haven't ended so long after their compose, due or not.
-
-    A worker that holds one of them loses it.
-
-    :param beyond: Only ids above this one.
-    :returns: as `claim_due`.
-    """
-    stuck = (
-        select(Batch.id)
-        .where(
-            Batch.id > beyond,
-            Batch.ended_at.is_(None),
-            Batch.created_at < func.now() - timedelta(seconds=older_than_s),
-        )
-        .order_by(Batch.id)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-        .cte("stuck")
-    )
-    claimed = session.execute(
-        update(Batch)
-        .where(Batch.id == stuck.c.id)
-        .values(next_attempt_at=func.now() + timedelta(seconds=lease_s))
-        .returning(Batch.id, Batch.next_attempt_at)
     )
     return dict(sorted((row.id, row.next_attempt_at) for row in claimed))
 

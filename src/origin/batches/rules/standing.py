@@ -1,5 +1,8 @@
 """Whether an operation stands on the ledger, part for part (contract: peers, The ledger).
 
+The one rule for batches under way, for declined batches that the ledger has after all, and for
+batches of a restored database (`origin.recovery`).
+
 Equal addresses prove nothing. After a restore from a backup the same key indexes are handed out
 again, and the ledger may hold another split to the same addresses.
 """
@@ -49,10 +52,31 @@ class Operation:
         return LedgerNext("SPLIT", tuple(target.address for target in self.targets))
 
 
-def spent_by(operation: Operation, source: LedgerGgo | None, state: LedgerState) -> SpentBy:
+def settlement_address_of(measurement: str) -> str:
+    """Return where the ledger settles what is retired to this measurement.
+
+    Text that is not an address is returned as it is: the ledger has nothing there.
+    """
+    try:
+        return settlement_address(measurement)
+    except ValueError:
+        return measurement
+
+
+def spent_by(
+    operation: Operation,
+    source: LedgerGgo | None,
+    state: LedgerState,
+    *,
+    allow_later_retirements: bool = False,
+) -> SpentBy:
     """Return who spent an operation's source.
 
     :param source: The source in the ledger's state; None: nothing is at its address.
+    :param allow_later_retirements: Whether a part that the operation does not retire may be retired
+        on the ledger. The ledger does not tell a later retirement from one in the split's own
+        batch, which would be another batch. So only recovery allows it, as it stores the part as
+        retired; others would store it as unspent.
     :raises PeerError: as `state`.
     """
     if source is None or source.next is None:
@@ -62,7 +86,7 @@ def spent_by(operation: Operation, source: LedgerGgo | None, state: LedgerState)
 
     @cache
     def settlement(measurement: str) -> LedgerSettlement | None:
-        return state.read_settlement(settlement_address(measurement))
+        return state.read_settlement(settlement_address_of(measurement))
 
     if operation.retired_to is not None:
         whole = Target(operation.source, operation.amount, operation.retired_to)
@@ -72,40 +96,36 @@ def spent_by(operation: Operation, source: LedgerGgo | None, state: LedgerState)
         if part is None:
             # The ledger's own split made it: the two reads are of two moments.
             return SpentBy.CONTRADICTION
-        if not _is_part(target, part, source) or not _is_settled(target, settlement):
+        expected = replace(
+            # Period and codes of the source *on the ledger*: if ours differ, that is a difference
+            # of its own, and says nothing about who made the split.
+            source,
+            address=target.address,
+            origin=source.address,
+            amount=target.amount,
+            next=_expected_next(target, part, allow_later_retirements=allow_later_retirements),
+        )
+        if part != expected or not _is_settled(target, settlement):
             return SpentBy.ANOTHER_OPERATION
     return SpentBy.THIS_BATCH
 
 
 def _retired(measurement: str) -> LedgerNext:
-    return LedgerNext("RETIRE", (settlement_address(measurement),))
+    return LedgerNext("RETIRE", (settlement_address_of(measurement),))
 
 
-def _is_part(target: Target, part: LedgerGgo, source: LedgerGgo) -> bool:
-    """Whether `part` is what the split was to make.
-
-    Its period and codes are those of the source *on the ledger*: a source whose codes differ from
-    ours is a difference of its own, and says nothing about who made the split.
-    """
-    return part == replace(
-        source,
-        address=target.address,
-        origin=source.address,
-        amount=target.amount,
-        next=_expected_next(target, part),
-    )
-
-
-def _expected_next(target: Target, part: LedgerGgo) -> LedgerNext | None:
+def _expected_next(
+    target: Target, part: LedgerGgo, *, allow_later_retirements: bool
+) -> LedgerNext | None:
     """Return what the ledger may say that a part of this split became.
 
-    A part that is not retired by the split's batch may have been split since, by a batch that a
-    restored database forgot. It may not have been retired since: the ledger does not tell that
-    from a retire in the split's own batch, which would be another batch.
+    A part that the operation does not retire may have been split since, by a batch that a restored
+    database forgot.
     """
     if target.retired_to is not None:
         return _retired(target.retired_to)
-    return part.next if part.action == "SPLIT" else None
+    allowed = {"SPLIT", "RETIRE"} if allow_later_retirements else {"SPLIT"}
+    return part.next if part.action in allowed else None
 
 
 def _is_settled(target: Target, settlement: Callable[[str], LedgerSettlement | None]) -> bool:

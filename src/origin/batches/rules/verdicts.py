@@ -43,13 +43,13 @@ POST_HELD_UP_S = 600.0
 """How long a POST without an answer may be on its way to the ledger."""
 
 
-def needs_state(status: BatchStatus | None, *, overdue: bool) -> bool:
+def needs_state(status: BatchStatus | None, *, is_stuck: bool) -> bool:
     """Whether the ledger's state must be asked before `judge` can decide.
 
-    :param overdue: The batch is older than BATCH_RESUBMIT_AFTER.
+    :param is_stuck: The batch has not ended within BATCH_RESUBMIT_AFTER.
     """
     if status is BatchStatus.PENDING:
-        return overdue
+        return is_stuck
     return status in {BatchStatus.INVALID, BatchStatus.UNKNOWN}
 
 

@@ -99,7 +99,7 @@ class _Run:
             status = _status(answers, batch)
             if status is None:
                 self._alert(batch, "ledger.odd_status", "the ledger gave no status that is known")
-            elif needs_state(status, overdue=batch.overdue):
+            elif needs_state(status, is_stuck=batch.is_stuck):
                 unclear.append(batch)
             elif status is BatchStatus.PENDING:
                 self._wait(batch)

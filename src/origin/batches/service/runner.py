@@ -7,12 +7,13 @@ the database, and each change is guarded by the state that it leaves.
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, func, select
+from sqlalchemy import Row, select
 
-from origin.batches.queries.queue import Leases, claim_due, claim_stuck, give_back, none_on_its_way
+from origin.batches.queries.queue import Leases, claim_due, give_back, none_on_its_way
+from origin.batches.queries.stuck import claim_stuck, is_stuck
 from origin.batches.rules.verdicts import POST_HELD_UP_S
 from origin.batches.service.follow import Follower
 from origin.batches.service.post import BatchPoster
@@ -88,7 +89,7 @@ class BatchRunner:
                 leases = claim_stuck(
                     session,
                     beyond=last_id,
-                    older_than_s=settings.batch_resubmit_after,
+                    resubmit_after_s=settings.batch_resubmit_after,
                     limit=CLAIM_LIMIT,
                     lease_s=settings.lease_seconds,
                 )
@@ -144,7 +145,6 @@ class BatchRunner:
 
     def _load(self, leases: Leases) -> list[Row[Any]]:
         settings = self.settings
-        stuck_after = timedelta(seconds=settings.batch_resubmit_after)
         columns: tuple[Any, ...] = (
             Batch.id,
             Batch.ggo_id,
@@ -156,7 +156,7 @@ class BatchRunner:
             Batch.attempts,
             # Counted before it is begun, by half a lease at most.
             none_on_its_way(POST_HELD_UP_S + settings.lease_seconds).label("none_on_its_way"),
-            (Batch.created_at < func.now() - stuck_after).label("overdue"),
+            is_stuck(settings.batch_resubmit_after).label("is_stuck"),
         )
         with self.database.reading() as session:
             found = session.execute(

@@ -18,6 +18,7 @@ from sqlalchemy import Row, func, select
 from origin.batches.client.ledger import LedgerClient
 from origin.batches.queries import differences as difference_queries
 from origin.batches.queries.differences import GgoDifference
+from origin.batches.queries.stuck import list_stuck
 from origin.batches.rules.differences import (
     SPENT_ON_LEDGER_ALONE,
     Difference,
@@ -25,13 +26,14 @@ from origin.batches.rules.differences import (
     spent_elsewhere,
 )
 from origin.batches.rules.ledger_state import LedgerGgo, LedgerSettlement
+from origin.batches.rules.standing import settlement_address_of
 from origin.batches.service.redo import BatchRedo
 from origin.batches.service.sign import Keys, load_keys
 from origin.db.engine import Database
 from origin.db.models import Ggo, LedgerDifference, LedgerWalk
 from origin.db.sqlstates import is_everywhere
 from origin.errors import PeerError, PeerUnavailable
-from origin.keys.derivation import AddressKind, IndexOutOfRange, settlement_address
+from origin.keys.derivation import AddressKind, IndexOutOfRange
 from origin.keys.sealing import Sealer
 from origin.reconciliation import queries
 from origin.reconciliation.queries import Slice, Turn
@@ -178,7 +180,7 @@ class Reconciliation:
 
     def _finish(self, turn: Turn) -> None:
         """Look for stuck batches, and end the walk."""
-        older_than_s = self.settings.batch_resubmit_after
+        resubmit_after_s = self.settings.batch_resubmit_after
         with self.database.transaction() as session:
             found = [
                 GgoDifference(
@@ -190,7 +192,7 @@ class Reconciliation:
                     ),
                     batch.id,
                 )
-                for batch in queries.stuck_batches(session, older_than_s)
+                for batch in list_stuck(session, resubmit_after_s)
             ]
             difference_queries.resolve_stuck_batches(session, found)
             # What stood beyond the last GGO there is now: those GGOs are gone.
@@ -361,23 +363,12 @@ def _holding(ggo: Row[Any], rows: Slice, keys: Keys) -> Holding:
         spent_elsewhere=ggo.spent_elsewhere,
         parts=rows.parts.get(ggo.id, {}),
         parent_address=rows.parents.get(ggo.parent_id),
-        settlement=_settlement(retired_to) if retired_to else None,
+        settlement=settlement_address_of(retired_to) if retired_to else None,
         retired_alongside=rows.retired.get(retired_to, {}) if retired_to else {},
         # One that was issued to a wrong address was told of then, and can't be spent.
         key_holds=ggo.key_mismatch or _key_holds(ggo, keys),
         never_sent=ggo.never_sent,
     )
-
-
-def _settlement(retired_to: str) -> str:
-    """Where the ledger settles what is retired to this measurement.
-
-    What isn't an address stays as it is: that nothing is settled there is then what differs.
-    """
-    try:
-        return settlement_address(retired_to)
-    except ValueError:
-        return retired_to
 
 
 def _key_holds(ggo: Row[Any], keys: Keys) -> bool:

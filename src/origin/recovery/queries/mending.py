@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import and_, delete, func, insert, or_, select, text, update
 from sqlalchemy.orm import Session, aliased
 
+from origin.batches.queries.operations import declined_operations, operations_on
 from origin.batches.queries.outcomes import (
     INHERITED_COLUMNS,
     complete_batches,
@@ -17,9 +18,19 @@ from origin.batches.queries.outcomes import (
     redo_batch,
 )
 from origin.batches.queries.queue import note
+from origin.batches.rules.standing import settlement_address_of
 from origin.db.models import Batch, Ggo, Transaction
-from origin.keys.derivation import settlement_address
-from origin.recovery.rules import Here, Holder, Mend, Part, RetiredTo, Standing, compare, is_same
+from origin.recovery.rules import (
+    Here,
+    Holder,
+    Mend,
+    Part,
+    RetiredTo,
+    Standing,
+    Tree,
+    compare,
+    stands,
+)
 from origin.webhooks.queries.outbox import announce_issued
 
 _STORED = {"stored": True, "locked": False, "spent_elsewhere": False}
@@ -104,18 +115,13 @@ def read_known(session: Session, which: Any) -> list[Known]:
 
 
 def _here(ggo: Ggo, parts: Mapping[str, int], *, is_live: bool) -> Here:
-    settlement = None
-    if ggo.retire_address is not None:
-        try:
-            settlement = settlement_address(ggo.retire_address)
-        except ValueError:
-            settlement = ggo.retire_address
+    retired_to = ggo.retire_address
     return Here(
         address=ggo.address,
         amount=ggo.amount,
         stored=ggo.stored,
         retired=ggo.retired,
-        settlement=settlement,
+        settlement=None if retired_to is None else settlement_address_of(retired_to),
         parts=parts,
         is_live=is_live,
         never_sent=ggo.never_sent,
@@ -163,12 +169,14 @@ def free_addresses(session: Session, wanted: Mend) -> list[int]:
     return [each for each in found if decline_batch(session, each, reason)]
 
 
-def mend(session: Session, wanted: Mend) -> Outcome:
+def mend(session: Session, wanted: Mend, tree: Tree) -> Outcome:
     """Have this GGO stand here as the ledger has it; all in the caller's transaction.
 
     What it was turned into and is unspent is announced to its owners, once: what is there already
     isn't announced again. Under the source's lock it is looked at anew, so that a repeat, or a worker
     that was quicker, leaves nothing to do.
+
+    :param tree: What the ledger has of the source, and of what it became.
     """
     source, live, parts = _lock(session, wanted.there.address)
     if source is None:
@@ -179,7 +187,7 @@ def mend(session: Session, wanted: Mend) -> Outcome:
     amounts = {part.address: part.amount for part in parts}
     standing = compare(_here(source, amounts, is_live=source.id in live), wanted.there)
     if standing is Standing.SPENT_UNDER_WAY:
-        return _end_live(session, wanted, source, live, parts)
+        return _end_live(session, wanted, tree, source, live[source.id])
     wrong = any(amounts.get(part.address, part.amount) != part.amount for part in wanted.parts)
     if standing is Standing.IN_STEP and wrong:
         standing = Standing.LOST
@@ -188,7 +196,7 @@ def mend(session: Session, wanted: Mend) -> Outcome:
     if amounts and not wrong and amounts.keys() >= {part.address for part in wanted.parts}:
         # What is still missing is nobody's, as before.
         return Outcome.NOTHING
-    twin = None if parts else _declined_twin(session, wanted, source.id)
+    twin = None if parts else _declined_twin(session, wanted, tree, source.id)
     if twin is not None and redo_batch(session, twin):
         # Composed here, and rolled back: it has what the ledger doesn't know.
         _complete(session, wanted, source.id, twin)
@@ -226,13 +234,9 @@ def _lock(session: Session, address: str) -> tuple[Ggo | None, dict[int, int], S
     return source, live, [row for row in rows if row.parent_id == source_id]
 
 
-def _end_live(
-    session: Session, wanted: Mend, source: Ggo, live: dict[int, int], parts: Sequence[Ggo]
-) -> Outcome:
+def _end_live(session: Session, wanted: Mend, tree: Tree, source: Ggo, batch_id: int) -> Outcome:
     """End the batch under way as the ledger has decided: it is what stands there, or isn't."""
-    batch_id = live[source.id]
-    ours = {part.address: (part.amount, part.retire_address) for part in parts}
-    if is_same(wanted, ours, source.retire_address):
+    if stands(wanted, operations_on(session, [source.id])[source.id], tree):
         _complete(session, wanted, source.id, batch_id)
         return Outcome.COMPLETED
     decline_batch(session, batch_id, "recovery: on the ledger another operation spent the source")
@@ -255,21 +259,10 @@ def _complete(session: Session, wanted: Mend, source_id: int, batch_id: int) -> 
     note(session, [(batch_id, "recovered", "the ledger has it, part for part")])
 
 
-def _declined_twin(session: Session, wanted: Mend, source_id: int) -> int | None:
+def _declined_twin(session: Session, wanted: Mend, tree: Tree, source_id: int) -> int | None:
     """The declined batch that is what stands on the ledger, if there is one."""
-    declined = session.execute(
-        select(Batch.id, Batch.undone).where(
-            Batch.ggo_id == source_id, Batch.state == "DECLINED", Batch.undone.is_not(None)
-        )
-    )
-    for batch in declined:
-        parts = {
-            part["address"]: (part["amount"], part["retire_address"])
-            for part in batch.undone["parts"]
-        }
-        if is_same(wanted, parts, batch.undone["retire_address"]):
-            return int(batch.id)
-    return None
+    declined = declined_operations(session, source_id)
+    return next((each for each, done in declined.items() if stands(wanted, done, tree)), None)
 
 
 def _respend(

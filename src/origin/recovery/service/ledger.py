@@ -196,7 +196,7 @@ class LedgerRecovery:
             settlement = self.ask(self._ledger.read_settlement, address)
             if settlement is None:
                 raise PeerMisbehaved("Ledger", f"no settlement at {address}")
-            tree.settlements[source.address] = settlement
+            tree.settlements[address] = settlement
         return []
 
     def settle(self) -> None:
@@ -219,7 +219,7 @@ class LedgerRecovery:
         points = _Points(self._database, self._branches, self._points)
         for place, (root, tree) in enumerate(lost):
             for mend in plan(tree, holders, self._retired_to(points, root, tree, holders)):
-                self._mend(root, mend)
+                self._mend(root, tree, mend)
             self._tell("Mending", place + 1, len(lost))
 
     def _retired_to(
@@ -227,8 +227,8 @@ class LedgerRecovery:
     ) -> dict[str, RetiredTo]:
         """Where GGOs of this tree were retired to."""
         found = {}
-        for address, settlement in tree.settlements.items():
-            there = tree.ggos[address]
+        for there, settlement in tree.retirements():
+            address = there.address
             if address not in holders:
                 continue
             if settlement.amounts.get(address) != there.amount:
@@ -237,7 +237,7 @@ class LedgerRecovery:
             found[address] = RetiredTo(gsrn, settlement.measurement)
         return found
 
-    def _mend(self, root: Root, mend: Mend) -> None:
+    def _mend(self, root: Root, tree: Tree, mend: Mend) -> None:
         address = mend.there.address
         for lost, wh in mend.unmatched.items():
             self._report.add("unmatched", address=lost, wh=wh, source=address)
@@ -246,7 +246,7 @@ class LedgerRecovery:
             self._differs(address, mend.problem)
         if not mend.is_read:
             return
-        outcome = Outcome.MENDED if self._report.is_dry else self._apply(mend)
+        outcome = Outcome.MENDED if self._report.is_dry else self._apply(tree, mend)
         if outcome is Outcome.MENDED:
             self._report.counts["mended"] += 1
             self._report.counts["parts"] += len(mend.parts)
@@ -258,12 +258,12 @@ class LedgerRecovery:
         elif outcome is Outcome.CONTRARY or root.is_forced:
             self._differs(address, Outcome.CONTRARY.value)
 
-    def _apply(self, mend: Mend) -> Outcome:
+    def _apply(self, tree: Tree, mend: Mend) -> Outcome:
         try:
             with self._outbox.transaction() as session:
                 declined = mending.free_addresses(session, mend)
             with self._outbox.transaction() as session:
-                outcome = mending.mend(session, mend)
+                outcome = mending.mend(session, mend, tree)
         except DBAPIError as error:
             if is_everywhere(error):
                 raise
