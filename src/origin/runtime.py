@@ -120,7 +120,12 @@ def wire(resources: Resources) -> Runtime:
         outbox=outbox,
         sealer=r.sealer,
     )
-    batch_poster = BatchPoster(settings=r.settings, database=r.database, ledger=r.ledger)
+    batch_poster = BatchPoster(
+        database=r.database,
+        ledger=r.ledger,
+        poll_delay_s=r.settings.ledger_poll_delay,
+        submit_retry_delay_s=r.settings.ledger_submit_retry_delay,
+    )
     batch_redo = BatchRedo(database=r.database, outbox=outbox)
     batch_signer = BatchSigner(database=r.database, sealer=r.sealer)
     follower = Follower(
@@ -129,7 +134,7 @@ def wire(resources: Resources) -> Runtime:
         batch_poster=batch_poster,
         batch_redo=batch_redo,
         outbox=outbox,
-        settings=r.settings,
+        poll_delay_s=r.settings.ledger_poll_delay,
     )
     batch_runner = BatchRunner(
         settings=r.settings,

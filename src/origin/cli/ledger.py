@@ -56,19 +56,19 @@ def status() -> None:
         ("BATCHES", "COUNT", "DUE", "ATTEMPTS (MOST)", "OLDEST"),
         [
             (row.state, row.count, row.due, row.attempts, row.oldest)
-            for row in reports.standing(provided(Database))
+            for row in reports.batches_under_way(provided(Database))
         ],
     )
     click.echo()
     _table(
-        ("WALK", "BEGUN", "ENDED", "GGOS", "UP TO", "LAST ERROR"),
+        ("RUN", "BEGUN", "ENDED", "GGOS", "UP TO", "LAST ERROR"),
         [
-            (walk.id, walk.started_at, walk.finished_at, walk.ggos, walk.cursor, walk.last_error)
-            for walk in provided(Reconciliation).last_walks()
+            (run.id, run.started_at, run.finished_at, run.ggos, run.cursor, run.last_error)
+            for run in provided(Reconciliation).last_runs()
         ],
     )
     click.echo()
-    found = provided(Reconciliation).report()
+    found = provided(Reconciliation).open_differences()
     _show(found)
     if found:
         sys.exit(DIFFERENCES)
@@ -129,9 +129,9 @@ def reconcile(*, repair: bool, anew: bool, json_file: BinaryIO | None, rate: flo
     in order, 1 where something differs, 2 where it couldn't look at everything.
     """
     try:
-        _walk(anew=anew, rate=rate)
+        _run(anew=anew, rate=rate)
         if repair and provided(Repairs).repair_all():
-            provided(Reconciliation).look_again(calls_per_second=rate)
+            provided(Reconciliation).compare_again(calls_per_second=rate)
     except PeerError as error:
         click.echo(f"Couldn't look at everything: {error}", err=True)
         _report(json_file, complete=False)
@@ -140,9 +140,9 @@ def reconcile(*, repair: bool, anew: bool, json_file: BinaryIO | None, rate: flo
         sys.exit(DIFFERENCES)
 
 
-def _walk(*, anew: bool, rate: float) -> None:
+def _run(*, anew: bool, rate: float) -> None:
     with click.progressbar(length=1, label="Comparing") as bar:
-        for progress in provided(Reconciliation).walk(anew=anew, calls_per_second=rate):
+        for progress in provided(Reconciliation).run(anew=anew, calls_per_second=rate):
             bar.length = max(progress.total, 1)
             bar.pos = progress.done
             bar.update(0)
@@ -150,7 +150,7 @@ def _walk(*, anew: bool, rate: float) -> None:
 
 def _report(json_file: BinaryIO | None, *, complete: bool) -> bool:
     """Print what differs; whether something does."""
-    found = provided(Reconciliation).report()
+    found = provided(Reconciliation).open_differences()
     if json_file is not None:
         differing = [_json(each) for each in found]
         body = {"complete": complete, "differences": differing}

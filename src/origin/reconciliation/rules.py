@@ -1,7 +1,4 @@
-"""How a GGO here and its record on the ledger may differ (contract: domain, The ledger's rules).
-
-Pure rules: what this service holds, and what the ledger's state says, give the differences.
-"""
+"""How a GGO in the database may differ from the ledger's (contract: domain, The ledger's rules)."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -18,16 +15,18 @@ from origin.batches.rules.ledger_state import LedgerGgo, LedgerNext, LedgerSettl
 
 @dataclass(frozen=True)
 class Holding:
-    """A GGO as it stands here, with no batch under way that concerns it.
+    """A GGO in the database that no batch under way concerns.
 
-    :param parts: Wh by address of what it was split into.
-    :param parent_address: Of the GGO it was split from; None for an issued one.
-    :param settlement: The address of the settlement it is retired to.
-    :param retired_alongside: Wh by address of all that is retired to the same measurement here,
-        in flight included.
-    :param key_holds: Whether the owner's keys give its address.
-    :param never_sent: It is the source or a part of a batch that was never sent to the ledger.
-    :param spent_elsewhere: Whether it is blocked, as another operation spent it on the ledger.
+    :ivar amount: Wh.
+    :ivar begin: With a time zone, as `end`.
+    :ivar parts: Wh by address of the parts it was split into.
+    :ivar parent_address: The address of the GGO it is a part of; None: it was issued.
+    :ivar settlement: The address of the settlement, if it is retired.
+    :ivar retired_alongside: Wh by address of all GGOs that the database has as retired to the same
+        measurement, in flight included.
+    :ivar key_holds: Whether the owner's keys give its address.
+    :ivar never_sent: It is the source or a part of a batch that was never sent to the ledger.
+    :ivar spent_elsewhere: It is blocked: another operation spent it on the ledger.
     """
 
     id: int
@@ -51,26 +50,26 @@ class Holding:
 
 
 def differences(
-    holding: Holding, record: LedgerGgo | None, settlement: LedgerSettlement | None
+    holding: Holding, on_ledger: LedgerGgo | None, settlement: LedgerSettlement | None
 ) -> list[Difference]:
-    """All that differs.
+    """Return all differences of a GGO.
 
-    :param record: What is at the GGO's address; None: nothing.
-    :param settlement: The settlement that it is retired to; None: there is none.
+    :param on_ledger: What the ledger has at the GGO's address; None: nothing.
+    :param settlement: The settlement that the GGO is retired to; None: the ledger has none.
     """
     found = list(_here(holding))
     if holding.never_sent:
         return [*found, Difference(DifferenceKind.NEVER_SENT, f"{holding.amount} Wh")]
     if holding.spent_elsewhere:
-        # Whatever the ledger says by now: it stays blocked until it is mended.
-        found.append(spent_elsewhere(None if record is None else record.next))
-    if record is None:
+        # Whatever the ledger says by now: it stays blocked until an operator repairs it.
+        found.append(spent_elsewhere(None if on_ledger is None else on_ledger.next))
+    if on_ledger is None:
         return [*found, Difference(DifferenceKind.NOT_ON_LEDGER, f"{holding.amount} Wh")]
     return [
         *found,
-        *_facts(holding, record),
-        *_spending(holding, record),
-        *_settlement(holding, record, settlement),
+        *_facts(holding, on_ledger),
+        *_spending(holding, on_ledger),
+        *_settlement(holding, on_ledger, settlement),
     ]
 
 
@@ -80,26 +79,26 @@ def _here(holding: Holding) -> Iterator[Difference]:
     if not holding.key_holds:
         yield Difference(DifferenceKind.WRONG_OWNER, "the owner's keys give another address")
     if _is_split(holding) and sum(holding.parts.values()) != holding.amount:
-        told = f"the parts hold {sum(holding.parts.values())} of {holding.amount} Wh"
-        yield Difference(DifferenceKind.MISSING_REMAINDER, told)
+        detail = f"the parts hold {sum(holding.parts.values())} of {holding.amount} Wh"
+        yield Difference(DifferenceKind.MISSING_REMAINDER, detail)
 
 
 def _is_split(holding: Holding) -> bool:
     return not holding.stored and not holding.retired and not holding.spent_elsewhere
 
 
-def _facts(holding: Holding, record: LedgerGgo) -> Iterator[Difference]:
-    if holding.amount != record.amount:
-        told = f"{holding.amount} Wh here, {record.amount} Wh there"
-        yield Difference(DifferenceKind.WRONG_AMOUNT, told)
+def _facts(holding: Holding, on_ledger: LedgerGgo) -> Iterator[Difference]:
+    if holding.amount != on_ledger.amount:
+        detail = f"{holding.amount} Wh here, {on_ledger.amount} Wh there"
+        yield Difference(DifferenceKind.WRONG_AMOUNT, detail)
     names = ("begin", "end", "sector", "technology_code", "fuel_code")
     for name in names:
-        here, there = getattr(holding, name), getattr(record, name)
+        here, there = getattr(holding, name), getattr(on_ledger, name)
         if here != there:
             yield Difference(DifferenceKind.WRONG_FACTS, f"{name} is {here} here, {there} there")
             break
-    if holding.parent_address is not None and holding.parent_address != record.origin:
-        yield Difference(DifferenceKind.WRONG_ORIGIN, f"there it comes from {record.origin}")
+    if holding.parent_address is not None and holding.parent_address != on_ledger.origin:
+        yield Difference(DifferenceKind.WRONG_ORIGIN, f"there it comes from {on_ledger.origin}")
 
 
 def _expected(holding: Holding) -> LedgerNext | None:
@@ -110,8 +109,8 @@ def _expected(holding: Holding) -> LedgerNext | None:
     return None
 
 
-def _spending(holding: Holding, record: LedgerGgo) -> Iterator[Difference]:
-    here, there = _expected(holding), record.next
+def _spending(holding: Holding, on_ledger: LedgerGgo) -> Iterator[Difference]:
+    here, there = _expected(holding), on_ledger.next
     if here == there or holding.spent_elsewhere:
         return
     if there is None:
@@ -126,16 +125,16 @@ def _spending(holding: Holding, record: LedgerGgo) -> Iterator[Difference]:
 
 
 def _settlement(
-    holding: Holding, record: LedgerGgo, settlement: LedgerSettlement | None
+    holding: Holding, on_ledger: LedgerGgo, settlement: LedgerSettlement | None
 ) -> Iterator[Difference]:
-    if not holding.retired or record.next != _expected(holding):
+    if not holding.retired or on_ledger.next != _expected(holding):
         return
     settled = {} if settlement is None else settlement.amounts
     there = settled.get(holding.address)
     if there != holding.amount:
-        told = f"{holding.amount} Wh retired here, {there or 0} Wh settled there"
-        yield Difference(DifferenceKind.WRONG_SETTLEMENT, told)
+        detail = f"{holding.amount} Wh retired here, {there or 0} Wh settled there"
+        yield Difference(DifferenceKind.WRONG_SETTLEMENT, detail)
     unknown = sorted(settled.keys() - holding.retired_alongside.keys())
     if unknown:
-        told = f"settled there alone: {' '.join(unknown)}"
-        yield Difference(DifferenceKind.WRONG_SETTLEMENT, told)
+        detail = f"settled there alone: {' '.join(unknown)}"
+        yield Difference(DifferenceKind.WRONG_SETTLEMENT, detail)

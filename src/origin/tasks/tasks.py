@@ -32,7 +32,7 @@ def register_tasks(app: Celery, runtime: Runtime, wakeups: WakeupSender) -> None
         names.TECHNOLOGIES: runtime.technologies.import_all,
         names.FIRST_TECHNOLOGIES: runtime.technologies.import_if_empty,
         names.PRUNING: lambda: pruning.prune(runtime.database),
-        names.RECONCILIATION: runtime.reconciliation.reconcile_slice,
+        names.RECONCILIATION: runtime.reconciliation.continue_run,
     }
     gate = Gate(_BATCH_RUNS_AT_ONCE, _BATCH_RUN_IS_AWAITED_S)
 

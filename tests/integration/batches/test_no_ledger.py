@@ -93,9 +93,9 @@ def test_switched_on_later_it_tells_apart_what_was_never_sent(
     assert answer.json["message"] == f"GGO not found or is unavailable: {received['address']}"
     assert "never sent to the ledger" in capsys.readouterr().out
 
-    for _ in on.runtime.reconciliation.walk(anew=True, calls_per_second=10_000):
+    for _ in on.runtime.reconciliation.run(anew=True, calls_per_second=10_000):
         pass
-    kinds = sorted(each.kind for each in on.runtime.reconciliation.report())
+    kinds = sorted(each.kind for each in on.runtime.reconciliation.open_differences())
     assert kinds == ["never_sent"] * 3
     # What the ledger does know goes on as ever.
     assert on.compose(untouched, transfers=[(500, "bob")]).status_code == 200
@@ -110,15 +110,15 @@ def test_it_does_not_start_while_batches_are_under_way(
     market: Market, caplog: pytest.LogCaptureFixture
 ):
     with caplog.at_level(logging.WARNING):
-        check_ledger_mode(market.settings, market.runtime.database)
+        check_ledger_mode(market.runtime.database, ledger_enabled=market.settings.ledger_enabled)
     assert "switched off" in caplog.text
     on = switched_on(market)
     on.compose(on.issue(1000), transfers=[(100, "bob")])
-    check_ledger_mode(on.settings, on.runtime.database)
+    check_ledger_mode(on.runtime.database, ledger_enabled=on.settings.ledger_enabled)
     with pytest.raises(ConfigurationError, match="batches are under way"):
-        check_ledger_mode(market.settings, market.runtime.database)
+        check_ledger_mode(market.runtime.database, ledger_enabled=market.settings.ledger_enabled)
     on.settle()
-    check_ledger_mode(market.settings, market.runtime.database)
+    check_ledger_mode(market.runtime.database, ledger_enabled=market.settings.ledger_enabled)
 
 
 def test_health_metrics_and_commands_say_so(market: Market):
@@ -128,7 +128,7 @@ def test_health_metrics_and_commands_say_so(market: Market):
     walked = market.app.test_cli_runner().invoke(args=["ledger", "reconcile"])
     assert walked.exit_code == 2
     assert "LEDGER_ENABLED=0" in walked.output
-    assert market.runtime.reconciliation.reconcile_slice() == 0
+    assert market.runtime.reconciliation.continue_run() == 0
     on = switched_on(market)
     assert "ledger" not in on.client().get("/health/ready").json
     assert "account_service_ledger_enabled 1.0" in on.client().get("/metrics").text

@@ -137,9 +137,11 @@ def complaints(market: Market) -> list[str]:
 
 def walked(market: Market) -> list[tuple[str, str]]:
     """Walk over everything: kind and address of what differs."""
-    for _ in market.runtime.reconciliation.walk(anew=True, calls_per_second=10_000):
+    for _ in market.runtime.reconciliation.run(anew=True, calls_per_second=10_000):
         pass
-    return sorted((each.kind, each.address) for each in market.runtime.reconciliation.report())
+    return sorted(
+        (each.kind, each.address) for each in market.runtime.reconciliation.open_differences()
+    )
 
 
 def test_an_operation_behind_our_back_ends_the_batch_and_blocks_its_source(market: Market):

@@ -16,7 +16,7 @@ from origin.batches.rules.ledger_state import LedgerGgo
 from origin.errors import PeerUnavailable
 from origin.keys.derivation import AddressKind, Key, period_key
 from origin.reconciliation import queries
-from origin.reconciliation.service import reconcile
+from origin.reconciliation.service import comparison, reconcile
 from tests.support.auditor import audit, read_books, read_ledger
 from tests.support.market import CONSUMPTION, OTHER_CONSUMPTION, PRODUCTION, Market
 from tests.support.world import ggo_of
@@ -46,11 +46,11 @@ def traded(market: Market) -> str:
 
 def walked(market: Market) -> list[tuple[str, int]]:
     """Walk over everything: kind and Wh of what differs."""
-    for progress in market.runtime.reconciliation.walk(anew=True, calls_per_second=10_000):
+    for progress in market.runtime.reconciliation.run(anew=True, calls_per_second=10_000):
         assert progress.done <= progress.total
     return sorted(
         (each.kind, market.rows("SELECT amount FROM ggos WHERE id = :i", i=each.ggo_id)[0][0])
-        for each in market.runtime.reconciliation.report()
+        for each in market.runtime.reconciliation.open_differences()
     )
 
 
@@ -223,16 +223,16 @@ def test_a_walk_goes_on_where_it_stopped_and_is_one_at_a_time(
 
     monkeypatch.setattr(market.runtime.ledger, "read_ggo", counting)
     with pytest.raises(PeerUnavailable):
-        list(market.runtime.reconciliation.walk(calls_per_second=10_000))
+        list(market.runtime.reconciliation.run(calls_per_second=10_000))
     with market.runtime.database.transaction() as session:
-        turn = queries.take_turn(session, lease_s=60)
-        assert turn is not None
-        assert queries.take_turn(session, lease_s=60) is None
-    with pytest.raises(reconcile.AnotherWalks):
-        list(market.runtime.reconciliation.walk())
+        lease = queries.claim_run(session, lease_s=60)
+        assert lease is not None
+        assert queries.claim_run(session, lease_s=60) is None
+    with pytest.raises(reconcile.AlreadyRunning):
+        list(market.runtime.reconciliation.run())
     with market.runtime.database.transaction() as session:
-        queries.save_turn(session, turn, cursor=turn.cursor, compared=0, lease_s=0)
-    list(market.runtime.reconciliation.walk(calls_per_second=10_000))
+        queries.save_progress(session, lease, cursor=lease.cursor, compared=0, lease_s=0)
+    list(market.runtime.reconciliation.run(calls_per_second=10_000))
     count = market.value("SELECT count(*) FROM ggos")
     # Each once, and that at which it stopped once more.
     assert len(asked) == count + 1
@@ -254,11 +254,11 @@ def test_what_the_ledger_takes_counts_as_pause(market: Market, monkeypatch: pyte
     def waited(seconds: float) -> None:
         now[0] += seconds
 
-    monkeypatch.setattr(reconcile, "time", SimpleNamespace(monotonic=lambda: now[0]))
-    monkeypatch.setattr(reconcile, "pause", waited)
+    monkeypatch.setattr(comparison, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(comparison, "pause", waited)
     monkeypatch.setattr(market.runtime.ledger, "read_ggo", slow)
     monkeypatch.setattr(market.runtime.ledger, "read_settlement", lambda _: None)
-    list(market.runtime.reconciliation.walk(calls_per_second=1))
+    list(market.runtime.reconciliation.run(calls_per_second=1))
     # Two, where a settlement was asked for between.
     assert {after - before for before, after in pairwise(asked)} == {1.0, 2.0}
 
@@ -296,8 +296,8 @@ def test_a_database_that_is_not_migrated_is_no_difference(
     def broken(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr(queries, "take_turn", broken)
-    monkeypatch.setattr(queries, "last_walks", broken)
+    monkeypatch.setattr(queries, "claim_run", broken)
+    monkeypatch.setattr(queries, "last_runs", broken)
     for command in ("reconcile", "status"):
         told = market.app.test_cli_runner().invoke(args=["ledger", command])
         assert told.exit_code == 2, told.output

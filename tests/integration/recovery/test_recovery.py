@@ -248,7 +248,7 @@ def test_beside_a_reconciliation_and_workers_it_does_no_harm(drill: Drill):
 
     def compare() -> None:
         for _ in range(3):
-            list(market.runtime.reconciliation.walk(anew=True, calls_per_second=10_000))
+            list(market.runtime.reconciliation.run(anew=True, calls_per_second=10_000))
 
     def settle() -> None:
         for _ in range(5):
@@ -260,5 +260,5 @@ def test_beside_a_reconciliation_and_workers_it_does_no_harm(drill: Drill):
     assert again.exit_code == 0, again.output
     assert drill.standing() == lost
     assert drill.audit() == []
-    list(market.runtime.reconciliation.walk(anew=True, calls_per_second=10_000))
-    assert market.runtime.reconciliation.report() == []
+    list(market.runtime.reconciliation.run(anew=True, calls_per_second=10_000))
+    assert market.runtime.reconciliation.open_differences() == []

@@ -558,13 +558,13 @@ def test_what_workers_have_judged_before_is_recovered(
     drill.restore()
     composed(market, source, transfers=[again])
     assert [each for each, _ in market.batches()] == [state]
-    list(market.runtime.reconciliation.walk(anew=True, calls_per_second=10_000))
-    assert market.runtime.reconciliation.report() != []
+    list(market.runtime.reconciliation.run(anew=True, calls_per_second=10_000))
+    assert market.runtime.reconciliation.open_differences() != []
     found = Recovered(drill, report)
     assert found.exit_code == 0, found.result.output
     assert {subject: amounts(market, subject) for subject in wanted} == wanted
     assert drill.audit() == []
-    list(market.runtime.reconciliation.walk(anew=True, calls_per_second=10_000))
-    assert market.runtime.reconciliation.report() == []
+    list(market.runtime.reconciliation.run(anew=True, calls_per_second=10_000))
+    assert market.runtime.reconciliation.open_differences() == []
     composed(market, one(market, "alice", 300), transfers=[(1, "bob")])
     assert drill.audit() == []

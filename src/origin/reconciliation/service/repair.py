@@ -1,7 +1,7 @@
-"""Mends, of what reconciliation has found, what is safe to mend; never guesses.
+"""Repairs the differences that are safe to repair: a stuck batch is made due at once.
 
-A stuck batch is taken up at once. A declined batch that the ledger has is no matter of repairs:
-reconciliation does it again by itself (`origin.batches.service.redo`). All else is an operator's.
+A declined batch that the ledger has after all is done again by every reconciliation run
+(`origin.batches.service.redo`). All other differences are left to an operator.
 """
 
 import logging
@@ -19,15 +19,15 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Repairs:
-    """Repairs differences where that is safe."""
+    """Repairs differences that are safe to repair."""
 
     database: Database
     wakeups: Wakeups
 
     def repair_all(self) -> int:
-        """Mend what can be mended of the differences that are open.
+        """Repair those of the open differences that are safe to repair.
 
-        :returns: how many were.
+        :returns: how many were repaired.
         """
         with self.database.reading() as session:
             found = open_differences(session)
@@ -36,15 +36,15 @@ class Repairs:
     def _repair(self, difference: LedgerDifference) -> bool:
         if difference.kind != DifferenceKind.STUCK_BATCH.value or difference.batch_id is None:
             return False
-        done = f"batch {difference.batch_id} is due at once"
+        repair = f"batch {difference.batch_id} is due at once"
         with self.database.transaction() as session:
             if not make_due(session, difference.batch_id):
                 return False
-            note_repair(session, difference.id, done)
+            note_repair(session, difference.id, repair)
         self.wakeups.batches_due()
         log.warning(
             "Repaired: %s",
-            done,
+            repair,
             extra={
                 "event": "reconcile.repaired",
                 "kind": difference.kind,
