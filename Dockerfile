@@ -1,13 +1,13 @@
-# The service's image. Web is the default; worker and beat are the same image with another command:
+# The service's image. It runs the web by default; worker and beat use another command:
 #   docker run --no-healthcheck … IMAGE /opt/service/entrypoint.worker.sh
-# Needs no compiler and no system package: everything comes as wheels or pure Python.
-# An index of your own, and a certificate authority of your own, are secrets of the build, so that neither
-# stays in the image (doc/containers.md):
+# The build needs no compiler and no system packages: all packages are wheels or pure Python.
+# To use your own package index or certificate authority, pass them as build secrets, so that they don't
+# stay in the image (doc/containers.md):
 #   docker build --secret id=pip.conf,src=pip.conf --secret id=ca.crt,src=ca.crt .
 ARG PYTHON_IMAGE=python:3.11-slim-bookworm
 
 FROM ${PYTHON_IMAGE} AS packages
-# pipenv takes indexes from pip.conf, and nothing else: hence PIP_CERT.
+# pipenv reads only the indexes from pip.conf, so the certificates are passed by PIP_CERT.
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIPENV_NOSPIN=1 PYTHONDONTWRITEBYTECODE=1
 WORKDIR /build
 COPY bin/tools.txt ./
@@ -17,7 +17,7 @@ RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf --mount=type=secret,id=
  && /opt/tools/bin/pip install --only-binary :all: --requirement tools.txt \
  && python -m venv --without-pip /opt/venv
 COPY Pipfile Pipfile.lock ./
-# pipenv installs into the environment that is active. What only tests use isn't kept.
+# pipenv installs into the active environment (VIRTUAL_ENV). Packages' own tests are removed.
 RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf --mount=type=secret,id=ca.crt \
     if [ -s /run/secrets/ca.crt ]; then export PIP_CERT=/run/secrets/ca.crt; fi; \
     VIRTUAL_ENV=/opt/venv /opt/tools/bin/pipenv sync \
@@ -37,7 +37,7 @@ COPY entrypoint.web.sh entrypoint.worker.sh entrypoint.beat.sh ./
 COPY bin/service.sh bin/
 COPY src/origin src/origin
 COPY src/migrations src/migrations
-# Compiled here, since the service may not write: its file system can be read-only.
+# Compiled here, because the file system may be read-only when the service runs.
 RUN python -m compileall -q src
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \

@@ -1,14 +1,17 @@
-# `make help` lists what there is. Every target sets up what it needs first; paths are relative, so that
-# the clone may stand in any folder.
+# `make help` lists the targets. Each target first installs what it needs. Paths are relative, so a clone
+# works in any folder.
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 MAKEFLAGS += --no-print-directory --no-builtin-rules
 .DEFAULT_GOAL := help
-.PHONY: help sync demo test faults check openapi format image-check compose-check deploy-check bench lock clean
+.PHONY: help sync demo unit test faults check openapi format image-check compose-check deploy-check bench lock clean
 
-# More arguments for `demo` (--once) and `test` (pytest's).
+# Arguments for `demo` (--once), `unit`, `test` (pytest's) and others.
 ARGS ?=
+# How `test` measures branch coverage. It costs pytest's own processes a third of their time; the servers,
+# peers and services that tests start run at full speed.
+COVERAGE ?= --cov --cov-report=json:.run/coverage.json
 
 export PYTHONPATH := $(CURDIR)/src
 python := .venv/bin/python
@@ -16,47 +19,53 @@ python := .venv/bin/python
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
-sync: ## Install pipenv (.tools) and the locked packages (.venv), where not done yet
+sync: ## Install pipenv (.tools) and the locked packages (.venv) if needed
 	@bin/bootstrap
 
-demo: sync ## Show it all: servers, services, logins, transfers and retires (ARGS=--once: end after it)
+demo: sync ## Run the whole system, and two users who trade GGOs (ARGS=--once: stop afterwards)
 	@exec $(python) -m devstack.demo $(ARGS)
 
-test: check ## All checks and all tests (ARGS='-k compose': more arguments for pytest)
-	$(python) -m pytest --numprocesses 2 --no-loadscope-reorder $(ARGS)
+unit: sync ## Run the unit tests, in seconds: no servers, no child processes (ARGS: arguments for pytest)
+	$(python) -m pytest --numprocesses 2 --no-loadscope-reorder tests/unit $(ARGS)
 
-faults: sync ## The long fault bench (ARGS='--faults 5000 --seed 1000': doc/faults.md); `test` has a short one
+test: check ## Run all checks and tests, and tell the branch coverage (ARGS='-k compose': arguments for pytest)
+	@mkdir -p .run && rm -f .run/coverage.json
+	$(python) -m pytest --numprocesses 2 --no-loadscope-reorder $(COVERAGE) $(ARGS) || status=$$?; \
+	$(python) -m devstack.coverage_table .run/coverage.json || true; \
+	exit $${status:-0}
+
+faults: sync ## Run the long fault bench (ARGS='--faults 5000 --seed 1000': see doc/faults.md)
 	$(python) -m tests.faults.long_run $(ARGS)
 
-check: sync ## Lint, formatting, types, import direction
+check: sync ## Check lint, formatting, types and import rules
 	$(python) -m ruff check
 	$(python) -m ruff format --check
 	$(python) -m mypy
 	$(python) -c 'from importlinter.cli import lint_imports_command; lint_imports_command()'
 
-openapi: sync ## Renew doc/openapi.json, which a test holds to what the views and schemas say
+openapi: sync ## Write doc/openapi.json from the views and schemas (a test compares them)
 	$(python) -m devstack.openapi_document doc/openapi.json
 
-format: sync ## Format the code, mend what the linter can mend
+format: sync ## Format the code, and fix what the linter can fix
 	$(python) -m ruff check --fix
 	$(python) -m ruff format
 
-image-check: sync ## Build the image and tell the demo's story through it (ARGS: doc/containers.md)
+image-check: sync ## Build the image and run the demo on it (ARGS: see doc/containers.md)
 	@exec $(python) -m devstack.image $(ARGS)
 
-compose-check: sync ## Tell the demo's story to what `docker compose up` has started
+compose-check: sync ## Run the demo against what `docker compose up` has started
 	@exec $(python) -m devstack.composed
 
-deploy-check: sync ## Lint the Dockerfile, compose.yaml and the Helm chart; validate what the chart renders
+deploy-check: sync ## Lint the Dockerfile, compose.yaml and the Helm chart; validate the chart's objects
 	@exec deploy/check
 
-bench: sync ## Measure what is asked most beside its limit (half an hour; ARGS: doc/bench.md)
+bench: sync ## Measure the speed of the main endpoints (half an hour; ARGS: see doc/bench.md)
 	@PYTHONPATH="$(CURDIR)/src:$(CURDIR)" exec $(python) -m bench $(ARGS)
 
-lock: sync ## Resolve the Pipfile anew into Pipfile.lock, with no index's address in it
+lock: sync ## Resolve the Pipfile into Pipfile.lock, without the address of a package index
 	PIPENV_VENV_IN_PROJECT=1 PIPENV_IGNORE_VIRTUALENVS=1 .tools/bin/python -m pipenv lock
 	$(python) -m devstack.strip_lock Pipfile.lock
 
-clean: ## Remove everything that the targets above have made
+clean: ## Remove everything that the other targets have created
 	rm -rf .venv .tools .run .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find src tests -name __pycache__ -prune -exec rm -rf {} +

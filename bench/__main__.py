@@ -1,6 +1,6 @@
-"""Measure the service beside its limits, print tables, write `.run/bench/result.json`.
+"""Measure the service and its limits, print tables, and write `.run/bench/result.json`.
 
-The process's exit status is 0 even where targets are missed: the numbers are for readers.
+The exit status is 0 even if floors are missed: readers judge the figures.
 """
 
 import argparse
@@ -15,31 +15,36 @@ from typing import Any
 
 import orjson
 
-from bench import cpu, dataset, growth, measures, paths, running, settlement
+from bench import chart, cpu, dataset, growth, measures, paths, running, settlement
 from devstack.console import Console
 from devstack.postgres import EmbeddedPostgres
+from devstack.processes import ROOT
 
 GROUPS = ("paths", "settlement", "growth", "scale")
 USUAL = GROUPS[:3]
-CHART = dataset.ROOT / "doc" / "bench-growth.svg"
-_WEB_MB = 120
-_WORKER_MB = 150
+CHART = ROOT / "doc" / "bench-growth.svg"
+_WEB_MB = 150
+_WORKER_MB = 160
 _LATENCY = 4
 """How many times the median the 95th percentile of a read may be."""
 
 
 def main() -> int:
-    """Build what isn't built yet, and measure."""
+    """Build the databases that are missing, and measure."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("--only", nargs="*", choices=GROUPS, default=USUAL, help="these alone")
-    parser.add_argument("--size", type=int, default=1_000_000, help="GGOs, for the paths")
+    parser.add_argument("--only", nargs="*", choices=GROUPS, default=USUAL, help="groups to run")
+    parser.add_argument("--size", type=int, default=1_000_000, help="GGOs for the group paths")
     parser.add_argument(
-        "--sizes", type=int, nargs="*", default=[10_000, 100_000, 1_000_000, 5_000_000]
+        "--sizes",
+        type=int,
+        nargs="*",
+        default=[10_000, 100_000, 1_000_000, 5_000_000],
+        help="GGOs for the group growth",
     )
     parser.add_argument("--runs", type=int, default=5, help="runs of each measurement")
-    parser.add_argument("--seconds", type=float, default=10, help="of load in a run, on each side")
-    parser.add_argument("--batches", type=int, default=1000, help="composes in a run of settlement")
-    parser.add_argument("--chart", action="store_true", help="write the growth's chart into doc/")
+    parser.add_argument("--seconds", type=float, default=10, help="load per run and side")
+    parser.add_argument("--batches", type=int, default=1000, help="composes per settlement run")
+    parser.add_argument("--chart", action="store_true", help="write the growth chart into doc/")
     options = parser.parse_args()
     bench = _Bench(options, Console())
     with dataset.server() as postgres:
@@ -50,7 +55,7 @@ def main() -> int:
 
 
 class _Bench:
-    """The groups, each a method by its name; what they have found so far."""
+    """The groups of measurements, one method each, and their results so far."""
 
     def __init__(self, options: argparse.Namespace, console: Console) -> None:
         self._options = options
@@ -63,43 +68,45 @@ class _Bench:
         }
 
     def write(self) -> None:
-        """Keep what was found."""
+        """Write the results so far to `result.json`."""
         self.result["load"] = os.getloadavg()
         path = dataset.FOLDER / "result.json"
         path.write_bytes(orjson.dumps(self.result, option=orjson.OPT_INDENT_2))
-        self._console.say(f"\n  {path.relative_to(dataset.ROOT)}\n")
+        self._console.say(f"\n  {path.relative_to(ROOT)}\n")
 
     def measure_paths(self, postgres: EmbeddedPostgres) -> Any:
-        """Each path beside its limit."""
+        """Compare each path with its limit."""
         options = self._options
         made = dataset.prepare(postgres, options.size, self._console)
-        found: list[paths.Compared] = []
+        found: list[paths.PathResult] = []
         with ExitStack() as stack:
             peers, redis = stack.enter_context(running.peers_and_redis())
             service = stack.enter_context(running.service(made, peers, redis))
-            bare = stack.enter_context(running.bare_view(made))
+            limit_port, limit_pid = stack.enter_context(running.limit_app(made))
             ours, limit = (
                 _side(service, postgres),
-                paths.Side(bare[0], [bare[1], _pid(postgres.pid)]),
+                paths.Side(limit_port, [limit_pid, _pid(postgres.pid)]),
             )
-            world = _world(service, postgres)
-            growth.prepare(world)
+            context = _context(service, postgres)
+            growth.prepare(context)
             for each in (*paths.READS, *paths.WRITES):
                 found.append(
                     paths.compare(
-                        each, world, ours, limit, runs=options.runs, seconds=options.seconds
+                        each, context, ours, limit, runs=options.runs, seconds=options.seconds
                     )
                 )
                 self._console.say(f"  {found[-1].name}: {found[-1].share:.2f}")
-            found.append(paths.one_sender(world, ours, runs=options.runs, seconds=options.seconds))
+            found.append(
+                paths.one_sender(context, ours, runs=options.runs, seconds=options.seconds)
+            )
             memory = max(map(cpu.resident_mb, service.worker_pids()))
-            dataset.undo_writes(made)
+            dataset.reset_writes(made)
         self._tell_paths(found, memory)
         return {"paths": [asdict(each) for each in found], "web_mb": memory}
 
-    def _tell_paths(self, found: Sequence[paths.Compared], memory: float) -> None:
+    def _tell_paths(self, found: Sequence[paths.PathResult], memory: float) -> None:
         header = (
-            "path", "share of its limit", "must", "", "requests/CPU s", "limit", "requests/s",
+            "path", "share of its limit", "floor", "", "requests/CPU s", "limit", "requests/s",
             "limit", "p50 ms", "p95 : p50", "spread",
         )  # fmt: skip
         self._console.table(header, [_path_cells(each) for each in found])
@@ -108,13 +115,13 @@ class _Bench:
         )
 
     def measure_settlement(self, postgres: EmbeddedPostgres) -> Any:
-        """Composes on their way through the ledger."""
+        """Measure how fast composes are committed on the ledger."""
         options = self._options
         found, worker_mb = settlement.measure(
             postgres, options.batches, options.runs, self._console
         )
         self._console.table(
-            ("settlement", "batches/s", "must", "worker CPU ms a batch"),
+            ("settlement", "batches/s", "floor", "worker CPU ms per batch"),
             [
                 (
                     each.name,
@@ -129,36 +136,36 @@ class _Bench:
         return {"settlement": [asdict(each) for each in found], "worker_mb": worker_mb}
 
     def measure_growth(self, postgres: EmbeddedPostgres) -> Any:
-        """What requests cost in databases of different sizes, and with more accounts."""
+        """Measure the cost of requests in databases of different sizes, and with more accounts."""
         options = self._options
         sets = [dataset.prepare(postgres, size, self._console) for size in options.sizes]
         seconds = options.seconds / 4
         with ExitStack() as stack:
             peers, redis = stack.enter_context(running.peers_and_redis())
             services = [stack.enter_context(running.service(each, peers, redis)) for each in sets]
-            worlds = [_world(service, postgres) for service in services]
+            contexts = [_context(service, postgres) for service in services]
             sides = [_side(service, postgres) for service in services]
-            for world in worlds:
-                growth.prepare(world)
-            sized = growth.by_size(list(zip(worlds, sides, strict=True)), options.runs, seconds)
-            sized += growth.settlements_by_size(services, worlds, options.batches)
-            growth.prepare(worlds[-1])
-            peopled = growth.by_users(worlds[-1], sides[-1], options.runs, seconds)
-            peopled += growth.settlements_by_users(services[-1], worlds[-1], options.batches)
-            for world in worlds:
-                dataset.undo_writes(world.dataset)
-        panels = [("GGOs in the database", sized), ("accounts at it", peopled)]
+            for context in contexts:
+                growth.prepare(context)
+            sized = growth.by_size(list(zip(contexts, sides, strict=True)), options.runs, seconds)
+            sized += growth.settlements_by_size(services, contexts, options.batches)
+            growth.prepare(contexts[-1])
+            peopled = growth.by_users(contexts[-1], sides[-1], options.runs, seconds)
+            peopled += growth.settlements_by_users(services[-1], contexts[-1], options.batches)
+            for context in contexts:
+                dataset.reset_writes(context.dataset)
+        panels = [("GGOs in the database", sized), ("active accounts", peopled)]
         for title, points in panels:
             self._console.table(
                 (title, *(f"{x:,}" for x in sorted({point.x for point in points})), "last : first"),
                 list(_growth_rows(points)),
             )
         if options.chart:
-            growth.chart(panels, CHART)
+            chart.write_chart(panels, CHART)
         return {title: [asdict(point) for point in points] for title, points in panels}
 
     def measure_scale(self, postgres: EmbeddedPostgres) -> Any:
-        """A million GGOs of one account among five million."""
+        """Measure an account with a million of five million GGOs."""
         options = self._options
         large = dataset.prepare(postgres, 5_000_000, self._console)
         small = dataset.prepare(postgres, 100_000, self._console)
@@ -183,8 +190,8 @@ def _side(service: running.Service, postgres: EmbeddedPostgres) -> paths.Side:
     return paths.Side(service.port, [_pid(service.process.pid), _pid(postgres.pid)])
 
 
-def _world(service: running.Service, postgres: EmbeddedPostgres) -> paths.World:
-    return paths.World(
+def _context(service: running.Service, postgres: EmbeddedPostgres) -> paths.BenchContext:
+    return paths.BenchContext(
         dataset=service.dataset,
         tokens={subject: service.token(subject) for subject in dataset.subjects()},
         points=dataset.point_keys(service.dataset),
@@ -200,8 +207,8 @@ def _scale(
     redis: Any,
     runs: int,
     seconds: float,
-) -> Iterator[measures.Measure]:
-    with running.bare_view(service.dataset) as (port, _):
+) -> Iterator[measures.ScaleResult]:
+    with running.limit_app(service.dataset) as (port, _):
         yield from measures.pages(service, port, runs, seconds)
     yield from measures.sums(service, runs)
     with running.service(small, peers, redis) as other:
@@ -210,7 +217,7 @@ def _scale(
     yield from measures.memory(service)
 
 
-def _path_cells(each: paths.Compared) -> tuple[str, ...]:
+def _path_cells(each: paths.PathResult) -> tuple[str, ...]:
     ours, limit = each.ours, each.limit
     tail = ours.p95_ms / ours.p50_ms
     return (
@@ -228,13 +235,13 @@ def _path_cells(each: paths.Compared) -> tuple[str, ...]:
     )
 
 
-def _growth_rows(points: Sequence[growth.Point]) -> Iterator[tuple[str, ...]]:
+def _growth_rows(points: Sequence[growth.CostPoint]) -> Iterator[tuple[str, ...]]:
     for name, ratio in growth.ratios(points):
         costs = [point.ms for point in points if point.operation == name]
         yield (f"{name}, CPU ms", *(f"{ms:.2f}" for ms in costs), f"{ratio:.2f}")
 
 
-def _scale_cells(each: measures.Measure) -> tuple[str, ...]:
+def _scale_cells(each: measures.ScaleResult) -> tuple[str, ...]:
     numbers = (f"{each.ours:.1f} {each.unit}", f"{each.theirs:.1f}", f"{each.ratio:.2f}")
     return (
         each.name,

@@ -1,4 +1,4 @@
-"""What processes have cost so far: CPU seconds, and memory, as Linux counts them."""
+"""CPU time and memory of processes, from Linux's /proc."""
 
 import os
 from pathlib import Path
@@ -8,7 +8,7 @@ _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
 def family(pid: int) -> list[int]:
-    """The process and all that descend from it and still run."""
+    """Return the ids of a process and all its running descendants."""
     found = [pid]
     for each in found:
         for task in _tasks(each):
@@ -25,7 +25,7 @@ def _tasks(pid: int) -> list[str]:
 
 
 def seconds(pid: int) -> float:
-    """CPU seconds of a process's family, those included that have ended and been waited for."""
+    """Return the CPU seconds of a process and its descendants, including reaped ones."""
     return sum(map(_own_seconds, family(pid)))
 
 
@@ -34,11 +34,11 @@ def _own_seconds(pid: int) -> float:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except (FileNotFoundError, ProcessLookupError):
         return 0.0
-    # Behind the name, which may hold anything: utime, stime, and the ended children's.
+    # After the name, which may contain anything: utime, stime, cutime, cstime.
     fields = stat.rpartition(")")[2].split()
     return sum(map(int, fields[11:15])) / _TICKS
 
 
 def resident_mb(pid: int) -> float:
-    """The memory that a process has resident, in MB."""
+    """Return the resident memory of a process in MB."""
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE_BYTES / 1e6

@@ -1,6 +1,6 @@
-"""The database that is measured: accounts and their GGOs over ten years, written by COPY.
+"""Builds the databases for the bench: accounts and their GGOs over ten years, written by COPY.
 
-Built once for each size and kept in `.run/bench`; the same size gives the same rows.
+A database of each size is built once and kept in `.run/bench`; the same size gives the same rows.
 """
 
 import hashlib
@@ -25,13 +25,13 @@ from devstack.databases import create_database, drop_database, with_database
 from devstack.postgres import EmbeddedPostgres
 from devstack.processes import ROOT
 from origin.db.models import Base
-from origin.keys.derivation import Key, metering_point_key, new_master_key
+from origin.keys.derivation import ExtendedKey, metering_point_key, new_master_key
 from origin.keys.sealing import Sealer, master_key_context
 from origin.migrate import upgrade
 
 FOLDER = ROOT / ".run" / "bench"
 VERSION = "2"
-"""Of the rows; another one has databases built anew."""
+"""The version of the rows; a change rebuilds all databases."""
 
 FIRST = datetime(2016, 1, 1, tzinfo=UTC)
 HOURS = 10 * 8766
@@ -41,17 +41,17 @@ HELD_SHARE = 5
 """The big account holds a fifth of all GGOs."""
 CROWD = 1_000
 FEW = 3
-"""Accounts before the crowd's."""
+"""The number of accounts before the crowd's."""
 
 MANY = 50_000
-"""GGOs that are spent in a run, at most."""
+"""Most GGOs that are spent in a run."""
 TRANSFERS = 20_000
-"""What the trader sends and receives, in databases that have room for it."""
+"""GGOs that the trader sends and receives, in databases of at least `_ROOM` GGOs."""
 _ROOM = 100_000
 _TRADING_HOURS = 4
 
 BIG, HOURLY, TRADER = "big", "hourly", "trader"
-"""Subjects: who holds much; who holds one GGO for each hour of a year, in every database; who trades."""
+"""Subjects: with a fifth of all GGOs; with one GGO for each hour of a year; with many transfers."""
 
 _CODES = (("T010000", "F01040100"), ("T020001", "F01050100"), ("T030000", "F01050200"))
 _LABELS = ("Wind", "Solar", "Hydro")
@@ -66,15 +66,15 @@ _SETTINGS = "SET maintenance_work_mem = '512MB'; SET synchronous_commit = off"
 
 @dataclass(frozen=True)
 class Dataset:
-    """A database that is ready to be asked."""
+    """A database that is ready for requests."""
 
     uri: str
     size: int
-    """How many GGOs."""
+    """The number of GGOs."""
 
 
 def secret() -> str:
-    """The password of the server and the SECRET of the service, kept with the data."""
+    """Return the server's password, which is also the service's SECRET; it is kept with the data."""
     path = FOLDER / "secret"
     if not path.exists():
         FOLDER.mkdir(parents=True, exist_ok=True)
@@ -85,13 +85,13 @@ def secret() -> str:
 
 @contextmanager
 def server() -> Iterator[EmbeddedPostgres]:
-    """The PostgreSQL server that keeps the databases."""
+    """Run the PostgreSQL server with the bench's databases."""
     with EmbeddedPostgres(FOLDER / "postgres", password=secret()) as running:
         yield running
 
 
 def prepare(postgres: EmbeddedPostgres, size: int, console: Console) -> Dataset:
-    """The database of this size; built where it isn't there yet, or is one of another version."""
+    """Return the database of this size; build it if it is missing or of another version."""
     name = f"ggos_{size}"
     made = f"{VERSION} {_fingerprint()}"
     uri = with_database(postgres.uri, name)
@@ -101,7 +101,7 @@ def prepare(postgres: EmbeddedPostgres, size: int, console: Console) -> Dataset:
             (name,),
         )
         if cursor.fetchone() == (made,):
-            # Other tables may have changed.
+            # Other tables than ggos may have changed.
             upgrade(make_url(uri))
             return Dataset(uri, size)
     drop_database(postgres.uri, name)
@@ -110,16 +110,18 @@ def prepare(postgres: EmbeddedPostgres, size: int, console: Console) -> Dataset:
         upgrade(make_url(uri))
         _fill(uri, size, console)
     with connect(postgres.uri) as connection, connection.cursor() as cursor:
-        # Only now: a build that was broken off is none.
+        # Marked as complete only now, so that an interrupted build is repeated.
         cursor.execute(f"COMMENT ON DATABASE {name} IS '{made}'")
     return Dataset(uri, size)
 
 
 def _fingerprint() -> str:
-    """Of the table and its indexes: a database that was filled for others isn't used."""
+    """Return a hash of the definitions of `ggos` and its indexes, to notice changes of them."""
     table = Base.metadata.tables["ggos"]
-    made = [CreateTable(table), *(CreateIndex(index) for index in _by_name(table.indexes))]
-    text = "".join(str(each.compile(dialect=postgresql.dialect())) for each in made)
+    statements: list[CreateTable | CreateIndex] = [CreateTable(table)]
+    statements += [CreateIndex(index) for index in _by_name(table.indexes)]
+    dialect = postgresql.dialect()  # type: ignore[no-untyped-call] # it has no types
+    text = "".join(str(each.compile(dialect=dialect)) for each in statements)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
@@ -128,7 +130,7 @@ def _by_name(indexes: Iterable[Index]) -> list[Index]:
 
 
 def subscribe_all(dataset: Dataset) -> None:
-    """Have everybody subscribe to the GGOs they receive; nobody delivers while it is measured."""
+    """Subscribe all accounts to received GGOs. No worker delivers them during a measurement."""
     with connect(dataset.uri) as connection, connection.cursor() as cursor:
         cursor.execute(
             "INSERT INTO webhook_subscriptions (user_id, event, url, host, secret) "
@@ -136,8 +138,8 @@ def subscribe_all(dataset: Dataset) -> None:
         )
 
 
-def undo_writes(dataset: Dataset) -> None:
-    """Take back all that was composed and issued since, so that the data is as it was built."""
+def reset_writes(dataset: Dataset) -> None:
+    """Delete all composes and issued GGOs since, to return the data to its built state."""
     with connect(dataset.uri) as connection, connection.cursor() as cursor:
         cursor.execute("DELETE FROM webhook_deliveries; DELETE FROM webhook_subscriptions")
         cursor.execute("DELETE FROM batch_events; DELETE FROM transactions; DELETE FROM batches")
@@ -151,7 +153,7 @@ def undo_writes(dataset: Dataset) -> None:
 
 
 def unspent(dataset: Dataset, subjects: Sequence[str]) -> Iterator[tuple[str, str, int]]:
-    """Subject, address and amount (2 Wh at least) of GGOs that they store now, one of each in turn."""
+    """Yield subject, address and amount (at least 2 Wh) of stored GGOs; the subjects alternate."""
     with connect(dataset.uri) as connection, connection.cursor() as cursor:
         cursor.execute(
             "SELECT subject, address, amount FROM users, LATERAL ("
@@ -163,14 +165,14 @@ def unspent(dataset: Dataset, subjects: Sequence[str]) -> Iterator[tuple[str, st
         yield from cursor
 
 
-def point_keys(dataset: Dataset) -> dict[int, Key]:
-    """The keys of all production points, by their owners' places in `subjects`."""
+def point_keys(dataset: Dataset) -> dict[int, ExtendedKey]:
+    """Return the keys of all production metering points, by their owners' positions in `subjects`."""
     sealer = Sealer([secret()])
     with connect(dataset.uri) as connection, connection.cursor() as cursor:
         cursor.execute("SELECT id, subject, master_key FROM users")
         return {
             number - 1: metering_point_key(
-                Key.from_base58(sealer.open(key, master_key_context(subject))), 0
+                ExtendedKey.from_base58(sealer.open(key, master_key_context(subject))), 0
             )
             for number, subject, key in cursor
         }
@@ -178,7 +180,7 @@ def point_keys(dataset: Dataset) -> dict[int, Key]:
 
 @contextmanager
 def connect(uri: str) -> Iterator[Connection]:
-    """A connection on which each statement is by itself."""
+    """Open a connection in autocommit mode."""
     with closing(psycopg2.connect(uri)) as connection:
         connection.autocommit = True
         yield connection
@@ -190,7 +192,7 @@ def _fill(uri: str, size: int, console: Console) -> None:
         _write_accounts(connection)
         rest = _drop_what_slows(connection)
         source = _Lines(_ggos(size), size, console)
-        # In one transaction with the truncation: COPY needn't log then.
+        # In one transaction with TRUNCATE, so that COPY needs no WAL.
         cursor.execute("BEGIN; TRUNCATE ggos CASCADE")
         cursor.copy_expert(f"COPY ggos ({_COLUMNS}) FROM STDIN", source, 1 << 16)
         cursor.execute("COMMIT")
@@ -198,19 +200,19 @@ def _fill(uri: str, size: int, console: Console) -> None:
             console.bar("indexes", number, len(rest))
             cursor.execute(statement)
         cursor.execute("SELECT setval(pg_get_serial_sequence('ggos', 'id'), max(id)) FROM ggos")
-        # What is written later is told by its id.
+        # Rows written later are recognised by their larger ids.
         assert cursor.fetchone() == (size,)
         cursor.execute(
             "UPDATE users SET next_trade_index = 1 + coalesce("
             "(SELECT max(key_index) FROM ggos WHERE owner_id = users.id), -1)"
         )
         cursor.execute("VACUUM ANALYZE")
-        # What follows shall not wait for what was written here.
+        # Write everything to disk now, so that it doesn't slow measurements.
         cursor.execute("CHECKPOINT")
 
 
 def _drop_what_slows(connection: Connection) -> list[str]:
-    """Drop the indexes and keys of `ggos`; the statements that make them again."""
+    """Drop the indexes and keys of `ggos`; return the statements that create them again."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid) FROM pg_constraint "
@@ -234,7 +236,7 @@ def _drop_what_slows(connection: Connection) -> list[str]:
 
 
 def _write_accounts(connection: Connection) -> None:
-    """Account n + 1 has the production point pn and the consumption point cn."""
+    """Insert the accounts; the one with id n + 1 has metering points pn and cn."""
     sealer = Sealer([secret()])
     with connection.cursor() as cursor:
         for number, subject in enumerate(subjects()):
@@ -255,12 +257,12 @@ def _write_accounts(connection: Connection) -> None:
 
 
 def subjects() -> list[str]:
-    """All accounts, in the order of their ids, from 1."""
+    """Return the subjects of all accounts, in the order of their ids, from 1."""
     return [BIG, HOURLY, TRADER, *(f"user {number}" for number in range(CROWD))]
 
 
 def _ggos(size: int) -> Iterator[str]:
-    """Lines of COPY, in the order in which GGOs are issued: by hour, over all accounts."""
+    """Yield lines for COPY in the order of issuing: by hour, over all accounts."""
     year = (datetime(HOURLY_YEAR, 1, 1, tzinfo=UTC) - FIRST) // timedelta(hours=1)
     hourly = range(year, year + 8760)
     held = min(size // HELD_SHARE, (size - len(hourly)) // 2)
@@ -275,7 +277,7 @@ def _ggos(size: int) -> Iterator[str]:
         if hour in hourly:
             yield writer.issued(1, "t", "f")
         if hour % _TRADING_HOURS == 0 and hour // _TRADING_HOURS < transfers:
-            # In turn sent by the trader and to it.
+            # Sent by the trader and to it, alternately.
             yield from writer.of_the_trader(sends=hour % (2 * _TRADING_HOURS) == 0)
         missing = rest * (hour + 1) // HOURS - writer.other_lines
         while missing > 0:
@@ -285,21 +287,21 @@ def _ggos(size: int) -> Iterator[str]:
 
 
 class _Writer:
-    """Writes lines; counts ids and key indexes."""
+    """Makes lines for COPY, and counts ids."""
 
     def __init__(self, dice: random.Random) -> None:
         self._dice = dice
         self._id = 0
         self._times = ""
         self.other_lines = 0
-        """Of all accounts but the first two."""
+        """The number of lines of all accounts but the first two."""
 
     def at(self, begin: datetime) -> None:
-        """Move to this hour."""
+        """Continue with this hour."""
         self._times = f"{begin:%Y-%m-%d %H}:00+00\t{begin + timedelta(hours=1):%Y-%m-%d %H}:00+00"
 
     def of_the_crowd(self, *, at_most: int) -> list[str]:
-        """Of ten GGOs six are stored, two are retired, two were sent to the next account."""
+        """Return a GGO of the crowd: six in ten are stored, two retired, two sent to another account."""
         number, fate = FEW + self._dice.randrange(CROWD), self._dice.randrange(10)
         if fate < 6 or at_most < 2:
             lines = [self.issued(number, "t", "f")]
@@ -311,19 +313,19 @@ class _Writer:
         return lines
 
     def of_the_trader(self, *, sends: bool) -> list[str]:
-        """A GGO that the trader sends to an account of the crowd, or receives from it."""
+        """Return a GGO that the trader sends to an account of the crowd, or receives from it."""
         lines = self._transferred(*((FEW - 1, FEW) if sends else (FEW, FEW - 1)))
         self.other_lines += len(lines)
         return lines
 
     def _transferred(self, number: int, to: int) -> list[str]:
-        """A GGO issued to one account and sent whole to another; both by their places in `subjects`."""
+        """Return a GGO issued to one account and sent whole to another, by positions in `subjects`."""
         lines = [self.issued(number, "f", "f")]
         split = f"\\N\t{self._id}\t0\t{number + 1}\tbench\t{self._id}"
         return [*lines, self._line(to + 1, split, "t", "f")]
 
     def issued(self, number: int, stored: str, retired: str) -> str:
-        """A GGO issued to the account that is this one in `subjects`."""
+        """Return a GGO issued to the account at this position in `subjects`."""
         return self._line(number + 1, f"p{number}\t\\N\t\\N\t\\N\t\\N\t\\N", stored, retired)
 
     def _line(self, owner_id: int, origin: str, stored: str, retired: str) -> str:
@@ -341,7 +343,7 @@ class _Writer:
 
 
 class _Lines(io.RawIOBase):
-    """Lines as a file that is read once, with a bar that says how far."""
+    """Lines as a file that can be read once; shows its progress on the console."""
 
     def __init__(self, lines: Iterator[str], count: int, console: Console) -> None:
         self._lines = lines
@@ -350,7 +352,7 @@ class _Lines(io.RawIOBase):
         self._done = 0
 
     def read(self, size: int = -1) -> bytes:
-        """At least one line as long as there are any, whatever the size."""
+        """Return the next lines, whatever `size`; empty at the end."""
         del size
         chunk = list(islice(self._lines, _CHUNK_LINES))
         self._done += len(chunk)

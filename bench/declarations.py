@@ -36,12 +36,13 @@ from bench.wakeups import NoWakeups
 from devstack.configured import postgres_server
 from origin.db.models import MeteringPoint, User
 from origin.declarations.client.consumption import SUMMED_AT_ONCE
-from origin.declarations.rules.declarations import Question, Resolution
+from origin.declarations.rules.declarations import DeclarationQuery
 from origin.declarations.views import written
 from origin.keys.sealing import access_token_context
 from origin.migrate import upgrade
 from origin.runtime import Runtime, build_runtime
 from origin.settings import Settings
+from origin.shared.periods import Resolution
 from origin.web.gunicorn.gc_tuning import collect_seldom
 
 BEGIN = datetime(2024, 1, 1, tzinfo=UTC)
@@ -255,7 +256,7 @@ def measure(
 
     :param waiting_s: What DataHub, the slower peer, waits in all.
     """
-    question = Question(
+    query = DeclarationQuery(
         gsrns=tuple(gsrn(point) for point in range(POINTS)),
         begin=BEGIN,
         end=BEGIN + (HOURS - 1) * HOUR,
@@ -264,7 +265,7 @@ def measure(
     )
     step = yardstick_s()
     before, wall, cpu = _peak_mb(), time.perf_counter(), time.process_time()
-    found = runtime.declarations.answer(user_id, question)
+    found = runtime.declarations.answer(user_id, query)
     body = written(found)
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     step = (step + yardstick_s()) / 2

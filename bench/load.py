@@ -1,4 +1,4 @@
-"""Clients that ask over and over, on connections that are kept, and what they saw."""
+"""Clients that send requests on kept connections, and their response times."""
 
 import socket as blocking
 import statistics
@@ -19,34 +19,41 @@ _LENGTH = b"content-length:"
 
 
 class UnexpectedAnswer(RuntimeError):
-    """An answer was no success: what was measured means nothing."""
+    """An answer was not successful, so the measurement is invalid."""
+
+
+class OutOfRequestsError(RuntimeError):
+    """The requests ran out before the time of the load was over."""
+
+    def __init__(self) -> None:
+        super().__init__("The database has too few unspent GGOs for this load: use a larger --size")
 
 
 @dataclass(frozen=True)
 class Load:
-    """What clients saw; times in seconds."""
+    """The response times that clients saw; in seconds."""
 
     times: Sequence[float]
     seconds: float
 
     @property
     def per_second(self) -> float:
-        """Answers in a second, over all clients."""
+        """Return the answers per second of all clients together."""
         return len(self.times) / self.seconds
 
     def quantile(self, share: float) -> float:
-        """The time that this share of the answers did not exceed."""
+        """Return the response time that this share of the answers did not exceed."""
         ordered = sorted(self.times)
         return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
     @property
     def median(self) -> float:
-        """The time that half of the answers did not exceed."""
+        """Return the median response time."""
         return statistics.median(self.times)
 
 
 class Client:
-    """One kept connection."""
+    """One kept connection. `green`: a gevent socket, else a blocking one."""
 
     def __init__(self, port: int, *, green: bool) -> None:
         module: Any = socket if green else blocking
@@ -54,9 +61,9 @@ class Client:
         self._socket.setsockopt(blocking.IPPROTO_TCP, blocking.TCP_NODELAY, 1)
 
     def ask(self, request: bytes) -> bytes:
-        """The body of the answer, which must be a 200; of a chunked one with the sizes of its chunks.
+        """Send a request and return the answer's body; if chunked, including the chunk sizes.
 
-        :raises UnexpectedAnswer: it is not.
+        :raises UnexpectedAnswer: The status is not 200, or the connection was closed.
         """
         self._socket.sendall(request)
         received = self._socket.recv(_RECEIVED)
@@ -67,7 +74,7 @@ class Client:
         if b" 200 " not in lines[0] + b" ":
             raise UnexpectedAnswer(f"{head!r} {body!r}")
         if _CHUNKED in lines:
-            return self._to_the_last_chunk(body)
+            return self._read_chunks(body)
         length = next(int(line[len(_LENGTH) :]) for line in lines if line.startswith(_LENGTH))
         parts, missing = [body], length - len(body)
         while missing > 0:
@@ -75,8 +82,8 @@ class Client:
             missing -= len(parts[-1])
         return b"".join(parts)
 
-    def _to_the_last_chunk(self, begun: bytes) -> bytes:
-        parts = [begun]
+    def _read_chunks(self, start: bytes) -> bytes:
+        parts = [start]
         while not (b"".join(parts[-2:])).endswith(_LAST_CHUNK):
             parts.append(self._more())
         return b"".join(parts)
@@ -84,16 +91,19 @@ class Client:
     def _more(self) -> bytes:
         part = self._socket.recv(_RECEIVED)
         if not part:
-            raise UnexpectedAnswer("The connection was shut")
+            raise UnexpectedAnswer("The connection was closed")
         return bytes(part)
 
     def close(self) -> None:
-        """Shut the connection."""
+        """Close the connection."""
         self._socket.close()
 
 
 def many(port: int, requests: Iterable[bytes], *, clients: int, seconds: float) -> Load:
-    """Have this many clients ask these for so long, over and over where they are a sequence."""
+    """Send requests from concurrent clients for some seconds; a sequence is repeated.
+
+    :raises OutOfRequestsError: An iterator that is no sequence has ended.
+    """
     times: list[float] = []
     left = cycle(requests) if isinstance(requests, Sequence) else iter(requests)
     start = time.perf_counter()
@@ -102,7 +112,9 @@ def many(port: int, requests: Iterable[bytes], *, clients: int, seconds: float) 
     def work() -> None:
         client = Client(port, green=True)
         while time.perf_counter() < end:
-            request = next(left)
+            request = next(left, None)
+            if request is None:
+                raise OutOfRequestsError
             begun = time.perf_counter()
             client.ask(request)
             times.append(time.perf_counter() - begun)
@@ -113,7 +125,7 @@ def many(port: int, requests: Iterable[bytes], *, clients: int, seconds: float) 
 
 
 def exhaust(port: int, requests: Iterable[bytes], *, clients: int) -> None:
-    """Have this many clients ask all of these, each once."""
+    """Send each of these requests once, from concurrent clients."""
 
     def work(left: Iterator[bytes]) -> None:
         client = Client(port, green=True)
@@ -126,7 +138,7 @@ def exhaust(port: int, requests: Iterable[bytes], *, clients: int) -> None:
 
 
 def one(port: int, requests: Iterable[bytes]) -> Load:
-    """Have one client ask each of these once, one after the other."""
+    """Send each of these requests once, one after the other."""
     client = Client(port, green=False)
     times, start = [], time.perf_counter()
     for request in requests:

@@ -1,4 +1,4 @@
-"""Each target, measured: both sides in turn, several times, and the medians compared."""
+"""Measurements of the group scale: both sides in turn, several times; medians are compared."""
 
 import statistics
 import time
@@ -13,8 +13,8 @@ import gevent
 import orjson
 import psycopg2
 
-from bench import load, questions
-from bench.dataset import BIG, CROWD, HOURLY, YEARS, undo_writes
+from bench import load, workload
+from bench.dataset import BIG, CROWD, HOURLY, YEARS, reset_writes
 from bench.running import Service
 
 CLIENTS = 32
@@ -25,7 +25,7 @@ _READ = 1 << 20
 
 
 @dataclass(frozen=True)
-class Measure:
+class ScaleResult:
     """One line of the table."""
 
     name: str
@@ -36,16 +36,20 @@ class Measure:
     met: bool
     unit: str
     spread: float
-    """Of the runs' ratios: the largest by the smallest."""
+    """The largest ratio of the runs divided by the smallest."""
 
 
-def at_most(name: str, pairs: Sequence[tuple[float, float]], bound: float, unit: str) -> Measure:
-    """Ours shall be at most so many times theirs."""
+def at_most(
+    name: str, pairs: Sequence[tuple[float, float]], bound: float, unit: str
+) -> ScaleResult:
+    """Return a result that is met if the ratio of ours to theirs is at most `bound`."""
     return _measure(name, pairs, unit, f"≤ {bound}", lambda ratio: ratio <= bound)
 
 
-def at_least(name: str, pairs: Sequence[tuple[float, float]], bound: float, unit: str) -> Measure:
-    """Ours shall be at least so many times theirs."""
+def at_least(
+    name: str, pairs: Sequence[tuple[float, float]], bound: float, unit: str
+) -> ScaleResult:
+    """Return a result that is met if the ratio of ours to theirs is at least `bound`."""
     return _measure(name, pairs, unit, f"≥ {bound}", lambda ratio: ratio >= bound)
 
 
@@ -55,57 +59,61 @@ def _measure(
     unit: str,
     bound: str,
     is_met: Callable[[float], bool],
-) -> Measure:
+) -> ScaleResult:
     ours = statistics.median(pair[0] for pair in pairs)
     theirs = statistics.median(pair[1] for pair in pairs)
     ratios = [mine / other for mine, other in pairs]
-    # Of pairs that were measured side by side: what else the machine does weighs on both.
+    # The median of ratios: the two of a pair ran at the same time, under the same load of the machine.
     ratio = statistics.median(ratios)
-    return Measure(name, ours, theirs, ratio, bound, is_met(ratio), unit, max(ratios) / min(ratios))
+    return ScaleResult(
+        name, ours, theirs, ratio, bound, is_met(ratio), unit, max(ratios) / min(ratios)
+    )
 
 
-def pages(service: Service, bare_port: int, runs: int, seconds: float) -> Iterator[Measure]:
-    """A page of a hundred out of a year, of an account with a fifth of all GGOs."""
+def pages(service: Service, limit_port: int, runs: int, seconds: float) -> Iterator[ScaleResult]:
+    """Measure pages of a hundred GGOs of a year, for an account with a fifth of all GGOs."""
     token = service.token(BIG)
-    asked = [question.as_http(token) for question in questions.pages()]
+    asked = [request.as_http(token) for request in workload.pages()]
     following = _following_pages(service, token)
     counted, alone, further, tails = [], [], [], []
     for _ in range(runs):
         ours = load.many(service.port, asked, clients=CLIENTS, seconds=seconds)
-        theirs = load.many(bare_port, _bare("/page-and-total"), clients=CLIENTS, seconds=seconds)
-        page = load.many(bare_port, _bare("/page"), clients=CLIENTS, seconds=seconds)
+        theirs = load.many(
+            limit_port, _limit_requests("/page-and-total"), clients=CLIENTS, seconds=seconds
+        )
+        page = load.many(limit_port, _limit_requests("/page"), clients=CLIENTS, seconds=seconds)
         more = load.many(service.port, following, clients=CLIENTS, seconds=seconds)
         counted.append((ours.per_second, theirs.per_second))
         alone.append((ours.per_second, page.per_second))
         further.append((more.per_second, page.per_second))
         tails.append((1000 * ours.quantile(0.99), 1000 * ours.median))
-    yield at_least("first page and total : bare view, both queries", counted, 0.5, "/s")
-    yield at_least("first page and total : bare view, page alone", alone, 0.5, "/s")
-    yield at_least("page by cursor : bare view, page alone", further, 0.5, "/s")
+    yield at_least("first page and total : limit app, both queries", counted, 0.5, "/s")
+    yield at_least("first page and total : limit app, page only", alone, 0.5, "/s")
+    yield at_least("page by cursor : limit app, page only", further, 0.5, "/s")
     yield at_most("first page and total, 32 connections, p99 : p50", tails, 5, "ms")
 
 
-def _bare(path: str) -> list[bytes]:
-    values = [{"owner": 1, **questions.year_range(year)} for year in YEARS]
-    return [questions.Question(path, each).as_http("-") for each in values]
+def _limit_requests(path: str) -> list[bytes]:
+    values = [{"owner": 1, **workload.year_range(year)} for year in YEARS]
+    return [workload.PostRequest(path, each).as_http("-") for each in values]
 
 
 def _following_pages(service: Service, token: str) -> list[bytes]:
-    """The second page of each year, by the first one's cursor."""
+    """Return requests for the second page of each year, by the first page's cursor."""
     found, client = [], load.Client(service.port, green=False)
-    for question in questions.pages():
-        body = {**question.body, "cursor": ""}
-        first = orjson.loads(client.ask(questions.Question("/ggo", body).as_http(token)))
+    for request in workload.pages():
+        body = {**request.body, "cursor": ""}
+        first = orjson.loads(client.ask(workload.PostRequest("/ggo", body).as_http(token)))
         following = {**body, "cursor": first["nextCursor"]}
-        found.append(questions.Question("/ggo", following).as_http(token))
+        found.append(workload.PostRequest("/ggo", following).as_http(token))
     client.close()
     return found
 
 
-def sums(service: Service, runs: int) -> Iterator[Measure]:
-    """Summaries and a total, against the best plain SQL for the same."""
-    for each in questions.SUMS:
-        request = each.question.as_http(service.token(each.subject))
+def sums(service: Service, runs: int) -> Iterator[ScaleResult]:
+    """Measure summaries and a total, compared with the fastest known SQL for the same result."""
+    for each in workload.SUMS:
+        request = each.request.as_http(service.token(each.subject))
         with closing(psycopg2.connect(service.dataset.uri)) as connection:
             connection.autocommit = True
             plain = _Plain(connection, each.sql, {"owner": each.owner, **each.values})
@@ -114,7 +122,7 @@ def sums(service: Service, runs: int) -> Iterator[Measure]:
 
 
 class _Plain:
-    """A statement and its values."""
+    """A statement with its values."""
 
     def __init__(self, connection: Any, sql: str, values: dict[str, Any]) -> None:
         self._connection = connection
@@ -122,7 +130,7 @@ class _Plain:
         self._values = values
 
     def median_ms(self) -> float:
-        """How long it takes, rows fetched."""
+        """Return the median time to execute it and fetch the rows."""
         times = []
         for _ in range(_ONE_AT_A_TIME):
             begun = time.perf_counter()
@@ -137,11 +145,11 @@ def _median_ms(service: Service, request: bytes) -> float:
     return 1000 * load.one(service.port, [request] * _ONE_AT_A_TIME).median
 
 
-def growth(small: Service, large: Service, runs: int) -> Iterator[Measure]:
-    """What one account asks, in a small database and in a large one; in ms, one at a time."""
+def growth(small: Service, large: Service, runs: int) -> Iterator[ScaleResult]:
+    """Measure one account's requests, one at a time, in a small and in a large database."""
     for name, asked in (
-        ("page of 100", questions.hourly_pages()),
-        ("total of an hour", questions.hour_totals()),
+        ("page of 100", workload.hourly_pages()),
+        ("total of an hour", workload.hour_totals()),
     ):
         pairs = [(_hourly_ms(large, asked), _hourly_ms(small, asked)) for _ in range(runs)]
         yield at_most(f"{name} : in the small database", pairs, 1.3, "ms")
@@ -150,14 +158,14 @@ def growth(small: Service, large: Service, runs: int) -> Iterator[Measure]:
         for run in range(runs):
             pairs.append((_composes_ms(large, run), _composes_ms(small, run)))
     finally:
-        undo_writes(large.dataset)
-        undo_writes(small.dataset)
+        reset_writes(large.dataset)
+        reset_writes(small.dataset)
     yield at_most("compose : in the small database", pairs, 1.3, "ms")
 
 
-def _hourly_ms(service: Service, asked: Sequence[questions.Question]) -> float:
+def _hourly_ms(service: Service, asked: Sequence[workload.PostRequest]) -> float:
     token = service.token(HOURLY)
-    requests = [question.as_http(token) for question in asked]
+    requests = [request.as_http(token) for request in asked]
     load.one(service.port, requests)
     return 1000 * load.one(service.port, requests * 4).median
 
@@ -172,17 +180,19 @@ def _composes_ms(service: Service, run: int) -> float:
             (run * _COMPOSES, _COMPOSES),
         )
         addresses = [address for (address,) in cursor.fetchall()]
-    asked = [questions.compose(address, "user 1").as_http(token) for address in addresses]
+    asked = [workload.compose(address, "user 1").as_http(token) for address in addresses]
     return 1000 * load.one(service.port, asked).median
 
 
-def neighbours(service: Service, runs: int, seconds: float) -> Iterator[Measure]:
-    """A hundred clients; the last of them asks for ten years over and over, or doesn't."""
+def neighbours(service: Service, runs: int, seconds: float) -> Iterator[ScaleResult]:
+    """Measure 99 clients with and without a hundredth that keeps asking for a ten-year summary."""
     ordinary = [
-        questions.Question("/ggo", {"filters": {"category": "stored"}, "limit": 20}).as_http(token)
+        workload.PostRequest("/ggo", {"filters": {"category": "stored"}, "limit": 20}).as_http(
+            token
+        )
         for token in (service.token(f"user {number}") for number in range(0, CROWD, 50))
     ]
-    greedy = [questions.MONTH_SUMMARY.as_http(service.token(BIG))]
+    greedy = [workload.MONTH_SUMMARY.as_http(service.token(BIG))]
     pairs = []
     for _ in range(runs):
         alone = load.many(service.port, ordinary, clients=CROWD_CLIENTS - 1, seconds=seconds)
@@ -193,8 +203,8 @@ def neighbours(service: Service, runs: int, seconds: float) -> Iterator[Measure]
     yield at_most("99 clients' p50 beside ten-year summaries : without", pairs, 2, "ms")
 
 
-def memory(service: Service) -> Iterator[Measure]:
-    """How much the processes grow while a fifth of all GGOs is listed."""
+def memory(service: Service) -> Iterator[ScaleResult]:
+    """Measure how much the web's memory grows while a fifth of all GGOs is listed."""
     token = service.token(BIG)
     for name, body in (
         ("unpaged", {"filters": {}}),
@@ -204,7 +214,7 @@ def memory(service: Service) -> Iterator[Measure]:
         listed, peak = _list_all(service, token, body)
         assert listed == service.dataset.size // 5, listed
         bound = 200
-        yield Measure(
+        yield ScaleResult(
             f"listing {listed:,} GGOs {name}: growth of all web processes",
             peak - before,
             bound,
@@ -217,7 +227,7 @@ def memory(service: Service) -> Iterator[Measure]:
 
 
 def _list_all(service: Service, token: str, body: dict[str, Any]) -> tuple[int, float]:
-    """How many GGOs were listed, and the most memory that was seen."""
+    """Return how many GGOs were listed, and the largest memory of the web processes in MB."""
     listed, peak, cursor = 0, 0.0, body.get("cursor")
     with closing(HTTPConnection("127.0.0.1", service.port, timeout=600)) as connection:
         while True:

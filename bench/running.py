@@ -1,4 +1,4 @@
-"""What is measured, running: the service's web, the bare view, and what both need."""
+"""Starts what the bench measures: the service's web, the limit app, and their peers."""
 
 import sys
 from collections.abc import Iterator
@@ -17,12 +17,12 @@ from sandbox.running import Peers
 
 WEBHOOK_SECRET = peers_environment(dict.fromkeys(SERVERS, ""))["WEBHOOK_SECRET"]
 WORKERS = 2
-"""Processes of each web, as many as the usual small machine has cores."""
+"""Processes of each web: the number of cores of a usual small machine."""
 
 
 @dataclass(frozen=True)
 class Service:
-    """A web on one database, and the environment that it runs in."""
+    """A web on one database, and its environment variables."""
 
     port: int
     dataset: Dataset
@@ -31,18 +31,18 @@ class Service:
     environment: dict[str, str]
 
     def token(self, subject: str) -> str:
-        """A token of this account with all scopes."""
+        """Return an access token of this account with all scopes."""
         return self.peers.hydra.tokens(subject).access
 
     def worker_pids(self) -> list[int]:
-        """The processes that answer."""
+        """Return the ids of the web's worker processes."""
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
         return [int(pid) for pid in children.read_text().split()]
 
 
 @contextmanager
 def peers_and_redis() -> Iterator[tuple[Peers, EmbeddedValkey]]:
-    """Hydra, to know the tokens; Redis, to take the wake-ups that nobody hears."""
+    """Run the sandbox, for tokens, and Redis, for wake-ups, which have no worker here."""
     with ExitStack() as stack:
         peers = stack.enter_context(running_sandbox(redirect_uris=[], logs=FOLDER))
         yield peers, stack.enter_context(EmbeddedValkey())
@@ -50,7 +50,7 @@ def peers_and_redis() -> Iterator[tuple[Peers, EmbeddedValkey]]:
 
 @contextmanager
 def service(dataset: Dataset, peers: Peers, redis: EmbeddedValkey) -> Iterator[Service]:
-    """The web by its entry point, on this database."""
+    """Run the web on this database by its entry point."""
     port = free_port()
     environment = service_environment(
         database_uri=dataset.uri,
@@ -71,14 +71,13 @@ def service(dataset: Dataset, peers: Peers, redis: EmbeddedValkey) -> Iterator[S
 
 
 @contextmanager
-def bare_view(dataset: Dataset) -> Iterator[tuple[int, int]]:
-    """The limits (`bench.bare`) on this database: their port and first process."""
+def limit_app(dataset: Dataset, logs: Path = FOLDER) -> Iterator[tuple[int, int]]:
+    """Run the limit app (`bench.limit_app`) on this database; yield its port and first process id."""
     port = free_port()
-    command = [sys.executable, "-m", "gunicorn", "--worker-class", "gevent"]
-    command += ["--config", str(ROOT / "src" / "origin" / "web/gunicorn/conf.py")]
-    command += ["--workers", str(WORKERS), "--bind", f"127.0.0.1:{port}", "bench.bare:app"]
+    command = [sys.executable, "-m", "gunicorn", "--config", "python:bench.gunicorn_conf"]
+    command += ["--workers", str(WORKERS), "--bind", f"127.0.0.1:{port}", "bench.limit_app:app"]
     process = SupervisedProcess(
-        "bare",
+        "limit-app",
         command,
         env={
             **inherited(),
@@ -86,7 +85,7 @@ def bare_view(dataset: Dataset) -> Iterator[tuple[int, int]]:
             "BENCH_DATABASE_URI": dataset.uri,
             "BENCH_WEBHOOK_SECRET": WEBHOOK_SECRET,
         },
-        logs=FOLDER,
+        logs=logs,
         ready=answers(f"http://127.0.0.1:{port}/hello"),
     )
     with process:
@@ -95,12 +94,12 @@ def bare_view(dataset: Dataset) -> Iterator[tuple[int, int]]:
 
 
 @contextmanager
-def obliging_ledger() -> Iterator[str]:
-    """A ledger that commits whatever comes; its URL."""
+def instant_ledger() -> Iterator[str]:
+    """Run a ledger that commits everything at once; yield its URL."""
     port = free_port()
     process = SupervisedProcess(
-        "obliging-ledger",
-        [sys.executable, "-m", "bench.obliging_ledger", str(port)],
+        "instant-ledger",
+        [sys.executable, "-m", "bench.instant_ledger", str(port)],
         env={**inherited(), "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}"},
         logs=FOLDER,
         ready=answers(f"http://127.0.0.1:{port}/batch_statuses?id=none"),
@@ -111,7 +110,7 @@ def obliging_ledger() -> Iterator[str]:
 
 @contextmanager
 def worker(service: Service, ledger_url: str) -> Iterator[SupervisedProcess]:
-    """A worker beside a service, with another ledger."""
+    """Run a worker for a service's database, with another ledger."""
     process = SupervisedProcess(
         f"worker-{service.dataset.size}",
         [ROOT / "entrypoint.worker.sh"],

@@ -1,6 +1,6 @@
-"""How fast composes settle: from the request to the parts' being free, ledger and worker real.
+"""Measures how fast composes are committed: from the request until the parts are available.
 
-A database of its own; a sandbox ledger that commits at once; one web, one worker process, one Beat.
+It uses its own database, the sandbox's ledger, which commits at once, one web, one worker, one Beat.
 """
 
 import statistics
@@ -14,7 +14,7 @@ from itertools import chain
 import requests
 from sqlalchemy.engine import make_url
 
-from bench import cpu, load, questions
+from bench import cpu, load, workload
 from bench.dataset import FOLDER, connect, secret
 from devstack.console import Console
 from devstack.databases import create_database, drop_database, with_database
@@ -24,7 +24,13 @@ from devstack.postgres import EmbeddedPostgres
 from devstack.processes import ServiceProcesses
 from devstack.stack import peers_environment
 from devstack.valkey import EmbeddedValkey
-from origin.keys.derivation import AddressKind, Key, metering_point_key, new_master_key, period_key
+from origin.keys.derivation import (
+    AddressKind,
+    ExtendedKey,
+    metering_point_key,
+    new_master_key,
+    period_key,
+)
 from origin.keys.sealing import Sealer, master_key_context
 from origin.migrate import upgrade
 from sandbox.running import Sandbox
@@ -39,13 +45,13 @@ _DATABASE = "settlement"
 
 
 @dataclass(frozen=True)
-class Settled:
-    """What a number of composes came to."""
+class SettlementRate:
+    """How fast composes were committed."""
 
     name: str
     per_second: float
     worker_ms: float
-    """CPU of the worker, for each."""
+    """The worker's CPU ms per compose."""
 
 
 @dataclass(frozen=True)
@@ -56,20 +62,20 @@ class _Ggo:
 
 def measure(
     postgres: EmbeddedPostgres, count: int, runs: int, console: Console
-) -> tuple[list[Settled], float]:
-    """Compose so many times in each run: with the worker at work, and before it is started.
+) -> tuple[list[SettlementRate], float]:
+    """Compose `count` times in each run: with a running worker, and before the worker is started.
 
-    :returns: What came of both, and the worker's memory afterwards, in MB.
+    :returns: The rates of both, and the worker's memory afterwards, in MB.
     """
     at_work, backlog = [], []
-    with _world(postgres, 2 * runs * count, console) as world:
+    with _running_service(postgres, 2 * runs * count, console) as running:
         for run in range(runs):
-            at_work.append(world.settle(2 * run * count, count, backlog=False))
-            backlog.append(world.settle((2 * run + 1) * count, count, backlog=True))
+            at_work.append(running.settle(2 * run * count, count, backlog=False))
+            backlog.append(running.settle((2 * run + 1) * count, count, backlog=True))
             console.bar("settlement", run + 1, runs)
-        memory = cpu.resident_mb(_pid(world.services.worker.pid))
+        memory = cpu.resident_mb(_pid(running.services.worker.pid))
     settled = [
-        Settled(name, *(statistics.median(values) for values in zip(*found, strict=True)))
+        SettlementRate(name, *(statistics.median(values) for values in zip(*found, strict=True)))
         for name, found in (
             ("from compose to committed, 16 clients composing", at_work),
             ("a backlog, the worker alone", backlog),
@@ -79,14 +85,14 @@ def measure(
 
 
 @dataclass(frozen=True)
-class _World:
+class _RunningService:
     uri: str
     services: ServiceProcesses
     tokens: dict[str, str]
     ggos: list[_Ggo]
 
     def settle(self, first: int, count: int, *, backlog: bool) -> tuple[float, float]:
-        """Composes a second, and the worker's CPU milliseconds for each."""
+        """Return the committed composes per second, and the worker's CPU ms per compose."""
         worker = self.services.worker
         if backlog:
             worker.terminate()
@@ -105,17 +111,17 @@ class _World:
 
     def _compose(self, ggo: _Ggo) -> bytes:
         recipient = f"settler {(int(ggo.address[-6:], 16)) % USERS}"
-        return questions.compose(ggo.address, recipient).as_http(self.tokens[ggo.subject])
+        return workload.compose(ggo.address, recipient).as_http(self.tokens[ggo.subject])
 
     def _wait(self) -> None:
-        """Until no GGO is in flight."""
+        """Wait until no GGO is in flight."""
         deadline = time.monotonic() + _PATIENCE_S
         with connect(self.uri) as connection, connection.cursor() as cursor:
             while time.monotonic() < deadline:
                 cursor.execute("SELECT pg_sleep(0.02), EXISTS (SELECT FROM ggos WHERE locked)")
-                if cursor.fetchone()[1] is False:
+                if cursor.fetchone() == ("", False):
                     return
-        raise TimeoutError("The composes don't settle")
+        raise TimeoutError("The composes were not committed in time")
 
 
 def _pid(pid: int | None) -> int:
@@ -124,7 +130,9 @@ def _pid(pid: int | None) -> int:
 
 
 @contextmanager
-def _world(postgres: EmbeddedPostgres, count: int, console: Console) -> Iterator[_World]:
+def _running_service(
+    postgres: EmbeddedPostgres, count: int, console: Console
+) -> Iterator[_RunningService]:
     uri = with_database(postgres.uri, _DATABASE)
     drop_database(postgres.uri, _DATABASE)
     create_database(postgres.uri, _DATABASE)
@@ -146,16 +154,16 @@ def _world(postgres: EmbeddedPostgres, count: int, console: Console) -> Iterator
                 for subject, point in points.items()
             )
         )
-        # In turns, as users come.
+        # Sorted by address, so that the users alternate.
         ggos.sort(key=lambda each: each.address)
         tokens = {subject: sandbox.hydra.tokens(subject).access for subject in points}
         services = stack.enter_context(ServiceProcesses(environment, FOLDER))
-        yield _World(uri, services, tokens, ggos)
+        yield _RunningService(uri, services, tokens, ggos)
     drop_database(postgres.uri, _DATABASE)
 
 
-def _write_users(uri: str) -> dict[str, Key]:
-    """Users with a production point each; the points' keys."""
+def _write_users(uri: str) -> dict[str, ExtendedKey]:
+    """Insert users with a production metering point each; return the points' keys."""
     sealer, points = Sealer([secret()]), {}
     with connect(uri) as connection, connection.cursor() as cursor:
         for number in range(USERS):
@@ -175,9 +183,9 @@ def _write_users(uri: str) -> dict[str, Key]:
 
 
 def _issue(
-    uri: str, ledger_url: str, subject: str, point: Key, count: int, console: Console
+    uri: str, ledger_url: str, subject: str, point: ExtendedKey, count: int, console: Console
 ) -> list[_Ggo]:
-    """Issue so many GGOs of 1000 Wh, on the ledger and here."""
+    """Issue `count` GGOs of 1000 Wh, on the ledger and in the database."""
     console.bar("issuing", int(subject.rpartition(" ")[2]) + 1, USERS)
     begins = [_FIRST + timedelta(hours=number) for number in range(count)]
     keys = [period_key(point, begin) for begin in begins]

@@ -1,8 +1,8 @@
 """Measure find-suppliers: `PYTHONPATH=src python bench/suppliers.py`.
 
-Builds a database of its own in an embedded PostgreSQL, asks for a day, a month and all of it, and
-prints the median of five runs of the service's query, of the best plain SQL that we know, and the
-month's plan.
+Builds a database in an embedded PostgreSQL, and searches suppliers for a day, a month and the whole
+time. Prints the medians of five runs of the service's query and of the fastest plain SQL that we know,
+and the plan for a month.
 """
 
 import argparse
@@ -56,7 +56,7 @@ _COLUMNS = (
 
 
 def lines(ggos: int, users: int, hours: int) -> Iterator[str]:
-    """GGOs as COPY reads them: each user's begin at other hours; one in ten is spent already."""
+    """Yield GGOs in COPY's format: each user's begin at different hours; one in ten is spent."""
     for number in range(ggos):
         owner, place = number % users + 1, number // users
         begin = FIRST + timedelta(
@@ -82,7 +82,7 @@ def lines(ggos: int, users: int, hours: int) -> Iterator[str]:
 
 
 def build(uri: str, ggos: int, users: int, hours: int, console: Console) -> None:
-    """Fill the database."""
+    """Migrate and fill the database."""
     upgrade(uri)
     plain = make_url(uri).set(drivername="postgresql").render_as_string(hide_password=False)
     with closing(psycopg2.connect(plain)) as connection, connection.cursor() as cursor:
@@ -106,7 +106,7 @@ def build(uri: str, ggos: int, users: int, hours: int, console: Console) -> None
 
 
 def median_ms(call: Callable[[], Any]) -> int:
-    """The median of some runs, after one that warms up."""
+    """Return the median time of some runs, after a warm-up."""
     call()
     taken = []
     for _ in range(RUNS):
@@ -117,7 +117,7 @@ def median_ms(call: Callable[[], Any]) -> int:
 
 
 def measure(database: Database, console: Console, hours: int) -> None:
-    """Ask, compare, and print."""
+    """Run both queries, check that their results agree, and print their times."""
     periods = {"day": 1, "month": 31, "all": hours // 24 + 1}
     rows: list[tuple[str, int, int, int]] = []
     for name, days in periods.items():
@@ -136,22 +136,23 @@ def measure(database: Database, console: Console, hours: int) -> None:
             rows.append((name, len(ours), service_ms, plain_ms))
             if name == "month":
                 plan = explained(session, wanted)
-    console.table(("asked for", "found", "service ms", "plain SQL ms"), rows)
+    console.table(("period", "found", "service ms", "plain SQL ms"), rows)
     console.say("\nThe month's plan:")
     console.say(plan)
 
 
 def plain_sql(session: Session, wanted: dict[str, Any]) -> list[str]:
-    """The same by the driver alone."""
+    """Run the plain SQL by the driver, and return the subjects."""
     driver = session.connection().connection.cursor()
     driver.execute(PLAIN, {**wanted, "user_id": ASKING})
     return [subject for (subject,) in driver.fetchall()]
 
 
 def explained(session: Session, wanted: dict[str, Any]) -> str:
-    """How PostgreSQL answers the service's query."""
+    """Return PostgreSQL's plan of the service's query."""
+    dialect = postgresql.dialect()  # type: ignore[no-untyped-call] # it has no types
     query = suppliers(ASKING, **wanted).compile(
-        dialect=postgresql.dialect(), compile_kwargs={"literal_binds": True}
+        dialect=dialect, compile_kwargs={"literal_binds": True}
     )
     return "\n".join(session.scalars(text(f"EXPLAIN (ANALYZE, BUFFERS) {query}")))
 
@@ -161,16 +162,20 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--ggos", type=int, default=1_000_000)
     parser.add_argument("--users", type=int, default=1_000)
-    parser.add_argument("--hours", type=int, default=8760, help="over which the GGOs are spread")
-    wish = parser.parse_args()
+    parser.add_argument(
+        "--hours", type=int, default=8760, help="hours that the GGOs are spread over"
+    )
+    options = parser.parse_args()
     console = Console()
     with EmbeddedPostgres(fsync=False) as server:
         uri = server.create_database("suppliers")
-        with console.step(f"{wish.ggos:,} GGOs of {wish.users:,} users over {wish.hours:,} hours"):
-            build(uri, wish.ggos, wish.users, wish.hours, console)
+        with console.step(
+            f"{options.ggos:,} GGOs of {options.users:,} users over {options.hours:,} hours"
+        ):
+            build(uri, options.ggos, options.users, options.hours, console)
         database = Database(make_url(uri).set(drivername="postgresql+psycopg2"), 1)
         try:
-            measure(database, console, wish.hours)
+            measure(database, console, options.hours)
         finally:
             database.dispose()
     return 0

@@ -1,8 +1,8 @@
-"""How fast one worker delivers webhooks, against a bare loop that posts the same bytes.
+"""Compares how fast one worker delivers webhooks with a plain loop that posts the same bytes.
 
-`python -m bench.webhooks` prints deliveries/s of both, and their ratio. The receiver answers at once,
-in a process of its own. The bare loop is gevent greenlets with a requests session each, and signs
-nothing. Both run in a process patched as a worker's is.
+`python -m bench.webhooks` prints the deliveries/s of both, and their ratio. The receiver runs in its own
+process and answers at once. The plain loop has gevent greenlets with one requests session each, and
+signs nothing. Both run in one process that gevent patches, as a worker.
 """
 
 from gevent import monkey
@@ -48,7 +48,7 @@ _PEERS = (
 
 
 def _answer(connection: socket.socket, _address: object) -> None:
-    """Take requests from a connection, and answer each at once."""
+    """Read requests from a connection, and answer each at once."""
     received = b""
     while chunk := connection.recv(65536):
         received += chunk
@@ -66,7 +66,7 @@ def _serve(port: int) -> None:
 
 
 def _bodies(count: int) -> list[bytes]:
-    """Webhooks as the service makes them."""
+    """Return bodies of webhooks as the service makes them."""
     ggo = {
         "sector": "DK1",
         "begin": "2020-01-01T00:00:00+00:00",
@@ -87,7 +87,7 @@ def _bodies(count: int) -> list[bytes]:
 
 
 def _fill(runtime: Runtime, url: str, subscriptions: int, bodies: Sequence[bytes]) -> None:
-    """Have these wait, spread over so many subscriptions to one receiver."""
+    """Insert due deliveries with these bodies, spread over subscriptions to one receiver."""
     event = "ON_GGO_RECEIVED"
     with runtime.database.transaction() as session:
         session.execute(text("TRUNCATE users CASCADE"))
@@ -126,12 +126,12 @@ def _fill(runtime: Runtime, url: str, subscriptions: int, bodies: Sequence[bytes
 
 
 def _deliver_all(runtime: Runtime, count: int) -> float:
-    """Deliveries a second."""
+    """Deliver everything that is due, and return the deliveries per second."""
     begin = time.perf_counter()
     done = 0
     while done < count:
         attempts = runtime.delivery_runner.run_due()
-        assert attempts, "nothing is due, and not all is done"
+        assert attempts, "nothing is due, but not everything is delivered"
         done += attempts
     rate = count / (time.perf_counter() - begin)
     with runtime.database.reading() as session:
@@ -143,7 +143,7 @@ def _deliver_all(runtime: Runtime, count: int) -> float:
 
 
 def _post_all(url: str, bodies: Sequence[bytes]) -> float:
-    """The bare loop: posts a second."""
+    """Run the plain loop, and return the posts per second."""
     waiting: Queue[bytes] = Queue(items=list(bodies))
 
     def loop() -> None:
@@ -155,7 +155,7 @@ def _post_all(url: str, bodies: Sequence[bytes]) -> float:
                 except Empty:
                     return
                 headers = {"Content-Type": "application/json"}
-                assert session.post(f"{url}/bare", data=body, headers=headers, timeout=15).ok
+                assert session.post(f"{url}/plain", data=body, headers=headers, timeout=15).ok
 
     begin = time.perf_counter()
     gevent.joinall([gevent.spawn(loop) for _ in range(_GREENLETS)], raise_error=True)
@@ -177,7 +177,7 @@ def _runtime(database_uri: str) -> Runtime:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Measure both in turn; the exit status is 0 only if the ratio is at least 0.5."""
+    """Measure both alternately; return the exit status: 0 if the ratio is at least 0.5."""
     parser = argparse.ArgumentParser(prog="python -m bench.webhooks", description=__doc__)
     parser.add_argument("--deliveries", type=int, default=3000)
     parser.add_argument("--subscriptions", type=int, nargs="*", default=[1, 20])
@@ -207,14 +207,14 @@ def main(arguments: Sequence[str]) -> int:
 def _ratio(
     runtime: Runtime, url: str, count: int, bodies: Sequence[bytes], options: argparse.Namespace
 ) -> float:
-    """The median of some rounds, each of both ways in turn."""
+    """Return the median ratio of some rounds, in which both run one after the other."""
     ratios = []
     for _ in range(options.rounds):
-        bare = _post_all(url, bodies)
+        plain = _post_all(url, bodies)
         _fill(runtime, url, count, bodies)
         ours = _deliver_all(runtime, len(bodies))
-        ratios.append(ours / bare)
-        line = f"{count} subscriptions: {ours:.0f}/s, bare loop {bare:.0f}/s, {ours / bare:.2f}"
+        ratios.append(ours / plain)
+        line = f"{count} subscriptions: {ours:.0f}/s, plain loop {plain:.0f}/s, {ours / plain:.2f}"
         print(line, flush=True)
     return statistics.median(ratios)
 
@@ -228,7 +228,7 @@ def _wait_for(port: int) -> None:
             gevent.sleep(0.05)
         else:
             return
-    raise TimeoutError("the receiver doesn't answer")
+    raise TimeoutError("The receiver doesn't answer")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-# Sourced by the entry points: the project's folder, its Python, and the step before every service.
-# Sets `root` and `python`, and exports PYTHONPATH.
+# Sourced by the entry points. Sets `root` (the project's folder) and `python`, exports PYTHONPATH, and
+# defines `migrate`.
 
-# The entry point's own folder, whatever links lead to it.
+# The entry point's real folder, even if it is called by a link.
 root=$(dirname -- "$(readlink -f -- "${BASH_SOURCE[1]}")")
 
-# The Python that has the packages: the project's own environment, pipenv's, or (in an image) the one
-# on the PATH.
+# Prints the Python that has the packages: the project's `.venv`, pipenv's environment, or (in an image)
+# the one on the PATH.
 find_python() {
   local environment
   if [[ -x $root/.venv/bin/python ]]; then
@@ -18,7 +18,7 @@ find_python() {
   fi
 }
 
-# Brings the database to the newest schema. Run beside the shell, so that a SIGTERM ends both at once.
+# Migrates the database. Runs in the background, so that the shell can pass a SIGTERM on at once.
 migrate() {
   local migration
   "$python" -m origin.migrate --check-settings &
@@ -30,11 +30,11 @@ migrate() {
 
 python=$(find_python)
 export PYTHONPATH=$root/src${PYTHONPATH:+:$PYTHONPATH}
-# Everything said is wanted in the log now, not when a buffer is full.
+# Write output to the log at once, not when a buffer is full.
 export PYTHONUNBUFFERED=1
-# What an answer of more than 4 MiB took goes back to the system, not to a heap that stays. Bodies and the
-# usual answers are smaller: for each of those, new memory of the system's costs more than the work itself
-# (thresholds of 256 KiB: 1.6 times the CPU's time for bodies of 1 MB, 3 times for answers of 0.1 to 2 MB,
-# to keep 6 MB less). Without any thresholds, 18 MB more stay after answers of 20 MB.
+# Return memory of more than 4 MiB (large answers) to the system, so that processes don't stay large:
+# without these thresholds, 18 MB more remain after answers of 20 MB. Lower thresholds cost time for usual
+# bodies and answers: with 256 KiB, 6 MB less remain, but bodies of 1 MB take 1.6 times the CPU time, and
+# answers of 0.1 to 2 MB 3 times.
 export MALLOC_MMAP_THRESHOLD_=4194304 MALLOC_TRIM_THRESHOLD_=8388608 MALLOC_ARENA_MAX=2
 cd -- "$root"

@@ -1,7 +1,7 @@
-# ruff: noqa: INP001 (a script: nobody imports it)
-"""Lints the Helm chart, renders it as a cluster would get it, and validates each object: `deploy/check`.
+# ruff: noqa: INP001 (a script that is not imported)
+"""Lints and renders the Helm chart, and validates each object. `deploy/check` runs it.
 
-Runs in an environment of its own (deploy/requirements.txt). The exit status is 0 only if all is well.
+It needs the packages of deploy/requirements.txt. The exit status is 0 only if all checks pass.
 """
 
 import sys
@@ -14,7 +14,7 @@ import kubernetes_validate
 import yaml
 
 CHART = Path(__file__).parent / "chart"
-# The oldest that Chart.yaml allows, and the newest that there are schemas for.
+# The oldest version that Chart.yaml allows, and the newest one with available schemas.
 KUBERNETES = ("1.27", "1.37")
 KINDS = {
     "Deployment": 3,
@@ -33,12 +33,12 @@ def say(line: str) -> None:
 
 
 def fail(line: str) -> None:
-    """Say what is wrong, and end."""
+    """Exit with a message."""
     sys.exit(f"  ✗ {line}")
 
 
 def objects(chart: helm.Chart, values: dict[str, Any]) -> list[dict[str, Any]]:
-    """What the chart renders with these values; each has its template's name under `template`."""
+    """Render the chart with these values; each object has its template's name as `template`."""
     rendered = chart.render(values, name="accounts", namespace="production")
     return [
         {**each, "template": template}
@@ -50,7 +50,7 @@ def objects(chart: helm.Chart, values: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def validate(found: list[dict[str, Any]]) -> None:
-    """Each object by Kubernetes' own schemas, unknown fields refused."""
+    """Validate each object by Kubernetes' schemas; unknown fields are errors."""
     for version in KUBERNETES:
         for each in found:
             content = {name: value for name, value in each.items() if name != "template"}
@@ -62,13 +62,13 @@ def validate(found: list[dict[str, Any]]) -> None:
 
 
 def containers(found: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """The containers of all pods, by name."""
+    """Return the containers of all pods by name."""
     templates = [each["spec"]["template"]["spec"] for each in found if "template" in each["spec"]]
     return {each["name"]: each for spec in templates for each in spec["containers"]}
 
 
 def check_environment(found: list[dict[str, Any]], values: dict[str, Any]) -> None:
-    """Values arrive as they were written, and secrets by reference alone; services are probed."""
+    """Check that settings have their exact values, secrets are references, and services have probes."""
     secret = {"SECRET", "DATABASE_URI", "HYDRA_CLIENT_SECRET", "WEBHOOK_SECRET"}
     for name, container in containers(found).items():
         env = {each["name"]: each for each in container["env"]}
@@ -84,7 +84,7 @@ def check_environment(found: list[dict[str, Any]], values: dict[str, Any]) -> No
 
 
 def check_published(found: list[dict[str, Any]]) -> None:
-    """The ingress leads to the web, by prefixes that leave /metrics out."""
+    """Check that the ingress leads to the web, and doesn't publish /metrics or /health."""
     [ingress] = [each for each in found if each["kind"] == "Ingress"]
     services = {each["metadata"]["name"] for each in found if each["kind"] == "Service"}
     paths = [path for rule in ingress["spec"]["rules"] for path in rule["http"]["paths"]]
@@ -95,14 +95,14 @@ def check_published(found: list[dict[str, Any]]) -> None:
         fail(f"The ingress publishes {wrong}")
 
 
-def check_refusals(chart: helm.Chart, values: dict[str, Any]) -> None:
-    """Whatever must be given, and isn't, is named; a secret among the settings is refused."""
+def check_failures(chart: helm.Chart, values: dict[str, Any]) -> None:
+    """Check that rendering fails for missing values, secrets in settings, and published metrics."""
     for section, name, value, message in (
         ("image", "repository", "", "image.repository must be set"),
         ("secrets", "name", "", "secrets.name must be set"),
         ("settings", "LEDGER_URL", "", "settings.LEDGER_URL must be set"),
-        ("settings", "SECRET", "of the household", "settings.SECRET is a secret"),
-        ("settings", "PORT", 80, "settings.PORT is the chart's own business"),
+        ("settings", "SECRET", "a value", "settings.SECRET is a secret"),
+        ("settings", "PORT", 80, "settings.PORT is set by the chart"),
         ("ingress", "host", "", "ingress.host must be set"),
         ("ingress", "paths", ["/"], "/ would publish /metrics"),
         ("ingress", "paths", ["/ggo", "/metrics"], "/metrics would publish /metrics"),
@@ -117,7 +117,7 @@ def check_refusals(chart: helm.Chart, values: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    """Lint, render, validate."""
+    """Lint, render and validate the chart."""
     values = yaml.safe_load((CHART / "example.yaml").read_text())
     report = helm.lint(CHART, values, strict=True)
     worse_than_advice = [each for each in report["messages"] if each["severity"] > 1]
@@ -130,13 +130,13 @@ def main() -> None:
         if kinds != KINDS:
             fail(f"It renders {dict(kinds)}")
         validate(found)
-        say(f"✓ {len(found)} objects are right for Kubernetes {' and '.join(KUBERNETES)}")
+        say(f"✓ {len(found)} objects are valid for Kubernetes {' and '.join(KUBERNETES)}")
         check_environment(found, values)
-        say("✓ values arrive as written, secrets by reference alone")
+        say("✓ settings have their exact values, secrets are references")
         check_published(found)
         say("✓ the ingress publishes no metrics")
-        check_refusals(chart, values)
-        say("✓ what is missing, and what must not be there, is named")
+        check_failures(chart, values)
+        say("✓ missing and forbidden values are reported")
         off: dict[str, Any] = {
             "settings": {**values["settings"], "BIND_HOST": "::"},
             "ingress": {"enabled": False},
@@ -144,10 +144,11 @@ def main() -> None:
             "web": {"autoscaling": {"enabled": False}},
             "worker": {"autoscaling": {"enabled": False}},
         }
-        bare = objects(chart, {**values, **off, "image": {**values["image"], "digest": "sha256:0"}})
-        validate(bare)
-        check_environment(bare, off)
-        say(f"✓ with everything optional off, {len(bare)} objects are right")
+        image = {**values["image"], "digest": "sha256:0"}
+        minimal = objects(chart, {**values, **off, "image": image})
+        validate(minimal)
+        check_environment(minimal, off)
+        say(f"✓ with all options off, {len(minimal)} objects are valid")
 
 
 main()

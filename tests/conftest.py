@@ -5,11 +5,15 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
+import hypothesis
 import pytest
 from xdist.scheduler.loadscope import LoadScopeScheduling
 
 from devstack.configured import Postgres, Redis, postgres_server, redis_server
-from origin.migrate import upgrade
+
+# A time limit for each example would fail tests on a busy machine. pytest-timeout bounds the whole test.
+hypothesis.settings.register_profile("origin", deadline=None)
+hypothesis.settings.load_profile("origin")
 
 _numbers = itertools.count()
 
@@ -36,6 +40,9 @@ def valkey() -> Iterator[Redis]:
 @pytest.fixture(scope="session")
 def migrated_template(postgres: Postgres) -> Iterator[str]:
     """The name of a database at the newest schema, to be copied and never used."""
+    # Imported here: Alembic takes time to load, and unit tests don't use it.
+    from origin.migrate import upgrade
+
     name = _scratch_name("template")
     upgrade(postgres.create_database(name))
     yield name

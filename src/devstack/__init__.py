@@ -1,4 +1,4 @@
-"""What development, tests and the demo stand on: embedded servers, supervised processes, a client.
+"""Tools for development, tests and the demo: embedded servers, supervised processes, API clients.
 
 Nothing here runs in production, and the service never imports it.
 """

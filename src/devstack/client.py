@@ -1,4 +1,4 @@
-"""Clients of the service, as its users have them: a browser that logs in, and the HTTP API by token."""
+"""Clients of the service: a browser that logs in, and the HTTP API with an access token."""
 
 import secrets
 from collections.abc import Iterable, Mapping
@@ -21,11 +21,11 @@ ALL_SCOPES = (
 
 
 class UnexpectedAnswerError(RuntimeError):
-    """A server answered what it shouldn't; the message says what, and holds no token."""
+    """A server's answer is not as expected; the message says how, and contains no token."""
 
 
 class ApiRefusalError(RuntimeError):
-    """The service refused a request; `message` is a string or an object of messages by field."""
+    """The service rejected a request; `message` is a string or an object of messages by field."""
 
     def __init__(self, path: str, status: int, message: Any) -> None:
         super().__init__(f"{path}: {status} {message}")
@@ -35,7 +35,7 @@ class ApiRefusalError(RuntimeError):
 
 @dataclass
 class _Form:
-    """A form as a browser sees it: where it goes, and what it sends if nothing is changed."""
+    """An HTML form: its target, and the fields that it sends unchanged."""
 
     action: str = ""
     fields: list[tuple[str, str]] = field(default_factory=list)
@@ -54,7 +54,7 @@ class _FormParser(HTMLParser):
         self.form: _Form | None = None
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Take a form's address and its fields; buttons are pressed, not sent along."""
+        """Collect the form's target and fields. Buttons are left out: `_submit` adds one."""
         values = {name: value or "" for name, value in attrs}
         if tag == "form" and self.form is None:
             self.form = _Form(values.get("action", ""))
@@ -63,9 +63,9 @@ class _FormParser(HTMLParser):
 
 
 class Browser:
-    """A browser with a cookie jar of its own: one user in front of one machine.
+    """A browser with its own cookies, for one user.
 
-    `session` is its HTTP session; proxies and other settings of the environment are left out.
+    `session` is its HTTP session; it ignores proxies and other settings of the environment.
     """
 
     def __init__(self) -> None:
@@ -73,15 +73,15 @@ class Browser:
         self.session.trust_env = False
 
     def close(self) -> None:
-        """Shut its connections."""
+        """Close the connections."""
         self.session.close()
 
     def log_in(
         self, service_url: str, subject: str, return_url: str, *, accept: bool = True
     ) -> dict[str, str]:
-        """Log in to the service at `service_url` as this subject, by Hydra's page.
+        """Log in to the service at `service_url` as this subject on Hydra's login page.
 
-        Returns the query with which the service came back to `return_url` (`success`, `msg`).
+        Returns the query (`success`, `msg`) of the service's redirect to `return_url`.
         """
         start = self.session.get(
             f"{service_url}/auth/login",
@@ -94,10 +94,10 @@ class Browser:
     def follow(
         self, answer: requests.Response, target: str, subject: str, *, accept: bool = True
     ) -> str:
-        """Follow redirects, and fill in the login page where it comes, until the target is reached.
+        """Follow redirects, and fill in the login page, until a redirect leads to `target`.
 
-        Returns the URL that starts with `target` (which is not fetched). UnexpectedAnswerError where
-        the way ends elsewhere.
+        Returns the redirect's URL, which starts with `target`, without fetching it. Raises
+        UnexpectedAnswerError if no such redirect comes.
         """
         for _ in range(_PAGES_OF_A_LOGIN):
             if answer.is_redirect:
@@ -107,7 +107,7 @@ class Browser:
                 answer = self.session.get(location, allow_redirects=False, timeout=_TIMEOUT)
             else:
                 answer = self._submit(answer, subject, "accept" if accept else "decline")
-        raise UnexpectedAnswerError("The login leads round in circles")
+        raise UnexpectedAnswerError("The login redirects in a loop")
 
     def _submit(self, page: requests.Response, subject: str, action: str) -> requests.Response:
         where = urlsplit(page.url)
@@ -115,7 +115,7 @@ class Browser:
         parser.feed(page.text)
         if page.status_code != HTTPStatus.OK or parser.form is None:
             raise UnexpectedAnswerError(
-                f"{page.status_code} and no login page from {where.netloc}{where.path}: "
+                f"Expected a login page, got {page.status_code} from {where.netloc}{where.path}: "
                 f"{page.text[:300]}"
             )
         filled = [(name, value) for name, value in parser.form.fields if name != "subject"]
@@ -133,7 +133,7 @@ def _query(url: str) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class OAuthClient:
-    """A client registered at Hydra, with the address that it wants codes at (nobody listens there)."""
+    """A client registered at Hydra. Nothing needs to listen at its `redirect_uri`."""
 
     hydra_url: str
     client_id: str
@@ -141,7 +141,7 @@ class OAuthClient:
     redirect_uri: str
 
     def token(self, browser: Browser, subject: str, scopes: str = ALL_SCOPES) -> str:
-        """An access token of this subject with these scopes, by the code flow with PKCE."""
+        """Get an access token of this subject with these scopes by the code flow with PKCE."""
         with OAuth2Session(
             self.client_id,
             self.client_secret,
@@ -166,7 +166,7 @@ class OAuthClient:
 
 
 class ApiClient:
-    """The service's HTTP API for one access token (contract: http-api)."""
+    """A client of the service's HTTP API with one access token (contract: http-api)."""
 
     def __init__(self, url: str, token: str) -> None:
         self.url = url
@@ -175,13 +175,13 @@ class ApiClient:
         self.session.headers["Authorization"] = f"Bearer {token}"
 
     def close(self) -> None:
-        """Shut its connections."""
+        """Close the connections."""
         self.session.close()
 
     def request(
         self, path: str, body: Any = None, *, headers: Mapping[str, str] | None = None
     ) -> requests.Response:
-        """POST a JSON body (None: an empty one) and return the answer, whatever it is."""
+        """POST a JSON body (None: an empty body) and return the response, whatever its status."""
         return self.session.post(
             f"{self.url}{path}",
             json=body,
@@ -191,7 +191,7 @@ class ApiClient:
         )
 
     def call(self, path: str, body: Any = None) -> dict[str, Any]:
-        """POST and return the answer's JSON; ApiRefusalError unless it is a success."""
+        """POST a JSON body and return the response's JSON; ApiRefusalError unless it succeeds."""
         answer = self.request(path, body)
         try:
             content: dict[str, Any] = answer.json()
@@ -202,16 +202,16 @@ class ApiClient:
         return content
 
     def account(self) -> str:
-        """The id by which others transfer to this account."""
+        """Return the account's id, which other users transfer to."""
         return str(self.call("/accounts")["accounts"][0]["id"])
 
     def ggos(self, **filters: Any) -> list[dict[str, Any]]:
-        """All GGOs that match and are in step with the ledger, by begin."""
+        """Return all matching GGOs that the ledger has confirmed, ordered by begin."""
         listed: list[dict[str, Any]] = self.call("/ggo", {"filters": filters})["results"]
         return listed
 
     def total_wh(self, **filters: Any) -> int:
-        """The sum of all GGOs that match, those in flight counted as done; Wh."""
+        """Return the sum of all matching GGOs in Wh; operations in flight count as done."""
         return int(self.call("/ggo/get-total-amount", {"filters": filters})["amount"])
 
     def compose(
@@ -221,7 +221,7 @@ class ApiClient:
         transfers: Iterable[Mapping[str, Any]] = (),
         retires: Iterable[Mapping[str, Any]] = (),
     ) -> None:
-        """Split the GGO at this address; ApiRefusalError where that is refused.
+        """Split the GGO at this address; ApiRefusalError if the service rejects it.
 
         `transfers`: `{"amount": Wh, "reference", "account"}`; `retires`: `{"amount": Wh, "gsrn"}`.
         """

@@ -1,6 +1,6 @@
-"""`make compose-check`: tells the demo's story to the system that compose.yaml has started here.
+"""`make compose-check`: runs the demo against the system that compose.yaml has started.
 
-The exit status is 0 only if every balance came out right. It may be told as often as wanted.
+The exit status is 0 only if every balance is right. It can be run any number of times.
 """
 
 import sys
@@ -16,12 +16,12 @@ from devstack.stack import System, api_client
 from sandbox.clients import ControlError
 from sandbox.running import Peers
 
-# What .env.example has no variable for.
+# .env.example has no variable for it.
 _RECEIVER_URL = "http://127.0.0.1:24448"
 
 
 def _system() -> System:
-    """What compose.yaml publishes on this machine, by the variables that its services run with."""
+    """Return the system at the addresses in .env.example, which compose.yaml publishes here."""
     variables = {name: value or "" for name, value in dotenv_values(ROOT / ".env.example").items()}
     url = variables["PROJECT_URL"]
     sandbox = Peers(
@@ -37,7 +37,7 @@ def _system() -> System:
 
 
 def main() -> int:
-    """Tell the story; the exit status."""
+    """Run the demo; return the exit status."""
     console = Console()
     try:
         return 0 if Demo(_system(), console).run() else 1

@@ -1,4 +1,4 @@
-"""The servers to work with: those that the environment names, else embedded ones."""
+"""Provides PostgreSQL and Redis: the servers named in the environment, else embedded ones."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -13,34 +13,34 @@ from devstack.databases import create_database, drop_database, with_database
 from devstack.postgres import EmbeddedPostgres
 from devstack.valkey import EmbeddedValkey
 
-# Which of Redis' databases serves what, where the environment doesn't say.
+# Redis database numbers that apply where the environment sets none.
 REDIS_DATABASES = {"REDIS_CACHE_DB": "0", "REDIS_BROKER_DB": "1", "REDIS_BACKEND_DB": "2"}
 
 
 class Postgres(Protocol):
-    """A PostgreSQL server on which databases can be made."""
+    """A PostgreSQL server on which databases can be created."""
 
     @property
     def uri(self) -> str:
-        """The address of a database that is there, password included."""
+        """The URI of an existing database, password included."""
 
     def create_database(self, name: str, *, template: str | None = None) -> str:
-        """Create a database, a copy of `template` where given, and return its URI."""
+        """Create a database, as a copy of `template` if given, and return its URI."""
 
     def drop_database(self, name: str) -> None:
-        """Drop a database and cut the connections to it; none there is no error."""
+        """Drop a database and close its connections; a missing one is no error."""
 
 
 class Redis(Protocol):
-    """A Redis or Valkey server. Empty user name and password: none."""
+    """A Redis or Valkey server. An empty user name or password means none."""
 
     @property
     def host(self) -> str:
-        """Where it is."""
+        """The host name or address."""
 
     @property
     def port(self) -> int:
-        """Its TCP port."""
+        """The TCP port."""
 
     @property
     def username(self) -> str:
@@ -48,31 +48,31 @@ class Redis(Protocol):
 
     @property
     def password(self) -> str:
-        """That user's password."""
+        """The user's password."""
 
     def flush(self) -> None:
-        """Forget everything in the databases that are ours."""
+        """Delete everything in our databases."""
 
 
 @dataclass(frozen=True, slots=True)
 class ConfiguredPostgres:
-    """The server of DATABASE_URI. Its user needs the CREATEDB right for scratch databases."""
+    """The server of DATABASE_URI. Its user needs the CREATEDB privilege for scratch databases."""
 
     uri: str = field(repr=False)
 
     def create_database(self, name: str, *, template: str | None = None) -> str:
-        """Create a database; PermissionError with a plain message where the right is missing."""
+        """Create a database and return its URI; PermissionError if the privilege is missing."""
         create_database(self.uri, name, template=template)
         return with_database(self.uri, name)
 
     def drop_database(self, name: str) -> None:
-        """Drop a database and cut the connections to it."""
+        """Drop a database and close its connections; a missing one is no error."""
         drop_database(self.uri, name)
 
 
 @dataclass(frozen=True, slots=True)
 class ConfiguredRedis:
-    """The server of REDIS_HOST; `databases` are the numbers of those that are ours."""
+    """The server of REDIS_HOST; `databases` are the numbers of our databases."""
 
     host: str
     port: int
@@ -81,7 +81,7 @@ class ConfiguredRedis:
     databases: tuple[int, ...]
 
     def flush(self) -> None:
-        """Forget everything in our databases; others' on the same server stay."""
+        """Delete everything in our databases; other databases of the server stay."""
         for database in self.databases:
             with redis.Redis(
                 host=self.host,
@@ -94,7 +94,7 @@ class ConfiguredRedis:
 
 
 def redis_databases(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """REDIS_CACHE_DB, REDIS_BROKER_DB and REDIS_BACKEND_DB as set, else 0, 1 and 2."""
+    """Return REDIS_CACHE_DB, REDIS_BROKER_DB and REDIS_BACKEND_DB; defaults 0, 1 and 2."""
     return {name: environ.get(name) or default for name, default in REDIS_DATABASES.items()}
 
 
@@ -102,7 +102,7 @@ def redis_databases(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
 def postgres_server(
     environ: Mapping[str, str] = os.environ, *, fsync: bool = True
 ) -> Iterator[Postgres]:
-    """The server of DATABASE_URI where that is set, else an embedded one for as long as needed."""
+    """Yield the server of DATABASE_URI if that is set, else run an embedded one in the context."""
     if uri := environ.get("DATABASE_URI"):
         yield ConfiguredPostgres(make_url(uri).render_as_string(hide_password=False))
         return
@@ -112,7 +112,7 @@ def postgres_server(
 
 @contextmanager
 def redis_server(environ: Mapping[str, str] = os.environ) -> Iterator[Redis]:
-    """The server of REDIS_HOST where that is set, else an embedded one for as long as needed."""
+    """Yield the server of REDIS_HOST if that is set, else run an embedded one in the context."""
     if host := environ.get("REDIS_HOST"):
         yield ConfiguredRedis(
             host=host,

@@ -1,4 +1,4 @@
-"""What a run shows of itself: steps, progress, tables. Plain lines where nobody watches a terminal."""
+"""Console output: steps, progress bars, tables. Plain lines if the output is not a terminal."""
 
 import sys
 import time
@@ -12,7 +12,7 @@ _POLL_SECONDS = 0.2
 
 
 class Console:
-    """Writes to standard output; `say` lines, `step`s with their time, bars on a terminal only."""
+    """Writes to standard output. Progress bars appear on a terminal only."""
 
     def __init__(self) -> None:
         self._terminal = sys.stdout.isatty()
@@ -26,7 +26,7 @@ class Console:
 
     @contextmanager
     def step(self, title: str) -> Iterator[None]:
-        """Show a step while it runs, and the seconds that it took when it has succeeded."""
+        """Show a step while it runs, and its duration when it has succeeded."""
         begin = time.monotonic()
         if self._terminal:
             self._rewrite(f"  … {title}")
@@ -40,14 +40,14 @@ class Console:
         self._finish_line()
 
     def bar(self, title: str, done: int, total: int) -> None:
-        """Show how far something is, on a terminal."""
+        """Show a progress bar, on a terminal only."""
         if self._terminal:
             cells = _BAR_CELLS * done // max(total, 1)
             bar = "█" * cells + "░" * (_BAR_CELLS - cells)
             self._rewrite(f"  {bar} {title} {done}/{total}")
 
     def wait_for(self, title: str, progress: Callable[[], tuple[int, int]], timeout: float) -> None:
-        """Show progress (done, total) until done is total; ProcessFailedError after `timeout` s."""
+        """Show progress (done, total) until done equals total; ProcessFailedError after `timeout` s."""
         deadline = time.monotonic() + timeout
         while True:
             done, total = progress()
@@ -59,7 +59,7 @@ class Console:
             time.sleep(_POLL_SECONDS)
 
     def table(self, header: Sequence[str], rows: Sequence[Sequence[str | int]]) -> None:
-        """Write a table; numbers to the right, with thin groups of three."""
+        """Write a table; integers are right-aligned, with thousands separators."""
         cells = [list(header)] + [[_cell(value) for value in row] for row in rows]
         widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
         numeric = [isinstance(value, int) for value in rows[0]]

@@ -1,4 +1,4 @@
-"""Databases inside a PostgreSQL server, embedded or given."""
+"""Creates and drops databases on a PostgreSQL server, embedded or configured."""
 
 from contextlib import closing
 
@@ -9,14 +9,14 @@ from sqlalchemy.engine import make_url
 
 
 def with_database(uri: str, name: str) -> str:
-    """The same server and user, another database."""
+    """Return the URI of another database on the same server, for the same user."""
     return make_url(uri).set(database=name).render_as_string(hide_password=False)
 
 
 def create_database(uri: str, name: str, *, template: str | None = None) -> None:
-    """Create a database on the server of `uri`, as a copy of `template` where given.
+    """Create a database on the server of `uri`, as a copy of `template` if given.
 
-    Raises PermissionError with a plain message where the user lacks the CREATEDB right.
+    Raises PermissionError, with instructions, if the user lacks the CREATEDB privilege.
     """
     copied = sql.SQL(" TEMPLATE {}").format(sql.Identifier(template)) if template else sql.SQL("")
     statement = sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)) + copied
@@ -31,14 +31,14 @@ def create_database(uri: str, name: str, *, template: str | None = None) -> None
 
 
 def drop_database(uri: str, name: str) -> None:
-    """Drop a database of the server of `uri`, cutting its connections; none there is no error."""
+    """Drop a database on the server of `uri` and close its connections; a missing one is no error."""
     statement = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
     with closing(_connect(uri)) as connection, connection.cursor() as cursor:
         cursor.execute(statement)
 
 
 def _connect(uri: str) -> connection:
-    # libpq knows no driver names, as in SQLAlchemy's `postgresql+psycopg2`.
+    # libpq doesn't understand SQLAlchemy's driver names, as in `postgresql+psycopg2`.
     plain = make_url(uri).set(drivername="postgresql").render_as_string(hide_password=False)
     connected = psycopg2.connect(plain)
     connected.set_isolation_level(ISOLATION_LEVEL_AUTOCOMMIT)

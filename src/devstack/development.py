@@ -1,7 +1,7 @@
-"""`pipenv run services`: PostgreSQL, Redis and the peers, where the environment (`.env`) expects them.
+"""`pipenv run services`: starts PostgreSQL, Redis and the peers at the addresses in `.env`.
 
-For development: the web, worker and beat run beside it, from the same `.env`. The database is kept in
-`.run/postgres`; everything else starts anew each time. Stays up until Ctrl-C.
+For development: web, worker and beat run separately, with the same `.env`. The database is kept in
+`.run/postgres`; the other servers start empty each time. Runs until Ctrl-C.
 """
 
 import os
@@ -34,12 +34,12 @@ _PEERS = {
 def _start_postgres(environ: Mapping[str, str], stack: ExitStack) -> str:
     url = make_url(environ["DATABASE_URI"])
     if not is_loopback(url.host) or not is_free(url.port or 5432):
-        return "is there already"
+        return "is running already"
     if url.username != USER or not url.password or not url.database:
         raise ProcessFailedError(f"DATABASE_URI: postgresql://{USER}:PASSWORD@… is expected")
     server = EmbeddedPostgres(_RUN / "postgres", port=url.port or 5432, password=url.password)
     stack.enter_context(server)
-    with suppress(errors.DuplicateDatabase):  # Kept from the last time.
+    with suppress(errors.DuplicateDatabase):  # It is kept from the last run.
         server.create_database(url.database)
     return "started"
 
@@ -47,7 +47,7 @@ def _start_postgres(environ: Mapping[str, str], stack: ExitStack) -> str:
 def _start_redis(environ: Mapping[str, str], stack: ExitStack) -> str:
     host, port = environ["REDIS_HOST"], int(environ["REDIS_PORT"])
     if not is_loopback(host) or not is_free(port):
-        return "is there already"
+        return "is running already"
     server = EmbeddedValkey(port=port, password=environ.get("REDIS_PASSWORD"))
     if environ.get("REDIS_USERNAME") != server.username or not environ.get("REDIS_PASSWORD"):
         server.close()
@@ -78,7 +78,7 @@ def _interrupt(_number: int, _frame: object) -> None:
 
 
 def main() -> int:
-    """Start what is not there yet, and stay until interrupted."""
+    """Start the servers that aren't running yet, and run until interrupted."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
     console = Console()
@@ -87,7 +87,7 @@ def main() -> int:
             console.say(f"  PostgreSQL {_start_postgres(os.environ, stack)}")
             console.say(f"  Redis {_start_redis(os.environ, stack)}")
             console.say(f"  Hydra, DataHub, EnergyType, ledger {_start_peers(os.environ, stack)}")
-            console.say("  All stay up until Ctrl-C.")
+            console.say("  Ctrl-C stops them all.")
             signal.pause()
     except KeyboardInterrupt:
         return 0

@@ -1,4 +1,4 @@
-"""A container engine by its command line: podman, or docker, which understands the same words."""
+"""Runs the command line of a container engine: podman or docker."""
 
 import json
 import os
@@ -10,9 +10,9 @@ from typing import Any
 from devstack.guarded import ProcessFailedError
 from devstack.processes import ROOT
 
-# What the engines themselves are configured by.
+# Prefixes of the variables that configure the engines themselves.
 _OWN_VARIABLES = ("CONTAINER", "BUILDAH_", "DOCKER_", "XDG_", "REGISTRY_")
-# As an orchestrator should run the service: nothing to write to but /tmp, no right to anything.
+# As an orchestrator should run the service: only /tmp is writable, and there are no capabilities.
 LOCKED_DOWN = (
     "--network=host",
     "--read-only",
@@ -23,9 +23,9 @@ LOCKED_DOWN = (
 
 
 class Engine:
-    """Podman where there is one, else docker; `program` names another.
+    """Podman if it is installed, else docker; `program` chooses another one.
 
-    ProcessFailedError, from every method, with what the engine said where a command fails.
+    Every method raises ProcessFailedError, with the engine's output, if a command fails.
     """
 
     def __init__(self, program: str | None = None) -> None:
@@ -35,55 +35,55 @@ class Engine:
         self.program = found
 
     def environment(self) -> dict[str, str]:
-        """The variables that the engine is configured by, which its commands must keep."""
+        """Return the variables that configure the engine; its commands need them."""
         return {
             name: value for name, value in os.environ.items() if name.startswith(_OWN_VARIABLES)
         }
 
     def build(self, image: str, options: Sequence[str]) -> None:
-        """Build the checkout's Dockerfile as `image`; `options` are the engine's own."""
-        # OCI's own format has no health check.
+        """Build the checkout's Dockerfile as `image`; `options` go to the engine's `build`."""
+        # Images in OCI format have no health check.
         form = ["--format=docker"] if self.program.endswith("podman") else []
         self._run("build", *form, "--tag", image, *options, str(ROOT))
 
     def image(self, name: str) -> dict[str, Any]:
-        """What the engine knows of an image, with docker's names: `Config`, `Size` (bytes)."""
+        """Return the description of an image with docker's names: `Config`, `Size` (bytes)."""
         (found,) = json.loads(self._run("image", "inspect", name))
         image: dict[str, Any] = found
-        # Podman keeps it elsewhere.
+        # Podman reports the health check outside of `Config`.
         image["Config"].setdefault("Healthcheck", image.get("Healthcheck"))
         return image
 
     def history(self, image: str) -> str:
-        """The commands that the image was made by."""
+        """Return the commands that built the image."""
         return self._run("history", "--no-trunc", "--format={{.CreatedBy}}", image)
 
     def run(self, image: str, command: Sequence[str]) -> str:
-        """Run a command in a locked down container of its own, and return its output."""
+        """Run a command in a new, locked down container, and return its output."""
         return self._run("run", "--rm", *LOCKED_DOWN, image, *command)
 
     def fails(self, image: str, command: Sequence[str]) -> bool:
-        """Whether a command, in a locked down container of its own, ends with status 1."""
+        """Return whether a command exits with status 1 in a new, locked down container."""
         return self._try("run", "--rm", *LOCKED_DOWN, image, *command).returncode == 1
 
     def service(
         self, image: str, container: str, entry_point: str, variables: Iterable[str]
     ) -> list[str]:
-        """The command that runs a service in the foreground, locked down, in a container of this name.
+        """Return the command that runs a service in the foreground, in a locked down container.
 
-        `variables` are `NAME=value`, or names alone: their values come from the environment of whoever
-        runs the command, where no list of processes shows them. The service starts in `/`.
+        `variables` are `NAME=value` or just names. The engine takes the values of the latter from
+        its environment, which keeps them out of process lists. The service starts in `/`.
         """
         passed = [f"--env={name}" for name in variables]
         named = ["--name", container, "--workdir=/"]
         return [self.program, "run", "--rm", *named, *LOCKED_DOWN, *passed, image, entry_point]
 
     def execute(self, container: str, command: Sequence[str]) -> str:
-        """Run a command in a container that runs, and return its output."""
+        """Run a command in a running container, and return its output."""
         return self._run("exec", container, *command)
 
     def remove(self, containers: Iterable[str]) -> None:
-        """Remove the containers, running or not; none there is no error."""
+        """Remove the containers, running or not; a missing one is no error."""
         self._try("rm", "--force", *containers)
 
     def _run(self, *arguments: str) -> str:

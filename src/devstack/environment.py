@@ -1,4 +1,4 @@
-"""The environment variables of the service (contract: operations) for a run on this machine."""
+"""Builds the service's environment variables (contract: operations) for a run on this machine."""
 
 import os
 import secrets
@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from devstack.configured import Redis, redis_databases
 from devstack.ports import LOOPBACK
 
-# What a process needs of the machine; all else of ours would only confuse the service.
+# Variables that any process needs. Others could change the service's behaviour.
 _INHERITED = ("PATH", "HOME", "LANG", "TMPDIR")
 
-# Contract: operations, with every wait cut short: nobody shall wait for a demo or a test.
+# Short delays (contract: operations), so that demos and tests are quick.
 QUICK_DELAYS = {
     "LEDGER_SUBMIT_RETRY_DELAY": "0.5",
     "LEDGER_POLL_DELAY": "0.3",
@@ -22,12 +22,12 @@ QUICK_DELAYS = {
 
 
 def inherited() -> dict[str, str]:
-    """The few variables of ours that any process on this machine needs."""
+    """Return the few variables of this process that any process on this machine needs."""
     return {name: os.environ[name] for name in _INHERITED if name in os.environ}
 
 
 def redis_environment(redis: Redis) -> dict[str, str]:
-    """The REDIS_ variables for a server, with the databases that the environment names, if any."""
+    """Return the REDIS_ variables for a server, with the database numbers of the environment."""
     return {
         "REDIS_HOST": redis.host,
         "REDIS_PORT": str(redis.port),
@@ -45,10 +45,11 @@ def service_environment(
     port: int,
     changes: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
-    """All variables for web, worker and beat, the web on this port of loopback; holds secrets.
+    """Return all variables for web, worker and beat; the result contains secrets.
 
-    `peers`: the variables that lead to Hydra, DataHub, EnergyType and the ledger, secrets included.
-    `changes` are laid over all. Delays are short; webhooks may lead to this machine.
+    The web listens on `port` of the loopback address. `peers`: the variables for Hydra, DataHub,
+    EnergyType and the ledger, secrets included. `changes` override the others. Delays are short,
+    and webhooks may go to private addresses.
     """
     url = f"http://{LOOPBACK}:{port}"
     return {
@@ -56,7 +57,7 @@ def service_environment(
         **QUICK_DELAYS,
         "SERVICE_NAME": "AccountService",
         "DEBUG": "0",
-        # What a database that is kept was encrypted with must come back.
+        # A database that is kept can be read only with the secret that encrypted it.
         "SECRET": os.environ.get("SECRET") or secrets.token_urlsafe(32),
         "CORS_ORIGINS": url,
         "PROJECT_URL": url,

@@ -1,18 +1,18 @@
-"""The process that stands between an owner and a server, so that the server never outlives the owner.
+"""Runs a command for an owner process, and ends it when the owner ends, even by SIGKILL.
 
-Run as a script with the standard library alone (`python -I -S guard.py`); `devstack.guarded` speaks
-to it. One JSON object a line comes in on standard input:
+Run as a script with the standard library only (`python -I -S guard.py`); `devstack.guarded` is its
+client. It reads one JSON object a line from standard input:
 
 - `{"do": "start", "argv": [...], "env": {...}, "cwd": "...", "log": "...", "user": [uid, gid] | null,
   "stop_signal": 15, "grace_seconds": 10}`: run the command, its output appended to the log.
-- `{"do": "signal", "number": 15}`: pass the signal to the command's own process, as a container
+- `{"do": "signal", "number": 15}`: send the signal to the command's own process, as a container
   engine does; SIGKILL goes to all of its processes.
 
-Out go `{"started": pid}`, `{"failed": "why it could not be started"}` and `{"ended": status}`, with the
-status as in `subprocess` (negative: the signal that ended it).
+It writes `{"started": pid}`, `{"failed": "why it could not be started"}` and `{"ended": status}`, with
+the status as in `subprocess` (negative: the signal that ended it).
 
-When the input ends or the parent is gone, the command gets its stop signal, after the grace SIGKILL,
-whatever it left behind is killed, and the folders named as arguments are removed. Linux only.
+When the input ends or the parent is gone, the guard sends the command its stop signal, after the grace
+period SIGKILL, kills what remains of it, and removes the folders given as arguments. Linux only.
 """
 
 import contextlib
@@ -36,12 +36,12 @@ _STANDARD_INPUT = 0
 
 
 def _children() -> Iterator[int]:
-    """Ids of this process's direct children, orphans that it inherited included."""
+    """Yield the ids of this process's children, including orphans that it inherited."""
     me = os.getpid()
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():
             continue
-        with contextlib.suppress(OSError):  # Gone between the listing and the reading.
+        with contextlib.suppress(OSError):  # The process ended after it was listed.
             fields = (entry / "stat").read_text().rpartition(")")[2].split()
             if int(fields[1]) == me:
                 yield int(entry.name)
@@ -52,7 +52,7 @@ def _exit_status(wait_status: int) -> int:
 
 
 class Guard:
-    """Runs one command at a time and sees that nothing of it remains."""
+    """Runs one command at a time, and kills what remains of it when it has ended."""
 
     def __init__(self) -> None:
         self._prctl: Callable[[int, int], int] = ctypes.CDLL(None, use_errno=True).prctl
@@ -68,7 +68,7 @@ class Guard:
         self._wakeup = self._listen_to_signals()
 
     def _listen_to_signals(self) -> int:
-        """Turn signals into readable bytes, so that one `select` waits for everything."""
+        """Write a byte to a pipe for each signal, so that one `select` waits for input and signals."""
         reading, writing = os.pipe()
         os.set_blocking(reading, False)
         os.set_blocking(writing, False)
@@ -82,7 +82,7 @@ class Guard:
         self._told_to_end = True
 
     def run(self) -> None:
-        """Serve the owner until it ends."""
+        """Serve the owner until it ends, then stop the command."""
         while self._wait_for_input(_OWNER_CHECK_SECONDS) and self._serve():
             pass
         self._stop()
@@ -92,7 +92,7 @@ class Guard:
         return not self._told_to_end and os.getppid() == self._owner
 
     def _wait_for_input(self, seconds: float) -> bool:
-        """Wait for a command or a signal and handle it; False when the owner's end of the pipe is shut."""
+        """Wait for a message or a signal and handle it; False when the input has ended."""
         ready, _, _ = select.select([_STANDARD_INPUT, self._wakeup], [], [], seconds)
         if self._wakeup in ready:
             os.read(self._wakeup, 4096)
@@ -144,11 +144,11 @@ class Guard:
             self._tell(started=self._child.pid)
 
     def _die_with_guard(self) -> None:
-        """In the child, as its new user: be killed when the guard is, even by SIGKILL."""
+        """Make the kernel kill the child when the guard dies; runs in the child, as its user."""
         self._prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
     def _reap(self) -> None:
-        """Collect what has ended; when the command itself has, remove what it left and say so."""
+        """Reap ended processes; if the command itself has ended, kill its orphans and report it."""
         while True:
             try:
                 pid, wait_status = os.waitpid(-1, os.WNOHANG)
@@ -169,7 +169,7 @@ class Guard:
             self._reap_until_ended(None)
 
     def _kill_remains(self) -> None:
-        """Kill orphans of the command until there are none."""
+        """Kill the command's orphans until there are none."""
         while remains := list(_children()):
             for pid in remains:
                 with contextlib.suppress(ProcessLookupError):
@@ -178,7 +178,7 @@ class Guard:
                 os.waitpid(-1, 0)
 
     def _reap_until_ended(self, deadline: float | None) -> bool:
-        """Wait for the command's end; False when the deadline (monotonic) came first."""
+        """Wait for the command's end; False if the deadline (monotonic time) passes first."""
         self._reap()
         while self._child is not None:
             left = None if deadline is None else deadline - time.monotonic()
@@ -193,7 +193,7 @@ class Guard:
     def _stop(self) -> None:
         if self._child is None:
             return
-        # Not twice: to many programs the second means "at once".
+        # Not twice: many programs take a second signal as "stop at once".
         if not self._asked_to_stop:
             self._pass_on(self._stop_signal)
         if not self._reap_until_ended(time.monotonic() + self._grace_seconds):
@@ -201,12 +201,12 @@ class Guard:
 
     @staticmethod
     def _tell(**report: object) -> None:
-        with contextlib.suppress(BrokenPipeError):  # The owner is gone: nobody to tell.
+        with contextlib.suppress(BrokenPipeError):  # The owner has ended.
             os.write(1, json.dumps(report).encode() + b"\n")
 
 
 def main() -> None:
-    """Guard until the owner ends, then remove the folders given as arguments."""
+    """Run the guard until the owner ends, then remove the folders given as arguments."""
     folders = sys.argv[1:]
     try:
         Guard().run()

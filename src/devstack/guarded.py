@@ -1,4 +1,4 @@
-"""A command that its owner can start, signal, kill and start again, and that never outlives it."""
+"""Runs a command that ends with the process that started it, however that ends."""
 
 import contextlib
 import json
@@ -19,14 +19,14 @@ _START_SECONDS = 30.0
 
 
 class ProcessFailedError(RuntimeError):
-    """A command did not start, did not become ready in time or ended unasked; says where its log is."""
+    """A command could not be started, was not ready in time, or ended unexpectedly."""
 
 
 class GuardedProcess:
-    """One command at a time, owned through a guard process (`devstack.guard`).
+    """Runs one command at a time through a guard process (`devstack.guard`).
 
-    It ends with its owner, even when that is killed by SIGKILL, and leaves no process behind.
-    `remove`: folders that are removed when the owner has closed it or ended. Safe to use from threads.
+    The command ends with this process, even after SIGKILL, and leaves no process behind. The folders
+    in `remove` are removed when it is closed or this process ends. Thread-safe.
     """
 
     def __init__(self, *, remove: Sequence[Path] = ()) -> None:
@@ -65,7 +65,7 @@ class GuardedProcess:
 
     @property
     def status(self) -> int | None:
-        """How the last command ended (negative: by that signal); None while it runs or before."""
+        """The last command's exit status (negative: ended by that signal); None if none has ended."""
         with self._changed:
             return self._status
 
@@ -80,10 +80,11 @@ class GuardedProcess:
         stop_signal: int = signal.SIGTERM,
         grace_seconds: float = 10.0,
     ) -> int:
-        """Run the command with exactly this environment and return its process id.
+        """Start the command with exactly this environment, and return its process id.
 
-        Its output is appended to `log`. `account`: whom it runs as, where not as the owner. `stop`
-        sends `stop_signal` and kills after `grace_seconds`. Raises ProcessFailedError if it can't run.
+        Its output is appended to `log`. `account`: the account to run it as; None: this process's.
+        `stop` sends `stop_signal`, and SIGKILL after `grace_seconds`. Raises ProcessFailedError if
+        the command can't be started.
         """
         with self._changed:
             assert self._pid is None, "already running"
@@ -102,27 +103,27 @@ class GuardedProcess:
             told = self._changed.wait_for(self._has_begun, timeout=_START_SECONDS)
             if not told or self._failure is not None:
                 raise ProcessFailedError(f"{argv[0]} could not be started: {self._failure}")
-            # A command may have ended already; its id is then of no more use.
+            # 0: the command has ended already.
             return self._pid or 0
 
     def _has_begun(self) -> bool:
         return not (self._pid is None and self._status is None and self._failure is None)
 
     def send_signal(self, number: int) -> None:
-        """Send a signal to the command's own process (SIGKILL: to all of its processes), if it runs."""
+        """Send a signal to the command's process if it runs; SIGKILL goes to all its processes."""
         with self._changed:
             if self._pid is not None:
                 self._send(do="signal", number=int(number))
 
     def wait(self, timeout: float | None = None) -> int:
-        """Wait for the command's end and return its exit status; TimeoutError after `timeout` s."""
+        """Wait for the command to end, and return its exit status; TimeoutError after `timeout` s."""
         with self._changed:
             if not self._changed.wait_for(lambda: self._pid is None, timeout=timeout):
                 raise TimeoutError(f"still running after {timeout} s")
             return self._status or 0
 
     def stop(self) -> int | None:
-        """End the command by its stop signal, by force after the grace; returns its exit status."""
+        """Send the stop signal, and SIGKILL after the grace period; return the exit status."""
         if self.pid is not None:
             self.send_signal(self._stop_signal)
             try:
@@ -132,12 +133,12 @@ class GuardedProcess:
         return self.status
 
     def kill(self) -> None:
-        """End the command and all of its processes at once (SIGKILL), and wait until they are gone."""
+        """Send SIGKILL to all of the command's processes, and wait until they are gone."""
         self.send_signal(signal.SIGKILL)
         self.wait(_START_SECONDS)
 
     def close(self) -> None:
-        """Stop the command and the guard, and remove the folders. Closing again does nothing."""
+        """Stop the command and the guard, and remove the folders. Further calls do nothing."""
         assert self._guard.stdin is not None
         assert self._guard.stdout is not None
         with self._changed, contextlib.suppress(BrokenPipeError):
@@ -145,7 +146,7 @@ class GuardedProcess:
         self._guard.wait(self._grace_seconds + _START_SECONDS)
         self._reader.join()
         self._guard.stdout.close()
-        for folder in self._remove:  # The guard did so, unless it was killed.
+        for folder in self._remove:  # The guard has removed them, unless it was killed.
             shutil.rmtree(folder, ignore_errors=True)
 
     def _send(self, **command: Any) -> None:

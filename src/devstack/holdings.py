@@ -1,4 +1,4 @@
-"""What accounts hold, by two witnesses: the service's API, and the ledger itself."""
+"""Reads what accounts hold from two sources: the service's API, and the ledger."""
 
 import base64
 import json
@@ -14,7 +14,7 @@ from devstack.client import ApiClient, UnexpectedAnswerError
 
 @dataclass(frozen=True, slots=True)
 class Holding:
-    """An account in Wh: what was issued to it, came and went by transfer, is stored, was retired."""
+    """An account's amounts in Wh: issued, received and sent by transfer, stored, retired."""
 
     issued: int = 0
     received: int = 0
@@ -29,7 +29,7 @@ class Holding:
 
 
 def settled_wh(api: ApiClient) -> tuple[int, int]:
-    """Stored and retired Wh of the GGOs that the API lists: those the ledger has confirmed."""
+    """Return the stored and retired Wh of the GGOs that the API lists: those that are confirmed."""
     stored, retired = (
         sum(ggo["amount"] for ggo in api.ggos(category=category))
         for category in ("stored", "retired")
@@ -46,11 +46,11 @@ class Ledger:
         self._session.trust_env = False
 
     def close(self) -> None:
-        """Shut its connections."""
+        """Close the connections."""
         self._session.close()
 
     def record(self, address: str) -> dict[str, Any] | None:
-        """What stands at an address, or None."""
+        """Return the record at an address, or None."""
         answer = self._session.get(f"{self._url}/state/{address}", timeout=(5, 30))
         if answer.status_code == HTTPStatus.NOT_FOUND:
             return None
@@ -61,22 +61,22 @@ class Ledger:
 
 
 def holdings_on_ledger(apis: Mapping[str, ApiClient], ledger: Ledger) -> dict[str, Holding]:
-    """What the ledger says of each account's GGOs; the API says no more than whose they are.
+    """Return each account's holding by the ledger's records; the API only tells whose a GGO is.
 
-    Amounts, what became of a GGO, and from which it was split are the ledger's word alone: a GGO whose
-    origin is another account's came by transfer. UnexpectedAnswerError where a GGO is on no ledger.
+    Amounts, origins and what became of a GGO come from the ledger. A GGO whose origin belongs to
+    another account was received by transfer. UnexpectedAnswerError if a GGO is not on the ledger.
     """
     owners = {ggo["address"]: name for name, api in apis.items() for ggo in api.ggos()}
     holdings = dict.fromkeys(apis, Holding())
     for address, owner in owners.items():
         record = ledger.record(address)
         if record is None:
-            raise UnexpectedAnswerError(f"{owner} holds {address}, and the ledger doesn't know it")
+            raise UnexpectedAnswerError(f"{owner} holds {address}, which is not on the ledger")
         wh = record["amount"]
         action = (record["next"] or {}).get("action")
         giver = owners.get(record["origin"])
         holdings[owner] += Holding(
-            # What was issued has a measurement as its origin.
+            # The origin of an issued GGO is a measurement, which no account owns.
             issued=wh if giver is None else 0,
             received=wh if giver not in (None, owner) else 0,
             stored=wh if action is None else 0,

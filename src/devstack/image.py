@@ -1,9 +1,9 @@
-"""`make image-check`: builds the image, looks into it, and tells the demo's story through it.
+"""`make image-check`: builds the image, inspects it, and runs the demo on it.
 
 Web, worker and beat run from the image, locked down (read-only file system, no capabilities, no root),
-on the host's network; PostgreSQL, Redis and the peers are the demo's. The exit status is 0 only if the
-image is as it must be, every balance came out right, and all three ended at SIGTERM. What follows `--`
-goes to the engine's `build`.
+on the host's network; PostgreSQL, Redis and the peers run outside of it. The exit status is 0 only if
+the image is as required, every balance is right, and all three processes end at SIGTERM. Arguments after
+`--` go to the engine's `build`.
 """
 
 import argparse
@@ -34,7 +34,7 @@ from sandbox.clients import ControlError
 
 _NAMES = ("web", "worker", "beat")
 _MEGABYTE = 1_000_000
-# What an image that only runs the service has no use for, or must not know.
+# Programs and files that the image doesn't need or must not contain.
 _UNWANTED_PROGRAMS = ("gcc", "cc", "g++", "clang", "make", "pip", "pip3", "pipenv", "git")
 _UNWANTED_FILES = (
     "/etc/pip.conf",
@@ -59,7 +59,7 @@ exit 0
 
 
 class ImageCheck:
-    """One image, looked at and used. Raises ProcessFailedError where it isn't as it must be."""
+    """Checks one image. Methods raise ProcessFailedError if it isn't as required."""
 
     def __init__(self, engine: Engine, image: str, console: Console) -> None:
         self._engine = engine
@@ -67,35 +67,35 @@ class ImageCheck:
         self._console = console
         run = secrets.token_hex(3)
         self._containers = {name: f"account-service-check-{run}-{name}" for name in _NAMES}
-        # The web has its metrics on its own port.
+        # The web serves its metrics on its own port.
         self._metrics_ports = {"worker": free_port(), "beat": free_port()}
 
     def look(self) -> None:
-        """Whether it is what production wants: small, no root, no compiler, nothing to write, no secret."""
+        """Check that the image has no root user, compiler, secret, or writable file."""
         image = self._engine.image(self._image)
         title = (
-            f"{image['Size'] / _MEGABYTE:.0f} MB; no root, no compiler, no secret, nothing to write"
+            f"{image['Size'] / _MEGABYTE:.0f} MB; no root, compiler, secret or writable file in it"
         )
         with self._console.step(title):
             found = self._engine.run(self._image, ["sh", "-c", _LOOK])
             told = "\n".join([*image["Config"]["Env"], self._engine.history(self._image)])
             if image["Config"]["User"] in {"", "0", "root", "0:0"}:
                 found += "Its user is root\n"
-            # Which index packages came from is the builder's business.
+            # The package index belongs to the build's configuration, not into the image.
             if any(name in told for name in ("INDEX_URL", "PIP_CONFIG", "PIP_TRUSTED_HOST")):
-                found += "Its history or environment tells of a package index\n"
+                found += "Its history or environment names a package index\n"
             if found:
-                raise ProcessFailedError(f"The image isn't as it must be:\n{found}")
-        with self._console.step("The health check fails where nobody answers"):
+                raise ProcessFailedError(f"The image isn't as required:\n{found}")
+        with self._console.step("The health check fails if no web is running"):
             command = _health_command(image["Config"])
             if not self._engine.fails(self._image, command):
-                raise ProcessFailedError(f"It doesn't: {shlex.join(command)}")
+                raise ProcessFailedError(f"It doesn't fail: {shlex.join(command)}")
 
     def use(self, logs: Path) -> bool:
-        """Tell the demo's story through the image; whether every balance came out right."""
+        """Run the demo on the image; return whether every balance is right."""
         url = free_url()
         with ExitStack() as stack:
-            with self._console.step("PostgreSQL, Redis and the peers, outside of it"):
+            with self._console.step("PostgreSQL, Redis and the peers, outside of the image"):
                 postgres = stack.enter_context(postgres_server())
                 database_uri = postgres.create_database(f"image_{secrets.token_hex(3)}")
                 redis = stack.enter_context(redis_server())
@@ -118,14 +118,14 @@ class ImageCheck:
             right = Demo(running, self._console).run()
             self._look_at_running(url)
             for process in running.services.all:
-                with self._console.step(f"At SIGTERM {process.name} ends, with status 0"):
+                with self._console.step(f"{process.name} ends with status 0 at SIGTERM"):
                     status = process.terminate()
                     if status:
                         raise ProcessFailedError(f"It ended with {status}")
         return right
 
     def _command(self, name: str, environment: Mapping[str, str]) -> list[str]:
-        """The command that runs one of the three; only the service's own variables reach it."""
+        """Return the command that runs web, worker or beat with the service's variables only."""
         ours = {*inherited(), *self._engine.environment()}
         variables = [variable for variable in environment if variable not in ours]
         if name in self._metrics_ports:
@@ -135,7 +135,7 @@ class ImageCheck:
 
     def _look_at_running(self, url: str) -> None:
         web = self._containers["web"]
-        with self._console.step("The health check and the operators' commands, in the running web"):
+        with self._console.step("Health check and operators' commands in the running web"):
             self._engine.execute(web, _health_command(self._engine.image(self._image)["Config"]))
             users = self._engine.execute(web, ["flask", "users", "list"])
             if len(users.splitlines()) < 1 + 2:
@@ -153,23 +153,23 @@ def _health_command(config: Mapping[str, Any]) -> list[str]:
     if not check:
         raise ProcessFailedError("The image has no health check")
     kind, *command = check["Test"]
-    assert kind == "CMD", "the Dockerfile says so"
+    assert kind == "CMD", "the Dockerfile sets a CMD"
     return [str(part) for part in command]
 
 
 def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make image-check", description=__doc__)
-    parser.add_argument("--engine", help="its program (default: podman, else docker)")
-    parser.add_argument("--image", default="localhost/account-service", help="its name")
-    parser.add_argument("--no-build", action="store_true", help="take the image that is there")
+    parser.add_argument("--engine", help="the engine's program (default: podman, else docker)")
+    parser.add_argument("--image", default="localhost/account-service", help="the image's name")
+    parser.add_argument("--no-build", action="store_true", help="use an existing image")
     parser.add_argument(
-        "build", nargs="*", metavar="-- BUILD_OPTION", help="for the engine's build"
+        "build", nargs="*", metavar="-- BUILD_OPTION", help="options of the engine's build"
     )
     return parser.parse_args(arguments)
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Build, look, use; the exit status is 0 only if all is well."""
+    """Build, inspect and run the image; return the exit status, 0 only if all checks pass."""
     options = _options(arguments)
     console = Console()
     runs = ROOT / ".run"

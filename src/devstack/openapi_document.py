@@ -1,4 +1,4 @@
-"""Writes the API's description to a file: `python -m devstack.openapi_document FILE`."""
+"""Writes the API's OpenAPI description to a file: `python -m devstack.openapi_document FILE`."""
 
 import json
 import sys
@@ -8,7 +8,7 @@ from origin.app import create_app
 from origin.monitoring.views.openapi import document
 from origin.settings import Settings
 
-# Nothing of these shows in the description, and nothing is connected to.
+# The description doesn't contain these, and nothing connects to these addresses.
 _URL = "http://127.0.0.1:1"
 _SETTINGS = {
     "service_name": "AccountService",
@@ -33,7 +33,7 @@ _SETTINGS = {
 
 
 def openapi_text() -> str:
-    """The description as it stands in doc/openapi.json."""
+    """Return the description as doc/openapi.json contains it."""
     app = create_app(Settings.of(_SETTINGS))
     return json.dumps(document(app), indent=2, ensure_ascii=False) + "\n"
 

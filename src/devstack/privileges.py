@@ -1,4 +1,4 @@
-"""Running a server that refuses root as somebody who owns nothing."""
+"""Runs servers that refuse to run as root under an unprivileged account."""
 
 import os
 import pwd
@@ -17,7 +17,7 @@ class Account:
 
 
 def unprivileged_account() -> Account | None:
-    """The account for servers that refuse root: `nobody` when we are root, else None (ourselves)."""
+    """Return `nobody` if this process is root, else None: servers run as this process's user."""
     if os.geteuid() != 0:
         return None
     nobody = pwd.getpwnam("nobody")
@@ -25,7 +25,7 @@ def unprivileged_account() -> Account | None:
 
 
 def can_run(program: Path, account: Account | None) -> bool:
-    """Whether that account reaches the program and can run it (tried with `--version`)."""
+    """Return whether the account can run the program, by running it with `--version`."""
     try:
         tried = subprocess.run(  # noqa: S603 - a program of ours
             [program, "--version"],
@@ -43,7 +43,7 @@ def can_run(program: Path, account: Account | None) -> bool:
 
 
 def can_enter(folder: Path, account: Account | None) -> bool:
-    """Whether the account may pass through all parents of the folder, which itself need not exist."""
+    """Return whether the account may enter all existing parents of the folder."""
     if account is None:
         return True
     parents = [parent.stat() for parent in folder.absolute().parents if parent.exists()]
@@ -51,7 +51,7 @@ def can_enter(folder: Path, account: Account | None) -> bool:
 
 
 def give_to(path: Path, account: Account | None) -> None:
-    """Make a file or folder the account's own, closed to others; its parents stay as they are."""
+    """Make the account the owner of a file or folder, and deny others access to it."""
     path.chmod(0o700 if path.is_dir() else 0o600)
     if account is not None:
         os.chown(path, account.uid, account.gid)

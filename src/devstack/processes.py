@@ -1,4 +1,4 @@
-"""The service's processes, and others beside them, each to be ended, killed and started at will."""
+"""Starts, stops and kills the service's processes, and other processes beside them."""
 
 import contextlib
 import os
@@ -17,19 +17,19 @@ import requests
 from devstack.guarded import GuardedProcess, ProcessFailedError
 
 ROOT = Path(__file__).resolve().parents[2]
-# A machine may be busy; what fails to start ends, and isn't waited for.
+# Long, for busy machines. A process that fails to start ends, which is noticed at once.
 _READY_SECONDS = 100.0
 _POLL_SECONDS = 0.05
 _LOG_END_CHARACTERS = 3000
 
-# Given the output since the start, whether the process is ready.
+# Tells from the output since the start whether the process is ready.
 Ready = Callable[[str], bool]
-# Given `web`, `worker` or `beat` and its environment, the command that starts it.
+# Returns the command that starts `web`, `worker` or `beat` with an environment.
 Command = Callable[[str, Mapping[str, str]], Sequence[str | Path]]
 
 
 def answers(url: str) -> Ready:
-    """Ready as soon as a GET of this URL answers 200."""
+    """Return a check that passes once a GET of this URL answers 200."""
 
     def ready(_output: str) -> bool:
         try:
@@ -41,14 +41,14 @@ def answers(url: str) -> Ready:
 
 
 def says(pattern: str | re.Pattern[str]) -> Ready:
-    """Ready as soon as the output holds a match of this pattern."""
+    """Return a check that passes once the output matches this pattern."""
     return lambda output: re.search(pattern, output) is not None
 
 
 class SupervisedProcess:
-    """A command with its log and a way to tell when it is ready; it ends with its owner, always.
+    """A command with a log and a check for when it is ready. It ends with this process.
 
-    `env` is all of its environment. The log, `logs/NAME.log`, is appended to over restarts.
+    `env` is its whole environment. Restarts append to the log, `logs/NAME.log`.
     """
 
     def __init__(
@@ -90,56 +90,56 @@ class SupervisedProcess:
         return self._process.pid
 
     def launch(self) -> None:
-        """Start it without waiting; `wait_until_ready` does that."""
+        """Start the process without waiting until it is ready."""
         self.log.parent.mkdir(parents=True, exist_ok=True)
         self._log_start = self.log.stat().st_size if self.log.exists() else 0
         self._process.start(self._argv, log=self.log, env=self.env, cwd=ROOT, grace_seconds=20)
 
     def wait_until_ready(self, timeout: float = _READY_SECONDS) -> None:
-        """Wait until it is ready; ProcessFailedError with the log's end where it isn't in time."""
+        """Wait until the process is ready; ProcessFailedError, with the log's end, if it isn't."""
         deadline = time.monotonic() + timeout
         while not self._ready(self.output()):
             if self._process.pid is None or time.monotonic() > deadline:
-                state = "still starts" if self._process.pid else f"ended ({self._process.status})"
+                state = "starting" if self._process.pid else f"ended ({self._process.status})"
                 end = self.output()[-_LOG_END_CHARACTERS:]
-                raise ProcessFailedError(f"{self.name} is not ready, it {state}:\n{end}")
+                raise ProcessFailedError(f"{self.name} is not ready, but {state}:\n{end}")
             time.sleep(_POLL_SECONDS)
 
     def was_ready(self) -> bool:
-        """Whether what it has said, before it ended, tells that it was ready."""
+        """Return whether the process was ready before it ended, judging by its output."""
         return self._ready(self.output())
 
     def start(self) -> None:
-        """Start it and wait until it is ready."""
+        """Start the process and wait until it is ready."""
         self.launch()
         self.wait_until_ready()
 
     def ask_to_end(self) -> None:
-        """SIGTERM to the process itself, if it runs, without waiting."""
+        """Send SIGTERM to the process itself, if it runs, without waiting."""
         self._process.send_signal(signal.SIGTERM)
 
     def terminate(self, timeout: float = 30.0) -> int:
-        """SIGTERM to the process itself, as a container engine does, and wait for its end.
+        """Send SIGTERM to the process itself, as a container engine does, and wait for its end.
 
-        Returns its exit status; TimeoutError if it runs on. What it leaves behind is killed.
+        Returns the exit status; TimeoutError after `timeout` s. Its orphans are killed.
         """
         self.ask_to_end()
         return self.wait(timeout)
 
     def kill(self) -> None:
-        """SIGKILL it with all of its children, and wait until they are gone."""
+        """Send SIGKILL to the process and its children, and wait until they are gone."""
         self._process.kill()
 
     def pause(self, pids: Iterable[int] = ()) -> None:
-        """SIGSTOP all of its processes, or these alone; they stand still until `resume`."""
+        """Send SIGSTOP to all of its processes, or to these only."""
         self._signal_processes(signal.SIGSTOP, pids)
 
     def resume(self) -> None:
-        """SIGCONT all of its processes; those that don't stand still aren't disturbed."""
+        """Send SIGCONT to all of its processes."""
         self._signal_processes(signal.SIGCONT, ())
 
     def children(self) -> list[int]:
-        """The ids of the processes that it has started itself."""
+        """Return the ids of the processes that it has started itself."""
         found = Path(f"/proc/{self.pid}/task/{self.pid}/children")
         try:
             return [int(pid) for pid in found.read_text().split()]
@@ -148,7 +148,7 @@ class SupervisedProcess:
 
     def _signal_processes(self, number: int, pids: Iterable[int]) -> None:
         leader = self.pid
-        # One that has ended meanwhile has nothing to be told.
+        # Processes may have ended meanwhile.
         with contextlib.suppress(ProcessLookupError):
             if leader is not None and not pids:
                 os.killpg(leader, number)
@@ -156,15 +156,15 @@ class SupervisedProcess:
                 os.kill(pid, number)
 
     def restart(self) -> None:
-        """Terminate it where it runs, start it, wait until it is ready."""
+        """Terminate the process if it runs, start it, and wait until it is ready."""
         if self._process.pid is not None:
             self.terminate()
         self.start()
 
     def wait(self, timeout: float) -> int:
-        """Wait for it to end by itself and return the exit status.
+        """Wait for the process to end by itself, and return its exit status.
 
-        Raises TimeoutError after `timeout` s, with its log's end.
+        Raises TimeoutError, with the log's end, after `timeout` s.
         """
         try:
             return self._process.wait(timeout)
@@ -173,7 +173,7 @@ class SupervisedProcess:
             raise TimeoutError(f"{self.name} is {error}:\n{end}") from error
 
     def output(self) -> str:
-        """What it has written since it was last started."""
+        """Return the output since the last start."""
         if not self.log.exists():
             return ""
         with self.log.open("rb") as log:
@@ -181,25 +181,25 @@ class SupervisedProcess:
             return log.read().decode(errors="replace")
 
     def close(self) -> None:
-        """End it for good."""
+        """Stop the process for good."""
         self._process.close()
 
 
 def entry_point(name: str, _env: Mapping[str, str]) -> Sequence[str | Path]:
-    """The command that starts `web`, `worker` or `beat` from this checkout."""
+    """Return the command that starts `web`, `worker` or `beat` from this checkout."""
     return [ROOT / f"entrypoint.{name}.sh"]
 
 
 WORKER_READY = says(r"worker-\d+@\S+ ready")
-"""When a worker has begun to take work, by its log at INFO."""
+"""Passes once a worker's log (at INFO) says that it takes tasks."""
 
 
 class ServiceProcesses:
-    """The service as operators run it: web, worker and beat by their entry points.
+    """Web, worker and beat, started by their entry points as operators do.
 
-    `env` must be complete for the service (`devstack.environment`), with PORT, and with a LOG_LEVEL
-    that lets INFO through: worker and beat say in their logs that they are ready. `command`: how each
-    is started, where not from this checkout.
+    `env` must contain all of the service's variables (`devstack.environment`), including PORT, and a
+    LOG_LEVEL of INFO or lower: the logs of worker and beat tell when they are ready. `command` returns
+    the command that starts each of them; by default the checkout's entry points.
     """
 
     def __init__(
@@ -220,7 +220,7 @@ class ServiceProcesses:
         return (self.web, self.worker, self.beat)
 
     def __enter__(self) -> Self:
-        """Start all at once and wait until every one is ready."""
+        """Start all of them, and wait until each is ready."""
         try:
             for process in self.all:
                 process.launch()
@@ -240,7 +240,7 @@ class ServiceProcesses:
         self.close()
 
     def close(self) -> None:
-        """End all of them for good, at the same time; one that fails to end doesn't keep the others."""
+        """Stop all of them for good, at the same time, even if one of them fails to stop."""
         for process in self.all:
             process.ask_to_end()
         with ExitStack() as stack:

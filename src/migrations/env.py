@@ -1,6 +1,6 @@
-"""Alembic's entry: where the database is, and what it should look like.
+"""Alembic's entry point: connects to the database and runs the migrations.
 
-Run by `pipenv run migrate`, by each container at its start (`origin.migrate`), or by
+It runs in `pipenv run migrate`, at the start of each container (`origin.migrate`), or by
 `alembic upgrade head` in this folder with DATABASE_URI set.
 """
 
@@ -12,50 +12,50 @@ from alembic import context
 from sqlalchemy import Connection, pool, text
 from sqlalchemy.engine import URL
 
-from origin.db.connecting import make_engine
+from origin.db.connector import make_engine
 from origin.db.models import Base
-from origin.db.sessions import MIGRATING, check_server
+from origin.db.session_settings import MIGRATION_TIMEOUTS, check_server
 from origin.settings import DatabaseSettings, load_settings
 
 LOCK_KEY = 5_713_131_804
-"""Any number of our own: whoever holds this advisory lock migrates, all others wait."""
+"""The advisory lock of migrations; an arbitrary number. Only its holder migrates."""
 _POLL_S = 0.2
 
 log = logging.getLogger(__name__)
 
 
 def _url() -> URL:
-    """The address that `origin.migrate` was given, else DATABASE_URI's."""
+    """Return the URL that `origin.migrate` passes, or DATABASE_URI."""
     given = cast("URL | None", context.config.attributes.get("database_url"))
     return given or load_settings(DatabaseSettings).database_url
 
 
 def _wait_for_turn(connection: Connection) -> None:
-    """Take the lock, however long another migrates.
+    """Poll until the lock is free, and take it.
 
-    It is asked for again and again: a wait within a statement would hold a snapshot, for which
-    `CREATE INDEX CONCURRENTLY` of the other one waits, and `lock_timeout` would end it.
+    A statement that waits for the lock would hold a snapshot. `CREATE INDEX CONCURRENTLY` of the other
+    process would wait for that snapshot. Also, `lock_timeout` would end the wait.
     """
     while not connection.scalar(text("SELECT pg_try_advisory_lock(:key)"), {"key": LOCK_KEY}):
         connection.commit()
         time.sleep(_POLL_S)
-    # A session's lock: held over this commit, and given back with the connection.
+    # The lock belongs to the session: it survives this commit and ends with the connection.
     connection.commit()
 
 
 def run() -> None:
-    """Migrate under the lock, so that any number of containers may start at once."""
-    engine = make_engine(_url(), MIGRATING, poolclass=pool.NullPool)
+    """Migrate under the lock, so that many containers may start at once."""
+    engine = make_engine(_url(), MIGRATION_TIMEOUTS, poolclass=pool.NullPool)
     with engine.connect() as connection:
         unsafe = check_server(connection)
         if unsafe:
-            log.warning("The database may lose what it has confirmed: %s off", ", ".join(unsafe))
+            log.warning("A crash of the database may lose commits: %s off", ", ".join(unsafe))
         _wait_for_turn(connection)
         context.configure(
             connection=connection,
             target_metadata=Base.metadata,
             compare_server_default=True,
-            # No table stays locked while the next migration waits or builds.
+            # Each migration releases its table locks before the next one starts.
             transaction_per_migration=True,
         )
         with context.begin_transaction():

@@ -12,6 +12,7 @@ from flask.cli import AppGroup
 from flask_cors import CORS
 
 from origin.accounts.views import accounts, login, suppliers
+from origin.compose import views as compose
 from origin.declarations import views as declarations
 from origin.errors import ConfigurationError
 from origin.forecasts import views as forecasts
@@ -35,6 +36,7 @@ _BLUEPRINTS = (
     accounts.blueprint,
     suppliers.blueprint,
     ggos.blueprint,
+    compose.blueprint,
     transfers.blueprint,
     declarations.blueprint,
     intake.blueprint,

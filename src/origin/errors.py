@@ -1,22 +1,19 @@
-"""Everything that can go wrong in a way that a caller is told about.
-
-Rules and use cases raise these; `origin.web.errors` maps them to HTTP in one place.
-"""
+"""The errors that rules and use cases raise. `origin.web.errors` maps them to HTTP responses."""
 
 from typing import Any
 
 Message = str | dict[str, Any]
-"""A sentence, or for schema errors an object of messages by wire name (contract: http-api)."""
+"""A sentence, or for schema errors messages by name of the field on the wire (contract: http-api)."""
 
 
 class OriginError(Exception):
-    """Base of all errors of this service's own."""
+    """Base of this service's errors."""
 
 
 class Refused(OriginError):
-    """The request breaks a rule: final, nothing was changed (400).
+    """The request breaks a rule and changed nothing; a repeat fails as well (400).
 
-    :param message: What the client is told, a sentence or messages by wire name.
+    :param message: The client's message.
     """
 
     def __init__(self, message: Message) -> None:
@@ -25,7 +22,7 @@ class Refused(OriginError):
 
 
 class PeerError(OriginError):
-    """Base of what peers do wrong. The text names the peer and never holds a secret."""
+    """Base of errors about peers. The text names the peer and never holds a secret."""
 
     def __init__(self, peer: str, reason: str) -> None:
         super().__init__(f"{peer}: {reason}")
@@ -34,54 +31,54 @@ class PeerError(OriginError):
 
 
 class PeerUnavailable(PeerError):
-    """The peer gave no answer, or one that says "later": try again (503).
+    """The peer did not respond, or asked to try again later (503).
 
-    The request may have arrived all the same.
+    The request may have arrived nevertheless.
     """
 
 
 class PeerUnreachable(PeerUnavailable):
-    """No connection came about: the request surely did not arrive."""
+    """No connection could be made, so the request did not arrive."""
 
 
 class PeerTooSlow(PeerUnavailable):
-    """No answer came in time. The peer may still work at it: a repeat at once adds to its work."""
+    """No response came in time. The peer may still work on it; an immediate repeat adds to its load."""
 
 
 class PeerMisbehaved(PeerError):
-    """The peer answered what it shouldn't: not the documented shape or status (502)."""
+    """The response does not have the documented shape or status (502)."""
 
 
 class PeerUnauthorized(PeerError):
-    """The peer refused our token (401)."""
+    """The peer rejected the user's token (401)."""
 
 
 class PeerClientRefused(PeerUnauthorized):
-    """It refused this service itself: our credentials are wrong, which an operator must mend."""
+    """The peer rejected this service's own credentials; an operator must correct them."""
 
 
 class TokensSpent(OriginError):
-    """The user's tokens are refused for good: only a new login helps."""
+    """The user's tokens are no longer valid and can't be refreshed. The user must log in again."""
 
 
 class ConfigurationError(OriginError):
-    """The environment is wrong; the text names every variable and no value."""
+    """The environment is wrong. The text names every wrong variable and no value."""
 
 
 class Recovering(OriginError):
-    """The operators recover the database: what would change GGOs or keys rests (503)."""
+    """RECOVERY_MODE=1: whatever changes GGOs or keys is unavailable (503)."""
 
 
 class CannotRecover(OriginError):
-    """The database can't be recovered now; the text says why."""
+    """The database can't be recovered now. The text says why."""
 
 
 class KeyInUse(OriginError):
-    """Another request with the same Idempotency-Key still runs (409)."""
+    """Another request with the same Idempotency-Key is still running (409)."""
 
 
 class KeyReused(OriginError):
-    """The Idempotency-Key came before with another body (422)."""
+    """The Idempotency-Key was used before with another body (422)."""
 
 
 class CallerGone(OriginError):

@@ -1,6 +1,6 @@
-"""The image's health check, `python -m origin.healthcheck`: ends with status 0 where this web is alive.
+"""The image's health check, `python -m origin.healthcheck`: exit status 0 if this web is alive.
 
-It asks by no proxy, whatever the environment says, at the address that the web is bound to.
+It calls the address that the web is bound to, and ignores proxies in the environment.
 """
 
 import http.client
@@ -12,7 +12,7 @@ _ANY_ADDRESS = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S
 
 
 def is_alive(bind_host: str, port: int) -> bool:
-    """Whether a web that is bound to this address answers `/health/live`."""
+    """Return whether the web that is bound to this address answers `/health/live` with 200."""
     host = bind_host.strip().strip("[]")
     connection = http.client.HTTPConnection(_ANY_ADDRESS.get(host, host), port, timeout=_TIMEOUT_S)
     try:

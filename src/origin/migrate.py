@@ -1,4 +1,4 @@
-"""Brings a database to the newest schema: `python -m origin.migrate`."""
+"""Migrates a database to the newest schema: `python -m origin.migrate`."""
 
 import argparse
 import logging
@@ -23,27 +23,29 @@ from origin.telemetry.logs import configure_logging
 
 _INI = Path(__file__).resolve().parent.parent / "migrations" / "alembic.ini"
 _PATIENCE_S = 300.0
-"""For how long a busy table is asked for."""
+"""How long to retry while a table is locked."""
 _PAUSE_S = 1.0
-"""In which those who waited behind us have their turn."""
+"""Between two tries, so that statements that queued behind ours can run."""
 
 log = logging.getLogger(__name__)
 
 
 def alembic_config(database_url: URL | str) -> Config:
-    """Alembic's configuration for this database, for its commands."""
+    """Return Alembic's configuration for this database."""
     config = Config(str(_INI))
     config.attributes["database_url"] = make_url(database_url).set(drivername="postgresql+psycopg2")
     return config
 
 
 def upgrade(database_url: URL | str) -> None:
-    """Migrate to the newest revision; safe when many do so at once (an advisory lock).
+    """Migrate to the newest revision. Several processes may do so at once (an advisory lock).
 
-    A table that others keep busy is waited for in short turns, so that they needn't wait behind us.
+    If a table is locked, the migration fails quickly and tries again, so that other statements don't
+    queue behind it.
 
-    :raises ConfigurationError: the server is not as the service needs it, or a later version of the
+    :raises ConfigurationError: the server lacks what the service needs, or a later version of the
         service has migrated the database.
+    :raises OperationalError: of SQLAlchemy; the database is unavailable, or stays locked.
     """
     deadline = time.monotonic() + _PATIENCE_S
     while True:
@@ -65,12 +67,13 @@ def upgrade(database_url: URL | str) -> None:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Migrate the database that DATABASE_URI names; exit status 2 where it, or the environment, is wrong.
+    """Migrate the database that DATABASE_URI names and return the exit status.
 
-    Where the database can't be used it is 1. Either is told in one line.
+    The status is 2 if the environment or the database's configuration is wrong, and 1 if the database
+    is unavailable. In both cases one line on stderr says why.
 
-    :param arguments: `--check-settings` refuses to migrate unless all settings are right, which
-        is what the service's own processes want: one message for all that is wrong.
+    :param arguments: With `--check-settings` all settings are checked first. The service's entry
+        points use it, so that one message names everything that is wrong.
     """
     parser = argparse.ArgumentParser(prog="python -m origin.migrate", description=__doc__)
     parser.add_argument("--check-settings", action="store_true", help="check all settings first")
@@ -78,7 +81,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         settings = load_settings(kind)
         if isinstance(settings, Settings):
-            # As the service's own processes log: these lines are the first of theirs.
+            # Log like the service: the entry points migrate before they start it.
             configure_logging(settings)
         upgrade(settings.database_url)
         if isinstance(settings, Settings):
@@ -93,9 +96,9 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _check_start(settings: Settings) -> None:
-    """Check what only the migrated database can tell.
+    """Check what needs the migrated database.
 
-    :raises ConfigurationError: a process must not start.
+    :raises ConfigurationError: the service must not start.
     """
     database = Database(settings.database_url, pool_size=1)
     try:
@@ -105,7 +108,7 @@ def _check_start(settings: Settings) -> None:
 
 
 def _reason(error: OperationalError) -> str:
-    """What the driver says, in one line; it may try several addresses, and shows no password."""
+    """Return the driver's message in one line. It may name several addresses, but no password."""
     return " ".join(str(error.orig).split())
 
 

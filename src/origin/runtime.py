@@ -30,7 +30,7 @@ from origin.intake.service.events import DataHubEvents
 from origin.intake.service.issued_ggos import IssuedGgos
 from origin.intake.service.jobs import DataHubJobs
 from origin.intake.service.technologies import Technologies
-from origin.keys.public_branches import Branches
+from origin.keys.public_branch_keys import PublicBranchKeys
 from origin.keys.sealing import Sealer, Signer
 from origin.maintenance.service.key_rotation import KeyRotation
 from origin.peers.datahub import DataHubClient
@@ -59,7 +59,7 @@ class Resources:
     database: Database
     sealer: Sealer
     signer: Signer
-    branches: Branches
+    public_branch_keys: PublicBranchKeys
     points: Points
     hydra: HydraClient
     datahub: DataHubClient
@@ -151,7 +151,7 @@ def wire(resources: Resources) -> Runtime:
         sealer=r.sealer,
         datahub=r.datahub,
         user_tokens=user_tokens,
-        branches=r.branches,
+        public_branch_keys=r.public_branch_keys,
     )
     issued_ggos = IssuedGgos(points=r.points, database=r.database, wakeups=r.wakeups)
     datahub_events = DataHubEvents(
@@ -214,7 +214,7 @@ def wire(resources: Resources) -> Runtime:
         forgotten_points=forgotten_points,
         settings=r.settings,
         ledger=r.ledger,
-        branches=r.branches,
+        public_branch_keys=r.public_branch_keys,
         outbox=outbox,
     )
     repairs = Repairs(database=r.database, wakeups=r.wakeups)
@@ -257,23 +257,23 @@ def wire(resources: Resources) -> Runtime:
 
 
 def _resources(settings: Settings, wakeups: Wakeups) -> Resources:
-    secret = settings.hydra_client_secret.value
+    secret = settings.hydra_client_secret.get_secret_value()
     database = Database(settings.database_url, settings.database_conn_poll_size)
     watch_pool(database.engine)
     LEDGER_ENABLED.set(settings.ledger_enabled)
     RECOVERY_MODE.set(settings.recovery_mode)
     if settings.recovery_mode:
         log.warning("RECOVERY_MODE is set: composes, imports, signing and posting rest")
-    secrets = [each.value for each in settings.key_encryption_secrets]
+    secrets = [each.get_secret_value() for each in settings.key_encryption_secrets]
     sealer = Sealer(secrets)
-    branches = Branches(sealer)
+    public_branch_keys = PublicBranchKeys(sealer)
     return Resources(
         settings=settings,
         database=database,
         sealer=sealer,
         signer=Signer(secrets),
-        branches=branches,
-        points=Points(database, branches),
+        public_branch_keys=public_branch_keys,
+        points=Points(database, public_branch_keys),
         hydra=HydraClient(
             settings.hydra_url,
             settings.hydra_introspect_url,

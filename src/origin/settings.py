@@ -1,26 +1,32 @@
-"""Settings: the environment variables of contract operations, typed and validated at boot.
+"""The service's settings: environment variables, typed and validated at start (contract: operations).
 
-Each stands in its class once: its name, type and default, and in the type's `Annotated` the marshmallow
-field that reads it.
+pydantic reads the values. Each setting stands once in its class: name, type, bounds and default.
 """
 
 import os
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from collections.abc import Mapping
 from functools import cached_property
-from ipaddress import ip_network
-from typing import Annotated, Any, Literal, Self, TypeVar, get_args
+from typing import Annotated, Any, Literal, Self, TypeVar
 from uuid import UUID
 
-from marshmallow import ValidationError
-from marshmallow.fields import Boolean, Float, Integer, Raw, String
-from marshmallow.validate import OneOf, Range
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    IPvAnyNetwork,
+    SecretStr,
+    StringConstraints,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from origin.errors import ConfigurationError
-from origin.webhooks.rules.public_addresses import Network
 
 _HTTP_URL = re.compile(
     r"https?://"
@@ -31,215 +37,178 @@ _HTTP_URL = re.compile(
     re.IGNORECASE,
 )
 
-
 MIN_SECRET_LENGTH = 16
+"""Characters; the start of every process warns of a shorter secret."""
 EXAMPLE_SECRETS = frozenset({"development-only-not-a-secret", "sandbox-webhook-secret"})
-"""Those of .env.example."""
+"""The secrets in .env.example."""
 
 
-class Secret:
-    """A text that only `value` shows: logged, printed or put into a message, it is asterisks."""
-
-    __slots__ = ("value",)
-
-    def __init__(self, value: str) -> None:
-        self.value = value
-
-    def __repr__(self) -> str:
-        return "**********"
-
-
-_NO_SECRET = Secret("")
-
-
-def _secret(value: Any) -> Secret:
-    return value if isinstance(value, Secret) else Secret(str(value))
-
-
-def _not_blank(value: Secret) -> Secret:
-    if not value.value.strip():
-        raise ValidationError("blank")
+def _not_blank(value: SecretStr) -> SecretStr:
+    if not value.get_secret_value().strip():
+        raise ValueError("blank")
     return value
 
 
-def _url(value: str) -> str:
-    """An address as it stands. Hosts may be single labels, and have underscores, as containers do."""
+def _http_url(value: str) -> str:
+    """Return the URL unchanged. Its host may be a single label or have underscores, as containers' do."""
     found = _HTTP_URL.fullmatch(value)
     if found is None or int(found["port"] or 0) > 65535:
-        raise ValidationError("not an http:// or https:// URL")
+        raise ValueError("not an http:// or https:// URL")
     return value
 
 
 def _without_brackets(value: str) -> str:
-    """An IPv6 address as it stands without a port beside it."""
+    """Return an IPv6 address as it is written without a port."""
     return value[1:-1] if value.startswith("[") and value.endswith("]") else value
 
 
 def _without_slash(value: str) -> str:
-    """A base address without its trailing slash, as the operators' habit allows either."""
+    """Return a base URL without trailing slashes; operators write it with and without."""
     return value.rstrip("/")
 
 
-def _comma_separated(value: Any) -> Any:
-    """The non-empty items of `a, b,c`."""
+def _split(value: Any) -> Any:
+    """Return the non-empty items of `a, b,c`; a list stays as it is."""
     if isinstance(value, str):
         return [item for item in (part.strip() for part in value.split(",")) if item]
     return value
 
 
-def _each(read: Callable[[Any], Any]) -> Callable[[list[Any]], list[Any]]:
-    return lambda items: [read(item) for item in items]
-
-
 def _origin(value: str) -> str:
-    """An origin as browsers write it, or `*` for any."""
+    """Return an origin as browsers write it, or `*` for any."""
     trimmed = value.rstrip("/")
     if trimmed != "*" and ("*" in trimmed or not trimmed.startswith(("http://", "https://"))):
-        raise ValidationError("not an origin (https://host), nor *")
+        raise ValueError("not an origin (https://host), nor *")
     return trimmed
 
 
-def _network(value: str) -> Network:
+def _database_uri(value: SecretStr) -> SecretStr:
+    """Return the URI with our driver. Only PostgreSQL is accepted, `postgres://` included."""
     try:
-        return ip_network(value)
-    except ValueError:
-        raise ValidationError("not a network (203.0.113.0/24, 2001:db8::/32)") from None
-
-
-def _whole(value: Any) -> str:
-    """What `int` reads, where this is a whole number: 3.0 is one, 3.5 and True aren't."""
-    return re.sub(r"\.0+\s*$", "", str(value))
-
-
-def _database_uri(value: Secret) -> Secret:
-    """Accept the short scheme that some platforms hand out, and refuse other databases."""
-    try:
-        url = make_url(value.value)
+        url = make_url(value.get_secret_value())
     except (ArgumentError, ValueError):
-        # Not chained: the cause would quote the whole URI, password included.
-        raise ValidationError("not a database URI") from None
+        # Not chained: the cause quotes the whole URI, password included.
+        raise ValueError("not a database URI") from None
     if url.get_backend_name() not in {"postgresql", "postgres"}:
-        raise ValidationError("only postgresql:// is supported")
-    return Secret(url.set(drivername="postgresql+psycopg2").render_as_string(hide_password=False))
+        raise ValueError("only postgresql:// is supported")
+    return SecretStr(
+        url.set(drivername="postgresql+psycopg2").render_as_string(hide_password=False)
+    )
 
 
-def _connection_string(value: Secret) -> Secret:
-    """Azure's form: `InstrumentationKey=<uuid>;IngestionEndpoint=<URL>`; nothing of it is quoted."""
-    parts = [part for part in map(str.strip, value.value.split(";")) if part]
+def _connection_string(value: SecretStr) -> SecretStr:
+    """Check Azure's `InstrumentationKey=<uuid>;IngestionEndpoint=<URL>` without quoting any of it."""
+    parts = [part for part in map(str.strip, value.get_secret_value().split(";")) if part]
     if not parts:
-        return _NO_SECRET
+        return SecretStr("")
     try:
         pairs = {name.lower(): text for name, text in (part.split("=", 1) for part in parts)}
         UUID(pairs["instrumentationkey"])
         if "ingestionendpoint" in pairs:
-            _url(pairs["ingestionendpoint"])
-    except (ValueError, KeyError, ValidationError):
-        raise ValidationError("not InstrumentationKey=<uuid>;IngestionEndpoint=<URL>") from None
-    return Secret(";".join(parts))
+            _http_url(pairs["ingestionendpoint"])
+    except (ValueError, KeyError):
+        raise ValueError("not InstrumentationKey=<uuid>;IngestionEndpoint=<URL>") from None
+    return SecretStr(";".join(parts))
 
+
+_Stripped = StringConstraints(strip_whitespace=True)
+_UpperCase = BeforeValidator(lambda value: str(value).upper())
+Host = Annotated[str, _Stripped, AfterValidator(_without_brackets)]
+Url = Annotated[str, _Stripped, AfterValidator(_http_url)]
+BaseUrl = Annotated[str, _Stripped, AfterValidator(_without_slash), AfterValidator(_http_url)]
+Origins = Annotated[list[Annotated[str, AfterValidator(_origin)]], BeforeValidator(_split)]
+Networks = Annotated[list[IPvAnyNetwork], BeforeValidator(_split)]
+NonBlankSecret = Annotated[SecretStr, AfterValidator(_not_blank)]
+Secrets = Annotated[list[SecretStr], BeforeValidator(_split)]
+DatabaseUri = Annotated[SecretStr, AfterValidator(_database_uri)]
+ConnectionString = Annotated[SecretStr, AfterValidator(_connection_string)]
+Port = Annotated[int, Field(ge=1, le=65535)]
+PortOrZero = Annotated[int, Field(ge=0, le=65535)]
+Count = Annotated[int, Field(ge=1)]
+CountOrZero = Annotated[int, Field(ge=0)]
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+SecondsOrZero = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+LogLevel = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], _UpperCase]
 
 T = TypeVar("T", bound="DatabaseSettings")
 
-Text = Annotated[str, String()]
-Host = Annotated[str, String(post_load=[str.strip, _without_brackets])]
-Url = Annotated[str, String(post_load=[str.strip, _url])]
-BaseUrl = Annotated[str, String(post_load=[str.strip, _without_slash, _url])]
-Origins = Annotated[list[str], Raw(post_load=[_comma_separated, _each(_origin)])]
-Networks = Annotated[list[Network], Raw(post_load=[_comma_separated, _each(_network)])]
-SecretText = Annotated[Secret, Raw(post_load=_secret)]
-KeyText = Annotated[Secret, Raw(post_load=[_secret, _not_blank])]
-Secrets = Annotated[list[Secret], Raw(post_load=[_comma_separated, _each(_secret)])]
-DatabaseUri = Annotated[Secret, Raw(post_load=[_secret, _database_uri])]
-ConnectionString = Annotated[Secret, Raw(post_load=[_secret, _connection_string])]
-Flag = Annotated[bool, Boolean(pre_load=lambda value: str(value).lower())]
-Port = Annotated[int, Integer(pre_load=_whole, validate=Range(1, 65535))]
-PortOrZero = Annotated[int, Integer(pre_load=_whole, validate=Range(0, 65535))]
-Count = Annotated[int, Integer(pre_load=_whole, validate=Range(1))]
-CountOrZero = Annotated[int, Integer(pre_load=_whole, validate=Range(0))]
-Seconds = Annotated[float, Float(validate=Range(0, min_inclusive=False))]
-SecondsOrZero = Annotated[float, Float(validate=Range(0))]
-Level = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
-LogLevel = Annotated[Level, String(post_load=[str.upper, OneOf(get_args(Level))])]
 
+class DatabaseSettings(BaseModel):
+    """The settings that migrations need. Make them with `of`, which words the errors."""
 
-@dataclass(frozen=True, kw_only=True)
-class DatabaseSettings:
-    """What migrations alone need. Made by `of`: the constructor checks nothing."""
+    model_config = ConfigDict(
+        frozen=True, extra="ignore", validate_default=True, hide_input_in_errors=True
+    )
 
     database_uri: DatabaseUri
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _is_utf8(cls, value: Any) -> Any:
+        # In `os.environ`, bytes that aren't UTF-8 are surrogates, which nothing can encode.
+        try:
+            str(value).encode()
+        except UnicodeEncodeError:
+            raise ValueError("not UTF-8") from None
+        return value
+
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Self:
-        """Settings of these values by name, texts or typed; what is no setting is ignored.
+        """Return settings of these values by name, texts or typed. Other names are ignored.
+
+        An empty text stands for the default. Only for CORS_ORIGINS it is a value: no origin.
 
         :raises ConfigurationError: naming every variable that is missing or wrong, without values.
         """
-        good: dict[str, Any] = {}
-        wrong: list[str] = []
-        for each in fields(cls):
-            value = values.get(each.name)
-            # `NAME=` stands for the default; only for CORS_ORIGINS is "none" a value of its own.
-            if value is None or (value == "" and each.name != "cors_origins"):
-                if each.default is MISSING and each.default_factory is MISSING:
-                    wrong.append(f"{each.name.upper()}: Field required")
-                continue
-            _, reader = get_args(each.type)
-            try:
-                # An environment may hold what isn't UTF-8.
-                str(value).encode()
-                good[each.name] = reader.deserialize(value)
-            except ValidationError as error:
-                wrong.append(f"{each.name.upper()}: {' '.join(map(str, error.messages))}")
-            except UnicodeEncodeError:
-                wrong.append(f"{each.name.upper()}: not UTF-8")
-        wrong.extend(cls._wrong_together(values, good))
-        if wrong:
-            raise ConfigurationError("The environment is not right: " + "; ".join(sorted(wrong)))
-        return cls(**good)
-
-    @classmethod
-    def _wrong_together(
-        cls,
-        values: Mapping[str, Any],  # noqa: ARG003 - for subclasses
-        good: Mapping[str, Any],  # noqa: ARG003 - for subclasses
-    ) -> list[str]:
-        """What is wrong with values that are right each by itself: `NAME: reason`."""
-        return []
+        given = {
+            name: value
+            for name, value in values.items()
+            if value is not None and (value != "" or name == "cors_origins")
+        }
+        try:
+            return cls.model_validate(given)
+        except ValidationError as error:
+            # One reason for each variable; of a list, that of its last wrong item.
+            wrong = {
+                str(each["loc"][0]).upper(): each["msg"].removeprefix("Value error, ")
+                for each in error.errors(include_input=False, include_url=False)
+            }
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in sorted(wrong.items()))
+        raise ConfigurationError(f"The environment is not right: {reasons}")
 
     @property
     def database_url(self) -> URL:
-        """The address of the database, password included."""
-        return make_url(self.database_uri.value)
+        """The database's URL, password included."""
+        return make_url(self.database_uri.get_secret_value())
 
 
-@dataclass(frozen=True, kw_only=True)
 class Settings(DatabaseSettings):
     """All settings. Names are the variables' in lower case; delays are seconds."""
 
-    service_name: Text
-    debug: Flag = False
-    secret: KeyText
+    service_name: str
+    debug: bool = False
+    secret: NonBlankSecret
     cors_origins: Origins
     project_url: BaseUrl
     datahub_service_url: BaseUrl
-    ledger_enabled: Flag = True
+    ledger_enabled: bool = True
     ledger_url: BaseUrl = ""
     energy_type_service_url: BaseUrl
-    webhook_secret: KeyText
+    webhook_secret: NonBlankSecret
     hydra_url: BaseUrl
     hydra_introspect_url: Url
-    hydra_client_id: Text
-    hydra_client_secret: SecretText
-    hydra_introspect_auth: Flag = False
-    redis_host: Text
+    hydra_client_id: str
+    hydra_client_secret: SecretStr
+    hydra_introspect_auth: bool = False
+    redis_host: str
     redis_port: Port
-    redis_username: Text = ""
-    redis_password: SecretText = _NO_SECRET
+    redis_username: str = ""
+    redis_password: SecretStr = SecretStr("")
     redis_cache_db: CountOrZero
     redis_broker_db: CountOrZero
     redis_backend_db: CountOrZero
     database_conn_poll_size: Count = 10
-    azure_app_insights_conn_string: ConnectionString = _NO_SECRET
+    azure_app_insights_conn_string: ConnectionString = SecretStr("")
     log_level: LogLevel = "INFO"
     workers: Count = 3
     worker_connections: Count = 100
@@ -247,10 +216,10 @@ class Settings(DatabaseSettings):
     port: Port = 8085
     bind_host: Host = "0.0.0.0"  # noqa: S104 - a container's own address isn't known before
     metrics_port: PortOrZero = 0
-    metrics_enabled: Flag = True
-    health_enabled: Flag = True
-    openapi_enabled: Flag = True
-    docs_enabled: Flag = True
+    metrics_enabled: bool = True
+    health_enabled: bool = True
+    openapi_enabled: bool = True
+    docs_enabled: bool = True
     ledger_submit_retry_delay: Seconds = 20
     ledger_poll_delay: Seconds = 10
     batch_resubmit_after: Seconds = 6 * 3600
@@ -263,64 +232,69 @@ class Settings(DatabaseSettings):
     body_time_limit: Seconds = 30
     rate_limit_per_minute: CountOrZero = 0
     token_cache_seconds: SecondsOrZero = 30
-    tls_verify: Flag = True
-    recovery_mode: Flag = False
-    login_return_origins: Origins = field(default_factory=list)
-    webhook_allow_private: Flag = False
-    webhook_forbidden_networks: Networks = field(default_factory=list)
-    key_encryption_secrets: Secrets = field(default_factory=list)
+    tls_verify: bool = True
+    recovery_mode: bool = False
+    login_return_origins: Origins = []
+    webhook_allow_private: bool = False
+    webhook_forbidden_networks: Networks = []
+    key_encryption_secrets: Secrets = []
 
-    def __post_init__(self) -> None:
-        # The only way for a frozen class to fill in what depends on its other values.
-        if not self.login_return_origins:
-            object.__setattr__(self, "login_return_origins", list(self.cors_origins))
-        if not self.key_encryption_secrets:
-            object.__setattr__(self, "key_encryption_secrets", [self.secret])
-
+    @field_validator("ledger_url", mode="wrap")
     @classmethod
-    def _wrong_together(cls, values: Mapping[str, Any], good: Mapping[str, Any]) -> list[str]:
-        """See the base class."""
-        if not values.get("ledger_url") and good.get("ledger_enabled", True):
-            return ["LEDGER_URL: Field required, unless LEDGER_ENABLED=0"]
-        return []
+    def _required_with_a_ledger(cls, value: str, check: Any, info: ValidationInfo) -> str:
+        if value:
+            return str(check(value))
+        if info.data.get("ledger_enabled", True):
+            raise ValueError("Field required, unless LEDGER_ENABLED=0")
+        return ""
+
+    @field_validator("login_return_origins")
+    @classmethod
+    def _or_cors_origins(cls, value: list[str], info: ValidationInfo) -> list[str]:
+        return value or info.data.get("cors_origins", [])
+
+    @field_validator("key_encryption_secrets")
+    @classmethod
+    def _or_secret(cls, value: list[SecretStr], info: ValidationInfo) -> list[SecretStr]:
+        return value or [info.data[name] for name in ("secret",) if name in info.data]
 
     def weak_secrets(self) -> list[str]:
-        """What is wrong with secrets that others may guess, by variable; no value is shown."""
+        """Return a warning, without values, for each variable whose secret others may guess."""
         given = {
             "SECRET": [self.secret],
             "KEY_ENCRYPTION_SECRETS": [
-                each for each in self.key_encryption_secrets if each.value != self.secret.value
+                each for each in self.key_encryption_secrets if each != self.secret
             ],
             "WEBHOOK_SECRET": [self.webhook_secret],
         }
         found = []
         for name, secrets in given.items():
-            if any(each.value in EXAMPLE_SECRETS for each in secrets):
+            if any(each.get_secret_value() in EXAMPLE_SECRETS for each in secrets):
                 found.append(f"{name} is the one that .env.example shows to everybody")
-            elif any(len(each.value) < MIN_SECRET_LENGTH for each in secrets):
+            elif any(len(each) < MIN_SECRET_LENGTH for each in secrets):
                 found.append(f"{name} has fewer than {MIN_SECRET_LENGTH} characters")
         return found
 
     @cached_property
     def broker_url(self) -> str:
-        """Where Celery's queue is, password included."""
+        """The URL of Celery's queue, password included."""
         return self._redis_url(self.redis_broker_db)
 
     @cached_property
     def backend_url(self) -> str:
-        """Where Celery keeps results, password included."""
+        """The URL of Celery's results, password included."""
         return self._redis_url(self.redis_backend_db)
 
     @cached_property
     def cache_url(self) -> str:
-        """Where caches live, password included."""
+        """The URL of the caches, password included."""
         return self._redis_url(self.redis_cache_db)
 
     def _redis_url(self, database: int) -> str:
-        password = self.redis_password.value or None
+        password = self.redis_password.get_secret_value() or None
         return URL.create(
             "redis",
-            # An empty name, where there is a password alone: without any the password is left out.
+            # With a password alone the name must be "": SQLAlchemy drops a password without a name.
             username=self.redis_username or ("" if password else None),
             password=password,
             host=self.redis_host,

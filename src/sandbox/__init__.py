@@ -1,6 +1,6 @@
-"""The service's peers as small, honest servers: ledger, Hydra, DataHub, EnergyType, a receiver.
+"""Stand-ins for the service's peers: ledger, Hydra, DataHub, EnergyType, and a webhook receiver.
 
-`python -m sandbox` starts them; `Sandbox` does so for tests and scripts, and steers them.
+`python -m sandbox` starts them. `Sandbox` starts and controls them from tests and scripts.
 """
 
 from typing import TYPE_CHECKING, Any

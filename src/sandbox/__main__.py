@@ -1,4 +1,4 @@
-"""`python -m sandbox`: gevent first, so that everything imported after it yields."""
+"""Entry point of `python -m sandbox`: gevent patches the standard library before other imports."""
 
 import sys
 

@@ -1,6 +1,6 @@
-"""Ledger addresses: made from public keys, taken apart, and checked (contract: domain, Keys).
+"""Builds and checks ledger addresses (contract: domain, Keys).
 
-Written from the contract alone, so that it stands as a second opinion beside the ledger SDK.
+Written from the contract alone, to be an independent check on the ledger SDK.
 """
 
 import re
@@ -8,11 +8,11 @@ from enum import StrEnum
 from hashlib import sha224, sha512
 
 ADDRESS_PATTERN = re.compile(r"[0-9a-f]{70}")
-"""A well-formed Sawtooth address; whether the checksum holds is another question."""
+"""The form of a Sawtooth address. It doesn't check the checksum; `kind_of` does."""
 
 
 class Kind(StrEnum):
-    """What lives at an address. The value is the text that its prefix is hashed from."""
+    """The type of record at an address. The address prefix is a hash of the value."""
 
     GGO = "GGO"
     MEASUREMENT = "MEASUREMENT"
@@ -31,13 +31,13 @@ _KIND_BY_PREFIX = {_prefix(kind): kind for kind in Kind}
 
 
 def address_of(kind: Kind, public_key: bytes) -> str:
-    """Return the address (70 hex digits) that a compressed public key (33 bytes) has."""
+    """Return the address (70 hex digits) of a compressed public key (33 bytes)."""
     head = _prefix(kind) + sha224(sha512(public_key).digest()).digest()
     return (head + _checksum(head)).hex()
 
 
 def kind_of(address: str) -> Kind | None:
-    """Return what an address is for, or None where it is malformed or its checksum is wrong."""
+    """Return the kind of an address; None if it is malformed or its checksum is wrong."""
     if not ADDRESS_PATTERN.fullmatch(address):
         return None
     raw = bytes.fromhex(address)
@@ -47,5 +47,5 @@ def kind_of(address: str) -> Kind | None:
 
 
 def same_key(one: str, other: str) -> bool:
-    """Whether two well-formed addresses belong to one key (each for a kind of its own)."""
+    """Return whether two well-formed addresses, of any kinds, belong to the same key."""
     return one[6:62] == other[6:62]

@@ -1,6 +1,6 @@
-"""The command line: which servers to start, on which ports, and with which settings.
+"""The command line: chooses the servers to start, their ports and their settings.
 
-Each server is imported when it is made, so that one alone starts with what it needs.
+Each server's module is imported only when that server is created, so one server starts quickly.
 """
 
 import argparse
@@ -23,43 +23,62 @@ if TYPE_CHECKING:
     from flask import Flask
 
 CLIENT_ID = "account-service"
-CLIENT_SECRET = "sandbox-client-secret"  # noqa: S105 (known to all: it guards nothing)
+CLIENT_SECRET = "sandbox-client-secret"  # noqa: S105 (public: it protects nothing)
 SERVERS = ("hydra", "datahub", "ledger", "energytype", "receiver")
 PARENT_CHECK_INTERVAL = 0.2
-"""Seconds between two looks at whether the parent still lives."""
+"""Seconds between two checks that the parent process is alive."""
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return the parser of the command line; its help is the documentation."""
+    """Return the parser of the command line."""
     parse = argparse.ArgumentParser(prog="python -m sandbox", description=__doc__.splitlines()[0])
     option = parse.add_argument
     option("server", nargs="?", choices=["all", *SERVERS], default="all")
-    option("--host", default="127.0.0.1", help="address to listen at (default: loopback)")
-    option("--port", type=int, default=0, help="port of the one server (0: a free one)")
+    option("--host", default="127.0.0.1", help="address to listen on (default: loopback)")
+    option("--port", type=int, default=0, help="port, if one server is started (0: any free one)")
     for name in SERVERS:
-        option(f"--{name}-port", type=int, default=0, help=f"port of {name} (0: a free one)")
+        option(f"--{name}-port", type=int, default=0, help=f"port of {name} (0: any free one)")
     option("--client-id", default=CLIENT_ID, help="Hydra: the client's id")
     option("--client-secret", default=CLIENT_SECRET, help="Hydra: the client's secret")
-    option("--redirect-uri", action="append", default=[], help="Hydra: one that is registered")
+    option("--redirect-uri", action="append", default=[], help="Hydra: a redirect URI to register")
     option("--issuer", help="Hydra: iss of ID tokens (default: its URL)")
-    option("--introspect-auth", action="store_true", help="Hydra: introspection needs the client")
-    option("--introspect-url", help="DataHub: where tokens are checked (default: our Hydra)")
-    option("--ledger-url", help="DataHub: the sandbox ledger to issue on (default: ours)")
+    option(
+        "--introspect-auth",
+        action="store_true",
+        help="Hydra: introspection requires the client's credentials",
+    )
+    option("--introspect-url", help="DataHub: introspection URL (default: the sandbox's Hydra)")
+    option("--ledger-url", help="DataHub: ledger to issue on (default: the sandbox's ledger)")
     option("--webhook-retry", type=float, default=60, help="DataHub: seconds between attempts")
-    option("--row-seconds", type=float, default=0, help="DataHub: s that each row takes (0.0027)")
-    option("--webhook-secret", help="receiver: what deliveries are signed with")
-    option("--block-time", type=float, default=0.2, help="ledger: seconds per block (0: at once)")
-    option("--invalid-memory", type=float, default=800, help="ledger: s an INVALID is remembered")
+    option(
+        "--row-seconds",
+        type=float,
+        default=0,
+        help="DataHub: seconds spent on each row (the real DataHub: 0.0027)",
+    )
+    option("--webhook-secret", help="receiver: secret that deliveries are signed with")
+    option(
+        "--block-time",
+        type=float,
+        default=0.2,
+        help="ledger: seconds per block (0: commit at once)",
+    )
+    option(
+        "--invalid-memory",
+        type=float,
+        default=800,
+        help="ledger: seconds for which an INVALID batch is remembered",
+    )
     option(
         "--issuer-key", action="append", default=[], help="ledger: public key (hex) of an issuer"
     )
-    option("--die-with-parent", type=int, metavar="PID", help="end when this parent has ended")
-    option("--log-level", default="WARNING", help="of what goes to stderr")
+    option("--die-with-parent", type=int, metavar="PID", help="exit when this parent has exited")
+    option("--log-level", default="WARNING", help="lowest level that is logged to stderr")
     return parse
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Serve until SIGTERM, SIGINT, or the parent's end; one JSON line of URLs when ready."""
+    """Serve until SIGTERM, SIGINT, or the parent's exit; print the URLs as one JSON line when ready."""
     options = _options(arguments)
     logging.basicConfig(level=options.log_level.upper(), stream=sys.stderr)
     chosen = SERVERS if options.server == "all" else (options.server,)
@@ -76,7 +95,7 @@ def main(arguments: Sequence[str]) -> int:
     ]
     for server in servers:
         server.start()
-    print(json.dumps(urls), flush=True)  # noqa: T201 (whoever started us reads it)
+    print(json.dumps(urls), flush=True)  # noqa: T201 (the parent process reads it)
     if options.die_with_parent:
         gevent.spawn(_watch_parent, options.die_with_parent, stop)
     stop.wait()
@@ -90,8 +109,8 @@ def _listen(options: argparse.Namespace, name: str) -> socket.socket:
     listener = socket.create_server(
         (options.host, port or getattr(options, f"{name}_port")), backlog=1024
     )
-    # Inherited by what it accepts: headers and body are written one after the other, and the
-    # second would wait 40 ms for the client to acknowledge the first.
+    # Accepted connections inherit this. Headers and body are two writes; without it the second
+    # waits up to 40 ms for the client's acknowledgement of the first.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener
 

@@ -1,10 +1,10 @@
-"""HTTP between the sandbox's own parts."""
+"""HTTP without proxies, for calls between the sandbox's parts."""
 
 import requests
 
 
 def direct_session() -> requests.Session:
-    """Return a session that goes straight to its peer: no proxy or netrc of the environment."""
+    """Return a session that ignores proxies and netrc files of the environment."""
     session = requests.Session()
     session.trust_env = False
     return session

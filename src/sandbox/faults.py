@@ -1,8 +1,8 @@
 """Faults on demand, the same for every server of the sandbox.
 
-A fault is a wish about the next calls to an endpoint: answer late, answer with an error, answer
-with garbage, send interim responses first, or cut the connection, before or after the call did its
-work. It wraps the WSGI application, so the application behind it stays honest and knows nothing of it.
+A fault changes how the next calls to an endpoint are answered: late, with an error, with garbage,
+with interim responses first, or by a cut connection, before or after the call is processed.
+A WSGI middleware applies faults, so the applications need no code for them.
 """
 
 import errno
@@ -25,24 +25,24 @@ if TYPE_CHECKING:
     from werkzeug.routing import Map
 
 SEND_INTERIM = "sandbox.send_interim"
-"""In a call's environment: the function that sends an interim response of this status at once."""
+"""Key in the WSGI environment: a function that sends an interim response with a given status."""
 
 CALLS_KEPT = 10_000
-"""How many of the latest calls `/control/calls` lists; the counts cover all of them."""
+"""How many of the latest calls `/control/calls` lists; its counts include older ones."""
 
 
 class Fault(BaseModel):
-    """One wish. At least one of the delays, `status`, `body`, `interim` or `cut` is set.
+    """One fault. At least one of the delays, `status`, `code`, `body`, `interim`, `cut` is set.
 
     - `endpoint`: a path (`/batches`) or a pattern (`/state/*`, `*` for all); `method` narrows it.
-    - `times`: how many calls it strikes, None until it is cleared.
-    - `delay_before`, `delay_after`: seconds held before the work, and between work and answer.
-    - `status`, `code`, `body`: the answer instead of the true one. `code` is a peer's own error
-      code (Sawtooth). `body` as text is sent as it is (garbage), as anything else it is JSON.
-    - `process`: the call does its work all the same, and only then gets the wrong answer.
-    - `cut`: close the connection without an answer, before or after the work.
-    - `interim`: statuses of interim responses (102, 103) that are sent before the work, each
-      `interim_pause` seconds before what follows it.
+    - `times`: to how many calls it applies; None: to all until it is cleared.
+    - `delay_before`, `delay_after`: seconds to wait before processing, and before answering.
+    - `status`, `code`, `body`: replace the answer. `code` is a peer's own error code (Sawtooth).
+      Text in `body` is sent as it is, anything else as JSON.
+    - `process`: process the call before sending the replaced answer.
+    - `cut`: close the connection without an answer, before or after processing.
+    - `interim`: statuses of interim responses (102, 103) to send before processing, each followed
+      by a pause of `interim_pause` seconds.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -70,20 +70,20 @@ class Fault(BaseModel):
 
     @property
     def answers(self) -> bool:
-        """Whether the true answer is replaced."""
+        """Return whether the fault replaces the answer."""
         return self.status is not None or self.code is not None or self.body is not None
 
     def strikes(self, method: str, path: str) -> bool:
-        """Whether a call is meant by this fault."""
+        """Return whether the fault applies to a call."""
         return self.method in (None, method) and fnmatchcase(path, self.endpoint)
 
 
 ErrorBody = Callable[[int, int | None], tuple[int, Any]]
-"""From the HTTP status (0: choose by the code) and the code: the status and JSON of an error."""
+"""Makes an error's status and JSON from a status (0: the code's own) and a peer's error code."""
 
 
 class _Active:
-    """A fault with what is left of it; `cleared` lets go of the calls that it holds."""
+    """An active fault: calls left (None: no limit), calls struck, and an event set on clearing."""
 
     def __init__(self, fault: Fault, cleared: threading.Event) -> None:
         self.fault = fault
@@ -93,7 +93,7 @@ class _Active:
 
 
 class Faults:
-    """The wishes of one server, and the record of the calls it got. Safe for threads."""
+    """The active faults of one server, and its recorded calls. Thread-safe."""
 
     def __init__(self, error_body: ErrorBody) -> None:
         self._error_body = error_body
@@ -104,25 +104,25 @@ class Faults:
         self._calls: deque[dict[str, Any]] = deque(maxlen=CALLS_KEPT)
 
     def add(self, fault: Fault) -> None:
-        """Set a fault. Where several match a call, the one set first strikes."""
+        """Add a fault. If several match a call, the one added first applies."""
         with self._lock:
             self._active.append(_Active(fault, self._cleared))
 
     def clear(self) -> None:
-        """Drop all faults; calls that one of them holds go on at once."""
+        """Remove all faults; calls that a fault delays continue at once."""
         with self._lock:
             self._active = []
             self._cleared.set()
             self._cleared = threading.Event()
 
     def forget_calls(self) -> None:
-        """Start counting calls anew."""
+        """Clear the recorded calls and their counts."""
         with self._lock:
             self._counts.clear()
             self._calls.clear()
 
     def listing(self) -> list[dict[str, Any]]:
-        """Return the faults still set, each with how often it struck and what is left."""
+        """Return the active faults, each with `struck` (how often it applied) and `left`."""
         with self._lock:
             return [
                 {**active.fault.model_dump(), "left": active.left, "struck": active.struck}
@@ -135,7 +135,7 @@ class Faults:
             return {"counts": dict(self._counts), "calls": list(self._calls)}
 
     def take(self, method: str, path: str) -> _Active | None:
-        """Return the fault that strikes this call, if one does, and use it up by one."""
+        """Return the fault that applies to this call, or None, and count the application."""
         with self._lock:
             for active in self._active:
                 if not active.fault.strikes(method, path):
@@ -149,7 +149,7 @@ class Faults:
         return None
 
     def note_call(self, rule: str, method: str, path: str) -> dict[str, Any]:
-        """Record a call as it arrives; the caller fills in `status` (None: cut off)."""
+        """Record a call as it arrives; the caller sets `status` later (None: connection cut)."""
         call: dict[str, Any] = {
             "at": datetime.now(UTC).isoformat(),
             "method": method,
@@ -162,7 +162,7 @@ class Faults:
         return call
 
     def answer(self, fault: Fault) -> Response:
-        """Return the wrong answer that a fault asks for."""
+        """Return the answer that a fault puts in place of the real one."""
         status, body = self._error_body(fault.status or 0, fault.code)
         if fault.body is not None:
             body = fault.body
@@ -172,7 +172,7 @@ class Faults:
 
 
 class FaultMiddleware:
-    """A WSGI application that lets faults strike the calls to another; control calls pass."""
+    """WSGI middleware that applies faults to all calls but control calls."""
 
     def __init__(self, app: "WSGIApplication", faults: Faults, url_map: "Map") -> None:
         self._app = app
@@ -182,7 +182,7 @@ class FaultMiddleware:
     def __call__(
         self, environ: "WSGIEnvironment", start_response: "StartResponse"
     ) -> Iterable[bytes]:
-        """Answer one call, truly or as a fault wants it."""
+        """Answer one call, with a fault applied if one matches."""
         method, path = environ["REQUEST_METHOD"], environ["PATH_INFO"]
         if path.startswith("/control/"):
             return self._app(environ, start_response)
@@ -200,7 +200,7 @@ class FaultMiddleware:
         return str(rule.rule)
 
     def _true_answer(self, environ: "WSGIEnvironment") -> Response:
-        # Buffered, so that a delay or a cut after the work comes before the first byte.
+        # Buffered, so that a delay or a cut after processing comes before the first byte.
         body, status, headers = run_wsgi_app(self._app, environ, buffered=True)
         return Response(body, status, headers)
 
@@ -226,12 +226,12 @@ class FaultMiddleware:
 
 
 def _cut() -> None:
-    # The server takes a broken pipe for a client that left: it closes without a byte.
+    # gevent's server closes the connection silently after a broken pipe.
     raise BrokenPipeError(errno.EPIPE, "cut off by a fault")
 
 
 def status_phrase(status: int) -> str:
-    """Return the usual words for an HTTP status, for the message of a made-up error."""
+    """Return the reason phrase of an HTTP status."""
     try:
         return HTTPStatus(status).phrase
     except ValueError:

@@ -1,4 +1,4 @@
-"""Interim responses (RFC 9110, 15.2), which WSGI has no words for: they are put on the wire directly."""
+"""Interim responses (RFC 9110, 15.2). WSGI has none, so they are written to the socket directly."""
 
 from functools import partial
 from typing import TYPE_CHECKING
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 class InterimHandler(WSGIHandler):
-    """Serves a connection, and lets the application send interim responses before its answer."""
+    """A gevent handler whose WSGI environment can send interim responses (`SEND_INTERIM`)."""
 
     def get_environ(self) -> "WSGIEnvironment":
-        """As the library does, with the means to send one."""
+        """Return the library's environment with `SEND_INTERIM` added."""
         environ: WSGIEnvironment = super().get_environ()
         environ[SEND_INTERIM] = partial(_send, self.socket)
         return environ

@@ -1,4 +1,4 @@
-"""The sandbox from a program's side: start it in a process of its own, steer it, end it."""
+"""Starts the sandbox in a child process, and gives access to its clients."""
 
 import json
 import os
@@ -20,14 +20,14 @@ from sandbox.clients import (
 )
 
 START_SECONDS = 30
-"""How long the servers may take to be ready."""
+"""Seconds that the servers may take to become ready."""
 STOP_SECONDS = 5
 
 
 class Peers:
-    """Clients for a sandbox that is running. `urls` are its servers' by name.
+    """Clients of a running sandbox. `urls` maps server names to URLs.
 
-    This is what `python -m sandbox` prints when it is ready: `Peers(json.loads(line))`.
+    `python -m sandbox` prints such a mapping as JSON when it is ready: `Peers(json.loads(line))`.
     """
 
     def __init__(self, urls: Mapping[str, str]) -> None:
@@ -39,7 +39,7 @@ class Peers:
         self.receiver = ReceiverClient(self.urls["receiver"])
 
     def reset(self) -> None:
-        """Make all servers as freshly started: nothing known, no faults, nothing counted."""
+        """Return all servers to their state at start: no data, no faults, no recorded calls."""
         clients: list[Control] = [
             self.hydra,
             self.datahub,
@@ -52,11 +52,11 @@ class Peers:
 
 
 class Sandbox(Peers):
-    """All servers in a child process, ended with this object or with this process.
+    """All servers in a child process. A context manager; the child also exits with its parent.
 
-    A context manager. `redirect_uris` are those that Hydra sends browsers to. `ports` by server
-    name, free ones where none is given. `block_time` and `webhook_retry` are in seconds. `log`
-    takes what the servers say (default: this process's stderr).
+    `redirect_uris` are those registered at Hydra. `ports` maps server names to ports; others get a
+    free one. `block_time` and `webhook_retry` are in seconds. `log` receives the servers' stderr
+    (default: this process's).
     """
 
     def __init__(
@@ -114,7 +114,7 @@ class Sandbox(Peers):
         }
 
     def stop(self) -> None:
-        """End the servers; a second time does nothing."""
+        """Stop the servers. Further calls do nothing."""
         if self._process.poll() is None:
             self._process.terminate()
             try:

@@ -1,4 +1,4 @@
-"""Times as the sandbox reads and writes them: aware, in UTC, ISO 8601."""
+"""Times in the sandbox: aware, in UTC; ISO 8601 in JSON."""
 
 from datetime import UTC, datetime
 from typing import Annotated
@@ -17,4 +17,4 @@ def iso(value: datetime) -> str:
 
 
 UtcTime = Annotated[datetime, AfterValidator(in_utc), PlainSerializer(iso, when_used="json")]
-"""A pydantic field: any ISO 8601 time in, an aware time in UTC inside, ISO 8601 out."""
+"""A pydantic field: reads any ISO 8601 time, holds an aware time in UTC, writes ISO 8601."""

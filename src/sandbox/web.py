@@ -1,4 +1,4 @@
-"""What every server of the sandbox shares: JSON errors, and the control calls common to all."""
+"""Shared by all servers of the sandbox: JSON errors, and the common control calls."""
 
 from collections.abc import Callable
 from http import HTTPStatus
@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 class RefusalError(Exception):
-    """A call refused with an HTTP status and a message for the one who called."""
+    """A call is answered with this HTTP status and this message for the caller."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -24,7 +24,7 @@ class RefusalError(Exception):
 
 
 def plain_error(status: int, _code: int | None) -> tuple[int, Any]:
-    """Return the error body of the servers that have none of their own."""
+    """Return status and JSON of an error, for servers without an error format of their own."""
     status = status or HTTPStatus.INTERNAL_SERVER_ERROR
     return status, {"success": False, "message": status_phrase(status)}
 
@@ -32,12 +32,12 @@ def plain_error(status: int, _code: int | None) -> tuple[int, Any]:
 def new_app(
     name: str, *, error_body: ErrorBody = plain_error, reset: Callable[[], None]
 ) -> tuple[Flask, Faults]:
-    """Return a Flask application with JSON errors and these control calls, and its faults.
+    """Return a Flask application, and its faults, with JSON errors and these control calls.
 
     - `GET /control/health`: the server's name.
-    - `GET /control/calls`: counts and the latest calls, `DELETE` starts anew.
-    - `GET|POST|DELETE /control/faults`: list, set (one or a list), clear.
-    - `POST /control/reset`: as freshly started; `reset` forgets what the server itself holds.
+    - `GET /control/calls`: counts and the latest calls; `DELETE` clears them.
+    - `GET|POST|DELETE /control/faults`: list, add (one or a list), clear.
+    - `POST /control/reset`: back to the state at start; `reset` clears the server's own data.
     """
     app = Flask(f"sandbox.{name}", static_folder=None)
     faults = Faults(error_body)
@@ -107,7 +107,7 @@ def done(**more: Any) -> Response:
 
 
 def body_of(model: type[M]) -> M:
-    """Return the request's JSON body as a model; RefusalError 400 naming what is wrong with it."""
+    """Return the request's JSON body as a model; RefusalError 400 says what is wrong with it."""
     return _validated(TypeAdapter(model), _json_body())
 
 
@@ -132,7 +132,7 @@ def _validated(adapter: TypeAdapter[T], raw: Any) -> T:
 
 
 def explain(error: ValidationError) -> str:
-    """Return what is wrong with a body in one line, without the values that were sent."""
+    """Return the validation errors in one line, without the values that were sent."""
     return "; ".join(
         f"{'.'.join(str(part) for part in issue['loc']) or 'body'}: {issue['msg']}"
         for issue in error.errors(include_url=False, include_input=False)
@@ -140,7 +140,7 @@ def explain(error: ValidationError) -> str:
 
 
 def wait_seconds() -> float:
-    """Return the query's `wait` (seconds to wait for what is asked, at most 60; default 0)."""
+    """Return the query's `wait`: seconds to wait for the result, at most 60; default 0."""
     try:
         return min(max(float(request.args.get("wait", "0")), 0), 60)
     except ValueError as error:
@@ -148,7 +148,7 @@ def wait_seconds() -> float:
 
 
 def wanted_count() -> int:
-    """Return the query's `count` (how many are waited for; default 0)."""
+    """Return the query's `count`: how many items to wait for; default 0."""
     try:
         return int(request.args.get("count", "0"))
     except ValueError as error:

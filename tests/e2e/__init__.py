@@ -1,1 +1,1 @@
-"""The whole system, seen from outside; a package, so that its tests can share one town."""
+"""The whole system, seen from outside; a package, so that its tests can share one system."""

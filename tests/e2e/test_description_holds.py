@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from devstack.environment import inherited
-from tests.support.town import Town
+from tests.support.live_system import LiveSystem
 
 # Long runs of one character say nothing.
 _UNPRINTABLE = re.compile(r"(.)\1{40,}")
@@ -20,21 +20,21 @@ _CHECKS = (
 
 
 @pytest.mark.timeout(300)
-def test_no_answer_is_off_the_description(town: Town, tmp_path: Path):
+def test_no_answer_is_off_the_description(system: LiveSystem, tmp_path: Path):
     """No 5xx, no answer off its schema, no way around authentication; few examples, always the same.
 
     Disabling accounts is left out: all other calls would be refused from then on.
     """
-    anna, _ = town.households("anna", "bo")
+    anna, _ = system.households("anna", "bo")
     for number in range(3):
-        town.issue(anna, number, 100)
+        system.issue(anna, number, 100)
     ended = subprocess.run(
         [
             sys.executable,
             "-c",
             "from schemathesis.cli import schemathesis; schemathesis()",
             "run",
-            f"{town.stack.url}/openapi.json",
+            f"{system.stack.url}/openapi.json",
             f"--header=Authorization:{anna.api.session.headers['Authorization']}",
             "--phases=examples,coverage,fuzzing,stateful",
             f"--checks={_CHECKS}",

@@ -12,18 +12,18 @@ import requests
 
 from devstack.environment import inherited
 from tests.integration.oidc.packages import installed_packages, node
-from tests.support.town import Town
+from tests.support.live_system import LiveSystem
 
 # On a busy machine, and the first time: the browser is unpacked from 67 MB.
 _SECONDS = 150
 _SOURCES = Path(__file__).parent / "browser"
 
 
-def _visit(town: Town, token: str, scratch: Path) -> dict[str, Any]:
+def _visit(system: LiveSystem, token: str, scratch: Path) -> dict[str, Any]:
     """What the browser saw."""
     packages = installed_packages(_SOURCES, "browser")
     ended = subprocess.run(
-        [node(), _SOURCES / "docs.mjs", f"{town.stack.url}/docs"],
+        [node(), _SOURCES / "docs.mjs", f"{system.stack.url}/docs"],
         env={
             **inherited(),
             "PACKAGES": str(packages),
@@ -44,16 +44,18 @@ def _visit(town: Town, token: str, scratch: Path) -> dict[str, Any]:
 
 
 @pytest.mark.timeout(300)
-def test_the_page_shows_every_operation_and_tries_one(town: Town, tmp_path: Path):
-    subject, anna = town.log_in("anna")
+def test_the_page_shows_every_operation_and_tries_one(system: LiveSystem, tmp_path: Path):
+    subject, anna = system.log_in("anna")
     token = str(anna.session.headers["Authorization"]).removeprefix("Bearer ")
-    seen = _visit(town, token, tmp_path)
+    seen = _visit(system, token, tmp_path)
     assert seen["title"] == "AccountService: the API"
-    document = requests.get(f"{town.stack.url}/openapi.json", timeout=10).json()
+    document = requests.get(f"{system.stack.url}/openapi.json", timeout=10).json()
     expected = {f"{method} {path}" for path, has in document["paths"].items() for method in has}
     assert set(seen["operations"]) == expected
     assert seen["status"].startswith("200")
     assert subject in seen["body"]
     # Nothing comes from anywhere else, and nothing is wrong with the page.
-    assert {url for url in seen["asked"] if not url.startswith((town.stack.url, "data:"))} == set()
+    assert {
+        url for url in seen["asked"] if not url.startswith((system.stack.url, "data:"))
+    } == set()
     assert seen["complaints"] == []

@@ -4,31 +4,31 @@ from typing import Any
 
 import pytest
 
-from tests.support.town import Town, new_gsrn
+from tests.support.live_system import LiveSystem, new_gsrn
 from tests.support.waiting import eventually
 
 _SET_KEY = "/meteringpoints/set-key"
 
 
-def key_has_arrived(town: Town, gsrn: str) -> None:
+def key_has_arrived(system: LiveSystem, gsrn: str) -> None:
     """DataHub has the key, always the same one; the service knows, and has nothing left to do."""
-    key = town.sandbox.datahub.keys(gsrn, wait=30)[gsrn]
+    key = system.sandbox.datahub.keys(gsrn, wait=30)[gsrn]
     assert key
     unsent = (
         "SELECT key_sent_at, datahub_jobs.id AS job FROM metering_points "
         "LEFT JOIN datahub_jobs ON metering_point_id = metering_points.id "
         "WHERE gsrn = %s AND (key_sent_at IS NULL OR datahub_jobs.id IS NOT NULL)"
     )
-    eventually(lambda: not town.rows(unsent, gsrn), "the service knows that the key has arrived")
-    assert town.sandbox.datahub.keys(gsrn)[gsrn] == key
+    eventually(lambda: not system.rows(unsent, gsrn), "the service knows that the key has arrived")
+    assert system.sandbox.datahub.keys(gsrn)[gsrn] == key
 
 
-def add_point(town: Town) -> tuple[str, str]:
+def add_point(system: LiveSystem) -> tuple[str, str]:
     """A new user with a new metering point: subject and GSRN."""
-    subject, _ = town.log_in("carl")
-    town.subscribed(subject)
+    subject, _ = system.log_in("carl")
+    system.wait_until_subscribed(subject)
     gsrn = new_gsrn()
-    town.add_point(subject, gsrn, "production")
+    system.add_point(subject, gsrn, "production")
     return subject, gsrn
 
 
@@ -43,51 +43,51 @@ def add_point(town: Town) -> tuple[str, str]:
     ],
     ids=str,
 )
-def test_datahub_fails_three_times(town: Town, fault: dict[str, Any]):
-    town.sandbox.datahub.fault(_SET_KEY, times=3, **fault)
-    _, gsrn = add_point(town)
-    key_has_arrived(town, gsrn)
-    assert town.sandbox.datahub.faults() == []
+def test_datahub_fails_three_times(system: LiveSystem, fault: dict[str, Any]):
+    system.sandbox.datahub.fault(_SET_KEY, times=3, **fault)
+    _, gsrn = add_point(system)
+    key_has_arrived(system, gsrn)
+    assert system.sandbox.datahub.faults() == []
 
 
-def test_a_spent_token_is_refreshed(town: Town):
+def test_a_spent_token_is_refreshed(system: LiveSystem):
     """Hydra's word, on which DataHub answers 401."""
-    hydra = town.sandbox.hydra
+    hydra = system.sandbox.hydra
     hydra.lifetimes(access_token=1)
-    subject, _ = town.log_in("carl")
-    town.subscribed(subject)
+    subject, _ = system.log_in("carl")
+    system.wait_until_subscribed(subject)
     jobs = "SELECT datahub_jobs.id FROM datahub_jobs JOIN users ON users.id = user_id "
-    eventually(lambda: not town.rows(f"{jobs} WHERE subject = %s", subject), "no job is left")
+    eventually(lambda: not system.rows(f"{jobs} WHERE subject = %s", subject), "no job is left")
     # The last to expire, also where the service cuts off fractions of a second.
-    api = town.client(hydra.tokens(subject, expires_in=2).access)
+    api = system.client(hydra.tokens(subject, expires_in=2).access)
     eventually(lambda: api.request("/accounts").status_code == 401, "all tokens have expired")
     hydra.lifetimes(access_token=3600)
     refreshes = hydra.count("POST /oauth2/token")
     gsrn = new_gsrn()
-    town.add_point(subject, gsrn, "production")
-    key_has_arrived(town, gsrn)
+    system.add_point(subject, gsrn, "production")
+    key_has_arrived(system, gsrn)
     assert hydra.count("POST /oauth2/token") == refreshes + 1
 
 
 @pytest.mark.parametrize("cut", ["before", "after"])
-def test_the_worker_is_killed_while_it_sends(town: Town, cut: str):
+def test_the_worker_is_killed_while_it_sends(system: LiveSystem, cut: str):
     """Before DataHub has the key, and after, when the worker hasn't heard so; Redis forgets, too."""
-    datahub, worker = town.sandbox.datahub, town.services.worker
+    datahub, worker = system.sandbox.datahub, system.services.worker
     delay: dict[str, Any] = {f"delay_{cut}": 60, "cut": cut}
     datahub.fault(_SET_KEY, times=None, **delay)
-    _, gsrn = add_point(town)
-    town.struck(datahub)
+    _, gsrn = add_point(system)
+    system.wait_for_fault(datahub)
     worker.kill()
-    town.redis.flush()
+    system.redis.flush()
     datahub.clear_faults()
     worker.start()
-    key_has_arrived(town, gsrn)
+    key_has_arrived(system, gsrn)
 
 
-def test_redis_is_flushed_while_a_worker_sends(town: Town):
-    town.sandbox.datahub.fault(_SET_KEY, times=None, delay_before=60, cut="before")
-    _, gsrn = add_point(town)
-    town.struck(town.sandbox.datahub)
-    town.redis.flush()
-    town.sandbox.datahub.clear_faults()
-    key_has_arrived(town, gsrn)
+def test_redis_is_flushed_while_a_worker_sends(system: LiveSystem):
+    system.sandbox.datahub.fault(_SET_KEY, times=None, delay_before=60, cut="before")
+    _, gsrn = add_point(system)
+    system.wait_for_fault(system.sandbox.datahub)
+    system.redis.flush()
+    system.sandbox.datahub.clear_faults()
+    key_has_arrived(system, gsrn)

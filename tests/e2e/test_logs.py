@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from devstack.processes import SupervisedProcess
-from tests.support.town import Town
+from tests.support.live_system import LiveSystem
 from tests.support.waiting import eventually
 
 
@@ -13,13 +13,13 @@ def _lines(process: SupervisedProcess) -> list[dict[str, Any]]:
     return [json.loads(line) for line in whole.splitlines()]
 
 
-def test_a_request_is_found_in_the_log_of_the_worker_that_works_for_it(town: Town):
-    anna, bo = town.households("anna", "bo")
-    address = town.issue(anna, 0, 100)
+def test_a_request_is_found_in_the_log_of_the_worker_that_works_for_it(system: LiveSystem):
+    anna, bo = system.households("anna", "bo")
+    address = system.issue(anna, 0, 100)
     anna.api.session.headers["X-Request-ID"] = f"order-of-{anna.subject}"
     answer = anna.compose(address, transfers=[(40, bo)])
     assert answer.headers["X-Request-ID"] == f"order-of-{anna.subject}"
-    town.settle()
+    system.settle_and_audit()
 
     def found(process: SupervisedProcess, logger: str) -> list[dict[str, Any]]:
         return [
@@ -28,18 +28,18 @@ def test_a_request_is_found_in_the_log_of_the_worker_that_works_for_it(town: Tow
             if line["logger"] == logger and line.get("request_id") == f"order-of-{anna.subject}"
         ]
 
-    [request] = found(town.services.web, "origin.telemetry.requests")
+    [request] = found(system.services.web, "origin.telemetry.requests")
     tasks = eventually(
-        lambda: found(town.services.worker, "origin.telemetry.tasks"), "the task ends"
+        lambda: found(system.services.worker, "origin.telemetry.tasks"), "the task ends"
     )
     assert {task["trace_id"] for task in tasks} == {request["trace_id"]}
     assert {task["task"] for task in tasks} >= {"origin.batches"}
 
 
-def test_every_line_of_every_process_is_json(town: Town):
+def test_every_line_of_every_process_is_json(system: LiveSystem):
     """Their first ones too, which gunicorn and Celery write."""
     expected = {"web": "Listening at", "worker": "ready.", "beat": "beat: Starting..."}
-    for process in town.services.all:
+    for process in system.services.all:
         lines = _lines(process)
         assert any(expected[process.name] in line["message"] for line in lines), process.name
         assert all(line["service"] == "AccountService" for line in lines)

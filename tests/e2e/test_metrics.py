@@ -4,17 +4,17 @@ import requests
 
 from devstack.ports import free_port
 from devstack.processes import answers
+from tests.support.live_system import LiveSystem
 from tests.support.scraping import Scrape
-from tests.support.town import Town
 from tests.support.waiting import eventually
 
 
-def test_any_process_of_the_web_answers_for_all_of_them(town: Town):
+def test_any_process_of_the_web_answers_for_all_of_them(system: LiveSystem):
     """Sixty requests on connections of their own reach both processes; every scrape counts all."""
-    url = f"{town.stack.url}/health/live"
+    url = f"{system.stack.url}/health/live"
 
     def count() -> float:
-        return _scrape(f"{town.stack.url}/metrics").value(
+        return _scrape(f"{system.stack.url}/metrics").value(
             "request_seconds_count", endpoint="/health/live", status="200"
         )
 
@@ -24,8 +24,8 @@ def test_any_process_of_the_web_answers_for_all_of_them(town: Town):
     assert {count() - before for _ in range(10)} == {60}
 
 
-def test_worker_and_beat_answer_for_themselves(town: Town):
-    worker, beat = town.services.worker, town.services.beat
+def test_worker_and_beat_answer_for_themselves(system: LiveSystem):
+    worker, beat = system.services.worker, system.services.beat
     ports = {process.name: free_port() for process in (worker, beat)}
     for process in (worker, beat):
         process.env["METRICS_PORT"] = str(ports[process.name])

@@ -13,7 +13,7 @@ import pytest
 from devstack.environment import inherited
 from devstack.processes import ROOT
 from tests.support.database import rows
-from tests.support.town import Town
+from tests.support.live_system import LiveSystem
 from tests.support.waiting import eventually
 
 _NAMES = ("web", "worker", "beat")
@@ -26,47 +26,49 @@ def _refuses(url: str) -> bool:
         return probe.connect_ex((host, int(port))) != 0
 
 
-def test_sigterm_lets_what_has_begun_finish(town: Town):
+def test_sigterm_lets_what_has_begun_finish(system: LiveSystem):
     """A compose that waits for DataHub gets its answer, a POST to the ledger is waited for.
 
     Connections on which nothing is said, as Bo's, are not.
     """
-    anna, bo = town.households("anna", "bo")
-    posted, waiting = town.issue(anna, 0, 100), town.issue(anna, 1, 100)
-    town.consume(anna, 1, 100)
-    datahub, ledger = town.sandbox.datahub, town.sandbox.ledger
+    anna, bo = system.households("anna", "bo")
+    posted, waiting = system.issue(anna, 0, 100), system.issue(anna, 1, 100)
+    system.publish_consumption(anna, 1, 100)
+    datahub, ledger = system.sandbox.datahub, system.sandbox.ledger
     ledger.fault("/batches", times=None, delay_after=60)
     assert anna.compose(posted, transfers=[(40, bo)]).status_code == 200
-    town.struck(ledger)
+    system.wait_for_fault(ledger)
     datahub.fault("/measurements/consumed", times=None, delay_before=60)
     with ThreadPoolExecutor() as pool:
         answer = pool.submit(anna.compose, waiting, retires=[30])
-        town.struck(datahub)
-        for process in town.services.all:
+        system.wait_for_fault(datahub)
+        for process in system.services.all:
             process.ask_to_end()
-        eventually(lambda: _refuses(town.stack.url), "the web takes no more calls")
+        eventually(lambda: _refuses(system.stack.url), "the web takes no more calls")
         assert not answer.done()
         datahub.clear_faults()
         assert answer.result(10).json() == {"success": True, "message": None}
     ledger.clear_faults()
     begin = time.monotonic()
-    assert [process.wait(15) for process in town.services.all] == [0, 0, 0]
+    assert [process.wait(15) for process in system.services.all] == [0, 0, 0]
     assert time.monotonic() - begin < 10
-    assert town.batch_states(posted) == ["SUBMITTED"]
-    for process in town.services.all:
+    assert system.batch_states(posted) == ["SUBMITTED"]
+    for process in system.services.all:
         process.launch()
-    for process in town.services.all:
+    for process in system.services.all:
         process.wait_until_ready()
-    town.settle()
-    assert town.batch_states(posted) == town.batch_states(waiting) == ["COMPLETED"]
+    system.settle_and_audit()
+    assert system.batch_states(posted) == system.batch_states(waiting) == ["COMPLETED"]
 
 
 @pytest.mark.parametrize("name", _NAMES)
-def test_a_wrong_environment_is_told_of_in_one_message(town: Town, tmp_path: Path, name: str):
+def test_a_wrong_environment_is_told_of_in_one_message(
+    system: LiveSystem, tmp_path: Path, name: str
+):
     """Started by a link, in another folder; every variable is named, no value that is secret shown."""
     link = tmp_path / name
     link.symlink_to(ROOT / f"entrypoint.{name}.sh")
-    environment = dict(town.stack.environment)
+    environment = dict(system.stack.environment)
     for missing in ("HYDRA_URL", "WEBHOOK_SECRET"):
         del environment[missing]
     wrong = {

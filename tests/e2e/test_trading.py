@@ -6,21 +6,21 @@ from dataclasses import replace
 
 import pytest
 
-from tests.support.parallel import at_once
-from tests.support.town import Town, hour, new_gsrn
+from tests.support.concurrency import at_once
+from tests.support.live_system import LiveSystem, hour, new_gsrn
 from tests.support.waiting import eventually
 
 
-def test_three_processes_migrate_an_empty_database_at_once(town: Town):
-    """That is how the town was started."""
-    assert all(process.pid for process in town.services.all)
-    assert len(town.rows("SELECT version_num FROM alembic_version")) == 1
+def test_three_processes_migrate_an_empty_database_at_once(system: LiveSystem):
+    """That is how the system was started."""
+    assert all(process.pid for process in system.services.all)
+    assert len(system.rows("SELECT version_num FROM alembic_version")) == 1
 
 
-def test_from_login_to_ledger(town: Town):
+def test_from_login_to_ledger(system: LiveSystem):
     """Logins, webhooks in odd orders and doubled, composes, and both accounts in the end."""
-    anna, bo = town.households("anna", "bo")
-    datahub = town.sandbox.datahub
+    anna, bo = system.households("anna", "bo")
+    datahub = system.sandbox.datahub
     ggos = [
         {"gsrn": anna.production, "begin": hour(number), "amount": 1000 + number}
         for number in range(4)
@@ -29,7 +29,7 @@ def test_from_login_to_ledger(town: Town):
     third, fourth = datahub.issue_many(ggos[2:], webhooks="hold")
     datahub.release("reverse")
     for home, number, wh in ((anna, 0, 300), (anna, 1, 1001), (bo, 0, 250)):
-        town.consume(home, number, wh)
+        system.publish_consumption(home, number, wh)
     assert {each["state"] for each in datahub.deliveries(wait=30)} == {"DELIVERED"}
     issued = [first, second, third, fourth]
     assert [ggo["address"] for ggo in anna.stored()] == [ggo["address"] for ggo in issued]
@@ -45,13 +45,13 @@ def test_from_login_to_ledger(town: Town):
     assert anna.api.total_wh(category="stored") == 50 + 250 + 1003
     assert anna.api.total_wh(category="retired") == 300 + 1001
     assert bo.api.total_wh(category="stored") == 1402
-    town.quiet()
+    system.wait_until_settled()
     assert sorted(ggo["amount"] for ggo in anna.stored()) == [50, 250, 1003]
     assert sorted(ggo["amount"] for ggo in bo.stored()) == [400, 1002]
 
     [bought] = [ggo for ggo in bo.stored() if ggo["amount"] == 400]
     assert bo.compose(bought["address"], retires=[250]).status_code == 200
-    town.settle()
+    system.settle_and_audit()
     assert sorted(ggo["amount"] for ggo in anna.api.ggos(category="retired")) == [100, 200, 1001]
     assert [ggo["amount"] for ggo in bo.api.ggos(category="retired")] == [250]
     assert sorted(ggo["amount"] for ggo in bo.stored()) == [150, 1002]
@@ -59,29 +59,29 @@ def test_from_login_to_ledger(town: Town):
     assert fourth["address"] in {ggo["address"] for ggo in anna.stored()}
 
 
-def test_webhooks_that_come_again_change_nothing(town: Town):
-    anna = town.household("anna")
-    address = town.issue(anna, 0, 100)
-    town.sandbox.datahub.repeat()
-    assert {each["state"] for each in town.sandbox.datahub.deliveries(wait=30)} == {"DELIVERED"}
+def test_webhooks_that_come_again_change_nothing(system: LiveSystem):
+    anna = system.household("anna")
+    address = system.issue(anna, 0, 100)
+    system.sandbox.datahub.repeat()
+    assert {each["state"] for each in system.sandbox.datahub.deliveries(wait=30)} == {"DELIVERED"}
     assert [ggo["address"] for ggo in anna.api.ggos()] == [address]
 
 
-def test_a_ggo_before_its_metering_point_waits_for_it(town: Town):
+def test_a_ggo_before_its_metering_point_waits_for_it(system: LiveSystem):
     """Told of a GGO of a point that nobody knows, the service asks DataHub, in vain; then it comes."""
-    anna = town.household("anna")
+    anna = system.household("anna")
     fetching = "SELECT id FROM datahub_jobs WHERE kind = 'fetch_ggos'"
-    eventually(lambda: not town.rows(fetching), "what was issued before has been fetched")
-    known = town.sandbox.datahub.issue(anna.production, hour(5), 70, webhooks="none")
+    eventually(lambda: not system.rows(fetching), "what was issued before has been fetched")
+    known = system.sandbox.datahub.issue(anna.production, hour(5), 70, webhooks="none")
     later = replace(anna, production=new_gsrn())
     early = {**known, "gsrn": later.production, "address": "849c0b" + secrets.token_hex(32)}
-    town.sandbox.datahub.send(anna.subject, "on-ggo-issued", {"sub": anna.subject, "ggo": early})
+    system.sandbox.datahub.send(anna.subject, "on-ggo-issued", {"sub": anna.subject, "ggo": early})
     eventually(
-        lambda: town.rows("SELECT id FROM kept_events WHERE gsrn = %s", later.production),
+        lambda: system.rows("SELECT id FROM kept_events WHERE gsrn = %s", later.production),
         "the GGO is kept",
     )
     assert anna.api.ggos() == []
-    town.add_point(anna.subject, later.production, "production")
+    system.add_point(anna.subject, later.production, "production")
     eventually(anna.api.ggos, "the GGO is listed")
     [listed] = anna.api.ggos(category="issued")
     assert (listed["amount"], listed["issueGsrn"]) == (70, later.production)
@@ -89,15 +89,15 @@ def test_a_ggo_before_its_metering_point_waits_for_it(town: Town):
     answer = anna.compose(early["address"], transfers=[(1, anna)])
     assert answer.status_code == 400
     assert answer.json()["message"] == f"GGO not found or is unavailable: {early['address']}"
-    town.sandbox.datahub.send(anna.subject, "on-ggo-issued", {"sub": anna.subject, "ggo": known})
+    system.sandbox.datahub.send(anna.subject, "on-ggo-issued", {"sub": anna.subject, "ggo": known})
     eventually(lambda: len(anna.api.ggos()) == 2, "the known one, too")
-    town.settle()
+    system.settle_and_audit()
 
 
-def test_ten_clients_compose_one_ggo_at_once(town: Town):
-    anna, bo = town.households("anna", "bo")
-    address = town.issue(anna, 0, 1000)
-    clients = [town.another_session(anna) for _ in range(10)]
+def test_ten_clients_compose_one_ggo_at_once(system: LiveSystem):
+    anna, bo = system.households("anna", "bo")
+    address = system.issue(anna, 0, 1000)
+    clients = [system.another_session(anna) for _ in range(10)]
     answers = at_once(
         *(
             lambda client=client: client.compose(address, transfers=[(100, bo)])
@@ -111,17 +111,17 @@ def test_ten_clients_compose_one_ggo_at_once(town: Town):
     }
     assert anna.api.total_wh(category="stored") == 900
     assert bo.api.total_wh(category="stored") == 100
-    town.settle()
-    assert town.batch_states(address) == ["COMPLETED"]
+    system.settle_and_audit()
+    assert system.batch_states(address) == ["COMPLETED"]
 
 
 @pytest.mark.parametrize("measured", [139, 140])
-def test_two_composes_retire_to_one_measurement_at_once(town: Town, measured: int):
+def test_two_composes_retire_to_one_measurement_at_once(system: LiveSystem, measured: int):
     """70 Wh each, of two GGOs: both where there is room, else one of them."""
-    anna = town.household("anna")
-    homes = [anna, town.another_meter(town.another_session(anna))]
-    town.consume(anna, 0, measured)
-    sources = [town.issue(home, 0, 1000) for home in homes]
+    anna = system.household("anna")
+    homes = [anna, system.with_new_production_point(system.another_session(anna))]
+    system.publish_consumption(anna, 0, measured)
+    sources = [system.issue(home, 0, 1000) for home in homes]
     answers = at_once(
         *(
             lambda home=home, source=source: home.compose(source, retires=[70])
@@ -133,4 +133,4 @@ def test_two_composes_retire_to_one_measurement_at_once(town: Town, measured: in
     refusals = [answer.json()["message"] for answer in answers if answer.status_code == 400]
     assert refusals == ["Can only retire up to 69 (you tried to retire 70)"] * (2 - fit)
     assert anna.api.total_wh(category="retired") == 70 * fit
-    town.settle()
+    system.settle_and_audit()

@@ -1,1 +1,1 @@
-"""The whole system under damage; a package, so that its tests can share one town."""
+"""Tests of the whole system with faults. A package, so that the tests share one system."""

@@ -1,4 +1,4 @@
-"""One town for all tests of this folder, on a database server and a Redis that may be broken."""
+"""Fixtures: one system for all tests of this folder, with its own database server and Redis."""
 
 from collections.abc import Iterator
 
@@ -6,40 +6,40 @@ import pytest
 
 from devstack.replicated import ReplicatedPostgres
 from devstack.valkey import EmbeddedValkey
-from tests.support.rounds import TOKENS_ASKED_OFTEN
-from tests.support.town import Town, running_town
+from tests.support.fault_rounds import TOKENS_ASKED_OFTEN
+from tests.support.live_system import LiveSystem, running_system
 
 
 @pytest.fixture(scope="package")
 def own_postgres() -> Iterator[ReplicatedPostgres]:
-    """A server of these tests alone; what it has committed survives a crash."""
+    """A server for these tests only; its committed data survives a crash."""
     with ReplicatedPostgres() as server:
         yield server
 
 
 @pytest.fixture(scope="package")
 def own_valkey() -> Iterator[EmbeddedValkey]:
-    """A server of these tests alone."""
+    """A server for these tests only."""
     with EmbeddedValkey() as server:
         yield server
 
 
 @pytest.fixture(scope="package")
-def town(
+def system(
     own_postgres: ReplicatedPostgres,
     own_valkey: EmbeddedValkey,
     tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Town]:
-    """The town; what is broken in it is each test's to mend."""
+) -> Iterator[LiveSystem]:
+    """The shared system; each test must repair what it breaks."""
     uri = own_postgres.create_database("faults")
     logs = tmp_path_factory.mktemp("faults")
-    with running_town(uri, own_valkey, logs, TOKENS_ASKED_OFTEN) as running:
+    with running_system(uri, own_valkey, logs, TOKENS_ASKED_OFTEN) as running:
         yield running
 
 
 @pytest.fixture(autouse=True)
 def no_fault_is_left(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Whatever a test has set is cleared after it, also where it failed."""
+    """Clear all faults of peers after each test, even if it failed."""
     yield
-    if "town" in request.fixturenames:
-        request.getfixturevalue("town").clear_faults()
+    if "system" in request.fixturenames:
+        request.getfixturevalue("system").clear_faults()

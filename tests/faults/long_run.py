@@ -1,11 +1,11 @@
-"""The long fault bench: round after round, each by its own seed, and counts of what was survived.
+"""The long fault bench: runs rounds with successive seeds, and counts the survived faults.
 
-`make faults ARGS='--faults 5000 --seed 1000'`. A seed that fails is told of, and the run ends with
-status 1; add it to `test_sabotage.py`, that it stays mended. Two runs with seeds far apart may go on
-beside each other where one leaves a core idle.
+`make faults ARGS='--faults 5000 --seed 1000'`. If a round fails, its seed is printed, and the run ends
+with status 1; add the seed to `test_fault_rounds.py` to keep it fixed. On a machine with idle cores,
+several runs with seeds far apart can run at the same time.
 """
 
-# What this prints is what it is for.
+# A program that prints its results.
 # ruff: noqa: T201
 
 import argparse
@@ -21,16 +21,16 @@ from pathlib import Path
 from devstack.processes import ROOT
 from devstack.replicated import ReplicatedPostgres
 from devstack.valkey import EmbeddedValkey
-from tests.support.rounds import TOKENS_ASKED_OFTEN, Survived, sabotage_round
-from tests.support.saboteur import DISASTERS, Plan
-from tests.support.town import Town, running_town
+from tests.support.fault_injector import DATABASE_LOSSES, FaultPlan
+from tests.support.fault_rounds import TOKENS_ASKED_OFTEN, RoundResult, fault_round
+from tests.support.live_system import LiveSystem, running_system
 
 _SETTLED_WITHIN_SECONDS = 120
 
 
 @dataclass
 class Tally:
-    """What was survived so far."""
+    """The results so far."""
 
     faults: Counter[str] = field(default_factory=Counter)
     gave_up: Counter[str] = field(default_factory=Counter)
@@ -39,8 +39,8 @@ class Tally:
     failed_seed: int | None = None
     began: float = field(default_factory=time.monotonic)
 
-    def add(self, seed: int, found: Survived) -> None:
-        """Count one round more."""
+    def add(self, seed: int, found: RoundResult) -> None:
+        """Add a round."""
         self.seeds.append(seed)
         self.faults += found.faults
         self.gave_up += found.gave_up
@@ -48,27 +48,27 @@ class Tally:
 
     @property
     def seconds(self) -> float:
-        """How long it took."""
+        """The duration so far."""
         return time.monotonic() - self.began
 
     def line(self) -> str:
-        """In short."""
+        """Return a summary in one line."""
         return (
             f"{len(self.seeds)} rounds, {self.faults.total()} faults, {self.composes} composes "
             f"survived in {self.seconds / 60:.1f} minutes"
         )
 
     def show(self) -> None:
-        """All counts, by kind."""
+        """Print all counts by fault."""
         print(f"\n{'FAULT':<34}SURVIVED")
         for name, count in self.faults.most_common():
             print(f"{name:<34}{count:>8}")
         print(f"{'all':<34}{self.faults.total():>8}")
         for name, count in self.gave_up.most_common():
-            print(f"{name} gave up starting {count} times, since a server was away")
+            print(f"{name} could not start {count} times because a server was down")
 
     def write(self, path: Path) -> None:
-        """All counts, as JSON."""
+        """Write all counts as JSON."""
         body = {
             "seeds": self.seeds,
             "failed_seed": self.failed_seed,
@@ -84,15 +84,20 @@ class Tally:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make faults")
     option = parser.add_argument
-    option("--faults", type=int, default=0, help="go on until so many were survived")
-    option("--minutes", type=float, help="go on for so long at most (10 without --faults)")
-    option("--rounds", type=int, default=0, help="at most so many; 0: no limit")
-    option("--seed", type=int, default=1, help="of the first round; then one more")
-    option("--acts", type=int, default=60, help="faults a round")
-    option("--only", action="append", default=[], metavar="ACT", help="this alone; may be repeated")
-    option("--without", action="append", default=[], metavar="ACT", help="all but this; as above")
-    option("--disaster-every", type=int, default=3, help="rounds; 0: no database falls back")
-    option("--town-for", type=int, default=6, help="rounds, until all begins with empty servers")
+    option("--faults", type=int, default=0, help="run until this many faults were survived")
+    option("--minutes", type=float, help="longest duration (default: 10 without --faults)")
+    option("--rounds", type=int, default=0, help="most rounds; 0: no limit")
+    option("--seed", type=int, default=1, help="seed of the first round; it grows by one a round")
+    option("--acts", type=int, default=60, help="faults per round")
+    option("--only", action="append", default=[], metavar="FAULT", help="may be repeated")
+    option("--without", action="append", default=[], metavar="FAULT", help="may be repeated")
+    option("--database_loss-every", type=int, default=3, help="rounds; 0: no database falls back")
+    option(
+        "--rounds-per-system",
+        type=int,
+        default=6,
+        help="rounds, until all begins with empty servers",
+    )
     option("--json", type=Path, help="write the counts to this file, too, after each round")
     arguments = parser.parse_args()
     if arguments.minutes is None:
@@ -101,31 +106,33 @@ def _arguments() -> argparse.Namespace:
 
 
 @contextmanager
-def _place(logs: Path) -> Iterator[tuple[Town, tuple[ReplicatedPostgres, EmbeddedValkey]]]:
-    """A town and its servers, all new."""
+def _place(logs: Path) -> Iterator[tuple[LiveSystem, tuple[ReplicatedPostgres, EmbeddedValkey]]]:
+    """Run a new system and its servers."""
     with ExitStack() as stack:
         postgres = stack.enter_context(ReplicatedPostgres())
         valkey = stack.enter_context(EmbeddedValkey())
         uri = postgres.create_database("faults")
-        town = stack.enter_context(running_town(uri, valkey, logs, TOKENS_ASKED_OFTEN))
-        stack.enter_context(town.another_worker(logs))
-        yield town, (postgres, valkey)
+        system = stack.enter_context(running_system(uri, valkey, logs, TOKENS_ASKED_OFTEN))
+        stack.enter_context(system.another_worker(logs))
+        yield system, (postgres, valkey)
 
 
-def _plan(arguments: argparse.Namespace, seed: int) -> Plan:
-    """What happens in the round of this seed, which depends on nothing else."""
+def _plan(arguments: argparse.Namespace, seed: int) -> FaultPlan:
+    """Return the plan of a round, which depends only on the seed and the arguments."""
     kinds = [
         kind
-        for kind in DISASTERS
+        for kind in DATABASE_LOSSES
         if kind not in arguments.without and (not arguments.only or kind in arguments.only)
     ]
-    every = arguments.disaster_every
-    disaster = kinds[seed // every % len(kinds)] if kinds and every and seed % every == 0 else None
-    return Plan(arguments.acts, arguments.only, arguments.without, disaster)
+    every = arguments.loss_every
+    database_loss = (
+        kinds[seed // every % len(kinds)] if kinds and every and seed % every == 0 else None
+    )
+    return FaultPlan(arguments.acts, arguments.only, arguments.without, database_loss)
 
 
 def main() -> int:
-    """Run until enough was survived, or time is up; the exit status."""
+    """Run until enough faults were survived or time is up; return the exit status."""
     arguments = _arguments()
     tally = Tally()
     logs = ROOT / ".run" / f"faults-{arguments.seed}"
@@ -137,11 +144,11 @@ def main() -> int:
 
     try:
         while not over():
-            with _place(logs) as (town, servers):
-                for _ in range(arguments.town_for):
+            with _place(logs) as (system, servers):
+                for _ in range(arguments.rounds_per_system):
                     if over():
                         break
-                    _round(town, servers, arguments, tally)
+                    _round(system, servers, arguments, tally)
     except BaseException:
         print(f"Seed {tally.failed_seed} FAILED, after {tally.line()}; logs in {logs}", flush=True)
         raise
@@ -153,16 +160,16 @@ def main() -> int:
 
 
 def _round(
-    town: Town,
+    system: LiveSystem,
     servers: tuple[ReplicatedPostgres, EmbeddedValkey],
     arguments: argparse.Namespace,
     tally: Tally,
 ) -> None:
     seed = arguments.seed + len(tally.seeds)
-    # Until it has survived.
+    # Counts as failed until the round has ended.
     tally.failed_seed = seed
-    found = sabotage_round(
-        town, servers, seed, _plan(arguments, seed), settled_within=_SETTLED_WITHIN_SECONDS
+    found = fault_round(
+        system, servers, seed, _plan(arguments, seed), settled_within=_SETTLED_WITHIN_SECONDS
     )
     tally.failed_seed = None
     tally.add(seed, found)

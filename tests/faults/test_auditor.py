@@ -1,4 +1,4 @@
-"""The auditor finds each kind of damage, and nothing where nothing is wrong."""
+"""The auditor finds each kind of damage, and none in correct data."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.support.auditor import Books, audit
-from tests.support.losses import Losses
+from tests.support.lost_data import LostData
 
 ISSUED, SENT, KEPT, RETIRED, WHOLE = ("849c0b" + digit * 64 for digit in "12345")
 MEASURED, SETTLED = "5a9839" + "6" * 64, "ba4817" + "6" * 64
@@ -14,7 +14,7 @@ OTHER = "849c0b" + "9" * 64
 
 
 def ggo(number: int, address: str, amount: int, **more: Any) -> dict[str, Any]:
-    """A row of `ggos`; stored unless told otherwise."""
+    """Return a row of `ggos`; stored unless changed."""
     row = {
         "id": number,
         "owner_id": 1,
@@ -34,21 +34,21 @@ def ggo(number: int, address: str, amount: int, **more: Any) -> dict[str, Any]:
 
 
 def batch(number: int, ggo_id: int, *addresses: str, state: str = "COMPLETED") -> dict[str, Any]:
-    """A row of `batches`."""
+    """Return a row of `batches`."""
     payload = b"\x0a\x46" + b'","'.join(address.encode() for address in addresses)
     standing = {"state": state, "ended": True, "due": False}
     return {"id": number, "ggo_id": ggo_id, "signed_batch": payload, **standing}
 
 
 def record(amount: int, origin: str, action: str = "", *addresses: str) -> dict[str, Any]:
-    """A GGO on the ledger."""
+    """Return a ledger record of a GGO."""
     following = {"action": action, "addresses": list(addresses)} if action else None
     return {"amount": amount, "origin": origin, "sector": "DK1", "next": following}
 
 
 @pytest.fixture
 def books() -> Books:
-    """100 Wh issued: 30 sent, 50 kept, 20 retired; and 7 Wh retired whole, after a refusal."""
+    """100 Wh issued: 30 sent, 50 kept, 20 retired; and 7 Wh retired as a whole, after a refusal."""
     gone = {"stored": False, "retired": True, "retire_address": MEASURED}
     return Books(
         ggos=[
@@ -87,28 +87,26 @@ def state() -> dict[str, Any]:
     }
 
 
-def test_sound_books_are_left_alone(books: Books, state: dict[str, Any]):
+def test_correct_data_has_no_complaints(books: Books, state: dict[str, Any]):
     assert audit(books, state) == []
 
 
-def test_what_was_issued_under_a_wrong_key_is_not_looked_for(books: Books, state: dict[str, Any]):
+def test_ggos_issued_with_a_wrong_key_are_not_compared(books: Books, state: dict[str, Any]):
     books.ggos.append(ggo(6, OTHER, 5, key_mismatch=True))
     assert audit(books, state) == []
 
 
 @pytest.mark.parametrize("source", [ISSUED, WHOLE])
-def test_a_batch_may_be_lost_of_what_was_recovered_alone(
-    books: Books, state: dict[str, Any], source: str
-):
+def test_only_recovered_ggos_may_lack_their_batch(books: Books, state: dict[str, Any], source: str):
     spent = {1} if source == ISSUED else {5}
     books.batches = [each for each in books.batches if each["ggo_id"] not in spent]
     assert audit(books, state, recovered={source}) == []
     assert audit(books, state) == [f"{source} has 0 completed batches"]
 
 
-def test_a_ggo_that_came_back_as_another_s_is_told(books: Books):
-    losses = Losses(owners={SENT: 2, KEPT: 2, OTHER: 1})
-    assert losses.wrong_owners(books.ggos) == [f"{KEPT} was user 2's, is user 1's"]
+def test_a_ggo_recovered_for_another_owner_is_reported(books: Books):
+    lost_data = LostData(owners={SENT: 2, KEPT: 2, OTHER: 1})
+    assert lost_data.wrong_owners(books.ggos) == [f"{KEPT} was user 2's, is user 1's"]
 
 
 def _row(table: str, number: int, **changes: Any) -> Callable[[Books, Any], None]:
@@ -121,20 +119,20 @@ def _ledger(address: str, **changes: Any) -> Callable[[Books, Any], None]:
 
 DAMAGES: dict[str, tuple[str, Callable[[Books, Any], Any]]] = {
     "a leaf holds less": ("80 Wh are held", _row("ggos", 2, amount=10)),
-    "a leaf holds more": ("101 Wh are held", _row("ggos", 2, amount=31)),
+    "a part holds more": ("101 Wh are held", _row("ggos", 2, amount=31)),
     "parts and parent differ": ("don't sum", _row("ggos", 3, amount=51)),
     "a part has vanished": ("70 Wh are held", lambda books, _: books.ggos.pop(1)),
-    "a leaf is nowhere": ("is nowhere", _row("ggos", 3, stored=False)),
+    "a part in no state": ("is in no state", _row("ggos", 3, stored=False)),
     "held and split": ("is stored and split", _row("ggos", 1, stored=True)),
     "held and retired": ("is stored and retired", _row("ggos", 4, stored=True)),
     "locked": ("is locked", _row("ggos", 3, locked=True)),
-    "spent elsewhere": ("100 Wh issued or received", _row("ggos", 1, spent_elsewhere=True)),
+    "spent elsewhere": ("100 Wh at 849c0b1", _row("ggos", 1, spent_elsewhere=True)),
     "held and spent elsewhere": (
         "is stored and spent elsewhere",
         _row("ggos", 3, spent_elsewhere=True),
     ),
     "blocked, and unspent on the ledger": (
-        "is unspent on the ledger",
+        "is blocked, but unspent on the ledger",
         _row("ggos", 3, spent_elsewhere=True, stored=False, locked=True),
     ),
     "a live batch": ("batch 1 is SUBMITTED", _row("batches", 1, state="SUBMITTED")),
@@ -143,7 +141,7 @@ DAMAGES: dict[str, tuple[str, Callable[[Books, Any], Any]]] = {
     "completed twice": ("has 2 completed", _row("batches", 2, state="COMPLETED")),
     "spent without a batch": ("has 0 completed", _row("batches", 3, state="DECLINED")),
     "a batch for nothing": (
-        "a completed batch and isn't spent",
+        "a completed batch, but isn't spent",
         lambda books, _: books.batches.append(batch(4, 3, KEPT)),
     ),
     "not on the ledger": ("isn't on the ledger", lambda _, state: state.pop(SENT)),
@@ -163,19 +161,19 @@ DAMAGES: dict[str, tuple[str, Callable[[Books, Any], Any]]] = {
         "should have become ('RETIRE'",
         _ledger(WHOLE, next={"action": "RETIRE", "addresses": ["ba4817"]}),
     ),
-    "on the ledger alone": (
-        "on the ledger alone",
+    "on the ledger only": (
+        "on the ledger only",
         lambda _, state: state.update({OTHER: record(1, ISSUED)}),
     ),
     "more than measured": ("27 Wh retired", _ledger(MEASURED, amount=26)),
-    "retired to a production": ("no consumption", _ledger(MEASURED, type="PRODUCTION")),
-    "no such measurement": ("no consumption", lambda _, state: state.pop(MEASURED)),
+    "retired to a production": ("isn't a consumption", _ledger(MEASURED, type="PRODUCTION")),
+    "no such measurement": ("isn't a consumption", lambda _, state: state.pop(MEASURED)),
     "a part not settled": (
-        "isn't what was retired",
+        "differs from what was retired",
         lambda _, state: state[SETTLED]["parts"].pop(),
     ),
     "a settlement of another amount": (
-        "isn't what was retired",
+        "differs from what was retired",
         lambda _, state: state[SETTLED]["parts"][0].update(amount=19),
     ),
     "settled twice": (
@@ -184,7 +182,7 @@ DAMAGES: dict[str, tuple[str, Callable[[Books, Any], Any]]] = {
     ),
     "a trade key used twice": ("uses key m/0/0 2 times", _row("ggos", 4, key_index=0)),
     "a point's key used twice": ("uses key m/1/0 2 times", _row("points", 2, key_index=0)),
-    "a key of tomorrow": ("still to be given out", _row("users", 2, next_trade_index=0)),
+    "a key beyond the counter": ("beyond the counter", _row("users", 2, next_trade_index=0)),
     "a key used again after a rollback": (
         "the target of 2 batches",
         lambda books, _: books.batches.append(batch(4, 3, KEPT, OTHER, state="DECLINED")),

@@ -1,4 +1,4 @@
-"""Processes that come and go: a worker's end in bad states, and more than one of a kind."""
+"""Deployments: shutdown while servers are down or hang, and two processes of a kind."""
 
 import os
 import signal
@@ -11,12 +11,12 @@ import pytest
 
 from devstack.processes import ROOT, SupervisedProcess, says
 from devstack.valkey import EmbeddedValkey
-from tests.support.town import Town
+from tests.support.live_system import LiveSystem
 
 
 @contextmanager
-def redis_is_gone(_town: Town, valkey: EmbeddedValkey) -> Iterator[None]:
-    """Nobody listens."""
+def redis_is_gone(_system: LiveSystem, valkey: EmbeddedValkey) -> Iterator[None]:
+    """Redis is down."""
     valkey.stop()
     try:
         yield
@@ -25,8 +25,8 @@ def redis_is_gone(_town: Town, valkey: EmbeddedValkey) -> Iterator[None]:
 
 
 @contextmanager
-def redis_hangs(_town: Town, valkey: EmbeddedValkey) -> Iterator[None]:
-    """Connections are taken, and nothing is answered."""
+def redis_hangs(_system: LiveSystem, valkey: EmbeddedValkey) -> Iterator[None]:
+    """Redis accepts connections, but answers nothing."""
     pid = valkey._process.pid
     assert pid is not None
     os.kill(pid, signal.SIGSTOP)
@@ -37,22 +37,22 @@ def redis_hangs(_town: Town, valkey: EmbeddedValkey) -> Iterator[None]:
 
 
 @contextmanager
-def ledger_hangs(town: Town, _valkey: EmbeddedValkey) -> Iterator[None]:
-    """A POST is under way, for longer than a worker may take to end."""
-    anna, bo = town.households("anna", "bo")
-    address = town.issue(anna, 0, 100)
-    town.sandbox.ledger.fault("/batches", times=None, delay_after=60)
+def ledger_hangs(system: LiveSystem, _valkey: EmbeddedValkey) -> Iterator[None]:
+    """A POST is under way for longer than a worker's shutdown may take."""
+    anna, bo = system.households("anna", "bo")
+    address = system.issue(anna, 0, 100)
+    system.sandbox.ledger.fault("/batches", times=None, delay_after=60)
     assert anna.compose(address, transfers=[(40, bo)]).status_code == 200
-    town.struck(town.sandbox.ledger)
+    system.wait_for_fault(system.sandbox.ledger)
     yield
 
 
 @contextmanager
-def ledger_and_database_hang(town: Town, valkey: EmbeddedValkey) -> Iterator[None]:
-    """What is held can't be handed back either."""
+def ledger_and_database_hang(system: LiveSystem, valkey: EmbeddedValkey) -> Iterator[None]:
+    """The worker can't hand its claims back either."""
     with (
-        ledger_hangs(town, valkey),
-        closing(psycopg2.connect(town.database_uri)) as connection,
+        ledger_hangs(system, valkey),
+        closing(psycopg2.connect(system.database_uri)) as connection,
         connection.cursor() as cursor,
     ):
         cursor.execute("LOCK TABLE batches IN ACCESS EXCLUSIVE MODE")
@@ -63,35 +63,35 @@ def ledger_and_database_hang(town: Town, valkey: EmbeddedValkey) -> Iterator[Non
     "state", [redis_is_gone, redis_hangs, ledger_hangs, ledger_and_database_hang]
 )
 def test_a_worker_ends_within_ten_seconds_when(
-    town: Town, own_valkey: EmbeddedValkey, state: Callable[..., object]
+    system: LiveSystem, own_valkey: EmbeddedValkey, state: Callable[..., object]
 ):
-    """What it held is due at once, and settles with the next worker."""
-    worker = town.services.worker
-    with state(town, own_valkey):  # type: ignore[attr-defined] # each is a context manager
+    """Its claims are due at once, and the next worker settles them."""
+    worker = system.services.worker
+    with state(system, own_valkey):  # type: ignore[attr-defined] # each is a context manager
         assert worker.terminate(timeout=10.5) == 0
         held = "SELECT id FROM batches WHERE next_attempt_at > now()"
         if state is ledger_hangs:
-            assert not town.rows(held)
-    town.clear_faults()
+            assert not system.rows(held)
+    system.clear_faults()
     worker.start()
-    town.settle()
+    system.settle_and_audit()
 
 
 @pytest.mark.parametrize("state", [redis_is_gone, redis_hangs])
 def test_beat_ends_at_once_when(
-    town: Town, own_valkey: EmbeddedValkey, state: Callable[..., object]
+    system: LiveSystem, own_valkey: EmbeddedValkey, state: Callable[..., object]
 ):
-    """Also where it is about to tell the workers something."""
-    beat = town.services.beat
-    with state(town, own_valkey):  # type: ignore[attr-defined] # each is a context manager
+    """Beat also stops at once while it is sending a wake-up."""
+    beat = system.services.beat
+    with state(system, own_valkey):  # type: ignore[attr-defined] # each is a context manager
         assert beat.terminate(timeout=3) == 0
     beat.start()
 
 
-def test_two_beats_and_two_workers_do_no_harm(town: Town, tmp_path: Path):
-    """As in a rolling update: both sweep, both work, and each batch is posted once."""
-    anna, bo = town.households("anna", "bo")
-    env = {**town.stack.environment, "METRICS_PORT": "0"}
+def test_two_beats_and_two_workers_do_no_harm(system: LiveSystem, tmp_path: Path):
+    """As in a rolling update: both sweep and both work, but each batch is posted once."""
+    anna, bo = system.households("anna", "bo")
+    env = {**system.stack.environment, "METRICS_PORT": "0"}
     with ExitStack() as stack:
         for name, ready in (("worker", r"worker-\d+@\S+ ready"), ("beat", r"beat: Starting")):
             process = SupervisedProcess(
@@ -102,11 +102,11 @@ def test_two_beats_and_two_workers_do_no_harm(town: Town, tmp_path: Path):
                 ready=says(ready),
             )
             stack.enter_context(process)
-        ids = {batch["id"] for batch in town.sandbox.ledger.batches()}
+        ids = {batch["id"] for batch in system.sandbox.ledger.batches()}
         for number in range(10):
-            address = town.issue(anna, number, 100)
+            address = system.issue(anna, number, 100)
             assert anna.compose(address, transfers=[(30, bo)]).status_code == 200
-        town.settle()
-    new = [batch for batch in town.sandbox.ledger.batches() if batch["id"] not in ids]
+        system.settle_and_audit()
+    new = [batch for batch in system.sandbox.ledger.batches() if batch["id"] not in ids]
     assert len(new) == 10
     assert {batch["posts"] for batch in new} == {1}

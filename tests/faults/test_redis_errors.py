@@ -1,4 +1,4 @@
-"""Redis answers, and what it says is that it won't: worker and Beat wait, and go on."""
+"""Redis answers with errors: worker and Beat wait, and continue when it works again."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -10,7 +10,7 @@ import redis
 import requests
 
 from devstack.valkey import EmbeddedValkey
-from tests.support.town import Town
+from tests.support.live_system import LiveSystem
 from tests.support.waiting import eventually
 
 Client = Any
@@ -18,7 +18,7 @@ Client = Any
 
 @contextmanager
 def _read_only(client: Client) -> Iterator[None]:
-    """A primary that was demoted: READONLY."""
+    """READONLY: a demoted primary."""
     client.execute_command("REPLICAOF", "127.0.0.1", "1")
     try:
         yield
@@ -28,7 +28,7 @@ def _read_only(client: Client) -> Iterator[None]:
 
 @contextmanager
 def _master_down(client: Client) -> Iterator[None]:
-    """A replica that has lost its primary, and doesn't serve what is stale: MASTERDOWN."""
+    """MASTERDOWN: a replica without its primary that doesn't serve stale data."""
     client.config_set("replica-serve-stale-data", "no")
     try:
         with _read_only(client):
@@ -39,7 +39,7 @@ def _master_down(client: Client) -> Iterator[None]:
 
 @contextmanager
 def _no_replicas(client: Client) -> Iterator[None]:
-    """Too few replicas to write: NOREPLICAS."""
+    """NOREPLICAS: too few replicas to accept writes."""
     client.config_set("min-replicas-to-write", "1")
     try:
         yield
@@ -49,7 +49,7 @@ def _no_replicas(client: Client) -> Iterator[None]:
 
 @contextmanager
 def _not_permitted(client: Client) -> Iterator[None]:
-    """An operator has taken rights away: NOPERM."""
+    """NOPERM: missing permissions."""
     me = client.acl_whoami()
     client.execute_command("ACL", "SETUSER", me, "-@list", "-@set", "-@hash", "-@sortedset")
     try:
@@ -60,7 +60,7 @@ def _not_permitted(client: Client) -> Iterator[None]:
 
 @contextmanager
 def _out_of_memory(client: Client) -> Iterator[None]:
-    """Nothing more can be held: OOM."""
+    """OOM: out of memory."""
     client.config_set("maxmemory", "1")
     try:
         yield
@@ -71,23 +71,23 @@ def _out_of_memory(client: Client) -> Iterator[None]:
 TROUBLES = [_read_only, _master_down, _no_replicas, _not_permitted, _out_of_memory]
 
 
-def _says_redis(town: Town) -> str:
-    answer = requests.get(f"{town.stack.url}/health/ready", timeout=30)
+def _says_redis(system: LiveSystem) -> str:
+    answer = requests.get(f"{system.stack.url}/health/ready", timeout=30)
     return str(answer.json()["redis"])
 
 
 def _failures(log: str) -> int:
-    """How often a worker has come to Redis in vain."""
+    """Return how often a worker failed to connect to Redis."""
     return len(re.findall("Connection to broker lost|Cannot connect to redis", log))
 
 
 @pytest.mark.parametrize("trouble", TROUBLES)
-def test_redis_that_refuses_is_waited_for(
-    town: Town, own_valkey: EmbeddedValkey, trouble: Callable[[Client], Any]
+def test_processes_wait_while_redis_answers_with_errors(
+    system: LiveSystem, own_valkey: EmbeddedValkey, trouble: Callable[[Client], Any]
 ):
-    anna, bo = town.households("anna", "bo")
-    address = town.issue(anna, 0, 100)
-    worker, beat = town.services.worker, town.services.beat
+    anna, bo = system.households("anna", "bo")
+    address = system.issue(anna, 0, 100)
+    worker, beat = system.services.worker, system.services.beat
     pids = worker.pid, beat.pid
     said_before = worker.output()
     before = _failures(said_before)
@@ -95,30 +95,30 @@ def test_redis_that_refuses_is_waited_for(
     try:
         with trouble(client):
             assert anna.compose(address, transfers=[(30, bo)]).status_code == 200
-            eventually(lambda: _says_redis(town) == "down", "the web tells")
+            eventually(lambda: _says_redis(system) == "down", "the web reports Redis as down")
             eventually(
-                # A full Redis still hands out what it holds: only who sends notices.
-                # Several times: it has found out that waiting once didn't help.
+                # Reading from a full Redis still works, so the worker notices nothing.
+                # Two failures: the worker has waited and tried again.
                 lambda: (
                     trouble is _out_of_memory
                     or worker.pid is None
                     or _failures(worker.output()) >= before + 2
                 ),
-                "the worker notices",
+                "the worker notices the error",
             )
             assert (worker.pid, beat.pid) == pids
     finally:
         client.close()
-    eventually(lambda: _says_redis(town) == "up", "Redis is up again")
-    town.settle()
+    eventually(lambda: _says_redis(system) == "up", "Redis is up again")
+    system.settle_and_audit()
     assert [ggo["amount"] for ggo in bo.stored()] == [30]
     assert (worker.pid, beat.pid) == pids
-    # What earlier tests broke isn't this test's: the same worker serves all of them.
+    # Without the output of earlier tests, which use the same worker.
     assert "Traceback" not in worker.output().removeprefix(said_before)
 
 
-def test_a_clients_errors_are_of_the_kind_that_is_waited_for():
-    """What a real server can't be brought to say here is of the same kinds in the client."""
+def test_other_redis_errors_have_the_same_base_classes():
+    """Errors that a real server can't be made to give here have the same classes in the client."""
     for name in ("ClusterDownError", "ReadOnlyError", "NoPermissionError", "OutOfMemoryError"):
         assert issubclass(getattr(redis.exceptions, name), redis.ResponseError)
     assert issubclass(redis.BusyLoadingError, redis.ConnectionError)

@@ -1,7 +1,7 @@
-"""A worker that dies at a chosen point of a batch's way: the batch ends all the same, and right.
+"""A worker is killed at a chosen point while it works on a batch: the batch still ends correctly.
 
-The ledger's answer is held until the worker is dead, so each point is met for sure. Redis forgets all
-it knew meanwhile.
+The ledger's answer is held back until the worker is dead, so each point is hit for sure. Redis is
+flushed meanwhile.
 """
 
 from collections.abc import Callable
@@ -10,27 +10,27 @@ from typing import Any
 import pytest
 
 from sandbox.clients import LedgerClient
-from tests.support.town import Town
+from tests.support.live_system import LiveSystem
 from tests.support.waiting import eventually
 
 
 def _nothing(_ledger: LedgerClient) -> None:
-    """The ledger is as it should be."""
+    """Leave the ledger as it is."""
 
 
 _BEFORE: dict[str, Any] = {"delay_before": 60, "cut": "before"}
 _AFTER: dict[str, Any] = {"delay_after": 60, "cut": "after"}
 _POINTS: dict[str, tuple[str, dict[str, Any], Callable[[LedgerClient], None], str]] = {
     "the ledger hasn't got the batch yet": ("/batches", _BEFORE, _nothing, "COMPLETED"),
-    "the ledger has it, we don't know": ("/batches", _AFTER, _nothing, "COMPLETED"),
-    "we ask for its status": ("/batch_statuses", _AFTER, _nothing, "COMPLETED"),
-    "it is unknown, we ask for the source": (
+    "the ledger has it, but hasn't answered": ("/batches", _AFTER, _nothing, "COMPLETED"),
+    "its status is being asked for": ("/batch_statuses", _AFTER, _nothing, "COMPLETED"),
+    "it is unknown, its source is being asked for": (
         "/state/*",
         _AFTER,
         LedgerClient.drop_next,
         "COMPLETED",
     ),
-    "it is invalid, we ask for the source": (
+    "it is invalid, its source is being asked for": (
         "/state/*",
         _AFTER,
         LedgerClient.refuse_next,
@@ -40,39 +40,40 @@ _POINTS: dict[str, tuple[str, dict[str, Any], Callable[[LedgerClient], None], st
 
 
 @pytest.mark.parametrize("point", _POINTS)
-def test_the_worker_is_killed_when(town: Town, point: str):
+def test_the_worker_is_killed_when(system: LiveSystem, point: str):
     endpoint, hold, prepare, end = _POINTS[point]
-    ledger, worker = town.sandbox.ledger, town.services.worker
-    anna, bo = town.households("anna", "bo")
-    address = town.issue(anna, 0, 1000)
-    town.consume(anna, 0, 50)
+    ledger, worker = system.sandbox.ledger, system.services.worker
+    anna, bo = system.households("anna", "bo")
+    address = system.issue(anna, 0, 1000)
+    system.publish_consumption(anna, 0, 50)
     ledger.fault(endpoint, times=None, **hold)
     prepare(ledger)
     assert anna.compose(address, transfers=[(100, bo)], retires=[50]).status_code == 200
-    town.struck(ledger)
+    system.wait_for_fault(ledger)
     worker.kill()
-    town.redis.flush()
+    system.redis.flush()
     ledger.clear_faults()
     worker.start()
-    town.settle()
-    assert town.batch_states(address) == [end]
+    system.settle_and_audit()
+    assert system.batch_states(address) == [end]
     kept, sent = (850, 100) if end == "COMPLETED" else (1000, 0)
     assert [ggo["amount"] for ggo in anna.stored()] == [kept]
     assert sum(ggo["amount"] for ggo in bo.stored()) == sent
 
 
-def test_a_slow_worker_does_not_undo_what_another_posts_again(town: Town):
-    """INVALID, and then a restart of the ledger: whoever saw the refusal may come too late with it.
+def test_a_slow_worker_does_not_decline_what_another_posts_again(system: LiveSystem):
+    """A task that has seen an outdated refusal doesn't decline the batch.
 
-    One task has seen it, and waits for the source's state for longer than its lease. The ledger
-    forgets; another task takes the batch up, and posts it again. It can't be declined any more.
+    One task sees INVALID, and waits for the source's state for longer than its lease. The ledger
+    restarts and forgets. Another task takes the batch over, and posts it again: from then on, it may
+    not be declined.
     """
-    ledger = town.sandbox.ledger
-    anna, bo = town.households("anna", "bo")
-    address = town.issue(anna, 0, 1000)
+    ledger = system.sandbox.ledger
+    anna, bo = system.households("anna", "bo")
+    address = system.issue(anna, 0, 1000)
     ledger.refuse_next()
     ledger.fault("/state/*", times=1, delay_after=60)
-    # The second fault holds nothing: it shows that another task has asked, too.
+    # The second fault has hardly any delay: it shows when another task asks, too.
     ledger.fault("/state/*", times=1, delay_after=0.001)
     assert anna.compose(address, transfers=[(100, bo)]).status_code == 200
     eventually(lambda: len(ledger.faults()) == 1, "a task waits for the source's state")
@@ -89,11 +90,11 @@ def test_a_slow_worker_does_not_undo_what_another_posts_again(town: Town):
     )
     ledger.clear_faults()
     rounds = "Task origin.batches"
-    before = town.services.worker.output().count(rounds)
+    before = system.services.worker.output().count(rounds)
     eventually(
-        lambda: town.services.worker.output().count(rounds) > before + 5,
-        "the task that was late has ended, as have those that began after it",
+        lambda: system.services.worker.output().count(rounds) > before + 5,
+        "the slow task and those after it have ended",
     )
     ledger.hold(on=False)
-    town.settle()
-    assert town.batch_states(address) == ["COMPLETED"]
+    system.settle_and_audit()
+    assert system.batch_states(address) == ["COMPLETED"]

@@ -1,7 +1,7 @@
-"""The auditor: compares the database with the ledger, and knows nothing of the service's code.
+"""The auditor: compares the database with the ledger, without using the service's code.
 
-What it checks is what the contract promises (contract: domain). It is for a system at rest: no batch
-under way, no fault set.
+It checks the contract's rules (contract: domain). It needs an idle system: no batch under way, no fault
+set.
 """
 
 import re
@@ -23,7 +23,7 @@ _GGO_ADDRESS = re.compile(rb"849c0b[0-9a-f]{64}")
 
 @dataclass
 class Books:
-    """What the database says.
+    """The rows of the database.
 
     - `ggos`: id, owner_id, address, amount, sector, stored, retired, locked, parent_id, key_index,
       retire_address, key_mismatch, spent_elsewhere
@@ -37,7 +37,7 @@ class Books:
     points: list[Row]
 
     def children(self) -> dict[int, list[Row]]:
-        """The parts of each split GGO, by its id."""
+        """Return the parts of each split GGO, by its id."""
         found: dict[int, list[Row]] = defaultdict(list)
         for ggo in self.ggos:
             if ggo["parent_id"] is not None:
@@ -46,7 +46,7 @@ class Books:
 
 
 def read_books(database_uri: str) -> Books:
-    """Read the database, one statement a table; for a system at rest."""
+    """Read the tables, each with its own statement; the system must be idle."""
     return Books(
         ggos=rows(
             database_uri,
@@ -67,7 +67,7 @@ def read_books(database_uri: str) -> Books:
 
 
 def read_ledger(url: str) -> State:
-    """The whole state of the sandbox's ledger."""
+    """Return the whole state of the sandbox's ledger."""
     answer = requests.get(f"{url}/control/state", timeout=30)
     answer.raise_for_status()
     state: State = answer.json()["state"]
@@ -75,10 +75,10 @@ def read_ledger(url: str) -> State:
 
 
 def audit(books: Books, state: State, *, recovered: Collection[str] = ()) -> list[str]:
-    """All that is wrong, in words; empty where everything is right.
+    """Return a complaint for each error found.
 
-    `recovered`: addresses of GGOs that were brought back from the ledger, after the database was
-    lost: the batches that spent them may be lost for good.
+    `recovered`: addresses of GGOs that were recovered from the ledger after a loss of the database;
+    the batches that spent them may be missing.
     """
     return [
         *(complaint for check in _CHECKS for complaint in check(books, state)),
@@ -87,15 +87,15 @@ def audit(books: Books, state: State, *, recovered: Collection[str] = ()) -> lis
 
 
 def _energy_is_conserved(books: Books, _state: State) -> Iterator[str]:
-    """The leaves below what was issued hold, together, what was issued."""
+    """The unsplit parts of an issued GGO add up to its amount."""
     children = books.children()
 
     def held(ggo: Row) -> int:
         if ggo["id"] in children:
             return sum(held(child) for child in children[ggo["id"]])
-        # What was spent elsewhere is a complaint of its own.
-        standing = ggo["stored"] or ggo["retired"] or ggo["spent_elsewhere"]
-        return int(ggo["amount"]) if standing else 0
+        # GGOs that were spent elsewhere have a complaint of their own.
+        is_held = ggo["stored"] or ggo["retired"] or ggo["spent_elsewhere"]
+        return int(ggo["amount"]) if is_held else 0
 
     for ggo in books.ggos:
         if ggo["parent_id"] is None and held(ggo) != ggo["amount"]:
@@ -106,33 +106,32 @@ def _energy_is_conserved(books: Books, _state: State) -> Iterator[str]:
 
 
 def _held_once(books: Books, _state: State) -> Iterator[str]:
-    """A GGO is stored, or retired, or split, or spent elsewhere: one of them; and none waits."""
+    """Each GGO is either stored, retired, split or spent elsewhere; only the last is locked."""
     children = books.children()
     for ggo in books.ggos:
-        standing = [
+        states = [
             *(["stored"] if ggo["stored"] else []),
             *(["retired"] if ggo["retired"] else []),
             *(["split"] if ggo["id"] in children else []),
             *(["spent elsewhere"] if ggo["spent_elsewhere"] else []),
         ]
-        if len(standing) != 1:
-            yield f"{ggo['address']} is {' and '.join(standing) or 'nowhere'}"
+        if len(states) != 1:
+            yield f"{ggo['address']} is {' and '.join(states) or 'in no state'}"
         if ggo["locked"] != ggo["spent_elsewhere"]:
             yield f"{ggo['address']} is {'' if ggo['locked'] else 'not '}locked"
 
 
 def _nothing_is_spent_elsewhere(books: Books, state: State) -> Iterator[str]:
-    """Nobody but the service has the keys; and what is blocked is spent on the ledger."""
+    """No GGO is spent elsewhere: only the service has the keys."""
     for ggo in books.ggos:
         if ggo["spent_elsewhere"]:
-            told = f"{ggo['amount']} Wh issued or received at {ggo['address']}"
-            yield f"{told} were spent elsewhere"
+            yield f"{ggo['amount']} Wh at {ggo['address']} were spent elsewhere"
             if not state.get(ggo["address"], {}).get("next"):
-                yield f"{ggo['address']} is unspent on the ledger, and blocked"
+                yield f"{ggo['address']} is blocked, but unspent on the ledger"
 
 
 def _batches_have_ended(books: Books, _state: State) -> Iterator[str]:
-    """Each is COMPLETED or DECLINED."""
+    """Each batch has ended as COMPLETED or DECLINED."""
     for batch in books.batches:
         over = batch["ended"] and not batch["due"]
         if batch["state"] not in {"COMPLETED", "DECLINED"} or not over:
@@ -140,22 +139,22 @@ def _batches_have_ended(books: Books, _state: State) -> Iterator[str]:
 
 
 def _spent_by_a_batch(books: Books, recovered: Collection[str]) -> Iterator[str]:
-    """Each split or whole retire has one batch that is COMPLETED, and nothing else has one."""
+    """Each split or wholly retired GGO has one COMPLETED batch; other GGOs have none."""
     children = books.children()
     completed = Counter(batch["ggo_id"] for batch in books.batches if batch["state"] == "COMPLETED")
     for ggo in books.ggos:
-        # A part that is retired is so by the batch of its parent.
+        # A retired part was retired by its parent's batch.
         spent_by_own = ggo["id"] in children or (ggo["retired"] and ggo["parent_id"] is None)
         count = completed[ggo["id"]]
         is_missing = spent_by_own and not count and ggo["address"] not in recovered
         if count > 1 or is_missing:
             yield f"{ggo['address']} has {count} completed batches"
         if count and not (ggo["id"] in children or ggo["retired"]):
-            yield f"{ggo['address']} has a completed batch and isn't spent"
+            yield f"{ggo['address']} has a completed batch, but isn't spent"
 
 
 def _ledger_agrees(books: Books, state: State) -> Iterator[str]:
-    """What the database holds stands on the ledger, the same; what was never ours to spend aside."""
+    """Each GGO is the same on the ledger, except for those that the service can't spend."""
     children = books.children()
     by_id = {ggo["id"]: ggo for ggo in books.ggos}
     settlements = {
@@ -184,21 +183,21 @@ def _ledger_agrees(books: Books, state: State) -> Iterator[str]:
         following = record["next"] or {"action": "", "addresses": []}
         found = (following["action"], set(following["addresses"]))
         if found != wanted:
-            yield f"{address} should have become {wanted}, on the ledger {found}"
+            yield f"{address} should have become {wanted}, but is {found} on the ledger"
 
 
 def _database_has_all(books: Books, state: State) -> Iterator[str]:
-    """There is no GGO on the ledger that the database lacks."""
+    """The database lacks no GGO that is on the ledger."""
     known = {ggo["address"] for ggo in books.ggos}
     elsewhere = {ggo["address"] for ggo in books.ggos if ggo["spent_elsewhere"]}
     for address, record in state.items():
         is_ours = "next" in record and record["origin"] not in elsewhere
         if is_ours and address not in known:
-            yield f"{address} is on the ledger alone"
+            yield f"{address} is on the ledger only"
 
 
 def _retired_to(books: Books) -> dict[str, dict[str, int]]:
-    """Wh by GGO that is retired, by measurement."""
+    """Return the retired Wh, by measurement and GGO."""
     retired: dict[str, dict[str, int]] = defaultdict(dict)
     for ggo in books.ggos:
         if ggo["retired"]:
@@ -207,17 +206,17 @@ def _retired_to(books: Books) -> dict[str, dict[str, int]]:
 
 
 def _no_more_than_measured(books: Books, state: State) -> Iterator[str]:
-    """Nothing has more retired to it than it measured."""
+    """No measurement has more retired to it than was measured."""
     for measurement, parts in _retired_to(books).items():
         record = state.get(measurement)
         if record is None or record.get("type") != "CONSUMPTION":
-            yield f"retired to {measurement}, which is no consumption on the ledger"
+            yield f"retired to {measurement}, which isn't a consumption on the ledger"
         elif sum(parts.values()) > record["amount"]:
             yield f"{sum(parts.values())} Wh retired to {measurement}, {record['amount']} measured"
 
 
 def _settled_as_retired(books: Books, state: State) -> Iterator[str]:
-    """The settlements on the ledger are what is retired here, each GGO in one of them."""
+    """The ledger's settlements contain exactly the retired GGOs, each once."""
     retired = _retired_to(books)
     settled: dict[str, dict[str, int]] = defaultdict(dict)
     for record in state.values():
@@ -227,11 +226,11 @@ def _settled_as_retired(books: Books, state: State) -> Iterator[str]:
             settled[record["measurement"]][part["ggo"]] = part["amount"]
     for measurement in retired.keys() | settled.keys():
         if retired.get(measurement) != settled.get(measurement):
-            yield f"the settlement of {measurement} isn't what was retired to it"
+            yield f"the settlement of {measurement} differs from what was retired to it"
 
 
 def _keys_are_used_once(books: Books, _state: State) -> Iterator[str]:
-    """No index twice, also not after a rollback, and none that is still to be given out."""
+    """No key index is used twice, not even after a rollback, and none beyond the counter."""
     following = {user["id"]: user["next_trade_index"] for user in books.users}
     trades = [
         (ggo["owner_id"], ggo["key_index"]) for ggo in books.ggos if ggo["key_index"] is not None
@@ -243,7 +242,7 @@ def _keys_are_used_once(books: Books, _state: State) -> Iterator[str]:
                 yield f"user {user} uses key {name}/{index} {count} times"
     for user, index in trades:
         if index >= following[user]:
-            yield f"user {user} uses key m/0/{index}, which is still to be given out"
+            yield f"user {user} uses key m/0/{index}, which is beyond the counter"
     sources = {ggo["id"]: ggo["address"] for ggo in books.ggos}
     targets = Counter(
         address
@@ -256,7 +255,7 @@ def _keys_are_used_once(books: Books, _state: State) -> Iterator[str]:
 
 
 def _named(signed_batch: bytes) -> set[str]:
-    """The GGO addresses in a batch: its source and its targets."""
+    """Return the GGO addresses in a batch: its source and its targets."""
     return {found.decode() for found in _GGO_ADDRESS.findall(signed_batch)}
 
 

@@ -36,6 +36,25 @@ class Row(NamedTuple):
     reference: str | None
 
 
+def example_row(begin: datetime, amount: int = 1, **fields: Any) -> Row:
+    """A stored GGO that was issued to alice; `fields` replace others of its fields."""
+    return Row(
+        **{
+            "owner": "alice",
+            "sender": None,
+            "begin": begin,
+            "amount": amount,
+            "sector": "DK1",
+            "codes": ("T1", "F1"),
+            "state": "stored",
+            "locked": False,
+            "gsrn": 0,
+            "reference": None,
+            **fields,
+        }
+    )
+
+
 class Books:
     """A service whose GGOs are exactly these rows; asked by HTTP, or computed by hand."""
 

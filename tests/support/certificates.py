@@ -1,4 +1,4 @@
-"""Certificates that tests make themselves."""
+"""Certificates for tests."""
 
 from datetime import timedelta
 from ipaddress import ip_address
@@ -14,7 +14,7 @@ from origin.shared.clock import utcnow
 
 
 def loopback_certificate(folder: Path) -> Path:
-    """Of this machine's loopback, made by nobody whom anyone trusts, with its key in one file."""
+    """Write a self-signed certificate for 127.0.0.1 and its key into one file; return its path."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "peer")])
     now = utcnow()

@@ -1,4 +1,4 @@
-"""Processes whose wall clock is wrong; the clock of PostgreSQL and of these tests stays right."""
+"""Shifts the wall clock of processes; the clocks of PostgreSQL and of the tests stay right."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,7 +7,7 @@ _SHIM = Path(__file__).with_name("skewed")
 
 
 def skewed(env: Mapping[str, str], seconds: float) -> dict[str, str]:
-    """The environment of a process whose wall clock is so many seconds ahead (negative: behind)."""
+    """Return an environment that shifts a process's wall clock ahead (negative: behind)."""
     changed = {name: value for name, value in env.items() if name != "CLOCK_SKEW_S"}
     if not seconds:
         return changed

@@ -8,7 +8,7 @@ from psycopg2.extras import RealDictCursor
 
 
 def rows(uri: str, sql: str, *parameters: Any) -> list[dict[str, Any]]:
-    """The rows of one statement, by column; what it changes is committed."""
+    """Execute one statement, commit, and return its rows by column name."""
     with (
         closing(psycopg2.connect(uri, connect_timeout=5)) as connection,
         connection,

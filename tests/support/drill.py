@@ -1,6 +1,5 @@
 """A market whose database can be backed up, restored and recovered."""
 
-import dataclasses
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -33,7 +32,7 @@ class Drill:
 
     def __init__(self, market: Market, postgres: Postgres) -> None:
         self.market, self._postgres = market, postgres
-        self.uri = market.settings.database_uri.value.replace("+psycopg2", "")
+        self.uri = market.settings.database_uri.get_secret_value().replace("+psycopg2", "")
         self._name = urlsplit(self.uri).path.strip("/")
         self.backup_name = f"{self._name}_backup"
 
@@ -51,7 +50,7 @@ class Drill:
     def restart(self, **settings: Any) -> None:
         market = self.market
         market.runtime.database.dispose()
-        market.settings = dataclasses.replace(market.settings, **settings)
+        market.settings = market.settings.model_copy(update=settings)
         market.app = create_app(market.settings)
         market.use(build_runtime(market.settings, market.wakeups))
 

@@ -1,4 +1,4 @@
-"""What Prometheus would read."""
+"""Parses metrics as Prometheus does."""
 
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -6,7 +6,7 @@ Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 
 class Scrape:
-    """An answer of /metrics, taken apart."""
+    """A parsed answer of /metrics."""
 
     def __init__(self, text: str) -> None:
         families = list(text_string_to_metric_families(text))
@@ -24,15 +24,15 @@ class Scrape:
 
     @property
     def label_values(self) -> set[str]:
-        """All values that any label has."""
+        """The values of all labels."""
         return {value for _, labels in self._samples for _, value in labels}
 
     def value(self, name: str, **labels: str) -> float:
-        """A sample's value; 0 where there is none, as Prometheus' `increase` has it."""
+        """Return a sample's value; 0 if there is none, as for Prometheus' `increase`."""
         return self._samples.get((f"account_service_{name}", frozenset(labels.items())), 0)
 
     def total(self, name: str, **labels: str) -> float:
-        """The sum of all samples that have these labels, and whatever others."""
+        """Return the sum of all samples that have at least these labels."""
         return sum(
             value
             for (found, has), value in self._samples.items()

@@ -1,4 +1,4 @@
-"""Waiting for what another process does: look again and again, and not for ever."""
+"""Waits for the effects of other processes."""
 
 import time
 from collections.abc import Callable
@@ -10,7 +10,7 @@ _POLL_SECONDS = 0.05
 
 
 def eventually(look: Callable[[], T], what: str, *, within: float = 30) -> T:
-    """What `look` returns as soon as that is true; AssertionError after so many seconds."""
+    """Call `look` until it returns a true value, and return that; AssertionError after `within` s."""
     deadline = time.monotonic() + within
     while not (seen := look()):
         if time.monotonic() > deadline:

@@ -8,6 +8,7 @@ from urllib.parse import parse_qsl, urlsplit
 import orjson
 import requests
 from flask.testing import FlaskClient
+from pydantic import SecretStr
 from sqlalchemy import text
 from werkzeug.test import TestResponse
 
@@ -92,10 +93,13 @@ class World:
     def environment(self) -> dict[str, str]:
         """The environment variables that give these settings."""
         found = {}
-        for each in dataclasses.fields(self.settings):
-            value = getattr(self.settings, each.name)
+        for name, value in self.settings:
             values = value if isinstance(value, list) else [value]
-            found[each.name.upper()] = ",".join(str(getattr(one, "value", one)) for one in values)
+            texts = [
+                each.get_secret_value() if isinstance(each, SecretStr) else str(each)
+                for each in values
+            ]
+            found[name.upper()] = ",".join(texts)
         return found
 
     def client(self) -> FlaskClient:

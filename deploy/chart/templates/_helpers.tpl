@@ -41,13 +41,13 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
 {{- fail (printf "settings.%s is a secret: put it into the Secret that secrets.name names" $name) }}
 {{- end }}
 {{- if has $name (list "PORT" "METRICS_PORT" "HEALTH_ENABLED") }}
-{{- fail (printf "settings.%s is the chart's own business" $name) }}
+{{- fail (printf "settings.%s is set by the chart" $name) }}
 {{- end }}
 {{- if and $noLedger (eq $name "LEDGER_URL") }}
 {{- else if or (kindIs "invalid" $value) (eq (toString $value) "") }}
 {{- fail (printf "settings.%s must be set" $name) }}
 {{- end }}
-{{- /* Whole numbers arrive as floats, which would be written as 1e+06. */}}
+{{- /* Helm reads whole numbers as floats, and would print them as 1e+06. */}}
 {{- if and (kindIs "float64" $value) (eq (float64 (int64 $value)) $value) }}
 {{- $value = int64 $value }}
 {{- end }}
@@ -62,7 +62,7 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
 {{- end }}
 {{- end }}
 
-{{- /* What every pod has in common. Takes (dict "root" $ "of" .Values.web). */ -}}
+{{- /* The settings that all pods share. Takes (dict "root" $ "of" .Values.web). */ -}}
 {{- define "account-service.pod" -}}
 automountServiceAccountToken: false
 enableServiceLinks: false
@@ -97,7 +97,7 @@ volumeMounts:
   - {name: tmp, mountPath: /tmp}
 {{- end }}
 
-{{- /* Pods of one kind on as many nodes as there are. */ -}}
+{{- /* Spreads the pods of one component over the nodes. */ -}}
 {{- define "account-service.spread" -}}
 topologySpreadConstraints:
   - maxSkew: 1
@@ -107,15 +107,15 @@ topologySpreadConstraints:
       matchLabels: {{ include "account-service.selector" . | nindent 8 }}
 {{- end }}
 
-{{- /* Worker and beat serve nobody but Prometheus. What answers there shows as well that they are not stuck;
-       a probe by way of Redis would end all workers while Redis is away. */ -}}
+{{- /* Probes for worker and beat at their metrics port. A probe through Redis would restart all workers
+       whenever Redis is down. */ -}}
 {{- define "account-service.watched" -}}
 ports:
   - {name: metrics, containerPort: 9090}
 startupProbe:
   httpGet: {path: /metrics, port: metrics}
   periodSeconds: 2
-  # Migrating may take its time.
+  # Migrations may take several minutes.
   failureThreshold: 150
 livenessProbe:
   httpGet: {path: /metrics, port: metrics}

@@ -1,4 +1,4 @@
-"""what is kept of a batch's way, and of the comparisons with the ledger
+"""the history of batches, and the reconciliation with the ledger
 
 Revision: 0003, after 0001.
 """

@@ -1,4 +1,4 @@
-"""leases for the refresh of tokens, and issued GGOs that are fetched from DataHub
+"""leases for the refresh of tokens, and the progress of fetching issued GGOs from DataHub
 
 Revision: 0004, after 0003.
 """

@@ -1,10 +1,10 @@
-"""sources that were spent elsewhere, and how far a batch's POSTs are answered
+"""sources that were spent elsewhere, and counts of a batch's answered POSTs
 
 Revision: 0006, after 0005.
 
-Quick on large tables, and beside the code of before: constant defaults write no row, and the CHECKs are
-validated afterwards, while others read and write. Each statement may be repeated: a process that ends
-between the steps leaves the rest to the next.
+It is quick on large tables, and the previous version may run meanwhile: constant defaults rewrite no
+rows, and the CHECKs are validated afterwards, while others read and write. Each statement can be
+repeated, so a later process can complete an interrupted migration.
 """
 
 from alembic import op
@@ -26,7 +26,7 @@ def upgrade() -> None:
     op.execute(
         "ALTER TABLE ggos ADD COLUMN IF NOT EXISTS spent_elsewhere boolean DEFAULT false NOT NULL"
     )
-    # Of a POST of before nobody knows when it began: at the latest now.
+    # When earlier POSTs began is unknown; it was now at the latest.
     op.execute(
         "ALTER TABLE batches "
         "ADD COLUMN IF NOT EXISTS answered_posts integer DEFAULT 0 NOT NULL, "
@@ -35,7 +35,7 @@ def upgrade() -> None:
     for (table, name), rule in _CHECKS.items():
         op.execute(f"ALTER TABLE {table} DROP CONSTRAINT IF EXISTS {name}")
         op.execute(f"ALTER TABLE {table} ADD CONSTRAINT {name} CHECK ({rule}) NOT VALID")
-    # What was added is committed first: validating needs no lock that keeps others waiting.
+    # Commit the additions first. The validation then needs no lock that blocks reads or writes.
     with op.get_context().autocommit_block():
         for table, name in _CHECKS:
             op.execute(f"ALTER TABLE {table} VALIDATE CONSTRAINT {name}")

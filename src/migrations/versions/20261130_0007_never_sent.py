@@ -2,7 +2,7 @@
 
 Revision: 0007, after 0006.
 
-As in 0006: quick, and each statement may be repeated.
+As 0006, it is quick, and each statement can be repeated.
 """
 
 from alembic import op
@@ -17,7 +17,7 @@ _NEVER_SENT = "NOT never_sent OR (state = 'COMPLETED' AND signed_batch IS NULL)"
 
 def upgrade() -> None:
     for table in ("ggos", "batches"):
-        # A constant default is kept in the catalogue: no row is rewritten.
+        # PostgreSQL stores a constant default in the catalogue and rewrites no rows.
         op.execute(
             f"ALTER TABLE {table} "
             "ADD COLUMN IF NOT EXISTS never_sent boolean DEFAULT false NOT NULL"
@@ -26,7 +26,7 @@ def upgrade() -> None:
     op.execute(
         f"ALTER TABLE batches ADD CONSTRAINT ck_batches_never_sent CHECK ({_NEVER_SENT}) NOT VALID"
     )
-    # What was added is committed first: validating needs no lock that keeps others waiting.
+    # Commit the additions first. The validation then needs no lock that blocks reads or writes.
     with op.get_context().autocommit_block():
         op.execute("ALTER TABLE batches VALIDATE CONSTRAINT ck_batches_never_sent")
 

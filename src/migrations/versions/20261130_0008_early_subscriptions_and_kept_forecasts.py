@@ -13,10 +13,10 @@ depends_on = None
 
 
 def upgrade() -> None:
-    # By it the oldest beyond those that are kept are found. Built while others write; one that a
-    # process left half built is built anew.
+    # The index finds the oldest forecasts beyond the limit. It is built while others write. One that an
+    # earlier process left incomplete is dropped first.
     with op.get_context().autocommit_block():
-        # It waits for all older transactions, and nobody waits behind it.
+        # The build waits for all older transactions, and blocks no one.
         op.execute("SET lock_timeout = 0")
         op.execute("DROP INDEX CONCURRENTLY IF EXISTS ix_forecasts_pair")
         op.execute(

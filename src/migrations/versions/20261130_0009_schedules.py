@@ -1,4 +1,4 @@
-"""when periodic work was last done
+"""when periodic tasks last ran
 
 Revision: 0009, after 0008.
 """

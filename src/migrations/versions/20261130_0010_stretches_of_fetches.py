@@ -1,6 +1,8 @@
-"""stretches of fetches
+"""the length of periods that are fetched from DataHub
 
-Revision: 0010. A nullable column without a default: no row is rewritten, and old code passes it over.
+Revision: 0010, after 0009.
+
+A nullable column without a default rewrites no rows, and the previous version ignores it.
 """
 
 import sqlalchemy as sa

@@ -1,4 +1,4 @@
-"""recoveries of a database that fell back
+"""recoveries of a database that was restored from a backup
 
 Revision: 0011, after 0010.
 """

@@ -50,7 +50,7 @@ def _told(command: Callable[P, None]) -> Callable[P, None]:
         except (DBAPIError, PoolTimeoutError) as error:
             if state_of(error) == READ_ONLY:
                 raise click.ClickException("The database can't be written now.") from error
-            if fault_in(error) is Fault.PASSING:
+            if fault_in(error) is Fault.TRANSIENT:
                 raise click.ClickException("The database is out of reach.") from error
             if not isinstance(error, ProgrammingError):
                 raise

@@ -6,7 +6,8 @@ from functools import cache
 from typing import Any
 
 from origin.compose.rules import Part, PartKind, Source, is_whole_retire
-from origin.db.driver import Link
+from origin.db.raw_connections import RawConnection
+from origin.ggos.queries.expiry import not_expired
 from origin.webhooks.queries.outbox import tell_settled
 
 _FACTS = """
@@ -33,15 +34,15 @@ WHERE retired AND retire_address = ANY(%(addresses)s) GROUP BY retire_address
 
 # Accounts can't be disabled until this ends. By the clock as it is once the source's lock is there:
 # it may have been waited for.
-_SOURCE = """
+_SOURCE = f"""
 WITH active AS (
     SELECT id FROM users WHERE id = ANY(%(accounts)s) AND disabled_at IS NULL
     ORDER BY id FOR KEY SHARE
 ),
 source AS (
-    UPDATE ggos SET locked = true, {changes}
+    UPDATE ggos SET locked = true, {{changes}}
     WHERE id = %(source)s AND owner_id = %(owner)s AND stored AND NOT locked AND NOT key_mismatch
-        AND expire_time > clock_timestamp()
+        AND {not_expired("clock_timestamp()")}
         AND (SELECT count(*) FROM active) = cardinality(%(accounts)s::bigint[])
     RETURNING *
 ),
@@ -143,7 +144,7 @@ class Target:
 
 
 def find(
-    link: Link, caller_id: int, address: str, subjects: Iterable[str], gsrns: Iterable[str]
+    link: RawConnection, caller_id: int, address: str, subjects: Iterable[str], gsrns: Iterable[str]
 ) -> Found:
     """All that a compose must know of the database before it asks DataHub."""
     values = {
@@ -160,7 +161,7 @@ def find(
     )
 
 
-def allocate_trade_indexes(link: Link, counts: Mapping[int, int]) -> dict[int, int]:
+def allocate_trade_indexes(link: RawConnection, counts: Mapping[int, int]) -> dict[int, int]:
     """Hand out indexes k of `m/0/k`, never to be handed out again.
 
     By itself and quick, for few users at a time, so that composes of one sender don't wait for each other's commit. It
@@ -201,13 +202,13 @@ def _allocate(users: int) -> str:
     )
 
 
-def lock_measurements(link: Link, addresses: Iterable[str]) -> None:
+def lock_measurements(link: RawConnection, addresses: Iterable[str]) -> None:
     """Have the measurements at these addresses to oneself until the transaction ends."""
     for address in sorted(addresses):
         link.prepared(_LOCK_MEASUREMENT, {"address": address})
 
 
-def retired_to(link: Link, addresses: Collection[str]) -> dict[str, int]:
+def retired_to(link: RawConnection, addresses: Collection[str]) -> dict[str, int]:
     """The Wh retired to the measurements at these addresses, in flight included."""
     if not addresses:
         return {}
@@ -216,7 +217,7 @@ def retired_to(link: Link, addresses: Collection[str]) -> dict[str, int]:
 
 
 def write(
-    link: Link,
+    link: RawConnection,
     source: Source,
     accounts: Collection[int],
     parts: Sequence[Part],
@@ -239,7 +240,7 @@ def write(
     return rows[0][0] if rows else None
 
 
-def complete_unsent(link: Link, source_id: int, batch_id: int) -> bool:
+def complete_unsent(link: RawConnection, source_id: int, batch_id: int) -> bool:
     """Complete a batch that was just written, without the ledger; in the transaction that wrote it.
 
     The source and the parts are marked as never sent, and the parts' owners are told by webhook.

@@ -11,6 +11,7 @@ from datetime import datetime
 from enum import Enum
 
 from origin.errors import Refused
+from origin.ggos.rules.expiry import is_expired
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ class Source:
         """
         spendable = self.stored and not self.retired and not self.locked
         in_step = not self.key_mismatch and not (self.never_sent and ledger_enabled)
-        return spendable and in_step and now < self.expire_time
+        return spendable and in_step and not is_expired(self.expire_time, now)
 
 
 @dataclass(frozen=True)

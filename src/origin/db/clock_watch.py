@@ -1,4 +1,4 @@
-"""Compares this machine's clock with PostgreSQL's, time and again, and goes by PostgreSQL's."""
+"""Sets `origin.shared.clock` by PostgreSQL's clock every minute, and reports this machine's skew."""
 
 import logging
 import threading
@@ -12,41 +12,43 @@ from origin.telemetry.metrics import CLOCK_SKEW
 
 _EVERY_S = 60.0
 WARN_FROM_S = 2.0
-"""What certificates, tokens and signatures of others still bear."""
+"""Seconds of skew that certificates, tokens and signatures of peers tolerate."""
 _MOST_DOUBT_S = 1.0
-"""An answer that took twice as long tells nothing: this process may have been stopped meanwhile."""
+"""Seconds. A slower answer is asked for again: the process may have been stopped meanwhile."""
 
 log = logging.getLogger(__name__)
 
 
 def watch_clock(database: Database) -> None:
-    """Compare now and every minute, in a thread, for as long as the process lives."""
+    """Set the clock now and every minute, in a thread, until the process ends."""
 
     def watch() -> None:
         while True:
             try:
-                compare(database)
+                sync_clock(database)
             except Exception as error:
-                # It is told of elsewhere that the database is away.
-                if fault_in(error) is Fault.OURS:
+                # Transient errors of the database are logged elsewhere.
+                if fault_in(error) is Fault.BUG:
                     log.exception("The clock can't be compared")
             time.sleep(_EVERY_S)
 
     threading.Thread(target=watch, daemon=True, name="clock").start()
 
 
-def compare(database: Database) -> float:
-    """Set `origin.shared.clock` by PostgreSQL's; by how many seconds this machine's clock is ahead.
+def sync_clock(database: Database) -> float:
+    """Set `origin.shared.clock`, and return by how many seconds this machine's clock is ahead.
 
-    :raises SQLAlchemyError: the database can't tell.
+    :raises SQLAlchemyError: the database is unavailable.
     """
-    told, reading, doubt_s = database.now()
+    server_time, reading, doubt_s = database.server_time()
     if doubt_s > _MOST_DOUBT_S:
-        # The better of two answers counts, whatever it is.
-        told, reading, doubt_s = min((told, reading, doubt_s), database.now(), key=itemgetter(2))
-    clock.tell(told, reading)
+        # Of two answers, the more precise one counts.
+        server_time, reading, doubt_s = min(
+            (server_time, reading, doubt_s), database.server_time(), key=itemgetter(2)
+        )
+    clock.set_server_time(server_time, reading)
     here = time.time() - (time.monotonic() - reading)
-    skew_s = here - told.timestamp()
+    skew_s = here - server_time.timestamp()
     CLOCK_SKEW.set(skew_s)
     if abs(skew_s) - doubt_s > WARN_FROM_S:
         log.warning(

@@ -1,4 +1,4 @@
-"""Asking for work at DataHub: rows that are written in the transaction that makes them needed."""
+"""Enqueues jobs for DataHub, in the transaction that makes them necessary."""
 
 from collections.abc import Iterable, Sequence
 from typing import Literal
@@ -14,7 +14,7 @@ JobKind = (
     PointJobKind | Literal["subscribe_metering_points", "subscribe_ggos", "import_metering_points"]
 )
 
-OF_A_NEW_USER: Sequence[JobKind] = (
+NEW_USER_JOBS: Sequence[JobKind] = (
     "subscribe_metering_points",
     "subscribe_ggos",
     "import_metering_points",
@@ -22,9 +22,9 @@ OF_A_NEW_USER: Sequence[JobKind] = (
 
 
 def enqueue(session: Session, user_id: int, kinds: Iterable[JobKind]) -> None:
-    """Have these done for the user; what is asked for already becomes due now.
+    """Enqueue jobs of these kinds for the user. A job that is there already becomes due now.
 
-    Call `hints.datahub_jobs_due()` after the commit.
+    Call `wakeups.datahub_jobs_due()` after the commit.
     """
     _upsert(session, [{"user_id": user_id, "kind": kind} for kind in kinds])
 
@@ -32,7 +32,7 @@ def enqueue(session: Session, user_id: int, kinds: Iterable[JobKind]) -> None:
 def enqueue_points(
     session: Session, user_id: int, kind: PointJobKind, metering_point_ids: Iterable[int]
 ) -> None:
-    """Have this done for each of the user's metering points, as `enqueue`."""
+    """Enqueue a job for each of these metering points of the user; see `enqueue`."""
     _upsert(
         session,
         [
@@ -43,7 +43,7 @@ def enqueue_points(
 
 
 def make_due(session: Session, user_id: int) -> None:
-    """Take up now whatever waits for this user, as a login has brought fresh tokens."""
+    """Make all jobs of this user due now, because a login brought new tokens."""
     session.execute(
         update(DataHubJob)
         .where(DataHubJob.user_id == user_id)

@@ -1,4 +1,4 @@
-"""Connections and transactions: the one way to talk to PostgreSQL."""
+"""Sessions, transactions and raw connections. All access to PostgreSQL goes through `Database`."""
 
 import threading
 import time
@@ -15,23 +15,23 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from origin.db.connecting import make_engine
-from origin.db.driver import LendingPool, Link, Row, Values, is_dead
-from origin.db.sessions import SERVING
+from origin.db.connector import make_engine
+from origin.db.raw_connections import RawConnection, RawConnectionPool, Row, Values, is_dead
+from origin.db.session_settings import SERVICE_TIMEOUTS
 from origin.db.sqlstates import READ_ONLY, state_of
 
 POOL_TIMEOUT_S = 10
-"""How long a request waits for a free connection before it fails as 503."""
+"""Seconds to wait for a free connection; then the request fails with 503."""
 
 _STALLED = "60s"
-"""For how long a reader of a snapshot may read nothing, before PostgreSQL cuts it off."""
+"""PostgreSQL ends a snapshot whose reader is idle this long."""
 
 
-def _make_plain(connection: Any) -> None:
-    """Take from a connection what its last user asked of it; close it where it is dead.
+def _reset_isolation_level(connection: Any) -> None:
+    """Reset a connection's isolation level, or close the connection if it is dead.
 
-    The driver does so without a word to the server, unlike the dialect. An error would leave the
-    request as one of the driver's, and the connection's place in the pool taken for ever.
+    Unlike SQLAlchemy's dialect this asks the server nothing, so it can't fail. An error here would
+    reach the request as the driver's, and the connection's place in the pool would be lost.
     """
     try:
         connection.set_session(isolation_level="DEFAULT", autocommit=False)
@@ -39,62 +39,64 @@ def _make_plain(connection: Any) -> None:
         connection.close()
 
 
-def _replace_useless_connections(engine: Engine) -> None:
-    """Have a connection replaced by the pool that is dead, or leads to a server that can't be written.
+def _replace_broken_connections(engine: Engine) -> None:
+    """Let the pool replace connections that are dead or lead to a read-only server.
 
-    Whoever asks for one then notices nothing.
+    The replacement happens at checkout, so callers don't notice it.
     """
 
     def checked_out(connection: Any, entry: ConnectionPoolEntry, *_: Any) -> None:
-        if is_dead(connection) or _pool_of(engine).is_distrusted(entry):
+        if is_dead(connection) or _pool_of(engine).is_expired(entry):
             raise DisconnectionError
 
     def failed(context: ExceptionContext) -> None:
         if state_of(context.original_exception) == READ_ONLY:
-            _pool_of(engine).distrust()
+            _pool_of(engine).expire_connections()
 
-    engine.dialect.reset_isolation_level = _make_plain  # type: ignore[method-assign, assignment] # no hook exists
-    event.listen(engine, "connect", LendingPool.note_begin)
+    engine.dialect.reset_isolation_level = _reset_isolation_level  # type: ignore[method-assign, assignment] # no hook exists
+    event.listen(engine, "connect", RawConnectionPool.record_start)
     event.listen(engine, "checkout", checked_out)
     event.listen(engine, "handle_error", failed)
 
 
-def _pool_of(engine: Engine) -> LendingPool:
-    # Each time: `dispose` leaves another.
-    return cast("LendingPool", engine.pool)
+def _pool_of(engine: Engine) -> RawConnectionPool:
+    # Not stored anywhere, because `dispose` replaces the pool.
+    return cast("RawConnectionPool", engine.pool)
 
 
 class ReadOnly(Exception):
-    """The server is a standby, or operators have stopped writing."""
+    """The server is a standby, or operators have made it read-only."""
 
 
 class Database:
-    """A pool of connections, opened when first used.
+    """A pool of connections, which are opened at their first use.
 
-    Never call a peer while a session is open: connections are few.
+    Never call a peer while a session or a raw connection is open: connections are few.
     """
 
     def __init__(self, url: URL, pool_size: int) -> None:
         self.engine = make_engine(
             url,
-            SERVING,
-            poolclass=LendingPool,
+            SERVICE_TIMEOUTS,
+            poolclass=RawConnectionPool,
             pool_size=pool_size,
             max_overflow=0,
             pool_timeout=POOL_TIMEOUT_S,
             pool_use_lifo=True,
         )
-        self._prober = make_engine(url, SERVING, poolclass=NullPool, isolation_level="AUTOCOMMIT")
-        _replace_useless_connections(self.engine)
+        self._prober = make_engine(
+            url, SERVICE_TIMEOUTS, poolclass=NullPool, isolation_level="AUTOCOMMIT"
+        )
+        _replace_broken_connections(self.engine)
         self._autocommit = self.engine.execution_options(isolation_level="AUTOCOMMIT")
         self._snapshots = self.engine.execution_options(isolation_level="REPEATABLE READ")
-        # Slow readers of snapshots must not take all connections.
+        # Slow readers of snapshots must not occupy all connections.
         self._free_snapshots = threading.BoundedSemaphore(max(1, pool_size // 2))
 
     @contextmanager
     def transaction(self) -> Iterator[Session]:
-        """One transaction: committed at the end of the block, rolled back by any exception."""
-        # Sessions are short: after a bulk UPDATE or DELETE no object in them is used again.
+        """Open a session with one transaction. It commits at the end of the block; exceptions roll it back."""
+        # After a bulk UPDATE or DELETE no session uses its objects again.
         with (
             Session(
                 self.engine,
@@ -107,7 +109,7 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
-        """A session for reading without a transaction, which saves two round trips.
+        """Open a session for reading without a transaction, which saves two round trips.
 
         Each statement sees the database as of its own start.
         """
@@ -115,18 +117,18 @@ class Database:
             yield session
 
     @contextmanager
-    def link(self, *, transaction: bool = False) -> Iterator[Link]:
-        """A connection in the driver's own form, for what is asked most (`origin.db.driver`).
+    def raw_connection(self, *, transaction: bool = False) -> Iterator[RawConnection]:
+        """Lend a raw connection, for frequent statements (see `origin.db.raw_connections`).
 
-        :param transaction: All in one: committed at the end of the block, rolled back by any
-            exception. Otherwise each statement is by itself.
-        :raises DBAPIError: of SQLAlchemy, as a session would.
+        :param transaction: Run all statements in one transaction, which commits at the end of the
+            block and which exceptions roll back. Otherwise each statement commits by itself.
+        :raises DBAPIError: of SQLAlchemy, like a session.
         """
         entry = None
         pool = _pool_of(self.engine)
         try:
-            entry = pool.take()
-            link = Link(entry, transaction=transaction)
+            entry = pool.check_out()
+            link = RawConnection(entry, transaction=transaction)
             try:
                 yield link
                 link.end(commit=True)
@@ -134,10 +136,10 @@ class Database:
                 link.end(commit=False)
                 raise
             finally:
-                link.restore()
+                link.reset()
         except psycopg2.Error as error:
             if state_of(error) == READ_ONLY:
-                pool.distrust()
+                pool.expire_connections()
             connection: Any = None if entry is None else entry.driver_connection
             raise DBAPIError.instance(
                 None,
@@ -149,32 +151,32 @@ class Database:
             ) from error
         finally:
             if entry is not None:
-                pool.give(entry)
+                pool.check_in(entry)
 
     def query(self, sql: str, values: Values) -> Sequence[Row]:
-        """The rows of one statement in the driver's own form (`%(name)s`), planned for these values.
+        """Return the rows of one statement in the driver's form (`%(name)s`), planned for these values.
 
-        :raises DBAPIError: of SQLAlchemy, as a session would.
+        :raises DBAPIError: of SQLAlchemy, like a session.
         """
-        with self.link() as link:
+        with self.raw_connection() as link:
             return link.rows(sql, values)
 
     def prepared(self, sql: str, values: Values) -> Sequence[Row]:
-        """The rows of one statement whose plan is the same for all values, planned once.
+        """Return the rows of one prepared statement, which is planned once for all values.
 
-        :raises DBAPIError: of SQLAlchemy, as a session would.
+        :raises DBAPIError: of SQLAlchemy, like a session.
         """
-        with self.link() as link:
+        with self.raw_connection() as link:
             return link.prepared(sql, values)
 
     @contextmanager
     def snapshot(self) -> Iterator[Connection]:
-        """A connection for a long reading: all its statements see the database as of the first.
+        """Open a connection whose statements all see the database as of the first one.
 
-        With the option `yield_per` rows stay in the database until they are read. It holds
-        a connection for as long as its reader takes; at most half of them may be held so.
+        With the option `yield_per`, rows stay in the database until they are read. A snapshot occupies
+        a connection until the block ends; at most half of the pool's connections may be occupied so.
 
-        :raises TimeoutError: of SQLAlchemy, like the pool's: none became free in time.
+        :raises TimeoutError: of SQLAlchemy; no connection became free in time.
         """
         if not self._free_snapshots.acquire(timeout=POOL_TIMEOUT_S):
             raise PoolTimeoutError("No snapshot became free")
@@ -188,13 +190,13 @@ class Database:
             self._free_snapshots.release()
 
     def probe(self) -> None:
-        """See whether the server answers and can be written, on a connection of its own.
+        """Check that the server responds and accepts writes, on a new connection.
 
-        A busy pool is no failure. Where the server hangs, this may: the caller must not wait for it
-        for ever.
+        It does not depend on the pool, which may be busy. If the server hangs, this may hang too, so
+        the caller needs a time limit.
 
-        :raises SQLAlchemyError: it doesn't answer.
-        :raises ReadOnly: it can't be written.
+        :raises SQLAlchemyError: the server does not respond.
+        :raises ReadOnly: the server does not accept writes.
         """
         with self._prober.connect() as connection:
             if connection.scalar(
@@ -204,18 +206,18 @@ class Database:
             ):
                 raise ReadOnly
 
-    def now(self) -> tuple[datetime, float, float]:
-        """The server's time, the reading of `time.monotonic` then, and by how many seconds that may err.
+    def server_time(self) -> tuple[datetime, float, float]:
+        """Return the server's time, `time.monotonic` at that moment, and the error of both in seconds.
 
-        On a connection of its own.
+        It uses a new connection.
 
-        :raises SQLAlchemyError: it can't be told.
+        :raises SQLAlchemyError: the server does not respond.
         """
         with self._prober.connect() as connection:
             before = time.monotonic()
-            told = cast("datetime", connection.scalar(text("SELECT clock_timestamp()")))
+            server_time = cast("datetime", connection.scalar(text("SELECT clock_timestamp()")))
             half_s = (time.monotonic() - before) / 2
-        return told, before + half_s, half_s
+        return server_time, before + half_s, half_s
 
     def dispose(self) -> None:
         """Close all idle connections."""

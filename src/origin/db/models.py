@@ -1,6 +1,6 @@
 """The tables. Energy is in Wh; times are aware and in UTC.
 
-Rules that one row can hold are CHECK constraints, uniqueness is an index.
+Rules about a single row are CHECK constraints. Uniqueness is an index.
 """
 
 from datetime import datetime
@@ -28,11 +28,11 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 _CODES = ("sector", "technology_code", "fuel_code")
-"""What GGOs are grouped and filtered by."""
+"""The columns by which GGOs are grouped and filtered."""
 
 
 class Base(DeclarativeBase):
-    """Base of all tables: naming of constraints, and the SQL types of Python's."""
+    """Base of all tables: names of constraints, and the SQL types of Python types."""
 
     metadata = MetaData(
         naming_convention={
@@ -64,13 +64,13 @@ class Queued:
     """A row that is its own queue entry (see `origin.intake.queries.job_queue`)."""
 
     next_attempt_at: Mapped[datetime | None] = mapped_column(server_default=func.now())
-    """When work on it is due; claiming it moves this one lease ahead. NULL: nothing to do."""
+    """When work on it is due. A claim moves this forward by one lease. NULL: nothing to do."""
     attempts: Mapped[int] = mapped_column(Integer, server_default="0")
-    """How often it was claimed since it last made progress."""
+    """Claims since the last progress."""
 
 
 class User(Identified, Base):
-    """An account: the subject of tokens, and the owner of keys and GGOs."""
+    """An account: the subject of tokens, and the owner of keys, metering points and GGOs."""
 
     __tablename__ = "users"
 
@@ -83,26 +83,26 @@ class User(Identified, Base):
     """Sealed; NULL when disabled or never granted."""
     token_expires_at: Mapped[datetime | None]
     tokens_refused_at: Mapped[datetime | None]
-    """When Hydra refused a refresh for good; cleared by the next login."""
+    """When Hydra rejected a refresh for good; the next login clears it."""
     refreshing_until: Mapped[datetime | None]
-    """Whoever refreshes the tokens has them to itself until then."""
+    """The lease of the process that refreshes the tokens ends then."""
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     last_login_at: Mapped[datetime | None]
     disabled_at: Mapped[datetime | None]
     next_metering_point_index: Mapped[int] = mapped_column(server_default="0")
     """The next i of `m/1/i`."""
     next_trade_index: Mapped[int] = mapped_column(server_default="0")
-    """The next k of `m/0/k`; given out and never taken back."""
+    """The next k of `m/0/k`; a k is never reused."""
 
 
 class LoginState(Base):
-    """A login under way: one hour, once, one browser (contract: http-api, Accounts and login)."""
+    """A login in progress. It is valid for one hour, once, in one browser (contract: http-api, Accounts and login)."""
 
     __tablename__ = "login_states"
 
     state_hash: Mapped[str] = mapped_column(primary_key=True)
     browser_hash: Mapped[str]
-    """Hash of the cookie that ties the state to the browser."""
+    """Hash of the cookie that binds the state to the browser."""
     return_url: Mapped[str]
     nonce: Mapped[str]
     code_verifier: Mapped[str]
@@ -111,7 +111,7 @@ class LoginState(Base):
 
 
 class MeteringPoint(Identified, Base):
-    """A user's meter: production, whose GGOs are issued to it, or consumption, retired to."""
+    """A user's metering point. GGOs are issued to production points and retired to consumption points."""
 
     __tablename__ = "metering_points"
     __table_args__ = (
@@ -126,12 +126,12 @@ class MeteringPoint(Identified, Base):
     key_index: Mapped[int]
     """The i of `m/1/i`."""
     key_sent_at: Mapped[datetime | None]
-    """When DataHub confirmed that it has the key."""
+    """When DataHub confirmed the key."""
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
 class DataHubJob(Identified, Queued, Base):
-    """Something DataHub must still be told or asked on a user's behalf; deleted when done."""
+    """A call to DataHub that is still to be made for a user; deleted when done."""
 
     __tablename__ = "datahub_jobs"
     __table_args__ = (
@@ -154,15 +154,15 @@ class DataHubJob(Identified, Queued, Base):
     kind: Mapped[str]
     metering_point_id: Mapped[int | None] = mapped_column(ForeignKey("metering_points.id"))
     fetched_until: Mapped[datetime | None]
-    """Of `fetch_ggos`: GGOs that begin before then are here already."""
+    """Of `fetch_ggos`: GGOs that begin earlier are stored already."""
     fetch_hours: Mapped[int | None] = mapped_column(Integer)
-    """Of `fetch_ggos`: how long a stretch may be, where DataHub was too slow for a longer one."""
+    """Of `fetch_ggos`: hours that one call may cover, if DataHub was too slow for more."""
     last_error: Mapped[str | None]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
 class KeptEvent(Identified, Base):
-    """A webhook of DataHub's that can't be applied yet: its user or metering point is unknown."""
+    """An event from DataHub that can't be applied yet: its user or metering point is unknown."""
 
     __tablename__ = "kept_events"
     __table_args__ = (
@@ -175,9 +175,9 @@ class KeptEvent(Identified, Base):
     subject: Mapped[str]
     gsrn: Mapped[str]
     payload: Mapped[dict[str, Any]]
-    """The event as it came, without the subject."""
+    """The event as received, without the subject."""
     digest: Mapped[str] = mapped_column(unique=True)
-    """Hash of kind, subject and payload: a repeat is the same event."""
+    """Hash of kind, subject and payload. Equal events are stored once."""
     received_at: Mapped[datetime] = mapped_column(server_default=func.now(), index=True)
 
 
@@ -192,9 +192,9 @@ class Technology(Base):
 
 
 class Ggo(Identified, Base):
-    """A GGO of one owner, and where it stands (contract: domain, GGO).
+    """A GGO of one owner, and its state (contract: domain, GGO).
 
-    `synchronized` of the contract is `NOT locked`: of the two, the table holds one.
+    The contract's `synchronized` is `NOT locked`.
     """
 
     __tablename__ = "ggos"
@@ -231,8 +231,8 @@ class Ggo(Identified, Base):
             unique=True,
             postgresql_where=text("parent_id IS NOT NULL"),
         ),
-        # Questions about an account's GGOs are answered from these alone (see `origin.ggos.queries.ggos`):
-        # all it ever had, what it stores, what was issued to it, what it retired.
+        # Queries about an account's GGOs read only these indexes (see `origin.ggos.queries.ggos`):
+        # all that it ever owned, stored, issued, retired.
         Index(
             "ix_ggos_owner_begin",
             "owner_id",
@@ -285,7 +285,7 @@ class Ggo(Identified, Base):
             postgresql_where=text("stored"),
             postgresql_include=["amount", "expire_time"],
         ),
-        # Transfers, by who sent and by who received them.
+        # Transfers by sender and by recipient.
         Index(
             "ix_ggos_sender_begin",
             "sender_id",
@@ -316,37 +316,37 @@ class Ggo(Identified, Base):
     issue_time: Mapped[datetime]
     expire_time: Mapped[datetime]
     issue_gsrn: Mapped[str | None] = mapped_column(ForeignKey("metering_points.gsrn"))
-    """The production metering point it was issued to; NULL for a GGO out of a split."""
+    """The production metering point that it was issued to; NULL for a GGO from a split."""
     key_mismatch: Mapped[bool] = mapped_column(server_default=text("false"))
-    """Issued to an address that our keys don't give: the ledger would refuse to let it go."""
+    """Issued to an address that our keys don't derive, so the ledger would refuse to spend it."""
     parent_id: Mapped[int | None] = mapped_column(ForeignKey("ggos.id"))
-    """The GGO it was split from."""
+    """The GGO that it was split from."""
     split_position: Mapped[int | None] = mapped_column(Integer)
-    """Its place among the targets of that split, from 0."""
+    """Its position among the targets of that split, from 0."""
     sender_id: Mapped[int | None] = mapped_column(ForeignKey("users.id"))
-    """The owner of the GGO it was split from. A transfer, if it isn't the owner of this one."""
+    """The owner of the GGO that it was split from. If this GGO has another owner, it is a transfer."""
     reference: Mapped[str | None]
-    """What the sender called the transfer."""
+    """The sender's reference of the transfer."""
     key_index: Mapped[int | None]
     """The k of `m/0/k`; NULL for an issued GGO, whose key is `m/1/i/t`."""
     stored: Mapped[bool]
     retired: Mapped[bool] = mapped_column(server_default=text("false"))
     locked: Mapped[bool] = mapped_column(server_default=text("false"))
-    """A transfer or retire is in flight, or the GGO was spent elsewhere."""
+    """A transfer or retire is in progress, or the GGO was spent elsewhere."""
     spent_elsewhere: Mapped[bool] = mapped_column(server_default=text("false"))
-    """An operation that isn't ours spent it on the ledger: blocked until that is mended."""
+    """Another party's operation spent it on the ledger. It is blocked until that is resolved."""
     never_sent: Mapped[bool] = mapped_column(server_default=text("false"))
-    """The source or a part of a batch that was never sent: the ledger knows nothing of that batch."""
+    """The source or a part of a batch that was never sent to the ledger."""
     retire_gsrn: Mapped[str | None] = mapped_column(ForeignKey("metering_points.gsrn"))
     retire_address: Mapped[str | None]
-    """The address of the measurement that it is retired to."""
+    """The ledger address of the measurement that it is retired to."""
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
 class Batch(Identified, Queued, Base):
-    """One compose on its way to the ledger (contract: domain, Batch).
+    """The ledger batch of one compose (contract: domain, Batch).
 
-    PENDING → SUBMITTED → COMPLETED or DECLINED. Its children are the GGOs whose parent it spends.
+    PENDING → SUBMITTED → COMPLETED or DECLINED. Its children are the GGOs whose parent is `ggo_id`.
     """
 
     __tablename__ = "batches"
@@ -384,35 +384,35 @@ class Batch(Identified, Queued, Base):
 
     user_id: Mapped[int] = mapped_column(ForeignKey("users.id"))
     ggo_id: Mapped[int] = mapped_column(ForeignKey("ggos.id"))
-    """The source GGO: the one it splits, or retires whole."""
+    """The source GGO, which it splits or retires whole."""
     state: Mapped[str] = mapped_column(server_default="PENDING")
     ledger_batch_id: Mapped[str | None] = mapped_column(unique=True)
-    """The signed batch's header signature, known before it is sent."""
+    """The signed batch's header signature; stored before the first POST."""
     signed_batch: Mapped[bytes | None]
-    """The BatchList as it is posted, every time the same bytes."""
+    """The BatchList. Each POST sends the same bytes."""
     posts: Mapped[int] = mapped_column(Integer, server_default="0")
-    """How many POSTs were begun; counted before each, so that a crash can't hide one."""
+    """POSTs begun; counted before each, so that a crash can't hide one."""
     refused_posts: Mapped[int] = mapped_column(Integer, server_default="0")
-    """How many of them the ledger answered with a lasting refusal."""
+    """POSTs that the ledger answered with a permanent refusal."""
     unarrived_posts: Mapped[int] = mapped_column(Integer, server_default="0")
-    """How many of them surely never reached the ledger's queue."""
+    """POSTs that certainly did not reach the ledger's queue."""
     answered_posts: Mapped[int] = mapped_column(Integer, server_default="0")
-    """How many of them are surely not on their way any more."""
+    """POSTs that are certainly no longer in transit."""
     last_post_at: Mapped[datetime] = mapped_column(server_default=func.now())
-    """When the latest of them was begun."""
+    """When the latest POST was begun."""
     last_error: Mapped[str | None]
-    """What the ledger said last: its reason, when declined."""
+    """The ledger's last error; the reason of a declined batch."""
     never_sent: Mapped[bool] = mapped_column(server_default=text("false"))
-    """Completed without the ledger, which was switched off (LEDGER_ENABLED=0)."""
+    """Completed without the ledger (LEDGER_ENABLED=0)."""
     undone: Mapped[dict[str, Any] | None]
-    """What a rollback has removed (see `origin.batches.queries.outcomes`); kept for reconciliation."""
+    """The rows that a rollback deleted (see `origin.batches.queries.outcomes`), for reconciliation."""
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     submitted_at: Mapped[datetime | None]
     ended_at: Mapped[datetime | None]
 
 
 class BatchEvent(Identified, Base):
-    """Something that happened to a batch on its way, for operators; nothing is decided by it."""
+    """An entry of a batch's history, for operators only; no code depends on it."""
 
     __tablename__ = "batch_events"
     __table_args__ = (
@@ -439,11 +439,11 @@ class Transaction(Identified, Base):
     position: Mapped[int] = mapped_column(Integer)
     type: Mapped[str]
     ggo_id: Mapped[int] = mapped_column(ForeignKey("ggos.id"), unique=True)
-    """The GGO it spends: a GGO is spent once, whatever happens."""
+    """The GGO that it spends. Unique, so a GGO is spent at most once."""
 
 
 class IdempotencyKey(Base):
-    """The answer to a compose that carried an Idempotency-Key (contract: http-api, compose)."""
+    """The response to a compose that had an Idempotency-Key (contract: http-api, compose)."""
 
     __tablename__ = "idempotency_keys"
 
@@ -451,16 +451,16 @@ class IdempotencyKey(Base):
     key: Mapped[str] = mapped_column(primary_key=True)
     request_hash: Mapped[str]
     holder: Mapped[str]
-    """Token of the request that works on it; another one takes over when the lease ends."""
+    """Token of the request that works on it. Another request may take over when the lease ends."""
     lease_until: Mapped[datetime]
     status: Mapped[int | None] = mapped_column(SmallInteger)
-    """HTTP status of the answer; NULL while the request runs."""
+    """HTTP status of the response; NULL while the request runs."""
     response: Mapped[dict[str, Any] | None]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now(), index=True)
 
 
 class LedgerWalk(Identified, Base):
-    """One comparison of all GGOs with the ledger, in slices; at most one is under way."""
+    """A reconciliation run: compares all GGOs with the ledger, in slices. At most one is unfinished."""
 
     __tablename__ = "ledger_walks"
     __table_args__ = (
@@ -475,17 +475,17 @@ class LedgerWalk(Identified, Base):
     started_at: Mapped[datetime] = mapped_column(server_default=func.now())
     finished_at: Mapped[datetime | None]
     cursor: Mapped[int] = mapped_column(server_default="0")
-    """The last GGO's id that was compared."""
+    """The id of the last GGO that was compared."""
     lease_until: Mapped[datetime | None]
-    """Whoever walks has it until then."""
+    """The lease of the process that works on it ends then."""
     ggos: Mapped[int] = mapped_column(server_default="0")
-    """How many were compared so far."""
+    """GGOs compared so far."""
     last_error: Mapped[str | None]
-    """Why the walk couldn't go on when it last stopped."""
+    """Why the run last stopped early."""
 
 
 class LedgerDifference(Identified, Base):
-    """What a walk has found to differ, until a later look finds it in order."""
+    """A difference from the ledger that a reconciliation run found. A later run may resolve it."""
 
     __tablename__ = "ledger_differences"
     __table_args__ = (
@@ -503,18 +503,18 @@ class LedgerDifference(Identified, Base):
     """See `origin.batches.rules.differences.DifferenceKind`."""
     address: Mapped[str]
     ggo_id: Mapped[int]
-    """The GGO that was looked at; not a foreign key, as a rollback may remove it."""
+    """The compared GGO; not a foreign key, because a rollback may delete the GGO."""
     batch_id: Mapped[int | None] = mapped_column(ForeignKey("batches.id"))
     detail: Mapped[str]
     repair: Mapped[str | None]
-    """What was done about it."""
+    """How it was repaired, if it was."""
     first_seen_at: Mapped[datetime] = mapped_column(server_default=func.now())
     last_seen_at: Mapped[datetime] = mapped_column(server_default=func.now())
     resolved_at: Mapped[datetime | None]
 
 
 class Recovery(Identified, Base):
-    """One run of `flask ledger recover` on this database, and how far it has come."""
+    """A run of `flask ledger recover` on this database, and its progress."""
 
     __tablename__ = "recoveries"
     __table_args__ = (CheckConstraint("stage IN ('points', 'issued', 'ledger')", name="stage"),)
@@ -522,19 +522,20 @@ class Recovery(Identified, Base):
     started_at: Mapped[datetime] = mapped_column(server_default=func.now())
     finished_at: Mapped[datetime | None]
     margin: Mapped[int]
-    """By how much it has moved the key counters on when it began."""
+    """By how much it increased the key counters at its start."""
     stage: Mapped[str] = mapped_column(server_default="points")
-    """What it is at: users' metering points, GGOs issued to points, GGOs on the ledger."""
+    """The current stage: users' metering points, GGOs issued to them, or GGOs on the ledger."""
     cursor: Mapped[int] = mapped_column(server_default="0")
-    """The id of the last one that this stage is done with."""
+    """The id of the last user, metering point or GGO that this stage has finished."""
 
 
 class WebhookSubscription(Identified, Base):
-    """Where a user's events go; and the lane on which they go there, one after the other.
+    """A webhook subscription of a user, and its delivery queue.
 
-    A lane is due when `next_attempt_at` has passed. Whoever claims it delivers what waits on it, and
-    keeps others off by moving that time ahead (see `origin.webhooks.queries.delivery_queue`). A subscription that has ended
-    stays, without its secret, for the log of what was delivered.
+    The queue is due when `next_attempt_at` has passed. A run that claims it delivers its events one
+    after the other, and moves that time forward as its lease (see
+    `origin.webhooks.queries.delivery_queue`). An ended subscription stays without its secret, as the
+    log of its deliveries.
     """
 
     __tablename__ = "webhook_subscriptions"
@@ -566,24 +567,24 @@ class WebhookSubscription(Identified, Base):
     event: Mapped[str]
     url: Mapped[str]
     host: Mapped[str]
-    """Host and port of the URL: what shares a limit."""
+    """Host and port of the URL; limits count by them."""
     secret: Mapped[str | None]
-    """What deliveries are signed with, sealed; NULL when ended."""
+    """The secret that signs deliveries, sealed; NULL when ended."""
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     ended_at: Mapped[datetime | None]
     end_reason: Mapped[str | None]
     next_attempt_at: Mapped[datetime | None]
-    """When the lane is due, or the lease of who works on it ends; NULL: nothing waits."""
+    """When the queue is due, or when the lease of its run ends. NULL: the queue is empty."""
     claim: Mapped[UUID | None]
-    """Names the run that works on the lane."""
+    """Identifies the run that works on the queue."""
     failures: Mapped[int] = mapped_column(Integer, server_default="0")
-    """How many deliveries failed since the last that didn't."""
+    """Failed deliveries since the last successful one."""
 
 
 class EarlySubscription(Identified, Base):
-    """A subscription of a subject that has no account yet; the first login makes it a user's.
+    """A subscription of a subject without an account. The first login turns it into a user's.
 
-    One row for each subject, event and URL: writers hold `lock_subject`.
+    There is one row for each subject, event and URL: writers hold `lock_subject`.
     """
 
     __tablename__ = "early_subscriptions"
@@ -598,14 +599,14 @@ class EarlySubscription(Identified, Base):
     url: Mapped[str]
     host: Mapped[str]
     secret: Mapped[str]
-    """What deliveries will be signed with, sealed."""
+    """The secret that will sign deliveries, sealed."""
     subscribed_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
 class WebhookDelivery(Identified, Base):
-    """An event on its way to one subscriber, and afterwards the record of it.
+    """An event for one subscriber, and later the record of its delivery.
 
-    Written in the transaction that makes the event true.
+    It is inserted in the transaction that causes the event (an outbox).
     """
 
     __tablename__ = "webhook_deliveries"
@@ -633,23 +634,23 @@ class WebhookDelivery(Identified, Base):
 
     subscription_id: Mapped[int] = mapped_column(ForeignKey("webhook_subscriptions.id"))
     webhook_id: Mapped[UUID] = mapped_column(server_default=func.gen_random_uuid())
-    """The same in every attempt: by it a receiver knows a repeat."""
+    """The same in each attempt, so that receivers recognize repeats."""
     body: Mapped[bytes]
-    """The bytes that are sent, and signed, every time."""
+    """The bytes that each attempt signs and sends."""
     state: Mapped[str] = mapped_column(server_default="PENDING")
     next_attempt_at: Mapped[datetime | None] = mapped_column(server_default=func.now())
-    """From when on it may be sent; NULL when ended."""
+    """When it may be sent next; NULL when ended."""
     attempts: Mapped[int] = mapped_column(Integer, server_default="0")
     last_attempt_at: Mapped[datetime | None]
     last_status: Mapped[int | None] = mapped_column(SmallInteger)
-    """The HTTP status of the last attempt; NULL where there was no answer."""
+    """The HTTP status of the last attempt; NULL without a response."""
     last_error: Mapped[str | None]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     ended_at: Mapped[datetime | None]
 
 
 class Forecast(Identified, Base):
-    """What a sender expects to transfer to a recipient."""
+    """A forecast of what a sender will transfer to a recipient."""
 
     __tablename__ = "forecasts"
     __table_args__ = (
@@ -668,20 +669,20 @@ class Forecast(Identified, Base):
     begin: Mapped[datetime]
     end: Mapped[datetime]
     resolution: Mapped[str]
-    """ISO 8601 duration of fixed length, as it was submitted."""
+    """ISO 8601 duration of fixed length, as submitted."""
     amounts: Mapped[list[int]]
     """Wh, one for each step of the resolution."""
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
 class Schedule(Base):
-    """Periodic work: when it was last done (see `origin.maintenance.rules`)."""
+    """When a periodic task last ran (see `origin.maintenance.rules`)."""
 
     __tablename__ = "schedules"
 
     name: Mapped[str] = mapped_column(primary_key=True)
-    """The task's."""
+    """The task's name."""
     last_run_at: Mapped[datetime] = mapped_column(server_default=func.now())
-    """When the last run began that came to its end."""
+    """When the last completed run began."""
     claimed_at: Mapped[datetime | None]
-    """When the run under way began; NULL: there is none."""
+    """When the current run began; NULL: there is none."""

@@ -1,6 +1,6 @@
-"""What an error of PostgreSQL means for who asked: one table of all SQLSTATEs.
+"""Maps each SQLSTATE of PostgreSQL to what it means for the caller.
 
-Classes are the first two characters; a state that is unlike its class stands in `_STATES`.
+A SQLSTATE's first two characters are its class. States that differ from their class stand in `_STATES`.
 """
 
 from enum import Enum
@@ -11,64 +11,64 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 
 class Fault(Enum):
-    """Whose fault an error is."""
+    """The cause of a database error."""
 
-    PASSING = "passing"
-    """The database's own: the same may succeed later (503)."""
+    TRANSIENT = "transient"
+    """A temporary state of the database. A repeat may succeed later (503)."""
     REQUEST = "request"
-    """Of a value that the database can't hold: the same will never succeed (400)."""
-    OURS = "ours"
-    """A bug, or a database that isn't as it should be (500)."""
+    """A value that the database can't store. A repeat never succeeds (400)."""
+    BUG = "bug"
+    """A bug, or a damaged or unexpected database (500)."""
 
 
 READ_ONLY = "25006"
-"""Somebody writes on a standby, a demoted primary, or where operators have stopped writing."""
+"""A write on a standby, on a demoted primary, or while operators have stopped writes."""
 
 _CLASSES = {
-    "00": Fault.OURS,  # successful completion
-    "01": Fault.OURS,  # warning
-    "02": Fault.OURS,  # no data
-    "03": Fault.OURS,  # SQL statement not yet complete
-    "08": Fault.PASSING,  # connection exception
-    "09": Fault.OURS,  # triggered action exception
-    "0A": Fault.OURS,  # feature not supported
-    "0B": Fault.OURS,  # invalid transaction initiation
-    "0F": Fault.OURS,  # locator exception
-    "0L": Fault.OURS,  # invalid grantor
-    "0P": Fault.OURS,  # invalid role specification
-    "0Z": Fault.OURS,  # diagnostics exception
-    "10": Fault.OURS,  # XQuery error
-    "20": Fault.OURS,  # case not found
-    "21": Fault.OURS,  # cardinality violation
-    "22": Fault.OURS,  # data exception
-    "23": Fault.OURS,  # integrity constraint violation
-    "24": Fault.OURS,  # invalid cursor state
-    "25": Fault.OURS,  # invalid transaction state
-    "26": Fault.PASSING,  # a prepared statement that a pooler dropped; it is prepared anew
-    "27": Fault.OURS,  # triggered data change violation
-    "28": Fault.PASSING,  # invalid authorization: a password is being changed
-    "2B": Fault.OURS,  # dependent privilege descriptors still exist
-    "2D": Fault.OURS,  # invalid transaction termination
-    "2F": Fault.OURS,  # SQL routine exception
-    "34": Fault.OURS,  # invalid cursor name
-    "38": Fault.OURS,  # external routine exception
-    "39": Fault.OURS,  # external routine invocation exception
-    "3B": Fault.OURS,  # savepoint exception
-    "3D": Fault.PASSING,  # no such database: it is being restored
-    "3F": Fault.OURS,  # invalid schema name
-    "40": Fault.PASSING,  # transaction rollback: deadlock, conflict with recovery
-    "42": Fault.OURS,  # syntax error or access rule violation
-    "44": Fault.OURS,  # WITH CHECK OPTION violation
-    "53": Fault.PASSING,  # insufficient resources: disk full, out of memory
-    "54": Fault.OURS,  # program limit exceeded
-    "55": Fault.OURS,  # object not in prerequisite state
-    "57": Fault.PASSING,  # operator intervention, and statement_timeout
-    "58": Fault.PASSING,  # system error
-    "72": Fault.PASSING,  # snapshot too old
-    "F0": Fault.PASSING,  # configuration file error: the server can't start
-    "HV": Fault.OURS,  # foreign data wrapper error
-    "P0": Fault.OURS,  # PL/pgSQL error
-    "XX": Fault.OURS,  # internal error, corrupted data
+    "00": Fault.BUG,  # successful completion
+    "01": Fault.BUG,  # warning
+    "02": Fault.BUG,  # no data
+    "03": Fault.BUG,  # SQL statement not yet complete
+    "08": Fault.TRANSIENT,  # connection exception
+    "09": Fault.BUG,  # triggered action exception
+    "0A": Fault.BUG,  # feature not supported
+    "0B": Fault.BUG,  # invalid transaction initiation
+    "0F": Fault.BUG,  # locator exception
+    "0L": Fault.BUG,  # invalid grantor
+    "0P": Fault.BUG,  # invalid role specification
+    "0Z": Fault.BUG,  # diagnostics exception
+    "10": Fault.BUG,  # XQuery error
+    "20": Fault.BUG,  # case not found
+    "21": Fault.BUG,  # cardinality violation
+    "22": Fault.BUG,  # data exception
+    "23": Fault.BUG,  # integrity constraint violation
+    "24": Fault.BUG,  # invalid cursor state
+    "25": Fault.BUG,  # invalid transaction state
+    "26": Fault.TRANSIENT,  # a prepared statement that a pooler dropped; it is prepared anew
+    "27": Fault.BUG,  # triggered data change violation
+    "28": Fault.TRANSIENT,  # invalid authorization: a password is being changed
+    "2B": Fault.BUG,  # dependent privilege descriptors still exist
+    "2D": Fault.BUG,  # invalid transaction termination
+    "2F": Fault.BUG,  # SQL routine exception
+    "34": Fault.BUG,  # invalid cursor name
+    "38": Fault.BUG,  # external routine exception
+    "39": Fault.BUG,  # external routine invocation exception
+    "3B": Fault.BUG,  # savepoint exception
+    "3D": Fault.TRANSIENT,  # no such database: it is being restored
+    "3F": Fault.BUG,  # invalid schema name
+    "40": Fault.TRANSIENT,  # transaction rollback: deadlock, conflict with recovery
+    "42": Fault.BUG,  # syntax error or access rule violation
+    "44": Fault.BUG,  # WITH CHECK OPTION violation
+    "53": Fault.TRANSIENT,  # insufficient resources: disk full, out of memory
+    "54": Fault.BUG,  # program limit exceeded
+    "55": Fault.BUG,  # object not in prerequisite state
+    "57": Fault.TRANSIENT,  # operator intervention, and statement_timeout
+    "58": Fault.TRANSIENT,  # system error
+    "72": Fault.TRANSIENT,  # snapshot too old
+    "F0": Fault.TRANSIENT,  # configuration file error: the server can't start
+    "HV": Fault.BUG,  # foreign data wrapper error
+    "P0": Fault.BUG,  # PL/pgSQL error
+    "XX": Fault.BUG,  # internal error, corrupted data
 }
 _STATES = {
     "22001": Fault.REQUEST,  # string data right truncation
@@ -81,50 +81,50 @@ _STATES = {
     "22032": Fault.REQUEST,  # invalid JSON text
     "22P02": Fault.REQUEST,  # invalid text representation
     "22P05": Fault.REQUEST,  # untranslatable character: NUL in JSON
-    READ_ONLY: Fault.PASSING,
-    "25P03": Fault.PASSING,  # idle in transaction for too long
-    "25P04": Fault.PASSING,  # transaction timeout
-    "40002": Fault.OURS,  # transaction integrity constraint violation
+    READ_ONLY: Fault.TRANSIENT,
+    "25P03": Fault.TRANSIENT,  # idle in transaction for too long
+    "25P04": Fault.TRANSIENT,  # transaction timeout
+    "40002": Fault.BUG,  # transaction integrity constraint violation
     "54000": Fault.REQUEST,  # too large for an index entry
     "54001": Fault.REQUEST,  # statement too complex
-    "55006": Fault.PASSING,  # object in use
-    "55P03": Fault.PASSING,  # lock not available
+    "55006": Fault.TRANSIENT,  # object in use
+    "55P03": Fault.TRANSIENT,  # lock not available
 }
 
 
 def fault_of(state: str) -> Fault:
-    """Whose fault this SQLSTATE tells of; one of no class that is known is a bug."""
-    return _STATES.get(state) or _CLASSES.get(state[:2], Fault.OURS)
+    """Return the cause of this SQLSTATE; unknown classes count as bugs."""
+    return _STATES.get(state) or _CLASSES.get(state[:2], Fault.BUG)
 
 
 def fault_in(error: BaseException) -> Fault:
-    """Whose fault an error is that the driver, SQLAlchemy or the pool has raised."""
+    """Return the cause of an error of the driver, SQLAlchemy or the pool."""
     if isinstance(error, PoolTimeoutError):
-        return Fault.PASSING
+        return Fault.TRANSIENT
     driver_error = error.orig if isinstance(error, DBAPIError) else error
     state = state_of(error)
-    if state is not None and fault_of(state) is not Fault.OURS:
+    if state is not None and fault_of(state) is not Fault.BUG:
         return fault_of(state)
     if isinstance(error, DBAPIError) and error.connection_invalidated:
-        return Fault.PASSING
-    # Without a state the server has said nothing: it is the connection that failed.
+        return Fault.TRANSIENT
+    # Without a SQLSTATE the server sent no error, so the connection failed.
     lost = isinstance(driver_error, psycopg2.OperationalError | psycopg2.InterfaceError)
-    return Fault.PASSING if state is None and lost else Fault.OURS
+    return Fault.TRANSIENT if state is None and lost else Fault.BUG
 
 
-def is_everywhere(error: BaseException) -> bool:
-    """Whether an error is of the server or the connection, so that other work would fail as well.
+def affects_all_work(error: BaseException) -> bool:
+    """Return whether an error concerns the server or the connection, so that other work fails too.
 
-    Not a lock or a time limit: those may be of this one piece of work.
+    Locks and time limits don't count: they may concern this one piece of work.
     """
     state = state_of(error)
     if state is None or (isinstance(error, DBAPIError) and error.connection_invalidated):
-        return fault_in(error) is Fault.PASSING
+        return fault_in(error) is Fault.TRANSIENT
     return state == READ_ONLY or state[:2] in {"08", "53", "58"} or state.startswith("57P")
 
 
 def state_of(error: BaseException) -> str | None:
-    """The SQLSTATE of an error; None where the server has told none."""
+    """Return the SQLSTATE of an error; None if the server sent none."""
     driver_error = error.orig if isinstance(error, DBAPIError) else error
     state = getattr(driver_error, "pgcode", None)
     return state if isinstance(state, str) and state else None

@@ -1,7 +1,9 @@
-"""What an environment declaration needs of the database."""
+"""What an environment declaration reads from the database."""
 
+import json
 from collections.abc import Iterable, Iterator
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 import orjson
@@ -14,7 +16,7 @@ from origin.declarations.rules.consumption import RetiredRow
 
 
 def consumption_sectors(session: Session, user_id: int, gsrns: Iterable[str]) -> dict[str, str]:
-    """The sectors of those of these metering points that are the user's and consume."""
+    """Return the sectors, by GSRN, of those points that are the user's consumption metering points."""
     rows = session.execute(
         select(MeteringPoint.gsrn, MeteringPoint.sector).where(
             MeteringPoint.user_id == user_id,
@@ -28,12 +30,13 @@ def consumption_sectors(session: Session, user_id: int, gsrns: Iterable[str]) ->
 def retired_to(
     session: Session, owner_id: int, gsrns: Iterable[str], begin: datetime, end: datetime
 ) -> Iterator[RetiredRow]:
-    """GGOs retired to these points in periods that begin in the range, both ends included.
+    """Yield the GGOs retired to these points in periods that begin in the range, both ends included.
 
-    Columns as in `Retired`, in the order of retiring within a period; those in flight are among them.
+    The columns are those of `RetiredGgo`. Within a period the rows are in the order of retiring. GGOs
+    in flight are included.
     """
-    # An array for each period: a year of fifty points has half a million rows, which cost four
-    # times as much when each is fetched by itself.
+    # PostgreSQL makes one array per period: a year of fifty points has half a million rows, and
+    # fetching each of them costs four times as much.
     columns = func.json_build_array(
         Ggo.retire_gsrn,
         cast(extract("epoch", Ggo.begin), BigInteger),
@@ -61,15 +64,16 @@ def retired_to(
         .group_by(Ggo.begin)
         .order_by(Ggo.begin)
     )
-    parsed = _Emissions()
+    parsed = _EmissionsByText()
     for period in periods:
         for gsrn, start, amount, technology, emissions in orjson.loads(period):
             yield gsrn, start, amount, technology, parsed[emissions]
 
 
-class _Emissions(dict[str | None, Any]):
-    """Emissions by their JSON: there are few different ones."""
+class _EmissionsByText(dict[str | None, Any]):
+    """Emissions (g/Wh by name) by their JSON: hundreds of thousands of GGOs share a few texts."""
 
     def __missing__(self, text: str | None) -> Any:
-        emissions = self[text] = None if text is None else orjson.loads(text)
+        emissions = None if text is None else json.loads(text, parse_float=Decimal)
+        self[text] = emissions
         return emissions

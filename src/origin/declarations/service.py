@@ -1,4 +1,4 @@
-"""Environment declarations of an account's consumption (contract: domain, Declarations)."""
+"""Declares an account's consumption (contract: domain.md, Declarations)."""
 
 import logging
 import threading
@@ -14,9 +14,9 @@ from origin.declarations.client.energytypes import EnergyTypeClient
 from origin.declarations.queries import consumption_sectors, retired_to
 from origin.declarations.rules.consumption import Consumption
 from origin.declarations.rules.declarations import (
-    Answer,
-    Declarations,
-    Question,
+    DeclarationQuery,
+    EnvironmentDeclaration,
+    HourlyDeclarations,
     ResidualMix,
     by_resolution,
     declare,
@@ -24,12 +24,13 @@ from origin.declarations.rules.declarations import (
 from origin.errors import PeerUnavailable, Refused
 from origin.identity.service.tokens import UserTokens
 from origin.peers.datahub import DataHubClient
-from origin.shared.off_the_loop import off_the_loop
+from origin.shared.native_threads import run_in_native_thread
 
 PATIENCE_S = 300.0
-"""For both peers, however many pages they have: a year of quarters of an hour takes DataHub 95 s."""
+"""For both peers and all their pages. A year of quarter-hours takes DataHub 95 s."""
 SIDE_BY_SIDE = timedelta(days=800)
-"""Of a longer range, which usually means "everything", only the hours measured are asked about."""
+"""Up to this length, both peers are asked at the same time. A longer range usually means "everything":
+there the mix is asked for the measured hours only."""
 
 T = TypeVar("T")
 
@@ -45,47 +46,45 @@ class DeclarationService:
     datahub: DataHubClient
     user_tokens: UserTokens
 
-    def answer(self, user_id: int, question: Question) -> Answer:
+    def answer(self, user_id: int, query: DeclarationQuery) -> EnvironmentDeclaration:
         """Declare what this user's metering points consumed.
 
-        :raises Refused: points that aren't the user's, or don't consume.
-        :raises PeerError: DataHub or EnergyTypeService can't tell now.
-        :raises TokensSpent: DataHub takes the user's tokens no more.
+        :raises Refused: a point isn't the user's, or isn't a consumption point.
+        :raises PeerError: DataHub or EnergyTypeService doesn't answer as documented, or in time.
+        :raises TokensSpent: DataHub no longer accepts the user's tokens.
         """
         with self.database.reading() as session:
-            sectors = consumption_sectors(session, user_id, question.gsrns)
-        unavailable = [gsrn for gsrn in dict.fromkeys(question.gsrns) if gsrn not in sectors]
+            sectors = consumption_sectors(session, user_id, query.gsrns)
+        unavailable = [gsrn for gsrn in dict.fromkeys(query.gsrns) if gsrn not in sectors]
         if unavailable:
             raise Refused(f"MeteringPoint unavailable (GSRN: {', '.join(unavailable)})")
         with self.database.reading() as session:
-            retired = list(retired_to(session, user_id, sectors, question.begin, question.end))
+            retired = list(retired_to(session, user_id, sectors, query.begin, query.end))
         consumption, mix = self._ask_peers(
-            user_id, question, set(sectors.values()), {gsrn for gsrn, *_ in retired}
+            user_id, query, set(sectors.values()), {gsrn for gsrn, *_ in retired}
         )
         known = set(sectors.values()) | {sector for _, sector in consumption}
 
-        def compute() -> Answer:
-            return by_resolution(question, declare(consumption, retired, mix, known))
+        def compute() -> EnvironmentDeclaration:
+            return by_resolution(query, declare(consumption, retired, mix, known))
 
-        found = off_the_loop(compute)
+        found = run_in_native_thread(compute)
         _log(user_id, found.by_hour)
         return found
 
     def _ask_peers(
-        self, user_id: int, question: Question, sectors: set[str], exact: set[str]
+        self, user_id: int, query: DeclarationQuery, sectors: set[str], exact: set[str]
     ) -> tuple[Consumption, ResidualMix]:
-        """The consumption, and the mix of at least its hours and sectors.
+        """Return the consumption, and the mix of at least its hours and sectors.
 
-        :param exact: The points of which each period must be told, as something is retired to them.
+        :param exact: The points with retired GGOs, whose periods must be told one by one.
         """
         with _Calls() as calls:
-            consuming = calls.start(
-                lambda: self._consumption(user_id, question, exact, calls.go_on)
-            )
-            if question.end - question.begin <= SIDE_BY_SIDE:
+            consuming = calls.start(lambda: self._consumption(user_id, query, exact, calls.go_on))
+            if query.end - query.begin <= SIDE_BY_SIDE:
                 mixing = calls.start(
                     lambda: self.energy_types.residual_mix(
-                        sectors, question.begin, question.end, calls.go_on
+                        sectors, query.begin, query.end, calls.go_on
                     )
                 )
                 calls.wait(DataHubService=consuming, EnergyTypeService=mixing)
@@ -106,7 +105,7 @@ class DeclarationService:
     def _consumption(
         self,
         user_id: int,
-        question: Question,
+        query: DeclarationQuery,
         exact: set[str],
         go_on: Callable[[], bool],
     ) -> Consumption:
@@ -115,9 +114,9 @@ class DeclarationService:
             lambda token: read_consumption(
                 self.datahub,
                 token,
-                question.gsrns,
-                question.begin,
-                question.end,
+                query.gsrns,
+                query.begin,
+                query.end,
                 go_on,
                 exact=exact,
             ),
@@ -125,7 +124,7 @@ class DeclarationService:
 
 
 def _span(consumption: Consumption) -> tuple[datetime, datetime] | None:
-    """The first and last begin that is measured."""
+    """Return the first and the last measured begin."""
     ends = [time for each in consumption.values() for time in (min(each.begins), max(each.begins))]
     if not ends:
         return None
@@ -133,7 +132,7 @@ def _span(consumption: Consumption) -> tuple[datetime, datetime] | None:
 
 
 class _Calls:
-    """Calls to peers, side by side; when one fails or time is up, the others are given up."""
+    """Concurrent calls to peers. If one fails or takes too long, the others are abandoned."""
 
     def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(2)
@@ -144,21 +143,22 @@ class _Calls:
 
     def __exit__(self, *_: object) -> None:
         self._over.set()
-        # What still waits for a peer ends by that peer's time limit, unheard.
+        # A call that still waits for its peer ends by that peer's time limit. Nobody reads its result.
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def go_on(self) -> bool:
-        """Tell whether anybody still waits for the calls."""
+        """Return whether the results are still wanted."""
         return not self._over.is_set()
 
     def start(self, call: Callable[[], T]) -> Future[T]:
-        """Begin a call."""
+        """Start a call."""
         return self._pool.submit(call)
 
     def wait(self, **calls: Future[Any]) -> None:
-        """Wait for all of these, by the names of their peers.
+        """Wait for these calls, named by their peers.
 
-        :raises PeerUnavailable: they take too long. Else what the first of them to fail raises.
+        :raises PeerUnavailable: a call takes longer than `PATIENCE_S`.
+        :raises Exception: what the first failing call raises.
         """
         done, waiting = wait(calls.values(), PATIENCE_S, FIRST_EXCEPTION)
         for each in done:
@@ -168,10 +168,10 @@ class _Calls:
                 raise PeerUnavailable(peer, f"not done after {PATIENCE_S:.0f} s")
 
 
-def _log(user_id: int, hours: Declarations) -> None:
+def _log(user_id: int, hours: HourlyDeclarations) -> None:
     if hours.left_out:
         log.warning(
-            "Declaration of user %s: %s hours left out, as there is no residual mix; the first: %s",
+            "Declaration of user %s: %s hours left out, as they have no residual mix; the first is %s",
             user_id,
             len(hours.left_out),
             datetime.fromtimestamp(hours.left_out[0], UTC).isoformat(),
@@ -180,7 +180,7 @@ def _log(user_id: int, hours: Declarations) -> None:
         gsrn, begin = hours.exceeded[0]
         log.warning(
             "Declaration of user %s: %s measurements have more retired to them than they measure "
-            "now; the first: %s at %s",
+            "now; the first is that of %s at %s",
             user_id,
             len(hours.exceeded),
             gsrn,

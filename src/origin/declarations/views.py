@@ -1,143 +1,44 @@
-"""Environment declarations (contract: http-api, Environment declarations)."""
+"""Environment declarations, as JSON and as PDF (contract: http-api.md, Environment declarations)."""
 
-import json
 from collections.abc import Mapping
-from datetime import datetime, timedelta, timezone
 from itertools import repeat
 from operator import mod, truediv
 from typing import Any, cast
 
-import orjson
 from flask import Response, request
-from marshmallow import ValidationError, fields, post_load
 
 from origin.declarations.pdf.document import Issuer, render
 from origin.declarations.pdf.words import LANGUAGES, Language
-from origin.declarations.rules.declarations import Answer, Column, Declaration, Question, Resolution
+from origin.declarations.rules.declarations import (
+    Column,
+    Declaration,
+    DeclarationQuery,
+    EnvironmentDeclaration,
+)
 from origin.declarations.rules.exact import ONE, as_float, as_number, per, whole
+from origin.declarations.schemas import DeclarationRequest, DeclarationResponse
 from origin.declarations.service import DeclarationService
 from origin.identity.authentication import current_user, requires
 from origin.settings import Settings
 from origin.shared.clock import utcnow
-from origin.shared.off_the_loop import off_the_loop
-from origin.web.base import Blueprint, Schema
-from origin.web.collections import Items
-from origin.web.fields import Text, Time, WholeNumber, in_utc
+from origin.shared.json_codec import encode_json
+from origin.shared.native_threads import run_in_native_thread
+from origin.web.base import Blueprint
 from origin.web.provided import provided
 
 blueprint = Blueprint("declarations", __name__)
 
-MAX_POINTS = 10_000
-MAX_OFFSET_H = 23
 PDF_NAME = "EnvironmentDeclaration.pdf"
-
-
-class DeclarationRange(Schema):
-    """Both ends included; a time without an offset is in the request's `utcOffset`."""
-
-    begin = Time(required=True)
-    end = Time(required=True)
-
-
-class DeclarationRequest(Schema):
-    """Which consumption to declare, and by which periods."""
-
-    gsrn = Items(
-        Text(),
-        least=1,
-        most=MAX_POINTS,
-        required=True,
-        metadata={"description": "The caller's consumption metering points"},
-    )
-    resolution = fields.Enum(Resolution, by_value=True, required=True)
-    begin_range = fields.Nested(DeclarationRange, required=True, data_key="beginRange")
-    utc_offset = WholeNumber(
-        least=-MAX_OFFSET_H,
-        most=MAX_OFFSET_H,
-        load_default=0,
-        data_key="utcOffset",
-        metadata={"description": "Hours by which local time is ahead of UTC"},
-    )
-
-    @post_load
-    def _make(self, data: dict[str, Any], **_: Any) -> Question:
-        offset = timedelta(hours=data["utc_offset"])
-        begin, end = _ends(data["begin_range"], timezone(offset))
-        return Question(
-            gsrns=tuple(dict.fromkeys(data["gsrn"])),
-            begin=begin,
-            end=end,
-            resolution=data["resolution"],
-            offset=offset,
-        )
-
-
-def _ends(ends: dict[str, datetime], zone: timezone) -> tuple[datetime, datetime]:
-    """Both in UTC; refused where they aren't a range, or have no place in local time."""
-    begin, end = (
-        time if time.tzinfo else time.replace(tzinfo=zone) for time in (ends["begin"], ends["end"])
-    )
-    wrong = None
-    if begin.utcoffset() != end.utcoffset():
-        wrong = "begin and end must have the same offset."
-    elif begin > end:
-        wrong = "end must not be before begin."
-    try:
-        for time in (begin, end):
-            # An hour more is asked of EnergyTypeService.
-            in_utc(time + timedelta(hours=1)).astimezone(zone)
-        found = in_utc(begin), in_utc(end)
-        found[0].astimezone(zone)
-    except OverflowError:
-        wrong = "Not a valid datetime."
-    if wrong:
-        raise ValidationError({"beginRange": {"end": [wrong]}})
-    return found
-
-
-_Numbers = fields.Dict(keys=fields.String(), values=fields.Float())
-_BY_BEGIN = fields.AwareDateTime(metadata={"description": "ISO 8601 with the offset asked for"})
-
-
-class DeclarationSchema(Schema):
-    """A declaration by begin of its periods, and in total."""
-
-    emissions = fields.Dict(keys=_BY_BEGIN, values=_Numbers, metadata={"description": "g"})
-    emissionsPerWh = fields.Dict(  # noqa: N815 - the wire's name
-        keys=_BY_BEGIN, values=_Numbers, metadata={"description": "g/Wh"}
-    )
-    consumedAmount = fields.Dict(  # noqa: N815 - the wire's name
-        keys=_BY_BEGIN, values=fields.Float(), metadata={"description": "Wh"}
-    )
-    retiredAmount = fields.Dict(  # noqa: N815 - the wire's name
-        keys=_BY_BEGIN, values=fields.Float(), metadata={"description": "Wh"}
-    )
-    technologies = fields.Dict(keys=_BY_BEGIN, values=_Numbers, metadata={"description": "Wh"})
-    totalEmissions = _Numbers  # noqa: N815 - the wire's name
-    totalEmissionsPerWh = _Numbers  # noqa: N815 - the wire's name
-    totalConsumedAmount = fields.Integer()  # noqa: N815 - the wire's name
-    totalRetiredAmount = fields.Integer()  # noqa: N815 - the wire's name
-    totalTechnologies = fields.Dict(  # noqa: N815 - the wire's name
-        keys=fields.String(), values=fields.Integer()
-    )
-
-
-class DeclarationResponse(Schema):
-    """What the consumption came from, and what all consumption of those sectors came from."""
-
-    success = fields.Boolean()
-    individual = fields.Nested(DeclarationSchema)
-    general = fields.Nested(DeclarationSchema)
 
 
 @blueprint.post("/eco-declaration")
 @requires("ggo.read")
 @blueprint.arguments(DeclarationRequest)
 @blueprint.response(200, DeclarationResponse)
-def eco_declaration(question: Question) -> Response:
+def eco_declaration(query: DeclarationQuery) -> Response:
     """Declare the emissions and technologies of the caller's consumption."""
-    found = provided(DeclarationService).answer(current_user().id, question)
-    return Response(off_the_loop(written, found), mimetype="application/json")
+    found = provided(DeclarationService).answer(current_user().id, query)
+    return Response(run_in_native_thread(written, found), mimetype="application/json")
 
 
 @blueprint.post("/eco-declaration/export-pdf")
@@ -148,13 +49,13 @@ def eco_declaration(question: Question) -> Response:
     {"type": "string", "format": "binary"},
     content_type="application/pdf",
 )
-def export_pdf(question: Question) -> Response:
+def export_pdf(query: DeclarationQuery) -> Response:
     """Declare the same on two pages, in the language that `Accept-Language` prefers."""
-    found = provided(DeclarationService).answer(current_user().id, question)
+    found = provided(DeclarationService).answer(current_user().id, query)
     language = request.accept_languages.best_match(LANGUAGES, default="en")
     issuer = Issuer(provided(Settings).service_name, provided(Settings).project_url, utcnow())
     response = Response(
-        off_the_loop(render, question, found, issuer, cast("Language", language)),
+        run_in_native_thread(render, query, found, issuer, cast("Language", language)),
         mimetype="application/pdf",
     )
     response.headers["Content-Disposition"] = f'attachment; filename="{PDF_NAME}"'
@@ -164,18 +65,13 @@ def export_pdf(question: Question) -> Response:
     return response
 
 
-def written(found: Answer) -> bytes:
-    """The answer in JSON."""
-    answer = {"success": True, **as_json(found)}
-    try:
-        return orjson.dumps(answer)
-    except TypeError:
-        # Whole numbers beyond 64 bits, which may come of absurd measurements.
-        return json.dumps(answer).encode()
+def written(found: EnvironmentDeclaration) -> bytes:
+    """Return the answer's body."""
+    return encode_json({"success": True, **as_json(found)})
 
 
-def as_json(found: Answer) -> dict[str, Any]:
-    """Both declarations as the contract has them."""
+def as_json(found: EnvironmentDeclaration) -> dict[str, Any]:
+    """Return both declarations as JSON values, by the wire's names (Wh, g, g/Wh)."""
     begins = [begin.isoformat() for begin in found.individual.begins]
     return {
         "individual": _declaration(found.individual, begins),
@@ -184,7 +80,7 @@ def as_json(found: Answer) -> dict[str, Any]:
 
 
 def _declaration(declaration: Declaration, begins: list[str]) -> dict[str, Any]:
-    """One of them; `begins` are those of its periods, as they are written."""
+    """Return one declaration; `begins` are the begins of its periods in ISO 8601."""
     figures, total = declaration.figures, declaration.total
     emissions = figures.emissions
     return {
@@ -206,7 +102,7 @@ def _declaration(declaration: Declaration, begins: list[str]) -> dict[str, Any]:
 
 
 def _by_begin(begins: list[str], columns: Mapping[str, list[Any]]) -> dict[str, dict[str, float]]:
-    """The columns' numbers, where they have one, by begin and name."""
+    """Return the columns' numbers by begin and name, without those that are None."""
     if not columns:
         return {begin: {} for begin in begins}
     rows = zip(*columns.values(), strict=True)
@@ -220,13 +116,16 @@ def _by_begin(begins: list[str], columns: Mapping[str, list[Any]]) -> dict[str, 
 
 
 def _per(emissions: Mapping[str, list[int]], units: list[int]) -> dict[str, list[float]]:
-    """The floats nearest to the emissions in each unit; 0 where there is nothing of it."""
+    """Return the emissions per unit as the nearest floats; 0 where there is no unit."""
     divided = truediv if all(units) else per
     return {name: list(map(divided, column, units)) for name, column in emissions.items()}
 
 
 def _numbers(column: Column | list[int]) -> list[Any]:
-    """Whole numbers where they are, else the floats nearest to them; None where there is nothing."""
+    """Return `as_number` of a column, whose None stays None.
+
+    It works column by column, as a year of hours has a third of a million numbers.
+    """
     amounts = list(filter(None, column))
     if not any(map(mod, amounts, repeat(ONE))):
         return [None if amount is None else amount // ONE for amount in column]

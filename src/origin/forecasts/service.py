@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Text, and_, cast, delete, func, insert, or
 from sqlalchemy.orm import Session, aliased
 
 from origin.db.engine import Database
-from origin.db.locks import lock_name
+from origin.db.locks import take_advisory_lock
 from origin.db.models import Forecast, User
 from origin.errors import Refused
 from origin.webhooks.queries.outbox import announce_forecast
@@ -76,7 +76,7 @@ class Forecasts:
         with self.outbox.transaction() as session:
             recipient_id = _active_user(session, submission.account)
             # One at a time, or each would leave what the other has added.
-            lock_name(session, f"forecasts:{sender_id}:{recipient_id}")
+            take_advisory_lock(session, f"forecasts:{sender_id}:{recipient_id}")
             forecast_id = session.scalars(
                 insert(Forecast)
                 .values(

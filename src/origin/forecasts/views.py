@@ -15,9 +15,10 @@ from origin.forecasts import service
 from origin.forecasts.rules import fixed_duration
 from origin.forecasts.service import Forecasts, Submission, Wanted
 from origin.identity.authentication import current_user, requires
+from origin.shared.limits import MAX_WH
 from origin.web.base import Blueprint, Schema, json_response
 from origin.web.collections import Items
-from origin.web.fields import MAX_WH, Reference, Text, Time, WholeNumber, in_utc
+from origin.web.fields import Reference, Text, Time, WholeNumber, in_utc
 from origin.web.provided import provided
 
 blueprint = Blueprint("forecasts", __name__, url_prefix="/forecast")

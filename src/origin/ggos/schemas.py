@@ -1,77 +1,22 @@
-"""Filters in requests, and the local time that a request speaks in (contract: http-api, Filters)."""
+"""Filters and the time zone of requests about GGOs (contract: http-api.md, Filters)."""
 
-from collections.abc import Mapping
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta, timezone, tzinfo
-from functools import cache
+from datetime import UTC, tzinfo
 from typing import Any
-from zoneinfo import ZoneInfo, available_timezones
 
 from marshmallow import ValidationError, fields, post_load, validates_schema
 
 from origin.ggos.rules.filters import Category, GgoFilters, TransferFilters
 from origin.web.base import Schema
 from origin.web.collections import Items
-from origin.web.fields import Reference, Text, Time, WholeNumber, in_utc
+from origin.web.fields import Reference, Text, Time, in_utc
+from origin.web.local_time import TimeRange, UtcOffset, Zone, range_in_utc
 
 MAX_FILTER_VALUES = 10_000
-MAX_OFFSET_HOURS = 23
-
-
-class Zone(fields.String):
-    """The IANA name of a time zone, such as `Europe/Copenhagen`; loads as a `ZoneInfo`."""
-
-    def _deserialize(
-        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
-    ) -> Any:
-        name = super()._deserialize(value, attr, data, **kwargs)
-        if name not in _zone_names():
-            raise ValidationError("Not a known time zone.")
-        return ZoneInfo(name)
-
-
-@cache
-def _zone_names() -> set[str]:
-    return available_timezones()
-
-
-class UtcOffset(WholeNumber):
-    """Whole hours ahead of UTC; loads as a `timezone`."""
-
-    def __init__(self, **arguments: Any) -> None:
-        super().__init__(least=-MAX_OFFSET_HOURS, most=MAX_OFFSET_HOURS, **arguments)
-
-    def deserialize(
-        self, value: Any, attr: str | None = None, data: Any = None, **kwargs: Any
-    ) -> Any:
-        """The hours as a `timezone`."""
-        hours = super().deserialize(value, attr, data, **kwargs)
-        return timezone(timedelta(hours=hours)) if isinstance(hours, int) else hours
-
-
-def range_in_utc(begin: datetime, end: datetime, zone: tzinfo = UTC) -> tuple[datetime, datetime]:
-    """Both ends in UTC; naive ones are of this zone, whose own offset may change between them.
-
-    :raises ValidationError: they have different offsets, or the end is before the begin.
-    """
-    naive = begin.tzinfo is None and end.tzinfo is None
-    begin, end = (time if time.tzinfo else time.replace(tzinfo=zone) for time in (begin, end))
-    if not naive and begin.utcoffset() != end.utcoffset():
-        raise ValidationError({"end": ["begin and end must have the same offset."]})
-    if in_utc(begin) > in_utc(end):
-        raise ValidationError({"end": ["end must not be before begin."]})
-    return in_utc(begin), in_utc(end)
-
-
-class TimeRange(Schema):
-    """A range of times, both ends included."""
-
-    begin = Time(required=True)
-    end = Time(required=True)
 
 
 class GgoFiltersSchema(Schema):
-    """Filters over GGOs, combined by AND. Times stay as they came until the zone is known."""
+    """Filters over GGOs, combined by AND. Naive times stay naive until the request's zone is known."""
 
     begin = Time()
     begin_range = fields.Nested(TimeRange, data_key="beginRange")
@@ -101,7 +46,7 @@ class GgoFiltersSchema(Schema):
 
 
 class TransferFiltersSchema(GgoFiltersSchema):
-    """Filters over transfers: those of their GGOs, and the sender's reference."""
+    """Filters over transfers: those of GGOs, and the sender's reference."""
 
     reference = Items(Reference(), most=MAX_FILTER_VALUES)
 
@@ -110,12 +55,12 @@ class TransferFiltersSchema(GgoFiltersSchema):
 
 
 class FilteredRequest(Schema):
-    """A request with `filters`, whose naive times are in UTC."""
+    """A request with `filters`. Their naive times are in UTC."""
 
     @post_load
-    def _place_filters(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
+    def _filters_in_utc(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
         try:
-            data["filters"] = _placed(data["filters"], self._zone(data))
+            data["filters"] = _in_utc(data["filters"], self._zone(data))
         except OverflowError as error:
             raise ValidationError({"filters": ["A time is out of bounds."]}) from error
         return data
@@ -125,7 +70,7 @@ class FilteredRequest(Schema):
 
 
 class LocalRequest(FilteredRequest):
-    """A filtered request that speaks in a local time; loads it as `zone`."""
+    """A request with `filters` and a time zone, which it loads as `zone`. Naive times are in it."""
 
     utc_offset = UtcOffset(data_key="utcOffset", metadata={"description": "Whole hours"})
     timezone = Zone(metadata={"description": "IANA name, instead of utcOffset"})
@@ -143,7 +88,11 @@ class LocalRequest(FilteredRequest):
         return chosen
 
 
-def _placed(filters: GgoFilters, zone: tzinfo) -> GgoFilters:
+def _in_utc(filters: GgoFilters, zone: tzinfo) -> GgoFilters:
+    """Return the filters with their times in UTC.
+
+    :raises OverflowError: a time has no place in UTC.
+    """
     if filters.begin is not None:
         return replace(filters, begin=in_utc(filters.begin, zone))
     if filters.begin_range is not None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote_plus
 
 from origin.errors import PeerClientRefused, PeerMisbehaved, PeerUnauthorized, PeerUnavailable
-from origin.peers.http import Answer, PeerClient
+from origin.peers.http import PeerClient, PeerResponse
 from origin.shared.clock import utcnow
 
 SCOPES = (
@@ -258,7 +258,7 @@ def error_code(said: object) -> str:
     return said if isinstance(said, str) and _ERROR_CODE.fullmatch(said) else "?"
 
 
-def _refusal(http: PeerClient, response: Answer, grant: str) -> PeerUnauthorized:
+def _refusal(http: PeerClient, response: PeerResponse, grant: str) -> PeerUnauthorized:
     try:
         code = error_code(http.json_object(response).get("error"))
     except PeerMisbehaved:
@@ -267,7 +267,7 @@ def _refusal(http: PeerClient, response: Answer, grant: str) -> PeerUnauthorized
     return kind(_PEER, f"{grant} refused ({response.status_code}, {code})")
 
 
-def _require_ok(response: Answer, what: str) -> None:
+def _require_ok(response: PeerResponse, what: str) -> None:
     status = response.status_code
     if status >= 500 or status == HTTPStatus.TOO_MANY_REQUESTS:
         raise PeerUnavailable(_PEER, f"{what} answered {status}")

@@ -34,7 +34,7 @@ def signed(view: Callable[P, T]) -> Callable[P, T]:
 
     @wraps(view)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
-        secret = provided(Settings).webhook_secret.value
+        secret = provided(Settings).webhook_secret.get_secret_value()
         given = request.headers.get(SIGNATURE_HEADER)
         if not is_hub_signature(given, secret, raw_body()):
             raise Unauthorized("The signature is missing or wrong", "x-hub-signature")

@@ -1,1 +1,1 @@
-"""Key derivation, sealing, and public halves of keys."""
+"""Key derivation, encryption at rest, and cached public branch keys."""

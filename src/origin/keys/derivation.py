@@ -1,7 +1,7 @@
 """Keys and addresses (contract: domain, Keys and addresses).
 
-BIP32 over secp256k1: private derivation, never hardened. bip32utils reads and writes the keys'
-Base58; the derivation uses coincurve, some sixteen times faster and proven equal by the tests.
+BIP32 over secp256k1: private derivation, never hardened. bip32utils reads and writes Base58. The
+derivation itself uses coincurve, which is sixteen times faster; tests prove that both agree.
 """
 
 import hmac
@@ -19,7 +19,7 @@ from origin.errors import Refused
 
 ENTROPY_BYTES = 32
 HARDENED = 2**31
-"""Indexes from here on would mean hardened derivation, which the protocol doesn't use."""
+"""Indexes from here on mean hardened derivation, which the protocol doesn't use."""
 
 _CURVE_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 """n of secp256k1 (SEC 2, 2.4.1)."""
@@ -32,7 +32,7 @@ _CHECKSUM_LENGTH = 4
 
 
 class AddressKind(Enum):
-    """What stands at an address; the name is hashed into its first three bytes."""
+    """The kind of a ledger record. Its name is hashed into the first three bytes of the address."""
 
     GGO = "GGO"
     MEASUREMENT = "MEASUREMENT"
@@ -40,29 +40,29 @@ class AddressKind(Enum):
 
 
 class IndexOutOfRange(Refused):
-    """A key index below 0 or from 2³¹ on: a period before 1970, or from 2038-01-19T03:14:08Z on."""
+    """A key index is below 0 or at least 2³¹: a period before 1970, or from 2038-01-19T03:14:08Z on."""
 
 
 @dataclass(frozen=True, repr=False)
-class Key:
-    """An extended private key. Its text form never shows it."""
+class ExtendedKey:
+    """An extended private key (BIP32). Its `repr` shows no key."""
 
     private_key: bytes
     chain_code: bytes
     depth: int
     index: int
     parent_fingerprint: bytes | None = None
-    """As read from Base58; None where `parent` tells it."""
-    parent: "Key | None" = None
+    """Set if the key was read from Base58; otherwise None, and derived from `parent`."""
+    parent: "ExtendedKey | None" = None
 
     def __repr__(self) -> str:
-        return f"Key(depth={self.depth})"
+        return f"ExtendedKey(depth={self.depth})"
 
     @classmethod
-    def from_base58(cls, text: str) -> "Key":
+    def from_base58(cls, text: str) -> "ExtendedKey":
         """Read an extended private key (`xprv…`).
 
-        :raises ValueError: if it isn't one; the text isn't quoted.
+        :raises ValueError: the text is no such key; the message does not quote it.
         """
         raw = bytes(Base58.check_decode(text))
         if len(raw) != _XPRV_LENGTH or raw[:4] != _XPRV_VERSION:
@@ -76,13 +76,13 @@ class Key:
         )
 
     def base58(self) -> str:
-        """The extended private key in Base58 (`xprv…`)."""
+        """Return the extended private key in Base58 (`xprv…`)."""
         fingerprint = self.parent_fingerprint or self._fingerprint_of_parent()
         raw = _XPRV_VERSION + bytes([self.depth]) + fingerprint + self.index.to_bytes(4, "big")
         return str(Base58.check_encode(raw + self.chain_code + b"\0" + self.private_key))
 
     def _fingerprint_of_parent(self) -> bytes:
-        """The first four bytes of the parent's identifier (BIP32), zeros for a master key."""
+        """Return the first four bytes of the parent's identifier (BIP32), zeros for a master key."""
         if self.parent is None:
             return bytes(4)
         return new("ripemd160", sha256(self.parent.public_key).digest()).digest()[:4]
@@ -92,20 +92,20 @@ class Key:
         """The compressed public key, 33 bytes."""
         return PublicKey.from_secret(self.private_key).format(compressed=True)
 
-    def child(self, index: int) -> "Key":
-        """CKDpriv of BIP32, not hardened.
+    def child(self, index: int) -> "ExtendedKey":
+        """Return the child key of this index (CKDpriv of BIP32, not hardened).
 
-        :raises IndexOutOfRange: for an index that would be hardened, or below 0.
+        :raises IndexOutOfRange: the index is below 0 or means hardened derivation.
         """
         data = self.public_key + _index_bytes(index)
         digest = hmac.digest(self.chain_code, data, "sha512")
-        # Whole numbers: the library would derive public keys that nobody asks for.
+        # Python integers: coincurve would also derive the public key, which may not be needed.
         tweak = int.from_bytes(digest[:32], "big")
         secret = (tweak + int.from_bytes(self.private_key, "big")) % _CURVE_ORDER
-        # By chance never; BIP32 has such an index left out.
+        # BIP32 skips such an index. Its probability is below 2⁻¹²⁷.
         assert tweak < _CURVE_ORDER
         assert secret
-        return Key(
+        return ExtendedKey(
             private_key=secret.to_bytes(32, "big"),
             chain_code=digest[32:],
             depth=self.depth + 1,
@@ -114,29 +114,29 @@ class Key:
         )
 
     def address(self, kind: AddressKind) -> str:
-        """The ledger address of this kind under this key: 70 hex digits."""
+        """Return the ledger address of this kind under this key: 70 hex digits."""
         return _address_of(kind, self.public_key)
 
     @property
-    def branch(self) -> "Branch":
-        """The public half of this key."""
-        return Branch(self.public_key, self.chain_code)
+    def public_branch_key(self) -> "PublicBranchKey":
+        """The public key and chain code of this key."""
+        return PublicBranchKey(self.public_key, self.chain_code)
 
 
 @dataclass(frozen=True, repr=False)
-class Branch:
-    """The public half of a key: it tells its children's addresses, and signs nothing.
+class PublicBranchKey:
+    """The extended public key of a branch. It derives its children's addresses and can't sign.
 
-    Never to leave the process: with the private key of any child it would give the parent's.
+    It must not leave the process: with any child's private key it reveals the parent's private key.
     """
 
     public_key: bytes
     chain_code: bytes
 
     def address(self, index: int, kind: AddressKind) -> str:
-        """The address of this kind under the child of this index (CKDpub of BIP32).
+        """Return the address of this kind under the child of this index (CKDpub of BIP32).
 
-        :raises IndexOutOfRange: as `Key.child`.
+        :raises IndexOutOfRange: as `ExtendedKey.child`.
         """
         data = self.public_key + _index_bytes(index)
         digest = hmac.digest(self.chain_code, data, "sha512")
@@ -159,43 +159,46 @@ def _address(kind: AddressKind, key_hash: bytes) -> str:
 
 
 def settlement_address(measurement_address: str) -> str:
-    """The address of the settlement of the measurement at this address: one key has both."""
+    """Return the address of a measurement's settlement. Both addresses come from the same key."""
     key_hash = bytes.fromhex(measurement_address)[_KIND_LENGTH:-_CHECKSUM_LENGTH]
     return _address(AddressKind.SETTLEMENT, key_hash)
 
 
-def master_key(entropy: bytes) -> Key:
-    """The master key `m` of this entropy, at least 256 bits (BIP32, Master key generation)."""
+def master_key(entropy: bytes) -> ExtendedKey:
+    """Return the master key `m` of this entropy (BIP32, Master key generation).
+
+    :raises ValueError: the entropy has fewer than 256 bits.
+    """
     if len(entropy) < ENTROPY_BYTES:
         raise ValueError("a master key needs at least 256 bits of entropy")
     digest = hmac.digest(b"Bitcoin seed", entropy, "sha512")
-    return Key(private_key=digest[:32], chain_code=digest[32:], depth=0, index=0)
+    return ExtendedKey(private_key=digest[:32], chain_code=digest[32:], depth=0, index=0)
 
 
-def new_master_key() -> Key:
-    """A master key of fresh randomness."""
+def new_master_key() -> ExtendedKey:
+    """Return a new random master key."""
     return master_key(os.urandom(ENTROPY_BYTES))
 
 
-def metering_point_key(master: Key, key_index: int) -> Key:
-    """`m/1/i`, which DataHub gets in Base58."""
+def metering_point_key(master: ExtendedKey, key_index: int) -> ExtendedKey:
+    """Return `m/1/i`, the key of a metering point. DataHub gets it in Base58."""
     return master.child(METERING_POINT_BRANCH).child(key_index)
 
 
-def period_key(metering_point: Key, begin: datetime) -> Key:
-    """`m/1/i/t`: the key of the measurement, issued GGO and settlement of one period.
+def period_key(metering_point: ExtendedKey, begin: datetime) -> ExtendedKey:
+    """Return `m/1/i/t`, the key of the measurement, issued GGO and settlement of one period.
 
-    :param begin: Aware; its seconds are zeroed.
-    :raises IndexOutOfRange: for a begin before 1970, or from 2038-01-19T03:14:08Z on.
+    :param begin: Aware; its seconds count as 0.
+    :raises IndexOutOfRange: the begin is before 1970, or from 2038-01-19T03:14:08Z on.
     """
     return metering_point.child(period_index(begin))
 
 
 def period_index(begin: datetime) -> int:
-    """The t of `m/1/i/t`: Unix seconds of an aware begin, its seconds zeroed."""
+    """Return the t of `m/1/i/t`: the Unix time of an aware begin, whose seconds count as 0."""
     return int(begin.replace(second=0, microsecond=0).timestamp())
 
 
-def trade_branch(master: Key) -> Key:
-    """`m/0`, whose children `m/0/k` hold what came by transfer or split."""
+def trade_branch_key(master: ExtendedKey) -> ExtendedKey:
+    """Return `m/0`. Its children `m/0/k` hold GGOs that came from a split, transfers included."""
     return master.child(_TRADE_BRANCH)

@@ -1,8 +1,8 @@
-"""Authenticated encryption of what must not be read from a copy of the database.
+"""Encryption at rest: keys, tokens and secrets stand in the database sealed.
 
 A sealed text is `v1.<key id>.<base64url of nonce and ciphertext>`: AES-256-GCM under a key that
-HKDF-SHA256 derives from one of KEY_ENCRYPTION_SECRETS. The context (column and owner) is
-authenticated with it, so a sealed text that is copied to another row doesn't open there.
+HKDF-SHA256 derives from one of KEY_ENCRYPTION_SECRETS. The context (column and owner) is the
+additional data, so a sealed text that is copied to another row can't be opened there.
 """
 
 import hmac
@@ -23,7 +23,7 @@ _NONCE_BYTES = 12
 
 
 class CannotUnseal(OriginError):
-    """The text was sealed with a secret that isn't configured, for another row, or tampered with."""
+    """The text was sealed with an unknown secret or for another row, or it was changed."""
 
 
 class Sealer:
@@ -43,9 +43,9 @@ class Sealer:
         self._current = next(iter(self._ciphers))
 
     def seal(self, plaintext: str, context: str) -> str:
-        """Encrypt a text for one place.
+        """Encrypt a text for one column of one row.
 
-        :param context: Names the column and the row, such as `users.master_key:<subject>`.
+        :param context: The column and the row, such as `users.master_key:<subject>`.
         """
         nonce = os.urandom(_NONCE_BYTES)
         sealed = self._ciphers[self._current].encrypt(nonce, plaintext.encode(), context.encode())
@@ -53,11 +53,11 @@ class Sealer:
 
     @property
     def current_prefix(self) -> str:
-        """What every text begins with that is sealed with the first secret."""
+        """The prefix of all texts that are sealed with the first secret."""
         return f"{_VERSION}.{self._current}."
 
     def reseal(self, sealed: str, context: str) -> str:
-        """Seal anew with the first secret, if it isn't yet.
+        """Return the text sealed with the first secret; unchanged if it already is.
 
         :raises CannotUnseal: as `open`.
         """
@@ -66,9 +66,9 @@ class Sealer:
         return self.seal(self.open(sealed, context), context)
 
     def open(self, sealed: str, context: str) -> str:
-        """Decrypt what `seal` made for the same context.
+        """Decrypt a text that `seal` made for the same context.
 
-        :raises CannotUnseal: if secret, context or content don't match.
+        :raises CannotUnseal: the secret, the context or the content doesn't match.
         """
         version, _, rest = sealed.partition(".")
         key_id, _, body = rest.partition(".")
@@ -83,10 +83,10 @@ class Sealer:
 
 
 class Signer:
-    """Signs with the first secret, takes the signatures of any."""
+    """Signs with the first secret and accepts signatures of any."""
 
     def __init__(self, secrets: Sequence[str]) -> None:
-        """Derive the keys, which are others than the `Sealer`'s.
+        """Derive the keys; they differ from the `Sealer`'s.
 
         :param secrets: KEY_ENCRYPTION_SECRETS, at least one.
         """
@@ -98,35 +98,35 @@ class Signer:
         ]
 
     def sign(self, text: bytes) -> bytes:
-        """The signature of a text: HMAC-SHA256, 32 bytes."""
+        """Return the signature of a text: HMAC-SHA256, 32 bytes."""
         return hmac.digest(self._keys[0], text, "sha256")
 
     def is_signed(self, text: bytes, signature: bytes) -> bool:
-        """Whether `sign` has made this signature of this text."""
+        """Return whether `sign` made this signature of this text, with any of the secrets."""
         made = [hmac.digest(key, text, "sha256") for key in self._keys]
         return any(hmac.compare_digest(each, signature) for each in made)
 
 
 def master_key_context(subject: str) -> str:
-    """Where a user's master key is sealed for."""
+    """Return the context of a user's sealed master key."""
     return f"users.master_key:{subject}"
 
 
 def access_token_context(subject: str) -> str:
-    """Where a user's access token is sealed for."""
+    """Return the context of a user's sealed access token."""
     return f"users.access_token:{subject}"
 
 
 def refresh_token_context(subject: str) -> str:
-    """Where a user's refresh token is sealed for."""
+    """Return the context of a user's sealed refresh token."""
     return f"users.refresh_token:{subject}"
 
 
 def webhook_secret_context(user_id: int, event: str, url: str) -> str:
-    """Where the secret of a webhook subscription is sealed for."""
+    """Return the context of a webhook subscription's sealed secret."""
     return f"webhook_subscriptions.secret:{user_id}:{event}:{url}"
 
 
 def early_webhook_secret_context(subject: str, event: str, url: str) -> str:
-    """Where the secret of a subscription without an account is sealed for."""
+    """Return the context of the sealed secret of a subscription without an account."""
     return f"early_subscriptions.secret:{subject}:{event}:{url}"

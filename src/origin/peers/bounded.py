@@ -1,7 +1,7 @@
-"""HTTP with bounds that the libraries lack: how long an answer takes as a whole, how large it is.
+"""HTTP with limits that the libraries lack: a response's total time and size.
 
-Their read timeout is one per packet: a peer that sends a byte every few seconds would hold its
-caller for ever, and one that never stops would fill the memory.
+The libraries' read timeout restarts with each packet. A peer that sends a byte every few seconds
+would block its caller forever, and an endless response would fill the memory.
 """
 
 from functools import partial
@@ -11,41 +11,41 @@ from requests.adapters import HTTPAdapter
 from urllib3 import BaseHTTPResponse, HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
-from origin.peers.responses import Answer, is_idle
+from origin.peers.responses import TimedResponse, is_idle
 
 
-class AnswerTooLarge(Exception):
-    """The body is larger than allowed; the rest of it wasn't read."""
+class ResponseTooLarge(Exception):
+    """The body is larger than allowed. The rest of it is not read."""
 
 
 class BoundedAdapter(HTTPAdapter):
-    """Has pools of connections whose answers come in time, or not at all.
+    """An adapter of requests whose connections limit the total time of each response.
 
-    :param answer_within_s: From the request's last byte to the answer's last.
+    :param response_timeout_s: Seconds from the request's last byte to the response's last byte.
     """
 
-    def __init__(self, *, answer_within_s: float, **arguments: Any) -> None:
-        self._answer_within_s = answer_within_s
+    def __init__(self, *, response_timeout_s: float, **arguments: Any) -> None:
+        self._response_timeout_s = response_timeout_s
         super().__init__(**arguments)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        """Have all connections read their answers against the clock."""
+        """Make pools whose connections read a `TimedResponse`; called by `requests`."""
         super().init_poolmanager(*args, **kwargs)
-        response_class = partial(Answer, self._answer_within_s)
+        response_class = partial(TimedResponse, self._response_timeout_s)
 
-        class Plain(_Unspoilt, HTTPConnection):
-            """HTTP."""
+        class Plain(_CleanConnection, HTTPConnection):
+            """A connection by HTTP."""
 
-        class Secure(_Unspoilt, HTTPSConnection):
-            """HTTPS."""
+        class Secure(_CleanConnection, HTTPSConnection):
+            """A connection by HTTPS."""
 
         class PlainPool(HTTPConnectionPool):
-            """Of HTTP."""
+            """A pool of HTTP connections."""
 
             ConnectionCls = Plain
 
         class SecurePool(HTTPSConnectionPool):
-            """Of HTTPS."""
+            """A pool of HTTPS connections."""
 
             ConnectionCls = Secure
 
@@ -55,39 +55,39 @@ class BoundedAdapter(HTTPAdapter):
         self.poolmanager.pool_classes_by_scheme = self._pools
 
     def proxy_manager_for(self, proxy: str, **arguments: Any) -> Any:
-        """As the library does; through a proxy too, but one of SOCKS, answers come in time."""
+        """Return the proxy's manager, with our pools too. A SOCKS proxy keeps the library's pools."""
         manager = super().proxy_manager_for(proxy, **arguments)
         if not proxy.lower().startswith("socks"):
             manager.pool_classes_by_scheme = self._pools
         return manager
 
 
-class _Unspoilt(HTTPConnection):
-    """A connection that its pool closes, and opens anew, where bytes came that nobody asked for."""
+class _CleanConnection(HTTPConnection):
+    """A connection that its pool replaces if bytes have arrived while it was idle."""
 
     @property
     def is_connected(self) -> bool:
-        """Asked by the pool when the connection is taken again."""
+        """Whether the pool may reuse this connection."""
         return self.sock is not None and is_idle(self.sock)
 
 
-def read_whole(answer: BaseHTTPResponse, max_bytes: int) -> bytes:
-    """The body of an answer that hasn't been read, unpacked.
+def read_whole(response: BaseHTTPResponse, max_bytes: int) -> bytes:
+    """Return the decompressed body of a response that has not been read yet.
 
-    :raises AnswerTooLarge: and the rest isn't read.
-    :raises HTTPError: of urllib3: it didn't come whole, or not in time.
+    :raises ResponseTooLarge: it has more bytes; the rest is not read.
+    :raises HTTPError: of urllib3; the body is incomplete or too slow.
     """
-    # What isn't packed the library would copy, which costs more than to receive it.
-    packed = "content-encoding" in answer.headers
+    # Decoding copies a body that isn't compressed, which costs more than to receive it.
+    packed = "content-encoding" in response.headers
     content = b""
     try:
         while len(content) <= max_bytes and (
-            more := answer.read(max_bytes + 1 - len(content), decode_content=packed)
+            more := response.read(max_bytes + 1 - len(content), decode_content=packed)
         ):
             content = content + more if content else more
     finally:
-        # A connection that was read to the end is back in its pool already.
-        answer.close()
+        # After a complete body the connection is back in its pool already.
+        response.close()
     if len(content) > max_bytes:
-        raise AnswerTooLarge(f"more than {max_bytes} bytes")
+        raise ResponseTooLarge(f"more than {max_bytes} bytes")
     return content

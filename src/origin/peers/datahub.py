@@ -1,7 +1,7 @@
 """DataHubService: metering points, measurements, technologies (contract: peers, DataHubService).
 
-Every call but `technologies` carries a user's access token; go through
-`origin.identity.service.tokens.with_user_token`, which renews a spent one.
+All calls except `technologies` need a user's access token. Make them through
+`origin.identity.service.tokens.with_user_token`, which renews an expired token.
 """
 
 import re
@@ -16,19 +16,19 @@ import orjson
 from msgspec import Meta
 
 from origin.errors import PeerMisbehaved, PeerUnauthorized, PeerUnavailable
-from origin.peers.abandoned import Abandoned
-from origin.peers.http import CONNECT_TIMEOUT_S, Answer, PeerClient
-from origin.peers.prefetch import fetched_ahead
+from origin.peers.http import CONNECT_TIMEOUT_S, PeerClient, PeerResponse
+from origin.peers.prefetch import prefetch
+from origin.peers.recent_timeouts import RecentTimeouts
+from origin.shared.limits import MAX_WH
 
 MEASUREMENTS_PER_PAGE = 1000
-"""DataHub derives a key for each, in 2.7 ms of one worker's time, in which others wait for it."""
+"""DataHub derives a key for each measurement. That takes 2.7 ms, and blocks its other callers."""
 ROWS_WITHIN_S = 60.0
-"""How long an answer with a page of rows may take, of a DataHub that serves others first."""
-MAX_WH = 2**63 - 1
+"""Seconds for a response with a page of rows; DataHub may serve other callers first."""
 
 _PEER = "DataHubService"
 _WITH_ROWS = {"/measurements", "/measurements/summary", "/ggo"}
-# Where msgspec's sentences tell what they are about: a missing field, else the path to a value.
+# Finds in msgspec's message the name of a missing field, or the path to a wrong value.
 _PLACE = re.compile(r"required field `(\w+)`|`\$\.(.+)`$")
 
 # PostgreSQL stores no NUL.
@@ -40,16 +40,16 @@ WebhookEvent = Literal["on-meteringpoint-available", "on-ggo-issued"]
 T = TypeVar("T")
 
 
-class MeteringPoint(msgspec.Struct, frozen=True):
-    """A meter as DataHub knows it, as far as it matters here."""
+class DataHubMeteringPoint(msgspec.Struct, frozen=True):
+    """A metering point in DataHub; fields that the service does not use are left out."""
 
     gsrn: Text
     type: MeteringPointType
     sector: Text
 
 
-class Measurement(msgspec.Struct, frozen=True):
-    """What a meter measured in one period `[begin, end)`; times in UTC, `amount` in Wh."""
+class DataHubMeasurement(msgspec.Struct, frozen=True):
+    """A measurement of one period `[begin, end)`; times in UTC, `amount` in Wh."""
 
     address: Text
     gsrn: Text
@@ -60,20 +60,20 @@ class Measurement(msgspec.Struct, frozen=True):
     amount: Wh
 
 
-class Technology(msgspec.Struct, frozen=True):
-    """The label of a pair of technology and fuel code; in the fields' names of the wire."""
+class DataHubTechnology(msgspec.Struct, frozen=True):
+    """The label of a pair of technology and fuel code. Field names are those on the wire."""
 
     technology: Text
     technologyCode: Text  # noqa: N815 - the wire's
     fuelCode: Text  # noqa: N815 - the wire's
 
 
-class _Technologies(msgspec.Struct):
-    technologies: list[Technology]
+class _TechnologiesResponse(msgspec.Struct):
+    technologies: list[DataHubTechnology]
 
 
-class IssuedGgo(msgspec.Struct, frozen=True):
-    """A GGO as it was issued; in the fields' names of the wire. Times in UTC, Wh, g/Wh."""
+class DataHubGgo(msgspec.Struct, frozen=True):
+    """An issued GGO. Field names are those on the wire; times in UTC, Wh, g/Wh."""
 
     address: Text
     gsrn: Text
@@ -89,18 +89,18 @@ class IssuedGgo(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True)
-class Rows(Generic[T]):
-    """A list as far as its rows are of the documented shape."""
+class ParsedRows(Generic[T]):
+    """The rows of a list, parsed one by one."""
 
-    good: list[T]
-    odd: list[str]
-    """What is wrong with each of the others; no value of theirs is quoted."""
+    valid: list[T]
+    invalid: list[str]
+    """What is wrong with each row that does not have the documented shape; quotes no value."""
 
 
-class Reading(msgspec.Struct, gc=False):
-    """Of a measurement what a declaration needs, as it came: there are hundreds of thousands.
+class MeasurementRow(msgspec.Struct, gc=False):
+    """The fields of a measurement that a declaration needs, unconverted: it reads 100,000s of them.
 
-    In the contract's order, in which they are read most quickly.
+    The fields stand in the contract's order, which msgspec decodes fastest.
     """
 
     gsrn: str
@@ -112,59 +112,59 @@ class Reading(msgspec.Struct, gc=False):
     """Wh."""
 
 
-class Period(Reading):
-    """A reading with its end."""
+class MeasurementRowWithEnd(MeasurementRow):
+    """A measurement row with the end of its period."""
 
     end: str
     """ISO 8601."""
 
 
-class _Page(msgspec.Struct):
+class _MeasurementPage(msgspec.Struct):
     total: int | float
-    measurements: list[Reading]
+    measurements: list[MeasurementRow]
     success: bool = False
 
 
-class Counted(msgspec.Struct):
-    """How many measurements there are, and one of them, if any."""
+class MeasurementCount(msgspec.Struct):
+    """The number of measurements, and one of them, if there is any."""
 
     total: int | float
-    measurements: list[Period]
+    measurements: list[MeasurementRowWithEnd]
     success: bool = False
 
 
-class Group(msgspec.Struct):
-    """What one group has at each label; None where it has nothing."""
+class SummaryGroup(msgspec.Struct):
+    """The values of one group, one for each label; None where the group has none."""
 
     group: list[str]
     values: list[int | float | None]
 
 
-class Summary(msgspec.Struct):
+class MeasurementSummary(msgspec.Struct):
     """Sums of measurements by label: the begin of a period, in UTC, as `2020-01-01 13:00`."""
 
     labels: list[str]
-    groups: list[Group]
+    groups: list[SummaryGroup]
     success: bool = False
 
 
-A = TypeVar("A", _Page, Counted, Summary)
+A = TypeVar("A", _MeasurementPage, MeasurementCount, MeasurementSummary)
 
-_page = msgspec.json.Decoder(_Page)
-_counted = msgspec.json.Decoder(Counted)
-_summary = msgspec.json.Decoder(Summary)
+_page = msgspec.json.Decoder(_MeasurementPage)
+_counted = msgspec.json.Decoder(MeasurementCount)
+_summary = msgspec.json.Decoder(MeasurementSummary)
 
 
 def _read(decoder: msgspec.json.Decoder[A], raw: bytes, path: str) -> A:
     try:
-        answer = decoder.decode(raw)
+        response = decoder.decode(raw)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         # Not chained: the cause may quote the answer.
         reason = f"{path}: unexpected answer ({type(error).__name__})"
         raise PeerMisbehaved(_PEER, reason) from None
-    if not answer.success:
+    if not response.success:
         raise PeerMisbehaved(_PEER, f"{path} answered without success")
-    return answer
+    return response
 
 
 def _filters(
@@ -180,58 +180,60 @@ def _filters(
 class DataHubClient:
     """Calls to DataHubService.
 
-    All raise PeerUnauthorized for a spent token (401), PeerUnavailable for no answer or a 5xx,
-    PeerMisbehaved for anything that isn't documented.
+    All raise PeerUnauthorized for an expired token (401), PeerUnavailable for a missing response or
+    a 5xx, and PeerMisbehaved for anything that the contract does not document.
 
     :param base_url: Without a trailing slash.
     """
 
     def __init__(self, base_url: str, *, tls_verify: bool) -> None:
         self._http = PeerClient(_PEER, tls_verify=tls_verify)
-        self._slow = PeerClient(_PEER, tls_verify=tls_verify, answer_within_s=ROWS_WITHIN_S)
-        self._abandoned = Abandoned()
+        self._slow = PeerClient(_PEER, tls_verify=tls_verify, response_timeout_s=ROWS_WITHIN_S)
+        self._recent_timeouts = RecentTimeouts()
         self._base_url = base_url
 
-    def metering_points(self, token: str) -> Rows[MeteringPoint]:
-        """All metering points of the token's user."""
+    def metering_points(self, token: str) -> ParsedRows[DataHubMeteringPoint]:
+        """Return all metering points of the token's user."""
         path = "/meteringpoints"
-        answer = self._successful(path, None, token)
-        return _rows(MeteringPoint, answer.get("meteringpoints"), path)
+        response = self._successful(path, None, token)
+        return _rows(DataHubMeteringPoint, response.get("meteringpoints"), path)
 
-    def ggos(self, token: str, gsrn: str, begin: datetime, end: datetime) -> Rows[IssuedGgo]:
-        """What was issued to this point and begins in the range, both ends included."""
+    def ggos(self, token: str, gsrn: str, begin: datetime, end: datetime) -> ParsedRows[DataHubGgo]:
+        """Return the GGOs issued to this metering point whose begin is in the range, both ends included."""
         path = "/ggo"
         begins = {"begin": begin.isoformat(), "end": end.isoformat()}
-        answer = self._successful(path, {"gsrn": gsrn, "beginRange": begins}, token)
-        return _rows(IssuedGgo, answer.get("ggos"), path)
+        response = self._successful(path, {"gsrn": gsrn, "beginRange": begins}, token)
+        return _rows(DataHubGgo, response.get("ggos"), path)
 
     def set_key(self, token: str, gsrn: str, key: str) -> None:
-        """Hand over a metering point's extended private key, in Base58."""
+        """Send a metering point's extended private key, in Base58."""
         self._successful("/meteringpoints/set-key", {"gsrn": gsrn, "key": key}, token)
 
-    def consumed_measurement(self, token: str, gsrn: str, begin: datetime) -> Measurement | None:
-        """What a consumption point measured in the period that begins then; None: not published."""
+    def consumed_measurement(
+        self, token: str, gsrn: str, begin: datetime
+    ) -> DataHubMeasurement | None:
+        """Return a consumption point's measurement of the period with this begin; None: not published."""
         path = "/measurements/consumed"
-        answer = self._call(path, {"gsrn": gsrn, "begin": begin.isoformat()}, token)
-        success, found = answer.get("success"), answer.get("measurement")
+        response = self._call(path, {"gsrn": gsrn, "begin": begin.isoformat()}, token)
+        success, found = response.get("success"), response.get("measurement")
         if success is False and found is None:
             return None
         if success is not True:
             raise PeerMisbehaved(_PEER, f"{path}: unexpected success")
-        return _parsed(Measurement, found, path)
+        return _parsed(DataHubMeasurement, found, path)
 
-    def any_measurement(self, token: str, gsrn: str) -> Measurement | None:
-        """One measurement of this point that has an address; None: it has no such yet."""
+    def any_measurement(self, token: str, gsrn: str) -> DataHubMeasurement | None:
+        """Return any measurement of this metering point that has an address; None: there is none yet."""
         path = "/measurements"
         body = {"filters": {"gsrn": [gsrn]}, "offset": 0, "limit": 1}
-        answer = self._successful(path, body, token)
-        found = answer.get("measurements")
-        if not isinstance(found, list) or (not found and answer.get("total") != 0):
+        response = self._successful(path, body, token)
+        found = response.get("measurements")
+        if not isinstance(found, list) or (not found and response.get("total") != 0):
             raise PeerMisbehaved(_PEER, f"{path}: unexpected answer")
-        # Without the point's key DataHub knows no address, and says so.
+        # The address is empty as long as DataHub does not have the metering point's key.
         if not found or (isinstance(found[0], dict) and found[0].get("address", "?") in ("", None)):
             return None
-        return _parsed(Measurement, found[0], path)
+        return _parsed(DataHubMeasurement, found[0], path)
 
     def measurement_pages(
         self,
@@ -241,28 +243,28 @@ class DataHubClient:
         begin: datetime,
         end: datetime,
         kind: MeteringPointType | None = None,
-    ) -> Iterator[list[Reading]]:
-        """Measurements of these points that begin in the range, both ends included.
+    ) -> Iterator[list[MeasurementRow]]:
+        """Yield pages of these points' measurements whose begin is in the range, both ends included.
 
-        Fetched page by page, one ahead of what is read.
+        The next page is prefetched while the caller works on the current one.
         """
         path = "/measurements"
         filters = _filters(gsrn, begin, end, kind)
 
-        def fetch(offset: int) -> tuple[list[Reading], int | None]:
+        def fetch(offset: int) -> tuple[list[MeasurementRow], int | None]:
             body = {"filters": filters, "offset": offset, "limit": MEASUREMENTS_PER_PAGE}
-            answer = _read(_page, self._raw(path, body, token), path)
-            following = offset + len(answer.measurements)
-            if following > answer.total:
-                raise PeerMisbehaved(_PEER, f"{path}: {following} of {answer.total}")
-            if following == answer.total:
-                return answer.measurements, None
-            if not answer.measurements:
-                reason = f"{path}: {offset} of {answer.total}, then no more"
+            response = _read(_page, self._raw(path, body, token), path)
+            following = offset + len(response.measurements)
+            if following > response.total:
+                raise PeerMisbehaved(_PEER, f"{path}: {following} of {response.total}")
+            if following == response.total:
+                return response.measurements, None
+            if not response.measurements:
+                reason = f"{path}: {offset} of {response.total}, then no more"
                 raise PeerMisbehaved(_PEER, reason)
-            return answer.measurements, following
+            return response.measurements, following
 
-        return fetched_ahead(fetch, 0)
+        return prefetch(fetch, 0)
 
     def count_measurements(
         self,
@@ -272,10 +274,10 @@ class DataHubClient:
         begin: datetime,
         end: datetime,
         kind: MeteringPointType,
-    ) -> Counted:
-        """How many measurements of this point begin in the range, and one of them.
+    ) -> MeasurementCount:
+        """Return the number of this point's measurements whose begin is in the range, and one of them.
 
-        DataHub derives one key for it.
+        DataHub derives only one key for this.
         """
         path = "/measurements"
         body = {"filters": _filters([gsrn], begin, end, kind), "offset": 0, "limit": 1}
@@ -290,11 +292,11 @@ class DataHubClient:
         begin: datetime,
         end: datetime,
         kind: MeteringPointType,
-    ) -> Summary:
-        """Sums by point of the measurements that begin in the range, both ends included.
+    ) -> MeasurementSummary:
+        """Return sums by metering point of measurements whose begin is in the range, ends included.
 
-        DataHub derives no key for it. Labels at which no point has anything are left out. Periods
-        that are shorter than the resolution can't be told apart.
+        DataHub derives no key for this. Labels without any measurement are left out. Periods that are
+        shorter than the resolution are summed up.
         """
         path = "/measurements/summary"
         body = {
@@ -302,18 +304,18 @@ class DataHubClient:
             "resolution": resolution,
             "utcOffset": 0,
             "grouping": ["gsrn"],
-            # With it the end of the range would be left out.
+            # With fill, DataHub excludes the end of the range.
             "fill": False,
         }
-        answer = _read(_summary, self._raw(path, body, token), path)
-        if any(len(each.values) != len(answer.labels) for each in answer.groups):
+        response = _read(_summary, self._raw(path, body, token), path)
+        if any(len(each.values) != len(response.labels) for each in response.groups):
             raise PeerMisbehaved(_PEER, f"{path}: unexpected number of values")
-        return answer
+        return response
 
-    def technologies(self) -> list[Technology]:
-        """All technologies; needs no token."""
+    def technologies(self) -> list[DataHubTechnology]:
+        """Return all technologies; needs no token."""
         path = "/technologies"
-        return _parsed(_Technologies, self._successful(path, None, None), path).technologies
+        return _parsed(_TechnologiesResponse, self._successful(path, None, None), path).technologies
 
     def subscribe(
         self,
@@ -323,13 +325,13 @@ class DataHubClient:
         url: str,
         secret: str,
     ) -> None:
-        """Have DataHub post this event of the token's user to `url`, signed with `secret`."""
+        """Subscribe `url` to this event of the token's user; DataHub signs its posts with `secret`."""
         self._successful(f"/webhook/{event}/subscribe", {"url": url, "secret": secret}, token)
 
     def unsubscribe(self, token: str, event: WebhookEvent, *, url: str, secret: str) -> bool:
-        """End all subscriptions of the token's user that were made with these words.
+        """End all subscriptions of the token's user with this event, URL and secret.
 
-        :returns: False where DataHub knows none.
+        :returns: False if DataHub has none.
         """
         path, body = f"/webhook/{event}/unsubscribe", {"url": url, "secret": secret}
         success = self._call(path, body, token).get("success")
@@ -338,10 +340,10 @@ class DataHubClient:
         return success
 
     def _successful(self, path: str, body: Any, token: str | None) -> dict[str, Any]:
-        answer = self._call(path, body, token)
-        if answer.get("success") is not True:
+        response = self._call(path, body, token)
+        if response.get("success") is not True:
             raise PeerMisbehaved(_PEER, f"{path} answered without success")
-        return answer
+        return response
 
     def _call(self, path: str, body: Any, token: str | None) -> dict[str, Any]:
         return self._http.json_object(self._response(path, body, token))
@@ -349,7 +351,7 @@ class DataHubClient:
     def _raw(self, path: str, body: Any, token: str) -> bytes:
         return self._response(path, body, token).content
 
-    def _response(self, path: str, body: Any, token: str | None) -> Answer:
+    def _response(self, path: str, body: Any, token: str | None) -> PeerResponse:
         headers = {"Accept": "application/json"}
         if token is not None:
             headers["Authorization"] = f"Bearer {token}"
@@ -369,9 +371,9 @@ class DataHubClient:
             raise PeerMisbehaved(_PEER, f"{path} answered {status}")
         return response
 
-    def _slowly(self, path: str, body: bytes, headers: dict[str, str]) -> Answer:
-        """A call whose answer takes DataHub long."""
-        with self._abandoned.guard(_PEER, path, body):
+    def _slowly(self, path: str, body: bytes, headers: dict[str, str]) -> PeerResponse:
+        """POST with the time limit for rows, unless an equal call timed out recently."""
+        with self._recent_timeouts.guard(_PEER, path, body):
             return self._slow.request(
                 "POST",
                 self._base_url + path,
@@ -381,35 +383,38 @@ class DataHubClient:
             )
 
 
-def _rows(shape: type[T], value: Any, path: str) -> Rows[T]:
-    """Each row by itself, so that an odd one keeps no other from being read."""
+def _rows(shape: type[T], value: Any, path: str) -> ParsedRows[T]:
+    """Parse each row by itself, so that an invalid row does not affect the others."""
     if not isinstance(value, list):
         raise PeerMisbehaved(_PEER, f"{path}: unexpected answer")
-    good, odd = [], []
+    valid, invalid = [], []
     for number, row in enumerate(value):
         try:
-            good.append(_parsed(shape, row, path))
+            valid.append(_parsed(shape, row, path))
         except PeerMisbehaved as error:
-            odd.append(f"row {number}: {error.reason}")
-    return Rows(good, odd)
+            invalid.append(f"row {number}: {error.reason}")
+    return ParsedRows(valid, invalid)
 
 
 def _parsed(shape: type[T], value: Any, path: str) -> T:
-    """This part of an answer, of which fields that aren't known are left out.
+    """Return this part of a response in this shape; unknown fields are ignored.
 
-    :raises PeerMisbehaved: naming the field that isn't as documented.
+    :raises PeerMisbehaved: naming the field that differs from the contract.
     """
     try:
         return msgspec.convert(_with_times(shape, value), shape)
     except msgspec.ValidationError as error:
-        # The place alone, and not chained: the cause may quote the answer.
+        # Only the place, and not chained: the cause may quote values.
         place = _PLACE.search(str(error))
         where = next(filter(None, place.groups())) if place else "answer"
         raise PeerMisbehaved(_PEER, f"{path}: unexpected {where}") from None
 
 
 def _with_times(shape: type, value: Any) -> Any:
-    """Read the times, in more forms of ISO 8601 than msgspec knows; without an offset they are UTC."""
+    """Convert the texts of time fields. Times without an offset are UTC.
+
+    Reads more forms of ISO 8601 than msgspec does.
+    """
     if not isinstance(value, dict):
         return value
     texts = {
@@ -422,7 +427,7 @@ def _with_times(shape: type, value: Any) -> Any:
 
 def _time(name: str, text: str) -> datetime:
     try:
-        # RFC 3339 lets the Z be small.
+        # RFC 3339 allows a lower-case z.
         time = datetime.fromisoformat(text.replace("z", "Z"))
         return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
     except (ValueError, OverflowError):

@@ -1,4 +1,4 @@
-"""The one way to call a peer: pooled connections, time limits, typed errors."""
+"""Calls to peers: pooled connections, time limits, typed errors. All clients of peers use this."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -19,20 +19,20 @@ from urllib3.exceptions import (
 )
 
 from origin.errors import PeerMisbehaved, PeerTooSlow, PeerUnavailable, PeerUnreachable
-from origin.peers.bounded import AnswerTooLarge, BoundedAdapter, read_whole
-from origin.shared.json_reading import read_json
+from origin.peers.bounded import BoundedAdapter, ResponseTooLarge, read_whole
+from origin.shared.json_codec import read_json
 from origin.telemetry.tracing import peer_call
 
 CONNECT_TIMEOUT_S = 3.05
 READ_TIMEOUT_S = 15.0
-"""How long nothing at all may come."""
-ANSWER_WITHIN_S = 30.0
-"""How long a whole answer may take to come, once the request is sent."""
-MAX_ANSWER_BYTES = 64 * 1024 * 1024
-"""A year of one meter's quarters of an hour, GGO by GGO, is a fifth of it."""
+"""Seconds without a byte after which a call fails."""
+RESPONSE_TIMEOUT_S = 30.0
+"""Seconds for a whole response, from the end of the request."""
+MAX_RESPONSE_BYTES = 64 * 1024 * 1024
+"""Five times a year of one metering point's GGOs, one for each quarter of an hour."""
 _POOL_SIZE = 100
-_SERVERS = 10
-"""More than a peer has."""
+_MAX_SERVERS = 10
+"""Pools per client; a peer has fewer servers."""
 _HEADERS = {
     "Accept": "*/*",
     "User-Agent": "AccountService",
@@ -41,13 +41,13 @@ _HEADERS = {
 
 
 def _certificates() -> str | None:
-    """The file or folder of certificates to be trusted that the environment names, if any."""
+    """Return the file or folder of trusted certificates that the environment names, if any."""
     return os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What a peer answered, whole. Its text form shows none of it: it may be a token."""
+class PeerResponse:
+    """A peer's complete response. Its `repr` hides the content, which may hold a token."""
 
     status_code: int
     content: bytes = field(repr=False)
@@ -55,27 +55,27 @@ class Answer:
 
 @dataclass(frozen=True)
 class _Route:
-    """How a server is reached."""
+    """How to reach one server, directly or through a proxy."""
 
     pool: HTTPConnectionPool
     before_path: str
-    """In a request's first line: to a proxy whole URLs are said, where it isn't a tunnel."""
+    """Stands before the path in the request line: the server's URL for a proxy without a tunnel, or empty."""
     headers: dict[str, str] = field(repr=False)
-    """Of each request; with the login of the server's URL, where it has one."""
+    """Of each request, with basic authentication if the server's URL has a login."""
 
 
 class PeerClient:
     """HTTP calls to one peer.
 
-    Redirects aren't followed: no peer's contract has any, and a token must not travel with one. No
-    cookie is kept: one user's must not travel with another's token. So little of what `requests` does
-    for each call is wanted, and that is more work than the call itself: of the library are the pools
-    of connections, with the environment's proxies and certificates.
+    It follows no redirects: no peer's contract has any, and a token must not leave with one. It keeps
+    no cookies: one user's cookie must not travel with another user's token. A `requests` session does
+    both and takes longer than the call itself, so this class uses only the library's connection pools
+    with the environment's proxies and certificates.
 
     :param name: The peer's name, for errors and logs.
     :param tls_verify: Check certificates; off in development only.
-    :param answer_within_s: How long a whole answer may take.
-    :param max_answer_bytes: How large an answer may be, unpacked.
+    :param response_timeout_s: Seconds for a whole response.
+    :param max_response_bytes: The size limit of a response after decompression.
     """
 
     def __init__(
@@ -83,14 +83,16 @@ class PeerClient:
         name: str,
         *,
         tls_verify: bool,
-        answer_within_s: float = ANSWER_WITHIN_S,
-        max_answer_bytes: int = MAX_ANSWER_BYTES,
+        response_timeout_s: float = RESPONSE_TIMEOUT_S,
+        max_response_bytes: int = MAX_RESPONSE_BYTES,
     ) -> None:
         self.name = name
         self._verify = tls_verify and (_certificates() or True)
-        self._max_bytes = max_answer_bytes
+        self._max_bytes = max_response_bytes
         self._adapter = BoundedAdapter(
-            answer_within_s=answer_within_s, pool_connections=_SERVERS, pool_maxsize=_POOL_SIZE
+            response_timeout_s=response_timeout_s,
+            pool_connections=_MAX_SERVERS,
+            pool_maxsize=_POOL_SIZE,
         )
         self._route = cache(self._new_route)
 
@@ -103,25 +105,25 @@ class PeerClient:
         params: Mapping[str, str] | Sequence[tuple[str, str]] = (),
         body: bytes | None = None,
         timeout: tuple[float, float] = (CONNECT_TIMEOUT_S, READ_TIMEOUT_S),
-    ) -> Answer:
-        """One call; any status is an answer.
+    ) -> PeerResponse:
+        """Make one call and return the response, whatever its status.
 
-        What the environment says of proxies and certificates is heeded, and read once; the machine's
-        .netrc isn't, whose login would replace a bearer token.
+        Proxies and certificates come from the environment and are read once. A `.netrc` is never
+        read: its login would replace a bearer token.
 
-        :param params: More for the URL's query.
-        :param timeout: Seconds to connect, and without a byte.
-        :raises PeerUnreachable: no connection came about; it did not arrive.
-        :raises PeerTooSlow: no answer in time; it may have arrived.
-        :raises PeerUnavailable: a cut connection; it may have arrived.
-        :raises PeerMisbehaved: an answer that is too large; it has arrived.
+        :param params: Appended to the URL's query.
+        :param timeout: Seconds to connect, and seconds without a byte.
+        :raises PeerUnreachable: no connection; the request did not arrive.
+        :raises PeerTooSlow: no complete response in time; the request may have arrived.
+        :raises PeerUnavailable: the connection was cut; the request may have arrived.
+        :raises PeerMisbehaved: the response is too large; the request has arrived.
         """
         try:
             scheme, host, path, query, _ = urlsplit(url)
             query = "&".join(filter(None, (query, urlencode(params))))
             with peer_call(self.name, method, url) as call:
                 route = self._route(f"{scheme}://{host}")
-                answer = route.pool.urlopen(
+                response = route.pool.urlopen(
                     method,
                     f"{route.before_path}{path or '/'}{'?' if query else ''}{query}",
                     body=body,
@@ -132,29 +134,29 @@ class PeerClient:
                     assert_same_host=False,
                     preload_content=False,
                 )
-                content = read_whole(answer, self._max_bytes)
-                call.status = answer.status
-                return Answer(answer.status, content)
-        except AnswerTooLarge as error:
+                content = read_whole(response, self._max_bytes)
+                call.status = response.status
+                return PeerResponse(response.status, content)
+        except ResponseTooLarge as error:
             raise PeerMisbehaved(self.name, f"an answer of {error}") from error
         except HTTPError as error:
-            # The library's text may quote the URL with its query: only its kind is told.
-            raise _kind(error)(self.name, type(error).__name__) from error
+            # The library's text may quote the URL with its query, so only the error's class is kept.
+            raise _error_class(error)(self.name, type(error).__name__) from error
         except (requests.RequestException, ValueError) as error:
-            # Of a URL or header that can't be, which it quotes: with a login or token perhaps.
+            # An invalid URL or header. Not chained: the error quotes it, perhaps with a login or token.
             raise PeerUnavailable(self.name, type(error).__name__) from None
 
     def post_json(
         self, url: str, document: Any, headers: Mapping[str, str] | None = None
-    ) -> Answer:
-        """As `request`, with this document."""
+    ) -> PeerResponse:
+        """POST this document as JSON; errors as `request`."""
         own = {"Content-Type": "application/json", **(headers or {})}
         return self.request("POST", url, headers=own, body=orjson.dumps(document))
 
     def post_form(
         self, url: str, form: Mapping[str, str], *, login: tuple[str, str] | None = None
-    ) -> Answer:
-        """As `request`, with this form, for JSON; `login`: name and password (RFC 7617)."""
+    ) -> PeerResponse:
+        """POST this form and ask for JSON; `login` is name and password (RFC 7617); errors as `request`."""
         headers = {
             "Accept": "application/json",
             "Content-Type": "application/x-www-form-urlencoded",
@@ -173,10 +175,10 @@ class PeerClient:
             {**_HEADERS, **root.headers},
         )
 
-    def json_object(self, response: Answer) -> dict[str, Any]:
-        """The answer's JSON object.
+    def json_object(self, response: PeerResponse) -> dict[str, Any]:
+        """Return the response's JSON object.
 
-        :raises PeerMisbehaved: where it isn't one.
+        :raises PeerMisbehaved: the content is not a JSON object.
         """
         try:
             body = read_json(response.content)
@@ -187,8 +189,8 @@ class PeerClient:
         return body
 
 
-def _kind(error: HTTPError) -> type[PeerUnavailable]:
-    """What a failure of the connection is to our callers."""
+def _error_class(error: HTTPError) -> type[PeerUnavailable]:
+    """Return our error class for a failed connection or read."""
     if isinstance(error, ConnectTimeoutError | NewConnectionError):
         return PeerUnreachable
     return PeerTooSlow if isinstance(error, ReadTimeoutError) else PeerUnavailable

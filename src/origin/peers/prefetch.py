@@ -1,4 +1,4 @@
-"""Answers that are fetched while the ones before are worked on."""
+"""Fetches the next page while the caller works on the current one."""
 
 import time
 from collections.abc import Callable, Generator
@@ -7,18 +7,19 @@ from contextvars import copy_context
 from typing import TypeVar
 
 _TO_SEND_S = 0.0005
-"""Time enough to send a request."""
+"""Long enough to send a request."""
 
 K = TypeVar("K")
 T = TypeVar("T")
 
 
-def fetched_ahead(fetch: Callable[[K], tuple[T, K | None]], first: K) -> Generator[T, None, None]:
-    """What `fetch` gives for one key after the other, each fetched while its forerunner is worked on.
+def prefetch(fetch: Callable[[K], tuple[T, K | None]], first: K) -> Generator[T, None, None]:
+    """Yield the results of `fetch`, one key after the other. The next call runs meanwhile.
 
-    Who stops early leaves a call that is under way to its own time limit, unheard.
+    If the caller stops early, a running call ends by its own timeout and its result is dropped.
 
-    :param fetch: Returns what it found, and the key of the next call, None after the last.
+    :param fetch: Returns its result and the key of the next call, None after the last. It runs in
+        another thread, in the caller's context variables, and its exceptions reach the caller.
     """
     pool = ThreadPoolExecutor(1)
     try:
@@ -29,7 +30,8 @@ def fetched_ahead(fetch: Callable[[K], tuple[T, K | None]], first: K) -> Generat
                 yield found
                 return
             upcoming = pool.submit(copy_context().run, fetch, following)
-            # Where greenlets are threads, its request would leave no sooner than the work is done.
+            # Under gevent the thread is a greenlet: without a switch to it here, its request would
+            # leave only after the caller's work.
             time.sleep(_TO_SEND_S)
             yield found
     finally:

@@ -1,7 +1,7 @@
-"""Reads one HTTP answer from a connection, and tells whether the connection is fit for the next one.
+"""Reads one HTTP response from a connection and decides whether the connection can be reused.
 
-`http.client` takes every interim answer but `100` for the answer itself. It also forgets bytes that
-came behind an answer. Both would give one caller the answer to another caller's question.
+`http.client` takes each interim response except `100` for the final one. It also forgets bytes that
+follow a response. Both would give one caller the response to another caller's request.
 """
 
 import http.client
@@ -18,23 +18,23 @@ from urllib3.util import wait_for_read
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
-MAX_INTERIM_ANSWERS = 8
+MAX_INTERIM_RESPONSES = 8
 
 
-class TooManyInterimAnswers(http.client.HTTPException):
-    """The peer sends interim answers (1xx) and no final one."""
+class TooManyInterimResponses(http.client.HTTPException):
+    """The peer sends interim responses (1xx) and no final one."""
 
 
-class SeveralLengths(http.client.HTTPException):
-    """The answer has several lengths, so nobody knows its end."""
+class ConflictingLengths(http.client.HTTPException):
+    """The response has several different lengths, so its end is unknown."""
 
 
 def is_idle(sock: socket.socket) -> bool:
-    """Whether nothing has come on a connection that no question is waiting on.
+    """Return whether an unused connection is open and has received nothing.
 
-    Bytes that have come belong to no question, so the connection is not to be used again. The end of
-    the connection counts as well. TLS within TLS (a proxy by https) can't be looked into, and is never
-    idle.
+    Received bytes belong to no request, so the connection must not be reused. The same holds for a
+    connection that the peer has closed. TLS within TLS (an https proxy) can't be inspected and never
+    counts as idle.
     """
     if not isinstance(sock, socket.socket):
         return False
@@ -42,51 +42,51 @@ def is_idle(sock: socket.socket) -> bool:
     return not deciphered and not wait_for_read(sock, timeout=0)
 
 
-class Answer(http.client.HTTPResponse):
-    """An answer that is read, headers and all, before its time is over.
+class TimedResponse(http.client.HTTPResponse):
+    """A response that must arrive completely, headers included, within a time limit.
 
-    Interim answers before it are skipped; `101` is the answer, as the peer speaks HTTP no longer. The
-    connection is shut down after an answer that has more bytes behind it.
+    It skips interim responses; `101` counts as final, because the peer no longer speaks HTTP after it.
+    It shuts the connection down if more bytes follow the response.
 
-    :param within_s: How long all of it may take.
+    :param timeout_s: Seconds for the whole response, from its construction.
     """
 
     def __init__(
-        self, within_s: float, sock: socket.socket, *args: object, **kwargs: object
+        self, timeout_s: float, sock: socket.socket, *args: object, **kwargs: object
     ) -> None:
         super().__init__(sock, *args, **kwargs)  # type: ignore[arg-type] # as `http.client` gives them
         raw = self.fp.detach()
-        self.fp = _Reader(_TimedSocket(raw, sock, time.monotonic() + within_s))
+        self.fp = _ResponseReader(_TimedSocket(raw, sock, time.monotonic() + timeout_s))
 
     def begin(self) -> None:
-        """Read the headers; the connection is closed after an answer whose end is in doubt.
+        """Read the headers. If the response's end is ambiguous, mark the connection for closing.
 
-        :raises SeveralLengths: they contradict each other.
+        :raises ConflictingLengths: there are several different lengths.
         """
         super().begin()
         lengths = _listed(self.headers, "content-length")
         if len({*lengths}) > 1:
-            raise SeveralLengths
+            raise ConflictingLengths
         if _has_doubtful_end(self.status, lengths, _listed(self.headers, "transfer-encoding")):
             self.will_close = True
 
     def _read_status(self) -> tuple[str, int, str]:
-        # Private, but `urllib3` calls it too: for the answer of a proxy that makes a tunnel.
-        for _ in range(MAX_INTERIM_ANSWERS + 1):
+        # Private in `http.client`; `urllib3` calls it too, for the response of a tunnelling proxy.
+        for _ in range(MAX_INTERIM_RESPONSES + 1):
             version, status, reason = super()._read_status()  # type: ignore[misc] # typeshed lacks it
             if status // 100 != 1 or status == HTTPStatus.SWITCHING_PROTOCOLS:
                 return version, status, reason
             http.client.parse_headers(self.fp)
-        raise TooManyInterimAnswers
+        raise TooManyInterimResponses
 
 
 def _listed(headers: Message, name: str) -> list[str]:
-    """The values of a header that may come several times, or have several values."""
+    """Return all values of a header that may be repeated or comma-separated."""
     return [each.strip() for value in headers.get_all(name, []) for each in value.split(",")]
 
 
 def _has_doubtful_end(status: int, lengths: list[str], codings: list[str]) -> bool:
-    """Whether another reader could take the answer to end elsewhere (RFC 9112, 6.3)."""
+    """Return whether another reader could see a different end of the response (RFC 9112, 6.3)."""
     if status == HTTPStatus.SWITCHING_PROTOCOLS or (lengths and codings):
         return True
     if status == HTTPStatus.NO_CONTENT:
@@ -97,25 +97,25 @@ def _has_doubtful_end(status: int, lengths: list[str], codings: list[str]) -> bo
 
 
 class _TimedSocket(io.RawIOBase):
-    """Reads from a socket until the deadline, no read longer than the socket's own timeout."""
+    """Reads from a socket until a deadline. Each read also keeps the socket's own timeout."""
 
     def __init__(self, raw: io.RawIOBase, sock: socket.socket, deadline: float) -> None:
         self._raw = raw
         self._sock = sock
         self._timeout_s = sock.gettimeout()
         self._deadline = deadline
-        self._is_over = False
+        self._has_ended = False
 
     def readable(self) -> bool:
-        """It is."""
+        """Return True."""
         return True
 
     def readinto(self, buffer: "WriteableBuffer", /) -> int | None:
-        """As of any raw stream.
+        """Read into the buffer, as `io.RawIOBase` defines it.
 
-        :raises TimeoutError: nothing came in time, or the time is over.
+        :raises TimeoutError: nothing arrived in time, or the deadline has passed.
         """
-        if self._is_over:
+        if self._has_ended:
             return 0
         left_s = self._deadline - time.monotonic()
         if left_s <= 0:
@@ -124,24 +124,24 @@ class _TimedSocket(io.RawIOBase):
         return self._raw.readinto(buffer)
 
     def end(self) -> None:
-        """Read nothing more from the socket."""
-        self._is_over = True
+        """Report the end of the stream from now on, without reading the socket."""
+        self._has_ended = True
 
     def shut_down(self) -> None:
-        """End the connection for everyone who has it."""
-        # The peer may have ended it already.
+        """Shut the connection down, so that no pool reuses it."""
+        # The peer may have closed it already.
         with suppress(OSError):
             self._sock.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
-        """Let go of the socket."""
+        """Close this stream; the connection may stay open."""
         if not self.closed:
             self._raw.close()
         super().close()
 
 
-class _Reader(io.BufferedReader):
-    """The bytes of one answer. `http.client` closes it at the answer's end."""
+class _ResponseReader(io.BufferedReader):
+    """The bytes of one response. `http.client` closes it at the response's end."""
 
     raw: _TimedSocket
 
@@ -149,7 +149,7 @@ class _Reader(io.BufferedReader):
         super().__init__(raw)
 
     def close(self) -> None:
-        """Shut the connection down where bytes are left: they are lost for the next answer."""
+        """Close the stream. If bytes are left in the buffer, shut the connection down too."""
         if not self.closed:
             self.raw.end()
             if self.peek(1):

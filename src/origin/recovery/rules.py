@@ -12,7 +12,7 @@ from itertools import chain
 from origin.batches.rules.ledger_state import LedgerGgo, LedgerSettlement
 from origin.batches.rules.standing import Operation, spent_by
 from origin.batches.rules.verdicts import SpentBy
-from origin.keys.derivation import METERING_POINT_BRANCH, AddressKind, Key, period_index
+from origin.keys.derivation import METERING_POINT_BRANCH, AddressKind, ExtendedKey, period_index
 
 
 @dataclass(frozen=True)
@@ -349,11 +349,11 @@ def point_candidates(
 
 
 def proven_index(
-    master: Key, kind: AddressKind, begin: datetime, address: str, candidates: Iterable[int]
+    master: ExtendedKey, kind: AddressKind, begin: datetime, address: str, candidates: Iterable[int]
 ) -> int | None:
     """Which i of `m/1/i` gives this address to the period that begins then; None: none of these."""
     points, period = master.child(METERING_POINT_BRANCH), period_index(begin)
     for index in candidates:
-        if points.child(index).branch.address(period, kind) == address:
+        if points.child(index).public_branch_key.address(period, kind) == address:
             return index
     return None

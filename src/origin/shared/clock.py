@@ -1,17 +1,17 @@
-"""The present time: PostgreSQL's, as far as it is known, as its clock decides for all processes."""
+"""The current time by PostgreSQL's clock, so that all processes and the database agree."""
 
 import time
 from datetime import UTC, datetime, timedelta
 
 _told: tuple[datetime, float] | None = None
-"""PostgreSQL's time, and the reading of our own monotonic clock at that moment."""
+"""PostgreSQL's time and the value of `time.monotonic` at the same moment."""
 
 
 def utcnow() -> datetime:
-    """The present moment, aware and in UTC.
+    """Return the current time, aware and in UTC.
 
-    The machine's own, in a process that hasn't asked PostgreSQL yet; otherwise PostgreSQL's, carried
-    on by a clock that nobody sets.
+    Until the process has asked PostgreSQL, it is the machine's time. Afterwards it is PostgreSQL's
+    time plus the monotonic time since then.
     """
     if _told is None:
         return datetime.now(UTC)
@@ -19,7 +19,11 @@ def utcnow() -> datetime:
     return time_then + timedelta(seconds=time.monotonic() - reading)
 
 
-def tell(time_then: datetime, reading: float) -> None:
-    """Go by this time from now on, which it was at this reading of `time.monotonic`."""
+def set_server_time(time_then: datetime, reading: float) -> None:
+    """Set the clock.
+
+    :param time_then: PostgreSQL's time, aware.
+    :param reading: The value of `time.monotonic` at that moment.
+    """
     global _told  # noqa: PLW0603 - one clock for the process
     _told = (time_then.astimezone(UTC), reading)

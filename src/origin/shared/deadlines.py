@@ -1,30 +1,30 @@
-"""How long a piece of work may go on."""
+"""Time limits of work, which also end when the process shuts down."""
 
 import threading
 import time
 
-_ending = threading.Event()
+_shutdown_requested = threading.Event()
 
 
-def end_soon() -> None:
-    """Have all work of this process given back: it was asked to end."""
-    _ending.set()
+def request_shutdown() -> None:
+    """End all deadlines and sleeps of this process, because it shuts down."""
+    _shutdown_requested.set()
 
 
-def pause(seconds: float) -> None:
-    """Wait so long, or until the process is asked to end."""
-    _ending.wait(seconds)
+def interruptible_sleep(seconds: float) -> None:
+    """Sleep this long, or until the process shuts down."""
+    _shutdown_requested.wait(seconds)
 
 
 class Deadline:
-    """A moment by which work is to be given back; at once where the process is asked to end.
+    """The time limit of a piece of work. It is over early if the process shuts down.
 
-    :param seconds: From now on.
+    :param seconds: From now.
     """
 
     def __init__(self, seconds: float) -> None:
         self._at = time.monotonic() + seconds
 
     def is_over(self) -> bool:
-        """Whether nothing new should be begun."""
-        return _ending.is_set() or time.monotonic() > self._at
+        """Return whether the work must not start anything new."""
+        return _shutdown_requested.is_set() or time.monotonic() > self._at

@@ -16,7 +16,7 @@ from celery.beat import Service
 from gevent import monkey
 
 from origin.batches.service.runner import BatchRunner
-from origin.shared.deadlines import end_soon
+from origin.shared.deadlines import request_shutdown
 
 _GRACE_S = 7.5
 """For what has begun. Long enough for a call of a peer that answers at all."""
@@ -41,7 +41,7 @@ def end_in_time(app: Celery, batches: BatchRunner) -> None:
     def asked_to_end(**_: Any) -> None:
         # gevent's loop calls this, where nothing may wait: not for a thread's start either.
         _exit_after(_AT_MOST_S)
-        end_soon()
+        request_shutdown()
         gevent.spawn_later(_GRACE_S, hand_back)
 
     signals.worker_shutting_down.connect(asked_to_end, weak=False)

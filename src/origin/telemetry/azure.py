@@ -1,20 +1,20 @@
-"""Azure Application Insights, by opencensus-ext-azure: the one place that knows either."""
+"""Sends logs and spans to Azure Application Insights. Only this module uses opencensus."""
 
 import logging
 import os
 from collections.abc import Callable
 
-from origin.telemetry.lines import RedactedText, fields_of
+from origin.telemetry.formatters import RedactedFormatter, fields_of
 from origin.telemetry.redaction import Redactor
-from origin.telemetry.tracing import EndedSpan, Kind
+from origin.telemetry.tracing import FinishedSpan, SpanKind
 
-# Statistics about the exporter itself, sent to Microsoft; read when it is imported.
+# Switches off statistics about the exporter itself; the exporter reads this at import.
 os.environ["APPLICATIONINSIGHTS_STATSBEAT_DISABLED_ALL"] = "true"
 
 from opencensus.ext.azure.common import utils
 from opencensus.ext.azure.log_exporter import AzureLogHandler
 from opencensus.ext.azure.trace_exporter import AzureExporter
-from opencensus.trace.span import SpanKind
+from opencensus.trace.span import SpanKind as AzureSpanKind
 from opencensus.trace.span_context import SpanContext
 from opencensus.trace.span_data import SpanData
 from opencensus.trace.status import Status
@@ -25,8 +25,8 @@ _FAILED = Status(2)
 _SUCCEEDED = Status(0)
 
 
-class _Dimensions(logging.Filter):
-    """Says of each record what the exporter reads, in the context that it was logged in."""
+class _CustomDimensions(logging.Filter):
+    """Sets the attributes that the exporter reads, in the context in which the record was logged."""
 
     def __init__(self, redactor: Redactor) -> None:
         super().__init__()
@@ -34,7 +34,7 @@ class _Dimensions(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         fields = fields_of(record, self._redactor)
-        # The exporter's own names for what joins a record to its trace.
+        # The exporter's names for the ids that join a record to its trace.
         record.traceId = fields.pop("trace_id", None)
         record.spanId = fields.pop("span_id", None)
         record.custom_dimensions = {name: str(value) for name, value in fields.items()}
@@ -42,39 +42,39 @@ class _Dimensions(logging.Filter):
 
 
 def log_handler(connection_string: str, service: str, redactor: Redactor) -> logging.Handler:
-    """A handler that sends records; it waits for nothing, and gives up what can't be sent."""
-    _call_ourselves(service)
+    """Return a handler that sends records in the background; it drops what can't be sent."""
+    _set_role_name(service)
     handler = AzureLogHandler(
         connection_string=connection_string,
         export_interval=EXPORT_INTERVAL_S,
-        # What can't be sent stays on no disk.
+        # Nothing is written to disk.
         enable_local_storage=False,
     )
-    handler.addFilter(_Dimensions(redactor))
-    handler.setFormatter(RedactedText(redactor))
+    handler.addFilter(_CustomDimensions(redactor))
+    handler.setFormatter(RedactedFormatter(redactor))
     return handler  # type: ignore[no-any-return] # the library has no types
 
 
-def span_exporter(connection_string: str, service: str) -> Callable[[EndedSpan], None]:
-    """A function that sends spans; it waits for nothing."""
-    _call_ourselves(service)
+def span_exporter(connection_string: str, service: str) -> Callable[[FinishedSpan], None]:
+    """Return a function that sends spans in the background."""
+    _set_role_name(service)
     exporter = AzureExporter(
         connection_string=connection_string,
         export_interval=EXPORT_INTERVAL_S,
         enable_local_storage=False,
     )
 
-    def export(ended: EndedSpan) -> None:
+    def export(ended: FinishedSpan) -> None:
         exporter.export([_span_data(ended)])
 
     return export
 
 
-def _call_ourselves(service: str) -> None:
+def _set_role_name(service: str) -> None:
     utils.azure_monitor_context["ai.cloud.role"] = service
 
 
-def _span_data(ended: EndedSpan) -> SpanData:
+def _span_data(ended: FinishedSpan) -> SpanData:
     span = ended.span
     return SpanData(
         name=span.name,
@@ -91,15 +91,15 @@ def _span_data(ended: EndedSpan) -> SpanData:
         links=[],
         status=_SUCCEEDED if ended.is_success else _FAILED,
         same_process_as_parent_span=None,
-        span_kind=SpanKind.SERVER if ended.kind is Kind.INCOMING else SpanKind.CLIENT,
+        span_kind=AzureSpanKind.SERVER if ended.kind is SpanKind.INCOMING else AzureSpanKind.CLIENT,
     )
 
 
-def _attributes(ended: EndedSpan) -> dict[str, str | int]:
-    """The span's, the well-known ones by the names that the exporter knows."""
+def _attributes(ended: FinishedSpan) -> dict[str, str | int]:
+    """Return the span's attributes, with the exporter's names for those that it knows."""
     attributes = dict(ended.span.attributes)
     known: dict[str, str | int] = {}
-    if ended.kind is Kind.INCOMING:
+    if ended.kind is SpanKind.INCOMING:
         method, _, route = ended.span.name.partition(" ")
         known |= {"http.method": method, "http.route": route}
     else:

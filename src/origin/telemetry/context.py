@@ -1,7 +1,7 @@
-"""Who asked: the request and the trace that the work at hand belongs to.
+"""The request and the trace that the current work belongs to, for each greenlet and thread.
 
-Kept per greenlet and thread. A request id is what a client and an operator name a request by; a trace
-(W3C Trace Context) joins what several services did for it.
+Clients and operators identify a request by its request id. A trace (W3C Trace Context) joins the work
+of several services for one request.
 """
 
 import re
@@ -21,7 +21,7 @@ _SAMPLED = 1
 
 @dataclass
 class Span:
-    """A piece of work: what it is called, the trace it is part of, and the span that asked for it."""
+    """A piece of work with a name, in a trace, with the parent span that caused it."""
 
     name: str
     trace_id: str
@@ -33,7 +33,7 @@ class Span:
 
     @property
     def header(self) -> str:
-        """What tells another service that it works for this span."""
+        """The `traceparent` header that makes another service's work a child of this span."""
         return f"00-{self.trace_id}-{self.span_id}-{int(self.sampled):02x}"
 
 
@@ -42,17 +42,20 @@ _span: ContextVar[Span | None] = ContextVar("span", default=None)
 
 
 def current_request_id() -> str | None:
-    """The id of the request that is worked for, if any."""
+    """Return the id of the current request, if any."""
     return _request_id.get()
 
 
 def current_span() -> Span | None:
-    """The span that is worked in, if any."""
+    """Return the current span, if any."""
     return _span.get()
 
 
-def begin(name: str, request_id: str | None, trace_parent: str | None) -> Span:
-    """Begin to work for a request: under its id and in its trace, where they are valid; else new ones."""
+def begin_work(name: str, request_id: str | None, trace_parent: str | None) -> Span:
+    """Begin a request or task, and return its span.
+
+    An invalid or missing request id or trace is replaced by a new one.
+    """
     is_valid = request_id is not None and _REQUEST_ID.fullmatch(request_id)
     _request_id.set(request_id if is_valid else secrets.token_hex(16))
     span = _joined(name, trace_parent)
@@ -60,22 +63,22 @@ def begin(name: str, request_id: str | None, trace_parent: str | None) -> Span:
     return span
 
 
-def end() -> None:
-    """Work for nobody."""
+def end_work() -> None:
+    """End the current request or task."""
     _request_id.set(None)
     _span.set(None)
 
 
-def child(name: str) -> Span:
-    """A span of the current one's trace; it doesn't become the current one."""
+def child_span(name: str) -> Span:
+    """Return a child of the current span. The current span stays current."""
     parent = _span.get()
     if parent is None:
         return _joined(name, None)
     return Span(name, parent.trace_id, parent.span_id, parent.sampled)
 
 
-def outgoing(span: Span | None) -> dict[str, str]:
-    """The headers that tell another service whom it works for."""
+def outgoing_headers(span: Span | None) -> dict[str, str]:
+    """Return the headers that pass the request id and this span to another service."""
     headers = {}
     if (request_id := _request_id.get()) is not None:
         headers[REQUEST_ID_HEADER] = request_id

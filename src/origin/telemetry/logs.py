@@ -1,27 +1,27 @@
-"""Logging: JSON lines on stdout; to Azure Application Insights too, where set."""
+"""Configures logging: JSON lines on stdout, and Azure Application Insights if it is set."""
 
 import logging
 import sys
-from dataclasses import fields
 
 import redis
+from pydantic import SecretStr
 
-from origin.settings import Secret, Settings
+from origin.settings import Settings
 from origin.telemetry import tracing
-from origin.telemetry.lines import JsonFormatter
+from origin.telemetry.formatters import JsonFormatter
 from origin.telemetry.redaction import Redactor
 
 
 def configure_logging(settings: Settings) -> None:
-    """Send all logs and spans of this process where the settings say; a repeat replaces the first."""
+    """Send all logs and spans of this process where the settings say. A repeat replaces the first."""
     redactor = Redactor(_secrets(settings))
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(JsonFormatter(settings.service_name, redactor))
     handlers: list[logging.Handler] = [handler]
-    connection_string = settings.azure_app_insights_conn_string.value
+    connection_string = settings.azure_app_insights_conn_string.get_secret_value()
     export = None
     if connection_string:
-        # Imported where it is used: it starts threads and takes its time.
+        # Imported here, because the import is slow and starts threads.
         from origin.telemetry.azure import log_handler, span_exporter
 
         handlers.append(log_handler(connection_string, settings.service_name, redactor))
@@ -29,14 +29,14 @@ def configure_logging(settings: Settings) -> None:
     tracing.export_to(export)
     logging.basicConfig(level=settings.log_level, handlers=handlers, force=True)
     logging.captureWarnings(capture=True)
-    # What no line of ours tells needn't be found out for each (logging's HOWTO, Optimization).
+    # Don't collect what our lines don't contain (logging's HOWTO, Optimization).
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging._srcfile = None  # noqa: SLF001 - the documented way
-    # Below WARNING these quote URLs, and at DEBUG whole requests.
+    # Below WARNING these log URLs, and at DEBUG whole requests.
     for name in ("urllib3", "requests_oauthlib", "authlib", "kombu", "amqp"):
         logging.getLogger(name).setLevel(logging.WARNING)
     logging.getLogger("celery.worker.request").addFilter(without_redis_traceback)
-    # They tell of every task what `origin.telemetry.tasks` tells.
+    # Their lines about tasks repeat those of `origin.telemetry.tasks`.
     for name in ("celery.app.trace", "celery.worker.strategy"):
         logging.getLogger(name).setLevel(logging.WARNING)
     if not settings.tls_verify:
@@ -46,10 +46,10 @@ def configure_logging(settings: Settings) -> None:
 
 
 def without_redis_traceback(record: logging.LogRecord) -> bool:
-    """Strip the traceback where Redis failed, and let the record pass.
+    """Remove the traceback of a failure of Redis from the record, and return True.
 
-    A worker that loses Redis while it acknowledges a message says so at CRITICAL with a traceback.
-    Redis may be lost at any time: the message names the reason, and the traceback says no more.
+    Celery logs a traceback at CRITICAL if Redis fails while a worker acknowledges a message. That may
+    happen at any time, and the message alone names the reason.
     """
     if record.exc_info and isinstance(record.exc_info[1], redis.RedisError):
         record.exc_info = None
@@ -57,9 +57,9 @@ def without_redis_traceback(record: logging.LogRecord) -> bool:
 
 
 def _secrets(settings: Settings) -> list[str]:
-    """The values of all settings that are secret."""
-    values = [getattr(settings, each.name) for each in fields(settings)]
+    """Return the values of all secret settings, and the database's password."""
+    values = [value for _, value in settings]
     lists = [value for value in values if isinstance(value, list)]
     every = [*values, *(each for value in lists for each in value)]
-    secrets = [value.value for value in every if isinstance(value, Secret)]
+    secrets = [value.get_secret_value() for value in every if isinstance(value, SecretStr)]
     return [*secrets, *([settings.database_url.password] if settings.database_url.password else [])]

@@ -1,11 +1,11 @@
-"""What is counted, for Prometheus: every metric's name, and what a scrape answers.
+"""The metrics for Prometheus, and the response to a scrape.
 
-To count something, name it here as the others are, and say `.labels(...).inc()` where it happens.
-What stands in the database is not counted but read when asked: see `origin.monitoring.service.database_gauges`.
+To add a metric, define it here and call `.labels(...).inc()` where the event happens. Gauges that are
+queried from the database at each scrape stand in `origin.monitoring.service.database_gauges`.
 
-Under gunicorn the processes of one web share their counts by files in PROMETHEUS_MULTIPROC_DIR
-(`origin.web.gunicorn.conf` makes it), and any of them answers for all. Worker and beat are one process
-each. Labels take few values, which no caller can choose: no paths, no subjects, no ids.
+Under gunicorn the processes of one web share their counts in files in PROMETHEUS_MULTIPROC_DIR
+(`origin.web.gunicorn.conf` makes it), and each process answers for all. Worker and beat are one process
+each. Labels have few values, which callers can't choose: no paths, subjects or ids.
 """
 
 import os
@@ -33,7 +33,7 @@ CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 MULTIPROCESS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 
 REGISTRY = CollectorRegistry()
-"""All metrics of this process."""
+"""This process's metrics."""
 
 ProcessCollector(registry=REGISTRY)
 
@@ -49,14 +49,14 @@ def _histogram(name: str, text: str, *labels: str) -> Histogram:
 
 
 def _gauge(name: str, text: str, *labels: str) -> Gauge:
-    """A gauge that the living processes of a web sum up."""
+    """Return a gauge whose value is the sum over the live processes of a web."""
     return Gauge(
         name, text, labels, namespace=NAMESPACE, registry=REGISTRY, multiprocess_mode="livesum"
     )
 
 
 def _switch(name: str, text: str) -> Gauge:
-    """A gauge of a setting, which is the same in all processes of a web."""
+    """Return a gauge for a setting, which is the same in all processes of a web."""
     return Gauge(name, text, namespace=NAMESPACE, registry=REGISTRY, multiprocess_mode="livemax")
 
 
@@ -80,7 +80,7 @@ CLOCK_SKEW = Gauge(
     "By how many seconds this machine's clock is ahead of PostgreSQL's",
     namespace=NAMESPACE,
     registry=REGISTRY,
-    # The processes of one web share a clock.
+    # All processes of one web run on the same machine.
     multiprocess_mode="livemostrecent",
 )
 RATE_LIMITED = _counter("rate_limited", "Requests beyond RATE_LIMIT_PER_MINUTE (429)")
@@ -109,9 +109,9 @@ TOKEN_REFRESHES = _counter("token_refreshes", "Refreshes of users' tokens at Hyd
 
 
 def exposition(*more: Collector) -> bytes:
-    """All metrics as Prometheus reads them (`CONTENT_TYPE`): this web's, and what is given."""
+    """Return this web's metrics and those given, in Prometheus' format (`CONTENT_TYPE`)."""
     if os.environ.get(MULTIPROCESS_VARIABLE):
-        tell_pools()
+        report_pools()
         registry = CollectorRegistry()
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call] # it has no types
     else:
@@ -125,19 +125,19 @@ def _registry_of(collector: Collector) -> CollectorRegistry:
     return registry
 
 
-class Families(Collector):
-    """Metrics that were read elsewhere."""
+class StaticCollector(Collector):
+    """A collector of given metrics."""
 
     def __init__(self, families: Iterable[Metric]) -> None:
         self._families = list(families)
 
     def collect(self) -> Iterable[Metric]:
-        """The metrics."""
+        """Return the metrics."""
         return self._families
 
 
 def watch_pool(engine: Engine) -> None:
-    """Count the connections of an engine's pool: the open ones, and (`tell_pools`) those in use."""
+    """Count the engine's open connections, and report those in use (see `report_pools`)."""
 
     def listen(name: str, step: int) -> None:
         def counted(*_: Any) -> None:
@@ -150,7 +150,7 @@ def watch_pool(engine: Engine) -> None:
     listen("close_detached", -1)
     _pools.append(weakref.ref(engine))
     if not os.environ.get(MULTIPROCESS_VARIABLE):
-        # A process by itself looks when it is asked.
+        # A single process determines it at each scrape.
         POOL_CONNECTIONS_USED.set_function(_connections_used)
 
 
@@ -162,20 +162,19 @@ def _connections_used() -> int:
     return sum(engine.pool.checkedout() for engine in engines)  # type: ignore[attr-defined] # of a QueuePool
 
 
-def tell_pools() -> None:
-    """Tell the other processes of this web how many connections are in use; called once a second.
+def report_pools() -> None:
+    """Update the gauge of connections in use, for the web's other processes; called once a second.
 
-    To count each taking and giving back would cost a tenth of a short query.
+    To count each checkout and checkin would add a tenth to the time of a short query.
     """
     POOL_CONNECTIONS_USED.set(_connections_used())
 
 
 def serve(host: str, port: int) -> int:
-    """Answer scrapes of this process, in a thread, for as long as it lives.
+    """Serve this process's metrics in a thread, and return the port.
 
-    :param port: 0 for any that is free.
-    :returns: The port.
-    :raises OSError: it is taken.
+    :param port: 0 for any free port.
+    :raises OSError: the port is in use.
     """
     server, _ = start_http_server(port, host, REGISTRY)
     return int(server.server_port)

@@ -1,6 +1,6 @@
-"""Takes secrets out of what is told, whoever put them in: the last door, not the first.
+"""Removes secrets from log entries. This is the last safeguard: code must not log secrets at all.
 
-By the name of a field, by the look of a value, and by the values of our own settings.
+It recognizes secrets by a field's name, by a value's form, and by the values of our settings.
 """
 
 import re
@@ -10,7 +10,7 @@ from typing import Any
 
 REDACTED = "[redacted]"
 _SHORTEST_SECRET = 6
-"""Shorter ones would be found in any word; nobody should have them."""
+"""Characters. Shorter secrets would match parts of ordinary words."""
 
 _NAME = (
     r"authorization|cookie|passw(?:or)?d|secret|token|api_?key|(?:private|master)_?key|signature"
@@ -29,16 +29,16 @@ _PATTERNS = (
         re.compile(rf"([\w.-]*(?:{_NAME})[\w.-]*['\"]?\s*[=:]\s*['\"]?){_VALUE}", re.IGNORECASE),
         rf"\1{REDACTED}",
     ),
-    # What OAuth puts into URLs.
+    # OAuth's parameters in URLs.
     (re.compile(rf"([?&](?:code|state|nonce|code_verifier)=){_VALUE}"), rf"\1{REDACTED}"),
     # JSON Web Tokens.
     (re.compile(r"\beyJ[\w-]{5,}\.[\w-]+\.[\w-]*"), REDACTED),
-    # Extended private keys (BIP 32) of main and test nets.
+    # Extended private keys (BIP32) of main and test nets.
     (re.compile(r"\b[xt]prv[1-9A-HJ-NP-Za-km-z]{50,}"), REDACTED),
 )
 
 _SIGNS = re.compile(r"[=:]|eyJ|prv|bearer|basic", re.IGNORECASE)
-"""Every pattern has one of these in it: most texts have none, and are looked through once."""
+"""Each pattern contains one of these. Most texts contain none and need only this one search."""
 _MANY_NAMES = 1_000
 
 
@@ -48,20 +48,20 @@ def _is_secret(name: str) -> bool:
 
 
 class Redactor:
-    """Takes secrets out of log entries.
+    """Removes secrets from log entries.
 
-    :param secrets: Values that must never be told.
+    :param secrets: Values that must not appear in logs.
     """
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         known = sorted({each for each in secrets if len(each) >= _SHORTEST_SECRET}, key=len)
-        # The longest first, since one may hold another.
+        # The longest first, because one may contain another.
         self._known = re.compile("|".join(map(re.escape, reversed(known)))) if known else None
-        # Names are few, and come with every line.
+        # The same few names appear in every line.
         self._name = lru_cache(_MANY_NAMES)(self.text)
 
     def text(self, text: str) -> str:
-        """The text without secrets."""
+        """Return the text without secrets."""
         if self._known is not None:
             text = self._known.sub(REDACTED, text)
         if _SIGNS.search(text):
@@ -70,9 +70,9 @@ class Redactor:
         return text
 
     def value(self, value: Any, name: str = "") -> Any:
-        """The value of a field of this name without secrets, however deep they are in it.
+        """Return the value of a field of this name without secrets, also in nested values.
 
-        Numbers and times stay; anything unknown becomes text.
+        Numbers stay; values of other types become text.
         """
         if value is None or isinstance(value, bool | int | float):
             return value

@@ -1,4 +1,4 @@
-"""What is told of each HTTP request: a log line, its metrics, its span, and its id in the answer."""
+"""Writes a log line, metrics and a span for each HTTP request, and sets its id in the response."""
 
 import logging
 import time
@@ -8,13 +8,13 @@ from flask import Flask, Request, Response, g, request
 
 from origin.telemetry import context
 from origin.telemetry.metrics import REQUEST_SECONDS, REQUESTS_RUNNING
-from origin.telemetry.tracing import Kind, finish
+from origin.telemetry.tracing import SpanKind, finish
 
-_OF_MACHINES = ("/health/", "/metrics")
-"""Asked all the time: neither logged (below DEBUG) nor traced."""
+_MACHINE_PATHS = ("/health/", "/metrics")
+"""Machines call these all the time: logged only at DEBUG, and not traced."""
 _LONGEST_PATH = 200
 _BEGAN = "origin.began"
-# As WSGI names the headers of `context`.
+# WSGI's names of the headers in `context`.
 _REQUEST_ID = "HTTP_X_REQUEST_ID"
 _TRACE_PARENT = "HTTP_TRACEPARENT"
 
@@ -22,45 +22,45 @@ log = logging.getLogger(__name__)
 
 
 def watch_requests(app: Flask) -> None:
-    """Tell of every request of the app; call it before anything else hooks in."""
+    """Watch all requests of the app. Call this before other hooks are registered."""
     app.before_request(_begin)
-    app.after_request(_tell)
+    app.after_request(_report)
     app.teardown_request(_end)
 
 
 def _begin() -> None:
-    asked = _asked()
-    asked.environ[_BEGAN] = time.perf_counter()
+    current = _request()
+    current.environ[_BEGAN] = time.perf_counter()
     REQUESTS_RUNNING.inc()
-    g.span = context.begin(
-        f"{asked.method} {_endpoint(asked)}",
-        asked.environ.get(_REQUEST_ID),
-        asked.environ.get(_TRACE_PARENT),
+    g.span = context.begin_work(
+        f"{current.method} {_endpoint(current)}",
+        current.environ.get(_REQUEST_ID),
+        current.environ.get(_TRACE_PARENT),
     )
 
 
-def _asked() -> Request:
-    """The request itself: each look through Flask's proxy costs more than what is looked for."""
+def _request() -> Request:
+    """Return the request itself, because each access through Flask's proxy is slow."""
     return cast("Request", request._get_current_object())  # type: ignore[attr-defined] # noqa: SLF001 - werkzeug's public API
 
 
-def _endpoint(asked: Request) -> str:
-    """The route's pattern: of paths that lead nowhere there are too many."""
-    return asked.url_rule.rule if asked.url_rule else "none"
+def _endpoint(current: Request) -> str:
+    """Return the route's pattern; `none` for unknown paths, whose number is unlimited."""
+    return current.url_rule.rule if current.url_rule else "none"
 
 
-def _tell(response: Response) -> Response:
-    asked = _asked()
-    endpoint, status, path = _endpoint(asked), response.status_code, asked.path
-    seconds = time.perf_counter() - asked.environ[_BEGAN]
+def _report(response: Response) -> Response:
+    current = _request()
+    endpoint, status, path = _endpoint(current), response.status_code, current.path
+    seconds = time.perf_counter() - current.environ[_BEGAN]
     REQUEST_SECONDS.labels(endpoint, status).observe(seconds)
     response.headers[context.REQUEST_ID_HEADER] = context.current_request_id() or ""
-    is_of_machines = path.startswith(_OF_MACHINES)
+    is_by_machine = path.startswith(_MACHINE_PATHS)
     log.log(
-        logging.DEBUG if is_of_machines else logging.INFO,
+        logging.DEBUG if is_by_machine else logging.INFO,
         "%s %s %s",
-        asked.method,
-        # Never the query: a login's has its code in it.
+        current.method,
+        # Without the query: that of a login contains a secret code.
         path[:_LONGEST_PATH],
         status,
         extra={
@@ -70,19 +70,19 @@ def _tell(response: Response) -> Response:
             **_account(),
         },
     )
-    if not is_of_machines:
-        finish(g.span, Kind.INCOMING, is_success=status < 500, status=status)
+    if not is_by_machine:
+        finish(g.span, SpanKind.INCOMING, is_success=status < 500, status=status)
     return response
 
 
 def _account() -> dict[str, int]:
-    """The caller by the number of its row: a subject would be a person's name to whoever reads."""
+    """Return the caller's id in the database. Its subject would identify a person."""
     user = g.get("current_user")
     return {} if user is None else {"user_id": user.id}
 
 
 def _end(_error: BaseException | None) -> None:
-    # Once: a streamed answer ends its context twice.
+    # Only once: Flask tears a streamed response's context down twice.
     if request.environ.pop(_BEGAN, None) is not None:
         REQUESTS_RUNNING.dec()
-    context.end()
+    context.end_work()

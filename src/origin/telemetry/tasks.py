@@ -1,7 +1,7 @@
-"""What is told of tasks, by those who send and those who run them.
+"""Writes log lines, metrics and spans for tasks, where they are sent and where they run.
 
-A task works for the request that sent it: under its id, in its trace. One that Beat has sent gets an
-id of its own.
+A task keeps the request id and the trace of the request that sent it. A task that Beat sent gets new
+ones.
 """
 
 import logging
@@ -12,23 +12,23 @@ from celery import signals
 
 from origin.settings import Settings
 from origin.telemetry import context, metrics
-from origin.telemetry.tracing import Kind, finish
+from origin.telemetry.tracing import SpanKind, finish
 
 log = logging.getLogger(__name__)
 
 
 def task_headers() -> dict[str, str]:
-    """The headers of a task that is sent for the request at hand, if there is one."""
-    return context.outgoing(context.current_span())
+    """Return the headers that pass the current request id and span to a task."""
+    return context.outgoing_headers(context.current_span())
 
 
 def watch_sending() -> None:
-    """Count the wake-ups that this process sends; a repeat changes nothing."""
+    """Count the wake-ups that this process sends. A repeat changes nothing."""
     signals.after_task_publish.connect(_sent)
 
 
 def watch_tasks(settings: Settings) -> None:
-    """Tell of the tasks of this worker or beat; serve their metrics where METRICS_PORT is set."""
+    """Watch the tasks of this worker or beat, and serve metrics if METRICS_PORT is set."""
     signals.task_prerun.connect(_begin)
     signals.task_postrun.connect(_end)
     watch_sending()
@@ -37,14 +37,14 @@ def watch_tasks(settings: Settings) -> None:
         _serve(settings)
 
     for started in (signals.worker_ready, signals.beat_init):
-        # Celery keeps weak references to what isn't in a module.
+        # Celery's reference is weak by default, and nothing else refers to this function.
         started.connect(serve, weak=False)
 
 
 def _begin(task: Any, **_: Any) -> None:
     headers = task.request.headers or {}
     task.request.began = time.perf_counter()
-    task.request.span = context.begin(
+    task.request.span = context.begin_work(
         f"TASK {task.name}",
         headers.get(context.REQUEST_ID_HEADER),
         headers.get(context.TRACE_HEADER),
@@ -57,8 +57,8 @@ def _end(task: Any, state: str | None = None, **_: Any) -> None:
     extra = {"task": task.name, "state": state, "ms": round(seconds * 1000, 1)}
     log.info("Task %s: %s", task.name, state, extra=extra)
     is_success = state == "SUCCESS"
-    finish(task.request.span, Kind.INCOMING, is_success=is_success, state=state)
-    context.end()
+    finish(task.request.span, SpanKind.INCOMING, is_success=is_success, state=state)
+    context.end_work()
 
 
 def _sent(sender: str, **_: Any) -> None:
@@ -71,5 +71,5 @@ def _serve(settings: Settings) -> None:
     try:
         metrics.serve(settings.bind_host, settings.metrics_port)
     except OSError as error:
-        # Work goes before watching it.
+        # Without metrics the process still does its work.
         log.error("METRICS_PORT %s: %s", settings.metrics_port, error)  # noqa: TRY400

@@ -1,4 +1,4 @@
-"""Spans: begun and ended here, and handed to where traces are collected, if anywhere."""
+"""Ends spans and passes them to the exporter, if there is one."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -13,29 +13,29 @@ from origin.telemetry import context
 from origin.telemetry.metrics import PEER_CALL_SECONDS
 
 
-class Kind(Enum):
-    """What a span is of: a request or task that came in, or a call to a peer."""
+class SpanKind(Enum):
+    """The kind of a span: an incoming request or task, or a call to a peer."""
 
     INCOMING = "incoming"
     OUTGOING = "outgoing"
 
 
 @dataclass(frozen=True)
-class EndedSpan:
-    """A span that is over."""
+class FinishedSpan:
+    """A span that has ended."""
 
     span: context.Span
-    kind: Kind
+    kind: SpanKind
     ended: datetime
     is_success: bool
 
 
-Export = Callable[[EndedSpan], None]
+Export = Callable[[FinishedSpan], None]
 
 
 @dataclass
 class _Collector:
-    """Where spans go; one for each process, as for logs."""
+    """The process's exporter, if there is one."""
 
     export: Export | None = None
 
@@ -44,20 +44,20 @@ _collector = _Collector()
 
 
 def export_to(export: Export | None) -> None:
-    """Hand every sampled span that ends to this function, which must neither block nor raise."""
+    """Pass each sampled span that ends to this function, which must neither block nor raise."""
     _collector.export = export
 
 
-def finish(span: context.Span, kind: Kind, *, is_success: bool, **attributes: Any) -> None:
-    """End a span."""
+def finish(span: context.Span, kind: SpanKind, *, is_success: bool, **attributes: Any) -> None:
+    """End a span and export it if it is sampled."""
     if _collector.export is not None and span.sampled:
         span.attributes.update(attributes)
-        _collector.export(EndedSpan(span, kind, datetime.now(UTC), is_success))
+        _collector.export(FinishedSpan(span, kind, datetime.now(UTC), is_success))
 
 
 @dataclass
 class PeerCall:
-    """A call to a peer: the headers that it should carry, and (to be set) its answer's status."""
+    """A call to a peer: the headers to send, and its response's status, which the caller sets."""
 
     headers: dict[str, str] = field(default_factory=dict)
     status: int | None = None
@@ -65,13 +65,13 @@ class PeerCall:
 
 @contextmanager
 def peer_call(peer: str, method: str, url: str) -> Iterator[PeerCall]:
-    """Measure and trace a call to a peer.
+    """Measure and trace a call to a peer, which the block makes.
 
-    Of the URL only the server is told: a subscriber's path or query may be its secret, as a login is.
+    The span contains only the URL's scheme and server: its login, path and query may be secret.
     """
     began = time.perf_counter()
-    span = context.child(f"{peer} {method}")
-    call = PeerCall(context.outgoing(span))
+    span = context.child_span(f"{peer} {method}")
+    call = PeerCall(context.outgoing_headers(span))
     try:
         yield call
     finally:
@@ -80,4 +80,4 @@ def peer_call(peer: str, method: str, url: str) -> Iterator[PeerCall]:
         scheme, host, *_ = urlsplit(url)
         server = f"{scheme}://{host.rpartition('@')[2]}"
         is_success = call.status is not None and call.status < 500
-        finish(span, Kind.OUTGOING, is_success=is_success, peer=peer, url=server, status=status)
+        finish(span, SpanKind.OUTGOING, is_success=is_success, peer=peer, url=server, status=status)

@@ -1,12 +1,10 @@
 """What all views share: reading a JSON body by a schema, and answering in JSON."""
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from itertools import islice
 from typing import Any, NoReturn, cast
 
-import orjson
 from flask import Response, g, request
 from flask.wrappers import Request
 from flask_smorest import Blueprint as SmorestBlueprint
@@ -20,7 +18,7 @@ from werkzeug.exceptions import RequestEntityTooLarge, RequestTimeout
 
 from origin.errors import Refused
 from origin.settings import Settings
-from origin.shared.json_reading import read_json
+from origin.shared.json_codec import encode_json, read_json
 from origin.web.provided import provided
 
 MAX_UNKNOWN = 20
@@ -70,12 +68,7 @@ def _in_time(limit_s: float) -> Iterator[None]:
 
 def json_response(body: dict[str, Any], status: int = 200) -> Response:
     """Answer this object; aware times become ISO 8601."""
-    try:
-        raw = orjson.dumps(body)
-    except orjson.JSONEncodeError:
-        # A sum may be beyond 64 bits, which is the end of orjson's whole numbers.
-        raw = json.dumps(body).encode()
-    return Response(raw, status, mimetype="application/json")
+    return Response(encode_json(body), status, mimetype="application/json")
 
 
 class Schema(MarshmallowSchema):

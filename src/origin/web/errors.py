@@ -117,7 +117,7 @@ def _on_database_error(error: DBAPIError | psycopg2.Error) -> Response:
     """As the table of SQLSTATEs says (`origin.db.sqlstates`)."""
     fault, state = fault_in(error), state_of(error)
     driver_error = error.orig if isinstance(error, DBAPIError) else error
-    if fault is Fault.PASSING:
+    if fault is Fault.TRANSIENT:
         log.warning("The database failed: %s (%s)", type(driver_error).__name__, state)
         told = "The database can't be written now" if state == READ_ONLY else _OUT_OF_REACH
         return failure(503, told, Retry_After=RETRY_AFTER_S)

@@ -6,10 +6,7 @@ from typing import Any
 
 from marshmallow import ValidationError, fields, validate
 
-from origin.intake.rules.events import MAX_TEXT_BYTES
-
-MAX_WH = 2**63 - 1
-"""What PostgreSQL's bigint holds."""
+from origin.shared.limits import MAX_TEXT_BYTES, MAX_WH
 
 MAX_TEXT_LENGTH = MAX_TEXT_BYTES
 MAX_REFERENCE_LENGTH = 1000

@@ -1,4 +1,4 @@
-"""Clients for the control calls: one class per server, one method per wish."""
+"""Clients for the control calls: one class per server, one method per call."""
 
 from sandbox.clients.base import Control, ControlError
 from sandbox.clients.datahub import DataHubClient

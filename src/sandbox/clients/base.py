@@ -1,6 +1,6 @@
-"""What every server's client can do: faults, calls, reset.
+"""The control calls that all servers share: faults, recorded calls, reset.
 
-Times are aware datetimes, amounts Wh; JSON comes back as it is. A control call that is refused
+Times are aware datetimes, amounts are Wh, JSON is returned as it is. A control call that fails
 raises ControlError with the server's reason.
 """
 
@@ -17,11 +17,11 @@ Json = dict[str, Any]
 
 
 class ControlError(Exception):
-    """A control call that was refused; the message is the server's."""
+    """A control call failed; the message is the server's."""
 
 
 class Control:
-    """What every server can be told. `url` is the server's own, without a slash at its end."""
+    """A client for the control calls of any server. `url` has no trailing slash."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -44,9 +44,9 @@ class Control:
         interim: Sequence[int] = (),
         interim_pause: float = 0.5,
     ) -> None:
-        """Make the next `times` calls to a path or pattern (None: until cleared) go wrong.
+        """Disturb the next `times` calls (None: all until cleared) to a path or pattern.
 
-        See sandbox.faults.Fault for what each of them means.
+        `sandbox.faults.Fault` describes the parameters.
         """
         self._post(
             "faults",
@@ -68,27 +68,27 @@ class Control:
         )
 
     def faults(self) -> list[Json]:
-        """Return the faults still set, each with `left` and `struck`."""
+        """Return the active faults, each with `left` and `struck` (how often it was applied)."""
         return list(self._get("faults")["faults"])
 
     def clear_faults(self) -> None:
-        """Drop all faults; held calls go on at once."""
+        """Remove all faults; calls that a fault delays continue at once."""
         self._call("DELETE", "faults")
 
     def calls(self) -> list[Json]:
-        """Return the latest calls (not control calls), oldest first: method, path, status, at."""
+        """Return the latest calls without control calls, oldest first: method, path, status, at."""
         return list(self._get("calls")["calls"])
 
     def count(self, rule: str) -> int:
-        """Return how many calls there were to a rule, e.g. `POST /batches`."""
+        """Return the number of calls to a URL rule, for example `POST /batches`."""
         return int(self._get("calls")["counts"].get(rule, 0))
 
     def forget_calls(self) -> None:
-        """Start counting anew."""
+        """Clear the recorded calls and their counts."""
         self._call("DELETE", "calls")
 
     def reset(self) -> None:
-        """Make the server as freshly started."""
+        """Return the server to its state at start."""
         self._post("reset")
 
     def _get(self, path: str, /, **query: Any) -> Json:
@@ -107,7 +107,7 @@ class Control:
 
 
 def with_times(one: Json) -> Json:
-    """Return JSON with its datetimes as ISO 8601, and without what is None."""
+    """Return a copy with datetimes as ISO 8601 and without fields that are None."""
     return {
         name: value.isoformat() if isinstance(value, datetime) else value
         for name, value in one.items()

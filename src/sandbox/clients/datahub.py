@@ -7,7 +7,7 @@ from sandbox.clients.base import Control, Json, with_times
 
 
 class DataHubClient(Control):
-    """DataHub: be the issuing body, watch keys and webhooks."""
+    """Acts as the issuing body at DataHub, and reads keys and webhooks."""
 
     def add_meteringpoint(
         self,
@@ -30,13 +30,16 @@ class DataHubClient(Control):
     def publish(
         self, gsrn: str, begin: datetime, amount: int, *, end: datetime | None = None
     ) -> Json:
-        """Publish a measurement, also on the ledger. Its point's key must have come."""
+        """Publish a measurement, also on the ledger. Its metering point must have a key."""
         return self.publish_many([{"gsrn": gsrn, "begin": begin, "end": end, "amount": amount}])[0]
 
     def publish_many(
         self, measurements: list[Json], *, correct: bool = False, ledger: bool = True
     ) -> list[Json]:
-        """Publish measurements (gsrn, begin, end?, amount); `correct` changes DataHub's books."""
+        """Publish measurements (gsrn, begin, end?, amount).
+
+        `correct` replaces published measurements in DataHub, but not on the ledger.
+        """
         body = {
             "measurements": [with_times(one) for one in measurements],
             "correct": correct,
@@ -47,7 +50,7 @@ class DataHubClient(Control):
     def publish_series(
         self, gsrn: str, begin: datetime, amounts: list[int], *, seconds: int = 3600
     ) -> None:
-        """Add a long series of measurements to DataHub's books, and to no ledger."""
+        """Add a long series of measurements to DataHub, but not to the ledger."""
         body = {"gsrn": gsrn, "begin": begin.isoformat(), "amounts": amounts, "seconds": seconds}
         self._post("series", body)
 
@@ -63,14 +66,14 @@ class DataHubClient(Control):
     ) -> list[Json]:
         """Issue GGOs in this order, with their measurements, also on the ledger.
 
-        Each has gsrn, begin and amount, and where wanted end, technologyCode, fuelCode, emissions
+        Each has gsrn, begin and amount, and optionally end, technologyCode, fuelCode, emissions
         (g/Wh), issueTime, expireTime. `webhooks` is send, hold, double, reverse or none.
         """
         body = {"ggos": [with_times(one) for one in ggos], "webhooks": webhooks, "ledger": ledger}
         return list(self._post("ggos", body)["ggos"])
 
     def keys(self, *gsrns: str, wait: float = 0) -> dict[str, str | None]:
-        """Return the key of each metering point; with `wait` (s), once these (all) have come."""
+        """Return the key of each metering point (no GSRNs: of all); wait up to `wait` s for them."""
         found = self._get("keys", gsrn=",".join(gsrns), wait=wait)["keys"]
         return {one["gsrn"]: one["key"] for one in found}
 
@@ -80,29 +83,29 @@ class DataHubClient(Control):
         return next((list(one["calls"]) for one in found if one["gsrn"] == gsrn), [])
 
     def subscriptions(self, *, count: int = 0, wait: float = 0) -> list[Json]:
-        """Return sub, event and url of each; with `wait` (s), once there are `count`."""
+        """Return sub, event and url of each subscription; wait up to `wait` s for `count` of them."""
         return list(self._get("subscriptions", count=count, wait=wait)["subscriptions"])
 
     def deliveries(self, *, wait: float = 0) -> list[Json]:
-        """Return all webhooks with their attempts; with `wait` (s), once none is pending."""
+        """Return all webhooks with their attempts; wait up to `wait` s until none is pending."""
         return list(self._get("deliveries", wait=wait)["deliveries"])
 
     def release(self, order: str = "arrival") -> int:
-        """Send the held webhooks, by `arrival`, in `reverse`, or `shuffle`. Return how many."""
+        """Send the held webhooks; `order` is arrival, reverse or shuffle. Return how many."""
         return int(self._post("deliveries/release", {"order": order})["deliveries"])
 
     def retry_now(self) -> int:
-        """Send what waits for its next attempt at once. Return how many."""
+        """Retry all waiting webhooks now. Return how many."""
         return int(self._post("deliveries/retry")["deliveries"])
 
     def repeat(self, *ids: str) -> int:
-        """Send ended webhooks once more (no ids: all). Return how many."""
+        """Send finished webhooks once more (no ids: all). Return how many."""
         return int(self._post("deliveries/repeat", {"ids": list(ids)})["deliveries"])
 
     def send(
         self, sub: str, event: str, body: Any, *, url: str | None = None, secret: str | None = None
     ) -> None:
-        """Send any body as a webhook, to the user's subscribers or to a URL."""
+        """Send any body as a webhook to the user's subscribers, or to `url` if given."""
         wish = {"sub": sub, "event": event, "body": body, "url": url, "secret": secret}
         self._post("webhooks", wish)
 
@@ -114,9 +117,10 @@ class DataHubClient(Control):
         retry_interval: float | None = None,
         signing: str | None = None,
     ) -> Json:
-        """Change the page size, what a row takes (s), the repeat interval (s), or the signing.
+        """Change settings; None leaves one as it is.
 
-        `signing` is right, wrong or missing.
+        `page_limit`: rows per page. `row_seconds`: seconds spent on each row. `retry_interval`:
+        seconds between attempts of a webhook. `signing` is right, wrong or missing.
         """
         wish = {
             "page_limit": page_limit,

@@ -7,54 +7,54 @@ from sandbox.clients.base import TIMEOUT, Control, ControlError, Json
 
 
 class Tokens(NamedTuple):
-    """What `hydra.tokens` hands out; `refresh` only with the scope `offline`."""
+    """The tokens that `hydra.tokens` returns; `refresh` is None without the scope `offline`."""
 
     access: str
     refresh: str | None
 
 
 class HydraClient(Control):
-    """Hydra: be the browser, hand out tokens, make it go wrong."""
+    """Acts as a browser at Hydra, creates tokens, and causes errors."""
 
     def accept(self, auth_url: str, sub: str, scopes: list[str] | None = None) -> str:
-        """Sign in as a browser would, and consent (to all scopes, or these).
+        """Sign in as a browser does, and consent to `scopes` (None: to all that are asked for).
 
-        Return the URL that the browser is sent to: the client's callback with its query.
+        Return the URL that Hydra redirects to: the client's callback with its query.
         """
         asked = parse_qs(urlsplit(auth_url).query).get("scope", [""])[0].split()
         granted = asked if scopes is None else scopes
         return self._submit(auth_url, {"subject": sub, "scope": granted, "action": "accept"})
 
     def decline(self, auth_url: str) -> str:
-        """Refuse consent; return the URL that the browser is sent to."""
+        """Decline consent; return the URL that Hydra redirects to."""
         return self._submit(auth_url, {"action": "decline"})
 
     def tokens(
         self, sub: str, *, scope: str | None = None, expires_in: float | None = None
     ) -> Tokens:
-        """Return tokens for a user without the dance (default: all scopes, an hour)."""
+        """Return tokens for a user without a login (default: all scopes, valid for an hour)."""
         wish: Json = {"sub": sub, "expires_in": expires_in}
         made = self._post("tokens", wish if scope is None else {**wish, "scope": scope})
         return Tokens(made["access_token"], made["refresh_token"])
 
     def expire(self, *, sub: str | None = None, token: str | None = None) -> int:
-        """Let tokens expire now: one, a user's, or all. Return how many."""
+        """Expire tokens now: one, a user's, or all. Return how many."""
         return int(self._post("expire", {"sub": sub, "token": token})["tokens"])
 
     def revoke(self, *, sub: str | None = None, token: str | None = None) -> int:
-        """Revoke consents, and refuse their refresh tokens. Return how many tokens ended."""
+        """Revoke the consents of these tokens. Return how many tokens were revoked."""
         return int(self._post("revoke", {"sub": sub, "token": token})["tokens"])
 
     def lifetimes(self, **seconds: float) -> None:
-        """Set how long `access_token`, `refresh_token`, `id_token` live from now on."""
+        """Set the lifetimes of new tokens: `access_token`, `refresh_token`, `id_token`."""
         self._post("lifetimes", seconds)
 
     def id_tokens(self, mode: str, times: int | None = None) -> None:
-        """Make ID tokens wrong; modes stand in sandbox.hydra.idtokens.Mode."""
+        """Issue faulty ID tokens; `sandbox.hydra.idtokens.Mode` lists the modes."""
         self._post("id-tokens", {"mode": mode, "times": times})
 
     def rotate_keys(self, *, keep_old: bool = True) -> None:
-        """Sign ID tokens with a new key."""
+        """Sign ID tokens with a new key; `keep_old` keeps the old ones published."""
         self._post("rotate-keys", {"keep_old": keep_old})
 
     def register(self, redirect_uri: str) -> None:

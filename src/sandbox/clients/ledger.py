@@ -8,7 +8,7 @@ from sandbox.clients.base import Control, Json
 
 
 class LedgerClient(Control):
-    """The ledger: issue on it, look into it, make it go wrong."""
+    """Issues on the ledger, reads its state, and causes errors."""
 
     def publish(
         self,
@@ -20,7 +20,10 @@ class LedgerClient(Control):
         end: datetime | None = None,
         sector: str = "DK1",
     ) -> None:
-        """Put a measurement in state; `kind` is PRODUCTION or CONSUMPTION, a period an hour."""
+        """Put a measurement in the state.
+
+        `kind` is PRODUCTION or CONSUMPTION; `end` is an hour after `begin` unless given.
+        """
         self._post(
             "publish",
             {
@@ -42,7 +45,7 @@ class LedgerClient(Control):
         fuel: str = "F01050100",
         emissions: Json | None = None,
     ) -> None:
-        """Issue a GGO on a production measurement that was published before."""
+        """Issue a GGO on a published production measurement."""
         self._post(
             "issue",
             {
@@ -59,19 +62,19 @@ class LedgerClient(Control):
         return dict(self._get("state")["state"])
 
     def batches(self, *, count: int = 0, wait: float = 0) -> list[Json]:
-        """Return every batch ever posted, with status, posts and history.
+        """Return every batch posted so far, with status, number of POSTs and history.
 
-        With `wait` (s): once `count` batches have come and none is pending, or time is up.
+        With `wait` (s): wait until `count` batches were posted and none is pending, or time is up.
         """
         return list(self._get("batches", count=count, wait=wait)["batches"])
 
     def hold(self, *, on: bool = True) -> None:
-        """Make no blocks, so that batches stay PENDING; or go on."""
+        """Stop making blocks, so that batches stay PENDING; `on=False` continues."""
         self._post("tricks", {"hold": on})
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Make no blocks meanwhile."""
+        """Make no blocks while the context is open."""
         self.hold()
         try:
             yield
@@ -80,7 +83,10 @@ class LedgerClient(Control):
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
-        """Be dead or stopped meanwhile: calls hang, and go on afterwards, whoever has given them up."""
+        """Freeze the validator while the context is open.
+
+        Calls hang, and are executed afterwards even if their callers have given up.
+        """
         self._post("tricks", {"frozen": True})
         try:
             yield
@@ -88,34 +94,37 @@ class LedgerClient(Control):
             self._post("tricks", {"frozen": False})
 
     def restart(self, *, processor_comes_back: bool = True) -> None:
-        """Forget as `forget` does; the processor too, if told so: nothing is executed until it is back."""
+        """Restart the validator, which forgets as `forget` says.
+
+        With `processor_comes_back=False` it executes nothing until `restart_processor`.
+        """
         self._post("tricks", {"processor_gone": not processor_comes_back})
         self.forget()
 
     def restart_processor(self) -> None:
-        """Have the processor back."""
+        """Bring the transaction processor back after `restart`."""
         self._post("tricks", {"processor_gone": False})
 
     def swallow_nonsense(self, count: int = 1) -> None:
-        """Answer 202 to that many bodies that can't be read."""
+        """Answer 202 to the next `count` unreadable bodies."""
         self._post("tricks", {"nonsense": count})
 
     def drop_next(self, count: int = 1) -> None:
-        """Accept that many batches and lose them: their status is UNKNOWN."""
+        """Accept the next `count` batches and lose them: their status is UNKNOWN."""
         self._post("tricks", {"drop": count})
 
     def refuse_next(self, count: int = 1, message: str = "Refused on demand") -> None:
-        """Make that many batches INVALID, whatever they hold."""
+        """Refuse the next `count` batches as INVALID, whatever their content."""
         self._post("tricks", {"invalid": count, "invalid_message": message})
 
     def forget(self, *, committed: bool = False) -> None:
-        """Forget PENDING and INVALID batches as by a restart; `committed`: those statuses too."""
+        """Forget PENDING and INVALID batches as a restart does; `committed`: COMMITTED statuses too."""
         self._post("forget", {"committed": committed})
 
     def pretend(self, batch_id: str, status: str, message: str = "Pretended") -> None:
-        """Report a status for a batch that isn't true, until it is forgotten."""
+        """Report a false status for a batch until it is forgotten."""
         self._post("pretend", {"id": batch_id, "status": status, "message": message})
 
     def link_prefix(self, prefix: str) -> None:
-        """Let the `link` of answers point elsewhere; empty: home again."""
+        """Set the start of the `link` in answers; empty: the ledger's own URL."""
         self._post("link", {"prefix": prefix})

@@ -1,4 +1,4 @@
-"""DataHubService: metering points, measurements and GGOs, and the webhooks that tell of them."""
+"""DataHubService: metering points, measurements, GGOs, and webhooks about them."""
 
 from sandbox.datahub.app import create_app
 

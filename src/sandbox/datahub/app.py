@@ -25,19 +25,19 @@ from sandbox.datahub.wire import (
 from sandbox.web import RefusalError, body_of, done, new_app
 
 PAGE_LIMIT = 1000
-"""How many measurements a page holds at most, whatever was asked for."""
+"""Most measurements in a page, whatever limit the request has."""
 
 
 @dataclass
 class Settings:
-    """What control calls may change."""
+    """Settings that control calls can change."""
 
     page_limit: int = PAGE_LIMIT
     row_seconds: float = 0
     _worker: threading.Lock = field(default_factory=threading.Lock)
 
     def derive(self, rows: int) -> None:
-        """Take the time that so many rows' keys cost. Rows keep one worker busy: others wait."""
+        """Sleep as long as deriving the keys of `rows` rows takes; concurrent calls queue up."""
         if self.row_seconds:
             with self._worker:
                 time.sleep(rows * self.row_seconds)
@@ -50,11 +50,11 @@ def create_app(
     retry_interval: float = 60,
     row_seconds: float = 0,
 ) -> Flask:
-    """Return DataHub with its control calls.
+    """Return the DataHub application with its control calls.
 
-    `tokens` checks the Bearer tokens; `ledger` issues on the ledger (None: on none);
-    `retry_interval` is how long (s) a webhook waits for its next attempt; `row_seconds` is how
-    long a row of measurements or GGOs takes (the real DataHub: 0.0027).
+    `tokens` checks access tokens; `ledger` issues on the ledger (None: nothing is issued there);
+    `retry_interval` is the time (s) between two attempts of a webhook; `row_seconds` is the time
+    spent on each row of measurements or GGOs (the real DataHub: 0.0027).
     """
     store, dispatcher = Store(), Dispatcher(retry_interval)
     settings = Settings(row_seconds=row_seconds)
@@ -73,7 +73,7 @@ def create_app(
 
 
 def _caller(tokens: TokenCheck) -> str:
-    """Return whose access token came as Bearer; RefusalError 401 for none that is active."""
+    """Return the subject of the request's access token; RefusalError 401 unless it is active."""
     given = request.authorization
     if given is None or given.type != "bearer" or not given.token:
         raise RefusalError(401, "No token")

@@ -1,4 +1,4 @@
-"""The control calls of DataHub: what the issuing body does, and what came of the webhooks."""
+"""DataHub's control calls: acts of the issuing body, and the state of webhooks."""
 
 from typing import Any, Protocol
 
@@ -18,7 +18,7 @@ class _Settings(Protocol):
 
 
 class Changes(Body):
-    """Settings to change; what is left out stays as it is."""
+    """Settings to change; those left out stay as they are."""
 
     page_limit: int | None = Field(default=None, ge=1)
     row_seconds: float | None = Field(default=None, ge=0)
@@ -27,19 +27,19 @@ class Changes(Body):
 
 
 class Release(Body):
-    """In which order the held webhooks go out."""
+    """The order in which held webhooks are sent."""
 
     order: Order = Order.ARRIVAL
 
 
 class Repeat(Body):
-    """Which ended deliveries are sent once more; none named: all."""
+    """The finished deliveries to send once more; no ids: all."""
 
     ids: list[str] = Field(default_factory=list)
 
 
 class FreeWebhook(Body):
-    """Any webhook: to the user's subscribers, or to a URL with a secret."""
+    """A webhook with any body: to the user's subscribers, or to a URL with a secret."""
 
     event: str
     sub: str

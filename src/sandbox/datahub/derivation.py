@@ -1,6 +1,6 @@
-"""From a metering point's key to the addresses of its periods (contract: domain, Keys).
+"""Derives the addresses of a metering point's periods from its key (contract: domain, Keys).
 
-By bip32utils and the contract alone, so that it stands as a second opinion beside the service.
+Uses bip32utils and the contract alone, to be an independent check on the service.
 """
 
 import time
@@ -15,7 +15,7 @@ _HARDENED = 2**31
 
 
 class KeyProblemError(ValueError):
-    """A text that is no extended private key, or a time that it can't be derived for."""
+    """The text is not an extended private key, or no key can be derived for the time."""
 
 
 def require_private_key(text: str) -> None:
@@ -23,14 +23,14 @@ def require_private_key(text: str) -> None:
     try:
         key = BIP32Key.fromExtendedKey(text)
     except Exception as error:
-        # bip32utils raises whatever its parsing runs into.
+        # bip32utils raises exceptions of many types for malformed keys.
         raise KeyProblemError("Not an extended key") from error
     if key.public:
         raise KeyProblemError("Not a private key")
 
 
 def addresses_at(key: str, begin: datetime) -> dict[Kind, str]:
-    """Return the addresses of one period by kind; KeyProblemError from 2038 on."""
+    """Return the addresses of one period by kind; KeyProblemError before 1970 or from 2038 on."""
     index = int(begin.replace(second=0, microsecond=0).timestamp())
     if not 0 <= index < _HARDENED:
         raise KeyProblemError(f"No address can be derived for {begin.isoformat()}")
@@ -40,7 +40,7 @@ def addresses_at(key: str, begin: datetime) -> dict[Kind, str]:
 @lru_cache(maxsize=10_000)
 def _derived(key: str, index: int) -> dict[Kind, str]:
     public_key = _parent(key).ChildKey(index).PublicKey()
-    # A month of derivations takes seconds: other calls get their turn in between.
+    # Deriving a month takes seconds: yield to other calls.
     time.sleep(0)
     return {kind: address_of(kind, public_key) for kind in Kind}
 

@@ -1,4 +1,4 @@
-"""What the issuing body does: it registers metering points, publishes measurements, issues GGOs."""
+"""The issuing body: registers metering points, publishes measurements, issues GGOs."""
 
 import threading
 from datetime import UTC, datetime, timedelta
@@ -22,7 +22,7 @@ LIFE_OF_A_GGO = timedelta(days=365)
 
 
 class Sending(StrEnum):
-    """What becomes of the webhooks about what is made."""
+    """How the webhooks about new objects are sent."""
 
     SEND = "send"
     HOLD = "hold"
@@ -38,7 +38,7 @@ class NewPoint(MeteringPoint):
 
 
 class NewMeasurement(Body):
-    """A measurement of `amount` Wh to publish; a period of an hour unless `end` is given."""
+    """A measurement of `amount` Wh to publish; `end` is an hour after `begin` unless given."""
 
     gsrn: str
     begin: UtcTime
@@ -47,7 +47,7 @@ class NewMeasurement(Body):
 
 
 class Series(Body):
-    """Measurements without a gap, in the books only: `amounts` Wh in periods of `seconds` each."""
+    """Adjacent measurements of `amounts` Wh, in periods of `seconds` each, in DataHub only."""
 
     gsrn: str
     begin: UtcTime
@@ -56,7 +56,7 @@ class Series(Body):
 
 
 class NewGgo(NewMeasurement):
-    """A GGO to issue. Codes come from the metering point unless given; times default to now."""
+    """A GGO to issue. Codes default to the metering point's, `issueTime` to now."""
 
     amount: int = Field(ge=1)
     technologyCode: str | None = None  # noqa: N815 (the wire's name)
@@ -74,7 +74,7 @@ class Points(Body):
 
 
 class Measurements(Body):
-    """Measurements to publish; `correct` changes published ones (not on the ledger)."""
+    """Measurements to publish; `correct` replaces published ones, but not on the ledger."""
 
     measurements: list[NewMeasurement]
     correct: bool = False
@@ -82,7 +82,7 @@ class Measurements(Body):
 
 
 class Ggos(Body):
-    """GGOs to issue; without `ledger` they stand in DataHub's books only."""
+    """GGOs to issue; without `ledger` they exist in DataHub only."""
 
     ggos: list[NewGgo]
     webhooks: Sending = Sending.SEND
@@ -90,7 +90,7 @@ class Ggos(Body):
 
 
 class Office:
-    """The issuing body at work; one order at a time. RefusalErrors say what is in the way."""
+    """The issuing body. It carries out one order at a time; RefusalError says why it can't."""
 
     def __init__(self, store: Store, dispatcher: Dispatcher, ledger: IssuingBody | None) -> None:
         self._store = store
@@ -99,7 +99,7 @@ class Office:
         self._lock = threading.Lock()
 
     def register(self, order: Points) -> None:
-        """Register metering points, and tell their users' subscribers."""
+        """Register metering points, and announce them to their users' subscribers."""
         with self._lock:
             for new in order.meteringpoints:
                 self._store.add_point(new.sub, _shown(new))
@@ -110,7 +110,7 @@ class Office:
             self._announce(EVENT_POINT, events, order.webhooks)
 
     def publish(self, order: Measurements) -> list[Measurement]:
-        """Publish measurements, in the books and on the ledger, or correct those in the books."""
+        """Publish measurements in DataHub and on the ledger, or correct those in DataHub."""
         with self._lock:
             made = [self._measured(new, correct=order.correct) for new in order.measurements]
             if order.ledger and not order.correct:
@@ -119,7 +119,7 @@ class Office:
             return made
 
     def publish_series(self, order: Series) -> None:
-        """Add a long series to the books; no address is derived before one is asked for."""
+        """Add a long series to DataHub; addresses are derived only when they are asked for."""
         self._store.point(order.gsrn)
         period = timedelta(seconds=order.seconds)
         begins = (order.begin + place * period for place in range(len(order.amounts)))
@@ -132,7 +132,7 @@ class Office:
         )
 
     def issue(self, order: Ggos) -> list[Ggo]:
-        """Issue GGOs on their measurements (published on the way), and tell the subscribers."""
+        """Issue GGOs, publish their measurements where needed, and announce the GGOs."""
         with self._lock:
             fresh: list[Measurement] = []
             ggos: list[Ggo] = []

@@ -1,4 +1,4 @@
-"""The two peers that DataHub calls itself: Hydra for tokens, the ledger for issuing."""
+"""Clients for DataHub's own peers: Hydra checks tokens, the ledger takes issued GGOs."""
 
 from typing import Any, Protocol
 
@@ -12,24 +12,24 @@ TIMEOUT = (2, 10)
 
 
 class TokenCheck(Protocol):
-    """Finds out whose token it is."""
+    """Checks access tokens."""
 
     def subject(self, token: str) -> str | None:
         """Return the user of an active access token, or None."""
 
 
 class IssuingBody(Protocol):
-    """What the issuing body alone may do on the ledger."""
+    """The operations that only the issuing body may do on the ledger."""
 
     def publish(self, measurements: list[dict[str, Any]]) -> None:
-        """Put measurements on the ledger."""
+        """Publish measurements on the ledger."""
 
     def issue(self, ggos: list[dict[str, Any]]) -> None:
-        """Issue GGOs on measurements that are there."""
+        """Issue GGOs on published measurements."""
 
 
 class Introspection:
-    """Asks Hydra about each token; RefusalError 503 where Hydra doesn't answer as it should."""
+    """Introspects each token at Hydra; RefusalError 503 if Hydra doesn't answer properly."""
 
     def __init__(self, url: str, credentials: tuple[str, str] | None = None) -> None:
         self._url = url
@@ -37,8 +37,8 @@ class Introspection:
 
     def subject(self, token: str) -> str | None:
         """Return the user of an active access token, or None."""
-        # A connection of its own: to `requests` an interim response is the answer, and what came
-        # after it would be another token's.
+        # One connection per call: `requests` takes an interim response for the final one, and would
+        # read the final one as the answer to the next call.
         try:
             with direct_session() as http:
                 answer = http.post(
@@ -65,11 +65,11 @@ class LedgerControl:
         self._http = direct_session()
 
     def publish(self, measurements: list[dict[str, Any]]) -> None:
-        """Put measurements on the ledger."""
+        """Publish measurements on the ledger."""
         self._post("/control/publish", measurements)
 
     def issue(self, ggos: list[dict[str, Any]]) -> None:
-        """Issue GGOs on measurements that are there."""
+        """Issue GGOs on published measurements."""
         self._post("/control/issue", ggos)
 
     def _post(self, path: str, body: list[dict[str, Any]]) -> None:

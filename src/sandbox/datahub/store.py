@@ -1,4 +1,4 @@
-"""What DataHub knows: metering points, their keys, measurements, GGOs, subscriptions."""
+"""DataHub's data in memory: metering points, keys, measurements, GGOs, subscriptions."""
 
 import threading
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,7 +16,7 @@ Period = tuple[str, datetime]
 
 
 class Bulk(NamedTuple):
-    """A measurement of a long series. Its address is derived when it is shown, as the real one does."""
+    """A measurement of a long series. Its address is derived when read, as in the real DataHub."""
 
     begin: datetime
     end: datetime
@@ -28,7 +28,7 @@ Row = Measurement | Bulk
 
 @dataclass
 class Point:
-    """A metering point with its owner. `key` is the extended private key, once it has come."""
+    """A metering point with its owner. `key` is its extended private key, None until it is set."""
 
     sub: str
     shown: MeteringPoint
@@ -37,7 +37,7 @@ class Point:
 
 
 class Subscribed(NamedTuple):
-    """One subscription. There may be many that are alike: each gets every event."""
+    """One subscription. Several may be equal: each gets every event."""
 
     sub: str
     event: str
@@ -46,7 +46,7 @@ class Subscribed(NamedTuple):
 
 
 class Store:
-    """Everything in memory. Safe for threads; `changed` may be waited on."""
+    """All data. Thread-safe; `changed` is notified of new keys and subscriptions."""
 
     def __init__(self) -> None:
         self.changed = threading.Condition()
@@ -65,7 +65,7 @@ class Store:
             self.changed.notify_all()
 
     def add_point(self, sub: str, shown: MeteringPoint) -> None:
-        """Add a metering point, or correct what is shown of it; RefusalError 409 if another's."""
+        """Add or update a metering point; RefusalError 409 if it belongs to another user."""
         with self.changed:
             known = self._points.get(shown.gsrn)
             if known is not None and known.sub != sub:
@@ -76,7 +76,7 @@ class Store:
                 known.shown = shown
 
     def point(self, gsrn: str, sub: str | None = None) -> Point:
-        """Return a metering point; RefusalError 400 if there is none (of this user)."""
+        """Return a metering point; RefusalError 400 if it is unknown or not `sub`'s."""
         with self.changed:
             point = self._points.get(gsrn)
             if point is None or sub not in (None, point.sub):
@@ -90,7 +90,10 @@ class Store:
         return sorted(mine, key=lambda shown: shown.gsrn)
 
     def set_key(self, gsrn: str, sub: str, key: str) -> None:
-        """Keep a point's key; RefusalError 400 for a bad one, or another once addresses are out."""
+        """Set a metering point's key.
+
+        RefusalError 400 if the key is malformed, or differs from one that measurements use already.
+        """
         with self.changed:
             point = self.point(gsrn, sub)
             point.key_calls.append({"at": datetime.now(UTC).isoformat(), "key": key})
@@ -115,7 +118,7 @@ class Store:
             ]
 
     def have_keys(self, gsrns: list[str]) -> bool:
-        """Whether the keys of these metering points (none named: all) have come."""
+        """Return whether these metering points (none given: all) have keys."""
         with self.changed:
             wanted = gsrns or list(self._points)
             return all(gsrn in self._points and self._points[gsrn].key for gsrn in wanted)
@@ -128,7 +131,7 @@ class Store:
             self._ggos.update({(one.gsrn, one.begin): one for one in ggos})
 
     def put_series(self, gsrn: str, series: Iterable[Bulk]) -> None:
-        """Add a long series of measurements to a metering point's books."""
+        """Add a long series of measurements to a metering point."""
         with self.changed:
             self._measurements.setdefault(gsrn, {}).update({one.begin: one for one in series})
 
@@ -182,13 +185,13 @@ class Store:
         return sorted(found, key=lambda one: one.begin)
 
     def subscribe(self, sub: str, event: str, url: str, secret: str) -> None:
-        """Send a user's events of this kind to a URL, once more for each time that this is called."""
+        """Add a subscription; equal ones add up."""
         with self.changed:
             self._subscriptions.append(Subscribed(sub, event, url, secret))
             self.changed.notify_all()
 
     def unsubscribe(self, sub: str, event: str, url: str, secret: str) -> bool:
-        """Forget all subscriptions that are like this one; False where there is none."""
+        """Remove all subscriptions equal to this one; return whether there were any."""
         with self.changed:
             gone = Subscribed(sub, event, url, secret)
             kept = [one for one in self._subscriptions if one != gone]

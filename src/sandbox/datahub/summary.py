@@ -1,4 +1,4 @@
-"""Sums of measurements by period, as the real DataHub makes them (contract: peers, DataHubService)."""
+"""Sums measurements by period as the real DataHub does (contract: peers, DataHubService)."""
 
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta, timezone, tzinfo
@@ -21,9 +21,9 @@ _FORMATS: dict[Resolution, str] = {
 def summary_of(
     rows: Iterable[tuple[str, Row]], wish: SummaryWanted
 ) -> tuple[list[str], list[dict[str, Any]]]:
-    """Return the labels, and each group's values by label.
+    """Return the labels, and the groups with one value (Wh or None) for each label.
 
-    RefusalError 500 for a grouping that isn't by `gsrn` or by nothing: the real one fails, too.
+    RefusalError 500 for a grouping other than none or `gsrn`, as the real DataHub fails.
     """
     if wish.grouping not in ([], ["gsrn"]):
         raise RefusalError(500, "Internal Server Error")
@@ -53,7 +53,7 @@ def _label(resolution: Resolution, begin: datetime, zone: tzinfo) -> str:
 
 
 def _filled(resolution: Resolution, begins: Range, zone: tzinfo) -> Iterator[str]:
-    """The label of every hour in the range; its end isn't included, as in the real one."""
+    """Yield the label of every hour in the range without its end, as the real DataHub does."""
     time = begins.begin
     while time < begins.end:
         yield _label(resolution, time, zone)

@@ -28,4 +28,4 @@ TECHNOLOGIES = [
     for technology in _TECHNOLOGIES.get(label, _THERMAL)
     for fuel in fuels
 ]
-"""The pairs that `/technologies` lists, each once, with the labels of contract: domain."""
+"""The pairs that `/technologies` lists, each once. The labels are those of contract: domain."""

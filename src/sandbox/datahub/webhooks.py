@@ -1,4 +1,4 @@
-"""Webhooks: signed, sent once at a time, and sent again until they are answered with 200."""
+"""Sends signed webhooks, and repeats each until it is answered with 200."""
 
 import base64
 import hashlib
@@ -20,15 +20,15 @@ import requests
 from sandbox.direct import direct_session
 
 TIMEOUT = (2, 10)
-"""Seconds to connect and to wait for the answer."""
+"""Seconds to connect, and to wait for the answer."""
 GIVE_UP_AFTER = 24 * 3600
 """Seconds for which a webhook is repeated."""
 WORKERS = 4
-"""How many webhooks are on their way at once."""
+"""How many webhooks are sent at once."""
 
 
 class State(StrEnum):
-    """Where a delivery stands."""
+    """The state of a delivery."""
 
     HELD = "HELD"
     PENDING = "PENDING"
@@ -38,7 +38,7 @@ class State(StrEnum):
 
 
 class Order(StrEnum):
-    """In which order held deliveries go out."""
+    """The order in which held deliveries are sent."""
 
     ARRIVAL = "arrival"
     REVERSE = "reverse"
@@ -55,7 +55,7 @@ class Signing(StrEnum):
 
 @dataclass
 class Delivery:
-    """One webhook to one URL, with everything that came of it."""
+    """One webhook to one URL, with its attempts."""
 
     event: str
     sub: str
@@ -68,7 +68,7 @@ class Delivery:
     attempts: list[dict[str, Any]] = field(default_factory=list)
 
     def as_json(self) -> dict[str, Any]:
-        """Return what an observer may see: no secret."""
+        """Return the delivery without its secret."""
         return {
             "id": self.id,
             "event": self.event,
@@ -81,7 +81,7 @@ class Delivery:
 
 
 class Dispatcher:
-    """Sends webhooks from threads of its own. `retry_interval` is in seconds."""
+    """Sends webhooks in its own threads. `retry_interval` is in seconds."""
 
     def __init__(self, retry_interval: float = 60) -> None:
         self.retry_interval = retry_interval
@@ -96,7 +96,7 @@ class Dispatcher:
             threading.Thread(target=self._work, name=f"webhooks-{number}", daemon=True).start()
 
     def reset(self) -> None:
-        """Forget all deliveries, also those on their way."""
+        """Forget all deliveries, including those in flight."""
         with self._changed:
             self._deliveries.clear()
             self._queue.clear()
@@ -104,7 +104,7 @@ class Dispatcher:
             self._changed.notify_all()
 
     def send(self, event: str, sub: str, url: str, secret: str, body: Any, *, hold: bool) -> str:
-        """Queue a webhook, or hold it back until it is released. Return the delivery's id."""
+        """Queue a webhook, or hold it until `release`. Return the delivery's id."""
         state = State.HELD if hold else State.PENDING
         raw = json.dumps(body).encode()
         delivery = Delivery(event, sub, url, secret, raw, state)
@@ -115,7 +115,7 @@ class Dispatcher:
         return delivery.id
 
     def release(self, order: Order) -> int:
-        """Send what is held back, in this order. Return how many."""
+        """Send the held deliveries in this order. Return how many."""
         with self._changed:
             held = [one for one in self._deliveries.values() if one.state is State.HELD]
             if order is Order.REVERSE:
@@ -126,7 +126,7 @@ class Dispatcher:
             return len(held)
 
     def retry_now(self) -> int:
-        """Send at once what waits for its next attempt. Return how many."""
+        """Retry all waiting deliveries now. Return how many."""
         with self._changed:
             waiting = [one for _, _, one in self._queue]
             self._queue.clear()
@@ -134,7 +134,7 @@ class Dispatcher:
             return len(waiting)
 
     def repeat(self, ids: list[str]) -> int:
-        """Send ended deliveries once more (no ids: all of them). Return how many."""
+        """Send finished deliveries once more (no ids: all of them). Return how many."""
         ended = (State.DELIVERED, State.GIVEN_UP)
         with self._changed:
             meant = [
@@ -151,7 +151,7 @@ class Dispatcher:
             return [one.as_json() for one in self._deliveries.values()]
 
     def wait_until_idle(self, seconds: float) -> bool:
-        """Wait until nothing is queued or on its way; whether that came within the time."""
+        """Wait up to `seconds` until nothing is queued or in flight; return whether it is so."""
         with self._changed:
             return self._changed.wait_for(
                 lambda: not self._queue and not self._on_their_way, seconds
@@ -195,7 +195,7 @@ class Dispatcher:
             self._enqueue([delivery], self.retry_interval)
 
     def _attempt(self, http: requests.Session, delivery: Delivery) -> dict[str, Any]:
-        # A kept connection that the receiver has just closed would cost a whole retry interval.
+        # A kept connection may just have been closed by the receiver; that attempt would fail.
         headers = {"Content-Type": "application/json", "Connection": "close"}
         if self.signing is not Signing.MISSING:
             secret = delivery.secret + ("?" if self.signing is Signing.WRONG else "")

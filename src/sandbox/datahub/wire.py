@@ -1,4 +1,4 @@
-"""What is sent to and from DataHub, field by field (contract: peers, DataHubService)."""
+"""The bodies of DataHub's requests and answers (contract: peers, DataHubService)."""
 
 from typing import Any, Literal, Self
 
@@ -11,17 +11,17 @@ Resolution = Literal["all", "year", "month", "day", "hour"]
 
 
 class Body(BaseModel):
-    """Base of all bodies: what isn't known is refused."""
+    """Base of all bodies: unknown fields are rejected."""
 
     model_config = ConfigDict(extra="forbid")
 
     def as_json(self) -> dict[str, Any]:
-        """Return the body as it goes over the wire."""
+        """Return the body in its JSON form."""
         return self.model_dump(mode="json")
 
 
 class Range(Body):
-    """From `begin` to `end`, both included."""
+    """A time range from `begin` to `end`, both included."""
 
     begin: UtcTime
     end: UtcTime
@@ -41,7 +41,7 @@ class SetKey(Body):
 
 
 class Filters(Body):
-    """Which measurements are wanted; what is null or left out doesn't matter."""
+    """Selects measurements; fields that are null or left out don't restrict."""
 
     begin: UtcTime | None = None
     beginRange: Range | None = None  # noqa: N815 (the wire's name)
@@ -51,7 +51,7 @@ class Filters(Body):
 
 
 class MeasurementsWanted(Body):
-    """A page of measurements."""
+    """Asks for a page of measurements."""
 
     filters: Filters = Field(default_factory=Filters)
     offset: int = Field(default=0, ge=0)
@@ -59,7 +59,7 @@ class MeasurementsWanted(Body):
 
 
 class SummaryWanted(Body):
-    """Sums of measurements by period."""
+    """Asks for sums of measurements by period."""
 
     filters: Filters
     resolution: Resolution
@@ -69,21 +69,21 @@ class SummaryWanted(Body):
 
 
 class ConsumedWanted(Body):
-    """The consumption of one metering point in the period that begins then."""
+    """Asks for the consumption of one metering point in the period that starts at `begin`."""
 
     gsrn: str
     begin: UtcTime
 
 
 class GgosWanted(Body):
-    """The GGOs issued to one metering point."""
+    """Asks for the GGOs issued to one metering point."""
 
     gsrn: str
     beginRange: Range  # noqa: N815 (the wire's name)
 
 
 class Subscription(Body):
-    """Where to send an event, and what to sign it with."""
+    """The URL to send an event to, and the secret to sign it with."""
 
     url: str = Field(pattern=r"^https?://")
     secret: str = Field(min_length=1)

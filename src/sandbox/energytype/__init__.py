@@ -1,4 +1,4 @@
-"""EnergyTypeService: the residual mix of any sector and hour, made up but always the same."""
+"""EnergyTypeService: a made-up, but reproducible, residual mix of every sector and hour."""
 
 from sandbox.energytype.app import create_app
 

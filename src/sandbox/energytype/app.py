@@ -14,11 +14,11 @@ from sandbox.web import RefusalError, body_list, body_of, done, new_app
 _TIME = TypeAdapter[datetime](UtcTime)
 
 TimeStyle = Literal["z", "offset", "naive"]
-"""How times are written: `…Z`, `…+00:00`, or without an offset. All are UTC."""
+"""The form of times in answers: `…Z`, `…+00:00`, or without an offset. All are UTC."""
 
 
 class MixRow(BaseModel):
-    """A row to set; every field beyond the named ones is an emission in grams."""
+    """A row to set; `amount` in Wh. Any other field is an emission in grams."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -29,7 +29,7 @@ class MixRow(BaseModel):
 
 
 class Gap(BaseModel):
-    """Hours to hide, `end` not included; without a sector in all of them."""
+    """The hours to hide, `end` not included, in one sector or (None) in all."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -39,7 +39,7 @@ class Gap(BaseModel):
 
 
 class Changes(BaseModel):
-    """`generated` off: only rows set by hand are there. `times`: how they are written."""
+    """Settings to change. Without `generated` only the rows that were set exist."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -48,7 +48,7 @@ class Changes(BaseModel):
 
 
 def create_app() -> Flask:
-    """Return EnergyTypeService with its control calls."""
+    """Return the EnergyTypeService application with its control calls."""
     mix = Mix()
     style: dict[str, TimeStyle] = {"times": "z"}
 
@@ -105,7 +105,7 @@ def _add_control(app: Flask, mix: Mix, style: dict[str, TimeStyle]) -> None:
 
 def _time(name: str) -> datetime:
     try:
-        # A plus sign that nobody encoded arrives as a blank.
+        # A plus sign that wasn't percent-encoded arrives as a space.
         return _TIME.validate_python(request.args.get(name, "").replace(" ", "+"))
     except ValidationError as error:
         raise RefusalError(400, f"{name}: not a time in ISO 8601") from error

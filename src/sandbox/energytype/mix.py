@@ -1,4 +1,4 @@
-"""A residual mix for every hour and sector: generated, set by hand, or hidden."""
+"""The residual mix of every hour and sector: generated, set by a control call, or hidden."""
 
 import hashlib
 import threading
@@ -37,25 +37,25 @@ _EMISSIONS = tuple(dict.fromkeys(name for source in _SOURCES for name in source.
 
 
 class Mix:
-    """The rows of every sector and hour. Safe for threads."""
+    """The rows of every sector and hour. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self.reset()
 
     def reset(self) -> None:
-        """Generate every hour again: nothing set, nothing hidden."""
+        """Return to generated rows for every hour: none set, none hidden."""
         self._set: dict[tuple[str, datetime], list[Row]] = {}
         self._hidden: list[tuple[str | None, datetime, datetime]] = []
         self.generated = True
 
     def put(self, rows: dict[tuple[str, datetime], list[Row]]) -> None:
-        """Replace the rows of these sectors and hours; no rows make a gap."""
+        """Replace the rows of these sectors and hours; an empty list hides the hour."""
         with self._lock:
             self._set.update(rows)
 
     def hide(self, sector: str | None, begin: datetime, end: datetime) -> None:
-        """Make a gap from begin (included) to end (not included), in one sector or in all."""
+        """Hide the hours from begin (included) to end (not included), in one sector or in all."""
         with self._lock:
             self._hidden.append((sector, begin, end))
 
@@ -87,7 +87,7 @@ def _generated(sector: str, hour: datetime) -> list[Row]:
     seed = hashlib.sha256(f"{sector} {hour.isoformat()}".encode()).digest()
     rows = []
     for source, byte in zip(_SOURCES, seed, strict=False):
-        # Between half and one and a half of the mean; the sun doesn't shine at night.
+        # From 0.5 to 1.5 times the mean; no solar power at night.
         amount = source.mean // 2 + source.mean * byte // 255
         if source.technology == "Solar" and not 6 <= hour.hour < 20:
             amount = 0

@@ -1,4 +1,4 @@
-"""Hydra: an OAuth2 and OpenID Connect server with a login page that scripts can use too."""
+"""Hydra: an OAuth 2.0 and OpenID Connect server with a login page that scripts can use too."""
 
 from sandbox.hydra.app import create_app
 

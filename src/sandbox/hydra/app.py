@@ -21,19 +21,19 @@ INVALID_CLIENT = "Client authentication failed."
 
 @dataclass
 class Client:
-    """The one client of the server. It authenticates by HTTP basic (client_secret_basic)."""
+    """The server's only client. It authenticates by HTTP basic (client_secret_basic)."""
 
     id: str
     secret: str
     redirect_uris: set[str] = field(default_factory=set)
 
     def belongs(self, client_id: str, redirect_uri: str) -> bool:
-        """Whether a redirect URI is registered for a client id."""
+        """Return whether a redirect URI is registered for a client id."""
         return client_id == self.id and redirect_uri in self.redirect_uris
 
 
 class Hydra:
-    """What the endpoints work on."""
+    """The state that the endpoints share."""
 
     def __init__(self, client: Client, issuer: str | None, *, introspect_auth: bool) -> None:
         self.client = client
@@ -44,7 +44,7 @@ class Hydra:
         self._registered = frozenset(client.redirect_uris)
 
     def issuer(self) -> str:
-        """The issuer's URL, without a slash at its end."""
+        """Return the issuer's URL, without a trailing slash."""
         return self._issuer or request.host_url.rstrip("/")
 
     def reset(self) -> None:
@@ -61,10 +61,10 @@ def create_app(
     issuer: str | None = None,
     introspect_auth: bool = False,
 ) -> Flask:
-    """Return Hydra with its control calls.
+    """Return the Hydra application with its control calls.
 
-    `issuer` is the `iss` of ID tokens (default: the URL that it is called by). `introspect_auth`:
-    introspection needs the client's credentials, too.
+    `issuer` is the `iss` of ID tokens (default: the URL of the request). `introspect_auth`:
+    introspection requires the client's credentials.
     """
     client.redirect_uris.update(redirect_uris)
     hydra = Hydra(client, issuer, introspect_auth=introspect_auth)
@@ -112,7 +112,7 @@ def _add_tokens(app: Flask, hydra: Hydra) -> None:
 
 
 def _authenticate(client: Client) -> None:
-    """OAuthError 401 unless the client's id and secret came by HTTP basic, each form-encoded."""
+    """Raise OAuthError 401 unless the request has the client's form-encoded id and secret."""
     given = request.authorization
     if given is None or given.type != "basic":
         raise OAuthError("invalid_client", INVALID_CLIENT, 401)

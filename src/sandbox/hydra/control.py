@@ -1,4 +1,4 @@
-"""The control calls of Hydra: tokens without the dance, keys, expiry, wrong ID tokens."""
+"""Hydra's control calls: tokens without a login, keys, expiry, faulty ID tokens."""
 
 from dataclasses import asdict
 from typing import Protocol
@@ -21,7 +21,7 @@ class _Body(BaseModel):
 
 
 class Mint(_Body):
-    """Tokens wanted for a user: scopes with blanks between, seconds until they expire."""
+    """Asks for a user's tokens: scopes separated by spaces, seconds until they expire."""
 
     sub: str = Field(min_length=1)
     scope: str = " ".join(WANTED_SCOPES)
@@ -29,14 +29,14 @@ class Mint(_Body):
 
 
 class End(_Body):
-    """Which tokens end: one, a user's, or (neither given) all."""
+    """Selects tokens: one, a user's, or (neither given) all."""
 
     sub: str | None = None
     token: str | None = None
 
 
 class LifetimeChanges(_Body):
-    """Seconds that tokens live from now on; what is left out stays."""
+    """New lifetimes in seconds; those left out stay as they are."""
 
     access_token: float | None = None
     refresh_token: float | None = None
@@ -44,14 +44,14 @@ class LifetimeChanges(_Body):
 
 
 class Wrong(_Body):
-    """What is wrong with the next ID tokens; `times` null: until told otherwise."""
+    """The fault of the next `times` ID tokens (null: of all until changed)."""
 
     mode: Mode
     times: int | None = Field(default=None, ge=1)
 
 
 class Rotation(_Body):
-    """Whether the old signing keys stay published."""
+    """Asks for a new signing key; `keep_old` keeps the old ones published."""
 
     keep_old: bool = True
 

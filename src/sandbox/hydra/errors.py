@@ -1,8 +1,8 @@
-"""The errors of OAuth 2.0 (RFC 6749), as Hydra words and numbers them."""
+"""The errors of OAuth 2.0 (RFC 6749)."""
 
 
 class OAuthError(Exception):
-    """A refusal: `error` is the code that clients act on, `status` the HTTP status."""
+    """An OAuth error: `error` is its code in RFC 6749, `status` the HTTP status."""
 
     def __init__(self, error: str, description: str, status: int = 400) -> None:
         super().__init__(description)

@@ -1,4 +1,4 @@
-"""Codes and tokens: who was granted what, until when, and what was taken back."""
+"""Authorization codes, tokens, their lifetimes and revocation."""
 
 import base64
 import hashlib
@@ -12,7 +12,7 @@ from typing import Literal
 from sandbox.hydra.errors import OAuthError
 
 CODE_LIFETIME = 600
-"""Seconds for which a code can be turned into tokens."""
+"""Seconds for which an authorization code can be redeemed."""
 
 WANTED_SCOPES = (
     "openid",
@@ -26,12 +26,12 @@ WANTED_SCOPES = (
     "ggo.transfer",
     "ggo.retire",
 )
-"""The scopes that there are (contract: peers, Hydra)."""
+"""All known scopes (contract: peers, Hydra)."""
 
 
 @dataclass(frozen=True)
 class AuthRequest:
-    """A checked request to the authorization endpoint; `challenge` is PKCE's, method S256."""
+    """A validated request to the authorization endpoint; `challenge` is PKCE's, method S256."""
 
     client_id: str
     redirect_uri: str
@@ -43,7 +43,7 @@ class AuthRequest:
 
 @dataclass
 class Family:
-    """A consent: all tokens that came of it fall together."""
+    """A consent. Revoking it revokes all tokens issued under it."""
 
     client_id: str
     sub: str
@@ -65,13 +65,13 @@ class Token:
 
     @property
     def active(self) -> bool:
-        """Whether it still opens anything."""
+        """Return whether the token is valid: not used, not revoked, not expired."""
         return not (self.spent or self.family.revoked or time.time() >= self.expires_at)
 
 
 @dataclass(frozen=True)
 class TokenSet:
-    """What the token endpoint hands out; `refresh` only with the scope `offline`."""
+    """The tokens of one grant; `refresh` is None without the scope `offline`."""
 
     access: Token
     refresh: Token | None
@@ -79,7 +79,7 @@ class TokenSet:
 
 @dataclass
 class Lifetimes:
-    """How long what is handed out from now on holds, in seconds."""
+    """The lifetimes of new tokens, in seconds."""
 
     access_token: float = 3600
     refresh_token: float = 30 * 24 * 3600
@@ -97,7 +97,7 @@ class _Code:
 
 @dataclass
 class Grants:
-    """Every code and token of the server, in memory. Safe for threads."""
+    """Every code and token of the server, in memory. Thread-safe."""
 
     lifetimes: Lifetimes = field(default_factory=Lifetimes)
     _lock: threading.RLock = field(default_factory=threading.RLock)
@@ -112,7 +112,7 @@ class Grants:
             self.lifetimes = Lifetimes()
 
     def consent(self, request: AuthRequest, sub: str, scope: tuple[str, ...]) -> str:
-        """Return the code for what a user has consented to."""
+        """Record a user's consent, and return the authorization code for it."""
         code = secrets.token_urlsafe(32)
         family = Family(request.client_id, sub, request.nonce)
         with self._lock:
@@ -122,9 +122,9 @@ class Grants:
     def redeem(
         self, code: str, client_id: str, redirect_uri: str, verifier: str | None
     ) -> TokenSet:
-        """Turn a code into tokens, once; OAuthError otherwise.
+        """Exchange a code for tokens; OAuthError if it isn't valid.
 
-        A code that comes a second time was stolen: the tokens that came of it are revoked.
+        A second use suggests theft: it revokes the tokens of the first.
         """
         with self._lock:
             known = self._codes.get(code)
@@ -142,9 +142,9 @@ class Grants:
             return self._issue(known.family, known.scope, self.lifetimes.access_token)
 
     def refresh(self, value: str, client_id: str, scope: tuple[str, ...] | None) -> TokenSet:
-        """Turn a refresh token into new tokens, once; the old ones are worth nothing then.
+        """Exchange a refresh token for new tokens, which invalidates the old ones.
 
-        A refresh token that comes a second time revokes all tokens of the consent.
+        A second use revokes all tokens of the consent. OAuthError if the token isn't valid.
         """
         with self._lock:
             token = self._tokens.get(value)
@@ -164,7 +164,7 @@ class Grants:
     def mint(
         self, client_id: str, sub: str, scope: tuple[str, ...], expires_in: float | None
     ) -> TokenSet:
-        """Return tokens for a user without any dance (control call)."""
+        """Return tokens for a user without a login (control call)."""
         seconds = self.lifetimes.access_token if expires_in is None else expires_in
         with self._lock:
             return self._issue(Family(client_id, sub), scope, seconds)
@@ -175,14 +175,14 @@ class Grants:
             return self._tokens.get(value)
 
     def revoke(self, value: str, client_id: str) -> None:
-        """Take back a client's token, and with it all of its consent; unknown ones are fine."""
+        """Revoke the consent of a client's token. Unknown tokens are ignored."""
         with self._lock:
             token = self._tokens.get(value)
             if token is not None and token.family.client_id == client_id:
                 token.family.revoked = True
 
     def end(self, *, sub: str | None, value: str | None, revoke: bool) -> int:
-        """Let tokens expire now, or revoke their consent: one, a user's, or all. Return how many."""
+        """Expire tokens now, or revoke their consents: one, a user's, or all. Return how many."""
         with self._lock:
             meant = [
                 token

@@ -1,4 +1,4 @@
-"""ID tokens and the keys that sign them, right, or wrong on demand."""
+"""ID tokens and their signing keys. Tokens can be made faulty on demand."""
 
 import secrets
 import threading
@@ -13,7 +13,7 @@ KEY_BITS = 2048
 
 
 class Mode(StrEnum):
-    """What is wrong with the ID tokens handed out."""
+    """The fault of issued ID tokens; RIGHT: none."""
 
     RIGHT = "right"
     EXPIRED = "expired"
@@ -32,7 +32,7 @@ def _new_key() -> RSAKey:
 
 
 class IdTokens:
-    """Signs ID tokens with its newest key. Safe for threads."""
+    """Signs ID tokens with its newest key. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -41,7 +41,7 @@ class IdTokens:
         self._times: int | None = None
 
     def reset(self) -> None:
-        """Hand out right tokens; the keys stay."""
+        """Return to correct tokens; the keys stay."""
         self.go_wrong(Mode.RIGHT, None)
 
     def rotate(self, *, keep_old: bool) -> None:
@@ -56,14 +56,14 @@ class IdTokens:
             return {"keys": [key.as_dict(private=False) for key in self._keys]}
 
     def go_wrong(self, mode: Mode, times: int | None) -> None:
-        """Make the next ID tokens wrong, so many of them or (None) until told otherwise."""
+        """Make the next `times` ID tokens faulty (None: all until changed)."""
         with self._lock:
             self._mode, self._times = mode, times
 
     def issue(
         self, *, issuer: str, audience: str, sub: str, nonce: str | None, lifetime: float
     ) -> str | None:
-        """Return a signed ID token, or None where the mode is to leave it out."""
+        """Return a signed ID token (`lifetime` in s), or None in the mode MISSING."""
         with self._lock:
             mode, key = self._next_mode(), self._keys[0]
         if mode is Mode.MISSING:

@@ -1,4 +1,4 @@
-"""The authorization endpoint: checks the request, shows the page, answers with a redirect."""
+"""The authorization endpoint: checks the request, shows the login page, redirects back."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -11,12 +11,12 @@ from sandbox.hydra.errors import OAuthError
 from sandbox.hydra.grants import WANTED_SCOPES, AuthRequest, Grants
 
 MIN_STATE_LENGTH = 8
-"""Hydra calls a shorter state too weak."""
+"""The shortest `state` that Hydra accepts."""
 
 R = TypeVar("R", bound=BaseResponse)
 
 ClientCheck = Callable[[str, str], bool]
-"""From client id and redirect URI: whether they belong together."""
+"""Tells, for a client id and a redirect URI, whether the URI is registered for the client."""
 
 _STYLE = """
   body { font: 16px/1.5 system-ui, sans-serif; max-width: 28rem; margin: 4rem auto; padding: 0 1rem }
@@ -71,7 +71,7 @@ def _respond(belongs: ClientCheck, proceed: Callable[[AuthRequest], BaseResponse
     client_id = request.args.get("client_id", "")
     redirect_uri = request.args.get("redirect_uri", "")
     if not belongs(client_id, redirect_uri):
-        # Nobody is sent to an address that the client hasn't registered.
+        # Never redirect to a URI that isn't registered.
         return _refused(
             "invalid_request",
             "The client is unknown, or the redirect_uri is none of those registered for it.",
@@ -85,7 +85,7 @@ def _respond(belongs: ClientCheck, proceed: Callable[[AuthRequest], BaseResponse
 
 
 def _checked(client_id: str, redirect_uri: str) -> AuthRequest:
-    """Return the request of the query; OAuthError for what goes back to the client."""
+    """Return the validated request; an OAuthError is reported to the client by redirect."""
     query = request.args
     if query.get("response_type") != "code":
         raise OAuthError("unsupported_response_type", "The response_type is code.")

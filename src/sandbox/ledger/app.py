@@ -15,15 +15,15 @@ from sandbox.ledger.validator import Validator
 from sandbox.web import new_app
 
 MAX_TARGET_BYTES = 8190
-"""How long a request's path and query may be."""
+"""The longest path and query of a request."""
 HANG_S = 300.0
-"""How long a call waits for a frozen validator before it is given up (code 17)."""
+"""Seconds that a call waits for a frozen validator before it fails with code 17."""
 _PREFIX = re.compile(r"([0-9a-f]{2}){1,34}")
 _BATCH_ID = re.compile(r"[0-9a-f]{128}")
 
 
 class _BrokenError(Exception):
-    """What the REST API's own framework answers in plain text."""
+    """An error that the REST API's web framework answers in plain text."""
 
     def __init__(self, status: int, text: str) -> None:
         super().__init__(f"{status} {text}")
@@ -96,7 +96,7 @@ def _add_batches(app: Flask, validator: Validator, links: dict[str, str]) -> Non
 
 
 def _expect(content_type: str, *, code: int) -> None:
-    """Refuse a body of any other type, to the letter; without one the REST API breaks."""
+    """Raise unless the Content-Type is exactly this one; without any the REST API fails with 500."""
     given = request.headers.get("Content-Type")
     if given is None:
         raise _internal_error()
@@ -109,7 +109,7 @@ def _internal_error() -> _BrokenError:
 
 
 def _reach(validator: Validator) -> None:
-    """Hang while the validator is dead or frozen, as the REST API does: it doesn't answer 503."""
+    """Block while the validator is frozen, as the real REST API does; RefusedError 17 in the end."""
     if not validator.wait_until_it_answers(HANG_S):
         raise RefusedError(17)
 
@@ -118,7 +118,7 @@ def _add_state(app: Flask, validator: Validator) -> None:
     @app.get("/state/<address>")
     def state(address: str) -> Response:
         if not ADDRESS_PATTERN.fullmatch(address):
-            # A prefix of whole bytes is looked for, and nothing is there.
+            # The real API looks up a prefix of whole bytes, and finds nothing at it.
             raise RefusedError(75 if _PREFIX.fullmatch(address) else 62)
         _reach(validator)
         record = validator.state_at(address)

@@ -1,4 +1,4 @@
-"""The control calls of the ledger: issuing, looking inside, and going wrong on demand."""
+"""The ledger's control calls: issuing, reading the state, and causing errors."""
 
 from dataclasses import asdict
 from typing import Any
@@ -20,7 +20,7 @@ from sandbox.web import RefusalError, body_list, body_of, done, wait_seconds, wa
 
 
 class Publication(BaseModel):
-    """A measurement of `amount` Wh to put at an address."""
+    """A measurement of `amount` Wh to publish at an address."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -33,7 +33,7 @@ class Publication(BaseModel):
 
 
 class Issue(BaseModel):
-    """A GGO to issue on the production measurement that is at `measurement_address`."""
+    """A GGO to issue on the production measurement at `measurement_address`."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -45,7 +45,7 @@ class Issue(BaseModel):
 
 
 class TrickChanges(BaseModel):
-    """The tricks to change; what is left out stays as it is."""
+    """Tricks to change; those left out stay as they are."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -59,7 +59,7 @@ class TrickChanges(BaseModel):
 
 
 class Forget(BaseModel):
-    """What to forget; see Validator.forget."""
+    """The parameter of `Validator.forget`."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -67,7 +67,7 @@ class Forget(BaseModel):
 
 
 class Pretence(BaseModel):
-    """The status to report for a batch, true or not."""
+    """A status to report for a batch, whatever its real one."""
 
     model_config = ConfigDict(extra="forbid")
 

@@ -1,7 +1,7 @@
-"""From the bytes of a `BatchList` to batches whose signatures and headers hold.
+"""Parses a `BatchList`, and checks its signatures and headers.
 
-These are the checks that a Sawtooth validator makes before it takes a batch at all: what fails
-here is refused in the answer (code 30, 34 or 35) and never becomes an INVALID batch.
+A Sawtooth validator makes these checks before it accepts a batch. A failure is answered with code
+30, 34 or 35; the batch never becomes INVALID.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ _SIGNATURE = re.compile(r"[0-9a-f]{128}")
 
 @dataclass(frozen=True)
 class Transaction:
-    """A transaction whose signature and payload hash hold. `signer` is a compressed key."""
+    """A transaction with a valid signature and payload hash. `signer` is a compressed key."""
 
     id: str
     family: str
@@ -36,7 +36,7 @@ class Transaction:
 
 @dataclass(frozen=True)
 class Batch:
-    """A batch whose signature holds and whose transactions are the ones that its header names."""
+    """A batch with a valid signature and the transactions that its header lists."""
 
     id: str
     signer: str
@@ -44,7 +44,7 @@ class Batch:
 
 
 def parse_batches(body: bytes) -> list[Batch]:
-    """Return the batches of a request's body; RefusedError 34, 35 or 30 with the reason."""
+    """Return the batches in a request's body; RefusedError 30, 34 or 35 if they aren't valid."""
     if not body:
         raise RefusedError(34)
     batch_list = BatchList()
@@ -98,7 +98,7 @@ def _transaction(raw: Any, batcher: str) -> Transaction:
 
 
 def _check_signature(what: str, public_key: str, message: bytes, signature: str) -> bytes:
-    """Return the signer's compressed key; RefusedError 30 unless it signed the message."""
+    """Return the signer's compressed key; RefusedError 30 unless the signature is valid."""
     refused = RefusedError(30, f"The signature of the {what} header does not hold.")
     if not _SIGNATURE.fullmatch(signature):
         raise refused

@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 
 class SawtoothError(NamedTuple):
-    """One row of the table."""
+    """One row of `ERRORS`."""
 
     status: int
     title: str
@@ -39,7 +39,7 @@ ERRORS = {
 
 
 class RefusedError(Exception):
-    """A call that the REST API refuses, with a code of the table and perhaps a closer reason."""
+    """The REST API answers with this code of `ERRORS`; `detail` is added to its message."""
 
     def __init__(self, code: int, detail: str = "") -> None:
         super().__init__(detail or ERRORS[code].message)
@@ -48,9 +48,10 @@ class RefusedError(Exception):
 
 
 def error_body(status: int, code: int | None, detail: str = "") -> tuple[int, Any]:
-    """Return status and JSON of an error; status 0 means the code's own, no code the fitting one.
+    """Return status and JSON of an error.
 
-    A code that is not in the table gets status 500 and the title of code 10.
+    Status 0 stands for the code's own status; code None for the first code with this status. An
+    unknown code gets status 500 and the title of code 10.
     """
     if code is None:
         code = next((known for known, row in ERRORS.items() if row.status == status), 10)

@@ -1,4 +1,4 @@
-"""The payloads of the transaction families, as the ledger SDK writes them: UTF-8 JSON."""
+"""The transaction families' payloads, as the ledger SDK writes them: UTF-8 JSON."""
 
 from enum import StrEnum
 from typing import Any, Self
@@ -11,24 +11,24 @@ FAMILY_VERSION = "0.1"
 
 
 class RejectedError(Exception):
-    """A transaction that breaks a rule; the message says which."""
+    """A transaction breaks a rule; the message says which."""
 
 
 class MeasurementType(StrEnum):
-    """Which way the electricity went."""
+    """The direction of the measured electricity."""
 
     PRODUCTION = "PRODUCTION"
     CONSUMPTION = "CONSUMPTION"
 
 
 class Payload(BaseModel):
-    """Base of all payloads: no field unknown, no number in quotes, no boolean as a number."""
+    """Base of all payloads: rejects unknown fields, numbers in quotes, booleans as numbers."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
     @classmethod
     def read(cls, raw: bytes) -> Self:
-        """Return the payload in these bytes; RejectedError where it has another shape."""
+        """Return the payload in these bytes; RejectedError if it has another form."""
         try:
             return cls.model_validate_json(raw)
         except ValidationError as error:
@@ -38,7 +38,7 @@ class Payload(BaseModel):
 
 
 class PublishMeasurement(Payload):
-    """A measurement of `amount` Wh; its address is the transaction's one output."""
+    """Publishes a measurement of `amount` Wh; its address is the transaction's only output."""
 
     begin: UtcTime
     end: UtcTime
@@ -48,7 +48,7 @@ class PublishMeasurement(Payload):
 
 
 class IssueGGO(Payload):
-    """A GGO at `destination` out of the production measurement at `origin`."""
+    """Issues a GGO at `destination` on the production measurement at `origin`."""
 
     origin: str
     destination: str
@@ -58,35 +58,35 @@ class IssueGGO(Payload):
 
 
 class TransferGGO(Payload):
-    """The GGO at `origin` moves, whole, to `destination`."""
+    """Transfers the whole GGO at `origin` to `destination`."""
 
     origin: str
     destination: str
 
 
 class SplitPart(Payload):
-    """`amount` Wh to a new GGO at `address`."""
+    """One part of a split: a new GGO of `amount` Wh at `address`."""
 
     address: str
     amount: int
 
 
 class SplitGGO(Payload):
-    """The GGO at `origin` is divided among `parts`."""
+    """Splits the GGO at `origin` into `parts`."""
 
     origin: str
     parts: list[SplitPart] = Field(min_length=1)
 
 
 class RetireGGO(Payload):
-    """The GGO at `origin` is used up for the settlement at `settlement_address`."""
+    """Retires the GGO at `origin` for the settlement at `settlement_address`."""
 
     origin: str
     settlement_address: str
 
 
 class Settle(Payload):
-    """The GGOs at `ggo_addresses`, just retired, are counted towards a measurement."""
+    """Settles the GGOs at `ggo_addresses`, retired in this batch, against a measurement."""
 
     settlement_address: str
     measurement_address: str

@@ -1,7 +1,7 @@
-"""The ledger's rules: what each transaction may do to the state (contract: domain).
+"""The ledger's rules: what each transaction may change in the state (contract: domain).
 
-Nothing here knows of HTTP, queues or signatures. A batch is applied to a state (address to
-record) and yields the records that it writes, or raises InvalidBatchError and has written nothing.
+`apply_batch` applies a batch to a state (a mapping from address to record) and returns the records
+that it writes, or raises InvalidBatchError. It knows nothing of HTTP, queues or batch signatures.
 """
 
 from collections.abc import Callable, Mapping
@@ -27,7 +27,7 @@ State = Mapping[str, Record]
 
 
 class InvalidBatchError(Exception):
-    """A batch that breaks a rule, with the id of the transaction that does."""
+    """A batch breaks a rule; `transaction_id` is the transaction that does."""
 
     def __init__(self, transaction_id: str, message: str) -> None:
         super().__init__(message)
@@ -36,42 +36,42 @@ class InvalidBatchError(Exception):
 
 
 class BatchRun:
-    """A batch as it is applied: the state below, and what the batch has written so far."""
+    """A batch being applied: the state before it, and its writes so far."""
 
     def __init__(self, state: State, issuers: frozenset[bytes]) -> None:
         self.state = state
         self.issuers = issuers
         self.writes: dict[str, Record] = {}
         self.unsettled: dict[str, str] = {}
-        """Addresses of GGOs retired but not settled yet, with the retiring transaction's id."""
+        """Maps addresses of GGOs retired but not yet settled to the retiring transactions' ids."""
 
 
 class Context:
-    """What one transaction may see and touch: the addresses that its header announces."""
+    """One transaction's access to the state, limited to the addresses in its header."""
 
     def __init__(self, run: BatchRun, transaction: Transaction) -> None:
         self.run = run
         self.transaction = transaction
 
     def get(self, address: str) -> Record | None:
-        """Return the record at an address; RejectedError where no input covers it."""
+        """Return the record at an address; RejectedError if no input covers it."""
         if not _covered(address, self.transaction.inputs):
             raise RejectedError(f"Tried to read an address outside of the inputs: {address}")
         return self.run.writes.get(address) or self.run.state.get(address)
 
     def put(self, address: str, record: Record) -> None:
-        """Write a record; RejectedError where no output covers the address."""
+        """Write a record; RejectedError if no output covers the address."""
         if not _covered(address, self.transaction.outputs):
             raise RejectedError(f"Tried to write to an address outside of the outputs: {address}")
         self.run.writes[address] = record
 
     def signed_by_owner_of(self, kind: Kind, address: str) -> None:
-        """Reject unless the address is the one that the signer's key has."""
+        """Raise RejectedError unless the address is the signer's."""
         if address_of(kind, self.transaction.signer) != address:
             raise RejectedError(f"Not signed by the key of the {kind} address {address}")
 
     def unspent_ggo(self, address: str) -> Record:
-        """Return the GGO at an address that the signer owns and nothing has used yet."""
+        """Return the signer's unspent GGO at an address; RejectedError if there is none."""
         require_address(Kind.GGO, address)
         self.signed_by_owner_of(Kind.GGO, address)
         ggo = self.get(address)
@@ -82,23 +82,23 @@ class Context:
         return ggo
 
     def require_unused(self, kind: Kind, address: str) -> None:
-        """Reject unless an address is well-formed and nothing is there."""
+        """Raise RejectedError unless an address is well-formed and unused."""
         require_address(kind, address)
         if self.get(address) is not None:
             raise RejectedError(f"The address {address} is in use already")
 
     def spend(self, address: str, ggo: Record, action: str, addresses: list[str]) -> None:
-        """Write down what became of a GGO."""
+        """Record how a GGO was spent."""
         self.put(address, {**ggo, "next": {"action": action, "addresses": addresses}})
 
     def require_issuer(self) -> None:
-        """Reject unless the issuing body signed."""
+        """Raise RejectedError unless the issuing body signed the transaction."""
         if self.transaction.signer not in self.run.issuers:
             raise RejectedError("Only the issuing body may do this")
 
 
 def require_address(kind: Kind, address: str) -> None:
-    """Reject unless an address is well-formed, of this kind, and its checksum holds."""
+    """Raise RejectedError unless an address is well-formed, of this kind, with a right checksum."""
     if kind_of(address) is not kind:
         raise RejectedError(f"Not a {kind} address: {address}")
 
@@ -108,7 +108,7 @@ def _covered(address: str, announced: tuple[str, ...]) -> bool:
 
 
 def measurement_record(payload: PublishMeasurement) -> Record:
-    """Return a measurement as the state holds it; RejectedError where its period is empty."""
+    """Return the state's record of a measurement; RejectedError if its period is empty."""
     if payload.begin >= payload.end:
         raise RejectedError("A measurement begins before it ends")
     return {
@@ -121,9 +121,9 @@ def measurement_record(payload: PublishMeasurement) -> Record:
 
 
 def issued_record(payload: IssueGGO, measurement: Record | None) -> Record:
-    """Return the GGO that a measurement gives; RejectedError unless it is a production of some Wh.
+    """Return the GGO to issue on a measurement; RejectedError unless it is a production above 0 Wh.
 
-    The two addresses are of one key, so that a measurement gives one GGO and no more.
+    Both addresses must belong to the same key, so that a measurement gives only one GGO.
     """
     if measurement is None:
         raise RejectedError(f"No measurement at {payload.origin}")
@@ -141,7 +141,7 @@ def issued_record(payload: IssueGGO, measurement: Record | None) -> Record:
         "sector": measurement["sector"],
         "tech_type": payload.tech_type,
         "fuel_type": payload.fuel_type,
-        # The real processor keeps none, whatever it is told.
+        # The real processor doesn't store emissions.
         "emissions": None,
         "next": None,
     }
@@ -184,7 +184,7 @@ def _split(context: Context) -> None:
     addresses = [part.address for part in payload.parts]
     context.spend(payload.origin, ggo, "SPLIT", addresses)
     for part in payload.parts:
-        # A part's address twice in one split is found in use the second time.
+        # An address that occurs twice in a split is already in use the second time.
         context.require_unused(Kind.GGO, part.address)
         context.put(part.address, {**ggo, "origin": payload.origin, "amount": part.amount})
 
@@ -202,7 +202,7 @@ def _settle(context: Context) -> None:
     require_address(Kind.MEASUREMENT, payload.measurement_address)
     require_address(Kind.SETTLEMENT, payload.settlement_address)
     context.signed_by_owner_of(Kind.MEASUREMENT, payload.measurement_address)
-    # One settlement per measurement, or its amount could be used twice.
+    # One settlement per measurement; otherwise its amount could be used twice.
     context.signed_by_owner_of(Kind.SETTLEMENT, payload.settlement_address)
     measurement = context.get(payload.measurement_address)
     if measurement is None:
@@ -226,7 +226,10 @@ def _settle(context: Context) -> None:
 def _settled_amount(
     context: Context, address: str, settlement_address: str, measurement: Record
 ) -> int:
-    """Return the Wh of a GGO that this batch retired for this settlement, and mark it settled."""
+    """Return the Wh of a GGO that this batch retired for this settlement, and mark it settled.
+
+    RejectedError if it wasn't retired so, or its period or sector is not the measurement's.
+    """
     ggo = context.get(address)
     if ggo is None:
         raise RejectedError(f"No GGO at {address}")
@@ -257,10 +260,10 @@ def apply_batch(
     issuers: frozenset[bytes] = frozenset(),
     committed: Mapping[str, str] | None = None,
 ) -> dict[str, Record]:
-    """Return what a batch writes, all its transactions applied in order; InvalidBatchError if one fails.
+    """Apply a batch's transactions in order; return its writes, or raise InvalidBatchError.
 
     `issuers` are the compressed public keys that may publish and issue; `committed` maps the ids
-    of the transactions committed so far to their batches.
+    of the transactions committed so far to their batches' ids.
     """
     run = BatchRun(state, issuers)
     known = committed or {}

@@ -1,4 +1,4 @@
-"""The validator: takes batches, commits them in blocks, and remembers what became of them."""
+"""The validator: queues batches, commits them in blocks, and keeps their statuses."""
 
 import hashlib
 import logging
@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 class Status(StrEnum):
-    """Where a batch stands, in Sawtooth's words."""
+    """A batch's status in Sawtooth's terms."""
 
     PENDING = "PENDING"
     COMMITTED = "COMMITTED"
@@ -31,7 +31,7 @@ class Status(StrEnum):
 
 @dataclass
 class Entry:
-    """What is known of a batch id. `history` never forgets; the rest is the validator's memory."""
+    """A batch with its status. `history` is complete; the validator may forget the other fields."""
 
     batch: Batch
     status: Status = Status.UNKNOWN
@@ -41,7 +41,7 @@ class Entry:
     history: list[dict[str, str]] = field(default_factory=list)
 
     def become(self, status: Status, why: str = "") -> None:
-        """Move on to a status, and note when and why."""
+        """Set the status, and add it to the history with time and reason."""
         self.status = status
         note = {"at": _now(), "status": status.value}
         self.history.append({**note, "why": why} if why else note)
@@ -49,11 +49,14 @@ class Entry:
 
 @dataclass
 class Tricks:
-    """What the validator does wrong, on demand. The counts are of batches still to come.
+    """Misbehaviour on demand. Counts are of batches or bodies still to come.
 
-    - `frozen`: it is dead or stopped; calls hang.
-    - `processor_gone`: it has forgotten its processor, and executes nothing.
-    - `nonsense`: so many bodies that can't be read are answered 202 all the same.
+    - `hold`: make no blocks, so that batches stay PENDING.
+    - `frozen`: calls hang.
+    - `processor_gone`: no transaction processor is registered, and nothing is executed.
+    - `nonsense`: how many unreadable bodies to answer with 202.
+    - `drop`: how many batches to accept and lose.
+    - `invalid`: how many batches to refuse as INVALID, with `invalid_message`.
     """
 
     hold: bool = False
@@ -66,12 +69,11 @@ class Tricks:
 
 
 class Validator:
-    """The state, the queue and the memory of batches. Safe for threads.
+    """The state, the queue, and the known batches. Thread-safe.
 
-    `block_time` is in seconds; 0 commits a batch as it is taken. `invalid_memory` is how long
-    (s) an INVALID batch is remembered after it was refused or last asked about, and so neither
-    UNKNOWN nor executed again. `queue_limit`
-    is how many batches may be pending before more are refused (code 31).
+    `block_time`: seconds between blocks; 0 commits a batch on submission. `invalid_memory`: seconds
+    for which an INVALID batch is remembered after it was refused or last asked about; until then it
+    is not executed again. `queue_limit`: most pending batches; more are answered with code 31.
     """
 
     def __init__(
@@ -101,7 +103,7 @@ class Validator:
         self._head = "0" * 128
 
     def reset(self) -> None:
-        """Forget everything, and play no tricks."""
+        """Forget everything, and turn all tricks off."""
         with self._changed:
             self._clear()
             self.tricks = Tricks()
@@ -110,19 +112,19 @@ class Validator:
     # What clients do
 
     def wait_until_it_answers(self, seconds: float) -> bool:
-        """Wait while the validator is frozen, at most so long; return whether it answers."""
+        """Wait up to `seconds` while the validator is frozen; return whether it answers."""
         with self._changed:
             return self._changed.wait_for(lambda: not self.tricks.frozen, seconds)
 
     def swallows_nonsense(self) -> bool:
-        """Return whether a body that can't be read is to be accepted, and use that up by one."""
+        """Return whether to accept an unreadable body (the trick `nonsense`), and count it."""
         with self._changed:
             swallows = self.tricks.nonsense > 0
             self.tricks.nonsense -= swallows
             return swallows
 
     def submit(self, batches: list[Batch]) -> None:
-        """Take batches; RefusedError 31 where the queue is full. A known batch is the same batch."""
+        """Queue batches; RefusedError 31 if the queue is full. A known id is not queued twice."""
         with self._changed:
             if len(self._queue) + len(batches) > self._queue_limit:
                 raise RefusedError(31)
@@ -135,7 +137,7 @@ class Validator:
             self._changed.notify_all()
 
     def statuses(self, ids: list[str]) -> list[dict[str, Any]]:
-        """Return a status object for each id, as the REST API shows it."""
+        """Return a status object for each id, in the REST API's form."""
         with self._changed:
             found = [self._status_object(one) for one in ids]
             for one in found:
@@ -157,7 +159,7 @@ class Validator:
     # What the issuing body does
 
     def put(self, make: Callable[[dict[str, Record]], dict[str, Record]]) -> None:
-        """Write what `make` returns for the present state, all of it; RejectedError passes through."""
+        """Write the records that `make` returns for the current state; RejectedError passes through."""
         with self._changed:
             self._write("issuing body", make(self._state))
             self._changed.notify_all()
@@ -170,7 +172,7 @@ class Validator:
             return dict(self._state)
 
     def entries(self) -> list[dict[str, Any]]:
-        """Return every batch ever posted, in order, with its history and how often it came."""
+        """Return every batch posted so far, in order, with its history and number of POSTs."""
         with self._changed:
             return [
                 {
@@ -186,7 +188,7 @@ class Validator:
             ]
 
     def wait_until(self, ready: Callable[[], T], seconds: float) -> T:
-        """Wait until `ready` is true, at most so long; return what it said last."""
+        """Wait up to `seconds` until `ready` returns a true value; return its last value."""
         with self._changed:
             return self._changed.wait_for(ready, seconds)
 
@@ -196,14 +198,14 @@ class Validator:
             return len(self._queue)
 
     def seen(self) -> int:
-        """Return how many batches were ever posted, repeats not counted."""
+        """Return how many different batches were posted so far."""
         with self._changed:
             return len(self._entries)
 
     # What goes wrong on demand
 
     def trick(self, changes: dict[str, Any]) -> Tricks:
-        """Change some tricks, and return them all; letting go of a hold commits at once."""
+        """Change some tricks, and return them all. With `block_time` 0 the queue is committed."""
         with self._changed:
             for name, value in changes.items():
                 setattr(self.tricks, name, value)
@@ -213,10 +215,10 @@ class Validator:
             return self.tricks
 
     def forget(self, *, committed: bool = False) -> None:
-        """Forget as by a restart: the queue and INVALID batches, which are UNKNOWN from then on.
+        """Forget the queue and INVALID batches, as a restart does; they become UNKNOWN.
 
-        Committed state stays, and committed batches are never executed again; with `committed`
-        they are UNKNOWN too until they are posted again (a validator that lags behind).
+        The committed state stays, and committed batches are never executed again. With `committed`
+        these are UNKNOWN too until they are posted again, as on a validator that lags behind.
         """
         with self._changed:
             self._queue.clear()
@@ -226,7 +228,7 @@ class Validator:
             self._changed.notify_all()
 
     def pretend(self, batch_id: str, status: Status, message: str) -> None:
-        """Report a status that isn't true until the batch is forgotten; RejectedError if new."""
+        """Report a false status until the batch is forgotten; RejectedError if it is unknown."""
         with self._changed:
             entry = self._entries.get(batch_id)
             if entry is None:
@@ -272,7 +274,7 @@ class Validator:
         batch = entry.batch
         committed = [one.id for one in batch.transactions if one.id in self._committed_transactions]
         if committed:
-            # It is left out of each block, and never refused.
+            # The real validator leaves it out of every block, and never refuses it.
             entry.history.append({"at": _now(), "status": "STALLED", "why": committed[0]})
             return
         if self.tricks.invalid:

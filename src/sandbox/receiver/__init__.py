@@ -1,4 +1,4 @@
-"""A webhook receiver: keeps what it gets, checks the signatures, answers as it is told."""
+"""A webhook receiver: records deliveries, checks their signatures, answers as configured."""
 
 from sandbox.receiver.app import create_app
 

@@ -1,7 +1,7 @@
 """The receiver's hooks and its control calls (contract: peers, Webhook receivers).
 
-Any path under `/hook` takes deliveries. How it answers is a matter of faults, with `process` on,
-so that a delivery that was answered wrongly is recorded all the same.
+Any path under `/hook` takes deliveries. Faults with `process` set change its answers; a delivery
+is recorded whatever the answer.
 """
 
 import base64
@@ -23,7 +23,7 @@ STANDARD_PREFIX = "whsec_"
 
 
 class Secret(BaseModel):
-    """What deliveries to a path are signed with; without a path, to any other."""
+    """The secret of deliveries to `path`, or (None) to all paths without a secret."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -32,7 +32,7 @@ class Secret(BaseModel):
 
 
 class Inbox:
-    """The deliveries, in order of arrival. Safe for threads; `changed` may be waited on."""
+    """The deliveries in order of arrival. Thread-safe; `changed` is notified of each."""
 
     def __init__(self, secret: str | None) -> None:
         self.changed = threading.Condition()
@@ -40,7 +40,7 @@ class Inbox:
         self.reset()
 
     def reset(self) -> None:
-        """Forget the deliveries, and the secrets told since the start."""
+        """Forget the deliveries, and the secrets set since the start."""
         with self.changed:
             self.deliveries: list[dict[str, Any]] = []
             self.secrets: dict[str | None, str] = {}
@@ -49,7 +49,7 @@ class Inbox:
             self.changed.notify_all()
 
     def keep(self, path: str, headers: Mapping[str, str], body: bytes) -> None:
-        """Record a delivery; the names of its headers are in lower case."""
+        """Record a delivery; header names must be in lower case."""
         secret = self.secrets.get(path, self.secrets.get(None))
         delivery = {
             "at": datetime.now(UTC).isoformat(),
@@ -67,7 +67,7 @@ class Inbox:
             self.changed.notify_all()
 
     def listing(self, path: str | None, count: int, seconds: float) -> list[dict[str, Any]]:
-        """Return the deliveries (to a path), once there are `count` of them or time is up."""
+        """Wait up to `seconds` for `count` deliveries (to a path), and return them."""
 
         def found() -> list[dict[str, Any]]:
             return [one for one in self.deliveries if path in (None, one["path"])]
@@ -78,14 +78,14 @@ class Inbox:
 
 
 def hub_signature_holds(secret: str, headers: Mapping[str, str], body: bytes) -> bool:
-    """Whether `x-hub-signature` is the one of these bytes."""
+    """Return whether `x-hub-signature` is right for this body."""
     digest = hmac.new(secret.encode(), body, hashlib.sha256).digest()
     expected = f"sha256={base64.b64encode(digest).decode()}"
     return hmac.compare_digest(expected, headers.get("x-hub-signature", ""))
 
 
 def standard_signature_holds(secret: str, headers: Mapping[str, str], body: bytes) -> bool | None:
-    """Whether the standard-webhooks headers hold; None where there are none."""
+    """Return whether the Standard Webhooks signature is right; None if there are no such headers."""
     names = ("webhook-id", "webhook-timestamp", "webhook-signature")
     if not any(name in headers for name in names):
         return None
@@ -104,7 +104,7 @@ def standard_signature_holds(secret: str, headers: Mapping[str, str], body: byte
 
 
 def create_app(secret: str | None = None) -> Flask:
-    """Return the receiver; `secret` is what deliveries are signed with unless told otherwise."""
+    """Return the receiver application; `secret` is the default secret of deliveries."""
     inbox = Inbox(secret)
     app, _ = new_app("receiver", reset=inbox.reset)
 

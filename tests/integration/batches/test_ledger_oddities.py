@@ -177,7 +177,7 @@ def test_a_process_that_ends_gives_its_batches_back_at_once(
 ):
     composed(market)
     with monkeypatch.context() as patch:
-        patch.setattr(deadlines._ending, "is_set", lambda: True)
+        patch.setattr(deadlines._shutdown_requested, "is_set", lambda: True)
         assert market.runtime.batch_runner.run_due() == 0
         # Asked to end in the middle of its work:
         patch.setattr(runner, "Deadline", lambda _: _Over())

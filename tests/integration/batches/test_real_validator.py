@@ -23,7 +23,7 @@ def states(market: Market) -> list[str]:
 def impatient(market: Market) -> None:
     """Give the ledger half a second for an answer, not fifteen."""
     url = market.sandbox.urls["ledger"]
-    ledger = LedgerClient(url, tls_verify=True, answer_within_s=0.5)
+    ledger = LedgerClient(url, tls_verify=True, response_timeout_s=0.5)
     market.use(rewired(market.runtime, ledger=ledger))
 
 

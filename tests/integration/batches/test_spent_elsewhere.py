@@ -8,7 +8,7 @@ from datetime import datetime
 import pytest
 
 from origin.batches.client.sdk import Split, sign_batch
-from origin.keys.derivation import AddressKind, Key, period_key
+from origin.keys.derivation import AddressKind, ExtendedKey, period_key
 from tests.support.auditor import audit, read_books, read_ledger
 from tests.support.market import (
     BOBS_CONSUMPTION,
@@ -121,7 +121,7 @@ def test_after_a_restore_the_very_same_compose_is_completed(market: Market, wish
 
 def spend_behind_our_back(market: Market, begin: datetime | None = None) -> None:
     """Someone has the key of the GGO of this hour, and splits it on the ledger."""
-    point = Key.from_base58(market.sandbox.datahub.keys(PRODUCTION)[PRODUCTION])
+    point = ExtendedKey.from_base58(market.sandbox.datahub.keys(PRODUCTION)[PRODUCTION])
     key = period_key(point, begin or market.begin)
     target = point.child(7).address(AddressKind.GGO)
     count = len(market.sandbox.ledger.batches())
@@ -131,7 +131,7 @@ def spend_behind_our_back(market: Market, begin: datetime | None = None) -> None
 
 def complaints(market: Market) -> list[str]:
     """What the auditor finds."""
-    uri = market.settings.database_uri.value.replace("+psycopg2", "")
+    uri = market.settings.database_uri.get_secret_value().replace("+psycopg2", "")
     return audit(read_books(uri), read_ledger(market.sandbox.urls["ledger"]))
 
 

@@ -444,7 +444,7 @@ def test_key_indexes_are_handed_out_once_to_whoever_asks_at_the_same_time(market
             counts = {
                 each: chance.randint(1, 3) for each in chance.sample(ids, chance.randint(1, 12))
             }
-            with market.runtime.database.link() as link:
+            with market.runtime.database.raw_connection() as link:
                 first = queries.allocate_trade_indexes(link, counts)
             found.update((each, first[each] + n) for each in counts for n in range(counts[each]))
         return found

@@ -1,4 +1,4 @@
-"""Migrations: up and down again, the same as the models, and safe when many start at once."""
+"""Migrations can be reversed, equal the models, and may start in several processes at once."""
 
 import os
 import subprocess
@@ -17,7 +17,7 @@ from origin.migrate import alembic_config, upgrade
 from tests.support.waiting import eventually
 
 LOCK_KEY = 5_713_131_804
-"""That of migrations/env.py."""
+"""The lock key of migrations/env.py."""
 
 
 def engine_of(uri: str) -> Engine:
@@ -25,7 +25,7 @@ def engine_of(uri: str) -> Engine:
 
 
 def differences(uri: str) -> list[object]:
-    """What the models have and the database lacks, or the other way round."""
+    """Return the differences between the models and the database."""
     engine = engine_of(uri)
     with engine.connect() as connection:
         context = MigrationContext.configure(
@@ -37,7 +37,7 @@ def differences(uri: str) -> list[object]:
 
 
 def check_constraints(uri: str) -> dict[str, set[str]]:
-    """The names of the CHECK constraints by table, which Alembic doesn't compare."""
+    """Return the names of CHECK constraints by table, which Alembic doesn't compare."""
     engine = engine_of(uri)
     inspector = inspect(engine)
     found = {
@@ -48,11 +48,11 @@ def check_constraints(uri: str) -> dict[str, set[str]]:
     return found
 
 
-def test_migrations_make_what_the_models_say(database_uri: str):
+def test_migrations_produce_the_models_tables(database_uri: str):
     assert differences(database_uri) == []
 
 
-def test_check_constraints_are_the_models(database_uri: str, empty_database_uri: str):
+def test_check_constraints_equal_the_models(database_uri: str, empty_database_uri: str):
     engine = engine_of(empty_database_uri)
     Base.metadata.create_all(engine)
     engine.dispose()
@@ -70,7 +70,7 @@ def test_down_and_up_again(empty_database_uri: str):
 
 
 def test_tables_stay_usable_while_a_migration_waits(empty_database_uri: str):
-    """An index of `forecasts` waits for who writes there; GGOs and batches needn't wait for either."""
+    """Building an index waits for writers of `forecasts`. Writers of GGOs and batches wait for neither."""
     command.upgrade(alembic_config(empty_database_uri), "0005")
     engine = engine_of(empty_database_uri)
     with engine.connect() as writer, engine.connect() as other, ThreadPoolExecutor() as pool:
@@ -90,12 +90,12 @@ def test_tables_stay_usable_while_a_migration_waits(empty_database_uri: str):
     engine.dispose()
 
 
-def test_a_deadlock_with_others_is_tried_again(empty_database_uri: str):
-    """A migration locks GGOs, then batches; others may come the other way round."""
+def test_a_migration_retries_after_a_deadlock(empty_database_uri: str):
+    """A migration locks GGOs, then batches. Other transactions may lock in the other order."""
     command.upgrade(alembic_config(empty_database_uri), "0005")
     engine = engine_of(empty_database_uri)
     with engine.connect() as writer, engine.connect() as other, ThreadPoolExecutor() as pool:
-        # So that it isn't the writer who is ended.
+        # PostgreSQL must not choose the writer as the victim.
         writer.execute(text("SET deadlock_timeout = '1min'"))
         writer.execute(text("LOCK TABLE batches IN ROW EXCLUSIVE MODE"))
         migrating = pool.submit(upgrade, empty_database_uri)
@@ -107,16 +107,16 @@ def test_a_deadlock_with_others_is_tried_again(empty_database_uri: str):
     engine.dispose()
 
 
-def test_a_process_of_the_version_before_that_waits_for_its_turn_stops_nothing(
+def test_a_waiting_process_of_the_previous_version_blocks_nothing(
     empty_database_uri: str,
 ):
-    """It waits within a statement, whose snapshot the index waits for: a deadlock."""
+    """It waits in a statement, and the index build waits for that statement's snapshot: a deadlock."""
     command.upgrade(alembic_config(empty_database_uri), "0007")
     engine = engine_of(empty_database_uri)
 
     def wait_as_before() -> None:
         with engine.connect() as connection:
-            # So that it isn't this one that is ended; its container would just begin again.
+            # PostgreSQL must not choose this one as the victim; its container would just restart.
             connection.execute(text("SET deadlock_timeout = '1min'"))
             connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": LOCK_KEY})
             connection.invalidate()
@@ -135,7 +135,7 @@ def test_a_process_of_the_version_before_that_waits_for_its_turn_stops_nothing(
 
 
 def waits_for_a_lock(connection: Connection, event: str = "%") -> bool:
-    """Whether anybody waits for a lock, of this kind, in this database."""
+    """Return whether anybody waits for a lock of this kind in this database."""
     found = connection.scalar(
         text(
             "SELECT EXISTS (SELECT FROM pg_stat_activity "
@@ -149,13 +149,13 @@ def waits_for_a_lock(connection: Connection, event: str = "%") -> bool:
 
 
 @pytest.mark.parametrize("revision", ["0006", "0007", "0008"])
-def test_a_migration_that_died_half_way_is_begun_anew(empty_database_uri: str, revision: str):
-    """Its last statement, that which notes that it was done, has not come."""
+def test_an_interrupted_migration_is_repeated(empty_database_uri: str, revision: str):
+    """It was interrupted before it stored its revision."""
     upgrade(empty_database_uri)
     before = f"{int(revision) - 1:04}"
     command.downgrade(alembic_config(empty_database_uri), revision)
     if revision == "0008":
-        # What comes in one transaction with the note is gone with it.
+        # Statements in the same transaction as the revision were rolled back.
         engine = engine_of(empty_database_uri)
         with engine.begin() as connection:
             connection.execute(text("DROP TABLE early_subscriptions"))
@@ -165,7 +165,7 @@ def test_a_migration_that_died_half_way_is_begun_anew(empty_database_uri: str, r
     assert differences(empty_database_uri) == []
 
 
-def test_five_processes_that_start_at_once(empty_database_uri: str):
+def test_five_processes_may_start_at_once(empty_database_uri: str):
     environment = {**os.environ, "DATABASE_URI": empty_database_uri, "PYTHONPATH": "src"}
     command_line = [sys.executable, "-m", "origin.migrate"]
     processes = [subprocess.Popen(command_line, env=environment) for _ in range(5)]
@@ -188,7 +188,7 @@ def test_five_processes_that_start_at_once(empty_database_uri: str):
         "spent_elsewhere = true, stored = false",
     ],
 )
-def test_the_database_refuses_a_ggo_that_can_not_be(database_uri: str, change: str):
+def test_constraints_reject_impossible_ggos(database_uri: str, change: str):
     engine = engine_of(database_uri)
     with engine.begin() as connection:
         connection.execute(text("INSERT INTO users (subject, master_key) VALUES ('a', 'x')"))
@@ -211,7 +211,7 @@ def test_the_database_refuses_a_ggo_that_can_not_be(database_uri: str, change: s
     engine.dispose()
 
 
-def test_a_database_of_a_later_version_is_told_in_one_line(empty_database_uri: str):
+def test_a_database_of_a_later_version_is_reported_in_one_line(empty_database_uri: str):
     upgrade(empty_database_uri)
     engine = engine_of(empty_database_uri)
     with engine.begin() as connection:

@@ -1,4 +1,4 @@
-"""A database that can't be written, and values that it can't hold."""
+"""A read-only database, and values that the database can't store."""
 
 import secrets
 from collections.abc import Callable, Iterator
@@ -21,7 +21,7 @@ FOUR_BYTES = "\N{ELECTRIC LIGHT BULB}"
 
 @contextmanager
 def read_only(uri: str) -> Iterator[None]:
-    """As after a failover: all connections lead to a server that takes no writes.
+    """As after a failover: all connections lead to a read-only server.
 
     Those that were made meanwhile still lead to one when it is over: PostgreSQL sets that at a
     connection's start.
@@ -103,7 +103,7 @@ WRITES: list[Callable[[Market], TestResponse]] = [
 
 
 @pytest.mark.parametrize("write", WRITES)
-def test_a_write_to_a_read_only_database_is_a_passing_failure(
+def test_a_write_to_a_read_only_database_is_a_transient_error(
     market: Market, database_uri: str, write: Callable[[Market], TestResponse]
 ):
     market.issue(1000)
@@ -112,14 +112,14 @@ def test_a_write_to_a_read_only_database_is_a_passing_failure(
         answer = write(market)
         assert (answer.status_code, answer.json["success"]) == (503, False), answer.text
         assert answer.headers["Retry-After"]
-        # What only reads goes on.
+        # Reading works.
         assert market.total("alice", category="stored") == 1000
-    # A connection that was made meanwhile is noticed by one failure, and all of them are replaced.
+    # A connection from that time fails once; then all connections are replaced.
     answers = [write(market).status_code for _ in range(2)]
     assert answers[-1] in {200, 303} or answers == [200, 400]
 
 
-def test_readiness_tells_that_nothing_can_be_written(market: Market, database_uri: str):
+def test_readiness_fails_on_a_read_only_database(market: Market, database_uri: str):
     def database() -> str:
         return str(market.client().get("/health/ready").json["database"])
 
@@ -129,7 +129,7 @@ def test_readiness_tells_that_nothing_can_be_written(market: Market, database_ur
     assert database() == "up"
 
 
-def test_workers_go_on_when_the_database_can_be_written_again(market: Market, database_uri: str):
+def test_workers_continue_when_the_database_is_writable_again(market: Market, database_uri: str):
     market.compose(market.issue(1000), transfers=[(10, "bob")])
     tasks: list[Callable[..., Any]] = [
         market.runtime.batch_runner.run_due,
@@ -141,15 +141,15 @@ def test_workers_go_on_when_the_database_can_be_written_again(market: Market, da
         for task in tasks:
             with pytest.raises(DBAPIError) as raised:
                 task()
-            assert fault_in(raised.value) is Fault.PASSING
+            assert fault_in(raised.value) is Fault.TRANSIENT
     for task in (*tasks, market.runtime.delivery_runner.run_due):
         task()
     market.settle()
     assert market.total("bob", category="stored") == 10
 
 
-def test_a_text_that_no_index_holds_is_refused_by_its_name(market: Market):
-    """Four bytes each, where limits used to count characters."""
+def test_a_text_too_long_for_an_index_is_rejected_with_its_field(market: Market):
+    """Its characters have four bytes each."""
     long = FOUR_BYTES * 126
     for name in ("sector", "technologyCode", "fuelCode"):
         answer = market.ggo("alice", PRODUCTION, **{name: long})
@@ -161,8 +161,8 @@ def test_a_text_that_no_index_holds_is_refused_by_its_name(market: Market):
     assert _forecast(market, reference=FOUR_BYTES * 500).status_code == 200
 
 
-def test_the_longest_texts_that_are_taken_fit_into_every_index(market: Market):
-    """Of random letters: PostgreSQL packs what repeats itself."""
+def test_the_longest_accepted_texts_fit_into_every_index(market: Market):
+    """Random letters, because PostgreSQL compresses repetitions."""
 
     def text(length: int) -> str:
         return secrets.token_hex(length)[:length]
@@ -174,13 +174,13 @@ def test_the_longest_texts_that_are_taken_fit_into_every_index(market: Market):
         "on-ggo-issued", {"sub": "alice", "ggo": ggo_of(gsrn, address=address, **codes)}
     )
     assert (answer.status_code, answer.json) == (200, {"success": True})
-    # Of a subject that nobody knows yet, all is kept.
+    # Events of an unknown subject are stored unchanged.
     assert market.point(text(500), text(500)).status_code == 200
     assert _forecast(market, reference=text(1000)).status_code == 200
 
 
-def test_what_gets_by_the_limits_is_the_requests_all_the_same(market: Market):
-    """Were a field's limit too wide: final for DataHub, which would ask again for a day."""
+def test_a_text_that_passes_too_wide_a_limit_is_still_rejected_with_400(market: Market):
+    """A field's limit might be too wide. After any other status DataHub would repeat the event for a day."""
     with pytest.raises(DBAPIError) as raised:
         market.rows(
             "INSERT INTO technologies SELECT string_agg(md5(n::text), ''), 'f', 't' "

@@ -1,4 +1,4 @@
-"""What is wrong from the outside ends every process and every command with one line, no traceback."""
+"""A wrong environment or database ends every process and command with one line, no traceback."""
 
 import subprocess
 import sys
@@ -57,7 +57,7 @@ def test_a_missing_variable(environment: dict[str, str], name: str):
     [line] = said.splitlines()
     assert "HYDRA_URL: Field required" in line
     assert "SECRET: Field required" in line
-    assert "PORT: Not a valid integer." in line
+    assert "PORT: Input should be a valid integer" in line
     assert "hush" not in line
     assert "abc" not in line
 

@@ -3,10 +3,21 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.support.books import GSRNS, LABELS, USERS, Books, Row, moment, summary_by_hand, zone_of
+from tests.support.books import (
+    GSRNS,
+    LABELS,
+    USERS,
+    Books,
+    Row,
+    example_row,
+    moment,
+    summary_by_hand,
+    zone_of,
+)
 
 ZONES = ("Europe/Copenhagen", "Asia/Kolkata", "Australia/Lord_Howe", "America/St_Johns", "UTC")
 CODES = [*LABELS, ("T2", "F2")]
@@ -144,6 +155,32 @@ def test_ggo_summaries_and_totals(
         assert books.ask("/ggo/summary", body, subject) == expected_summary(chosen, body)
         total = books.ask("/ggo/get-total-amount", {"filters": asked}, subject)
         assert total == {"amount": sum(row.amount for row in books.own(subject, asked))}
+
+
+@pytest.mark.parametrize(
+    ("zone", "begin", "hours"),
+    [
+        ("Europe/Copenhagen", datetime(2008, 12, 1, tzinfo=UTC), 24 * 800),
+        ("America/Sao_Paulo", datetime(2008, 12, 1, tzinfo=UTC), 24 * 800),
+        ("Australia/Lord_Howe", datetime(2008, 12, 1, tzinfo=UTC), 24 * 800),
+        # Clocks were set back at a minute past midnight: a day has two pieces.
+        ("America/St_Johns", datetime(1999, 1, 1, tzinfo=UTC), 24 * 365),
+        # There was no 30 December 2011.
+        ("Pacific/Apia", datetime(2011, 1, 1, tzinfo=UTC), 24 * 365),
+    ],
+)
+def test_summaries_of_every_half_hour_of_years_with_changes_of_the_clock(
+    books: Books, zone: str, begin: datetime, hours: int
+):
+    table = [
+        example_row(begin + number * timedelta(minutes=30), amount=1 + number % 7)
+        for number in range(2 * hours)
+    ]
+    books.write(table)
+    for resolution in ("day", "month", "year"):
+        body = {"resolution": resolution, "timezone": zone, "filters": {}}
+        assert books.ask("/ggo/summary", body) == expected_summary(table, body)
+    books.write([])
 
 
 @unhurried

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 import requests
 
-from tests.support.scripted import ScriptedPeer, http_answer
+from tests.support.scripted_peer import ScriptedPeer, http_answer
 from tests.support.world import ALL_SCOPES, World
 
 

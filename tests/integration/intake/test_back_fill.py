@@ -71,7 +71,7 @@ def test_what_was_issued_before_the_subscription_held_is_not_missed(producing: W
 def shown(world: World, begin: datetime) -> Any:
     """A GGO as DataHub shows it."""
     token = world.token("alice")
-    [found] = world.runtime.datahub.ggos(token, GSRN, begin, begin).good
+    [found] = world.runtime.datahub.ggos(token, GSRN, begin, begin).valid
     times = ("begin", "end", "issueTime", "expireTime")
     fields = msgspec.structs.asdict(found)
     return fields | {name: fields[name].isoformat() for name in times}

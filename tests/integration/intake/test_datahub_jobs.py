@@ -9,7 +9,7 @@ import pytest
 
 from origin.accounts.service import users
 from origin.db.datahub_jobs import enqueue
-from origin.keys.derivation import Key, metering_point_key
+from origin.keys.derivation import ExtendedKey, metering_point_key
 from tests.support.waiting import eventually
 from tests.support.world import PROJECT_URL, World, at_once
 
@@ -41,7 +41,7 @@ def test_new_user_is_set_up_at_datahub(world: World) -> None:
         for event in ("on-meteringpoint-available", "on-ggo-issued")
     }
     sealed = world.value("SELECT master_key FROM users WHERE id = :id", id=user_id)
-    master = Key.from_base58(world.runtime.sealer.open(sealed, "users.master_key:alice"))
+    master = ExtendedKey.from_base58(world.runtime.sealer.open(sealed, "users.master_key:alice"))
     keys = {
         each["gsrn"]: each["key"] for each in world.datahub.control("keys", method="GET")["keys"]
     }

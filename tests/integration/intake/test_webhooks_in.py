@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import orjson
 import pytest
 
-from origin.keys.derivation import AddressKind, Key, metering_point_key, period_key
+from origin.keys.derivation import AddressKind, ExtendedKey, metering_point_key, period_key
 from tests.support.world import World, at_once, ggo_of
 
 GSRN = "571313180400000012"
@@ -15,7 +15,9 @@ ADDRESS = "849c0b" + "1" * 64
 
 def _address_by_our_keys(world: World, subject: str, key_index: int = 0) -> str:
     sealed = world.value("SELECT master_key FROM users WHERE subject = :s", s=subject)
-    master = Key.from_base58(world.runtime.sealer.open(sealed, f"users.master_key:{subject}"))
+    master = ExtendedKey.from_base58(
+        world.runtime.sealer.open(sealed, f"users.master_key:{subject}")
+    )
     begin = datetime(2020, 1, 1, 12, tzinfo=UTC)
     return period_key(metering_point_key(master, key_index), begin).address(AddressKind.GGO)
 

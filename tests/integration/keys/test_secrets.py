@@ -1,4 +1,4 @@
-"""No secret leaves: not into the database's tables, the logs at DEBUG, or an answer."""
+"""No secret appears in the database's tables, in logs at DEBUG, or in responses."""
 
 from collections.abc import Callable
 
@@ -6,21 +6,23 @@ import pytest
 from sqlalchemy import inspect
 
 from origin.db.models import Base
-from origin.keys.derivation import Key, metering_point_key, trade_branch
+from origin.keys.derivation import ExtendedKey, metering_point_key, trade_branch_key
 from origin.keys.sealing import access_token_context, master_key_context, refresh_token_context
 from tests.support.market import CONSUMPTION, Market
 from tests.support.world import CLIENT_SECRET, WEBHOOK_SECRET
 
 
 def keys_and_tokens(market: Market) -> set[str]:
-    """Everything secret that the service holds of its users, opened."""
+    """Return all secrets that the service stores of its users, opened."""
     found: set[str] = set()
     sealer = market.runtime.sealer
     for user in market.rows("SELECT subject, master_key, access_token, refresh_token FROM users"):
-        master = Key.from_base58(sealer.open(user.master_key, master_key_context(user.subject)))
-        keys = [master, master.child(1), trade_branch(master)]
+        master = ExtendedKey.from_base58(
+            sealer.open(user.master_key, master_key_context(user.subject))
+        )
+        keys = [master, master.child(1), trade_branch_key(master)]
         keys += [metering_point_key(master, index) for index in range(3)]
-        keys += [trade_branch(master).child(index) for index in range(3)]
+        keys += [trade_branch_key(master).child(index) for index in range(3)]
         found |= {key.base58() for key in keys} | {key.private_key.hex() for key in keys}
         found.add(sealer.open(user.access_token, access_token_context(user.subject)))
         found.add(sealer.open(user.refresh_token, refresh_token_context(user.subject)))
@@ -28,7 +30,7 @@ def keys_and_tokens(market: Market) -> set[str]:
 
 
 def live(market: Market) -> list[str]:
-    """A day in the life, with much that goes wrong; the answers' headers and bodies."""
+    """Make typical and failing requests; return headers and bodies of all responses."""
     answers = []
     market.consume(amount=100)
     address = market.issue(1000)
@@ -61,7 +63,9 @@ def live(market: Market) -> list[str]:
     return [f"{answer.headers}{answer.text}" for answer in answers]
 
 
-def test_no_secret_leaves(new_market: Callable[..., Market], capfd: pytest.CaptureFixture[str]):
+def test_no_secret_is_disclosed(
+    new_market: Callable[..., Market], capfd: pytest.CaptureFixture[str]
+):
     market = new_market(
         log_level="DEBUG", key_encryption_secrets="the new secret,the old secret", debug=True
     )

@@ -67,14 +67,14 @@ def test_the_present_is_postgresqls(world: World, monkeypatch) -> None:
     true_time = clock_watch.time.time
     monkeypatch.setattr("time.time", lambda: true_time() + 86_400)
     monkeypatch.setattr(clock, "_told", None)
-    skew_s = clock_watch.compare(world.runtime.database)
+    skew_s = clock_watch.sync_clock(world.runtime.database)
     assert abs(skew_s - 86_400) < 5
     told = world.value("SELECT clock_timestamp()")
     assert abs((clock.utcnow() - told).total_seconds()) < 5
 
 
 def test_a_process_that_was_stopped_while_it_asked_asks_again(world: World, monkeypatch) -> None:
-    true_now, answers = world.runtime.database.now, []
+    true_now, answers = world.runtime.database.server_time, []
 
     def held_up() -> Any:
         told, reading, doubt_s = true_now()
@@ -84,8 +84,8 @@ def test_a_process_that_was_stopped_while_it_asked_asks_again(world: World, monk
         )
         return answers[-1]
 
-    monkeypatch.setattr(world.runtime.database, "now", held_up)
+    monkeypatch.setattr(world.runtime.database, "server_time", held_up)
     monkeypatch.setattr(clock, "_told", None)
-    clock_watch.compare(world.runtime.database)
+    clock_watch.sync_clock(world.runtime.database)
     told = world.value("SELECT clock_timestamp()")
     assert abs((clock.utcnow() - told).total_seconds()) < 5

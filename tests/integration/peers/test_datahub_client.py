@@ -1,4 +1,4 @@
-"""DataHub's answers, right and wrong, as the client reads them."""
+"""How the client reads DataHub's correct and wrong responses."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from origin.errors import PeerMisbehaved, PeerUnauthorized, PeerUnavailable
-from origin.peers.datahub import Measurement
+from origin.peers.datahub import DataHubMeasurement
 from tests.support.world import World
 
 GSRN = "571313180400000029"
@@ -28,7 +28,7 @@ def _answer(**fields: Any) -> dict[str, Any]:
     return {"success": True, "measurement": measurement}
 
 
-def _consumed(world: World, **fault: Any) -> Measurement | None:
+def _consumed(world: World, **fault: Any) -> DataHubMeasurement | None:
     world.datahub.fault(endpoint=PATH, times=1, **fault)
     return world.runtime.datahub.consumed_measurement("a-token", GSRN, BEGIN)
 
@@ -58,7 +58,7 @@ def test_times_with_and_without_offset(world: World, begin: str) -> None:
         {"success": False, "measurement": None},
     ],
 )
-def test_nothing_published(world: World, body: object) -> None:
+def test_no_published_measurement(world: World, body: object) -> None:
     assert _consumed(world, status=200, body=body) is None
 
 
@@ -81,7 +81,7 @@ def test_nothing_published(world: World, body: object) -> None:
         _answer(gsrn=None),
     ],
 )
-def test_other_shapes(world: World, body: object) -> None:
+def test_undocumented_shapes_are_errors(world: World, body: object) -> None:
     with pytest.raises(PeerMisbehaved):
         _consumed(world, status=200, body=body)
 
@@ -97,7 +97,9 @@ def test_other_shapes(world: World, body: object) -> None:
         ({"status": 302, "headers": {"Location": "/technologies"}}, PeerMisbehaved),
     ],
 )
-def test_other_statuses(world: World, fault: dict[str, Any], error: type[Exception]) -> None:
+def test_undocumented_statuses_are_errors(
+    world: World, fault: dict[str, Any], error: type[Exception]
+) -> None:
     with pytest.raises(error) as raised:
         _consumed(world, **fault)
     assert "a-token" not in str(raised.value)
@@ -130,7 +132,7 @@ def test_measurements_come_in_pages(world: World) -> None:
     assert world.datahub.call_count("/measurements") == 3
 
 
-def test_measurements_that_never_end(world: World) -> None:
+def test_endless_pages_are_an_error(world: World) -> None:
     body = {"success": True, "total": 5, "measurements": []}
     world.datahub.fault(endpoint="/measurements", times=None, status=200, body=body)
     pages = world.runtime.datahub.measurement_pages("token", gsrn=[GSRN], begin=BEGIN, end=BEGIN)

@@ -14,7 +14,7 @@ from origin.batches.client.sdk import Split, sign_batch
 from origin.batches.queries.outcomes import decline_batch
 from origin.batches.rules.ledger_state import LedgerGgo
 from origin.errors import PeerUnavailable
-from origin.keys.derivation import AddressKind, Key, period_key
+from origin.keys.derivation import AddressKind, ExtendedKey, period_key
 from origin.reconciliation import queries
 from origin.reconciliation.service import comparison, reconcile
 from tests.support.auditor import audit, read_books, read_ledger
@@ -139,7 +139,7 @@ def test_a_remainder_that_is_gone_here_is_found(market: Market):
 def test_what_is_wrong_on_the_ledger_is_found(market: Market):
     """Spent by another with the same key; never issued; no GGO at all."""
     untouched = traded(market)
-    point = Key.from_base58(market.sandbox.datahub.keys(PRODUCTION)[PRODUCTION])
+    point = ExtendedKey.from_base58(market.sandbox.datahub.keys(PRODUCTION)[PRODUCTION])
     key, target = period_key(point, market.hour(1)), point.child(7).address(AddressKind.GGO)
     assert key.address(AddressKind.GGO) == untouched
     market.runtime.ledger.post(sign_batch(key, Split(key, [(target, 500)]), []).batch_list)
@@ -204,7 +204,7 @@ def test_a_rollback_that_should_not_have_been_is_taken_back(market: Market):
     after = market.rows("SELECT amount, owner_id, stored, retired, key_index FROM ggos ORDER BY 1")
     assert after == before
     assert [state for state, _ in market.batches()][-2:] == ["COMPLETED"] * 2
-    uri = market.settings.database_uri.value.replace("+psycopg2", "")
+    uri = market.settings.database_uri.get_secret_value().replace("+psycopg2", "")
     assert audit(read_books(uri), read_ledger(market.sandbox.urls["ledger"])) == []
 
 
@@ -255,7 +255,7 @@ def test_what_the_ledger_takes_counts_as_pause(market: Market, monkeypatch: pyte
         now[0] += seconds
 
     monkeypatch.setattr(comparison, "time", SimpleNamespace(monotonic=lambda: now[0]))
-    monkeypatch.setattr(comparison, "pause", waited)
+    monkeypatch.setattr(comparison, "interruptible_sleep", waited)
     monkeypatch.setattr(market.runtime.ledger, "read_ggo", slow)
     monkeypatch.setattr(market.runtime.ledger, "read_settlement", lambda _: None)
     list(market.runtime.reconciliation.run(calls_per_second=1))

@@ -1,7 +1,6 @@
 """RECOVERY_MODE: what would change GGOs or keys rests, all else works."""
 
 import copy
-import dataclasses
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -87,7 +86,7 @@ def test_work_that_changes_what_is_recovered_rests(
 def resting(market: Market) -> Market:
     """A worker on the same database, in recovery mode."""
     found = copy.copy(market)
-    found.settings = dataclasses.replace(market.settings, recovery_mode=True)
+    found.settings = market.settings.model_copy(update={"recovery_mode": True})
     found.runtime = rewired(market.runtime, settings=found.settings)
     return found
 

@@ -14,7 +14,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 from origin.batches.client.sdk import Split, sign_batch
 from origin.batches.queries.outcomes import complete_batches, decline_batch
 from origin.batches.service.redo import redo
-from origin.keys.derivation import Key, metering_point_key, period_key
+from origin.keys.derivation import ExtendedKey, metering_point_key, period_key
 from origin.recovery.queries import mending, progress
 from tests.support.drill import Drill, composed, one, stored
 from tests.support.market import BOBS_CONSUMPTION, CONSUMPTION, PRODUCTION, Market
@@ -184,7 +184,7 @@ def test_a_point_that_nothing_proves_gets_a_fresh_key(drill: Drill, report: Path
     while market.run_jobs():
         pass
     sealed = market.value("SELECT master_key FROM users WHERE subject = 'alice'")
-    master = Key.from_base58(market.runtime.sealer.open(sealed, "users.master_key:alice"))
+    master = ExtendedKey.from_base58(market.runtime.sealer.open(sealed, "users.master_key:alice"))
     sent = market.sandbox.datahub.keys(NEW_CONSUMPTION)[NEW_CONSUMPTION]
     assert sent == metering_point_key(master, point["key_index"]).base58()
 
@@ -358,7 +358,7 @@ def test_a_split_that_stands_without_its_retire_is_another(drill: Drill, report:
     assert market.compose(source, retires=[(100, CONSUMPTION)]).status_code == 200
     drill.backup()
     sealed = market.value("SELECT master_key FROM users WHERE subject = 'alice'")
-    master = Key.from_base58(market.runtime.sealer.open(sealed, "users.master_key:alice"))
+    master = ExtendedKey.from_base58(market.runtime.sealer.open(sealed, "users.master_key:alice"))
     index = market.value("SELECT key_index FROM metering_points WHERE gsrn = :g", g=PRODUCTION)
     key = period_key(metering_point_key(master, index), market.begin)
     targets = [

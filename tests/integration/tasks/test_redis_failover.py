@@ -11,8 +11,8 @@ from origin.settings import Settings
 from origin.tasks import sending
 from origin.tasks.celery import BATCHES
 from origin.tasks.sending import MOST_WAITING, Wakeups
-from tests.support.forwarding import Forwarder, forwarding
 from tests.support.market import Market
+from tests.support.port_forwarder import Forwarder, forwarding
 
 QUEUE = "celery"
 

@@ -1,23 +1,22 @@
-"""What Azure Application Insights gets: a local endpoint stands for it."""
+"""What is sent to Azure Application Insights, which a local server replaces here."""
 
 import logging
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from opencensus.ext.azure.statsbeat.state import is_statsbeat_enabled
+from pydantic import SecretStr
 
-from origin.settings import Secret
 from origin.telemetry.logs import configure_logging
 from tests.support.market import CONSUMPTION, Market
-from tests.support.recording import Recorder, recording_server
+from tests.support.recording_server import Recorder, recording_server
 from tests.support.waiting import eventually
 
 KEY = "00000000-1111-4222-8333-444444444444"
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 
-_NONE = Secret("")
+_NONE = SecretStr("")
 
 Envelope = dict[str, Any]
 
@@ -31,24 +30,24 @@ def azure(monkeypatch: pytest.MonkeyPatch) -> Iterator[Recorder]:
 
 @pytest.fixture
 def watched(azure: Recorder, new_market: Callable[..., Market]) -> Iterator[Market]:
-    """A market whose logs and traces go there."""
+    """A market whose logs and traces go to the local server."""
     before = logging.getLogger().handlers[:]
     market = new_market(
         azure_app_insights_conn_string=f"InstrumentationKey={KEY};IngestionEndpoint={azure.url}"
     )
     yield market
-    # Closes the handler, and with it the thread that sends.
-    configure_logging(replace(market.settings, azure_app_insights_conn_string=_NONE))
+    # Closes the handler and ends its thread.
+    configure_logging(market.settings.model_copy(update={"azure_app_insights_conn_string": _NONE}))
     logging.getLogger().handlers[:] = before
 
 
 def envelopes(azure: Recorder, kind: str) -> list[Envelope]:
-    """What was sent of this kind."""
+    """Return the envelopes of this kind that were sent."""
     sent = [envelope for each in azure.requests for envelope in each.json()]
     return [each for each in sent if each["data"]["baseType"] == kind]
 
 
-def test_a_request_its_calls_and_its_lines_are_one_operation(watched: Market, azure: Recorder):
+def test_a_request_its_calls_and_its_log_lines_are_one_operation(watched: Market, azure: Recorder):
     address = watched.issue(100)
     watched.consume(amount=100)
     headers = {"X-Request-ID": "order-17", "traceparent": f"00-{TRACE}-{PARENT}-01"}
@@ -79,7 +78,7 @@ def test_a_request_its_calls_and_its_lines_are_one_operation(watched: Market, az
 
 def test_no_secret_and_no_statistics_are_sent(watched: Market, azure: Recorder):
     token = watched.tokens["alice"]
-    secret = watched.settings.secret.value
+    secret = watched.settings.secret.get_secret_value()
     error = ValueError(f"refused: Bearer {token}")
     logging.getLogger("test").error("with %s", secret, exc_info=error)
     logging.getLogger("test").warning("the last", extra={"access_token": token})

@@ -1,4 +1,4 @@
-"""What a request leaves behind: its id and trace in the answer, in logs, at peers, in tasks."""
+"""A request's id and trace in its response, in logs, at peers and in tasks."""
 
 import json
 import logging
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from origin.telemetry import context
-from origin.telemetry.lines import JsonFormatter
+from origin.telemetry.formatters import JsonFormatter
 from origin.telemetry.tasks import task_headers
 from tests.support.market import CONSUMPTION, Market
 
@@ -18,7 +18,7 @@ PARENT = "00f067aa0ba902b7"
 
 
 class Lines(logging.Handler):
-    """What a process would write."""
+    """The lines that a process would write."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -31,7 +31,7 @@ class Lines(logging.Handler):
 
 @pytest.fixture
 def lines(market: Market) -> Iterator[Lines]:
-    """All lines from now on; the market is there first, as it sets up logging."""
+    """Collect all lines from now on. The market comes first, because it configures logging."""
     assert market.app.name
     handler = Lines()
     logging.getLogger().addHandler(handler)
@@ -39,7 +39,7 @@ def lines(market: Market) -> Iterator[Lines]:
     logging.getLogger().removeHandler(handler)
 
 
-def test_one_id_and_one_trace_go_through_everything(market: Market, lines: Lines):
+def test_id_and_trace_are_the_same_everywhere(market: Market, lines: Lines):
     address = market.issue(100)
     market.consume(amount=100)
     lines.entries.clear()
@@ -59,12 +59,12 @@ def test_one_id_and_one_trace_go_through_everything(market: Market, lines: Lines
 
 
 @pytest.mark.parametrize("given", ["", "a b", "x" * 129, "ü", "a;b", 'a"b'])
-def test_an_id_that_could_forge_a_line_is_replaced(market: Market, given: str):
+def test_an_id_that_could_forge_a_log_line_is_replaced(market: Market, given: str):
     header = market.client().get("/health/live", headers={"X-Request-ID": given})
     assert re.fullmatch("[0-9a-f]{32}", header.headers["X-Request-ID"])
 
 
-def test_errors_have_their_id_too(market: Market, lines: Lines):
+def test_errors_have_an_id_too(market: Market, lines: Lines):
     for path, status in (("/nowhere", 404), ("/ggo", 401)):
         answer = market.client().post(path, headers={"X-Request-ID": "lost"})
         assert answer.status_code == status
@@ -73,17 +73,17 @@ def test_errors_have_their_id_too(market: Market, lines: Lines):
     assert context.current_request_id() is None
 
 
-def test_a_login_leaves_no_code_in_the_log(market: Market, lines: Lines):
+def test_the_code_of_a_login_is_not_logged(market: Market, lines: Lines):
     market.client().get("/auth/login/callback?code=the-code&state=the-state")
     [line] = [each for each in lines.entries if each["logger"] == "origin.telemetry.requests"]
     assert line["message"] == "GET /auth/login/callback 400"
     assert "the-" not in json.dumps(lines.entries)
 
 
-def test_tasks_are_sent_under_the_requests_id():
+def test_tasks_carry_the_requests_id():
     assert task_headers() == {}
-    span = context.begin("POST /ggo/compose", "order-17", None)
+    span = context.begin_work("POST /ggo/compose", "order-17", None)
     try:
         assert task_headers() == {"X-Request-ID": "order-17", "traceparent": span.header}
     finally:
-        context.end()
+        context.end_work()

@@ -11,7 +11,7 @@ from tests.support.world import World
 
 def told_under(zone: str, world: World) -> dict[str, Any]:
     """What a process of its own says, whose environment has this TZ."""
-    uri = world.settings.database_uri.value
+    uri = world.settings.database_uri.get_secret_value()
     name = zone.lower().replace("/", "-")
     done = subprocess.run(
         [

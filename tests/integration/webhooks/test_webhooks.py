@@ -1,6 +1,5 @@
 """Webhooks to subscribers: what is told, to whom, when, and how often."""
 
-import dataclasses
 import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +17,7 @@ from origin.webhooks.queries import delivery_queue
 from origin.webhooks.rules.signatures import is_hub_signature, signed_headers
 from sandbox.running import Sandbox
 from tests.support.market import CONSUMPTION, Market
-from tests.support.scripted import ScriptedPeer, http_answer
+from tests.support.scripted_peer import ScriptedPeer, http_answer
 from tests.support.world import rewired
 
 SECRET = "a subscriber's secret"
@@ -251,7 +250,7 @@ def test_what_came_is_written_down_however_long_the_database_is_away(
     market.sandbox.receiver.answer(name="alice", delay=0.02)
     for number in range(20):
         market.issue(begin=market.hour(number))
-    settings = dataclasses.replace(market.settings, lease_seconds=0.4)
+    settings = market.settings.model_copy(update={"lease_seconds": 0.4})
     runtime = rewired(market.runtime, settings=settings)
     record, renew = delivery_queue.record, delivery_queue.renew
     tries = iter(range(1000))

@@ -1,9 +1,9 @@
-"""Shifts this process's wall clock by CLOCK_SKEW_S seconds, as Python code sees it.
+"""Shifts the wall clock of Python code in this process by CLOCK_SKEW_S seconds.
 
-Python imports a module of this name at its start where it finds one, so the folder on PYTHONPATH
-is enough. Children inherit it. What measures durations (`time.monotonic`) stays right, as it does
-on a machine whose clock is wrong. Each way to the wall clock is replaced before anything else is
-imported; the classes stay the same ones, so nothing that compares or serialises them notices.
+Python imports a module of this name at its start, so it suffices to put the folder on PYTHONPATH;
+child processes inherit it. `time.monotonic` stays right, as on a machine with a wrong clock. All
+functions for the wall clock are replaced before other imports. The classes stay the same objects, so
+comparisons and serialisation still work.
 """
 
 import ctypes
@@ -16,7 +16,7 @@ SKEW_SECONDS = float(os.environ.get("CLOCK_SKEW_S") or 0)
 
 
 def _replace(kind, **functions):
-    """Replace class methods of a class that is written in C, and so can't be assigned to."""
+    """Replace class methods of a class written in C, whose attributes can't be assigned to."""
     [namespace] = gc.get_referents(kind.__dict__)
     for name, function in functions.items():
         namespace[name] = classmethod(function)

@@ -1,4 +1,4 @@
-"""Whose fault each error of PostgreSQL is: none is left out."""
+"""Each SQLSTATE of PostgreSQL has a cause."""
 
 import psycopg2
 from psycopg2 import errorcodes
@@ -17,13 +17,13 @@ _CLASSES = {value for value in _NAMED if len(value) == 2}
 _STATES = {value for value in _NAMED if len(value) == 5}
 
 
-def test_every_class_of_the_driver_has_been_looked_at():
+def test_every_class_of_the_driver_is_mapped():
     assert set(sqlstates._CLASSES) == _CLASSES
     assert set(sqlstates._STATES) <= _STATES
 
 
-def test_what_passes_what_is_the_requests_and_nothing_else():
-    """By name, as an operator finds them in PostgreSQL's manual; all others are bugs."""
+def test_transient_and_request_states_are_exactly_these():
+    """States by their names in PostgreSQL's manual. All others are bugs."""
     found = {
         fault: {_NAMED[state] for state in _STATES if fault_of(state) is fault} for fault in Fault
     }
@@ -51,20 +51,20 @@ def test_what_passes_what_is_the_requests_and_nothing_else():
     }
     of_classes = {_NAMED[state] for state in _STATES if state.startswith(passing)}
     assert (
-        found[Fault.PASSING]
+        found[Fault.TRANSIENT]
         == of_classes - {"TRANSACTION_INTEGRITY_CONSTRAINT_VIOLATION"} | by_themselves
     )
 
 
-def test_an_error_without_a_state_is_the_connections():
+def test_an_error_without_a_state_is_a_lost_connection():
     def wrapped(error: psycopg2.Error, *, lost: bool = False) -> DBAPIError:
         made = DBAPIError.instance(None, None, error, psycopg2.Error, connection_invalidated=lost)
         assert isinstance(made, DBAPIError)
         return made
 
-    assert fault_in(wrapped(psycopg2.OperationalError("gone"))) is Fault.PASSING
-    assert fault_in(psycopg2.InterfaceError("closed")) is Fault.PASSING
-    assert fault_in(PoolTimeoutError()) is Fault.PASSING
-    assert fault_in(wrapped(psycopg2.ProgrammingError("no places"))) is Fault.OURS
-    assert fault_in(wrapped(psycopg2.ProgrammingError("no places"), lost=True)) is Fault.PASSING
-    assert fault_in(ValueError()) is Fault.OURS
+    assert fault_in(wrapped(psycopg2.OperationalError("gone"))) is Fault.TRANSIENT
+    assert fault_in(psycopg2.InterfaceError("closed")) is Fault.TRANSIENT
+    assert fault_in(PoolTimeoutError()) is Fault.TRANSIENT
+    assert fault_in(wrapped(psycopg2.ProgrammingError("no places"))) is Fault.BUG
+    assert fault_in(wrapped(psycopg2.ProgrammingError("no places"), lost=True)) is Fault.TRANSIENT
+    assert fault_in(ValueError()) is Fault.BUG

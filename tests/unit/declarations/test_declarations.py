@@ -3,6 +3,7 @@
 import json
 from collections import defaultdict
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
@@ -10,19 +11,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from origin.declarations.rules.consumption import Retired
+from origin.declarations.rules.consumption import RetiredGgo
 from origin.declarations.rules.declarations import (
-    Declarations,
+    DeclarationQuery,
+    HourlyDeclarations,
     Mix,
-    Question,
     ResidualMix,
-    Resolution,
     by_resolution,
     declare,
 )
-from origin.declarations.rules.exact import exact, whole
+from origin.declarations.rules.exact import whole
 from origin.declarations.views import as_json, written
-from tests.support.measured import measured
+from origin.shared.periods import Resolution
+from tests.support.consumption import exactly, measured
 
 BEGIN = datetime(2020, 1, 1, 10, tzinfo=UTC)
 H10 = int(BEGIN.timestamp())
@@ -33,8 +34,8 @@ TEN, ELEVEN = "2020-01-01T10:00:00+00:00", "2020-01-01T11:00:00+00:00"
 def mix_of(*rows: tuple[int, str, str, float, dict[str, float]]) -> ResidualMix:
     mix: ResidualMix = {}
     for hour, sector, technology, amount, emissions in rows:
-        grams = {name: exact(value) for name, value in emissions.items()}
-        mix.setdefault(sector, Mix()).add(hour, technology, exact(amount), grams)
+        grams = {name: exactly(value) for name, value in emissions.items()}
+        mix.setdefault(sector, Mix()).add(hour, technology, exactly(amount), grams)
     return mix
 
 
@@ -44,14 +45,14 @@ EXAMPLE_MIX = mix_of(
     (H11, "DK1", "Coal", 1000, {"CO2": 600}),
 )
 EXAMPLE = measured({("1", "DK1"): {H11: 200, H10: 100}})
-WIND = Retired("1", H10, 40, "Wind", {"CO2": 0.1, "SO2": 1})
+WIND = RetiredGgo("1", H10, 40, "Wind", {"CO2": Decimal("0.1"), "SO2": 1})
 
 
 def wire(
-    hours: Declarations, resolution: Resolution = Resolution.HOUR, offset: int = 0
+    hours: HourlyDeclarations, resolution: Resolution = Resolution.HOUR, offset: int = 0
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    question = Question((), BEGIN, BEGIN, resolution, timedelta(hours=offset))
-    answer = as_json(by_resolution(question, hours))
+    query = DeclarationQuery((), BEGIN, BEGIN, resolution, timedelta(hours=offset))
+    answer = as_json(by_resolution(query, hours))
     return answer["individual"], answer["general"]
 
 
@@ -89,8 +90,8 @@ def test_absurd_amounts_are_written_too() -> None:
         mix_of((H10, "DK1", "Coal", 1e20, {})),
         {"DK1"},
     )
-    question = Question((), BEGIN, BEGIN, Resolution.HOUR, timedelta(0))
-    answer = json.loads(written(by_resolution(question, found)))
+    query = DeclarationQuery((), BEGIN, BEGIN, Resolution.HOUR, timedelta(0))
+    answer = json.loads(written(by_resolution(query, found)))
     assert answer["success"] is True
     assert answer["individual"]["totalConsumedAmount"] == 2**63 - 1
     assert answer["general"]["technologies"] == {TEN: {"Coal": 10**20}}
@@ -106,7 +107,7 @@ def test_gaps() -> None:
     # The mix begins an hour late and ends an hour early; DK2 has none where it is consumed;
     # the hour that is retired in full needs none.
     rows = [(H10 + 3600 * hour, "DK1", "Coal", 10, {"CO2": 1.0}) for hour in (1, 2, 4)]
-    retired = [Retired("1", H10 + 3600 * hour, 100, None, None) for hour in (0, 3)]
+    retired = [RetiredGgo("1", H10 + 3600 * hour, 100, None, None) for hour in (0, 3)]
     found = declare(consumption, retired, mix_of(*rows), {"DK1", "DK2"})
     assert found.hours == [H10 + 3600 * hour for hour in (1, 3, 4)]
     assert found.left_out == [H10 + 3600 * 2]
@@ -121,11 +122,11 @@ def test_gaps() -> None:
 
 def test_retired_counts_up_to_the_measured_in_the_order_of_retiring() -> None:
     retired = [
-        Retired("1", H10, 70, "Wind", {"CO2": 0.0}),
-        Retired("1", H10, 70, "Coal", {"CO2": 1}),
-        Retired("1", H10, 70, "Oil", {"CO2": 9}),
-        Retired("1", H10 - 3600, 1, "Oil", None),
-        Retired("other", H10, 1, "Oil", None),
+        RetiredGgo("1", H10, 70, "Wind", {"CO2": 0}),
+        RetiredGgo("1", H10, 70, "Coal", {"CO2": 1}),
+        RetiredGgo("1", H10, 70, "Oil", {"CO2": 9}),
+        RetiredGgo("1", H10 - 3600, 1, "Oil", None),
+        RetiredGgo("other", H10, 1, "Oil", None),
     ]
     found = declare(measured({("1", "DK1"): {H10: 100}}), retired, EXAMPLE_MIX, {"DK1"})
     individual, _ = wire(found)
@@ -137,7 +138,7 @@ def test_retired_counts_up_to_the_measured_in_the_order_of_retiring() -> None:
 
 def test_quarters_of_an_hour_belong_to_their_hour() -> None:
     quarters = {H10 + 900 * number: 25 for number in range(4)}
-    retired = [Retired("1", H10 + 900, 25, "Wind", {})]
+    retired = [RetiredGgo("1", H10 + 900, 25, "Wind", {})]
     consumption = measured({("1", "DK1"): quarters})
     individual, general = wire(declare(consumption, retired, EXAMPLE_MIX, {"DK1"}))
     assert individual["consumedAmount"] == {TEN: 100}
@@ -170,15 +171,15 @@ def test_periods_by_local_time(resolution: Resolution, offset: int, begins: list
 
 
 def test_rounding_knows_a_half() -> None:
-    assert [whole(exact(number)) for number in (0.5, 1.5, 2.5, -0.5, 2.4999, 2.5001)] == [
+    assert [whole(exactly(number)) for number in (0.5, 1.5, 2.5, -0.5, 2.4999, 2.5001)] == [
         0, 2, 2, 0, 2, 3
     ]  # fmt: skip
-    assert whole(3 * (exact(1) // 6)) == 0
-    assert whole(9 * (exact(1) // 6)) == 2
+    assert whole(3 * (exactly(1) // 6)) == 0
+    assert whole(9 * (exactly(1) // 6)) == 2
 
 
 _AMOUNTS = st.integers(0, 5000)
-_GRAMS = st.integers(0, 10**9).map(lambda number: number / 10**4)
+_GRAMS = st.integers(0, 10**9).map(lambda number: Decimal(number) / 10**4)
 _HOURS = st.integers(0, 4)
 _SECTORS = st.sampled_from(["DK1", "DK2"])
 _EMISSIONS = st.dictionaries(st.sampled_from(["CO2", "CH4", "NOx"]), _GRAMS, max_size=3)
@@ -204,7 +205,7 @@ def test_the_same_as_by_fractions(
         consumption[gsrn, sector_of[gsrn]][hour * 3600] = amount
     found = declare(
         measured(consumption),
-        [Retired(gsrn, hour * 3600, *rest) for gsrn, hour, *rest in retired],
+        [RetiredGgo(gsrn, hour * 3600, *rest) for gsrn, hour, *rest in retired],
         mix_of(*((hour * 3600, *rest) for hour, *rest in rows)),
         ["DK1", "DK2"],
     )

@@ -1,31 +1,25 @@
 """The declaration as a PDF: for printers, readers, and those who listen to it."""
 
-import subprocess
-import sys
-import time
 from datetime import UTC, datetime, timedelta
 from io import BytesIO
-from pathlib import Path
 from typing import Any
 
 import pytest
 from pypdf import PdfReader
 
-import origin.declarations.pdf
 from origin.declarations.pdf.document import Issuer, content, document_id, render
 from origin.declarations.pdf.example import example
 from origin.declarations.pdf.words import LANGUAGES, WORDS, Language
-from origin.declarations.rules.consumption import Retired
+from origin.declarations.rules.consumption import RetiredGgo
 from origin.declarations.rules.declarations import (
-    Answer,
+    DeclarationQuery,
+    EnvironmentDeclaration,
     Mix,
-    Question,
-    Resolution,
     by_resolution,
     declare,
 )
-from origin.declarations.rules.exact import exact
-from tests.support.measured import measured
+from origin.shared.periods import Resolution
+from tests.support.consumption import exactly, measured
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678, tzinfo=UTC)
 ISSUER = Issuer("AccountService", "https://accounts.example", NOW)
@@ -36,19 +30,19 @@ def declared(
     consumption: dict[tuple[str, str], dict[int, int]],
     labels: list[str],
     emissions: dict[str, float],
-    retired: list[Retired] | None = None,
-) -> tuple[Question, Answer]:
+    retired: list[RetiredGgo] | None = None,
+) -> tuple[DeclarationQuery, EnvironmentDeclaration]:
     hours = {hour for each in consumption.values() for hour in each}
-    grams = {name: exact(each) for name, each in emissions.items()}
+    grams = {name: exactly(each) for name, each in emissions.items()}
     mix = Mix()
     for hour in hours:
         for label in labels:
-            mix.add(hour, label, exact(10), grams)
+            mix.add(hour, label, exactly(10), grams)
     gsrns = tuple(dict.fromkeys(gsrn for gsrn, _ in consumption))
     end = datetime.fromtimestamp(max(hours, default=int(BEGIN.timestamp())), UTC)
-    question = Question(gsrns, BEGIN, end, Resolution.ALL, timedelta(hours=1))
+    query = DeclarationQuery(gsrns, BEGIN, end, Resolution.ALL, timedelta(hours=1))
     found = declare(measured(consumption), retired or [], {"DK1": mix}, {"DK1"})
-    return question, by_resolution(question, found)
+    return query, by_resolution(query, found)
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -110,54 +104,12 @@ def test_numbers_are_never_rounded_to_what_is_not_true() -> None:
     first = int(BEGIN.timestamp())
     consumption = {("1", "DK1"): {first: 1_000_000, first + 3600: 1}}
     for amount, said in ((999_999, "> 99.9 %"), (1, "< 0.1 %"), (0, "0 %"), (500_000, "50.0 %")):
-        retired = [Retired("1", first, amount, "Wind", None)] if amount else []
-        question, found = declared(consumption, ["Coal"], {"CO2": 0.000_04}, retired)
-        assert content(question, found, ISSUER, "en")["covered"] == said
+        retired = [RetiredGgo("1", first, amount, "Wind", None)] if amount else []
+        query, found = declared(consumption, ["Coal"], {"CO2": 0.000_04}, retired)
+        assert content(query, found, ISSUER, "en")["covered"] == said
 
 
 def test_both_languages_say_the_same_things() -> None:
     english, danish = WORDS["en"], WORDS["da"]
     assert english.phrases.keys() == danish.phrases.keys()
     assert english.emissions.keys() == danish.emissions.keys()
-
-
-_BESIDE_THE_LOOP = """
-from gevent import monkey
-monkey.patch_all()
-import time
-import gevent
-from origin.declarations.pdf.document import Issuer, render
-from origin.declarations.pdf.example import BEGIN, example
-from origin.shared.off_the_loop import off_the_loop
-
-question, found = example(90)
-beats = 0
-
-def beat():
-    global beats
-    while True:
-        gevent.sleep(0.002)
-        beats += 1
-
-gevent.spawn(beat)
-rendering = gevent.spawn(
-    off_the_loop, lambda: [render(question, found, Issuer("a", "b", BEGIN), "en") for _ in range(5)]
-)
-pdfs = rendering.get()
-assert len(pdfs) == 5 and pdfs[0].startswith(b"%PDF")
-print(beats)
-"""
-
-
-def test_the_loop_beats_on_while_pages_are_rendered() -> None:
-    begun = time.monotonic()
-    done = subprocess.run(
-        [sys.executable, "-c", _BESIDE_THE_LOOP],
-        env={"PYTHONPATH": str(Path(origin.declarations.pdf.__file__).parents[3])},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert int(done.stdout) > 5
-    assert time.monotonic() - begun < 60

@@ -9,9 +9,9 @@ import pytest
 from origin.declarations.client.consumption import read_consumption
 from origin.declarations.client.energytypes import EnergyTypeClient
 from origin.declarations.rules.declarations import Mix
-from origin.declarations.rules.exact import exact
 from origin.errors import PeerMisbehaved
 from origin.peers.datahub import DataHubClient
+from tests.support.consumption import exactly
 
 BEGIN = datetime(2020, 2, 29, 22, tzinfo=UTC)
 H22 = int(BEGIN.timestamp())
@@ -90,9 +90,9 @@ def test_a_mix() -> None:
     ]
     assert _EnergyTypes(rows).residual_mix(["DK1"], BEGIN, BEGIN + timedelta(hours=1)) == {
         "DK1": Mix(
-            {H22: exact(22.5), H22 + 3600: 0},
-            {"Coal": {H22: exact(12.5), H22 + 3600: 0}, "Wind": {H22: exact(10)}},
-            {"CO2": {H22: exact(1.6), H22 + 3600: 0}, "Xenon": {H22: exact(2)}},
+            {H22: exactly(22.5), H22 + 3600: 0},
+            {"Coal": {H22: exactly(12.5), H22 + 3600: 0}, "Wind": {H22: exactly(10)}},
+            {"CO2": {H22: exactly(1.6), H22 + 3600: 0}, "Xenon": {H22: exactly(2)}},
         )
     }
 

@@ -5,27 +5,19 @@ import json
 import os
 import re
 import shlex
-import subprocess
-import sys
-from dataclasses import MISSING, fields
-from typing import get_args
 
 import pytest
 import yaml
 from dotenv import dotenv_values
+from pydantic import SecretStr
 
 from devstack.processes import ROOT
-from origin.settings import Secret, Settings, load_settings
-from tests.support.recording import recording_server
+from origin.settings import Settings, load_settings
 
-_FIELDS = {each.name.upper(): each for each in fields(Settings)}
-_REQUIRED = {
-    name
-    for name, field in _FIELDS.items()
-    if field.default is MISSING and field.default_factory is MISSING
-}
+_FIELDS = {name.upper(): each for name, each in Settings.model_fields.items()}
+_REQUIRED = {name for name, field in _FIELDS.items() if field.is_required()}
 _SECRET = {
-    name for name, field in _FIELDS.items() if get_args(field.type)[0] in (Secret, list[Secret])
+    name for name, field in _FIELDS.items() if field.annotation in (SecretStr, list[SecretStr])
 }
 _KNOWN = set(dotenv_values(ROOT / ".env.example"))
 _SERVICES = ("web", "worker", "beat")
@@ -51,25 +43,6 @@ def takes(monkeypatch):
         return load_settings(Settings)
 
     return try_them
-
-
-def test_the_images_health_check_goes_through_no_proxy():
-    """The environment's proxy, for the peers, would be asked for the container's own port."""
-    [command] = re.findall(r"^HEALTHCHECK .*\\\n  CMD (\[.*\])$", _text("Dockerfile"), re.MULTILINE)
-    _, *arguments = json.loads(command)
-    with recording_server() as web, recording_server() as proxy:
-        proxies = dict.fromkeys(("http_proxy", "HTTP_PROXY", "ALL_PROXY"), proxy.url)
-        environment = {**os.environ, **proxies, "PORT": web.url.rpartition(":")[2]}
-        for name in ("no_proxy", "NO_PROXY"):
-            environment.pop(name, None)
-        subprocess.run([sys.executable, *arguments], env=environment, check=True, timeout=60)
-    assert [each.path for each in web.requests] == ["/health/live"]
-    assert proxy.requests == []
-    # Nobody is there any more.
-    gone = subprocess.run(
-        [sys.executable, *arguments], env=environment, check=False, capture_output=True, timeout=60
-    )
-    assert gone.returncode != 0
 
 
 @pytest.mark.parametrize("name", _SERVICES)

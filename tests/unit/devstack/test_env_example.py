@@ -1,7 +1,5 @@
 """`.env.example` is complete, and good enough to start with."""
 
-from dataclasses import fields
-
 from dotenv import dotenv_values
 
 from devstack.processes import ROOT
@@ -11,7 +9,7 @@ _EXAMPLE = dotenv_values(ROOT / ".env.example")
 
 
 def test_every_variable_is_there_and_no_other():
-    assert set(_EXAMPLE) == {each.name.upper() for each in fields(Settings)}
+    assert set(_EXAMPLE) == {name.upper() for name in Settings.model_fields}
 
 
 def test_its_secrets_are_known_for_what_they_are():
@@ -34,8 +32,8 @@ def test_every_variable_is_explained():
 
 
 def test_the_service_takes_it(monkeypatch):
-    for each in fields(Settings):
-        monkeypatch.delenv(each.name.upper(), raising=False)
+    for name in Settings.model_fields:
+        monkeypatch.delenv(name.upper(), raising=False)
     for name, value in _EXAMPLE.items():
         monkeypatch.setenv(name, value)
     load_settings(Settings)

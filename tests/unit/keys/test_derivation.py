@@ -1,4 +1,4 @@
-"""Keys and addresses: the contract's vector, and equality with bip32utils."""
+"""Keys and addresses equal the contract's test vector and bip32utils."""
 
 from datetime import UTC, datetime, timedelta, timezone
 
@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 
 from origin.keys.derivation import (
     AddressKind,
+    ExtendedKey,
     IndexOutOfRange,
-    Key,
     master_key,
     metering_point_key,
     new_master_key,
     period_key,
     settlement_address,
-    trade_branch,
+    trade_branch_key,
 )
 
 MASTER = master_key(bytes(range(32)))
@@ -28,19 +28,19 @@ POINT_BASE58 = (
 indexes = st.integers(0, 2**31 - 1)
 
 
-def test_master_key_is_the_contracts():
+def test_master_key_equals_the_contract():
     assert MASTER.base58() == (
         "xprv9s21ZrQH143K3EuJY8RRCWBLXFgB9WCcFKsv28bcaDy9LUZtXgHe9q9V8kLi4aJ6H8r5X2wu9gz2ZYXbAhtsA"
         "cJKX8Z1Ackw6Wq1oi8DEEk"
     )
 
 
-def test_metering_point_key_is_the_contracts():
+def test_metering_point_key_equals_the_contract():
     assert metering_point_key(MASTER, 0).base58() == POINT_BASE58
 
 
-def test_addresses_of_a_period_are_the_contracts():
-    """Seconds are zeroed, and the zone in which begin is written doesn't matter."""
+def test_addresses_of_a_period_equal_the_contract():
+    """Seconds of the begin count as 0, and its time zone doesn't matter."""
     begin = datetime(2020, 1, 1, 13, 0, 59, tzinfo=timezone(timedelta(hours=1)))
     key = period_key(metering_point_key(MASTER, 0), begin)
     assert [key.address(kind) for kind in AddressKind] == [
@@ -52,25 +52,25 @@ def test_addresses_of_a_period_are_the_contracts():
 
 @settings(max_examples=50, deadline=None)
 @given(st.binary(min_size=32, max_size=32), indexes, indexes)
-def test_the_public_half_of_a_key_gives_its_childrens_addresses(entropy: bytes, i: int, k: int):
+def test_a_public_branch_key_derives_its_childrens_addresses(entropy: bytes, i: int, k: int):
     key = master_key(entropy).child(i)
     for kind in AddressKind:
-        assert key.branch.address(k, kind) == key.child(k).address(kind)
+        assert key.public_branch_key.address(k, kind) == key.child(k).address(kind)
 
 
 @pytest.mark.parametrize("index", [-1, 2**31])
-def test_the_public_half_knows_no_hardened_children(index: int):
+def test_a_public_branch_key_has_no_hardened_children(index: int):
     with pytest.raises(IndexOutOfRange):
-        MASTER.branch.address(index, AddressKind.GGO)
+        MASTER.public_branch_key.address(index, AddressKind.GGO)
 
 
-def test_the_public_half_shows_nothing():
-    assert MASTER.branch.public_key.hex() not in repr(MASTER.branch)
-    assert repr(MASTER.branch.chain_code) not in repr(MASTER.branch)
+def test_repr_of_a_public_branch_key_shows_no_key():
+    assert MASTER.public_branch_key.public_key.hex() not in repr(MASTER.public_branch_key)
+    assert repr(MASTER.public_branch_key.chain_code) not in repr(MASTER.public_branch_key)
 
 
-def test_addresses_of_traded_ggos_are_the_contracts():
-    branch = trade_branch(MASTER)
+def test_addresses_of_traded_ggos_equal_the_contract():
+    branch = trade_branch_key(MASTER)
     assert [branch.child(k).address(AddressKind.GGO) for k in (0, 1)] == [
         "849c0b4be46e58c48261d223c447a5dea4906a9472c7f393d92042e069be8f36f064f6",
         "849c0b8345a103dc0615d8e632f003756e8f7084c10de665b0c1334e19a2cdbafde17c",
@@ -80,7 +80,7 @@ def test_addresses_of_traded_ggos_are_the_contracts():
 @settings(max_examples=25, deadline=None)
 @given(entropy=st.binary(min_size=32, max_size=64), path=st.lists(indexes, min_size=1, max_size=4))
 def test_derivation_equals_bip32utils(entropy: bytes, path: list[int]):
-    """On every path, key, chain code and Base58 are the same."""
+    """Key, chain code and Base58 are equal on every path."""
     ours, theirs = master_key(entropy), bip32utils.BIP32Key.fromEntropy(entropy)
     for index in path:
         ours, theirs = ours.child(index), theirs.ChildKey(index)
@@ -89,22 +89,22 @@ def test_derivation_equals_bip32utils(entropy: bytes, path: list[int]):
 
 
 @given(index=indexes)
-def test_a_key_read_from_base58_derives_as_before(index: int):
+def test_a_key_read_from_base58_derives_the_same_children(index: int):
     point = metering_point_key(MASTER, 7)
-    read = Key.from_base58(point.base58())
+    read = ExtendedKey.from_base58(point.base58())
     assert read.base58() == point.base58()
     assert read.child(index).base58() == point.child(index).base58()
 
 
 @given(index=indexes)
-def test_a_settlements_address_follows_from_its_measurements(index: int):
+def test_a_settlements_address_is_derived_from_its_measurements(index: int):
     key = metering_point_key(MASTER, 0).child(index)
     measurement = key.address(AddressKind.MEASUREMENT)
     assert settlement_address(measurement) == key.address(AddressKind.SETTLEMENT)
 
 
 @pytest.mark.parametrize("index", [-1, 2**31, 2**32])
-def test_no_hardened_key_is_ever_derived(index: int):
+def test_hardened_indexes_are_rejected(index: int):
     with pytest.raises(IndexOutOfRange):
         MASTER.child(index)
 
@@ -121,9 +121,9 @@ def test_new_master_keys_differ():
     assert new_master_key() != new_master_key()
 
 
-def test_a_key_does_not_show_itself():
-    assert POINT_BASE58 not in repr(Key.from_base58(POINT_BASE58))
-    assert repr(metering_point_key(MASTER, 0)) == "Key(depth=2)"
+def test_repr_of_a_key_shows_no_key():
+    assert POINT_BASE58 not in repr(ExtendedKey.from_base58(POINT_BASE58))
+    assert repr(metering_point_key(MASTER, 0)) == "ExtendedKey(depth=2)"
 
 
 @pytest.mark.parametrize(
@@ -135,6 +135,6 @@ def test_a_key_does_not_show_itself():
         bip32utils.BIP32Key.fromEntropy(bytes(32)).ExtendedKey(private=False),
     ],
 )
-def test_what_is_no_extended_private_key_is_refused_unquoted(text: str):
+def test_an_invalid_extended_private_key_is_rejected_without_quoting_it(text: str):
     with pytest.raises(ValueError, match=r"^(?!.*xp).*$"):
-        Key.from_base58(text)
+        ExtendedKey.from_base58(text)

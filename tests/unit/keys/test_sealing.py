@@ -1,4 +1,4 @@
-"""Encryption at rest: only with the secret, only in its place."""
+"""A sealed text opens only with a known secret and in its own context."""
 
 import pytest
 from hypothesis import given
@@ -9,19 +9,19 @@ from origin.keys.sealing import CannotUnseal, Sealer, Signer
 
 
 @given(plaintext=st.text(), context=st.text())
-def test_what_is_sealed_opens_in_its_place(plaintext: str, context: str):
+def test_a_sealed_text_opens_in_its_context(plaintext: str, context: str):
     sealer = Sealer(["a secret"])
     assert sealer.open(sealer.seal(plaintext, context), context) == plaintext
 
 
-def test_it_opens_nowhere_else():
+def test_it_does_not_open_in_another_context():
     sealer = Sealer(["a secret"])
     sealed = sealer.seal("key", "users.master_key:alice")
     with pytest.raises(CannotUnseal):
         sealer.open(sealed, "users.master_key:bob")
 
 
-def test_it_opens_with_no_other_secret():
+def test_it_does_not_open_with_another_secret():
     with pytest.raises(CannotUnseal):
         Sealer(["another"]).open(Sealer(["a secret"]).seal("key", "x"), "x")
 
@@ -33,19 +33,19 @@ def test_the_first_secret_seals_and_all_open():
         old.open(both.seal("key", "x"), "x")
 
 
-def test_the_same_text_is_never_sealed_alike():
+def test_sealing_a_text_twice_gives_different_results():
     sealer = Sealer(["a secret"])
     assert sealer.seal("key", "x") != sealer.seal("key", "x")
 
 
 @given(st.text())
-def test_what_was_never_sealed_does_not_open(text: str):
+def test_an_unsealed_text_does_not_open(text: str):
     with pytest.raises(CannotUnseal):
         Sealer(["a secret"]).open(text, "x")
 
 
 @given(position=st.integers(0, 200))
-def test_a_changed_letter_is_noticed(position: int):
+def test_a_changed_letter_is_detected(position: int):
     sealer = Sealer(["a secret"])
     sealed = sealer.seal("a key of some length", "x")
     place = position % len(sealed)
@@ -54,12 +54,12 @@ def test_a_changed_letter_is_noticed(position: int):
         opened = sealer.open(changed, "x")
     except CannotUnseal:
         return
-    # Base64's last letter has bits that mean nothing.
+    # Some bits of Base64's last letter have no meaning.
     assert place >= len(sealed.rstrip("=")) - 1
     assert opened == "a key of some length"
 
 
-def test_signatures_hold_for_their_text_and_any_known_secret():
+def test_signatures_are_valid_for_their_text_under_any_known_secret():
     old, both = Signer(["old"]), Signer(["new", "old"])
     signature = old.sign(b"text")
     assert len(signature) == SIGNATURE_LENGTH

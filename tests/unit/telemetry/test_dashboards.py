@@ -1,4 +1,4 @@
-"""The dashboard and the alert rules name metrics that there are."""
+"""The dashboard and the alert rules use existing metrics only."""
 
 import json
 import re
@@ -18,7 +18,7 @@ METRIC = re.compile(rf"\b{NAMESPACE}_\w+")
 
 
 def known_names() -> set[str]:
-    """Each metric's name as Prometheus stores it."""
+    """Return each metric's name as Prometheus stores it."""
     names = {f"{NAMESPACE}_database_up"}
     for reading in READINGS:
         names |= {f"{NAMESPACE}_{name}" for name in reading.gauges}
@@ -29,7 +29,7 @@ def known_names() -> set[str]:
 
 
 @pytest.mark.parametrize("name", ["grafana-dashboard.json", "prometheus-alerts.yaml"])
-def test_every_metric_named_is_there(name: str):
+def test_every_named_metric_exists(name: str):
     named = set(METRIC.findall((FOLDER / name).read_text()))
     assert len(named) > 10
     assert named <= known_names()
@@ -40,20 +40,20 @@ def test_the_dashboard_shows_clocks_and_modes(name: str):
     assert f"{NAMESPACE}_{name}" in (FOLDER / "grafana-dashboard.json").read_text()
 
 
-def test_what_was_never_sent_raises_no_alarm():
-    """It stays a difference for ever: see Without a ledger in doc/architecture.md."""
+def test_ggos_never_sent_raise_no_alarm():
+    """Such GGOs stay different from the ledger forever: doc/architecture.md, Without a ledger."""
     rules = (FOLDER / "prometheus-alerts.yaml").read_text()
     assert f'{NAMESPACE}_ledger_differences{{kind!="{DifferenceKind.NEVER_SENT.value}"}}' in rules
 
 
-def test_the_rules_are_whole():
+def test_the_rules_are_complete():
     document: dict[str, Any] = yaml.safe_load(Path(FOLDER / "prometheus-alerts.yaml").read_text())
     rules = [rule for group in document["groups"] for rule in group["rules"]]
     assert len({rule["alert"] for rule in rules}) == len(rules)
 
 
-def test_what_was_never_sent_alerts_nobody():
-    """It is told apart from theft, and would drown it for ever."""
+def test_ggos_never_sent_are_excluded_from_alerts():
+    """Otherwise they would permanently hide alerts about theft."""
     document: dict[str, Any] = yaml.safe_load(Path(FOLDER / "prometheus-alerts.yaml").read_text())
     rules = [rule for group in document["groups"] for rule in group["rules"]]
     [rule] = [each for each in rules if "ledger_differences" in each["expr"]]

@@ -1,4 +1,4 @@
-"""What is left of a log record before it is written."""
+"""Filters of log records."""
 
 import logging
 import sys
@@ -15,7 +15,7 @@ def _record(error: Exception) -> logging.LogRecord:
         return logging.makeLogRecord({"msg": "Couldn't ack", "exc_info": sys.exc_info()})
 
 
-def test_a_lost_redis_is_told_without_a_traceback():
+def test_redis_failures_are_logged_without_traceback():
     record = _record(redis.ConnectionError("Connection closed by server."))
     assert without_redis_traceback(record)
     assert record.exc_info is None

@@ -1,11 +1,11 @@
-"""Secrets don't get into logs, whoever logs them."""
+"""Secrets are removed from logs."""
 
 import json
 import logging
 
 import pytest
 
-from origin.telemetry.lines import JsonFormatter
+from origin.telemetry.formatters import JsonFormatter
 from origin.telemetry.redaction import REDACTED, Redactor
 
 XPRV = "xprv9s21ZrQH143K3QTDL4LXw2F7HEK3wJUD2nW2nRk4stbPy6cq3jPPqjiChkVvvNKmPGJxWUtg6LnF5kejMRNNU3TGtRBeJgk33yuGBxrMPHi"
@@ -37,19 +37,19 @@ def line(message: str, *arguments: object, secrets: list[str] | None = None, **e
         (f"ID token {JWT}", "c2lnbmF0dXJl"),
     ],
 )
-def test_what_looks_like_a_secret_is_taken_out_of_messages(message: str, secret: str):
+def test_texts_that_look_like_secrets_are_removed_from_messages(message: str, secret: str):
     told = line(message)
     assert secret not in told
     assert REDACTED in told
 
 
-def test_the_settings_own_secrets_are_known_by_value():
+def test_secrets_of_the_settings_are_removed_by_value():
     told = line("a %s b", "opensesame", secrets=["opensesame", "opensesame-longer"])
     assert json.loads(told)["message"] == f"a {REDACTED} b"
     assert "longer" not in line("opensesame-longer", secrets=["opensesame", "opensesame-longer"])
 
 
-def test_fields_are_taken_out_by_name_however_deep():
+def test_nested_fields_are_removed_by_name():
     told = line(
         "x",
         access_token="hidden-1",
@@ -86,5 +86,5 @@ def test_tracebacks_are_redacted_too():
         "No bearer token",
     ],
 )
-def test_what_is_no_secret_stays(message: str):
+def test_other_texts_stay(message: str):
     assert json.loads(line(message))["message"] == message

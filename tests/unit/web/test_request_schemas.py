@@ -7,7 +7,7 @@ import pytest
 from marshmallow import fields
 
 from devstack.openapi_document import openapi_text
-from origin.shared.json_reading import read_json
+from origin.shared.json_codec import read_json
 from origin.web.base import Schema
 from origin.web.collections import Entries, Items
 from origin.web.fields import WholeNumber

@@ -7,6 +7,7 @@ from sqlalchemy import Float, Select, cast, func, select
 from sqlalchemy.orm import Session
 
 from origin.db.models import Ggo, User
+from origin.ggos.queries.expiry import is_not_expired
 
 
 def find_suppliers(session: Session, user_id: int, **wanted: Any) -> list[str]:
@@ -38,7 +39,7 @@ def suppliers(
     """
     per_begin = (
         select(Ggo.owner_id, (func.sum(Ggo.amount) >= min_amount).label("reaches"))
-        .where(Ggo.stored, Ggo.begin >= begin, Ggo.begin < end, Ggo.expire_time > now)
+        .where(Ggo.stored, Ggo.begin >= begin, Ggo.begin < end, is_not_expired(now))
         .group_by(Ggo.begin, Ggo.owner_id)
         .subquery()
     )

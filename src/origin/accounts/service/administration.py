@@ -8,7 +8,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from origin.accounts.service import users
-from origin.db.datahub_jobs import OF_A_NEW_USER, enqueue, enqueue_points
+from origin.db.datahub_jobs import NEW_USER_JOBS, enqueue, enqueue_points
 from origin.db.engine import Database
 from origin.db.locks import lock_user
 from origin.db.models import DataHubJob, Ggo, MeteringPoint, User
@@ -159,7 +159,7 @@ def _ask_for_import(session: Session, user_id: int) -> int:
 
 
 def _ask_for_subscriptions(session: Session, user_id: int) -> int:
-    enqueue(session, user_id, OF_A_NEW_USER)
+    enqueue(session, user_id, NEW_USER_JOBS)
     return 1
 
 

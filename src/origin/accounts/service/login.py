@@ -11,7 +11,7 @@ from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
 from origin.accounts.rules import is_allowed
-from origin.db.datahub_jobs import OF_A_NEW_USER, enqueue, make_due
+from origin.db.datahub_jobs import NEW_USER_JOBS, enqueue, make_due
 from origin.db.engine import Database
 from origin.db.locks import lock_subject
 from origin.db.models import LoginState, User
@@ -237,7 +237,7 @@ def _create(session: Session, sealer: Sealer, subject: str, tokens: Tokens) -> N
     session.add(user)
     session.flush()
     early_subscriptions.make_live(session, sealer, user.id, subject)
-    enqueue(session, user.id, OF_A_NEW_USER)
+    enqueue(session, user.id, NEW_USER_JOBS)
     owner = Owner(user.id, subject, user.master_key, is_active=True)
     metering_points.store(
         session, sealer, owner, early_events.take_metering_points(session, subject)

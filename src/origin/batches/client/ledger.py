@@ -14,8 +14,8 @@ from typing import Any, TypeVar
 from origin.batches.rules.ledger_state import LedgerGgo, LedgerNext, LedgerSettlement
 from origin.batches.rules.verdicts import BatchStatus
 from origin.errors import PeerError, PeerMisbehaved, PeerUnavailable, PeerUnreachable
-from origin.peers.http import READ_TIMEOUT_S, Answer, PeerClient
-from origin.shared.json_reading import read_json
+from origin.peers.http import READ_TIMEOUT_S, PeerClient, PeerResponse
+from origin.shared.json_codec import read_json
 from origin.telemetry.metrics import LEDGER_ERRORS
 
 T = TypeVar("T")
@@ -72,14 +72,14 @@ class LedgerClient:
     A REST API whose validator is dead or frozen hangs for minutes: each call is given up long before.
 
     :param url: LEDGER_URL, without a trailing slash.
-    :param answer_within_s: How long a call may take.
+    :param response_timeout_s: How long a call may take.
     """
 
     def __init__(
-        self, url: str, *, tls_verify: bool, answer_within_s: float = READ_TIMEOUT_S
+        self, url: str, *, tls_verify: bool, response_timeout_s: float = READ_TIMEOUT_S
     ) -> None:
         self._url = url
-        self._http = PeerClient(NAME, tls_verify=tls_verify, answer_within_s=answer_within_s)
+        self._http = PeerClient(NAME, tls_verify=tls_verify, response_timeout_s=response_timeout_s)
 
     def post(self, batch_list: bytes) -> PostAnswer:
         """Post a serialised BatchList. Never raises for what the ledger does."""
@@ -157,14 +157,14 @@ class LedgerClient:
         except (KeyError, TypeError, ValueError, AttributeError, Base64Error) as error:
             raise PeerMisbehaved(NAME, f"not what is expected at {address}") from error
 
-    def _expect_ok(self, response: Answer) -> None:
+    def _expect_ok(self, response: PeerResponse) -> None:
         if response.status_code == 200:
             return
         _, reason = self._error_of(response)
         kind = PeerMisbehaved if _is_about_the_request(response) else PeerUnavailable
         raise kind(NAME, reason)
 
-    def _error_of(self, response: Answer) -> tuple[int | None, str]:
+    def _error_of(self, response: PeerResponse) -> tuple[int | None, str]:
         """The error code, where there is one, and words for logs and the batch's row."""
         try:
             error = self._http.json_object(response)["error"]
@@ -182,7 +182,7 @@ class LedgerClient:
         return code, reason
 
 
-def _is_about_the_request(response: Answer) -> bool:
+def _is_about_the_request(response: PeerResponse) -> bool:
     """Whether another request may fare better now: not where the ledger is late (408) or full (429)."""
     return response.status_code < 500 and response.status_code not in {408, 429}
 

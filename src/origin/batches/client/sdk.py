@@ -27,14 +27,14 @@ from sawtooth_sdk.protobuf.transaction_pb2 import (
     TransactionHeader,
 )
 
-from origin.keys.derivation import AddressKind, Key
+from origin.keys.derivation import AddressKind, ExtendedKey
 
 
 @dataclass(frozen=True)
 class Split:
     """A GGO and what it is split into: (address, Wh) in the contract's order."""
 
-    source: Key
+    source: ExtendedKey
     targets: Sequence[tuple[str, int]]
 
 
@@ -42,8 +42,8 @@ class Split:
 class Retirement:
     """A GGO's key, and the key of the measurement that it is retired to."""
 
-    ggo: Key
-    measurement: Key
+    ggo: ExtendedKey
+    measurement: ExtendedKey
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,9 @@ class _RetireRequest(_WithNonce, RetireGGORequest):  # type: ignore[misc] # the 
     pass
 
 
-def sign_batch(signer: Key, split: Split | None, retirements: Sequence[Retirement]) -> SignedBatch:
+def sign_batch(
+    signer: ExtendedKey, split: Split | None, retirements: Sequence[Retirement]
+) -> SignedBatch:
     """Build and sign one compose's batch: the split, then each retirement.
 
     :param signer: The user's master key.

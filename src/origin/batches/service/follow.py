@@ -23,7 +23,7 @@ from origin.batches.service import redo
 from origin.batches.service.post import BatchPoster
 from origin.batches.service.redo import BatchRedo
 from origin.db.engine import Database
-from origin.db.sqlstates import is_everywhere
+from origin.db.sqlstates import affects_all_work
 from origin.errors import PeerError, PeerUnavailable
 from origin.shared.deadlines import Deadline
 from origin.shared.retries import backoff_s
@@ -129,7 +129,7 @@ class _Run:
             except PeerError as error:
                 self._alert(batch, "ledger.odd_state", str(error))
             except Exception as error:
-                if is_everywhere(error):
+                if affects_all_work(error):
                     raise
                 BATCH_ALERTS.labels("cannot_judge").inc()
                 log.exception(
@@ -210,7 +210,7 @@ class _Run:
             with self._service.outbox.transaction() as session:
                 end(session)
         except Exception as error:
-            if is_everywhere(error):
+            if affects_all_work(error):
                 raise
             BATCH_ALERTS.labels("cannot_end").inc()
             log.exception(

@@ -21,7 +21,7 @@ from origin.batches.queries.signing import (
     unsigned_ggos,
 )
 from origin.db.engine import Database
-from origin.keys.derivation import Key, metering_point_key, period_key, trade_branch
+from origin.keys.derivation import ExtendedKey, metering_point_key, period_key, trade_branch_key
 from origin.keys.sealing import CannotUnseal, Sealer, master_key_context
 from origin.shared.deadlines import Deadline
 from origin.telemetry.metrics import BATCH_ALERTS
@@ -40,11 +40,11 @@ class Keys:
     :ivar points: The metering points' keys by GSRN.
     """
 
-    masters: dict[int, Key] = field(default_factory=dict)
-    trades: dict[int, Key] = field(default_factory=dict)
-    points: dict[str, Key] = field(default_factory=dict)
+    masters: dict[int, ExtendedKey] = field(default_factory=dict)
+    trades: dict[int, ExtendedKey] = field(default_factory=dict)
+    points: dict[str, ExtendedKey] = field(default_factory=dict)
 
-    def of_ggo(self, ggo: UnsignedGgo | Row[Any]) -> Key:
+    def of_ggo(self, ggo: UnsignedGgo | Row[Any]) -> ExtendedKey:
         """Return the key that spends a GGO."""
         if ggo.issue_gsrn is not None:
             return self.of_period(ggo.issue_gsrn, ggo.begin)
@@ -52,7 +52,7 @@ class Keys:
         assert ggo.key_index is not None
         return self.trades[ggo.owner_id].child(ggo.key_index)
 
-    def of_period(self, gsrn: str, begin: datetime) -> Key:
+    def of_period(self, gsrn: str, begin: datetime) -> ExtendedKey:
         """Return the key of a measurement and of the GGO that is issued for it."""
         return period_key(self.points[gsrn], begin)
 
@@ -114,9 +114,9 @@ def load_keys(
                 "No master key: %s", error, extra={"event": "user.no_key", "user_id": user.id}
             )
             continue
-        master = Key.from_base58(opened)
+        master = ExtendedKey.from_base58(opened)
         keys.masters[user.id] = master
-        keys.trades[user.id] = trade_branch(master)
+        keys.trades[user.id] = trade_branch_key(master)
     gsrns = {gsrn for ggo in ggos for gsrn in (ggo.issue_gsrn, ggo.retire_gsrn) if gsrn}
     for point in metering_points_of(session, keys.masters.keys(), gsrns):
         keys.points[point.gsrn] = metering_point_key(keys.masters[point.user_id], point.key_index)

@@ -22,12 +22,12 @@ from origin.compose.rules import (
     is_whole_retire,
     parts_of,
 )
-from origin.db.driver import Link
 from origin.db.engine import Database
+from origin.db.raw_connections import RawConnection
 from origin.errors import CallerGone, Refused
 from origin.identity.service.tokens import UserTokens
-from origin.keys.derivation import AddressKind, Key, metering_point_key, period_key
-from origin.keys.public_branches import Branches
+from origin.keys.derivation import AddressKind, ExtendedKey, metering_point_key, period_key
+from origin.keys.public_branch_keys import PublicBranchKeys
 from origin.keys.sealing import Sealer, master_key_context
 from origin.peers import datahub
 from origin.peers.datahub import DataHubClient
@@ -52,13 +52,13 @@ class Composer:
     sealer: Sealer
     datahub: DataHubClient
     user_tokens: UserTokens
-    branches: Branches
+    public_branch_keys: PublicBranchKeys
 
     def compose(
         self,
         user_id: int,
         order: Order,
-        also: Callable[[Link], None] | None = None,
+        also: Callable[[RawConnection], None] | None = None,
         *,
         subject: str | None = None,
     ) -> None:
@@ -74,7 +74,7 @@ class Composer:
         :raises PeerError: DataHub can't tell the measurements now; nothing has changed.
         :raises TokensSpent: DataHub takes the user's tokens no more; nothing has changed.
         """
-        with self.database.link() as link:
+        with self.database.raw_connection() as link:
             found = _find(link, user_id, order)
         caller = next((each for each in found.accounts.values() if each.id == user_id), None)
         if caller is None or caller.disabled or subject not in {caller.subject, None}:
@@ -97,13 +97,13 @@ class Composer:
         parts = parts_of(order, source, _recipients(found.accounts), measurements)
         addresses = {each.address for each in measurements.values()}
         accounts = [account.id for account in found.accounts.values()]
-        with self.database.link() as link:
+        with self.database.raw_connection() as link:
             check_headroom(order, measurements, queries.retired_to(link, addresses))
             targets = self._targets(link, parts, found.accounts)
         has_webhooks = False
         # One statement is a transaction by itself.
         is_alone = not addresses and also is None and ledger_enabled
-        with self.database.link(transaction=not is_alone) as link:
+        with self.database.raw_connection(transaction=not is_alone) as link:
             if addresses:
                 queries.lock_measurements(link, addresses)
                 check_headroom(order, measurements, queries.retired_to(link, addresses))
@@ -160,7 +160,7 @@ class Composer:
             return found | dict(zip(gsrns, pool.map(ask, others), strict=True))
 
     def _targets(
-        self, link: Link, parts: Sequence[Part], accounts: Mapping[str, Account]
+        self, link: RawConnection, parts: Sequence[Part], accounts: Mapping[str, Account]
     ) -> list[Target]:
         """Give each part a key of its owner's that was never used before, and its address."""
         if is_whole_retire(parts):
@@ -168,7 +168,7 @@ class Composer:
         counts = Counter(part.owner_id for part in parts)
         following = queries.allocate_trade_indexes(link, counts)
         branches = {
-            account.id: self.branches.trade(account.subject, account.master_key)
+            account.id: self.public_branch_keys.trade(account.subject, account.master_key)
             for account in accounts.values()
             if account.id in counts
         }
@@ -181,12 +181,12 @@ class Composer:
         return targets
 
 
-def _find(link: Link, user_id: int, order: Order) -> Found:
+def _find(link: RawConnection, user_id: int, order: Order) -> Found:
     subjects = {each.account for each in order.transfers}
     return queries.find(link, user_id, order.address, subjects, {r.gsrn for r in order.retires})
 
 
-def _refuse(link: Link, user_id: int, order: Order) -> NoReturn:
+def _refuse(link: RawConnection, user_id: int, order: Order) -> NoReturn:
     """Say what has changed since it was first looked at.
 
     :raises Refused: always.
@@ -208,11 +208,13 @@ def _consumption_points(points: Mapping[str, Point]) -> dict[str, ConsumptionPoi
     return {gsrn: ConsumptionPoint(point.id, gsrn) for gsrn, point in points.items()}
 
 
-def _master(sealer: Sealer, account: Account) -> Key:
-    return Key.from_base58(sealer.open(account.master_key, master_key_context(account.subject)))
+def _master(sealer: Sealer, account: Account) -> ExtendedKey:
+    return ExtendedKey.from_base58(
+        sealer.open(account.master_key, master_key_context(account.subject))
+    )
 
 
-def _measurement(found: datahub.Measurement, point_key: Key) -> Measurement:
+def _measurement(found: datahub.DataHubMeasurement, point_key: ExtendedKey) -> Measurement:
     return Measurement(
         address=found.address,
         gsrn=found.gsrn,

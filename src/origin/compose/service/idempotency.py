@@ -15,9 +15,9 @@ from sqlalchemy import and_, delete, func, or_, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from origin.db.driver import Link
 from origin.db.engine import Database
 from origin.db.models import IdempotencyKey
+from origin.db.raw_connections import RawConnection
 from origin.errors import KeyInUse, KeyReused
 
 KEPT_FOR = timedelta(hours=24)
@@ -104,7 +104,7 @@ def _insert(session: Session, hold: Hold, request_hash: str, lease_s: float) -> 
     return taken.one_or_none() is not None
 
 
-def answer(link: Link, hold: Hold, kept: Answer) -> None:
+def answer(link: RawConnection, hold: Hold, kept: Answer) -> None:
     """Keep the answer, in the transaction of the work that it tells of.
 
     :raises KeyInUse: another request has taken over meanwhile; roll the work back.

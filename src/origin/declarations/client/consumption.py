@@ -1,4 +1,7 @@
-"""What metering points consumed, as DataHub tells: a year of fifty points is half a million numbers."""
+"""Reads what metering points consumed from DataHub (contract: peers.md, DataHubService).
+
+A year of fifty points is half a million measurements.
+"""
 
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -10,22 +13,29 @@ from typing import get_args
 
 from origin.declarations.rules.consumption import HOUR_S, Consumption, Measurements, unix_s
 from origin.errors import PeerMisbehaved
-from origin.peers.datahub import MAX_WH, Counted, DataHubClient, MeteringPointType, Reading, Summary
-from origin.shared.json_reading import MAX_EXACT_FLOAT
+from origin.peers.datahub import (
+    DataHubClient,
+    MeasurementCount,
+    MeasurementRow,
+    MeasurementSummary,
+    MeteringPointType,
+)
+from origin.shared.json_codec import MAX_EXACT_FLOAT
+from origin.shared.limits import MAX_WH
 
 _KIND: MeteringPointType = "consumption"
 _KINDS = get_args(MeteringPointType)
 
 _FEW = 100
-"""Measurements that DataHub shows as quickly as it tells whether they are of whole hours."""
+"""So many measurements cost DataHub no more than the question whether they are hourly."""
 SUMMED_AT_ONCE = 35_040
-"""Hours in one summary: DataHub needs a second for them."""
+"""Hours (times points) in one summary, for which DataHub needs a second."""
 
-_AT_ONCE = 2000
-"""Measurements that are added without a pause."""
+_ADDED_WITHOUT_A_PAUSE = 2000
+"""Measurements."""
 
-_Found = dict[str, dict[str, Measurements]]
-"""By GSRN and sector."""
+_ByPointAndSector = dict[str, dict[str, Measurements]]
+"""Measurements by GSRN, then by sector."""
 
 
 def read_consumption(
@@ -38,14 +48,14 @@ def read_consumption(
     *,
     exact: Collection[str] | None = None,
 ) -> Consumption:
-    """What these points consumed in the periods that begin in the range, both ends included.
+    """Return what these points consumed in the periods that begin in the range, both ends included.
 
-    Where hours suffice, DataHub is asked for their sums, which cost it little: for a point that is
-    measured by the hour, and for one of shorter periods that is not among `exact`, of which an hour
-    is told as one period. Else it is asked for the measurements themselves.
+    Sums by hour cost DataHub little, single measurements cost it much. Sums are read for a point that
+    is measured hourly, and for one with shorter periods that is not in `exact`: there each hour counts
+    as one period. For all other points the measurements are read page by page.
 
-    :param exact: The points of which each period must be told; None: all.
-    :param go_on: Asked between calls; False: what is there is returned.
+    :param exact: The points whose periods must be told one by one; None: all points.
+    :param go_on: Called between calls. If it returns False, the result so far is returned.
     :raises PeerError: as DataHubClient.
     """
     reader = _Reader(datahub, token, begin, end, go_on, exact)
@@ -66,7 +76,7 @@ def read_consumption(
 
 
 class _Reader:
-    """Reads measurements from DataHub in one of two ways."""
+    """Reads measurements from DataHub, as sums by hour or page by page."""
 
     def __init__(
         self,
@@ -86,31 +96,31 @@ class _Reader:
         self.first, self.last = unix_s(begin), unix_s(end)
 
     def hourly(self, gsrns: Sequence[str]) -> tuple[Consumption, list[str]]:
-        """What the hours' sums tell, and the points that they don't tell enough of."""
+        """Return what the sums by hour tell, and the points for which sums don't suffice."""
         if not self._go_on():
             return {}, []
         range_ = {"begin": self._begin, "end": self._end}
         summary = self._datahub.summary(self._token, "hour", gsrn=gsrns, kind=_KIND, **range_)
-        with _odd_are_refused("/measurements/summary"):
+        with _raising_peer_misbehaved("/measurements/summary"):
             sums = _sums(summary, self._times)
         found: Consumption = {}
         others: list[str] = []
         for gsrn in gsrns:
             if not self._go_on():
                 break
-            # Counted after they were summed: one that came in between makes the counts differ.
+            # Counted after the sums: a measurement that arrives in between makes the counts differ.
             counted = self._datahub.count_measurements(self._token, gsrn=gsrn, kind=_KIND, **range_)
             hours = sums.get(gsrn, Measurements([], []))
-            with _odd_are_refused("/measurements"):
-                do_suffice = self._do_suffice(gsrn, counted, hours)
-            if not do_suffice:
+            with _raising_peer_misbehaved("/measurements"):
+                suffice = self._hours_suffice(gsrn, counted, hours)
+            if not suffice:
                 others.append(gsrn)
             elif hours.begins:
                 found[gsrn, counted.measurements[0].sector] = hours
         return found, others
 
-    def _do_suffice(self, gsrn: str, counted: Counted, hours: Measurements) -> bool:
-        """Whether these sums tell of the point what has to be known."""
+    def _hours_suffice(self, gsrn: str, counted: MeasurementCount, hours: Measurements) -> bool:
+        """Return whether these sums tell all that is needed of the point."""
         if not counted.total:
             return not hours.begins
         shown = counted.measurements[0]
@@ -128,12 +138,12 @@ class _Reader:
         )
 
     def paged(self, gsrns: Sequence[str]) -> Consumption:
-        """What the measurements tell; one that comes twice, having moved to another page, counts once."""
-        found: _Found = {gsrn: {} for gsrn in gsrns}
+        """Return what the measurements tell. One that moved to a later page comes twice and counts once."""
+        found: _ByPointAndSector = {gsrn: {} for gsrn in gsrns}
         for page in self._datahub.measurement_pages(
             self._token, gsrn=gsrns, begin=self._begin, end=self._end, kind=_KIND
         ):
-            with _odd_are_refused("/measurements"):
+            with _raising_peer_misbehaved("/measurements"):
                 _add_page(found, page, self._times)
             if not self._go_on():
                 break
@@ -146,8 +156,11 @@ class _Reader:
 
 
 @contextmanager
-def _odd_are_refused(path: str) -> Iterator[None]:
-    """Call DataHub's what can't be read."""
+def _raising_peer_misbehaved(path: str) -> Iterator[None]:
+    """Turn what can't be read into DataHub's error.
+
+    :raises PeerMisbehaved: the measurements of `path` aren't as documented.
+    """
     try:
         yield
     except (IndexError, KeyError, TypeError, ValueError, OverflowError) as error:
@@ -156,29 +169,32 @@ def _odd_are_refused(path: str) -> Iterator[None]:
         raise PeerMisbehaved("DataHubService", reason) from None
 
 
-def _sums(summary: Summary, times: "_Times") -> dict[str, Measurements]:
-    """Each point's hours that have an amount."""
+def _sums(summary: MeasurementSummary, times: "_Times") -> dict[str, Measurements]:
+    """Return each point's hours that have an amount.
+
+    :raises ValueError: labels or groups aren't as documented.
+    """
     begins = [times[label] for label in summary.labels]
     if any(begin % HOUR_S for begin in begins) or len(set(begins)) < len(begins):
         raise ValueError("labels")
     found: dict[str, Measurements] = {}
     for group in summary.groups:
-        # Others of this process go between.
+        # Lets other greenlets run.
         time.sleep(0)
         (gsrn,) = group.group
         if gsrn in found:
             raise ValueError("group")
-        there = [
+        known = [
             (begin, _amount(value))
             for begin, value in zip(begins, group.values, strict=True)
             if value is not None
         ]
-        found[gsrn] = Measurements([begin for begin, _ in there], [amount for _, amount in there])
+        found[gsrn] = Measurements([begin for begin, _ in known], [amount for _, amount in known])
     return found
 
 
 def _once(measurements: Measurements, first: int, last: int) -> Measurements:
-    """Those that begin in the range, the last of those that have the same begin."""
+    """Return those that begin in the range; of several with the same begin the last one."""
     begins, amounts = measurements
     if first <= begins[0] and begins[-1] <= last and all(map(lt, begins, islice(begins, 1, None))):
         return measurements
@@ -191,7 +207,7 @@ def _once(measurements: Measurements, first: int, last: int) -> Measurements:
 
 
 class _Times(dict[str, int]):
-    """Unix times by how they are written: each is parsed once."""
+    """Unix times by their text, so that each text is parsed once."""
 
     def __missing__(self, text: str) -> int:
         time = self[text] = unix_s(datetime.fromisoformat(text))
@@ -199,22 +215,26 @@ class _Times(dict[str, int]):
 
 
 def _amount(amount: float) -> int:
-    """The whole number that 1000.0 is, too; of larger floats nobody knows what was written."""
+    """Return the amount as an `int`: 1000.0 is one, too.
+
+    :raises ValueError: it is negative, not whole or too large. Above `MAX_EXACT_FLOAT` a float may
+        differ from the number that was written.
+    """
     most = MAX_WH if type(amount) is int else MAX_EXACT_FLOAT
     if not 0 <= amount <= most or not float(amount).is_integer():
         raise ValueError("amount")
     return int(amount)
 
 
-def _add_page(found: _Found, page: list[Reading], times: "_Times") -> None:
-    """Note a page's measurements; those of points that nobody asked for are passed over."""
-    for start in range(0, len(page), _AT_ONCE):
-        # Others of this process, the next page's arrival say, go between.
+def _add_page(found: _ByPointAndSector, page: list[MeasurementRow], times: "_Times") -> None:
+    """Add a page's measurements; those of points that weren't asked for are skipped."""
+    for start in range(0, len(page), _ADDED_WITHOUT_A_PAUSE):
+        # Lets other greenlets run, for example the one that fetches the next page.
         time.sleep(0)
-        _add(found, page[start : start + _AT_ONCE], times)
+        _add(found, page[start : start + _ADDED_WITHOUT_A_PAUSE], times)
 
 
-def _add(found: _Found, page: list[Reading], times: "_Times") -> None:
+def _add(found: _ByPointAndSector, page: list[MeasurementRow], times: "_Times") -> None:
     last: str | None = None
     begun = 0
     for each in page:
@@ -228,7 +248,7 @@ def _add(found: _Found, page: list[Reading], times: "_Times") -> None:
             continue
         begin = each.begin
         if begin != last:
-            # Sorted by begin, as mostly, a page has each of them many times.
+            # Pages are mostly sorted by begin, and have each begin many times.
             last, begun = begin, times[begin]
         measurements = sectors.get(each.sector)
         if measurements is None:

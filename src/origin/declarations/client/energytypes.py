@@ -1,25 +1,25 @@
-"""EnergyTypeService: the residual mix (contract: peers, EnergyTypeService)."""
+"""Client of EnergyTypeService, which knows the residual mix (contract: peers.md, EnergyTypeService)."""
 
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from http import HTTPStatus
 
-from origin.declarations.client.mix_rows import MixReader, NoMix
+from origin.declarations.client.residual_mix import ResidualMixReader, UnreadableMix
 from origin.declarations.rules.consumption import HOUR_S, hour_of, unix_s
 from origin.declarations.rules.declarations import ResidualMix
 from origin.errors import PeerMisbehaved, PeerUnavailable
 from origin.peers.http import PeerClient
-from origin.peers.prefetch import fetched_ahead
+from origin.peers.prefetch import prefetch
 
 HOURS_PER_CALL = 31 * 24
-"""A year at once could be a hundred megabytes."""
+"""A year in one answer could be a hundred megabytes."""
 
 _PEER = "EnergyTypeService"
 _PATH = "/residual-mix"
 
 
 class EnergyTypeClient:
-    """Calls to EnergyTypeService.
+    """Calls EnergyTypeService.
 
     :param base_url: Without a trailing slash.
     """
@@ -35,17 +35,19 @@ class EnergyTypeClient:
         end: datetime,
         go_on: Callable[[], bool] = lambda: True,
     ) -> ResidualMix:
-        """The mix of these sectors in every hour of the range, both ends included.
+        """Return the mix of these sectors in every hour of the range, both ends included.
 
-        Hours and sectors that have none are not in it. Fetched in parts, one ahead of what is read.
+        Hours and sectors without a mix are missing. The mix is fetched in parts; while one is read, the
+        next one is fetched.
 
-        :param go_on: Asked before the first part and after each; False: what is there is returned.
-        :raises PeerUnavailable: no answer, or a 5xx.
-        :raises PeerMisbehaved: anything that isn't documented.
+        :param go_on: Called before the first part and after each. If it returns False, the result so
+            far is returned.
+        :raises PeerUnavailable: no answer, 429 or a 5xx.
+        :raises PeerMisbehaved: the answer isn't as documented.
         """
         wanted = sorted(set(sectors))
-        reader = MixReader(wanted)
-        # There `begin_to` is exclusive.
+        reader = ResidualMixReader(wanted)
+        # EnergyTypeService excludes `begin_to`.
         past_end = hour_of(unix_s(end)) + HOUR_S
 
         def fetch(start: int) -> tuple[tuple[int, int, bytes], int | None]:
@@ -56,10 +58,10 @@ class EnergyTypeClient:
 
         if not wanted or not go_on():
             return reader.mix
-        for start, stop, raw in fetched_ahead(fetch, hour_of(unix_s(begin))):
+        for start, stop, raw in prefetch(fetch, hour_of(unix_s(begin))):
             try:
                 reader.add(raw, start, stop)
-            except NoMix as error:
+            except UnreadableMix as error:
                 raise PeerMisbehaved(_PEER, f"{_PATH}: unexpected answer ({error})") from None
             if not go_on():
                 break

@@ -7,20 +7,27 @@ python -m origin.declarations.pdf.example doc/environment-declaration.pdf [--lan
 import argparse
 import math
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 
 from origin.declarations.pdf.document import Issuer, render
 from origin.declarations.pdf.words import LANGUAGES
-from origin.declarations.rules.consumption import HOUR_S, Consumption, Measurements, Retired, unix_s
+from origin.declarations.rules.consumption import (
+    HOUR_S,
+    Consumption,
+    Measurements,
+    RetiredGgo,
+    unix_s,
+)
 from origin.declarations.rules.declarations import (
-    Answer,
+    DeclarationQuery,
+    EnvironmentDeclaration,
     Mix,
-    Question,
-    Resolution,
     by_resolution,
     declare,
 )
 from origin.declarations.rules.exact import exact
+from origin.shared.periods import Resolution
 
 BEGIN = datetime(2024, 12, 31, 23, tzinfo=UTC)
 GSRNS = tuple(f"57131318040{number:07}" for number in range(1, 8))
@@ -38,9 +45,9 @@ _SOURCES = {
 }
 
 
-def example(days: int) -> tuple[Question, Answer]:
+def example(days: int) -> tuple[DeclarationQuery, EnvironmentDeclaration]:
     """A bakery that bought wind and sun for most of its hours."""
-    question = Question(
+    query = DeclarationQuery(
         gsrns=GSRNS,
         begin=BEGIN,
         end=BEGIN + timedelta(days=days) - timedelta(hours=1),
@@ -48,14 +55,16 @@ def example(days: int) -> tuple[Question, Answer]:
         offset=timedelta(hours=1),
     )
     consumption: Consumption = {(gsrn, "DK1"): Measurements([], []) for gsrn in GSRNS}
-    retired: list[Retired] = []
+    retired: list[RetiredGgo] = []
     mix = Mix()
     for number in range(24 * days):
         hour = unix_s(BEGIN) + number * HOUR_S
         wind, sun = _weather(number)
         for label, (mean, emissions) in _SOURCES.items():
             now = round(mean * {"Wind": 2 * wind, "Solar": 4 * sun}.get(label, 1.0))
-            grams = {name: exact(round(now * each, 3)) for name, each in emissions.items()}
+            grams = {
+                name: exact(Decimal(str(round(now * each, 3)))) for name, each in emissions.items()
+            }
             mix.add(hour, label, exact(now), grams)
         for place, ((gsrn, _), measurements) in enumerate(consumption.items()):
             wh = round((4000 + 900 * place) * (1.6 if 3 <= number % 24 <= 13 else 0.7))
@@ -63,11 +72,11 @@ def example(days: int) -> tuple[Question, Answer]:
             measurements.amounts.append(wh)
             windy = min(wh, round(wh * 1.9 * wind))
             sunny = min(wh - windy, round(wh * sun))
-            retired.append(Retired(gsrn, hour, windy, "Wind", {"CO2": 0.0}))
-            retired.append(Retired(gsrn, hour, sunny, "Solar", {"CO2": 0.0}))
+            retired.append(RetiredGgo(gsrn, hour, windy, "Wind", {"CO2": 0}))
+            retired.append(RetiredGgo(gsrn, hour, sunny, "Solar", {"CO2": 0}))
     there = [each for each in retired if each.amount]
     hours = declare(consumption, there, {"DK1": mix}, {"DK1"})
-    return question, by_resolution(question, hours)
+    return query, by_resolution(query, hours)
 
 
 def _weather(number: int) -> tuple[float, float]:

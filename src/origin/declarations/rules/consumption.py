@@ -1,84 +1,84 @@
-"""What was measured, and what was retired to it (contract: domain, Declarations).
+"""Consumption, and the GGOs that were retired to it (contract: domain.md, Declarations).
 
-Times are Unix seconds. There may be half a million measurements, and as many GGOs retired to them.
+Times are Unix seconds. There may be half a million measurements, and as many retired GGOs.
 """
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from decimal import Decimal
 from itertools import repeat
 from operator import add as plus
 from typing import NamedTuple
 
 from origin.declarations.rules.exact import ONE, exact
+from origin.ggos.rules.summaries import UNKNOWN
 
 HOUR_S = 3600
-UNKNOWN = "Unknown"
-"""The technology of a GGO whose codes have no label."""
 
 Series = dict[int, int]
-"""Amounts by the begin of their hour."""
+"""Amounts by the begin of their hour (Unix time)."""
 
 
 class Measurements(NamedTuple):
-    """What a metering point measured: Wh, and the begins, each once, of the periods in which it did."""
+    """What a metering point measured: the begins of its periods, each once, and the Wh of each."""
 
     begins: list[int]
     amounts: list[int]
 
 
 Consumption = dict[tuple[str, str], Measurements]
-"""By GSRN and sector."""
+"""Measurements by GSRN and sector."""
 
 
-class Retired(NamedTuple):
-    """A GGO that was retired to a measurement; in the order of the query's columns."""
+class RetiredGgo(NamedTuple):
+    """A GGO that was retired to a measurement. The fields are in the order of the query's columns."""
 
     gsrn: str
     begin: int
     amount: int
     """Wh."""
     technology: str | None
-    emissions: Mapping[str, float] | None
+    emissions: Mapping[str, Decimal | int] | None
     """g/Wh by name of the emission."""
 
 
-RetiredRow = tuple[str, int, int, str | None, Mapping[str, float] | None]
-"""The same without names, of which there may be hundreds of thousands."""
+RetiredRow = tuple[str, int, int, str | None, Mapping[str, Decimal | int] | None]
+"""A `RetiredGgo` as a plain tuple: there may be hundreds of thousands."""
 
 
 @dataclass(slots=True)
-class Matched:
+class MatchedRetirements:
     """What was retired to measurements, by hour."""
 
     by_sector: dict[str, Series] = field(default_factory=dict)
     """Wh."""
     technologies: dict[str, Series] = field(default_factory=dict)
-    """Wh by label, exact (`origin.declarations.rules.exact`)."""
+    """Wh by technology label, in exact units (`origin.declarations.rules.exact`)."""
     emissions: dict[str, Series] = field(default_factory=dict)
-    """g by name, exact."""
+    """g by name, in exact units."""
     exceeded: dict[tuple[str, int], None] = field(default_factory=dict)
-    """GSRN and begin of measurements that more was retired to than they measure now."""
+    """GSRN and begin of each measurement with more retired to it than it measures now."""
 
 
 def hour_of(time: int) -> int:
-    """The begin of the hour that holds it."""
+    """Return the begin of the hour that holds this time."""
     return time - time % HOUR_S
 
 
 def unix_s(time: datetime) -> int:
-    """Its Unix time; a time without an offset is in UTC."""
+    """Return the Unix time; a naive time is in UTC."""
     return int((time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp())
 
 
 def add(sums: Series, times: Collection[int], amounts: Iterable[int]) -> None:
-    """Add an amount for each of the times, which may be there already, and come more than once."""
-    # All of this is lazy: each sum is looked up after the one before is stored.
+    """Add an amount for each time. A time may be in the sums already, and may come more than once."""
+    # `map` is lazy: each sum is looked up after the one before is stored.
     sums.update(zip(times, map(plus, map(sums.get, times, repeat(0)), amounts), strict=True))
 
 
 def increase(columns: dict[str, Series], name: str, hour: int, amount: int) -> None:
-    """Add an amount to the column of this name."""
+    """Add an amount of this hour to the column of this name."""
     sums = columns.get(name)
     if sums is None:
         sums = columns[name] = {}
@@ -86,27 +86,27 @@ def increase(columns: dict[str, Series], name: str, hour: int, amount: int) -> N
 
 
 def consumed(consumption: Consumption) -> dict[str, Series]:
-    """Wh by sector and hour."""
+    """Return the consumed Wh by sector and hour."""
     by_sector: dict[str, dict[tuple[int, ...], list[list[int]]]] = {}
     for (_, sector), (begins, amounts) in consumption.items():
         by_sector.setdefault(sector, {}).setdefault(tuple(begins), []).append(amounts)
     found: dict[str, Series] = {}
     for sector, alike in by_sector.items():
         sums = found[sector] = {}
-        # Most points have measurements of the same periods.
+        # Most points have measurements of the same periods: they are added together first.
         for times, columns in alike.items():
             add(sums, list(map(hour_of, times)), map(sum, zip(*columns, strict=True)))
     return found
 
 
-def match(consumption: Consumption, retired: Iterable[RetiredRow]) -> Matched:
-    """What was retired, up to what is measured.
+def match(consumption: Consumption, retired: Iterable[RetiredRow]) -> MatchedRetirements:
+    """Return what was retired, per measurement up to what it measures.
 
-    :param retired: In the order of retiring.
+    :param retired: In the order of retiring, in which GGOs count.
     """
     points = _Points(consumption)
-    matched = Matched()
-    sums = _Sums(matched.emissions)
+    matched = MatchedRetirements()
+    sums = _EmissionSums(matched.emissions)
     for gsrn, begin, amount, technology, emissions in retired:
         point = points[gsrn]
         left = point.left.get(begin, 0)
@@ -126,7 +126,10 @@ def match(consumption: Consumption, retired: Iterable[RetiredRow]) -> Matched:
 
 
 class _Point(NamedTuple):
-    """What was measured, by begin, and isn't matched yet: Wh, in this sector but for some begins."""
+    """The Wh of a metering point, by begin, to which nothing is matched yet.
+
+    They were measured in `sector`, or, for the begins in `sectors`, in that one.
+    """
 
     left: Series
     sector: str
@@ -134,7 +137,7 @@ class _Point(NamedTuple):
 
 
 class _Points(dict[str, _Point]):
-    """By GSRN; made of those that are looked for."""
+    """Metering points by GSRN, each made when it is first looked up."""
 
     def __init__(self, consumption: Consumption) -> None:
         super().__init__()
@@ -145,7 +148,7 @@ class _Points(dict[str, _Point]):
     def __missing__(self, gsrn: str) -> _Point:
         (first, measurements), *others = self._series.get(gsrn, [("", Measurements([], []))])
         point = self[gsrn] = _Point(dict(zip(*measurements, strict=True)), first, {})
-        # Where sectors have the same begin, the first that came counts.
+        # If several sectors have the same begin, the first one counts.
         for sector, (begins, amounts) in others:
             for begin, amount in zip(begins, amounts, strict=True):
                 if begin not in point.left:
@@ -153,20 +156,20 @@ class _Points(dict[str, _Point]):
         return point
 
 
-class _Sums:
-    """Emissions by hour, to be added to.
+class _EmissionSums:
+    """Finds the sums by hour to which a GGO's emissions are added.
 
-    :param columns: By name.
+    :param columns: The sums by name.
     """
 
     def __init__(self, columns: dict[str, Series]) -> None:
         self._columns = columns
         self._known: dict[int, tuple[object, list[tuple[Series, int]]]] = {}
 
-    def of(self, emissions: Mapping[str, float] | None) -> list[tuple[Series, int]]:
-        """For each of these emissions what to add to, and the exact g/Wh."""
-        # By identity: of hundreds of thousands there are few different ones. They are held, so that
-        # none gets the place of another.
+    def of(self, emissions: Mapping[str, Decimal | int] | None) -> list[tuple[Series, int]]:
+        """Return, for each of these emissions, the sums to add to, and the g/Wh in exact units."""
+        # Known by identity: hundreds of thousands of GGOs share a few objects. Each object is kept,
+        # so no other one gets the same id.
         _, found = self._known.get(id(emissions), (None, None))
         if found is None:
             found = [

@@ -1,13 +1,12 @@
-"""Environment declarations: what was consumed, emitted (contract: domain, Declarations).
+"""Environment declarations: what was consumed, and what it emitted (contract: domain.md, Declarations).
 
-Energy is in Wh and emissions are in g, both exact (`origin.declarations.rules.exact`); times are Unix seconds. A year
-of hours has a third of a million numbers: they are reckoned with column by column.
+Energy is in Wh and emissions are in g, both in exact units (`origin.declarations.rules.exact`). Times
+are Unix seconds. A year of hours has a third of a million numbers, so sums go column by column.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
-from enum import Enum
 from itertools import repeat
 from math import gcd
 from operator import add as plus
@@ -16,7 +15,7 @@ from typing import NamedTuple, Self
 
 from origin.declarations.rules.consumption import (
     Consumption,
-    Matched,
+    MatchedRetirements,
     RetiredRow,
     Series,
     consumed,
@@ -24,19 +23,10 @@ from origin.declarations.rules.consumption import (
     match,
 )
 from origin.declarations.rules.exact import ONE
+from origin.shared.periods import Resolution, period_begin
 
 Column = list[int | None]
-"""An amount for each span of time; None where there is nothing to tell of, not even a zero."""
-
-
-class Resolution(Enum):
-    """How long the periods of a declaration are, in local time."""
-
-    ALL = "all"
-    YEAR = "year"
-    MONTH = "month"
-    DAY = "day"
-    HOUR = "hour"
+"""An amount for each period; None where nothing is known, which differs from zero."""
 
 
 @dataclass(slots=True)
@@ -48,7 +38,10 @@ class Mix:
     emissions: dict[str, Series] = field(default_factory=dict)
 
     def add(self, hour: int, technology: str, amount: int, emissions: Mapping[str, int]) -> None:
-        """Add what a technology made in an hour; a second time adds up."""
+        """Add what a technology produced in an hour. Several rows of one technology add up.
+
+        :param amount: Wh in exact units, as `emissions` (g by name).
+        """
         self.amounts[hour] = self.amounts.get(hour, 0) + amount
         increase(self.technologies, technology, hour, amount)
         for name, grams in emissions.items():
@@ -61,9 +54,10 @@ ResidualMix = dict[str, Mix]
 
 @dataclass(frozen=True)
 class Figures:
-    """What is declared of spans of time, in their order, column by column.
+    """The amounts of successive periods, column by column.
 
-    Consumed, retired and every emission have a number for each span, a technology for those that have it.
+    Consumed, retired and every emission have a number for each period. A technology has None in
+    periods without it.
     """
 
     consumed: list[int]
@@ -73,8 +67,8 @@ class Figures:
 
 
 @dataclass(frozen=True)
-class Total:
-    """The sums of all spans."""
+class Totals:
+    """The sums of all periods."""
 
     consumed: int
     retired: int
@@ -84,31 +78,31 @@ class Total:
 
 @dataclass(frozen=True)
 class Declaration:
-    """The figures of periods, and their total."""
+    """The figures of periods, and their totals."""
 
     begins: list[datetime]
-    """Of the periods, in local time and in order."""
+    """The begins of the periods, in local time and in order."""
     figures: Figures
-    total: Total
+    total: Totals
 
 
 @dataclass(frozen=True)
-class Declarations:
-    """Both declarations, by hour, and what an operator should know about them."""
+class HourlyDeclarations:
+    """Both declarations by hour, and what an operator should know about them."""
 
     hours: list[int]
-    """Those that are declared, in order."""
+    """The declared hours, in order."""
     individual: Figures
     general: Figures
     left_out: list[int]
-    """Hours with consumption that no mix covers."""
+    """Hours with consumption that no residual mix covers."""
     exceeded: list[tuple[str, int]]
-    """GSRN and begin of measurements that more was retired to than they measure now."""
+    """GSRN and begin of each measurement with more retired to it than it measures now."""
 
 
 @dataclass(frozen=True)
-class Question:
-    """What to declare. Times in UTC, both ends included; `offset` makes local time of them."""
+class DeclarationQuery:
+    """What to declare. Both ends are in UTC and included; local time is `offset` ahead of UTC."""
 
     gsrns: tuple[str, ...]
     begin: datetime
@@ -118,12 +112,12 @@ class Question:
 
 
 @dataclass(frozen=True)
-class Answer:
-    """Both declarations at the resolution asked for, of the same periods; and by hour."""
+class EnvironmentDeclaration:
+    """Both declarations at the requested resolution, with the same periods, and by hour."""
 
     individual: Declaration
     general: Declaration
-    by_hour: Declarations
+    by_hour: HourlyDeclarations
 
 
 def declare(
@@ -131,11 +125,11 @@ def declare(
     retired: Iterable[RetiredRow],
     mix: ResidualMix,
     sectors: Iterable[str],
-) -> Declarations:
-    """The declarations of this consumption, hour by hour.
+) -> HourlyDeclarations:
+    """Return the declarations of this consumption, hour by hour.
 
-    :param retired: To the consumption, in the order of retiring.
-    :param sectors: Of the metering points.
+    :param retired: The GGOs retired to the consumption, in the order of retiring.
+    :param sectors: The sectors of the metering points.
     """
     measured = consumed(consumption)
     matched = match(consumption, retired)
@@ -144,17 +138,22 @@ def declare(
         for sector, amounts in measured.items()
     }
     hours, left_out = _covered(measured, rests, mix)
-    mixes = {sector: _Aligned.of(each, hours) for sector, each in mix.items()}
+    mixes = {sector: _MixColumns.of(each, hours) for sector, each in mix.items()}
     general = _general(hours, [mixes[sector] for sector in sorted(sectors) if sector in mixes])
     individual = _individual(hours, measured, rests, matched, mixes, general.emissions)
-    return Declarations(hours, individual, general, left_out, list(matched.exceeded))
+    return HourlyDeclarations(hours, individual, general, left_out, list(matched.exceeded))
 
 
-def by_resolution(question: Question, found: Declarations) -> Answer:
-    """Sum the hours up, by local time, as the question has it."""
-    zone = timezone(question.offset)
-    truncated = _truncation(question.resolution, question.begin.astimezone(zone))
-    begins = [truncated(datetime.fromtimestamp(hour, zone)) for hour in found.hours]
+def by_resolution(query: DeclarationQuery, found: HourlyDeclarations) -> EnvironmentDeclaration:
+    """Sum the hours by the query's periods of local time. `ALL` is one period from the query's begin."""
+    zone = timezone(query.offset)
+    if query.resolution is Resolution.ALL:
+        begins = [query.begin.astimezone(zone)] * len(found.hours)
+    else:
+        begins = [
+            period_begin(datetime.fromtimestamp(hour, zone), query.resolution)
+            for hour in found.hours
+        ]
     starts = [
         place for place, begin in enumerate(begins) if not place or begin != begins[place - 1]
     ]
@@ -163,7 +162,7 @@ def by_resolution(question: Question, found: Declarations) -> Answer:
         periods = list(zip(starts, [*starts[1:], len(begins)], strict=True))
         individual, general = _summed(individual, periods), _summed(general, periods)
         begins = [begins[start] for start in starts]
-    return Answer(
+    return EnvironmentDeclaration(
         Declaration(begins, individual, _total(individual)),
         Declaration(begins, general, _total(general)),
         found,
@@ -171,7 +170,7 @@ def by_resolution(question: Question, found: Declarations) -> Answer:
 
 
 def _rest(amounts: Series, retired: Series) -> Series:
-    """The Wh that the mix is to cover."""
+    """Return the Wh that the mix must cover: measured, but not retired."""
     return {
         hour: rest for hour, amount in amounts.items() if (rest := amount - retired.get(hour, 0))
     }
@@ -180,19 +179,23 @@ def _rest(amounts: Series, retired: Series) -> Series:
 def _covered(
     measured: Mapping[str, Series], rests: Mapping[str, Series], mix: ResidualMix
 ) -> tuple[list[int], list[int]]:
-    """The hours to declare, in order; and those left out, where the mix lacks what isn't retired."""
+    """Return the hours to declare and the hours left out, both in order.
+
+    The range shrinks to what the mix covers. An hour within it is left out if any sector has a rest
+    there and no mix (contract: domain.md, Declarations).
+    """
     covering = [hour for each in mix.values() for hour, amount in each.amounts.items() if amount]
     first, last = min(covering, default=0), max(covering, default=-1)
     gaps: set[int] = set()
     for sector, rest in rests.items():
-        there = mix.get(sector, Mix()).amounts
-        gaps.update(hour for hour in rest if not there.get(hour))
+        covered = mix.get(sector, Mix()).amounts
+        gaps.update(hour for hour in rest if not covered.get(hour))
     hours = sorted(hour for hour in set().union(*measured.values()) if first <= hour <= last)
     return [hour for hour in hours if hour not in gaps], [hour for hour in hours if hour in gaps]
 
 
-class _Aligned(NamedTuple):
-    """A mix's columns for some hours; those that have nothing in any of them are left out."""
+class _MixColumns(NamedTuple):
+    """A mix's columns for some hours, without columns that are empty in all of them."""
 
     amounts: Column
     emissions: dict[str, Column]
@@ -200,7 +203,7 @@ class _Aligned(NamedTuple):
 
     @classmethod
     def of(cls, mix: Mix, hours: list[int]) -> Self:
-        """This mix for these hours."""
+        """Return the columns of this mix for these hours."""
         return cls(
             _column(mix.amounts, hours),
             _columns(mix.emissions, hours),
@@ -208,8 +211,8 @@ class _Aligned(NamedTuple):
         )
 
 
-def _general(hours: list[int], mixes: Iterable[_Aligned]) -> Figures:
-    """The residual mix itself."""
+def _general(hours: list[int], mixes: Iterable[_MixColumns]) -> Figures:
+    """Return the general declaration: the residual mix itself."""
     amounts: Column = [0] * len(hours)
     emissions: dict[str, Column] = {}
     technologies: dict[str, Column] = {}
@@ -224,13 +227,13 @@ def _individual(
     hours: list[int],
     measured: Mapping[str, Series],
     rests: Mapping[str, Series],
-    matched: Matched,
-    mixes: Mapping[str, _Aligned],
+    matched: MatchedRetirements,
+    mixes: Mapping[str, _MixColumns],
     of_mix: Iterable[str],
 ) -> Figures:
-    """What was retired, and of the mix what it covers.
+    """Return the individual declaration: what was retired, and the mix's share for the rest.
 
-    :param of_mix: Its emissions, all of which are told in each span.
+    :param of_mix: The names of the mix's emissions, all of which appear in each period.
     """
     wh, retired = [0] * len(hours), [0] * len(hours)
     emissions = _columns(matched.emissions, hours)
@@ -252,20 +255,20 @@ def _individual(
 
 
 class _Share(NamedTuple):
-    """What part of a mix covers a rest, hour by hour: `wh` of `total`, which is 0 where there is no rest."""
+    """The share of a mix that covers a rest, hour by hour: `wh` of `total`, which is 0 without a rest."""
 
     wh: list[int]
     total: list[int]
 
     @classmethod
     def of(cls, rest: Column, amounts: Column) -> Self:
-        """What part of these amounts the rest is."""
+        """Return the rest as a share of these amounts."""
         shares = list(map(_in_lowest_terms, rest, amounts))
         return cls([wh for wh, _ in shares], [total for _, total in shares])
 
     def of_each(self, columns: Mapping[str, Column]) -> dict[str, Column]:
-        """This part of each column."""
-        return _there({name: self._part(column) for name, column in columns.items()})
+        """Return this share of each column."""
+        return _non_empty({name: self._part(column) for name, column in columns.items()})
 
     def _part(self, column: Column) -> Column:
         try:
@@ -278,7 +281,7 @@ class _Share(NamedTuple):
 
 
 def _in_lowest_terms(rest: int | None, amount: int | None) -> tuple[int, int]:
-    """Short numbers, with which divisions are quick."""
+    """Return the fraction rest / amount in lowest terms: divisions by short numbers are faster."""
     if not rest or not amount:
         return 0, 0
     wh = rest * ONE
@@ -291,11 +294,11 @@ def _column(series: Series, hours: Iterable[int]) -> Column:
 
 
 def _columns(by_name: Mapping[str, Series], hours: Collection[int]) -> dict[str, Column]:
-    return _there({name: _column(series, hours) for name, series in by_name.items()})
+    return _non_empty({name: _column(series, hours) for name, series in by_name.items()})
 
 
-def _there(columns: Mapping[str, Column]) -> dict[str, Column]:
-    """Those that have anything at all."""
+def _non_empty(columns: Mapping[str, Column]) -> dict[str, Column]:
+    """Return the columns that have any amount."""
     return {
         name: column
         for name, column in columns.items()
@@ -304,6 +307,7 @@ def _there(columns: Mapping[str, Column]) -> dict[str, Column]:
 
 
 def _plus(column: Column, more: Column) -> Column:
+    """Return the sums of two columns, where None counts as nothing."""
     try:
         return list(map(plus, column, more))
     except TypeError:
@@ -314,6 +318,7 @@ def _plus(column: Column, more: Column) -> Column:
 
 
 def _merge(columns: dict[str, Column], more: Mapping[str, Column]) -> None:
+    """Add `more` to the columns of the same names."""
     for name, column in more.items():
         columns[name] = _plus(columns[name], column) if name in columns else column
 
@@ -327,12 +332,12 @@ def _all_filled(columns: Mapping[str, Column]) -> dict[str, list[int]]:
 
 
 def _summed(figures: Figures, periods: Collection[tuple[int, int]]) -> Figures:
-    """Of periods, which begin and end at these places, instead of hours."""
+    """Return the sums of periods, given as the places of their first hour and after their last."""
 
     def sums(column: list[int]) -> list[int]:
         return [sum(column[begin:end]) for begin, end in periods]
 
-    def sums_there(column: Column) -> Column:
+    def sums_of_known(column: Column) -> Column:
         parts = ([each for each in column[begin:end] if each is not None] for begin, end in periods)
         return [sum(part) if part else None for part in parts]
 
@@ -340,12 +345,14 @@ def _summed(figures: Figures, periods: Collection[tuple[int, int]]) -> Figures:
         consumed=sums(figures.consumed),
         retired=sums(figures.retired),
         emissions={name: sums(column) for name, column in figures.emissions.items()},
-        technologies={label: sums_there(column) for label, column in figures.technologies.items()},
+        technologies={
+            label: sums_of_known(column) for label, column in figures.technologies.items()
+        },
     )
 
 
-def _total(figures: Figures) -> Total:
-    return Total(
+def _total(figures: Figures) -> Totals:
+    return Totals(
         consumed=sum(figures.consumed),
         retired=sum(figures.retired),
         emissions={name: sum(column) for name, column in figures.emissions.items()},
@@ -353,18 +360,3 @@ def _total(figures: Figures) -> Total:
             label: sum(filter(None, column)) for label, column in figures.technologies.items()
         },
     )
-
-
-def _truncation(resolution: Resolution, begin: datetime) -> Callable[[datetime], datetime]:
-    """What finds the begin of the period that holds an hour."""
-    match resolution:
-        case Resolution.ALL:
-            return lambda _: begin
-        case Resolution.YEAR:
-            return lambda time: time.replace(month=1, day=1, hour=0)
-        case Resolution.MONTH:
-            return lambda time: time.replace(day=1, hour=0)
-        case Resolution.DAY:
-            return lambda time: time.replace(hour=0)
-        case Resolution.HOUR:
-            return lambda time: time

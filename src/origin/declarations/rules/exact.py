@@ -1,61 +1,47 @@
-"""Exact arithmetic on what peers write as decimals: whole numbers of 10⁻³⁰, floats at the edge alone.
+"""Exact arithmetic on numbers that peers write as decimals: whole numbers of 10⁻³⁰.
 
-A sum of millions of quotients, each rounded to 10⁻³⁰, is off by less than 10⁻²²: floats made of it
-are the ones nearest to the true values, and `whole` knows a half when it sees one.
+A sum of millions of quotients, each rounded down to 10⁻³⁰, is off by less than 10⁻²². So a float made
+of it is the one nearest to the true value, and `whole` recognizes a half. Floats are made when the
+answer is written, not before.
 """
 
-from bisect import bisect
+from decimal import Context, Decimal
 
 ONE = 10**30
-"""1 (g, Wh) in the units of this module."""
+"""1 g or 1 Wh in the units of this module."""
 
 _SEEN_AS_EQUAL = 10**12
+"""Values that differ by less than half of this are the same decimal."""
 
-_PLACES = range(-7, 16)
-_TENS = [10.0**place for place in _PLACES]
-_DIGITS: list[tuple[float, int]] = [(10.0 ** (15 - place), 10 ** (15 + place)) for place in _PLACES]
-"""What makes whole numbers of fifteen digits of numbers below these, and what these count."""
-_BITS = 120
-_BINARY, _HALF = 2.0**_BITS, 1 << (_BITS - 1)
+_DIGITS = Context(prec=200)
+"""Digits enough to scale any number of the peers without rounding."""
 
 
-def exact(number: float) -> int:
-    """The decimal that this number is written as, below 10¹⁵: 0.1 is a tenth, not the float beside it.
-
-    More than fifteen digits mean a quotient, of which the float is as true as its decimal: its own value.
-
-    :raises OverflowError: an infinite one. ValueError: none at all (NaN).
-    """
-    if type(number) is int:
+def exact(number: Decimal | int) -> int:
+    """Return the number in units of 10⁻³⁰; digits beyond these are rounded, halves to the even one."""
+    if isinstance(number, int):
         return number * ONE
-    place = bisect(_TENS, abs(number))
-    if place < len(_DIGITS):
-        # With so many digits, a decimal and the float nearest to it stand for each other.
-        scale, unit = _DIGITS[place]
-        digits = round(number * scale)
-        if digits / scale == number:
-            return digits * unit
-    return (int(number * _BINARY) * ONE + _HALF) >> _BITS
+    return round(number.scaleb(30, _DIGITS))
 
 
 def as_float(value: int) -> float:
-    """The float nearest to it."""
+    """Return the float nearest to the value."""
     return value / ONE
 
 
 def as_number(value: int) -> float:
-    """A whole number where it is one, else the float nearest to it."""
+    """Return an `int` if the value is whole, else the float nearest to it."""
     whole_number, rest = divmod(value, ONE)
     return value / ONE if rest else whole_number
 
 
 def per(value: int, amount: int) -> float:
-    """`value` for each one of `amount`; 0 where there is nothing of it."""
+    """Return `value` per unit of `amount`; 0 if the amount is 0."""
     return value / amount if amount else 0.0
 
 
 def whole(value: int) -> int:
-    """Rounded to a whole number, halves to the even one."""
+    """Return the nearest whole number; halves go to the even one."""
     return _rounded(_rounded(value, _SEEN_AS_EQUAL), ONE // _SEEN_AS_EQUAL)
 
 

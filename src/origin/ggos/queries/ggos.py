@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from origin.ggos.queries.expiry import expired, not_expired
 from origin.ggos.rules.filters import Category, GgoFilters, TransferFilters
 from origin.ggos.rules.listing import Cursor, Key, Value
 
@@ -28,9 +29,9 @@ _BY_LIST = {*_LISTS, "reference"}
 
 _CATEGORIES = {
     Category.ISSUED: "issue_gsrn IS NOT NULL",
-    Category.STORED: "stored AND expire_time > %(now)s",
+    Category.STORED: f"stored AND {not_expired('%(now)s')}",
     Category.RETIRED: "retired",
-    Category.EXPIRED: "stored AND expire_time <= %(now)s",
+    Category.EXPIRED: f"stored AND {expired('%(now)s')}",
 }
 
 GGO_OBJECT = """

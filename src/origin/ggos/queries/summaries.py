@@ -20,10 +20,8 @@ from origin.ggos.rules.summaries import (
     UNKNOWN,
     Grouping,
     GroupSums,
-    Periods,
-    Resolution,
-    periods,
 )
+from origin.shared.periods import Resolution
 
 _INVALID_PARAMETER_VALUE = "22023"
 
@@ -51,10 +49,6 @@ _LABELS = {
     Resolution.DAY: "to_char(local, 'YYYY-MM-DD')",
     Resolution.HOUR: "to_char(local, 'YYYY-MM-DD HH24:00')",
 }
-
-
-_PERIOD = "width_bucket(begin, %(begins)s::timestamptz[]) AS period"
-"""The number of the period that holds it, from 1."""
 
 
 @dataclass(frozen=True)
@@ -104,107 +98,49 @@ def total_amount(database: Database, caller: Caller, selection: Selection) -> tu
 
 
 def sums(database: Database, selection: Selection, split: Split) -> Iterator[GroupSums]:
-    """Their Wh by label, for each group.
+    """Yield the selection's Wh by label, for each group.
 
-    :raises Refused: the database doesn't know the zone.
+    :raises Refused: the database doesn't know the time zone.
     """
-    found = _periods(database, selection, split)
-    rows = _ask(database, _summary(selection, split, found))
-    if found is not None and not all(_are_within(found, row[-1]) for row in rows):
-        # The account has got what lies beyond since its first and last were looked up.
-        found = None
-        rows = _ask(database, _summary(selection, split, found))
-    for *values, amounts in rows:
-        if found is not None:
-            labels = found.labels
-            amounts = {labels[int(place) - 1]: amount for place, amount in amounts.items()}  # noqa: PLW2901 - the same, by label
-        texts = [
-            each.astimezone(split.zone).isoformat() if isinstance(each, datetime) else each
-            for each in values
-        ]
-        yield GroupSums(tuple(texts), amounts)
-
-
-def _ask(database: Database, query: Query) -> list[list[Any]]:
-    """Of each group: its values, and at last its amounts by label or by the number of the period.
-
-    :raises Refused: the database doesn't know the zone.
-    """
+    query = _summary(selection, split)
     try:
         rows = database.query(query.sql, query.values)
     except DataError as error:
         if getattr(error.orig, "pgcode", None) != _INVALID_PARAMETER_VALUE:
             raise
         raise Refused({"timezone": ["Not known to the database."]}) from error
-    return [[*values, json.loads(amounts)] for *values, amounts in rows]
+    for *values, amounts in rows:
+        texts = [
+            each.astimezone(split.zone).isoformat() if isinstance(each, datetime) else each
+            for each in values
+        ]
+        yield GroupSums(tuple(texts), json.loads(amounts))
 
 
-def _are_within(found: Periods, amounts: dict[str, int]) -> bool:
-    """Whether all of these lie in the periods: not before the first (0), nor after the last."""
-    return "0" not in amounts and str(len(found.labels) + 1) not in amounts
+def _summary(selection: Selection, split: Split) -> Query:
+    """Return the query of `sums`: a row of each group's values, then a JSON object of Wh by label.
 
-
-def _periods(database: Database, selection: Selection, split: Split) -> Periods | None:
-    """The periods that the GGOs lie in, where it is cheaper to look them up than to reckon with zones.
-
-    Not where sums are told apart by hours anyway.
+    It sums in two steps: first by period and codes, then by label and group. So labels are written and
+    looked up once per period, not once per GGO.
     """
-    if split.resolution in {Resolution.ALL, Resolution.HOUR} or Grouping.BEGIN in split.grouping:
-        return None
+    columns = list(dict.fromkeys(column for each in split.grouping for column in _COLUMNS[each]))
     values = selection[0].values
-    ends: Sequence[datetime] = [values[name] for name in ("begin", "end") if name in values]
-    if not ends:
-        ends = _span(database, selection)
-    return periods(min(ends), max(ends), split.resolution, split.zone) if ends else None
-
-
-def _span(database: Database, selection: Selection) -> list[datetime]:
-    """The first and the last begin of all that the account has, whatever is asked of it.
-
-    The ends of an index; where few of the GGOs are asked for, theirs would have to be searched.
-    """
-    found: list[datetime] = []
-    for conditions in selection:
-        sql = f"SELECT min(begin), max(begin) FROM ggos WHERE {conditions.whose}"
-        found += (each for each in database.prepared(sql, conditions.values)[0] if each is not None)
-    return found
-
-
-def _summary(selection: Selection, split: Split, found: Periods | None) -> Query:
-    """Sum in steps: by period and codes; by group and label.
-
-    Where periods are known, a begin's is looked up among their begins. Otherwise what is summed first
-    is each begin, so that time zones are reckoned with once for each of them, not for each GGO.
-    """
-    wanted = dict.fromkeys(column for each in split.grouping for column in _COLUMNS[each])
-    columns = list(wanted)
-    values = selection[0].values
-    label = _LABELS[split.resolution]
-    if found is not None:
-        # As PostgreSQL writes it: the driver would take its time with each.
-        values = {**values, "begins": f"{{{','.join([*found.begins, found.past])}}}"}
-        steps = _sums_of(_rows(selection, [_PERIOD, *columns]), ["period", *columns])
-        label = "period"
-    elif split.resolution is not Resolution.ALL:
-        begins = ["begin", *(each for each in columns if each != "begin")]
-        steps = _sums_of(_rows(selection, begins), begins)
+    if split.resolution is Resolution.ALL:
+        summed = _sums_of(_rows(selection, columns), columns)
+    else:
         local, zone_value = _local(split)
         values = {**values, "zone": zone_value, "period": split.resolution.value}
-        steps = f"(SELECT date_trunc(%(period)s, {local}) AS local, * FROM {steps} AS hours)"
-        steps = _sums_of(steps, ["local", *columns])
-    else:
-        steps = _sums_of(_rows(selection, columns), columns)
+        period = f"date_trunc(%(period)s, {local}) AS local"
+        summed = _sums_of(_rows(selection, [period, *columns]), ["local", *columns])
     if Grouping.TECHNOLOGY in split.grouping:
-        steps = f"({steps} AS coded LEFT JOIN technologies USING (technology_code, fuel_code))"
+        summed = f"({summed} AS coded LEFT JOIN technologies USING (technology_code, fuel_code))"
     else:
-        steps = f"{steps} AS summed"
+        summed = f"{summed} AS summed"
     groups = [f"{_VALUES[each]} AS group_{place}" for place, each in enumerate(split.grouping)]
     names = [f"group_{place}" for place, _ in enumerate(split.grouping)]
-    # Of several codes with one label the sums meet here.
-    labelled = _sums_of(
-        f"(SELECT {', '.join([f'{label} AS label', *groups])}, amount FROM {steps})",
-        ["label", *names],
-    )
+    # Several pairs of codes may have one label: their sums are added here.
+    labelled = ", ".join([f"{_LABELS[split.resolution]} AS label", *groups, "amount"])
+    labelled = _sums_of(f"(SELECT {labelled} FROM {summed})", ["label", *names])
     chosen = ", ".join([*names, "json_object_agg(label, amount)::text"])
     by_group = f"GROUP BY {', '.join(names)}" if names else "HAVING count(*) > 0"
     return Query(f"SELECT {chosen} FROM {labelled} AS labelled {by_group}", values)

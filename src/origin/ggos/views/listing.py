@@ -9,8 +9,8 @@ from typing import Any
 import orjson
 from flask import Response
 
-from origin.db.driver import Row
 from origin.db.engine import Database
+from origin.db.raw_connections import Row
 from origin.ggos.queries import ggos as queries
 from origin.ggos.rules.listing import Cursor, Listing, Signer, Value, write_cursor
 from origin.identity.authentication import current_user, make_sure_active

@@ -9,7 +9,7 @@ from origin.db.engine import Database
 from origin.ggos.queries import summaries as queries
 from origin.ggos.queries.ggos import Caller
 from origin.ggos.rules.filters import Direction
-from origin.ggos.rules.summaries import Grouping, Resolution, filled_labels, summarise
+from origin.ggos.rules.summaries import Grouping, filled_labels, summarise
 from origin.ggos.schemas import (
     FilteredRequest,
     GgoFiltersSchema,
@@ -17,6 +17,7 @@ from origin.ggos.schemas import (
     TransferFiltersSchema,
 )
 from origin.identity.authentication import current_user
+from origin.shared.periods import Resolution
 from origin.web.base import Schema, json_response
 from origin.web.collections import Items
 from origin.web.provided import provided

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from origin.db.driver import Link
 from origin.db.engine import Database
-from origin.keys.derivation import Branch
-from origin.keys.public_branches import Branches
+from origin.db.raw_connections import RawConnection
+from origin.keys.derivation import PublicBranchKey
+from origin.keys.public_branch_keys import PublicBranchKeys
 from origin.webhooks.queries.outbox import TELL, WAKE
 
 _POINT = """
@@ -55,7 +55,7 @@ class Point:
     owner_id: int
     subject: str
     master_key: str
-    branch: Branch
+    branch: PublicBranchKey
     """The public half of `m/1/i`."""
 
 
@@ -65,9 +65,9 @@ class Points:
     What is added by one is added only if it still holds (`add`).
     """
 
-    def __init__(self, database: Database, branches: Branches) -> None:
+    def __init__(self, database: Database, public_branch_keys: PublicBranchKeys) -> None:
         self._database = database
-        self._branches = branches
+        self._public_branch_keys = public_branch_keys
         self._known: dict[tuple[str, str], Point] = {}
 
     def find(self, subject: str, gsrn: str) -> Point | None:
@@ -79,7 +79,7 @@ class Points:
         if not rows:
             return None
         owner_id, master_key, key_index = rows[0]
-        branch = self._branches.metering_point(subject, master_key, key_index)
+        branch = self._public_branch_keys.metering_point(subject, master_key, key_index)
         if len(self._known) >= MAX_KNOWN:
             self._known.clear()
         found = self._known[subject, gsrn] = Point(owner_id, subject, master_key, branch)
@@ -101,13 +101,13 @@ class Added(Enum):
     """Its address was known, or the point isn't the one that it was: nothing has changed."""
 
 
-def add(link: Link, point: Point, row: dict[str, Any]) -> Added:
+def add(link: RawConnection, point: Point, row: dict[str, Any]) -> Added:
     """Add a GGO that was issued to this point, and write its deliveries: one round trip.
 
     :param row: By the columns' names; `emissions` as JSON text.
     """
     owner = {"owner_id": row["owner_id"]}
-    rows = link.together(
+    rows = link.execute_together(
         (_ADD, {**row, "subject": point.subject, "master_key": point.master_key}),
         (_WAKE, owner),
         (_OUTCOME, {**owner, "address": row["address"]}),

@@ -8,12 +8,11 @@ from typing import Any
 import orjson
 
 from origin.errors import Refused
+from origin.shared.limits import MAX_TEXT_BYTES
 
 FIRST_BEGIN = datetime(1970, 1, 1, tzinfo=UTC)
 PAST_LAST_BEGIN = datetime(2038, 1, 19, 3, 14, 8, tzinfo=UTC)
 """From here on a period's key would be a hardened one (contract: domain, Keys and addresses)."""
-MAX_TEXT_BYTES = 500
-"""In UTF-8: four such texts fit into one index entry of PostgreSQL, which has 2,704 bytes."""
 
 
 @dataclass(frozen=True)

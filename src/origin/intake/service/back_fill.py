@@ -16,7 +16,7 @@ from origin.intake.rules.back_fill import end_of_stretch, months_of
 from origin.intake.rules.events import PAST_LAST_BEGIN, GgoEvent
 from origin.intake.service.issued_ggos import Issue, Owner, record
 from origin.keys.sealing import Sealer
-from origin.peers.datahub import DataHubClient, IssuedGgo
+from origin.peers.datahub import DataHubClient, DataHubGgo
 from origin.shared.clock import utcnow
 from origin.webhooks.service.outbox import Outbox
 
@@ -94,11 +94,11 @@ class BackFill:
             point.owner.id,
             lambda token: self.datahub.ggos(token, point.gsrn, begin, end),
         )
-        for oddity in found.odd:
+        for oddity in found.invalid:
             log.error("A GGO of metering point %s is left out: %s", point.gsrn, oddity)
         issues = [
             Issue(event, point.key_index)
-            for ggo in found.good
+            for ggo in found.valid
             for event in _checked(point.gsrn, ggo)
         ]
         for portion in _portions(issues):
@@ -124,7 +124,7 @@ def _find(session: Session, metering_point_id: int) -> _Point:
     return _Point(owner, row.gsrn, row.key_index)
 
 
-def _checked(gsrn: str, ggo: IssuedGgo) -> Iterator[GgoEvent]:
+def _checked(gsrn: str, ggo: DataHubGgo) -> Iterator[GgoEvent]:
     """The GGO, if it is one, and of this point."""
     event = GgoEvent(
         address=ggo.address,

@@ -15,7 +15,13 @@ from origin.db.models import Ggo
 from origin.intake.queries import issuing
 from origin.intake.queries.issuing import Added, Points
 from origin.intake.rules.events import GgoEvent
-from origin.keys.derivation import AddressKind, Key, metering_point_key, period_index, period_key
+from origin.keys.derivation import (
+    AddressKind,
+    ExtendedKey,
+    metering_point_key,
+    period_index,
+    period_key,
+)
 from origin.keys.sealing import Sealer, master_key_context
 from origin.shared.wakeups import Wakeups
 from origin.telemetry.metrics import KEY_MISMATCHES
@@ -100,7 +106,7 @@ class IssuedGgos:
         address = point.branch.address(period_index(event.begin), AddressKind.GGO)
         row = _row(point.owner_id, event, address)
         emissions = None if event.emissions is None else orjson.dumps(event.emissions).decode()
-        with self.database.link() as link:
+        with self.database.raw_connection() as link:
             added = issuing.add(link, point, {**row, "emissions": emissions})
         if added is Added.NOT:
             self.points.forget(subject, event.gsrn)
@@ -113,10 +119,10 @@ class IssuedGgos:
 
 def _rows(sealer: Sealer, owner: Owner, issues: Sequence[Issue]) -> list[Row]:
     """The rows as they would be added."""
-    master = Key.from_base58(
+    master = ExtendedKey.from_base58(
         sealer.open(owner.sealed_master_key, master_key_context(owner.subject))
     )
-    keys: dict[int, Key] = {}
+    keys: dict[int, ExtendedKey] = {}
     rows = []
     for issue in issues:
         if issue.key_index not in keys:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, cast, get_args
+from typing import Any, cast
 
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
@@ -25,7 +25,7 @@ from origin.intake.service import metering_points
 from origin.intake.service.back_fill import BackFill
 from origin.intake.service.early_events import apply_ggos
 from origin.intake.service.issued_ggos import Owner
-from origin.keys.derivation import Key, metering_point_key
+from origin.keys.derivation import ExtendedKey, metering_point_key
 from origin.keys.sealing import Sealer, master_key_context
 from origin.peers.datahub import DataHubClient, WebhookEvent
 from origin.recovery.service.forgotten_points import ForgottenPoints
@@ -74,7 +74,12 @@ class _Job:
 
 
 _FETCHES: Sequence[JobKind] = ("fetch_ggos",)
-_OTHERS: Sequence[JobKind] = tuple(kind for kind in get_args(JobKind) if kind not in _FETCHES)
+_OTHERS: Sequence[JobKind] = (
+    "send_key",
+    "subscribe_metering_points",
+    "subscribe_ggos",
+    "import_metering_points",
+)
 
 
 @dataclass(frozen=True)
@@ -250,7 +255,9 @@ class DataHubJobs:
                 .join(MeteringPoint, MeteringPoint.user_id == User.id)
                 .where(MeteringPoint.id == job.metering_point_id)
             ).one()
-        master = Key.from_base58(self.sealer.open(row.master_key, master_key_context(row.subject)))
+        master = ExtendedKey.from_base58(
+            self.sealer.open(row.master_key, master_key_context(row.subject))
+        )
         key = metering_point_key(master, row.key_index).base58()
         self.user_tokens.with_user_token(
             job.user_id, lambda token: self.datahub.set_key(token, row.gsrn, key)
@@ -287,7 +294,7 @@ class DataHubJobs:
         settings = self.settings
         body = {
             "url": f"{settings.project_url}/webhook/{event}",
-            "secret": settings.webhook_secret.value,
+            "secret": settings.webhook_secret.get_secret_value(),
         }
 
         def anew(token: str) -> bool:
@@ -310,7 +317,9 @@ class DataHubJobs:
         with self.database.reading() as session:
             known = metering_points.described(session, job.user_id)
         points = self.user_tokens.with_user_token(job.user_id, self.datahub.metering_points)
-        events = [MeteringPointEvent(point.gsrn, point.type, point.sector) for point in points.good]
+        events = [
+            MeteringPointEvent(point.gsrn, point.type, point.sector) for point in points.valid
+        ]
         self.forgotten_points.keep_proven_indexes(job.user_id, events)
         with self.outbox.transaction() as session:
             owner = _owner(session, job.user_id)
@@ -321,8 +330,8 @@ class DataHubJobs:
             with self.outbox.transaction() as session:
                 lock_user(session, owner.id)
                 has_more = apply_ggos(session, self.sealer, owner)
-        if points.odd:
-            raise PeerMisbehaved("DataHubService", "; ".join(points.odd[:_ODD_ROWS_TOLD]))
+        if points.invalid:
+            raise PeerMisbehaved("DataHubService", "; ".join(points.invalid[:_ODD_ROWS_TOLD]))
 
     def _fetch_ggos(self, job: _Job) -> None:
         """Fetch what was issued to the point, a month at a time; how far it has come is kept.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from sqlalchemy import delete, insert, select
 
 from origin.db.engine import Database
-from origin.db.locks import lock_name
+from origin.db.locks import take_advisory_lock
 from origin.db.models import Technology
 from origin.errors import PeerError, PeerMisbehaved
 from origin.peers.datahub import DataHubClient
@@ -36,7 +36,7 @@ class Technologies:
         if not labels:
             raise PeerMisbehaved("DataHubService", "no technologies")
         with self.database.transaction() as session:
-            lock_name(session, "technologies")
+            take_advisory_lock(session, "technologies")
             session.execute(delete(Technology))
             session.execute(
                 insert(Technology),

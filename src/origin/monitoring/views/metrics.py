@@ -6,7 +6,7 @@ from flask import Response, current_app
 
 from origin.db.engine import Database
 from origin.monitoring.service.database_gauges import Readings
-from origin.telemetry.metrics import CONTENT_TYPE, Families, exposition
+from origin.telemetry.metrics import CONTENT_TYPE, StaticCollector, exposition
 from origin.web.base import Blueprint
 from origin.web.provided import provided
 
@@ -19,7 +19,7 @@ _EXTENSION = "origin_readings"
 @blueprint.response(200, description="Metrics", content_type="text/plain")
 def metrics() -> Response:
     """Answer all metrics of this web, and what stands in the database, in Prometheus' text format."""
-    return Response(exposition(Families(_readings().families())), content_type=CONTENT_TYPE)
+    return Response(exposition(StaticCollector(_readings().families())), content_type=CONTENT_TYPE)
 
 
 def _readings() -> Readings:

@@ -33,6 +33,7 @@ _GROUPS = {
     "accounts": ("Accounts", "The caller's account, and its end."),
     "suppliers": ("Accounts", ""),
     "ggos": ("GGOs", "What the caller holds, and what becomes of it."),
+    "compose": ("GGOs", ""),
     "transfers": ("Transfers", "What the caller sent and received."),
     "forecasts": ("Forecasts", "What a sender expects to transfer."),
     "declarations": ("Environment declarations", "What consumption emitted and came from."),

@@ -20,13 +20,13 @@ from origin.batches.rules.standing import settlement_address_of
 from origin.batches.service.redo import BatchRedo
 from origin.batches.service.sign import Keys, load_keys
 from origin.db.engine import Database
-from origin.db.sqlstates import is_everywhere
+from origin.db.sqlstates import affects_all_work
 from origin.errors import PeerError, PeerUnavailable
 from origin.keys.derivation import AddressKind, IndexOutOfRange
 from origin.keys.sealing import Sealer
 from origin.reconciliation.queries import GgoPage, read_page
 from origin.reconciliation.rules import Holding, differences
-from origin.shared.deadlines import pause
+from origin.shared.deadlines import interruptible_sleep
 
 T = TypeVar("T")
 
@@ -51,7 +51,7 @@ class PacedLedger:
 
     def _ask(self, read: Callable[[str], T], address: str) -> T:
         # The interval counts from the last call's begin: a slow ledger is not asked still less.
-        pause(max(self._next_at - time.monotonic(), 0.0))
+        interruptible_sleep(max(self._next_at - time.monotonic(), 0.0))
         self._next_at = time.monotonic() + self._interval_s
         return read(address)
 
@@ -128,7 +128,7 @@ class PageComparison:
             # The next run reads it again.
             return False
         except Exception as error:
-            if is_everywhere(error):
+            if affects_all_work(error):
                 raise
             # One batch that can't be done again does not stop the run.
             log.exception(

@@ -24,16 +24,16 @@ from origin.intake.service import metering_points
 from origin.intake.service.back_fill import BackFill
 from origin.intake.service.early_events import apply_ggos
 from origin.intake.service.issued_ggos import Owner
-from origin.keys.derivation import AddressKind, IndexOutOfRange, Key
+from origin.keys.derivation import AddressKind, ExtendedKey, IndexOutOfRange
 from origin.keys.sealing import Sealer, master_key_context
 from origin.peers import datahub
-from origin.peers.datahub import DataHubClient, IssuedGgo
+from origin.peers.datahub import DataHubClient, DataHubGgo
 from origin.recovery.queries.mending import addresses_here
 from origin.recovery.queries.progress import was_before_a_recovery
 from origin.recovery.rules import point_candidates, proven_index
 from origin.recovery.service.report import Report
 from origin.shared.clock import utcnow
-from origin.shared.deadlines import pause
+from origin.shared.deadlines import interruptible_sleep
 from origin.webhooks.service.outbox import Outbox
 
 MARGIN = 100_000
@@ -70,7 +70,7 @@ def patiently(call: Callable[[], T], pauses_s: Iterable[float] = _PAUSES_S) -> T
         try:
             return call()
         except PeerUnavailable:
-            pause(pause_s)
+            interruptible_sleep(pause_s)
     return call()
 
 
@@ -96,7 +96,7 @@ class ForgottenPoints:
             known = patiently(
                 lambda: self.user_tokens.with_user_token(user_id, self.datahub.metering_points)
             )
-            events = [MeteringPointEvent(each.gsrn, each.type, each.sector) for each in known.good]
+            events = [MeteringPointEvent(each.gsrn, each.type, each.sector) for each in known.valid]
             learnt = self._learn(owner, master, events)
         except (TokensSpent, PeerMisbehaved, PeerUnauthorized) as error:
             report.add("not_asked", subject=owner.subject, reason=str(error))
@@ -127,16 +127,16 @@ class ForgottenPoints:
         owner, master = self._owner(user_id)
         self._add_proven(owner, self._learn(owner, master, events))
 
-    def _owner(self, user_id: int) -> tuple[Owner, Key]:
+    def _owner(self, user_id: int) -> tuple[Owner, ExtendedKey]:
         """:raises CannotUnseal: the user's key isn't ours to open."""
         with self.database.reading() as session:
             user = session.get_one(User, user_id)
             owner = Owner(user.id, user.subject, user.master_key, user.disabled_at is None)
         opened = self.sealer.open(owner.sealed_master_key, master_key_context(owner.subject))
-        return owner, Key.from_base58(opened)
+        return owner, ExtendedKey.from_base58(opened)
 
     def _learn(
-        self, owner: Owner, master: Key, events: Sequence[MeteringPointEvent]
+        self, owner: Owner, master: ExtendedKey, events: Sequence[MeteringPointEvent]
     ) -> list[Learnt]:
         """Which of these are nobody's here, each with the index that DataHub's addresses prove."""
         with self.database.reading() as session:
@@ -175,9 +175,9 @@ class ForgottenPoints:
             if event.type != "production":
                 return None
             issued = self.datahub.ggos(token, event.gsrn, FIRST_BEGIN, PAST_LAST_BEGIN)
-            if issued.odd and not issued.good:
-                raise PeerMisbehaved("DataHubService", issued.odd[0])
-            first = next(iter(issued.good), None)
+            if issued.invalid and not issued.valid:
+                raise PeerMisbehaved("DataHubService", issued.invalid[0])
+            first = next(iter(issued.valid), None)
             return None if first is None else (AddressKind.GGO, first.begin, first.address)
 
         return patiently(lambda: self.user_tokens.with_user_token(owner.id, ask))
@@ -232,7 +232,7 @@ class ForgottenPoints:
             end = end_of_stretch(begin, utcnow(), months=months, hours=None)
             begin = patiently(partial(self.back_fill.fetch, metering_point_id, begin, end))
 
-    def unknown_issued(self, user_id: int, gsrn: str, since: datetime) -> Iterator[IssuedGgo]:
+    def unknown_issued(self, user_id: int, gsrn: str, since: datetime) -> Iterator[DataHubGgo]:
         """What was issued to this point and the database doesn't have; nothing is changed.
 
         :raises TokensSpent: its owner must log in again.
@@ -242,17 +242,17 @@ class ForgottenPoints:
 
             def ask(
                 token: str, begin: datetime = begin, end: datetime = end
-            ) -> datahub.Rows[IssuedGgo]:
+            ) -> datahub.ParsedRows[DataHubGgo]:
                 return self.datahub.ggos(token, gsrn, begin, end)
 
             found = patiently(partial(self.user_tokens.with_user_token, user_id, ask))
             with self.database.reading() as session:
-                known = addresses_here(session, [ggo.address for ggo in found.good])
-            yield from (ggo for ggo in found.good if ggo.address not in known)
+                known = addresses_here(session, [ggo.address for ggo in found.valid])
+            yield from (ggo for ggo in found.valid if ggo.address not in known)
 
 
 def _proven(
-    master: Key, sample: tuple[AddressKind, datetime, str], used: set[int], counter: int
+    master: ExtendedKey, sample: tuple[AddressKind, datetime, str], used: set[int], counter: int
 ) -> int | None:
     kind, begin, address = sample
     try:

@@ -14,10 +14,10 @@ from origin.batches.client.ledger import LedgerClient
 from origin.batches.rules.ledger_state import LedgerGgo
 from origin.db.engine import Database
 from origin.db.models import Ggo, MeteringPoint, User
-from origin.db.sqlstates import is_everywhere
+from origin.db.sqlstates import affects_all_work
 from origin.errors import PeerMisbehaved
 from origin.keys.derivation import AddressKind, IndexOutOfRange, period_index
-from origin.keys.public_branches import Branches
+from origin.keys.public_branch_keys import PublicBranchKeys
 from origin.recovery.queries import mending
 from origin.recovery.queries.mending import Known, Outcome
 from origin.recovery.queries.progress import move_trade_counters
@@ -25,7 +25,7 @@ from origin.recovery.rules import Holder, Mend, RetiredTo, Standing, Tree, compa
 from origin.recovery.service.forgotten_points import patiently
 from origin.recovery.service.report import Report, Tell
 from origin.recovery.service.search import Search
-from origin.shared.deadlines import pause
+from origin.shared.deadlines import interruptible_sleep
 from origin.webhooks.service.outbox import Outbox
 
 _SLICE = 200
@@ -65,7 +65,7 @@ class LedgerRecovery:
         database: Database,
         ledger: LedgerClient,
         outbox: Outbox,
-        branches: Branches,
+        public_branch_keys: PublicBranchKeys,
         search: Search,
         report: Report,
         tell: Tell,
@@ -75,7 +75,7 @@ class LedgerRecovery:
         points: dict[int, list[tuple[str, int]]],
     ) -> None:
         self._database, self._ledger, self._outbox = database, ledger, outbox
-        self._branches, self._search = branches, search
+        self._public_branch_keys, self._search = public_branch_keys, search
         self._report, self._tell = report, tell
         self._pause_s, self._next_at = 1 / calls_per_second, time.monotonic()
         self._margin = margin
@@ -119,7 +119,7 @@ class LedgerRecovery:
         :raises PeerUnavailable: it can't be asked now.
         :raises PeerMisbehaved: it says what can't be.
         """
-        pause(max(self._next_at - time.monotonic(), 0.0))
+        interruptible_sleep(max(self._next_at - time.monotonic(), 0.0))
         self._next_at = time.monotonic() + self._pause_s
         self._report.counts["ledger_calls"] += 1
         return patiently(lambda: question(address), _PAUSES_S)
@@ -216,7 +216,7 @@ class LedgerRecovery:
             # Before they are used: whatever happens, they aren't handed out again.
             with self._database.transaction() as session:
                 move_trade_counters(session, self._search.highest, self._margin)
-        points = _Points(self._database, self._branches, self._points)
+        points = _Points(self._database, self._public_branch_keys, self._points)
         for place, (root, tree) in enumerate(lost):
             for mend in plan(tree, holders, self._retired_to(points, root, tree, holders)):
                 self._mend(root, tree, mend)
@@ -265,7 +265,7 @@ class LedgerRecovery:
             with self._outbox.transaction() as session:
                 outcome = mending.mend(session, mend, tree)
         except DBAPIError as error:
-            if is_everywhere(error):
+            if affects_all_work(error):
                 raise
             log.exception("GGO %s can't be mended", mend.there.address)
             return Outcome.FAILED
@@ -288,9 +288,12 @@ class _Points:
     """The users' metering points, and the addresses of their measurements."""
 
     def __init__(
-        self, database: Database, branches: Branches, more: dict[int, list[tuple[str, int]]]
+        self,
+        database: Database,
+        public_branch_keys: PublicBranchKeys,
+        more: dict[int, list[tuple[str, int]]],
     ) -> None:
-        self._database, self._branches, self._more = database, branches, more
+        self._database, self._public_branch_keys, self._more = database, public_branch_keys, more
         self._owners: dict[int, tuple[str, str, dict[str, int]]] = {}
 
     def find(self, owner_id: int, begin: datetime, measurement: str) -> str | None:
@@ -299,7 +302,7 @@ class _Points:
             self._owners[owner_id] = self._read(owner_id)
         subject, sealed, points = self._owners[owner_id]
         for gsrn, key_index in points.items():
-            branch = self._branches.metering_point(subject, sealed, key_index)
+            branch = self._public_branch_keys.metering_point(subject, sealed, key_index)
             try:
                 address = branch.address(period_index(begin), AddressKind.MEASUREMENT)
             except IndexOutOfRange:

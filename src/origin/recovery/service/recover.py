@@ -15,7 +15,7 @@ from origin.db.engine import Database
 from origin.db.models import Ggo, MeteringPoint, Recovery, User
 from origin.errors import CannotRecover, OriginError, PeerError, PeerUnavailable, TokensSpent
 from origin.intake.rules.events import FIRST_BEGIN
-from origin.keys.public_branches import Branches
+from origin.keys.public_branch_keys import PublicBranchKeys
 from origin.recovery.queries import progress
 from origin.recovery.queries.progress import Keeper
 from origin.recovery.service.forgotten_points import MARGIN, ForgottenPoints
@@ -63,7 +63,7 @@ class RecoveryService:
     forgotten_points: ForgottenPoints
     settings: Settings
     ledger: LedgerClient
-    branches: Branches
+    public_branch_keys: PublicBranchKeys
     outbox: Outbox
 
     def recover(self, options: Options, report: Report, tell: Tell) -> None:
@@ -192,7 +192,7 @@ class _Run:
         options = self._options
         service = self._service
         search = Search(
-            service.branches,
+            service.public_branch_keys,
             self._keepers,
             self._report,
             self._tell,
@@ -203,7 +203,7 @@ class _Run:
             service.database,
             service.ledger,
             service.outbox,
-            service.branches,
+            service.public_branch_keys,
             search,
             self._report,
             self._tell,

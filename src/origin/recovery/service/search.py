@@ -3,8 +3,8 @@
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 
-from origin.keys.derivation import AddressKind, Branch, IndexOutOfRange
-from origin.keys.public_branches import Branches
+from origin.keys.derivation import AddressKind, IndexOutOfRange, PublicBranchKey
+from origin.keys.public_branch_keys import PublicBranchKeys
 from origin.keys.sealing import CannotUnseal
 from origin.recovery.queries.progress import Keeper
 from origin.recovery.rules import Holder, Trail
@@ -27,7 +27,7 @@ class Search:
 
     def __init__(
         self,
-        branches: Branches,
+        public_branch_keys: PublicBranchKeys,
         keepers: Sequence[Keeper],
         report: Report,
         tell: Tell,
@@ -35,7 +35,7 @@ class Search:
         reach: int,
         margin: int,
     ) -> None:
-        self._branches = branches
+        self._public_branch_keys = public_branch_keys
         self._keepers = {keeper.id: keeper for keeper in keepers}
         self._report, self._tell = report, tell
         self._reach, self._margin = reach, margin
@@ -91,7 +91,9 @@ class Search:
 
     def _addresses(self, keeper: Keeper, window: range) -> Iterator[tuple[str, int]]:
         try:
-            branch: Branch = self._branches.trade(keeper.subject, keeper.sealed_master_key)
+            branch: PublicBranchKey = self._public_branch_keys.trade(
+                keeper.subject, keeper.sealed_master_key
+            )
             for key_index in window:
                 yield branch.address(key_index, AddressKind.GGO), key_index
         except CannotUnseal as error:

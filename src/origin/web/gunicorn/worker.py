@@ -143,7 +143,7 @@ class OriginWorker(GeventWorker):  # type: ignore[misc] # no types
         # Imported when the application is loaded: gunicorn's master must not have it.
         metrics = sys.modules.get("origin.telemetry.metrics")
         if metrics is not None:
-            metrics.tell_pools()
+            metrics.report_pools()
 
     def load_wsgi(self) -> None:
         """Load the application, a Flask one."""
@@ -182,7 +182,7 @@ class OriginWorker(GeventWorker):  # type: ignore[misc] # no types
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
         """Answer what failed outside of the application: an ill-formed request, as a rule."""
-        context.begin("refused", None, None)
+        context.begin_work("refused", None, None)
         refused = refusal(exc)
         if refused is not None:
             self.log.warning("Refused: %s, from %s", type(exc).__name__, addr[0] if addr else "")
@@ -196,7 +196,7 @@ class OriginWorker(GeventWorker):  # type: ignore[misc] # no types
             client.lingers = True
         with suppress(OSError):
             client.sendall(last_answer(*refused, context.current_request_id() or ""))
-        context.end()
+        context.end_work()
 
     def timeout_ctx(self) -> AbstractContextManager[None]:
         """How long to wait for a connection's next request; the block just ends when that is over."""

@@ -24,8 +24,7 @@ from urllib3.exceptions import LocationParseError
 from urllib3.util import parse_url
 
 from origin.errors import OriginError, Refused
-from origin.peers.responses import Answer as HttpAnswer
-from origin.peers.responses import is_idle
+from origin.peers.responses import TimedResponse, is_idle
 from origin.webhooks.rules.deliveries import Answer
 from origin.webhooks.rules.public_addresses import Network, is_public, is_within
 
@@ -107,7 +106,7 @@ class _Connection(http.client.HTTPConnection):
     ) -> None:
         super().__init__(target.host, target.port, timeout=timeout_s)
         self.default_port = _PORTS[target.scheme]
-        self.response_class = partial(HttpAnswer, DEADLINE_S)  # type: ignore[assignment] # called, as a class is
+        self.response_class = partial(TimedResponse, DEADLINE_S)  # type: ignore[assignment] # called, as a class is
         self._address = address
         self._context = context
         self.handle: socket.socket | None = None

@@ -11,8 +11,8 @@ import orjson
 from sqlalchemy import ColumnElement, insert, select
 from sqlalchemy.orm import Session
 
-from origin.db.driver import Link
 from origin.db.models import User, WebhookDelivery, WebhookSubscription
+from origin.db.raw_connections import RawConnection
 from origin.ggos.queries.ggos import GGO_OBJECT
 
 Event = Literal["ON_GGO_RECEIVED", "ON_FORECAST_RECEIVED"]
@@ -90,7 +90,7 @@ def announce_settled(session: Session, batch_ids: Collection[int]) -> None:
     _tell(session, _TELL_SETTLED, {"batches": list(batch_ids)})
 
 
-def tell_settled(link: Link, batch_id: int) -> bool:
+def tell_settled(link: RawConnection, batch_id: int) -> bool:
     """Do what `announce_settled` does, in a transaction of the driver's.
 
     :returns: Whether deliveries were written.

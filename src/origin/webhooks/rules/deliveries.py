@@ -1,13 +1,13 @@
 """What becomes of a webhook after an attempt to deliver it (contract: peers, Webhook receivers)."""
 
-import random
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from http import HTTPStatus
 
+from origin.shared.retries import jittered
+
 GIVEN_UP_AFTER = timedelta(hours=24)
-JITTER = 0.2
 
 
 class Outcome(StrEnum):
@@ -57,4 +57,4 @@ def judge(answer: Answer, created_at: datetime, next_attempt_at: datetime) -> Ou
 
 def retry_delay_s(delay_s: float) -> float:
     """WEBHOOK_RETRY_DELAY, ±20 %: what failed together doesn't come back together."""
-    return delay_s * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 - no secret
+    return jittered(delay_s)

@@ -1,0 +1,75 @@
+"""Splitting a GGO into transfers and retires (contract: http-api.md, `POST /ggo/compose`)."""
+
+from flask import Response, request
+
+from origin.compose.rules import Order
+from origin.compose.schemas import ComposeRequest, DoneResponse
+from origin.compose.service import idempotency
+from origin.compose.service.compose import Composer
+from origin.db.engine import Database
+from origin.errors import Refused
+from origin.identity.authentication import current_user, make_sure_active, requires
+from origin.settings import Settings
+from origin.web.base import Blueprint, json_response, raw_body
+from origin.web.provided import provided
+from origin.web.recovery_mode import rests_in_recovery
+from origin.web.refusals import shortened
+
+blueprint = Blueprint("compose", __name__)
+
+MAX_IDEMPOTENCY_KEY_LENGTH = 255
+
+_IDEMPOTENCY_KEY = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "description": "The same key with the same body within 24 hours gets the first answer again",
+    "schema": {"type": "string", "minLength": 1, "maxLength": MAX_IDEMPOTENCY_KEY_LENGTH},
+}
+_DONE = {"success": True, "message": None}
+
+
+@blueprint.post("/ggo/compose")
+@blueprint.post("/compose")
+@requires("ggo.transfer", "ggo.retire", cached=False, looks=True)
+@rests_in_recovery
+@blueprint.doc(parameters=[_IDEMPOTENCY_KEY])
+@blueprint.arguments(ComposeRequest)
+@blueprint.response(200, DoneResponse)
+def compose_ggo(order: Order) -> Response:
+    """Split a GGO into transfers and retires."""
+    key = request.headers.get("Idempotency-Key")
+    if key is None:
+        user = current_user()
+        provided(Composer).compose(user.id, order, subject=user.subject)
+        # Or it would have been refused.
+        user.found_active(active=True)
+        return json_response(_DONE)
+    return _compose_once(key, order)
+
+
+def _compose_once(key: str, order: Order) -> Response:
+    """Compose under an Idempotency-Key, or repeat the answer that it had."""
+    if not 1 <= len(key) <= MAX_IDEMPOTENCY_KEY_LENGTH:
+        raise Refused(f"Idempotency-Key: 1 to {MAX_IDEMPOTENCY_KEY_LENGTH} characters")
+    make_sure_active()
+    user_id = current_user().id
+    database = provided(Database)
+    lease_s = provided(Settings).lease_seconds
+    hold = idempotency.take(database, user_id, key, raw_body(), lease_s)
+    if isinstance(hold, idempotency.Answer):
+        return json_response(hold.body, hold.status)
+    done = idempotency.Answer(200, _DONE)
+    try:
+        provided(Composer).compose(
+            user_id, order, lambda link: idempotency.answer(link, hold, done)
+        )
+    except Refused as refusal:
+        refused = idempotency.Answer(400, {"success": False, "message": shortened(refusal.message)})
+        with database.raw_connection() as link:
+            idempotency.answer(link, hold, refused)
+        raise
+    except Exception:
+        idempotency.give_back(database, hold)
+        raise
+    return json_response(_DONE)

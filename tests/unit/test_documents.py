@@ -1,0 +1,110 @@
+"""The documents name what is there: links, files, decisions, checks."""
+
+import re
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from urllib.parse import unquote
+
+import pytest
+
+from devstack.processes import ROOT
+
+DECISIONS = ROOT / "doc/decisions"
+SECTIONS = ["Context", "Options", "Decision", "Consequences"]
+DOCUMENTS = sorted(
+    path.relative_to(ROOT).as_posix() for path in [*ROOT.glob("*.md"), *ROOT.glob("doc/**/*.md")]
+)
+# Roots that the documents leave out of a path.
+BEGINNINGS = ("", "src/", "src/origin/", "src/migrations/versions/", "doc/", "tests/")
+
+_LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)|(?:src|href)=\"([^\"]+)\"")
+_CODE_BLOCK = re.compile(r"^ *```.*?^ *```", re.MULTILINE | re.DOTALL)
+_CODE = re.compile(r"`([^`\n]+)`")
+_PATH = re.compile(r"[\w.-]+(/[\w.-]+)*/?")
+_FOLDERS = {
+    path.name for root in (ROOT, ROOT / "src", ROOT / "src/origin") for path in root.iterdir()
+}
+
+
+@cache
+def _text(document: str) -> str:
+    return (ROOT / document).read_text()
+
+
+def _anchors(text: str) -> set[str]:
+    """Return the anchors that GitHub gives the headings."""
+    headings = re.findall(r"^#+ (.+)$", _CODE_BLOCK.sub("", text), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", each.lower()).replace(" ", "-") for each in headings}
+
+
+def _links(text: str) -> Iterator[str]:
+    for markdown, html in _LINK.findall(_CODE_BLOCK.sub("", text)):
+        link = markdown or html
+        if not re.match(r"[a-z]+:", link):
+            yield link
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_links_lead_somewhere(document: str):
+    for link in _links(_text(document)):
+        path, _, anchor = link.partition("#")
+        target = (ROOT / document).parent / unquote(path) if path else ROOT / document
+        assert target.exists(), f"{document} links to {link}, which isn't there"
+        if anchor:
+            assert anchor in _anchors(target.read_text()), f"{document}: no heading for {link}"
+
+
+def _named_paths(text: str) -> Iterator[str]:
+    """Yield what in code marks looks like a path of this project: `db/driver.py`, `src/origin/web/`."""
+    for code in _CODE.findall(_CODE_BLOCK.sub("", text)):
+        if not _PATH.fullmatch(code) or "/" not in code:
+            continue
+        first = code.split("/")[0]
+        is_file = code.endswith((".py", ".md", ".sh", ".yaml", "/"))
+        if (is_file and first in _FOLDERS) or first in {"src", "tests", "doc"}:
+            yield code
+
+
+def _is_there(path: str) -> bool:
+    return any((ROOT / beginning / path).exists() for beginning in BEGINNINGS)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_named_files_exist(document: str):
+    gone = [path for path in _named_paths(_text(document)) if not _is_there(path)]
+    assert gone == [], f"{document} names files that aren't there"
+
+
+def _records() -> list[Path]:
+    return sorted(DECISIONS.glob("[0-9]*.md"))
+
+
+@pytest.mark.parametrize("record", _records(), ids=lambda record: record.name)
+def test_a_decision_has_its_sections(record: Path):
+    text = record.read_text()
+    number = int(record.name[:4])
+    assert text.startswith(f"# {number}. "), "the title has the file's number"
+    assert "**Status:** " in text
+    assert re.findall(r"^## (\w+)$", text, re.MULTILINE) == SECTIONS
+
+
+def test_the_index_lists_each_decision():
+    records = _records()
+    assert [int(each.name[:4]) for each in records] == list(range(1, len(records) + 1))
+    listed = re.findall(
+        r"^- \[(.+)\]\((\d{4}-.+\.md)\)$", _text("doc/decisions/README.md"), re.MULTILINE
+    )
+    titles = {each.name: each.read_text().partition("\n")[0].removeprefix("# ") for each in records}
+    assert {name: title for title, name in listed} == titles
+    assert len(listed) == len(records)
+
+
+def test_hooks_run_the_checks_of_make_check():
+    recipe = re.search(r"^check:.*\n((?:\t.*\n)+)", _text("Makefile"), re.MULTILINE)
+    assert recipe
+    checks = [
+        line.strip().replace("$(python)", ".venv/bin/python") for line in recipe[1].splitlines()
+    ]
+    hooks = re.findall(r"^ +entry: (.+)$", _text(".pre-commit-config.yaml"), re.MULTILINE)
+    assert hooks == checks
