@@ -212,10 +212,10 @@ def wire(resources: Resources) -> Runtime:
         database=r.database,
         wakeups=r.wakeups,
         forgotten_points=forgotten_points,
-        settings=r.settings,
         ledger=r.ledger,
         public_branch_keys=r.public_branch_keys,
         outbox=outbox,
+        ledger_enabled=r.settings.ledger_enabled,
     )
     repairs = Repairs(database=r.database, wakeups=r.wakeups)
     subscription_administration = SubscriptionAdministration(database=r.database, wakeups=r.wakeups)

@@ -13,7 +13,7 @@ from origin.cli.ledger import COULD_NOT_LOOK, DIFFERENCES, _looking, ledger
 from origin.errors import CannotRecover, PeerError
 from origin.recovery.service import recover as recovery
 from origin.recovery.service.forgotten_points import MARGIN
-from origin.recovery.service.recover import Options, RecoveryService
+from origin.recovery.service.recover import RecoveryOptions, RecoveryService
 from origin.recovery.service.report import Report
 from origin.settings import Settings
 from origin.web.provided import provided
@@ -95,7 +95,7 @@ def recover(
         click.echo("RECOVERY_MODE isn't set here: set it for web and workers as well.", err=True)
     if not provided(Settings).ledger_enabled:
         click.echo("LEDGER_ENABLED=0: what was composed since can't come back.", err=True)
-    given = Options(
+    options = RecoveryOptions(
         is_dry=is_dry,
         goes_on=goes_on,
         margin=margin,
@@ -105,7 +105,7 @@ def recover(
     )
     report = Report(is_dry)
     try:
-        provided(RecoveryService).recover(given, report, _Teller())
+        provided(RecoveryService).recover(options, report, _ProgressLine())
     except PeerError as error:
         click.echo(f"Couldn't look at everything: {error}. Run it again.", err=True)
     except CannotRecover:
@@ -121,7 +121,7 @@ def recover(
         sys.exit(DIFFERENCES)
 
 
-class _Teller:
+class _ProgressLine:
     """Tells how far it is, on standard error, every two seconds."""
 
     def __init__(self) -> None:

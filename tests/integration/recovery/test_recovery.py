@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from origin.recovery.queries import mending
+from origin.recovery.queries import restoring
 from tests.support.drill import Drill, composed, one, stored
 from tests.support.market import BOBS_CONSUMPTION, CONSUMPTION, OTHER_CONSUMPTION, Market
 from tests.support.world import at_once
@@ -143,18 +143,18 @@ def test_it_may_be_killed_at_any_source(drill: Drill, monkeypatch: pytest.Monkey
     trade_after(market, issued)
     lost = drill.standing()
     drill.restore(recovery_mode=True)
-    mend = mending.mend
+    mend = restoring.restore
     mended: list[object] = []
 
-    def killed(*arguments: Any) -> mending.Outcome:
+    def killed(*arguments: Any) -> restoring.Outcome:
         if mended:
             raise KeyboardInterrupt
         outcome = mend(*arguments)
-        if outcome is not mending.Outcome.NOTHING:
+        if outcome is not restoring.Outcome.NOTHING:
             mended.append(outcome)
         return outcome
 
-    monkeypatch.setattr(mending, "mend", killed)
+    monkeypatch.setattr(restoring, "restore", killed)
     assert drill.recover("--margin", "10").exit_code == 2
     runs = 1
     # What was issued is here by now: to ask for all of it each time takes long.

@@ -15,7 +15,7 @@ from origin.batches.client.sdk import Split, sign_batch
 from origin.batches.queries.outcomes import complete_batches, decline_batch
 from origin.batches.service.redo import redo
 from origin.keys.derivation import ExtendedKey, metering_point_key, period_key
-from origin.recovery.queries import mending, progress
+from origin.recovery.queries import progress, restoring
 from tests.support.drill import Drill, composed, one, stored
 from tests.support.market import BOBS_CONSUMPTION, CONSUMPTION, PRODUCTION, Market
 from tests.support.waiting import eventually
@@ -423,8 +423,8 @@ def test_beside_a_reconciliation_that_does_a_batch_again_it_waits(drill: Drill, 
 
 
 def fails_once(monkeypatch: pytest.MonkeyPatch, error: BaseException, *, after: int = 0) -> None:
-    """Have one mending fail, after so many that didn't."""
-    mend, calls = mending.mend, [0]
+    """Have one restoring fail, after so many that didn't."""
+    mend, calls = restoring.restore, [0]
 
     def failing(*arguments: Any) -> Any:
         calls[0] += 1
@@ -432,7 +432,7 @@ def fails_once(monkeypatch: pytest.MonkeyPatch, error: BaseException, *, after: 
             raise error
         return mend(*arguments)
 
-    monkeypatch.setattr(mending, "mend", failing)
+    monkeypatch.setattr(restoring, "restore", failing)
 
 
 def test_parts_are_left_alone_while_their_source_is_under_way(

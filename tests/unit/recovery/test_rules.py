@@ -19,13 +19,13 @@ from origin.keys.derivation import (
 )
 from origin.recovery.rules import (
     LOST_RECOVERIES,
-    Here,
-    Holder,
-    Mend,
+    AddressOwner,
+    DatabaseGgo,
+    GgoState,
+    LedgerTree,
+    Restoration,
     RetiredTo,
-    Standing,
-    Trail,
-    Tree,
+    TradeIndexSearch,
     compare,
     plan,
     point_candidates,
@@ -101,8 +101,8 @@ class Oracle:
     def unspent(self) -> list[str]:
         return [name for name, line in self.books.items() if line.standing == "stored"]
 
-    def tree(self, root: str) -> Tree:
-        found, waiting = Tree(root), [root]
+    def tree(self, root: str) -> LedgerTree:
+        found, waiting = LedgerTree(root), [root]
         while waiting:
             there = found.ggos[name] = self.ledger[name := waiting.pop()]
             if there.action == "SPLIT":
@@ -112,21 +112,21 @@ class Oracle:
                 found.settlements[address] = self.settlements[address]
         return found
 
-    def mend(self, mend: Mend) -> None:
+    def restore(self, wanted: Restoration) -> None:
         """Write into the books what is planned."""
-        source = self.books[mend.there.address]
-        assert not mend.problem
+        source = self.books[wanted.source.address]
+        assert not wanted.problem
         source.standing = "split"
-        if mend.retired_to is not None:
-            source.standing = f"retired to {mend.retired_to.gsrn}"
-        for part in mend.parts:
+        if wanted.retired_to is not None:
+            source.standing = f"retired to {wanted.retired_to.gsrn}"
+        for part in wanted.parts:
             standing = "stored" if part.is_unspent else "split"
             if part.retired_to is not None:
                 standing = f"retired to {part.retired_to.gsrn}"
             self.books[part.address] = Line(
                 part.owner_id,
                 part.amount,
-                mend.there.address,
+                wanted.source.address,
                 part.key_index,
                 part.position,
                 standing,
@@ -166,29 +166,29 @@ def test_what_was_forgotten_is_planned_as_it_was(data: st.DataObject, before: in
     trade(data, oracle, before)
     backup = {name: replace(line) for name, line in oracle.books.items()}
     trade(data, oracle, after)
-    wanted = oracle.books
+    expected = oracle.books
     oracle.books = {name: replace(line) for name, line in backup.items()}
-    holders = {name: Holder(line.owner, line.key_index) for name, line in wanted.items()}
+    holders = {name: AddressOwner(line.owner, line.key_index) for name, line in expected.items()}
     for name, line in backup.items():
         standing = compare(_here(name, line, backup), oracle.ledger[name])
-        if line.standing == wanted[name].standing:
-            assert standing is Standing.IN_STEP
+        if line.standing == expected[name].standing:
+            assert standing is GgoState.IN_STEP
             continue
-        assert standing is Standing.LOST
+        assert standing is GgoState.LOST
         tree = oracle.tree(name)
         retired_to = {
             ggo.address: RetiredTo(settlement.measurement, settlement.measurement)
             for ggo, settlement in tree.retirements()
         }
-        for mend in plan(tree, holders, retired_to):
+        for wanted in plan(tree, holders, retired_to):
             # Never a part whose source isn't there yet.
-            assert mend.there.address in oracle.books
-            oracle.mend(mend)
-    assert oracle.books == wanted
+            assert wanted.source.address in oracle.books
+            oracle.restore(wanted)
+    assert oracle.books == expected
 
 
-def _here(name: str, line: Line, books: dict[str, Line]) -> Here:
-    return Here(
+def _here(name: str, line: Line, books: dict[str, Line]) -> DatabaseGgo:
+    return DatabaseGgo(
         address=name,
         amount=line.amount,
         stored=line.standing == "stored",
@@ -199,7 +199,7 @@ def _here(name: str, line: Line, books: dict[str, Line]) -> Here:
     )
 
 
-HERE = Here("a", 10, True, False, None, {}, False, False)  # noqa: FBT003 - positions of a literal
+HERE = DatabaseGgo("a", 10, True, False, None, {}, False, False)  # noqa: FBT003 - positions of a literal
 SPLIT = on_ledger("a", "m", 10, LedgerNext("SPLIT", ("b", "c")))
 RETIRED = on_ledger("a", "m", 10, LedgerNext("RETIRE", ("s",)))
 SPENT: dict[str, Any] = {"stored": False}
@@ -209,47 +209,47 @@ NEVER_SENT = replace(HERE, **SPENT, parts={"b": 9, "c": 1}, never_sent=True)
 @pytest.mark.parametrize(
     ("here", "there", "standing"),
     [
-        (HERE, None, Standing.ABSENT),
-        (replace(HERE, is_live=True, stored=False), None, Standing.UNDER_WAY),
-        (HERE, on_ledger("a", "m", 10), Standing.IN_STEP),
-        (HERE, on_ledger("a", "m", 11), Standing.WRONG_AMOUNT),
-        (replace(HERE, is_live=True, stored=False), on_ledger("a", "m", 10), Standing.UNDER_WAY),
-        (replace(HERE, **SPENT), on_ledger("a", "m", 10), Standing.SPENT_HERE_ALONE),
-        (HERE, SPLIT, Standing.LOST),
-        (HERE, RETIRED, Standing.LOST),
-        (HERE, replace(RETIRED, next=LedgerNext("TRANSFER", ("s",))), Standing.LOST),
-        (replace(HERE, **SPENT), SPLIT, Standing.LOST),
-        (replace(HERE, **SPENT, is_live=True), SPLIT, Standing.SPENT_UNDER_WAY),
-        (replace(HERE, **SPENT, parts={"b": 10}), SPLIT, Standing.LOST),
-        (replace(HERE, **SPENT, parts={"b": 9, "c": 1}), SPLIT, Standing.IN_STEP),
-        (replace(HERE, **SPENT, parts={"b": 9, "d": 1}), SPLIT, Standing.SPENT_OTHERWISE),
-        (replace(HERE, **SPENT, parts={"b": 10}), RETIRED, Standing.SPENT_OTHERWISE),
-        (replace(HERE, **SPENT, retired=True, settlement="s"), RETIRED, Standing.IN_STEP),
-        (replace(HERE, **SPENT, retired=True, settlement="t"), RETIRED, Standing.SPENT_OTHERWISE),
-        (replace(HERE, **SPENT, retired=True, settlement="s"), SPLIT, Standing.SPENT_OTHERWISE),
-        (replace(HERE, never_sent=True), None, Standing.NEVER_SENT),
-        (NEVER_SENT, on_ledger("a", "m", 10), Standing.NEVER_SENT),
-        (replace(NEVER_SENT, parts={}, retired=True), on_ledger("a", "m", 10), Standing.NEVER_SENT),
-        (NEVER_SENT, on_ledger("a", "m", 11), Standing.WRONG_AMOUNT),
-        (replace(HERE, never_sent=True), on_ledger("a", "m", 10), Standing.SPENT_OTHERWISE),
-        (NEVER_SENT, SPLIT, Standing.SPENT_OTHERWISE),
+        (HERE, None, GgoState.ABSENT),
+        (replace(HERE, is_live=True, stored=False), None, GgoState.UNDER_WAY),
+        (HERE, on_ledger("a", "m", 10), GgoState.IN_STEP),
+        (HERE, on_ledger("a", "m", 11), GgoState.WRONG_AMOUNT),
+        (replace(HERE, is_live=True, stored=False), on_ledger("a", "m", 10), GgoState.UNDER_WAY),
+        (replace(HERE, **SPENT), on_ledger("a", "m", 10), GgoState.SPENT_HERE_ALONE),
+        (HERE, SPLIT, GgoState.LOST),
+        (HERE, RETIRED, GgoState.LOST),
+        (HERE, replace(RETIRED, next=LedgerNext("TRANSFER", ("s",))), GgoState.LOST),
+        (replace(HERE, **SPENT), SPLIT, GgoState.LOST),
+        (replace(HERE, **SPENT, is_live=True), SPLIT, GgoState.SPENT_UNDER_WAY),
+        (replace(HERE, **SPENT, parts={"b": 10}), SPLIT, GgoState.LOST),
+        (replace(HERE, **SPENT, parts={"b": 9, "c": 1}), SPLIT, GgoState.IN_STEP),
+        (replace(HERE, **SPENT, parts={"b": 9, "d": 1}), SPLIT, GgoState.SPENT_OTHERWISE),
+        (replace(HERE, **SPENT, parts={"b": 10}), RETIRED, GgoState.SPENT_OTHERWISE),
+        (replace(HERE, **SPENT, retired=True, settlement="s"), RETIRED, GgoState.IN_STEP),
+        (replace(HERE, **SPENT, retired=True, settlement="t"), RETIRED, GgoState.SPENT_OTHERWISE),
+        (replace(HERE, **SPENT, retired=True, settlement="s"), SPLIT, GgoState.SPENT_OTHERWISE),
+        (replace(HERE, never_sent=True), None, GgoState.NEVER_SENT),
+        (NEVER_SENT, on_ledger("a", "m", 10), GgoState.NEVER_SENT),
+        (replace(NEVER_SENT, parts={}, retired=True), on_ledger("a", "m", 10), GgoState.NEVER_SENT),
+        (NEVER_SENT, on_ledger("a", "m", 11), GgoState.WRONG_AMOUNT),
+        (replace(HERE, never_sent=True), on_ledger("a", "m", 10), GgoState.SPENT_OTHERWISE),
+        (NEVER_SENT, SPLIT, GgoState.SPENT_OTHERWISE),
     ],
 )
-def test_how_a_ggo_stands(here: Here, there: LedgerGgo | None, standing: Standing):
+def test_how_a_ggo_stands(here: DatabaseGgo, there: LedgerGgo | None, standing: GgoState):
     assert compare(here, there) is standing
 
 
 def test_parts_of_nobody_are_told_and_the_others_come_back():
-    tree = Tree("a", {"a": SPLIT, "b": on_ledger("b", "a", 7), "c": on_ledger("c", "a", 3)})
-    [mend] = plan(tree, {"a": Holder(1, None), "c": Holder(2, 5)}, {})
-    assert mend.unmatched == {"b": 7}
-    assert [(part.address, part.owner_id, part.position) for part in mend.parts] == [("c", 2, 1)]
-    assert "7 Wh" in mend.problem
+    tree = LedgerTree("a", {"a": SPLIT, "b": on_ledger("b", "a", 7), "c": on_ledger("c", "a", 3)})
+    [wanted] = plan(tree, {"a": AddressOwner(1, None), "c": AddressOwner(2, 5)}, {})
+    assert wanted.unmatched == {"b": 7}
+    assert [(part.address, part.owner_id, part.position) for part in wanted.parts] == [("c", 2, 1)]
+    assert "7 Wh" in wanted.problem
 
 
 def test_what_is_no_split_of_the_ledgers_is_not_taken_for_one():
     """The processor accepts doubled targets and negative amounts; and a part has one origin."""
-    tree = Tree(
+    tree = LedgerTree(
         "a",
         {
             "a": replace(SPLIT, next=LedgerNext("SPLIT", ("b", "b", "c", "d"))),
@@ -258,10 +258,10 @@ def test_what_is_no_split_of_the_ledgers_is_not_taken_for_one():
             "d": on_ledger("d", "another", 4),
         },
     )
-    holders = {name: Holder(1, place) for place, name in enumerate("bcd")}
-    [mend] = plan(tree, {"a": Holder(1, None), **holders}, {})
-    assert [part.address for part in mend.parts] == ["b"]
-    assert mend.problem
+    holders = {name: AddressOwner(1, place) for place, name in enumerate("bcd")}
+    [wanted] = plan(tree, {"a": AddressOwner(1, None), **holders}, {})
+    assert [part.address for part in wanted.parts] == ["b"]
+    assert wanted.problem
 
 
 MEASUREMENT, OTHER_MEASUREMENT = ("5a9839" + digit * 64 for digit in "12")
@@ -294,10 +294,10 @@ def test_a_batch_of_ours_stands_if_each_part_of_it_does(
     ours: dict[str, tuple[int, str | None]], measurement: str | None, same: bool
 ):
     ggos = {"a": SPLIT, "b": on_ledger("b", "a", 7), "c": retired("c", "a", 3)}
-    tree = Tree("a", ggos, settling(c=3))
+    tree = LedgerTree("a", ggos, settling(c=3))
     wanted, *_ = plan(
         tree,
-        {"a": Holder(1, None), "b": Holder(1, 0), "c": Holder(1, 1)},
+        {"a": AddressOwner(1, None), "b": AddressOwner(1, 0), "c": AddressOwner(1, 1)},
         {"c": RetiredTo("gsrn", MEASUREMENT)},
     )
     targets = [Target(name, wh, to) for name, (wh, to) in ours.items()]
@@ -306,8 +306,8 @@ def test_a_batch_of_ours_stands_if_each_part_of_it_does(
 
 
 def test_a_batch_that_retires_the_whole_stands_if_the_measurement_is_the_same():
-    tree = Tree("a", {"a": retired("a", "m", 10)}, settling(a=10))
-    [wanted] = plan(tree, {"a": Holder(1, None)}, {"a": RetiredTo("gsrn", MEASUREMENT)})
+    tree = LedgerTree("a", {"a": retired("a", "m", 10)}, settling(a=10))
+    [wanted] = plan(tree, {"a": AddressOwner(1, None)}, {"a": RetiredTo("gsrn", MEASUREMENT)})
     whole = Operation("a", 10, MEASUREMENT, [])
     assert stands(wanted, whole, tree)
     assert not stands(wanted, Operation("a", 10, OTHER_MEASUREMENT, []), tree)
@@ -317,16 +317,16 @@ def test_a_batch_that_retires_the_whole_stands_if_the_measurement_is_the_same():
 
 def test_what_could_not_be_read_is_left_as_it_is():
     """Else a batch of ours would be taken for another's, for an odd answer's sake."""
-    tree = Tree("a", {"a": SPLIT, "b": on_ledger("b", "a", 7)}, unread={"a"})
-    [mend] = plan(tree, {"a": Holder(1, None), "b": Holder(1, 0)}, {})
-    assert not mend.is_read
-    assert mend.parts == ()
+    tree = LedgerTree("a", {"a": SPLIT, "b": on_ledger("b", "a", 7)}, unread={"a"})
+    [wanted] = plan(tree, {"a": AddressOwner(1, None), "b": AddressOwner(1, 0)}, {})
+    assert not wanted.is_read
+    assert wanted.parts == ()
 
 
 def test_a_part_that_was_retired_to_no_point_of_its_sender_is_told():
     split = replace(SPLIT, next=LedgerNext("SPLIT", ("b",)))
-    tree = Tree("a", {"a": split, "b": retired("b", "a", 10)}, settling(b=10))
-    holders = {"a": Holder(1, None), "b": Holder(1, 0)}
+    tree = LedgerTree("a", {"a": split, "b": retired("b", "a", 10)}, settling(b=10))
+    holders = {"a": AddressOwner(1, None), "b": AddressOwner(1, 0)}
     whole, part = plan(tree, holders, {"b": RetiredTo(None, MEASUREMENT)})
     assert not whole.parts[0].is_retired
     assert not whole.parts[0].is_unspent
@@ -347,13 +347,13 @@ def test_a_trail_finds_all_within_reach_and_ends(
     known: int, ahead: int, reach: int, margin: int, window: int, wanted: set[int]
 ):
     counter = known + ahead
-    trail = Trail(known, counter, reach=reach, margin=margin, window=window)
+    search = TradeIndexSearch(known, counter, reach=reach, margin=margin, window=window)
     seen: list[int] = []
-    while (part := trail.window()) is not None:
+    while (part := search.next_window()) is not None:
         assert 1 <= len(part) <= window
         seen += part
         for index in wanted & set(part):
-            trail.matched(index)
+            search.matched(index)
     assert len(seen) == len(set(seen))
     # All that was handed out before the backup, and gaps of `reach` beyond it and each match.
     starts = [counter, *(index + 1 for index in wanted & set(seen))]

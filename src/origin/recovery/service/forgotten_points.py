@@ -28,8 +28,8 @@ from origin.keys.derivation import AddressKind, ExtendedKey, IndexOutOfRange
 from origin.keys.sealing import Sealer, master_key_context
 from origin.peers import datahub
 from origin.peers.datahub import DataHubClient, DataHubGgo
-from origin.recovery.queries.mending import addresses_here
 from origin.recovery.queries.progress import was_before_a_recovery
+from origin.recovery.queries.restoring import addresses_here
 from origin.recovery.rules import point_candidates, proven_index
 from origin.recovery.service.report import Report
 from origin.shared.clock import utcnow

@@ -1,4 +1,4 @@
-"""The database's side of a recovery: what is here, and mending it, one source GGO a transaction."""
+"""SQL that restores GGOs by the ledger's state: one source GGO a transaction."""
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -7,7 +7,7 @@ from datetime import datetime
 from enum import Enum
 from typing import Any
 
-from sqlalchemy import and_, delete, func, insert, or_, select, text, update
+from sqlalchemy import ColumnElement, and_, delete, func, insert, or_, select, text, update
 from sqlalchemy.orm import Session, aliased
 
 from origin.batches.queries.operations import declined_operations, operations_on
@@ -21,13 +21,13 @@ from origin.batches.queries.queue import note
 from origin.batches.rules.standing import settlement_address_of
 from origin.db.models import Batch, Ggo, Transaction
 from origin.recovery.rules import (
-    Here,
-    Holder,
-    Mend,
-    Part,
+    AddressOwner,
+    DatabaseGgo,
+    GgoState,
+    LedgerTree,
+    Restoration,
+    RestoredPart,
     RetiredTo,
-    Standing,
-    Tree,
     compare,
     stands,
 )
@@ -35,11 +35,12 @@ from origin.webhooks.queries.outbox import announce_issued
 
 _STORED = {"stored": True, "locked": False, "spent_elsewhere": False}
 _SPENT = {"stored": False, "locked": False, "spent_elsewhere": False}
-"""How a GGO stands that was turned into what stands here, too."""
+"""The flags of a GGO whose parts or retirement the database has."""
 _BLOCKED = {"stored": False, "locked": True, "spent_elsewhere": True}
-"""How one stands that was spent on the ledger by what doesn't stand here, or not yet."""
+"""The flags of a GGO that became something on the ledger that the database does not have, or not
+yet."""
 
-_UNDONE = text(
+_OWNERS_IN_DECLINED = text(
     "SELECT part->>'address' AS address, (part->>'owner_id')::bigint AS owner_id, "
     "(part->>'key_index')::bigint AS key_index "
     "FROM batches JOIN ggos ON ggos.id = batches.ggo_id "
@@ -50,39 +51,68 @@ _UNDONE = text(
 
 
 @dataclass(frozen=True)
-class Known:
-    """A GGO of the database's: how it stands, whose it is, and what it was split from."""
+class KnownGgo:
+    """A GGO of the database, and what recovery needs around it.
+
+    :ivar parent: The address of the GGO it is a part of; None: it was issued.
+    :ivar is_part_of_live: It is a part of a batch under way.
+    """
 
     id: int
     owner_id: int
     begin: datetime
-    here: Here
+    ggo: DatabaseGgo
     parent: str | None
     is_part_of_live: bool
 
 
 class Outcome(Enum):
-    """What mending one source came to."""
+    """The result of restoring one source. FAILED and CONTRARY stand in reports."""
 
     NOTHING = "nothing was to be done"
     COMPLETED = "the batch that the ledger has committed is completed"
-    MENDED = "what the ledger has stands here"
+    RESTORED = "what the ledger has stands here"
     CONTRARY = "it is spent here for something else; nothing was done"
     FAILED = "it can't be put in place now; the log has the reason. Run it again"
 
 
+def count_ggos(session: Session, beyond: int) -> int:
+    """Return how many GGOs have an id above this one."""
+    return session.scalar(select(func.count(Ggo.id)).where(Ggo.id > beyond)) or 0
+
+
+def count_issued(session: Session) -> int:
+    """Return how many issued GGOs there are."""
+    return session.scalar(select(func.count(Ggo.id)).where(Ggo.issue_gsrn.is_not(None))) or 0
+
+
 def next_ids(session: Session, beyond: int, limit: int) -> list[int]:
-    """The next GGOs' ids above this one, ascending."""
+    """Return the next GGOs' ids above this one, ascending."""
     query = select(Ggo.id).where(Ggo.id > beyond).order_by(Ggo.id).limit(limit)
     return list(session.scalars(query))
 
 
-def read_known(session: Session, which: Any) -> list[Known]:
-    """The GGOs that this condition holds for, in the order of their ids.
+def read_by_ids(session: Session, ids: Collection[int]) -> list[KnownGgo]:
+    """Return the GGOs with these ids, by id."""
+    return _read_known(session, Ggo.id.in_(ids))
 
-    One that changes meanwhile is looked at again under its lock, before anything is done.
+
+def read_by_addresses(session: Session, addresses: Collection[str]) -> list[KnownGgo]:
+    """Return the GGOs at these addresses, by id."""
+    return _read_known(session, Ggo.address.in_(addresses))
+
+
+def addresses_here(session: Session, addresses: Iterable[str]) -> set[str]:
+    """Return those of these addresses that the database has a GGO at."""
+    return set(session.scalars(select(Ggo.address).where(Ggo.address.in_(list(addresses)))))
+
+
+def _read_known(session: Session, condition: ColumnElement[bool]) -> list[KnownGgo]:
+    """Return the GGOs that this condition holds for, by id.
+
+    A GGO may change afterwards: `restore` reads it again under its lock.
     """
-    rows = session.execute(select(Ggo).where(which).order_by(Ggo.id)).scalars().all()
+    rows = session.execute(select(Ggo).where(condition).order_by(Ggo.id)).scalars().all()
     ids = [row.id for row in rows]
     parent_ids = [row.parent_id for row in rows if row.parent_id is not None]
     parents = {
@@ -102,11 +132,11 @@ def read_known(session: Session, which: Any) -> list[Known]:
     ):
         parts[part.parent_id][part.address] = part.amount
     return [
-        Known(
+        KnownGgo(
             row.id,
             row.owner_id,
             row.begin,
-            _here(row, parts[row.id], is_live=row.id in live),
+            _database_ggo(row, parts[row.id], is_live=row.id in live),
             None if row.parent_id is None else parents[row.parent_id],
             row.parent_id in live,
         )
@@ -114,9 +144,9 @@ def read_known(session: Session, which: Any) -> list[Known]:
     ]
 
 
-def _here(ggo: Ggo, parts: Mapping[str, int], *, is_live: bool) -> Here:
+def _database_ggo(ggo: Ggo, parts: Mapping[str, int], *, is_live: bool) -> DatabaseGgo:
     retired_to = ggo.retire_address
-    return Here(
+    return DatabaseGgo(
         address=ggo.address,
         amount=ggo.amount,
         stored=ggo.stored,
@@ -128,27 +158,27 @@ def _here(ggo: Ggo, parts: Mapping[str, int], *, is_live: bool) -> Here:
     )
 
 
-def holders_of(
+def owners_of(
     session: Session, addresses: Collection[str], sources: Collection[str]
-) -> dict[str, Holder]:
-    """Whose these addresses are, as far as the database has them.
+) -> dict[str, AddressOwner]:
+    """Return the owners of those of these addresses that the database knows.
 
-    :param sources: GGOs whose declined batches are asked as well: a rollback keeps what it removes.
+    :param sources: GGOs whose declined batches are read as well: they keep their parts' owners.
     """
     wanted = {"addresses": list(addresses), "sources": list(sources)}
-    undone = session.execute(_UNDONE, wanted)
-    found = {row.address: Holder(row.owner_id, row.key_index) for row in undone}
+    declined = session.execute(_OWNERS_IN_DECLINED, wanted)
+    found = {row.address: AddressOwner(row.owner_id, row.key_index) for row in declined}
     rows = session.execute(
         select(Ggo.address, Ggo.owner_id, Ggo.key_index).where(Ggo.address.in_(list(addresses)))
     )
-    return found | {row.address: Holder(row.owner_id, row.key_index) for row in rows}
+    return found | {row.address: AddressOwner(row.owner_id, row.key_index) for row in rows}
 
 
-def free_addresses(session: Session, wanted: Mend) -> list[int]:
+def free_addresses(session: Session, wanted: Restoration) -> list[int]:
     """Decline batches under way of other sources that split to addresses of this one's parts.
 
-    The ledger can't commit them any more: it takes no address twice. It is so where key indexes were
-    handed out a second time, by a database that fell back.
+    The ledger can't commit them any more, as it takes no address twice. There are such batches if a
+    database that fell back handed out key indexes a second time.
 
     :returns: the batches that were declined.
     """
@@ -160,7 +190,7 @@ def free_addresses(session: Session, wanted: Mend) -> list[int]:
         .where(
             Batch.ended_at.is_(None),
             Ggo.address.in_([part.address for part in wanted.parts]),
-            parent.address != wanted.there.address,
+            parent.address != wanted.source.address,
         )
         .distinct()
         .order_by(Batch.id)
@@ -169,46 +199,50 @@ def free_addresses(session: Session, wanted: Mend) -> list[int]:
     return [each for each in found if decline_batch(session, each, reason)]
 
 
-def mend(session: Session, wanted: Mend, tree: Tree) -> Outcome:
-    """Have this GGO stand here as the ledger has it; all in the caller's transaction.
+def restore(session: Session, wanted: Restoration, tree: LedgerTree) -> Outcome:
+    """Store what became of a GGO on the ledger, in the caller's transaction.
 
-    What it was turned into and is unspent is announced to its owners, once: what is there already
-    isn't announced again. Under the source's lock it is looked at anew, so that a repeat, or a worker
-    that was quicker, leaves nothing to do.
+    Announces the parts that are unspent to their owners, unless the database had them before. Reads
+    the source again under its lock: so a repetition, or a worker that was faster, leaves nothing to
+    do.
 
     :param tree: What the ledger has of the source, and of what it became.
     """
-    source, live, parts = _lock(session, wanted.there.address)
+    source, live, parts = _lock(session, wanted.source.address)
     if source is None:
         return Outcome.NOTHING
     if source.parent_id in live:
-        # The batch of its split couldn't be ended, and would find its parts changed.
+        # The batch of its split could not be ended, and would find its parts changed.
         return Outcome.FAILED
     amounts = {part.address: part.amount for part in parts}
-    standing = compare(_here(source, amounts, is_live=source.id in live), wanted.there)
-    if standing is Standing.SPENT_UNDER_WAY:
+    here = _database_ggo(source, amounts, is_live=source.id in live)
+    state = compare(here, wanted.source)
+    if state is GgoState.SPENT_UNDER_WAY:
         return _end_live(session, wanted, tree, source, live[source.id])
     wrong = any(amounts.get(part.address, part.amount) != part.amount for part in wanted.parts)
-    if standing is Standing.IN_STEP and wrong:
-        standing = Standing.LOST
-    if standing is not Standing.LOST:
-        return Outcome.NOTHING if standing is Standing.IN_STEP else Outcome.CONTRARY
+    if state is GgoState.IN_STEP and wrong:
+        state = GgoState.LOST
+    if state is not GgoState.LOST:
+        return Outcome.NOTHING if state is GgoState.IN_STEP else Outcome.CONTRARY
     if amounts and not wrong and amounts.keys() >= {part.address for part in wanted.parts}:
-        # What is still missing is nobody's, as before.
+        # The parts that are missing still have no known owner.
         return Outcome.NOTHING
-    twin = None if parts else _declined_twin(session, wanted, tree, source.id)
-    if twin is not None and redo_batch(session, twin):
-        # Composed here, and rolled back: it has what the ledger doesn't know.
-        _complete(session, wanted, source.id, twin)
-        return Outcome.COMPLETED
-    return _respend(session, wanted, source, live, parts)
+    if not parts:
+        batch_id = _declined_batch(session, wanted, tree, source.id)
+        if batch_id is not None and redo_batch(session, batch_id):
+            # It has what the ledger does not know: references, for one.
+            _complete(session, wanted, source.id, batch_id)
+            return Outcome.COMPLETED
+    return _spend(session, wanted, source, live, parts)
 
 
 def _lock(session: Session, address: str) -> tuple[Ggo | None, dict[int, int], Sequence[Ggo]]:
-    """Lock a GGO, its parts, and the batches under way that spend any of them (by their GGO).
+    """Lock a GGO, its parts, and the batches under way that spend or make any of them.
 
-    Batches first, the declined ones of the GGO among them as they may be done again, then GGOs in the
-    order of their ids, as everyone does.
+    Batches are locked first, with the GGO's declined batches as they may be done again; then GGOs in
+    the order of their ids. Others lock in the same order.
+
+    :returns: the GGO, the batches by the id of the GGO that each spends, and the parts.
     """
     found = session.execute(select(Ggo.id, Ggo.parent_id).where(Ggo.address == address))
     source_id, parent_id = found.one_or_none() or (None, None)
@@ -234,19 +268,21 @@ def _lock(session: Session, address: str) -> tuple[Ggo | None, dict[int, int], S
     return source, live, [row for row in rows if row.parent_id == source_id]
 
 
-def _end_live(session: Session, wanted: Mend, tree: Tree, source: Ggo, batch_id: int) -> Outcome:
-    """End the batch under way as the ledger has decided: it is what stands there, or isn't."""
+def _end_live(
+    session: Session, wanted: Restoration, tree: LedgerTree, source: Ggo, batch_id: int
+) -> Outcome:
+    """End the batch under way that spends the source: complete it if it stands on the ledger."""
     if stands(wanted, operations_on(session, [source.id])[source.id], tree):
         _complete(session, wanted, source.id, batch_id)
         return Outcome.COMPLETED
     decline_batch(session, batch_id, "recovery: on the ledger another operation spent the source")
     note(session, [(batch_id, "recovered", "another operation stands on the ledger")])
     session.expire_all()
-    return _respend(session, wanted, source, {}, ())
+    return _spend(session, wanted, source, {}, ())
 
 
-def _complete(session: Session, wanted: Mend, source_id: int, batch_id: int) -> None:
-    """Commit a batch of ours; its parts that were spent since are neither stored nor announced."""
+def _complete(session: Session, wanted: Restoration, source_id: int, batch_id: int) -> None:
+    """Complete a batch of ours. Parts that were spent since are neither stored nor announced."""
     spent = [part for part in wanted.parts if not part.is_unspent and not part.is_retired]
     addresses = [part.address for part in spent]
     parts = update(Ggo).where(Ggo.parent_id == source_id)
@@ -259,16 +295,22 @@ def _complete(session: Session, wanted: Mend, source_id: int, batch_id: int) -> 
     note(session, [(batch_id, "recovered", "the ledger has it, part for part")])
 
 
-def _declined_twin(session: Session, wanted: Mend, tree: Tree, source_id: int) -> int | None:
-    """The declined batch that is what stands on the ledger, if there is one."""
+def _declined_batch(
+    session: Session, wanted: Restoration, tree: LedgerTree, source_id: int
+) -> int | None:
+    """Return the source's declined batch that stands on the ledger; None: none does."""
     declined = declined_operations(session, source_id)
     return next((each for each, done in declined.items() if stands(wanted, done, tree)), None)
 
 
-def _respend(
-    session: Session, wanted: Mend, source: Ggo, live: dict[int, int], parts: Sequence[Ggo]
+def _spend(
+    session: Session,
+    wanted: Restoration,
+    source: Ggo,
+    live: dict[int, int],
+    parts: Sequence[Ggo],
 ) -> Outcome:
-    """Spend the source as the ledger has it."""
+    """Spend the source as on the ledger: correct its parts, add what is missing, and a batch."""
     was_stored = source.stored
     is_known = bool(wanted.parts) or wanted.is_retired
     values: dict[str, Any] = dict(_SPENT if is_known else _BLOCKED)
@@ -276,34 +318,34 @@ def _respend(
         values |= _retired(wanted.retired_to)
     session.execute(update(Ggo).where(Ggo.id == source.id).values(values))
     if not is_known:
-        return Outcome.MENDED if was_stored else Outcome.NOTHING
+        return Outcome.RESTORED if was_stored else Outcome.NOTHING
     for part in parts:
         _correct(session, wanted, part, live)
-    retired = _add(session, wanted, source, parts)
+    retired = _add_parts(session, wanted, source, parts)
     _add_batch(session, source, retired, is_split=bool(wanted.parts))
-    return Outcome.MENDED
+    return Outcome.RESTORED
 
 
-def _correct(session: Session, wanted: Mend, part: Ggo, live: dict[int, int]) -> None:
-    """Have a part that is here hold what it holds on the ledger."""
-    there = next((each for each in wanted.parts if each.address == part.address), None)
-    if there is None or there.amount == part.amount:
+def _correct(session: Session, wanted: Restoration, part: Ggo, live: dict[int, int]) -> None:
+    """Give a part that the database has the amount that it has on the ledger."""
+    restored = next((each for each in wanted.parts if each.address == part.address), None)
+    if restored is None or restored.amount == part.amount:
         return
     if part.id in live:
         decline_batch(session, live[part.id], "recovery: on the ledger it holds another amount")
     # Its reference was that of another compose.
-    values: dict[str, Any] = {"amount": there.amount, "reference": None}
+    values: dict[str, Any] = {"amount": restored.amount, "reference": None}
     is_split = session.scalar(select(Ggo.id).where(Ggo.parent_id == part.id).limit(1)) is not None
     if not is_split:
-        values |= _flags(there)
-    if not is_split and not there.is_retired:
-        # What retired it here never was; a GGO is spent once.
+        values |= _flags(restored)
+    if not is_split and not restored.is_retired:
+        # The ledger does not have the retirement; a GGO is spent once.
         session.execute(delete(Transaction).where(Transaction.ggo_id == part.id))
     session.execute(update(Ggo).where(Ggo.id == part.id).values(values))
 
 
-def _flags(part: Part) -> dict[str, Any]:
-    """How a part stands: what was turned into something is blocked until that is mended, too."""
+def _flags(part: RestoredPart) -> dict[str, Any]:
+    """Return a part's flags. A part that was spent is blocked until it is restored in its turn."""
     if part.retired_to is not None and part.is_retired:
         return {**_SPENT, **_retired(part.retired_to)}
     unretired = {"retired": False, "retire_gsrn": None, "retire_address": None}
@@ -314,13 +356,36 @@ def _retired(to: RetiredTo) -> dict[str, Any]:
     return {"retired": True, "retire_gsrn": to.gsrn, "retire_address": to.measurement}
 
 
-def _add(session: Session, wanted: Mend, source: Ggo, parts: Sequence[Ggo]) -> list[int]:
-    """Add the parts that aren't here; the ids of all that the split's own batch retires."""
-    inherited = {name: getattr(source, name) for name in INHERITED_COLUMNS}
+def _add_parts(
+    session: Session, wanted: Restoration, source: Ggo, parts: Sequence[Ggo]
+) -> list[int]:
+    """Add the parts that the database does not have, and announce those that are unspent.
+
+    :returns: the ids of all that the split's own batch retires; if there is no split, the source's.
+    """
     here = {part.address for part in parts}
+    missing = [part for part in wanted.parts if part.address not in here]
+    if missing:
+        session.execute(insert(Ggo), _rows(missing, source, parts, len(wanted.parts)))
+    announce_issued(session, [part.address for part in missing if part.is_unspent])
+    if not wanted.parts:
+        return [source.id]
+    addresses = [part.address for part in wanted.parts if part.is_retired]
+    retired = select(Ggo.id).where(Ggo.parent_id == source.id, Ggo.address.in_(addresses))
+    return list(session.scalars(retired.order_by(Ggo.split_position)))
+
+
+def _rows(
+    missing: Sequence[RestoredPart], source: Ggo, parts: Sequence[Ggo], count: int
+) -> list[dict[str, Any]]:
+    """Return the rows of missing parts. One whose position is taken goes behind all others.
+
+    :param count: How many parts the split has on the ledger.
+    """
+    inherited = {name: getattr(source, name) for name in INHERITED_COLUMNS}
     taken = {part.split_position for part in parts}
-    following = max((each for each in taken if each is not None), default=-1) + len(wanted.parts)
-    rows = [
+    behind = max((each for each in taken if each is not None), default=-1) + count
+    return [
         {
             **inherited,
             **_flags(part),
@@ -329,29 +394,15 @@ def _add(session: Session, wanted: Mend, source: Ggo, parts: Sequence[Ggo]) -> l
             "owner_id": part.owner_id,
             "sender_id": source.owner_id,
             "parent_id": source.id,
-            "split_position": (
-                following + part.position if part.position in taken else part.position
-            ),
+            "split_position": behind + part.position if part.position in taken else part.position,
             "key_index": part.key_index,
         }
-        for part in wanted.parts
-        if part.address not in here
+        for part in missing
     ]
-    if rows:
-        session.execute(insert(Ggo), rows)
-    announce_issued(
-        session,
-        [part.address for part in wanted.parts if part.address not in here and part.is_unspent],
-    )
-    if not wanted.parts:
-        return [source.id]
-    addresses = [part.address for part in wanted.parts if part.is_retired]
-    retired = select(Ggo.id).where(Ggo.parent_id == source.id, Ggo.address.in_(addresses))
-    return list(session.scalars(retired.order_by(Ggo.split_position)))
 
 
 def _add_batch(session: Session, source: Ggo, retired: Sequence[int], *, is_split: bool) -> None:
-    """Have a completed batch spend the source; of its bytes nothing is known."""
+    """Let a completed batch spend the source. Its signed bytes are not known."""
     batch_id = session.scalar(
         select(Batch.id).where(Batch.ggo_id == source.id, Batch.state == "COMPLETED")
     )
@@ -371,6 +422,13 @@ def _add_batch(session: Session, source: Ggo, retired: Sequence[int], *, is_spli
     note(session, [(batch_id, "recovered", "it stands on the ledger; the database had lost it")])
     operations = [("split", source.id)] if is_split else []
     operations += [("retire", each) for each in retired]
+    _add_transactions(session, batch_id, operations)
+
+
+def _add_transactions(
+    session: Session, batch_id: int, operations: Sequence[tuple[str, int]]
+) -> None:
+    """Add those operations (type, GGO id) to a batch whose GGO no batch spends yet."""
     ids = [ggo_id for _, ggo_id in operations]
     known = set(session.scalars(select(Transaction.ggo_id).where(Transaction.ggo_id.in_(ids))))
     first = session.scalar(
@@ -378,18 +436,17 @@ def _add_batch(session: Session, source: Ggo, retired: Sequence[int], *, is_spli
             Transaction.batch_id == batch_id
         )
     )
-    rows = [
-        {"batch_id": batch_id, "type": kind, "ggo_id": ggo_id}
-        for kind, ggo_id in operations
-        if ggo_id not in known
-    ]
-    if rows:
+    missing = [(kind, ggo_id) for kind, ggo_id in operations if ggo_id not in known]
+    if missing:
         session.execute(
             insert(Transaction),
-            [{**row, "position": (first or 0) + place} for place, row in enumerate(rows)],
+            [
+                {
+                    "batch_id": batch_id,
+                    "type": kind,
+                    "ggo_id": ggo_id,
+                    "position": (first or 0) + place,
+                }
+                for place, (kind, ggo_id) in enumerate(missing)
+            ],
         )
-
-
-def addresses_here(session: Session, addresses: Iterable[str]) -> set[str]:
-    """Which of these addresses the database has a GGO at."""
-    return set(session.scalars(select(Ggo.address).where(Ggo.address.in_(list(addresses)))))
