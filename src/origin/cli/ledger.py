@@ -1,4 +1,4 @@
-"""The operators' commands about the ledger: `flask ledger status`, `batch`, `reconcile`."""
+"""Commands about the ledger for operators: `flask ledger status`, `batch`, `reconcile`."""
 
 import sys
 from collections.abc import Callable, Sequence
@@ -19,38 +19,38 @@ from origin.reconciliation.service.reconcile import Reconciliation
 from origin.reconciliation.service.repair import Repairs
 from origin.web.provided import provided
 
-DIFFERENCES, COULD_NOT_LOOK = 1, 2
-"""Exit statuses of `reconcile` and `status`; 0: all is in order."""
+DIFFERENCES, INCOMPLETE = 1, 2
+"""Exit statuses: something differs; not everything could be compared. 0: nothing differs."""
 
 P = ParamSpec("P")
 
-ledger = AppGroup("ledger", help="The ledger: how batches stand, and whether all is as it says.")
+ledger = AppGroup("ledger", help="Batches under way, and differences from the ledger.")
 
 
-def _looking(command: Callable[P, None]) -> Callable[P, None]:
-    """End with a status of its own where it couldn't look: 1 says that something differs."""
+def _exit_2_on_errors(command: Callable[P, None]) -> Callable[P, None]:
+    """End with status 2 on errors, as 1 says that something differs."""
 
     @wraps(command)
-    def looking(*args: P.args, **kwargs: P.kwargs) -> None:
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
         try:
             command(*args, **kwargs)
         except click.ClickException as error:
             error.show()
-            sys.exit(COULD_NOT_LOOK)
+            sys.exit(INCOMPLETE)
         except KeyboardInterrupt:
-            click.echo("Stopped; the next one goes on from here.", err=True)
-            sys.exit(COULD_NOT_LOOK)
+            click.echo("Stopped; the next one continues from here.", err=True)
+            sys.exit(INCOMPLETE)
 
-    return looking
+    return run
 
 
 @ledger.command("status")
-@_looking
+@_exit_2_on_errors
 @_told
 def status() -> None:
-    """Tell how batches stand, how far reconciliation is, and what differs.
+    """Show batches under way, the latest reconciliation runs, and known differences.
 
-    Ends with status 0 where nothing does, 1 where something differs, 2 where it couldn't look.
+    Ends with status 0 if there are no differences, 1 if there are, 2 on errors.
     """
     _table(
         ("BATCHES", "COUNT", "DUE", "ATTEMPTS (MOST)", "OLDEST"),
@@ -78,15 +78,15 @@ def status() -> None:
 @click.argument("batch_id")
 @_told
 def batch(batch_id: str) -> None:
-    """Tell the whole history of a batch, by our id or the ledger's."""
+    """Show the whole history of a batch, by our id or the ledger's."""
     found = reports.history(provided(Database), batch_id)
     row = found.batch
     click.echo(f"Batch {row.id}: {row.state}, of {row.subject}")
     unsigned = "never sent (LEDGER_ENABLED=0)" if row.never_sent else "not signed yet"
     click.echo(f"On the ledger: {row.ledger_batch_id or unsigned}")
     click.echo(f"Source: {row.address}, {row.amount} Wh")
-    told = f"{row.posts} begun, {row.refused_posts} refused, {row.unarrived_posts} never arrived"
-    click.echo(f"POSTs: {told}\n")
+    posts = f"{row.posts} begun, {row.refused_posts} refused, {row.unarrived_posts} never arrived"
+    click.echo(f"POSTs: {posts}\n")
     events = [
         (row.created_at, "composed", None),
         *([(row.submitted_at, "taken by the ledger", None)] if row.submitted_at else []),
@@ -103,15 +103,15 @@ def batch(batch_id: str) -> None:
 
 
 @ledger.command("reconcile")
-@click.option("--repair", is_flag=True, help="Mend what is safe to mend, and look at it again.")
+@click.option("--repair", is_flag=True, help="Repair what is safe to repair, and compare it again.")
 @click.option(
-    "--anew", is_flag=True, help="Begin at the first GGO, not where the last walk stopped."
+    "--anew", is_flag=True, help="Begin at the first GGO, not where the last run stopped."
 )
 @click.option(
     "--json",
     "json_file",
     type=click.File("wb", lazy=False),
-    help="Write the report to this file as JSON, too.",
+    help="Write the report to this file, too, as JSON.",
 )
 @click.option(
     "--rate",
@@ -120,22 +120,22 @@ def batch(batch_id: str) -> None:
     show_default=True,
     help="Calls of the ledger a second, at most.",
 )
-@_looking
+@_exit_2_on_errors
 @_told
 def reconcile(*, repair: bool, anew: bool, json_file: BinaryIO | None, rate: float) -> None:
     """Compare all GGOs, batches and retirements with the ledger.
 
-    It may be stopped at any time: the next one goes on from there. Ends with status 0 where all is
-    in order, 1 where something differs, 2 where it couldn't look at everything.
+    It may be stopped at any time; the next one continues from there. Ends with status 0 if nothing
+    differs, 1 if something does, 2 if not everything could be compared.
     """
     try:
         _run(anew=anew, rate=rate)
         if repair and provided(Repairs).repair_all():
             provided(Reconciliation).compare_again(calls_per_second=rate)
     except PeerError as error:
-        click.echo(f"Couldn't look at everything: {error}", err=True)
+        click.echo(f"Couldn't compare everything: {error}", err=True)
         _report(json_file, complete=False)
-        sys.exit(COULD_NOT_LOOK)
+        sys.exit(INCOMPLETE)
     if _report(json_file, complete=True):
         sys.exit(DIFFERENCES)
 
@@ -149,7 +149,7 @@ def _run(*, anew: bool, rate: float) -> None:
 
 
 def _report(json_file: BinaryIO | None, *, complete: bool) -> bool:
-    """Print what differs; whether something does."""
+    """Print and write the known differences; return whether there are any."""
     found = provided(Reconciliation).open_differences()
     if json_file is not None:
         differing = [_json(each) for each in found]

@@ -284,7 +284,7 @@ def test_the_commands_tell_by_their_exit_status(market: Market, tmp_path: Path):
     market.sandbox.ledger.fault("/state/*", cut="before", times=None)
     away = run(args=["ledger", "reconcile"])
     assert away.exit_code == 2
-    assert "Couldn't look" in away.output
+    assert "Couldn't compare" in away.output
 
 
 def test_a_database_that_is_not_migrated_is_no_difference(

@@ -1,16 +1,16 @@
-"""What a ledger's word means for a batch (contract: peers, The ledger; domain, Batch).
+"""What the ledger's status and state mean for a batch (contract: peers, The ledger; domain, Batch).
 
-A batch is rolled back only when the ledger has refused it and the ledger's state shows the
-source unspent. Time passing, a lost answer, or UNKNOWN are no refusals. Where the state shows that
-another operation spent the source, the batch can never be: it is declined, and the source does not
-come back. Nothing is declined while a POST of the batch may still be on its way.
+A batch is declined and rolled back only if the ledger has refused it and the ledger's state shows
+the source unspent. Time passing, a lost answer and UNKNOWN are no refusals. If the state shows that
+another operation spent the source, the ledger can never commit the batch: it is declined, and the
+source is blocked. No batch is declined while a POST of it may still be on its way.
 """
 
 from enum import Enum
 
 
 class BatchStatus(Enum):
-    """What the ledger says of a batch."""
+    """The ledger's status of a batch."""
 
     UNKNOWN = "UNKNOWN"
     PENDING = "PENDING"
@@ -44,7 +44,7 @@ POST_HELD_UP_S = 600.0
 
 
 def needs_state(status: BatchStatus | None, *, is_stuck: bool) -> bool:
-    """Whether the ledger's state must be asked before `judge` can decide.
+    """Whether `judge` needs the ledger's state.
 
     :param is_stuck: The batch has not ended within BATCH_RESUBMIT_AFTER.
     """
@@ -56,9 +56,10 @@ def needs_state(status: BatchStatus | None, *, is_stuck: bool) -> bool:
 def judge(
     status: BatchStatus, source: SpentBy | None, *, refused: bool, none_on_its_way: bool
 ) -> Verdict:
-    """What to do with a batch of which the ledger says this.
+    """Return what to do with a batch.
 
-    :param source: Needed where `needs_state` says so.
+    :param status: The ledger's; None: it gave none that is known.
+    :param source: None unless `needs_state`.
     :param refused: Every POST of the batch was answered with a lasting refusal.
     :param none_on_its_way: Every POST of the batch has an answer, or began `POST_HELD_UP_S` ago.
     """
