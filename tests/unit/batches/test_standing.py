@@ -1,4 +1,4 @@
-"""An operation stands on the ledger where each part of it does; equal addresses prove nothing."""
+"""An operation stands on the ledger if each part of it does; equal addresses prove nothing."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -22,7 +22,7 @@ STRANGER = "849c0b" + "f" * 64
 
 @dataclass
 class State:
-    """What the ledger's state holds."""
+    """A ledger state in memory."""
 
     ggos: dict[str, LedgerGgo] = field(default_factory=dict)
     settlements: dict[str, LedgerSettlement] = field(default_factory=dict)
@@ -35,7 +35,7 @@ class State:
 
 
 def executed(operation: Operation) -> State:
-    """The state after the operation, as the domain's rules have it; others settled there, too."""
+    """Return the state after the operation; another GGO is in the same settlements."""
     state = State()
     end = BEGIN + timedelta(hours=1)
     facts = LedgerGgo(SOURCE, "5a9839", operation.amount, BEGIN, end, "DK1", "T", "F")
@@ -75,19 +75,19 @@ def operations(draw: st.DrawFn) -> Operation:
 
 
 @given(operations())
-def test_what_was_executed_stands(operation: Operation):
+def test_an_executed_operation_stands(operation: Operation):
     assert judged(operation, executed(operation)) is SpentBy.THIS_BATCH
 
 
 @given(operations(), operations())
-def test_what_another_operation_made_does_not(ours: Operation, theirs: Operation):
-    """The addresses of both are alike; whatever else differs tells them apart."""
+def test_another_executed_operation_does_not_stand(ours: Operation, theirs: Operation):
+    """Both have the same addresses; any other difference tells them apart."""
     expected = SpentBy.THIS_BATCH if ours == theirs else SpentBy.ANOTHER_OPERATION
     assert judged(ours, executed(theirs)) is expected
 
 
 @given(operations())
-def test_what_is_unspent_or_not_there_was_spent_by_nobody(operation: Operation):
+def test_an_unspent_or_missing_source_was_spent_by_nobody(operation: Operation):
     state = executed(operation)
     state.ggos[SOURCE] = replace(state.ggos[SOURCE], next=None)
     assert judged(operation, state) is SpentBy.NOBODY

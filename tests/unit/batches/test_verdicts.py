@@ -1,4 +1,4 @@
-"""What the ledger's word means: a batch is declined only on a refusal that its state confirms."""
+"""A batch is declined only on a refusal that the ledger's state confirms."""
 
 import itertools
 
@@ -20,10 +20,10 @@ def test_declined_only_when_refused_and_unspent_and_nothing_is_on_its_way(
 
 
 @pytest.mark.parametrize(("status", "source", "refused", "none_on_its_way"), EVERYTHING)
-def test_the_source_is_blocked_only_where_another_operation_spent_it(
+def test_the_source_is_blocked_only_if_another_operation_spent_it(
     status: BatchStatus, source: SpentBy, refused: bool, none_on_its_way: bool
 ):
-    """Whatever the ledger says of the batch, but COMMITTED."""
+    """This holds for each status of the batch but COMMITTED."""
     verdict = judge(status, source, refused=refused, none_on_its_way=none_on_its_way)
     can_not_be = status is not BatchStatus.COMMITTED and source is SpentBy.ANOTHER_OPERATION
     assert (verdict is Verdict.DECLINE_SPENT) == (can_not_be and none_on_its_way)
@@ -32,16 +32,16 @@ def test_the_source_is_blocked_only_where_another_operation_spent_it(
 
 
 @pytest.mark.parametrize(("status", "source", "refused", "none_on_its_way"), EVERYTHING)
-def test_completed_only_on_the_ledgers_word_or_state(
+def test_a_batch_is_completed_only_by_the_ledgers_status_or_state(
     status: BatchStatus, source: SpentBy, refused: bool, none_on_its_way: bool
 ):
-    """Of what had been committed after all, its state tells."""
+    """The state shows that a batch was committed after all."""
     verdict = judge(status, source, refused=refused, none_on_its_way=none_on_its_way)
     has_it = status is BatchStatus.COMMITTED or source is SpentBy.THIS_BATCH
     assert (verdict is Verdict.COMPLETE) == has_it
 
 
-def test_unknown_is_answered_by_the_same_bytes():
+def test_an_unknown_batch_is_posted_again():
     for none_on_its_way in (False, True):
         found = judge(
             BatchStatus.UNKNOWN, SpentBy.NOBODY, refused=False, none_on_its_way=none_on_its_way
@@ -50,12 +50,12 @@ def test_unknown_is_answered_by_the_same_bytes():
 
 
 @pytest.mark.parametrize("status", [BatchStatus.INVALID, BatchStatus.UNKNOWN, BatchStatus.PENDING])
-def test_a_state_that_contradicts_itself_is_for_the_operators(status: BatchStatus):
+def test_a_state_that_contradicts_itself_alerts_the_operators(status: BatchStatus):
     found = judge(status, SpentBy.CONTRADICTION, refused=True, none_on_its_way=True)
     assert found is Verdict.ALERT
 
 
-def test_state_is_asked_only_where_the_status_does_not_decide():
+def test_the_state_is_needed_only_if_the_status_does_not_decide():
     def needing(is_stuck: bool) -> set[BatchStatus]:
         return {status for status in BatchStatus if needs_state(status, is_stuck=is_stuck)}
 
@@ -69,6 +69,6 @@ def test_state_is_asked_only_where_the_status_does_not_decide():
         assert (committed, pending) == (Verdict.COMPLETE, Verdict.WAIT)
 
 
-def test_pending_for_long_with_an_unspent_source_is_waited_for():
+def test_a_stuck_pending_batch_with_an_unspent_source_waits():
     found = judge(BatchStatus.PENDING, SpentBy.NOBODY, refused=True, none_on_its_way=True)
     assert found is Verdict.WAIT

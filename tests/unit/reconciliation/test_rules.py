@@ -1,4 +1,4 @@
-"""Rules of comparison that need no ledger to be shown."""
+"""The comparison of a GGO with the ledger finds each kind of difference."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -78,7 +78,7 @@ ELSEWHERE = replace(HERE, stored=False, locked=True, spent_elsewhere=True)
         (ELSEWHERE, None, None, [Kind.SPENT_ELSEWHERE, Kind.NOT_ON_LEDGER]),
     ],
 )
-def test_differences_are_called_by_their_names(
+def test_each_kind_of_difference(
     holding: Holding, record: LedgerGgo | None, settled: dict[str, int] | None, kinds: list[Kind]
 ):
     settlement = None if settled is None else LedgerSettlement("M", settled)

@@ -1,4 +1,4 @@
-"""What is planned from the ledger alone is what trade had left, whatever the database forgot of it."""
+"""Plans from the ledger alone restore what trade had left, whatever the database lost of it."""
 
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -46,7 +46,7 @@ def on_ledger(
 
 @dataclass
 class Line:
-    """A GGO in plain books."""
+    """A GGO in the books."""
 
     owner: int
     amount: int
@@ -58,7 +58,7 @@ class Line:
 
 @dataclass
 class Oracle:
-    """Trade as it goes, written down in books and on a ledger at the same time."""
+    """Trade that is recorded in books and on a ledger at the same time."""
 
     books: dict[str, Line] = field(default_factory=dict)
     ledger: dict[str, LedgerGgo] = field(default_factory=dict)
@@ -113,7 +113,7 @@ class Oracle:
         return found
 
     def restore(self, wanted: Restoration) -> None:
-        """Write into the books what is planned."""
+        """Write a planned restoration into the books."""
         source = self.books[wanted.source.address]
         assert not wanted.problem
         source.standing = "split"
@@ -159,7 +159,7 @@ def trade(data: st.DataObject, oracle: Oracle, steps: int) -> None:
 
 
 @given(data=st.data(), before=st.integers(0, 6), after=st.integers(0, 10))
-def test_what_was_forgotten_is_planned_as_it_was(data: st.DataObject, before: int, after: int):
+def test_what_the_database_lost_is_planned_as_it_was(data: st.DataObject, before: int, after: int):
     oracle = Oracle()
     for number, owner in enumerate((1, 1, 2)):
         oracle.issue(f"issued {number}", owner, data.draw(st.integers(1, 1000)))
@@ -181,7 +181,7 @@ def test_what_was_forgotten_is_planned_as_it_was(data: st.DataObject, before: in
             for ggo, settlement in tree.retirements()
         }
         for wanted in plan(tree, holders, retired_to):
-            # Never a part whose source isn't there yet.
+            # Sources come before their parts.
             assert wanted.source.address in oracle.books
             oracle.restore(wanted)
     assert oracle.books == expected
@@ -207,7 +207,7 @@ NEVER_SENT = replace(HERE, **SPENT, parts={"b": 9, "c": 1}, never_sent=True)
 
 
 @pytest.mark.parametrize(
-    ("here", "there", "standing"),
+    ("here", "on_ledger", "state"),
     [
         (HERE, None, GgoState.ABSENT),
         (replace(HERE, is_live=True, stored=False), None, GgoState.UNDER_WAY),
@@ -235,11 +235,13 @@ NEVER_SENT = replace(HERE, **SPENT, parts={"b": 9, "c": 1}, never_sent=True)
         (NEVER_SENT, SPLIT, GgoState.SPENT_OTHERWISE),
     ],
 )
-def test_how_a_ggo_stands(here: DatabaseGgo, there: LedgerGgo | None, standing: GgoState):
-    assert compare(here, there) is standing
+def test_how_a_ggo_compares_with_the_ledger(
+    here: DatabaseGgo, on_ledger: LedgerGgo | None, state: GgoState
+):
+    assert compare(here, on_ledger) is state
 
 
-def test_parts_of_nobody_are_told_and_the_others_come_back():
+def test_parts_without_an_owner_are_reported_and_the_others_restored():
     tree = LedgerTree("a", {"a": SPLIT, "b": on_ledger("b", "a", 7), "c": on_ledger("c", "a", 3)})
     [wanted] = plan(tree, {"a": AddressOwner(1, None), "c": AddressOwner(2, 5)}, {})
     assert wanted.unmatched == {"b": 7}
@@ -247,8 +249,8 @@ def test_parts_of_nobody_are_told_and_the_others_come_back():
     assert "7 Wh" in wanted.problem
 
 
-def test_what_is_no_split_of_the_ledgers_is_not_taken_for_one():
-    """The processor accepts doubled targets and negative amounts; and a part has one origin."""
+def test_records_that_the_split_did_not_make_are_not_taken_for_its_parts():
+    """The processor accepts repeated targets and negative amounts; a part has one origin."""
     tree = LedgerTree(
         "a",
         {
@@ -315,15 +317,15 @@ def test_a_batch_that_retires_the_whole_stands_if_the_measurement_is_the_same():
     assert not stands(replace(wanted, is_read=False), whole, tree)
 
 
-def test_what_could_not_be_read_is_left_as_it_is():
-    """Else a batch of ours would be taken for another's, for an odd answer's sake."""
+def test_a_ggo_that_can_not_be_read_completely_is_left_as_it_is():
+    """Otherwise an unexpected answer would make a batch of ours look like another's."""
     tree = LedgerTree("a", {"a": SPLIT, "b": on_ledger("b", "a", 7)}, unread={"a"})
     [wanted] = plan(tree, {"a": AddressOwner(1, None), "b": AddressOwner(1, 0)}, {})
     assert not wanted.is_read
     assert wanted.parts == ()
 
 
-def test_a_part_that_was_retired_to_no_point_of_its_sender_is_told():
+def test_a_part_that_was_retired_to_no_point_of_its_sender_is_reported():
     split = replace(SPLIT, next=LedgerNext("SPLIT", ("b",)))
     tree = LedgerTree("a", {"a": split, "b": retired("b", "a", 10)}, settling(b=10))
     holders = {"a": AddressOwner(1, None), "b": AddressOwner(1, 0)}
@@ -343,7 +345,7 @@ def test_a_part_that_was_retired_to_no_point_of_its_sender_is_told():
     window=st.integers(1, 7),
     wanted=st.sets(st.integers(0, 400), max_size=12),
 )
-def test_a_trail_finds_all_within_reach_and_ends(
+def test_the_index_search_finds_all_within_reach_and_ends(
     known: int, ahead: int, reach: int, margin: int, window: int, wanted: set[int]
 ):
     counter = known + ahead
