@@ -201,14 +201,14 @@ def lock_unless_posted(session: Session, batch: ClaimedBatch, also: int | None =
 
 _STORE_RESULTS = text(
     """
-    WITH told AS (
+    WITH results AS (
         SELECT * FROM unnest(
             CAST(:ids AS bigint[]), CAST(:leases AS timestamptz[]), CAST(:accepted AS boolean[]),
             CAST(:refused AS boolean[]), CAST(:unarrived AS boolean[]),
             CAST(:answered AS boolean[]), CAST(:reasons AS text[]), CAST(:delays AS float8[])
         ) AS t (id, lease, accepted, refused, unarrived, answered, reason, delay_s)
     ), live AS (
-        SELECT told.* FROM batches JOIN told ON told.id = batches.id
+        SELECT results.* FROM batches JOIN results ON results.id = batches.id
         WHERE batches.ended_at IS NULL ORDER BY batches.id FOR UPDATE OF batches
     )
     UPDATE batches SET

@@ -86,7 +86,7 @@ class _Run:
         except PeerError as error:
             BATCH_ALERTS.labels("odd_statuses").inc()
             log.error(  # noqa: TRY400 - the ledger is at fault
-                "Odd statuses: %s",
+                "Unexpected statuses: %s",
                 error,
                 extra={"event": "ledger.odd_statuses", "batches": len(batches)},
             )
@@ -142,7 +142,7 @@ class _Run:
     def _decide(self, batch: ClaimedBatch, answer: StatusAnswer, operation: Operation) -> None:
         """Decide a batch by the ledger's state.
 
-        :raises PeerError: the ledger can't say now, or its state is odd.
+        :raises PeerError: the ledger can't say now, or its state is not as expected.
         """
         ledger = self._service.ledger
         source = ledger.read_ggo(operation.source)
@@ -223,7 +223,9 @@ class _Run:
     def _alert(self, batch: ClaimedBatch, event: str, message: str) -> None:
         """Alert the operators, note it in the batch's history, and ask again later."""
         BATCH_ALERTS.labels("needs_a_look").inc()
-        log.error("Batch needs a look: %s", message, extra={"event": event, "batch_id": batch.id})
+        log.error(
+            "Batch needs attention: %s", message, extra={"event": event, "batch_id": batch.id}
+        )
         with self._service.database.transaction() as session:
             note(session, [(batch.id, event, message[:1000])])
         self._wait(batch)

@@ -9,7 +9,7 @@ batch that the ledger has after all is done again (`origin.batches.service.redo`
 
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from origin.batches.client.ledger import LedgerClient
 from origin.batches.queries import differences
@@ -50,6 +50,21 @@ class Progress:
     done: int
     total: int
     finished: bool = False
+
+
+@dataclass
+class _PageResult:
+    """The comparison of a page.
+
+    :ivar cursor: The last GGO that was compared.
+    :ivar skipped: GGOs that were changing.
+    :ivar error: Why the ledger can't be asked any more; None: it can.
+    """
+
+    cursor: int
+    found: list[GgoDifference] = field(default_factory=list)
+    skipped: set[int] = field(default_factory=set)
+    error: PeerUnavailable | None = None
 
 
 @dataclass(frozen=True)
@@ -127,45 +142,47 @@ class Reconciliation:
         :returns: the renewed lease, and how many GGOs were compared.
         :raises AlreadyRunning: another process has taken the run over; nothing was stored.
         """
+        result = self._compare_ids(lease.cursor, ids, ledger)
+        compared = sum(each <= result.cursor for each in ids)
+        with self.database.transaction() as session:
+            renewed = queries.save_progress(
+                session,
+                lease,
+                cursor=result.cursor,
+                compared=compared,
+                lease_s=0 if result.error else self.settings.lease_seconds,
+                error=str(result.error) if result.error else None,
+            )
+            if renewed is not None:
+                differences.resolve_differences(
+                    session, lease.cursor, result.cursor, kept=result.skipped, found=result.found
+                )
+                differences.store_differences(session, result.found)
+        _log_differences(result.found)
+        if result.error is not None:
+            raise result.error
+        if renewed is None:
+            raise AlreadyRunning
+        return renewed, compared
+
+    def _compare_ids(self, cursor: int, ids: Sequence[int], ledger: PacedLedger) -> _PageResult:
         deadline = Deadline(self.settings.lease_seconds / 2)
-        found: list[GgoDifference] = []
-        skipped: set[int] = set()
-        cursor, error = lease.cursor, None
+        result = _PageResult(cursor)
         comparison = self._comparison(ids, ledger)
         for ggo_id in ids:
             if deadline.is_over():
                 break
             try:
-                found_here = comparison.compare(ggo_id)
-            except PeerUnavailable as unavailable:
-                error = unavailable
+                found = comparison.compare(ggo_id)
+            except PeerUnavailable as error:
+                result.error = error
                 break
-            cursor = ggo_id
-            if found_here is None:
-                skipped.add(ggo_id)
+            result.cursor = ggo_id
+            if found is None:
+                result.skipped.add(ggo_id)
             else:
-                found += found_here
-        compared = sum(each <= cursor for each in ids)
-        with self.database.transaction() as session:
-            renewed = queries.save_progress(
-                session,
-                lease,
-                cursor=cursor,
-                compared=compared,
-                lease_s=0 if error else self.settings.lease_seconds,
-                error=str(error) if error else None,
-            )
-            if renewed is not None:
-                differences.resolve_differences(
-                    session, lease.cursor, cursor, kept=skipped, found=found
-                )
-                differences.store_differences(session, found)
-        _log_differences(found)
-        if error is not None:
-            raise error
-        if renewed is None:
-            raise AlreadyRunning
-        return renewed, compared
+                result.found += found
+        return result
 
     def _finish(self, lease: RunLease) -> None:
         """Look for stuck batches, and finish the run."""
