@@ -1,10 +1,10 @@
-"""What a large declaration costs us, beside what its peers take.
+"""Measures what a large declaration costs the service itself, without its peers.
 
     PYTHONPATH=src:. python bench/declarations.py
 
-A year of hours at 50 metering points in two sectors (438,000 measurements); then with peers that take
-their time for each answer; then with a GGO retired to every third measurement. The peers are a process
-of their own that answers from memory, so that this process's time is the service's own share.
+It declares a year of hours at 50 metering points in two sectors (438,000 measurements): with fast peers,
+with slow peers, and with a GGO retired to every third measurement. Both peers run in another process, so
+that this process's CPU time is the service's own share.
 """
 
 if __name__ == "__main__":
@@ -43,7 +43,6 @@ from origin.migrate import upgrade
 from origin.runtime import Runtime, build_runtime
 from origin.settings import Settings
 from origin.shared.periods import Resolution
-from origin.web.gunicorn.gc_tuning import collect_seldom
 
 BEGIN = datetime(2024, 1, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -52,21 +51,21 @@ POINTS = 50
 SECTORS = ("DK1", "DK2")
 LABELS = ("Coal", "Naturalgas", "Oil", "Nuclear", "Waste", "Biomass", "Hydro", "Wind", "Solar")
 QUIET_STEP_S = 0.055
-"""The quickest that `yardstick_s` was seen; what neighbours cost is scaled away by it, roughly."""
+"""The least `yardstick_s` on this machine when it is quiet: CPU times are scaled to it."""
 PAUSE_S = 0.1
-"""What a peer needs for an answer of some megabytes, at least."""
+"""The time that a slow peer takes for each answer."""
 NEVER = "http://127.0.0.1:9"
 
 
 def gsrn(point: int) -> str:
-    """The number of the n-th point."""
+    """Return the GSRN of this point."""
     return f"57131318040{point:07}"
 
 
 def serve() -> None:
-    """DataHub and EnergyTypeService, as far as this goes.
+    """Serve what DataHub and EnergyTypeService answer here.
 
-    All that they can answer is JSON already: what they do beside the service slows it down.
+    All answers are made beforehand: work beside the service would slow it down.
     """
     places = {gsrn(point): point for point in range(POINTS)}
     labels = orjson.dumps([f"{BEGIN + hour * HOUR:%Y-%m-%d %H:00}" for hour in range(HOURS)])
@@ -91,10 +90,10 @@ def serve() -> None:
         protocol_version = "HTTP/1.1"
 
         def log_message(self, *_: Any) -> None:
-            """Nothing."""
+            """Log nothing."""
 
         def do_POST(self) -> None:
-            """How many measurements a point has, with one of them; or sums by the hour."""
+            """Answer the number of a point's measurements with one of them, or sums by the hour."""
             wish = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             gsrns = wish["filters"]["gsrn"]
             if self.path == "/measurements":
@@ -105,12 +104,12 @@ def serve() -> None:
             self.reply(b'{"success":true,"labels":%s,"groups":[%s]}' % (labels, groups))
 
         def do_PUT(self) -> None:
-            """From now on take so many seconds for each answer."""
+            """Set the seconds that each answer takes from now on."""
             self.server.pause_s = float(self.path.lstrip("/"))  # type: ignore[attr-defined]
             self.reply(b"")
 
         def do_GET(self) -> None:
-            """The mix of some hours."""
+            """Answer the mix of some hours."""
             query = parse_qs(urlsplit(self.path).query)
             begin, end = (datetime.fromisoformat(query[n][0]) for n in ("begin_from", "begin_to"))
             first, past = (int((time - BEGIN) / HOUR) for time in (begin, end))
@@ -136,7 +135,7 @@ def serve() -> None:
 
 
 def measurement(number: int) -> dict[str, Any]:
-    """By begin, as DataHub sorts them."""
+    """Return a measurement by its place in DataHub's order, which is by begin."""
     hour, point = divmod(number, POINTS)
     begin = BEGIN + hour * HOUR
     return {
@@ -151,7 +150,7 @@ def measurement(number: int) -> dict[str, Any]:
 
 
 def mix_row(hour: datetime, sector: str, label: str) -> dict[str, Any]:
-    """A row with nine technologies beside it, and five emissions."""
+    """Return a row of the mix, with five emissions."""
     place = LABELS.index(label) + 1
     amount = 1_000_000 + (hour.hour * 7919 + place * 104_729 + len(sector)) % 500_000
     emissions = {
@@ -169,7 +168,7 @@ def mix_row(hour: datetime, sector: str, label: str) -> dict[str, Any]:
 
 @contextmanager
 def peers() -> Iterator[str]:
-    """Both peers in a process of their own; their address."""
+    """Run both peers in another process; yields their URL."""
     command = [sys.executable, __file__, "--serve"]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:  # noqa: S603 - ourselves
         assert process.stdout is not None
@@ -180,7 +179,7 @@ def peers() -> Iterator[str]:
 
 
 def settings(database_uri: str, peer: str) -> Settings:
-    """What the service needs to know."""
+    """Return the service's settings."""
     return Settings.of(
         {
             "service_name": "bench",
@@ -207,7 +206,7 @@ def settings(database_uri: str, peer: str) -> Settings:
 
 
 def add_user(runtime: Runtime) -> int:
-    """One user and its points; the user's id."""
+    """Insert a user and its metering points; return the user's id."""
     token = runtime.sealer.seal("token", access_token_context("alice"))
     with runtime.database.transaction() as session:
         user = User(subject="alice", master_key="", access_token=token)
@@ -252,9 +251,9 @@ def retire(runtime: Runtime, user_id: int) -> None:
 def measure(
     runtime: Runtime, user_id: int, resolution: Resolution, *, waiting_s: float = 0
 ) -> None:
-    """Ask once, and tell what it took.
+    """Declare once and print the costs.
 
-    :param waiting_s: What DataHub, the slower peer, waits in all.
+    :param waiting_s: The time that DataHub, the slower peer, waits in all.
     """
     query = DeclarationQuery(
         gsrns=tuple(gsrn(point) for point in range(POINTS)),
@@ -279,7 +278,7 @@ def measure(
 
 
 def yardstick_s() -> float:
-    """What a million steps of Python take on this machine now."""
+    """Return the CPU seconds of a million steps of Python now: the machine's pace."""
     begun, total = time.process_time(), 0
     for number in range(1_000_000):
         total += number * number
@@ -291,9 +290,9 @@ def _peak_mb() -> float:
 
 
 def main() -> None:
-    """Measure, the smallest first: the peak of memory never falls again."""
+    """Measure the smallest case first: the peak of memory never falls."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--serve", action="store_true", help="be the peers")
+    parser.add_argument("--serve", action="store_true", help="run the peers")
     if parser.parse_args().serve:
         serve()
         return
@@ -302,7 +301,6 @@ def main() -> None:
         upgrade(uri)
         runtime = build_runtime(settings(uri, peer), NoWakeups())
         user_id = add_user(runtime)
-        collect_seldom()
         measure(runtime, user_id, Resolution.HOUR)
         requests.put(f"{peer}/{PAUSE_S}", timeout=10).raise_for_status()
         calls = POINTS + -(-POINTS * HOURS // SUMMED_AT_ONCE)

@@ -65,7 +65,6 @@ HOUR = """
 SELECT sum(amount) FROM ggos
 WHERE owner_id = %(owner)s AND begin = %(at)s AND stored AND expire_time > now()
 """
-HELD = "SELECT sum(amount) FROM ggos WHERE owner_id = %(owner)s"
 STORED = """
 SELECT sum(amount) FROM ggos WHERE owner_id = %(owner)s AND stored AND expire_time > now()
 """
@@ -75,7 +74,6 @@ PLAIN = {
     "months": MONTHS_BY_SECTOR_AND_TECHNOLOGY,
     "transfers": TRANSFERRED_MONTHS,
     "hour": HOUR,
-    "held": HELD,
     "stored": STORED,
 }
 """The statements of sums, by the names in the limit app's paths."""

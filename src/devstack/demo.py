@@ -1,8 +1,8 @@
-"""`make demo`: the whole system, two users, and their electricity from issue to retirement.
+"""`make demo`: starts the whole system, and shows two users whose GGOs are issued, traded and retired.
 
-`--once` ends after the story, with exit status 0 only if every balance is what it must be, by the
-service's word and by the ledger's. Otherwise everything stays up until Ctrl-C. Either way nothing
-remains: no process, and no data unless DATABASE_URI or REDIS_HOST named servers to use.
+With `--once` it ends after that; the exit status is 0 only if every balance is right, both in the
+service and on the ledger. Otherwise everything runs until Ctrl-C. Either way it leaves no process
+behind, and no data unless DATABASE_URI or REDIS_HOST names a server.
 """
 
 import argparse
@@ -37,13 +37,13 @@ from sandbox.clients import ControlError
 
 _RUN = ROOT / ".run"
 _WAIT_SECONDS = 60.0
-# Where a login comes back to: a page that is there.
+# The page that a login returns to.
 _LANDING = "/health/ready"
 _COLUMNS = ("issued", "received", "sent", "stored", "retired")
 
 
 class Demo:
-    """The story, told against a running system."""
+    """Runs the scenario against a running system."""
 
     def __init__(self, system: System, console: Console) -> None:
         self._system = system
@@ -53,7 +53,7 @@ class Demo:
         self._right = True
 
     def run(self) -> bool:
-        """Tell it all; whether every balance came out right. Raises where a step fails."""
+        """Run the scenario; return whether every balance is right. Raises if a step fails."""
         with ExitStack() as stack:
             for person in self._scenario.people:
                 self._apis[person.name] = stack.enter_context(closing(self._log_in(person)))
@@ -132,7 +132,7 @@ class Demo:
             self._console.bar("composed", number, len(orders))
 
     def _settle(self, expected: Mapping[str, Holding]) -> None:
-        """Wait until the API lists, as settled, all that is expected."""
+        """Wait until the API lists everything that is expected as confirmed by the ledger."""
         total = sum(each.stored + each.retired for each in expected.values())
 
         def settled() -> tuple[int, int]:
@@ -146,24 +146,24 @@ class Demo:
             self._console.wait_for("Wh settled", settled, _WAIT_SECONDS)
 
     def _check(self, when: str, expected: Mapping[str, Holding]) -> dict[str, Holding]:
-        """Compare with what the API and the ledger say; what the ledger says is returned."""
+        """Compare the API's and the ledger's amounts with the expected ones; return the ledger's."""
         with closing(Ledger(self._system.sandbox.urls["ledger"])) as ledger:
             on_ledger = holdings_on_ledger(self._apis, ledger)
         for name, api in self._apis.items():
             if on_ledger[name] != expected[name]:
                 self._complain(
-                    f"{when}: by the ledger {name} has {on_ledger[name]}", expected[name]
+                    f"{when}: on the ledger {name} has {on_ledger[name]}", expected[name]
                 )
             totals = {
                 column: api.total_wh(category=column) for column in ("issued", "stored", "retired")
             }
             if any(getattr(expected[name], column) != wh for column, wh in totals.items()):
-                self._complain(f"{when}: by the API {name} has {totals}", expected[name])
+                self._complain(f"{when}: in the API {name} has {totals}", expected[name])
         return on_ledger
 
     def _complain(self, found: str, expected: Holding) -> None:
         self._right = False
-        self._console.say(f"  ✗ {found}, and should have {expected}")
+        self._console.say(f"  ✗ {found}, expected {expected}")
 
     def _show(self, before: Mapping[str, Holding], after: Mapping[str, Holding]) -> None:
         self._console.say()
@@ -177,24 +177,22 @@ class Demo:
         )
         self._console.say()
         if self._right:
-            self._console.say(
-                "  Every balance is right, by the service's word and by the ledger's."
-            )
+            self._console.say("  Every balance is right, in the service and on the ledger.")
 
     def token_for_curl(self) -> str:
-        """A new access token of Anna's, for whoever wants to look around."""
+        """Return a new access token of Anna's, for trying the API."""
         with closing(Browser()) as browser:
             return self._system.oauth.token(browser, self._scenario.anna.subject)
 
 
 def _parts(wh: int, **others: Any) -> Iterable[dict[str, Any]]:
-    """What a compose says of an amount: one part, or none for no energy."""
+    """Return a compose's list of parts for an amount: one part, or none for 0 Wh."""
     return [{"amount": wh, **others}] if wh else []
 
 
 @contextmanager
 def _system(console: Console, logs: Path) -> Iterator[Stack]:
-    """Everything that the story needs, each step shown as it comes up."""
+    """Run all servers and processes, and show each step."""
     url = free_url()
     with ExitStack() as stack:
         with console.step(_server_title("PostgreSQL", "DATABASE_URI")):
@@ -219,45 +217,45 @@ def _server_title(name: str, variable: str) -> str:
 
 
 def _invite(console: Console, stack: Stack, demo: Demo, logs: Path) -> None:
-    """Say what there is to try while everything stays up."""
+    """Print what there is to try while everything runs."""
     console.say()
     console.say(f"  The service        {stack.url}")
     for name, url in stack.sandbox.urls.items():
         console.say(f"  {name:<18} {url}")
     console.say(f"  Logs               {logs.relative_to(ROOT)}")
     console.say()
-    console.say("  Log in by a browser (any account id will do):")
+    console.say("  To log in with a browser, with any account id:")
     console.say(f"    {stack.url}/auth/login?returnUrl={stack.url}{_LANDING}")
-    console.say("  A token, and Anna's GGOs:")
+    console.say("  To list Anna's GGOs with a token:")
     console.say(f"    TOKEN={demo.token_for_curl()}")
     console.say(
         f'    curl {stack.url}/ggo -H "Authorization: Bearer $TOKEN" --json \''
         '{"filters": {"category": "stored"}, "limit": 3}\''
     )
     console.say()
-    console.say("  Everything stays up until Ctrl-C.")
+    console.say("  Ctrl-C stops everything.")
 
 
 def _end(_number: int, _frame: object) -> None:
-    # Once is enough: the way out must not be cut short by a second one.
+    # A second signal must not interrupt the shutdown.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the demo; the exit status is 0 only if every balance came out right."""
+    """Run the demo; return the exit status, 0 only if every balance is right."""
     parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
-    parser.add_argument("--once", action="store_true", help="end after the story")
+    parser.add_argument("--once", action="store_true", help="stop after the scenario")
     once = parser.parse_args(arguments).once
-    # A terminated demo ends as an interrupted one: in order. (Shells start what runs in the background
-    # with SIGINT ignored.)
+    # SIGTERM stops the demo like Ctrl-C. SIGINT needs a handler, too, because shells make background
+    # processes ignore it.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _end)
     console = Console()
     logs = _new_folder()
     try:
-        right = _tell(console, logs, once=once)
+        right = _run(console, logs, once=once)
     except KeyboardInterrupt:
         console.say()
         return 130 if once else 0
@@ -271,13 +269,13 @@ def main(arguments: Sequence[str]) -> int:
     return 1
 
 
-def _tell(console: Console, logs: Path, *, once: bool) -> bool:
-    """The whole run; whether every balance came out right. KeyboardInterrupt where it is ended."""
+def _run(console: Console, logs: Path, *, once: bool) -> bool:
+    """Start everything, and run the scenario; return whether every balance is right."""
     begin = time.monotonic()
     with _system(console, logs) as stack:
         demo = Demo(stack, console)
         right = demo.run()
-        console.say(f"  {time.monotonic() - begin:.0f} s in all.")
+        console.say(f"  It took {time.monotonic() - begin:.0f} s.")
         if not once:
             _invite(console, stack, demo, logs)
             signal.pause()
@@ -285,7 +283,7 @@ def _tell(console: Console, logs: Path, *, once: bool) -> bool:
 
 
 def _new_folder() -> Path:
-    """A folder for this run's logs: several runs may share a clone."""
+    """Create a folder for this run's logs; several runs can share a clone."""
     _RUN.mkdir(exist_ok=True)
     return Path(tempfile.mkdtemp(prefix=f"demo-{datetime.now(UTC):%Y%m%d-%H%M%S}-", dir=_RUN))
 

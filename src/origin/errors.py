@@ -1,28 +1,186 @@
-"""The errors that rules and use cases raise. `origin.web.errors` maps them to HTTP responses."""
+"""Errors that several features raise, and the bases of all others.
 
-from typing import Any
+An error is a class with a stable `code` and its facts as attributes. It says nothing of HTTP:
+`origin.web.errors` holds the status and the message of each. An error that only one feature raises
+stands with that feature's rules.
+"""
 
-Message = str | dict[str, Any]
-"""A sentence, or for schema errors messages by name of the field on the wire (contract: http-api)."""
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 
 class OriginError(Exception):
-    """Base of this service's errors."""
+    """Base of all errors of this service's own.
 
-
-class Refused(OriginError):
-    """The request breaks a rule and changed nothing; a repeat fails as well (400).
-
-    :param message: The client's message.
+    :cvar code: Snake case, unique, never changed: clients of version 2 read it. None for an error
+        that never reaches a client.
     """
 
-    def __init__(self, message: Message) -> None:
-        super().__init__(message)
-        self.message = message
+    code: ClassVar[str | None] = None
+
+
+class Rejected(OriginError):
+    """Base of all rules that a request can break. It is final, and nothing was changed."""
+
+    def __str__(self) -> str:
+        """Return the code and the facts, for logs."""
+        facts = ", ".join(f"{name}={value!r}" for name, value in vars(self).items())
+        return f"{self.code} ({facts})" if facts else str(self.code)
+
+
+# What is wrong with a request as a whole.
+
+
+class BodyMissing(Rejected):
+    """The request needs a JSON body and has none."""
+
+    code = "body_missing"
+
+
+class BodyNotJson(Rejected):
+    """The body is not JSON."""
+
+    code = "body_not_json"
+
+
+class BodyCutShort(Rejected):
+    """The client stopped sending before the body was whole."""
+
+    code = "body_cut_short"
+
+
+class BodyIllFormed(Rejected):
+    """The body breaks the rules of chunked transfer coding."""
+
+    code = "body_ill_formed"
+
+
+@dataclass(eq=False)
+class BodyTooLarge(OriginError):
+    """The body is longer than `limit_bytes` (MAX_BODY_BYTES)."""
+
+    code = "body_too_large"
+    limit_bytes: int
+
+
+@dataclass(eq=False)
+class BodyTooSlow(OriginError):
+    """The body took longer than `limit_s` seconds (BODY_TIME_LIMIT) to arrive."""
+
+    code = "body_too_slow"
+    limit_s: float
+
+
+class PlaceNeeded(OriginError):
+    """Another connection needs the place of this one, whose body is still on its way."""
+
+    code = "too_busy_for_body"
+
+
+@dataclass(eq=False)
+class SchemaViolated(Rejected):
+    """The body or the query does not fit its schema.
+
+    :ivar messages: marshmallow's, by wire name; items of lists by number.
+    """
+
+    code = "schema_violated"
+    messages: dict[str, Any]
+
+
+# Who asks, and how often.
+
+
+class AccessTokenMissing(OriginError):
+    """The request has no access token."""
+
+    code = "access_token_missing"
+
+
+class AccessTokenInvalid(OriginError):
+    """The access token is not active, or its subject has no active account."""
+
+    code = "access_token_invalid"
+
+
+class CallerDisabled(AccessTokenInvalid):
+    """The caller's account was disabled after authentication. Clients see an invalid token."""
+
+
+@dataclass(eq=False)
+class ScopeMissing(OriginError):
+    """The access token lacks one of these scopes."""
+
+    code = "scope_missing"
+    scopes: Collection[str]
+
+
+class SignatureInvalid(OriginError):
+    """The body's signature by WEBHOOK_SECRET is missing or wrong."""
+
+    code = "signature_invalid"
+
+
+@dataclass(eq=False)
+class RateLimited(OriginError):
+    """The caller made more than `per_minute` requests, and may make the next in `wait_s` seconds."""
+
+    code = "rate_limited"
+    per_minute: int
+    wait_s: int
+
+
+# Rules that several features share.
+
+
+@dataclass(eq=False)
+class MeteringPointUnavailable(Rejected):
+    """These are no consumption metering points of the caller's."""
+
+    code = "metering_point_unavailable"
+    gsrns: Collection[str]
+
+
+@dataclass(eq=False)
+class IdempotencyKeyInvalid(Rejected):
+    """The Idempotency-Key is empty or longer than `max_length` characters."""
+
+    code = "idempotency_key_invalid"
+    max_length: int
+
+
+class KeyInUse(OriginError):
+    """Another request with the same Idempotency-Key is still running."""
+
+    code = "idempotency_key_in_use"
+
+
+class KeyReused(OriginError):
+    """The Idempotency-Key came before with another body."""
+
+    code = "idempotency_key_reused"
+
+
+class TokensSpent(OriginError):
+    """The user's tokens are refused for good: only a new login helps."""
+
+    code = "login_required"
+
+
+class Recovering(OriginError):
+    """Operators recover the database: whatever would change GGOs or keys must wait."""
+
+    code = "recovering"
+
+
+# Peers.
 
 
 class PeerError(OriginError):
-    """Base of errors about peers. The text names the peer and never holds a secret."""
+    """Base of all failures of peers. The text names the peer and never holds a secret."""
+
+    code: ClassVar[str | None] = "peer_failed"
 
     def __init__(self, peer: str, reason: str) -> None:
         super().__init__(f"{peer}: {reason}")
@@ -31,55 +189,65 @@ class PeerError(OriginError):
 
 
 class PeerUnavailable(PeerError):
-    """The peer did not respond, or asked to try again later (503).
+    """The peer gave no response, or one that says "later". The request may have arrived."""
 
-    The request may have arrived nevertheless.
-    """
+    code = "peer_unavailable"
 
 
 class PeerUnreachable(PeerUnavailable):
-    """No connection could be made, so the request did not arrive."""
+    """No connection was made: the request surely did not arrive."""
 
 
 class PeerTooSlow(PeerUnavailable):
-    """No response came in time. The peer may still work on it; an immediate repeat adds to its load."""
+    """No response came in time. The peer may still be working: an immediate retry adds to its load."""
+
+    code = "peer_too_slow"
 
 
 class PeerMisbehaved(PeerError):
-    """The response does not have the documented shape or status (502)."""
+    """The peer's response has not the documented shape or status."""
+
+    code = "peer_misbehaved"
 
 
 class PeerUnauthorized(PeerError):
-    """The peer rejected the user's token (401)."""
+    """The peer refused our token (401)."""
 
 
 class PeerClientRefused(PeerUnauthorized):
-    """The peer rejected this service's own credentials; an operator must correct them."""
+    """The peer refused this service's own credentials: an operator must correct them."""
 
 
-class TokensSpent(OriginError):
-    """The user's tokens are no longer valid and can't be refreshed. The user must log in again."""
+# The service itself.
+
+
+class DatabaseUnavailable(OriginError):
+    """The database cannot be reached now, or asks for a retry."""
+
+    code = "database_unavailable"
+
+
+class DatabaseReadOnly(OriginError):
+    """The database cannot be written now."""
+
+    code = "database_read_only"
+
+
+class NoConnectionFree(OriginError):
+    """All database connections are in use."""
+
+    code = "too_busy"
+
+
+class ValueNotStorable(Rejected):
+    """The database cannot hold a value of the request."""
+
+    code = "value_not_storable"
 
 
 class ConfigurationError(OriginError):
-    """The environment is wrong. The text names every wrong variable and no value."""
-
-
-class Recovering(OriginError):
-    """RECOVERY_MODE=1: whatever changes GGOs or keys is unavailable (503)."""
+    """The environment is wrong; the text names every variable and no value."""
 
 
 class CannotRecover(OriginError):
-    """The database can't be recovered now. The text says why."""
-
-
-class KeyInUse(OriginError):
-    """Another request with the same Idempotency-Key is still running (409)."""
-
-
-class KeyReused(OriginError):
-    """The Idempotency-Key was used before with another body (422)."""
-
-
-class CallerGone(OriginError):
-    """The caller's account is not the one that it was found to be: disabled, or not there."""
+    """The database cannot be recovered now; the text says why."""

@@ -54,8 +54,8 @@ def upgrade(database_url: URL | str) -> None:
         except CommandError as error:
             if not isinstance(error.__cause__, ResolutionError):
                 raise
-            told = "A later version of the service has migrated the database: start that one"
-            raise ConfigurationError(told) from error
+            message = "A later version of the service has migrated the database: start that one"
+            raise ConfigurationError(message) from error
         except OperationalError as error:
             is_busy = isinstance(error.orig, LockNotAvailable | DeadlockDetected)
             if not is_busy or time.monotonic() > deadline:

@@ -21,7 +21,7 @@ from origin.declarations.client.energytypes import EnergyTypeClient
 from origin.declarations.service import DeclarationService
 from origin.forecasts.service import Forecasts
 from origin.identity.client import HydraClient
-from origin.identity.service.introspection import BearerTokens
+from origin.identity.service.introspection import IntrospectionCache
 from origin.identity.service.rate_limits import RateLimits
 from origin.identity.service.tokens import UserTokens
 from origin.intake.queries.issuing import Points
@@ -33,6 +33,8 @@ from origin.intake.service.technologies import Technologies
 from origin.keys.public_branch_keys import PublicBranchKeys
 from origin.keys.sealing import Sealer, Signer
 from origin.maintenance.service.key_rotation import KeyRotation
+from origin.monitoring.service.database_gauges import DatabaseGauges
+from origin.monitoring.service.probes import Probes
 from origin.peers.datahub import DataHubClient
 from origin.reconciliation.service.reconcile import Reconciliation
 from origin.reconciliation.service.repair import Repairs
@@ -74,9 +76,10 @@ class Resources:
 class Runtime(Resources):
     """The resources and the services, each made once."""
 
-    bearer_tokens: BearerTokens
+    introspection_cache: IntrospectionCache
     rate_limits: RateLimits
     outbox: Outbox
+    probes: Probes
     user_tokens: UserTokens
     back_fill: BackFill
     batch_poster: BatchPoster
@@ -85,6 +88,7 @@ class Runtime(Resources):
     follower: Follower
     batch_runner: BatchRunner
     composer: Composer
+    database_gauges: DatabaseGauges
     issued_ggos: IssuedGgos
     datahub_events: DataHubEvents
     forgotten_points: ForgottenPoints
@@ -226,8 +230,10 @@ def wire(resources: Resources) -> Runtime:
     )
     return Runtime(
         **{each.name: getattr(r, each.name) for each in fields(Resources)},
-        bearer_tokens=BearerTokens(r.hydra, r.settings.token_cache_seconds),
+        introspection_cache=IntrospectionCache(r.hydra, r.settings.token_cache_seconds),
         rate_limits=RateLimits(r.settings),
+        database_gauges=DatabaseGauges(r.database.engine.url),
+        probes=Probes(r.database, r.settings),
         outbox=outbox,
         user_tokens=user_tokens,
         back_fill=back_fill,

@@ -256,7 +256,8 @@ class Settings(DatabaseSettings):
     @field_validator("key_encryption_secrets")
     @classmethod
     def _or_secret(cls, value: list[SecretStr], info: ValidationInfo) -> list[SecretStr]:
-        return value or [info.data[name] for name in ("secret",) if name in info.data]
+        # A wrong SECRET is missing here; it is an error of its own.
+        return value or ([info.data["secret"]] if "secret" in info.data else [])
 
     def weak_secrets(self) -> list[str]:
         """Return a warning, without values, for each variable whose secret others may guess."""

@@ -29,10 +29,8 @@ def plain_error(status: int, _code: int | None) -> tuple[int, Any]:
     return status, {"success": False, "message": status_phrase(status)}
 
 
-def new_app(
-    name: str, *, error_body: ErrorBody = plain_error, reset: Callable[[], None]
-) -> tuple[Flask, Faults]:
-    """Return a Flask application, and its faults, with JSON errors and these control calls.
+def new_app(name: str, *, error_body: ErrorBody = plain_error, reset: Callable[[], None]) -> Flask:
+    """Return a Flask application with faults, JSON errors and these control calls.
 
     - `GET /control/health`: the server's name.
     - `GET /control/calls`: counts and the latest calls; `DELETE` clears them.
@@ -45,11 +43,23 @@ def new_app(
         app.wsgi_app, faults, app.url_map
     )
     _answer_errors_with_json(app)
+    _add_fault_control(app, faults)
 
     @app.get("/control/health")
     def health() -> Response:
         return jsonify({"success": True, "server": name})
 
+    @app.post("/control/reset")
+    def start_anew() -> Response:
+        faults.clear()
+        reset()
+        faults.forget_calls()
+        return done()
+
+    return app
+
+
+def _add_fault_control(app: Flask, faults: Faults) -> None:
     @app.get("/control/calls")
     def calls() -> Response:
         return jsonify(faults.calls())
@@ -73,15 +83,6 @@ def new_app(
     def clear_faults() -> Response:
         faults.clear()
         return done()
-
-    @app.post("/control/reset")
-    def start_anew() -> Response:
-        faults.clear()
-        reset()
-        faults.forget_calls()
-        return done()
-
-    return app, faults
 
 
 def _answer_errors_with_json(app: Flask) -> None:

@@ -1,1 +1,1 @@
-"""The whole system, seen from outside; a package, so that its tests can share one system."""
+"""Tests of the whole system from outside. A package, so that the tests share one system."""

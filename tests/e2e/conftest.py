@@ -1,4 +1,4 @@
-"""One system for all tests of this folder; each brings its own households."""
+"""Fixtures: one system for all tests of this folder; each test creates its own households."""
 
 from collections.abc import Iterator
 
@@ -14,7 +14,7 @@ _DATABASE = "test_e2e"
 def system(
     postgres: Postgres, valkey: Redis, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[LiveSystem]:
-    """A system whose three processes started at once, on a database with nothing in it."""
+    """A system whose three processes started at the same time, on an empty database."""
     postgres.drop_database(_DATABASE)
     uri = postgres.create_database(_DATABASE)
     with running_system(uri, valkey, tmp_path_factory.mktemp("e2e")) as running:

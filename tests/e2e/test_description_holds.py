@@ -1,4 +1,4 @@
-"""The running service against its own description, by schemathesis: all phases, stateful too."""
+"""schemathesis checks the running service against its OpenAPI description, in all phases."""
 
 import re
 import subprocess
@@ -10,7 +10,7 @@ import pytest
 from devstack.environment import inherited
 from tests.support.live_system import LiveSystem
 
-# Long runs of one character say nothing.
+# Shortens long runs of one character in failure messages.
 _UNPRINTABLE = re.compile(r"(.)\1{40,}")
 _CHECKS = (
     "not_a_server_error,status_code_conformance,content_type_conformance,"
@@ -20,10 +20,11 @@ _CHECKS = (
 
 
 @pytest.mark.timeout(300)
-def test_no_answer_is_off_the_description(system: LiveSystem, tmp_path: Path):
-    """No 5xx, no answer off its schema, no way around authentication; few examples, always the same.
+def test_answers_conform_to_the_description(system: LiveSystem, tmp_path: Path):
+    """No 5xx, no answer that violates its schema, no way around authentication.
 
-    Disabling accounts is left out: all other calls would be refused from then on.
+    Few examples, always the same ones. Disabling accounts is excluded: it would make all later calls
+    fail.
     """
     anna, _ = system.households("anna", "bo")
     for number in range(3):
@@ -44,7 +45,7 @@ def test_no_answer_is_off_the_description(system: LiveSystem, tmp_path: Path):
             "--generation-deterministic",
             "--no-color",
             "--no-shrink",
-            # With several, hypothesis fails at random: Python 3.11 parses safely in one thread alone.
+            # With more workers, hypothesis fails at random: Python 3.11's parser isn't thread-safe.
             "--workers=1",
             "--request-timeout=30",
         ],

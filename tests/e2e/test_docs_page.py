@@ -1,4 +1,4 @@
-"""The API's page in a real browser: Debian's chromium where there is one, else one that npm brings."""
+"""The API's documentation page in a real browser: the system's chromium, or one from npm."""
 
 import json
 import os
@@ -14,13 +14,13 @@ from devstack.environment import inherited
 from tests.integration.oidc.packages import installed_packages, node
 from tests.support.live_system import LiveSystem
 
-# On a busy machine, and the first time: the browser is unpacked from 67 MB.
+# Long, for busy machines, and for the first time, which unpacks a browser from 67 MB.
 _SECONDS = 150
 _SOURCES = Path(__file__).parent / "browser"
 
 
 def _visit(system: LiveSystem, token: str, scratch: Path) -> dict[str, Any]:
-    """What the browser saw."""
+    """Open the page in the browser, and return what it saw."""
     packages = installed_packages(_SOURCES, "browser")
     ended = subprocess.run(
         [node(), _SOURCES / "docs.mjs", f"{system.stack.url}/docs"],
@@ -29,7 +29,7 @@ def _visit(system: LiveSystem, token: str, scratch: Path) -> dict[str, Any]:
             "PACKAGES": str(packages),
             "CHROMIUM": os.environ.get("CHROMIUM") or shutil.which("chromium") or "",
             "TOKEN": token,
-            # Where the browser from npm is unpacked, once per clone.
+            # The browser from npm is unpacked here, once per clone.
             "TMPDIR": str(packages / "unpacked"),
             "HOME": str(scratch),
         },
@@ -54,7 +54,7 @@ def test_the_page_shows_every_operation_and_tries_one(system: LiveSystem, tmp_pa
     assert set(seen["operations"]) == expected
     assert seen["status"].startswith("200")
     assert subject in seen["body"]
-    # Nothing comes from anywhere else, and nothing is wrong with the page.
+    # The page loads nothing from other hosts, and has no errors.
     assert {
         url for url in seen["asked"] if not url.startswith((system.stack.url, "data:"))
     } == set()

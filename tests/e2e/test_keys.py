@@ -1,4 +1,4 @@
-"""A new metering point's key reaches DataHub, whatever fails on the way."""
+"""A new metering point's key reaches DataHub, even if peers, workers or Redis fail."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ _SET_KEY = "/meteringpoints/set-key"
 
 
 def key_has_arrived(system: LiveSystem, gsrn: str) -> None:
-    """DataHub has the key, always the same one; the service knows, and has nothing left to do."""
+    """Check that DataHub has the key, never another one, and that the service has no job left."""
     key = system.sandbox.datahub.keys(gsrn, wait=30)[gsrn]
     assert key
     unsent = (
@@ -24,7 +24,7 @@ def key_has_arrived(system: LiveSystem, gsrn: str) -> None:
 
 
 def add_point(system: LiveSystem) -> tuple[str, str]:
-    """A new user with a new metering point: subject and GSRN."""
+    """Log a new user in and register a metering point; return subject and GSRN."""
     subject, _ = system.log_in("carl")
     system.wait_until_subscribed(subject)
     gsrn = new_gsrn()
@@ -50,15 +50,15 @@ def test_datahub_fails_three_times(system: LiveSystem, fault: dict[str, Any]):
     assert system.sandbox.datahub.faults() == []
 
 
-def test_a_spent_token_is_refreshed(system: LiveSystem):
-    """Hydra's word, on which DataHub answers 401."""
+def test_an_expired_token_is_refreshed(system: LiveSystem):
+    """DataHub answers 401, because the token is not active at Hydra any more."""
     hydra = system.sandbox.hydra
     hydra.lifetimes(access_token=1)
     subject, _ = system.log_in("carl")
     system.wait_until_subscribed(subject)
     jobs = "SELECT datahub_jobs.id FROM datahub_jobs JOIN users ON users.id = user_id "
     eventually(lambda: not system.rows(f"{jobs} WHERE subject = %s", subject), "no job is left")
-    # The last to expire, also where the service cuts off fractions of a second.
+    # This token expires after all others, even if the service truncates times to seconds.
     api = system.client(hydra.tokens(subject, expires_in=2).access)
     eventually(lambda: api.request("/accounts").status_code == 401, "all tokens have expired")
     hydra.lifetimes(access_token=3600)
@@ -71,7 +71,7 @@ def test_a_spent_token_is_refreshed(system: LiveSystem):
 
 @pytest.mark.parametrize("cut", ["before", "after"])
 def test_the_worker_is_killed_while_it_sends(system: LiveSystem, cut: str):
-    """Before DataHub has the key, and after, when the worker hasn't heard so; Redis forgets, too."""
+    """Before DataHub has the key, and after, but before its answer. Redis is flushed, too."""
     datahub, worker = system.sandbox.datahub, system.services.worker
     delay: dict[str, Any] = {f"delay_{cut}": 60, "cut": cut}
     datahub.fault(_SET_KEY, times=None, **delay)

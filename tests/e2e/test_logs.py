@@ -1,4 +1,4 @@
-"""What the processes write: JSON lines from the first to the last, and one id from request to task."""
+"""The processes' logs: JSON lines from first to last, and one request id from request to task."""
 
 import json
 from typing import Any
@@ -13,7 +13,7 @@ def _lines(process: SupervisedProcess) -> list[dict[str, Any]]:
     return [json.loads(line) for line in whole.splitlines()]
 
 
-def test_a_request_is_found_in_the_log_of_the_worker_that_works_for_it(system: LiveSystem):
+def test_the_workers_log_has_the_request_id(system: LiveSystem):
     anna, bo = system.households("anna", "bo")
     address = system.issue(anna, 0, 100)
     anna.api.session.headers["X-Request-ID"] = f"order-of-{anna.subject}"
@@ -37,7 +37,7 @@ def test_a_request_is_found_in_the_log_of_the_worker_that_works_for_it(system: L
 
 
 def test_every_line_of_every_process_is_json(system: LiveSystem):
-    """Their first ones too, which gunicorn and Celery write."""
+    """This includes the first lines, which gunicorn and Celery write."""
     expected = {"web": "Listening at", "worker": "ready.", "beat": "beat: Starting..."}
     for process in system.services.all:
         lines = _lines(process)

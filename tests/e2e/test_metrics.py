@@ -1,4 +1,4 @@
-"""Metrics of the processes as operators run them: several in the web, and worker and beat."""
+"""Metrics of the running processes: a web with several processes, worker and beat."""
 
 import requests
 
@@ -10,7 +10,7 @@ from tests.support.waiting import eventually
 
 
 def test_any_process_of_the_web_answers_for_all_of_them(system: LiveSystem):
-    """Sixty requests on connections of their own reach both processes; every scrape counts all."""
+    """Sixty requests, each on a new connection, reach both processes; every scrape counts all."""
     url = f"{system.stack.url}/health/live"
 
     def count() -> float:

@@ -1,4 +1,4 @@
-"""Web, worker and beat as operators run them: how they start, how they refuse to, how they end."""
+"""Web, worker and beat as operators run them: starting, failing to start, and shutting down."""
 
 import os
 import shutil
@@ -20,16 +20,16 @@ _NAMES = ("web", "worker", "beat")
 
 
 def _refuses(url: str) -> bool:
-    """Whether nobody listens there any more."""
+    """Return whether connections to this URL are refused."""
     host, _, port = url.removeprefix("http://").rpartition(":")
     with socket.socket() as probe:
         return probe.connect_ex((host, int(port))) != 0
 
 
-def test_sigterm_lets_what_has_begun_finish(system: LiveSystem):
-    """A compose that waits for DataHub gets its answer, a POST to the ledger is waited for.
+def test_sigterm_lets_running_requests_and_posts_finish(system: LiveSystem):
+    """A compose that waits for DataHub is still answered, and a POST to the ledger finishes.
 
-    Connections on which nothing is said, as Bo's, are not.
+    Idle connections, such as Bo's, delay nothing.
     """
     anna, bo = system.households("anna", "bo")
     posted, waiting = system.issue(anna, 0, 100), system.issue(anna, 1, 100)
@@ -62,10 +62,10 @@ def test_sigterm_lets_what_has_begun_finish(system: LiveSystem):
 
 
 @pytest.mark.parametrize("name", _NAMES)
-def test_a_wrong_environment_is_told_of_in_one_message(
+def test_a_wrong_environment_is_reported_in_one_message(
     system: LiveSystem, tmp_path: Path, name: str
 ):
-    """Started by a link, in another folder; every variable is named, no value that is secret shown."""
+    """Started by a link from another folder: the message names every variable, and shows no secret."""
     link = tmp_path / name
     link.symlink_to(ROOT / f"entrypoint.{name}.sh")
     environment = dict(system.stack.environment)
@@ -106,7 +106,7 @@ def test_operators_migrate_by_pipenv_in_any_folder(empty_database_uri: str, fold
         env={
             **inherited(),
             "DATABASE_URI": empty_database_uri,
-            # The project's own environment, and no `.env` of whoever runs this.
+            # Use the project's own environment, and no `.env` file of the developer.
             "PIPENV_IGNORE_VIRTUALENVS": "1",
             "PIPENV_VENV_IN_PROJECT": "1",
             "PIPENV_DONT_LOAD_ENV": "1",

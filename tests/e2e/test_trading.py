@@ -1,4 +1,4 @@
-"""Two users and their electricity, from the login to the ledger, through the wire alone."""
+"""Two users trade and retire GGOs, from the login to the ledger, over HTTP only."""
 
 import secrets
 from collections import Counter
@@ -12,13 +12,13 @@ from tests.support.waiting import eventually
 
 
 def test_three_processes_migrate_an_empty_database_at_once(system: LiveSystem):
-    """That is how the system was started."""
+    """The fixture starts the system like this."""
     assert all(process.pid for process in system.services.all)
     assert len(system.rows("SELECT version_num FROM alembic_version")) == 1
 
 
 def test_from_login_to_ledger(system: LiveSystem):
-    """Logins, webhooks in odd orders and doubled, composes, and both accounts in the end."""
+    """Logins, webhooks in reverse order and doubled, composes, and both accounts in the end."""
     anna, bo = system.households("anna", "bo")
     datahub = system.sandbox.datahub
     ggos = [
@@ -41,7 +41,7 @@ def test_from_login_to_ledger(system: LiveSystem):
     ]
     for order in orders:
         anna.api.call("/ggo/compose", order)
-    # At once, long before the ledger has heard of it.
+    # Totals are right at once, before the ledger has the batches.
     assert anna.api.total_wh(category="stored") == 50 + 250 + 1003
     assert anna.api.total_wh(category="retired") == 300 + 1001
     assert bo.api.total_wh(category="stored") == 1402
@@ -59,7 +59,7 @@ def test_from_login_to_ledger(system: LiveSystem):
     assert fourth["address"] in {ggo["address"] for ggo in anna.stored()}
 
 
-def test_webhooks_that_come_again_change_nothing(system: LiveSystem):
+def test_repeated_webhooks_change_nothing(system: LiveSystem):
     anna = system.household("anna")
     address = system.issue(anna, 0, 100)
     system.sandbox.datahub.repeat()
@@ -68,7 +68,7 @@ def test_webhooks_that_come_again_change_nothing(system: LiveSystem):
 
 
 def test_a_ggo_before_its_metering_point_waits_for_it(system: LiveSystem):
-    """Told of a GGO of a point that nobody knows, the service asks DataHub, in vain; then it comes."""
+    """A GGO of an unknown metering point is kept until the webhook about the point arrives."""
     anna = system.household("anna")
     fetching = "SELECT id FROM datahub_jobs WHERE kind = 'fetch_ggos'"
     eventually(lambda: not system.rows(fetching), "what was issued before has been fetched")
@@ -85,7 +85,7 @@ def test_a_ggo_before_its_metering_point_waits_for_it(system: LiveSystem):
     eventually(anna.api.ggos, "the GGO is listed")
     [listed] = anna.api.ggos(category="issued")
     assert (listed["amount"], listed["issueGsrn"]) == (70, later.production)
-    # Its address isn't one that our keys give: it is shown, and can't go anywhere.
+    # Our keys don't derive its address, so it is listed, but can't be composed.
     answer = anna.compose(early["address"], transfers=[(1, anna)])
     assert answer.status_code == 400
     assert answer.json()["message"] == f"GGO not found or is unavailable: {early['address']}"
@@ -117,7 +117,7 @@ def test_ten_clients_compose_one_ggo_at_once(system: LiveSystem):
 
 @pytest.mark.parametrize("measured", [139, 140])
 def test_two_composes_retire_to_one_measurement_at_once(system: LiveSystem, measured: int):
-    """70 Wh each, of two GGOs: both where there is room, else one of them."""
+    """70 Wh of each of two GGOs: both succeed if enough was measured, else only one."""
     anna = system.household("anna")
     homes = [anna, system.with_new_production_point(system.another_session(anna))]
     system.publish_consumption(anna, 0, measured)

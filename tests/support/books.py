@@ -1,4 +1,4 @@
-"""GGOs as plain rows, and every question about them answered step by step, slowly."""
+"""GGOs as plain rows, and plain computations of every answer about them."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -13,7 +13,7 @@ from tests.support.world import World
 USERS = ("alice", "bob", "carol")
 GSRNS = {"production": ("p1", "p2"), "consumption": ("c1", "c2")}
 LABELS = {("T1", "F1"): "Wind", ("T1", "F2"): "Wind", ("T2", "F1"): "Sun"}
-"""(T2, F2) has none."""
+"""Labels of pairs of codes; (T2, F2) has none."""
 FORMATS = {"year": "%Y", "month": "%Y-%m", "day": "%Y-%m-%d", "hour": "%Y-%m-%d %H:00"}
 
 _NOW = datetime.now(UTC)
@@ -32,7 +32,7 @@ class Row(NamedTuple):
     """stored, expired, retired or spent."""
     locked: bool
     gsrn: int
-    """Which production or consumption point of the two: issued to, and retired to."""
+    """0 or 1: the production point it is issued to, and the consumption point it is retired to."""
     reference: str | None
 
 
@@ -56,7 +56,7 @@ def example_row(begin: datetime, amount: int = 1, **fields: Any) -> Row:
 
 
 class Books:
-    """A service whose GGOs are exactly these rows; asked by HTTP, or computed by hand."""
+    """A service whose GGOs are exactly these rows. Answers come by HTTP or are computed by hand."""
 
     def __init__(self, world: World) -> None:
         self.world = world
@@ -64,7 +64,7 @@ class Books:
         self.tokens = {subject: world.token(subject) for subject in USERS}
 
     def prepare(self) -> None:
-        """Users, metering points and technologies."""
+        """Insert users, metering points and technologies."""
         for subject in USERS:
             self.world.rows("INSERT INTO users (subject, master_key) VALUES (:s, 'x')", s=subject)
         for kind, gsrns in GSRNS.items():
@@ -85,7 +85,7 @@ class Books:
             )
 
     def write(self, rows: Sequence[Row]) -> None:
-        """Have these and no others. Each split has one parent, which nobody owns."""
+        """Replace all GGOs by these. All parts of splits have one parent, which the user `nobody` owns."""
         self.rows = [(f"address {number}", row) for number, row in enumerate(rows)]
         self.world.rows("DELETE FROM ggos")
         ids = dict(self.world.rows("SELECT subject, id FROM users"))
@@ -112,27 +112,27 @@ class Books:
         )
 
     def ask(self, path: str, body: Any, subject: str = "alice") -> Any:
-        """The answer, which must be a good one."""
+        """Return the answer, which must be a 200."""
         answer = self.world.post(path, body, self.tokens[subject])
         assert answer.status_code == 200, answer.text
         found = answer.get_json()
         assert found.pop("success") is True
         return found
 
-    def refusal(self, path: str, body: Any) -> Any:
-        """The message of the answer, which must be a 400."""
+    def rejection(self, path: str, body: Any) -> Any:
+        """Return the answer's message; the status must be 400."""
         answer = self.world.post(path, body, self.tokens["alice"])
         assert answer.status_code == 400, answer.text
         return answer.json["message"]
 
     def own(self, subject: str, filters: dict[str, Any], zone: tzinfo = UTC) -> list[Row]:
-        """The subject's GGOs that match."""
+        """Return the subject's GGOs that match."""
         return [row for row in self._matching(filters, zone) if row.owner == subject]
 
     def transfers(
         self, subject: str, filters: dict[str, Any], direction: str | None, zone: tzinfo = UTC
     ) -> list[Row]:
-        """The GGOs that the subject received or sent."""
+        """Return the GGOs that the subject received or sent."""
         ends = {"inbound": ("owner",), "outbound": ("sender",), None: ("owner", "sender")}
         return [
             row
@@ -154,7 +154,7 @@ def summary_by_hand(
     zone: tzinfo,
     filled: tuple[datetime, datetime] | None,
 ) -> dict[str, Any]:
-    """What the contract says of /ggo/summary."""
+    """Compute the answer of `/ggo/summary` as the contract defines it."""
     sums: dict[tuple[str, ...], dict[str, int]] = defaultdict(lambda: defaultdict(int))
     labels = set() if resolution != "all" else {"All-time"}
     for row in rows:
@@ -178,14 +178,14 @@ def summary_by_hand(
 
 
 def zone_of(body: dict[str, Any]) -> tzinfo:
-    """The local time that a request speaks in."""
+    """Return the zone of a request's local time."""
     if body.get("timezone"):
         return ZoneInfo(body["timezone"])
     return timezone(timedelta(hours=body.get("utcOffset") or 0))
 
 
 def moment(text: str, zone: tzinfo) -> datetime:
-    """A time of a request, in UTC."""
+    """Return a request's time in UTC."""
     time = datetime.fromisoformat(text)
     return (time if time.tzinfo else time.replace(tzinfo=zone)).astimezone(UTC)
 

@@ -16,5 +16,5 @@ def measured(points: Mapping[tuple[str, str], Mapping[int, int]]) -> Consumption
 
 
 def exactly(number: float | Decimal) -> int:
-    """The exact value of the decimal that this number is written as."""
+    """Return the exact value of the decimal that this number is written as."""
     return exact(Decimal(str(number)))

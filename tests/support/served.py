@@ -1,4 +1,4 @@
-"""A web as operators start it, and connections on which any bytes can be said."""
+"""A web, started as operators start it, and raw connections to it."""
 
 import json
 import socket
@@ -13,7 +13,7 @@ from devstack.environment import inherited
 from devstack.ports import LOOPBACK, free_port
 from devstack.processes import ROOT, SupervisedProcess, answers
 
-# Nobody answers there. A web starts without its peers.
+# Nothing listens there. A web starts without its peers.
 _NOBODY = f"http://{LOOPBACK}:9"
 _PEERS = (
     "HYDRA_URL",
@@ -26,7 +26,7 @@ _PEERS = (
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back on a connection."""
+    """A response on a raw connection."""
 
     status: int
     headers: Mapping[str, str]
@@ -34,7 +34,7 @@ class Answer:
 
     @property
     def json(self) -> Any:
-        """The body, parsed."""
+        """Return the parsed body."""
         return json.loads(self.body)
 
 
@@ -55,16 +55,16 @@ class Connection:
         self.socket.sendall(b"".join(parts))
 
     def say_all_the_same(self, *parts: bytes) -> None:
-        """Send as much of these bytes as the other side takes."""
+        """Send as much of these bytes as the web accepts."""
         with suppress(BrokenPipeError, ConnectionResetError):
             self.say(*parts)
 
     def end(self) -> None:
-        """Say that nothing more comes."""
+        """Close the connection for sending."""
         self.socket.shutdown(socket.SHUT_WR)
 
     def answer(self) -> Answer:
-        """The next answer, whole.
+        """Read the next response.
 
         :raises ConnectionError: the connection ends before.
         """
@@ -88,7 +88,7 @@ class Connection:
         return data
 
     def is_closed_within(self, seconds: float) -> bool:
-        """Whether the other side closes it within so many seconds, without a word."""
+        """Return whether the web closes the connection within so many seconds, without a response."""
         self.socket.settimeout(seconds)
         try:
             return self.socket.recv(1) == b""
@@ -109,17 +109,17 @@ class Web:
     host: str = LOOPBACK
 
     def connect(self) -> Connection:
-        """A new connection."""
+        """Open a connection."""
         return Connection(self.host, self.port)
 
     def ask(self, *parts: bytes) -> Answer:
-        """The answer to these bytes, on a connection of their own."""
+        """Send these bytes on a new connection; return the response."""
         with self.connect() as connection:
             connection.say_all_the_same(*parts)
             return connection.answer()
 
     def live_s(self) -> float:
-        """How long a new client waits for `/health/live`."""
+        """Return the seconds that a new client waits for `/health/live`."""
         begun = time.monotonic()
         answer = self.ask(b"GET /health/live HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
         assert answer.json == {"success": True}
@@ -130,7 +130,7 @@ class Web:
 def running_web(
     database_uri: str, logs: Path, *, host: str = LOOPBACK, **changes: str
 ) -> Iterator[Web]:
-    """A web by its entry point, in one process; `changes` to its environment."""
+    """Run a web by its entry point, in one process, with `changes` to its environment."""
     port = free_port()
     environment = {
         **inherited(),
@@ -164,7 +164,7 @@ def running_web(
 
 
 def peak_memory_mb(pid: int) -> float:
-    """The most memory that a process' children have had at a time, together."""
+    """Return the sum of the peak memory of a process's children, in MB."""
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     peaks = [
         int(line.split()[1])

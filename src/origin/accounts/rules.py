@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from urllib.parse import SplitResult, unquote_plus, urlencode, urlsplit, urlunsplit
 
+from origin.errors import Rejected
+
 ANY_ORIGIN = "*"
 MAX_LENGTH = 4096
 
@@ -11,6 +13,18 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 Origin = tuple[str, str, int]
 """Scheme, host in lower case, port."""
+
+
+class ReturnUrlNotAllowed(Rejected):
+    """The login would lead back to an origin that is not among LOGIN_RETURN_ORIGINS."""
+
+    code = "return_url_not_allowed"
+
+
+class LoginStateUnknown(Rejected):
+    """The login's state is unknown, used, expired, or another browser's."""
+
+    code = "login_state_unknown"
 
 
 def is_allowed(url: str, origins: Iterable[str]) -> bool:

@@ -10,8 +10,76 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 
-from origin.errors import Refused
+from origin.errors import MeteringPointUnavailable, Rejected
 from origin.ggos.rules.expiry import is_expired
+
+
+class NothingOrdered(Rejected):
+    """The order has neither transfers nor retires."""
+
+    code = "nothing_ordered"
+
+
+@dataclass(eq=False)
+class GgoUnavailable(Rejected):
+    """The caller has no GGO at this address that can be spent now."""
+
+    code = "ggo_unavailable"
+    address: str
+
+
+class AmountExceedsAvailable(Rejected):
+    """The order asks for more Wh than the GGO has."""
+
+    code = "amount_exceeds_available"
+
+
+@dataclass(eq=False)
+class UnknownRecipients(Rejected):
+    """These subjects have no account.
+
+    :ivar subjects: By the position of their transfer in the order, from 0.
+    """
+
+    code = "unknown_recipients"
+    subjects: Mapping[int, str]
+
+
+@dataclass(eq=False)
+class AccountUnavailable(Rejected):
+    """The subject's account is disabled."""
+
+    code = "account_unavailable"
+    subject: str
+
+
+@dataclass(eq=False)
+class MeasurementUnavailable(Rejected):
+    """The metering point has no measurement that begins at this time."""
+
+    code = "measurement_unavailable"
+    gsrn: str
+    begin: datetime
+
+
+@dataclass(eq=False)
+class MeasurementUnfit(Rejected):
+    """Nothing can be retired to the measurement at this address.
+
+    It is no consumption, of another period or sector, or at an address that our keys do not give.
+    """
+
+    code = "measurement_unfit"
+    address: str
+
+
+@dataclass(eq=False)
+class HeadroomExceeded(Rejected):
+    """The retire's amount is more than may still be retired to the measurement, both in Wh."""
+
+    code = "headroom_exceeded"
+    headroom: int
+    amount: int
 
 
 @dataclass(frozen=True)
@@ -143,32 +211,32 @@ def check_order(
     :param points: The caller's consumption points by GSRN.
     :param ledger_enabled: LEDGER_ENABLED.
     :returns: the source.
-    :raises Refused: in the contract's words.
+    :raises Rejected: The order breaks a rule.
     """
     if not order.transfers and not order.retires:
-        raise Refused("Nothing to transfer/retire")
+        raise NothingOrdered
     _check_recipients(order.transfers, recipients)
     if source is None or not source.is_tradable(now, ledger_enabled=ledger_enabled):
-        raise Refused(f"GGO not found or is unavailable: {order.address}")
+        raise GgoUnavailable(order.address)
     if order.amount > source.amount:
-        raise Refused("Requested amount exceeds available amount")
+        raise AmountExceedsAvailable
     for retire in order.retires:
         if retire.gsrn not in points:
-            raise Refused(f"MeteringPoint unavailable (GSRN: {retire.gsrn})")
+            raise MeteringPointUnavailable([retire.gsrn])
     return source
 
 
 def _check_recipients(transfers: Sequence[Transfer], recipients: Mapping[str, Recipient]) -> None:
     unknown = {
-        str(index): {"account": [f"No user exists with subject: {transfer.account}"]}
+        index: transfer.account
         for index, transfer in enumerate(transfers)
         if transfer.account not in recipients
     }
     if unknown:
-        raise Refused({"transfers": unknown})
+        raise UnknownRecipients(unknown)
     for transfer in transfers:
         if recipients[transfer.account].disabled:
-            raise Refused(f"Account unavailable ({transfer.account})")
+            raise AccountUnavailable(transfer.account)
 
 
 def check_measurements(
@@ -178,14 +246,14 @@ def check_measurements(
 
     :param measurements: What DataHub answered for the source's period, by GSRN.
     :returns: the measurements, all there.
-    :raises Refused: in the contract's words.
+    :raises MeasurementUnavailable: There is none.
+    :raises MeasurementUnfit: Nothing may be retired to it.
     """
     found: dict[str, Measurement] = {}
     for retire in order.retires:
         measurement = measurements.get(retire.gsrn)
         if measurement is None:
-            begin = source.begin.isoformat()
-            raise Refused(f"No measurement available at {begin} for GSRN {retire.gsrn}")
+            raise MeasurementUnavailable(retire.gsrn, source.begin)
         fits = (
             measurement.is_consumption
             and measurement.address_holds
@@ -195,7 +263,7 @@ def check_measurements(
             and measurement.end == source.end
         )
         if not fits:
-            raise Refused(f"Can not retire GGO to measurement {measurement.address}")
+            raise MeasurementUnfit(measurement.address)
         found[retire.gsrn] = measurement
     return found
 
@@ -206,14 +274,14 @@ def check_headroom(
     """Check that no measurement has more retired to it than was measured.
 
     :param retired: Wh retired already, in flight included, by the measurement's address.
-    :raises Refused: in the contract's words.
+    :raises HeadroomExceeded: One has.
     """
     taken: dict[str, int] = defaultdict(int, retired)
     for retire in order.retires:
         measurement = measurements[retire.gsrn]
         headroom = max(measurement.amount - taken[measurement.address], 0)
         if retire.amount > headroom:
-            raise Refused(f"Can only retire up to {headroom} (you tried to retire {retire.amount})")
+            raise HeadroomExceeded(headroom, retire.amount)
         taken[measurement.address] += retire.amount
 
 

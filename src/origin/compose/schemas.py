@@ -5,20 +5,21 @@ from typing import Any
 from marshmallow import fields, post_load
 
 from origin.compose.rules import Order, Retire, Transfer
-from origin.web.base import Schema
 from origin.web.collections import Items
+from origin.web.described import ADDRESS, AMOUNT, GSRN, RECIPIENT, REFERENCE, described
 from origin.web.fields import Reference, Text, WholeNumber
+from origin.web.schema import Schema, SuccessResponse
 
 MAX_PARTS = 1_000
-"""Transfers in one compose, and retires: more would hold up a worker and the ledger for seconds."""
+"""The most transfers, and the most retires, of a compose: more would block the ledger for seconds."""
 
 
 class TransferSchema(Schema):
-    """So much to that account."""
+    """A transfer of an amount to an account."""
 
-    amount = WholeNumber(least=1, required=True, metadata={"description": "Wh"})
-    reference = Reference()
-    account = Text(required=True)
+    amount = WholeNumber(least=1, required=True, metadata=AMOUNT)
+    reference = Reference(metadata=REFERENCE)
+    account = Text(required=True, metadata=RECIPIENT)
 
     @post_load
     def _make(self, data: dict[str, Any], **_: Any) -> Transfer:
@@ -26,10 +27,10 @@ class TransferSchema(Schema):
 
 
 class RetireSchema(Schema):
-    """So much to the consumption of that metering point."""
+    """A retirement of an amount to the consumption of a metering point."""
 
-    amount = WholeNumber(least=1, required=True, metadata={"description": "Wh"})
-    gsrn = Text(required=True)
+    amount = WholeNumber(least=1, required=True, metadata=AMOUNT)
+    gsrn = Text(required=True, metadata=GSRN)
 
     @post_load
     def _make(self, data: dict[str, Any], **_: Any) -> Retire:
@@ -37,19 +38,30 @@ class RetireSchema(Schema):
 
 
 class ComposeRequest(Schema):
-    """What is to become of a GGO; what isn't named stays with the caller."""
+    """How to split a GGO. The rest of its amount stays with the caller."""
 
-    address = Text(required=True)
-    transfers = Items(fields.Nested(TransferSchema), most=MAX_PARTS, load_default=list)
-    retires = Items(fields.Nested(RetireSchema), most=MAX_PARTS, load_default=list)
+    address = Text(required=True, metadata=ADDRESS)
+    transfers = Items(
+        fields.Nested(TransferSchema),
+        most=MAX_PARTS,
+        load_default=list,
+        metadata=described("What is given to other accounts"),
+    )
+    retires = Items(
+        fields.Nested(RetireSchema),
+        most=MAX_PARTS,
+        load_default=list,
+        metadata=described("What is retired to the caller's own consumption"),
+    )
 
     @post_load
     def _make(self, data: dict[str, Any], **_: Any) -> Order:
         return Order(**data)
 
 
-class DoneResponse(Schema):
-    """It is done."""
+class DoneResponse(SuccessResponse):
+    """The compose is done."""
 
-    success = fields.Boolean()
-    message = fields.String(allow_none=True)
+    message = fields.String(
+        allow_none=True, metadata=described("Why not: a sentence, or messages by field")
+    )

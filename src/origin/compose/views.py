@@ -7,13 +7,15 @@ from origin.compose.schemas import ComposeRequest, DoneResponse
 from origin.compose.service import idempotency
 from origin.compose.service.compose import Composer
 from origin.db.engine import Database
-from origin.errors import Refused
-from origin.identity.authentication import current_user, make_sure_active, requires
+from origin.errors import IdempotencyKeyInvalid, Rejected
+from origin.identity.authentication import current_user, requires
 from origin.settings import Settings
-from origin.web.base import Blueprint, json_response, raw_body
+from origin.web.blueprint import Blueprint
+from origin.web.bodies import raw_body
+from origin.web.errors import worded
 from origin.web.provided import provided
 from origin.web.recovery_mode import rests_in_recovery
-from origin.web.refusals import shortened
+from origin.web.responses import json_response
 
 blueprint = Blueprint("compose", __name__)
 
@@ -31,7 +33,7 @@ _DONE = {"success": True, "message": None}
 
 @blueprint.post("/ggo/compose")
 @blueprint.post("/compose")
-@requires("ggo.transfer", "ggo.retire", cached=False, looks=True)
+@requires("ggo.transfer", "ggo.retire", cached=False)
 @rests_in_recovery
 @blueprint.doc(parameters=[_IDEMPOTENCY_KEY])
 @blueprint.arguments(ComposeRequest)
@@ -40,10 +42,7 @@ def compose_ggo(order: Order) -> Response:
     """Split a GGO into transfers and retires."""
     key = request.headers.get("Idempotency-Key")
     if key is None:
-        user = current_user()
-        provided(Composer).compose(user.id, order, subject=user.subject)
-        # Or it would have been refused.
-        user.found_active(active=True)
+        provided(Composer).compose(current_user().id, order)
         return json_response(_DONE)
     return _compose_once(key, order)
 
@@ -51,8 +50,7 @@ def compose_ggo(order: Order) -> Response:
 def _compose_once(key: str, order: Order) -> Response:
     """Compose under an Idempotency-Key, or repeat the answer that it had."""
     if not 1 <= len(key) <= MAX_IDEMPOTENCY_KEY_LENGTH:
-        raise Refused(f"Idempotency-Key: 1 to {MAX_IDEMPOTENCY_KEY_LENGTH} characters")
-    make_sure_active()
+        raise IdempotencyKeyInvalid(MAX_IDEMPOTENCY_KEY_LENGTH)
     user_id = current_user().id
     database = provided(Database)
     lease_s = provided(Settings).lease_seconds
@@ -64,10 +62,10 @@ def _compose_once(key: str, order: Order) -> Response:
         provided(Composer).compose(
             user_id, order, lambda link: idempotency.answer(link, hold, done)
         )
-    except Refused as refusal:
-        refused = idempotency.Answer(400, {"success": False, "message": shortened(refusal.message)})
+    except Rejected as error:
+        rejected = worded(error)
         with database.raw_connection() as link:
-            idempotency.answer(link, hold, refused)
+            idempotency.answer(link, hold, idempotency.Answer(rejected.status, rejected.body))
         raise
     except Exception:
         idempotency.give_back(database, hold)

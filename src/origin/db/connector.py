@@ -101,29 +101,31 @@ class _Connector:
 
 def _connect(parameters: Mapping[str, Any], deadline: float) -> DriverConnection:
     last: psycopg2.OperationalError | None = None
-    asked = parameters.get("target_session_attrs")
+    target_session_attrs = parameters.get("target_session_attrs")
     # Only after all endpoints is it known that there is no standby.
-    passes = ["standby", "any"] if asked == "prefer-standby" else [asked]
+    passes = (
+        ["standby", "any"] if target_session_attrs == "prefer-standby" else [target_session_attrs]
+    )
     for wanted in passes:
-        places = list(_endpoints(parameters, deadline))
+        endpoints = list(_endpoints(parameters, deadline))
         if parameters.get("load_balance_hosts") == "random":
-            random.shuffle(places)
-        for number, place in enumerate(places):
+            random.shuffle(endpoints)
+        for number, endpoint in enumerate(endpoints):
             left_s = deadline - time.monotonic()
             if last is not None and left_s <= 0:
                 raise last
-            limit_s = max(left_s / (len(places) - number), min(_MIN_ADDRESS_TIMEOUT_S, left_s))
+            limit_s = max(left_s / (len(endpoints) - number), min(_MIN_ADDRESS_TIMEOUT_S, left_s))
             try:
-                return _connect_to(place, parameters, wanted, limit_s)
+                return _connect_to(endpoint, parameters, wanted, limit_s)
             except psycopg2.OperationalError as error:
                 last = error
     raise last or psycopg2.OperationalError("The database's host has no address")
 
 
 def _connect_to(
-    place: _Endpoint, parameters: Mapping[str, Any], wanted: str | None, limit_s: float
+    endpoint: _Endpoint, parameters: Mapping[str, Any], wanted: str | None, limit_s: float
 ) -> DriverConnection:
-    named = {"host": place.host, "hostaddr": place.address, "port": place.port}
+    named = {"host": endpoint.host, "hostaddr": endpoint.address, "port": endpoint.port}
     given = {**parameters, "target_session_attrs": wanted, **named}
     # libpq takes whole seconds, and at least two.
     given["connect_timeout"] = max(ceil(limit_s), ceil(_MIN_ADDRESS_TIMEOUT_S))

@@ -7,10 +7,11 @@ from marshmallow import ValidationError, fields, post_load
 
 from origin.declarations.rules.declarations import DeclarationQuery
 from origin.shared.periods import Resolution
-from origin.web.base import Schema
 from origin.web.collections import Items
+from origin.web.described import A_BEGIN, BEGIN_RANGE, EMISSIONS_PER_WH, RESOLUTION, described
 from origin.web.fields import Text, in_utc
 from origin.web.local_time import TimeRange, UtcOffset, range_in_utc
+from origin.web.schema import Schema, SuccessResponse
 
 MAX_POINTS = 10_000
 """Metering points in one declaration."""
@@ -28,13 +29,15 @@ class DeclarationRequest(Schema):
         least=1,
         most=MAX_POINTS,
         required=True,
-        metadata={"description": "The caller's consumption metering points"},
+        metadata=described("The caller's consumption metering points", ["571313180400000012"]),
     )
-    resolution = fields.Enum(Resolution, by_value=True, required=True)
-    begin_range = fields.Nested(DeclarationRange, required=True, data_key="beginRange")
+    resolution = fields.Enum(Resolution, by_value=True, required=True, metadata=RESOLUTION)
+    begin_range = fields.Nested(
+        DeclarationRange, required=True, data_key="beginRange", metadata=BEGIN_RANGE
+    )
     utc_offset = UtcOffset(
         data_key="utcOffset",
-        metadata={"description": "Hours by which local time is ahead of UTC", "default": 0},
+        metadata=described("Hours by which local time is ahead of UTC", 1, default=0),
     )
 
     @post_load
@@ -70,35 +73,62 @@ def _in_utc(begin: datetime, end: datetime, zone: tzinfo) -> tuple[datetime, dat
 
 
 _Numbers = fields.Dict(keys=fields.String(), values=fields.Float())
-_BY_BEGIN = fields.AwareDateTime(metadata={"description": "ISO 8601 with the offset asked for"})
+_BY_BEGIN = fields.AwareDateTime(metadata=described("ISO 8601 with the offset asked for"))
 
 
 class DeclarationSchema(Schema):
     """A declaration by begin of its periods, and in total."""
 
-    emissions = fields.Dict(keys=_BY_BEGIN, values=_Numbers, metadata={"description": "g"})
+    emissions = fields.Dict(
+        keys=_BY_BEGIN,
+        values=_Numbers,
+        metadata=described(
+            "g by name of the emission, by begin of the period",
+            {A_BEGIN: {"CO2": 1.2}},
+        ),
+    )
     emissionsPerWh = fields.Dict(  # noqa: N815 - the wire's name
-        keys=_BY_BEGIN, values=_Numbers, metadata={"description": "g/Wh"}
+        keys=_BY_BEGIN,
+        values=_Numbers,
+        metadata=described("g/Wh, by begin of the period", {A_BEGIN: {"CO2": 1.2}}),
     )
     consumedAmount = fields.Dict(  # noqa: N815 - the wire's name
-        keys=_BY_BEGIN, values=fields.Float(), metadata={"description": "Wh"}
+        keys=_BY_BEGIN,
+        values=fields.Float(),
+        metadata=described("Consumption in Wh, by begin of the period", {A_BEGIN: 900}),
     )
     retiredAmount = fields.Dict(  # noqa: N815 - the wire's name
-        keys=_BY_BEGIN, values=fields.Float(), metadata={"description": "Wh"}
+        keys=_BY_BEGIN,
+        values=fields.Float(),
+        metadata=described("Retired to it, in Wh, by begin of the period", {A_BEGIN: 900}),
     )
-    technologies = fields.Dict(keys=_BY_BEGIN, values=_Numbers, metadata={"description": "Wh"})
-    totalEmissions = _Numbers  # noqa: N815 - the wire's name
-    totalEmissionsPerWh = _Numbers  # noqa: N815 - the wire's name
-    totalConsumedAmount = fields.Integer()  # noqa: N815 - the wire's name
-    totalRetiredAmount = fields.Integer()  # noqa: N815 - the wire's name
+    technologies = fields.Dict(
+        keys=_BY_BEGIN,
+        values=_Numbers,
+        metadata=described("Wh by technology, by begin of the period", {A_BEGIN: {"Wind": 900}}),
+    )
+    totalEmissions = fields.Dict(  # noqa: N815 - the wire's name
+        keys=fields.String(),
+        values=fields.Float(),
+        metadata=described("g by name of the emission", {"CO2": 1.2}),
+    )
+    totalEmissionsPerWh = fields.Dict(  # noqa: N815 - the wire's name
+        keys=fields.String(), values=fields.Float(), metadata=EMISSIONS_PER_WH
+    )
+    totalConsumedAmount = fields.Integer(metadata=described("Consumption in Wh", 900))  # noqa: N815 - the wire's name
+    totalRetiredAmount = fields.Integer(metadata=described("Retired to it, in Wh", 900))  # noqa: N815 - the wire's name
     totalTechnologies = fields.Dict(  # noqa: N815 - the wire's name
-        keys=fields.String(), values=fields.Integer()
+        keys=fields.String(),
+        values=fields.Integer(),
+        metadata=described("Wh by technology", {"Wind": 900}),
     )
 
 
-class DeclarationResponse(Schema):
+class DeclarationResponse(SuccessResponse):
     """What the consumption came from, and what all consumption of those sectors came from."""
 
-    success = fields.Boolean()
-    individual = fields.Nested(DeclarationSchema)
-    general = fields.Nested(DeclarationSchema)
+    individual = fields.Nested(DeclarationSchema, metadata=described("Of the caller's consumption"))
+    general = fields.Nested(
+        DeclarationSchema,
+        metadata=described("Of all consumption in the same sectors: the residual mix"),
+    )

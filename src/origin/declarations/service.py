@@ -21,7 +21,7 @@ from origin.declarations.rules.declarations import (
     by_resolution,
     declare,
 )
-from origin.errors import PeerUnavailable, Refused
+from origin.errors import MeteringPointUnavailable, PeerUnavailable
 from origin.identity.service.tokens import UserTokens
 from origin.peers.datahub import DataHubClient
 from origin.shared.native_threads import run_in_native_thread
@@ -49,7 +49,7 @@ class DeclarationService:
     def answer(self, user_id: int, query: DeclarationQuery) -> EnvironmentDeclaration:
         """Declare what this user's metering points consumed.
 
-        :raises Refused: a point isn't the user's, or isn't a consumption point.
+        :raises MeteringPointUnavailable: A point isn't the user's, or isn't a consumption point.
         :raises PeerError: DataHub or EnergyTypeService doesn't answer as documented, or in time.
         :raises TokensSpent: DataHub no longer accepts the user's tokens.
         """
@@ -57,7 +57,7 @@ class DeclarationService:
             sectors = consumption_sectors(session, user_id, query.gsrns)
         unavailable = [gsrn for gsrn in dict.fromkeys(query.gsrns) if gsrn not in sectors]
         if unavailable:
-            raise Refused(f"MeteringPoint unavailable (GSRN: {', '.join(unavailable)})")
+            raise MeteringPointUnavailable(unavailable)
         with self.database.reading() as session:
             retired = list(retired_to(session, user_id, sectors, query.begin, query.end))
         consumption, mix = self._ask_peers(

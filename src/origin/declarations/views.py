@@ -23,7 +23,7 @@ from origin.settings import Settings
 from origin.shared.clock import utcnow
 from origin.shared.json_codec import encode_json
 from origin.shared.native_threads import run_in_native_thread
-from origin.web.base import Blueprint
+from origin.web.blueprint import Blueprint
 from origin.web.provided import provided
 
 blueprint = Blueprint("declarations", __name__)
@@ -107,11 +107,11 @@ def _by_begin(begins: list[str], columns: Mapping[str, list[Any]]) -> dict[str, 
         return {begin: {} for begin in begins}
     rows = zip(*columns.values(), strict=True)
     if any([each for each in column if each is None] for column in columns.values()):
-        there = (
+        known = (
             {name: each for name, each in zip(columns, row, strict=True) if each is not None}
             for row in rows
         )
-        return dict(zip(begins, there, strict=True))
+        return dict(zip(begins, known, strict=True))
     return dict(zip(begins, map(dict, map(zip, repeat(columns), rows)), strict=True))
 
 

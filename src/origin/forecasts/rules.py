@@ -1,7 +1,10 @@
-"""ISO 8601 durations of fixed length (contract: http-api, Forecasts)."""
+"""Rules of forecasts, and ISO 8601 durations of fixed length (contract: http-api, Forecasts)."""
 
 import re
+from dataclasses import dataclass
 from datetime import timedelta
+
+from origin.errors import Rejected
 
 _DURATION = re.compile(
     r"P(?:(?P<years>\d+)Y)?(?:(?P<months>\d+)M)?(?:(?P<weeks>\d+)W)?(?:(?P<days>\d+)D)?"
@@ -9,6 +12,20 @@ _DURATION = re.compile(
     re.ASCII,
 )
 _MAX_LENGTH = 50
+
+
+class ForecastTooLong(Rejected):
+    """The forecast would end after the year 9999."""
+
+    code = "forecast_too_long"
+
+
+@dataclass(eq=False)
+class RecipientUnknown(Rejected):
+    """The subject has no active account."""
+
+    code = "recipient_unknown"
+    subject: str
 
 
 def fixed_duration(text: str) -> timedelta:

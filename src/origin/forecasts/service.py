@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session, aliased
 from origin.db.engine import Database
 from origin.db.locks import take_advisory_lock
 from origin.db.models import Forecast, User
-from origin.errors import Refused
+from origin.forecasts.rules import ForecastTooLong, RecipientUnknown
 from origin.webhooks.queries.outbox import announce_forecast
 from origin.webhooks.service.outbox import Outbox
 
@@ -44,12 +44,12 @@ class Submission:
     def end(self) -> datetime:
         """Begin and all steps.
 
-        :raises Refused: after the year 9999.
+        :raises ForecastTooLong: It ends after the year 9999.
         """
         try:
             return self.begin + self.step * len(self.amounts)
         except OverflowError:
-            raise Refused({"resolution": ["The forecast would end after the year 9999."]}) from None
+            raise ForecastTooLong from None
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,8 @@ class Forecasts:
     def submit(self, sender_id: int, submission: Submission) -> UUID:
         """Keep a forecast, and tell its recipient by webhook; its id.
 
-        :raises Refused: the recipient doesn't exist, or is disabled; or it would end too late.
+        :raises RecipientUnknown: The recipient has no active account.
+        :raises ForecastTooLong: The forecast ends after the year 9999.
         """
         end = submission.end
         with self.outbox.transaction() as session:
@@ -105,7 +106,7 @@ def _active_user(session: Session, subject: str) -> int:
         .with_for_update(read=True, key_share=True)
     ).one_or_none()
     if found is None or found.disabled_at is not None:
-        raise Refused({"account": [f"No user exists with subject: {subject}"]})
+        raise RecipientUnknown(subject)
     return int(found.id)
 
 

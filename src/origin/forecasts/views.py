@@ -16,10 +16,23 @@ from origin.forecasts.rules import fixed_duration
 from origin.forecasts.service import Forecasts, Submission, Wanted
 from origin.identity.authentication import current_user, requires
 from origin.shared.limits import MAX_WH
-from origin.web.base import Blueprint, Schema, json_response
+from origin.web.blueprint import Blueprint
 from origin.web.collections import Items
+from origin.web.described import (
+    AT_TIME,
+    BEGIN,
+    END,
+    OFFSET,
+    RECIPIENT,
+    REFERENCE,
+    SECTOR,
+    TOTAL,
+    described,
+)
 from origin.web.fields import Reference, Text, Time, WholeNumber, in_utc
 from origin.web.provided import provided
+from origin.web.responses import json_response
+from origin.web.schema import Schema, SuccessResponse
 
 blueprint = Blueprint("forecasts", __name__, url_prefix="/forecast")
 
@@ -59,24 +72,25 @@ class ForecastId(fields.UUID):
 class ForecastSubmission(Schema):
     """What is expected to be transferred to an account."""
 
-    account = Text(required=True)
-    reference = Reference(required=True)
-    sector = Text(required=True)
-    begin = Time(required=True)
+    account = Text(required=True, metadata=RECIPIENT)
+    reference = Reference(required=True, metadata=REFERENCE)
+    sector = Text(required=True, metadata=SECTOR)
+    begin = Time(required=True, metadata=BEGIN)
     resolution = Duration(
         required=True,
-        metadata={
-            "type": "string",
-            "format": "duration",
-            "description": "ISO 8601 duration above zero; without years and months",
-        },
+        metadata=described(
+            "ISO 8601 duration above zero; without years and months",
+            "PT1H",
+            type="string",
+            format="duration",
+        ),
     )
     forecast = Items(
         WholeNumber(least=-MAX_WH),
         least=1,
         most=MAX_VALUES,
         required=True,
-        metadata={"description": "Wh"},
+        metadata=described("Energy expected, in Wh, period by period", [1000, 1200]),
     )
 
     @post_load
@@ -93,70 +107,95 @@ class ForecastSubmission(Schema):
         )
 
 
-class ForecastSubmitted(Schema):
+class ForecastSubmitted(SuccessResponse):
     """The forecast's id."""
 
-    success = fields.Boolean()
-    id = fields.UUID()
+    id = fields.UUID(
+        metadata=described("What it is named by", "5b0a8a5e-3f0e-4a33-9d0c-6d0a5c2b7f41")
+    )
 
 
 class ForecastSchema(Schema):
     """A forecast."""
 
-    id = fields.UUID()
-    sender = fields.String()
-    recipient = fields.String()
-    created = fields.AwareDateTime()
-    begin = fields.AwareDateTime()
-    end = fields.AwareDateTime()
-    sector = fields.String()
-    reference = fields.String()
-    forecast = fields.List(fields.Integer(), metadata={"description": "Wh"})
-    resolution = fields.String(metadata={"format": "duration"})
+    id = fields.UUID(
+        metadata=described("What it is named by", "5b0a8a5e-3f0e-4a33-9d0c-6d0a5c2b7f41")
+    )
+    sender = fields.String(
+        metadata=described("The account that sends it: its user's subject", "8d7b9c1e-anna")
+    )
+    recipient = fields.String(
+        metadata=described("The account that is to receive it: its user's subject", "8d7b9c1e-bo")
+    )
+    created = fields.AwareDateTime(
+        metadata=described("When it was received, in UTC", "2026-01-31T12:00:00+00:00")
+    )
+    begin = fields.AwareDateTime(metadata=BEGIN)
+    end = fields.AwareDateTime(metadata=END)
+    sector = fields.String(metadata=SECTOR)
+    reference = fields.String(metadata=REFERENCE)
+    forecast = fields.List(
+        fields.Integer(),
+        metadata=described("Energy expected, in Wh, period by period", [1000, 1200]),
+    )
+    resolution = fields.String(
+        metadata=described("The length of a period", "PT1H", format="duration")
+    )
 
 
 class ForecastRequest(Schema):
     """Which forecast."""
 
-    id = ForecastId()
-    reference = Reference()
-    at_time = Time(data_key="atTime")
+    id = ForecastId(
+        metadata=described("What it is named by", "5b0a8a5e-3f0e-4a33-9d0c-6d0a5c2b7f41")
+    )
+    reference = Reference(metadata=REFERENCE)
+    at_time = Time(data_key="atTime", metadata=AT_TIME)
 
 
-class ForecastResponse(Schema):
+class ForecastResponse(SuccessResponse):
     """The newest that matches; null where none does."""
 
-    success = fields.Boolean()
-    forecast = fields.Nested(ForecastSchema, allow_none=True)
+    forecast = fields.Nested(
+        ForecastSchema,
+        allow_none=True,
+        metadata=described("The newest that matches; null: none does"),
+    )
 
 
 class ForecastListRequest(Schema):
     """Which forecasts, and which page of them."""
 
-    offset = WholeNumber(least=0, load_default=0)
+    offset = WholeNumber(least=0, load_default=0, metadata=OFFSET)
     limit = WholeNumber(
         least=0,
         load_default=0,
-        metadata={"description": "0: as many of the newest as hold 1,000,000 values together"},
+        metadata=described("0: as many of the newest as hold 1,000,000 values together", 20),
     )
-    reference = Reference()
-    at_time = Time(data_key="atTime")
+    reference = Reference(metadata=REFERENCE)
+    at_time = Time(data_key="atTime", metadata=AT_TIME)
 
 
-class ForecastListResponse(Schema):
+class ForecastListResponse(SuccessResponse):
     """A page of forecasts, newest first, and how many match in all."""
 
-    success = fields.Boolean()
-    total = fields.Integer()
-    forecasts = fields.List(fields.Nested(ForecastSchema))
+    total = fields.Integer(metadata=TOTAL)
+    forecasts = fields.List(
+        fields.Nested(ForecastSchema), metadata=described("Forecasts, the newest first")
+    )
 
 
-class ForecastSeriesResponse(Schema):
+class ForecastSeriesResponse(SuccessResponse):
     """References, distinct and sorted."""
 
-    success = fields.Boolean()
-    sent = fields.List(fields.String())
-    received = fields.List(fields.String())
+    sent = fields.List(
+        fields.String(),
+        metadata=described("References of forecasts that were sent", ["contract 7"]),
+    )
+    received = fields.List(
+        fields.String(),
+        metadata=described("References of forecasts that were received", ["contract 7"]),
+    )
 
 
 @blueprint.post("/submit")

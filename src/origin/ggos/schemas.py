@@ -7,10 +7,22 @@ from typing import Any
 from marshmallow import ValidationError, fields, post_load, validates_schema
 
 from origin.ggos.rules.filters import Category, GgoFilters, TransferFilters
-from origin.web.base import Schema
 from origin.web.collections import Items
+from origin.web.described import (
+    ADDRESS,
+    BEGIN,
+    BEGIN_RANGE,
+    FUEL_CODE,
+    ISSUE_GSRN,
+    REFERENCE,
+    SECTOR,
+    TECHNOLOGY_CODE,
+    described,
+    many,
+)
 from origin.web.fields import Reference, Text, Time, in_utc
 from origin.web.local_time import TimeRange, UtcOffset, Zone, range_in_utc
+from origin.web.schema import Schema
 
 MAX_FILTER_VALUES = 10_000
 
@@ -18,16 +30,39 @@ MAX_FILTER_VALUES = 10_000
 class GgoFiltersSchema(Schema):
     """Filters over GGOs, combined by AND. Naive times stay naive until the request's zone is known."""
 
-    begin = Time()
-    begin_range = fields.Nested(TimeRange, data_key="beginRange")
-    address = Items(Text(), most=MAX_FILTER_VALUES)
-    sector = Items(Text(), most=MAX_FILTER_VALUES)
-    technology_code = Items(Text(), most=MAX_FILTER_VALUES, data_key="technologyCode")
-    fuel_code = Items(Text(), most=MAX_FILTER_VALUES, data_key="fuelCode")
-    issue_gsrn = Items(Text(), most=MAX_FILTER_VALUES, data_key="issueGsrn")
-    retire_gsrn = Items(Text(), most=MAX_FILTER_VALUES, data_key="retireGsrn")
-    retire_address = Items(Text(), most=MAX_FILTER_VALUES, data_key="retireAddress")
-    category = fields.Enum(Category, by_value=True)
+    begin = Time(metadata=BEGIN)
+    begin_range = fields.Nested(TimeRange, data_key="beginRange", metadata=BEGIN_RANGE)
+    address = Items(Text(), most=MAX_FILTER_VALUES, metadata=many(ADDRESS))
+    sector = Items(Text(), most=MAX_FILTER_VALUES, metadata=many(SECTOR))
+    technology_code = Items(
+        Text(), most=MAX_FILTER_VALUES, data_key="technologyCode", metadata=many(TECHNOLOGY_CODE)
+    )
+    fuel_code = Items(Text(), most=MAX_FILTER_VALUES, data_key="fuelCode", metadata=many(FUEL_CODE))
+    issue_gsrn = Items(
+        Text(), most=MAX_FILTER_VALUES, data_key="issueGsrn", metadata=many(ISSUE_GSRN)
+    )
+    retire_gsrn = Items(
+        Text(),
+        most=MAX_FILTER_VALUES,
+        data_key="retireGsrn",
+        metadata=described(
+            "The consumption metering point it is retired to", ["571313180400000029"]
+        ),
+    )
+    retire_address = Items(
+        Text(),
+        most=MAX_FILTER_VALUES,
+        data_key="retireAddress",
+        metadata=described(
+            "The ledger's address of a measurement",
+            ["5a98397a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a"],
+        ),
+    )
+    category = fields.Enum(
+        Category,
+        by_value=True,
+        metadata=described("What became of it; expired: still held, past its expiry", "stored"),
+    )
 
     @validates_schema
     def _check_begin(self, data: dict[str, Any], **_: Any) -> None:
@@ -48,7 +83,7 @@ class GgoFiltersSchema(Schema):
 class TransferFiltersSchema(GgoFiltersSchema):
     """Filters over transfers: those of GGOs, and the sender's reference."""
 
-    reference = Items(Reference(), most=MAX_FILTER_VALUES)
+    reference = Items(Reference(), most=MAX_FILTER_VALUES, metadata=many(REFERENCE))
 
     def _filters(self, data: dict[str, Any]) -> GgoFilters:
         return TransferFilters(**data)
@@ -72,8 +107,8 @@ class FilteredRequest(Schema):
 class LocalRequest(FilteredRequest):
     """A request with `filters` and a time zone, which it loads as `zone`. Naive times are in it."""
 
-    utc_offset = UtcOffset(data_key="utcOffset", metadata={"description": "Whole hours"})
-    timezone = Zone(metadata={"description": "IANA name, instead of utcOffset"})
+    utc_offset = UtcOffset(data_key="utcOffset", metadata=described("Whole hours ahead of UTC", 1))
+    timezone = Zone(metadata=described("IANA name, instead of utcOffset", "Europe/Copenhagen"))
 
     @validates_schema
     def _check_zone(self, data: dict[str, Any], **_: Any) -> None:

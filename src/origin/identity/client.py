@@ -1,4 +1,4 @@
-"""Hydra, the OpenID provider: logins, tokens and what a token is worth (contract: peers, Hydra)."""
+"""Client of Hydra, the OpenID provider: logins, tokens, introspection (contract: peers, Hydra)."""
 
 import logging
 import math
@@ -19,11 +19,11 @@ SCOPES = (
     "openid offline profile email disclosure meteringpoints.read measurements.read "
     "ggo.read ggo.transfer ggo.retire"
 )
-"""All that a login asks for."""
+"""The scopes that a login requests."""
 
 JWKS_MAX_AGE_S = 3600.0
 CLOCK_SKEW_S = 5
-"""How far Hydra's clock and ours may be apart."""
+"""How many seconds Hydra's clock and ours may differ."""
 
 if TYPE_CHECKING:
     from joserfc.jwk import Key, KeySet
@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 _PEER = "Hydra"
 _KINDS = ("token_use", "token_type")
 _CLIENT_ERRORS = {"invalid_client", "unauthorized_client"}
-# RFC 6749, A.12; what else a header can't carry.
+# RFC 6749, A.12. A header cannot carry other characters.
 _ACCESS_TOKEN = re.compile(r"[\x20-\x7e]+")
 _ERROR_CODE = re.compile("[a-z_]{1,50}", re.ASCII)
 _ACCESS_TOKEN_TYPES = {"bearer", "access_token"}
@@ -41,11 +41,11 @@ _ACCESS_TOKEN_TYPES = {"bearer", "access_token"}
 
 @dataclass(frozen=True)
 class Tokens:
-    """What the token endpoint gave. Its text form shows no token."""
+    """The token endpoint's response. Its text form shows no token."""
 
     access_token: str = field(repr=False)
     refresh_token: str | None = field(repr=False)
-    """None where none was granted; at a refresh: the old one stays valid."""
+    """None if none was granted. After a refresh: the old one stays valid."""
     expires_at: datetime
     """Of the access token."""
     id_token: str | None = field(repr=False)
@@ -53,7 +53,7 @@ class Tokens:
 
 @dataclass(frozen=True)
 class Introspection:
-    """What an active access token is worth."""
+    """An active access token: whose it is, its scopes, and when it expires (UTC; None: unknown)."""
 
     subject: str
     scopes: frozenset[str]
@@ -63,9 +63,9 @@ class Introspection:
 class HydraClient:
     """Calls to Hydra.
 
-    :param hydra_url: Base of the public endpoints, without a trailing slash.
-    :param introspect_url: The introspection endpoint as it stands.
-    :param introspect_auth: Send the client's credentials to the introspection endpoint too.
+    :param hydra_url: Base URL of the public endpoints, without a trailing slash.
+    :param introspect_url: URL of the introspection endpoint.
+    :param introspect_auth: Whether to send the client's credentials to the introspection endpoint.
     """
 
     def __init__(
@@ -91,8 +91,8 @@ class HydraClient:
     def authorization_url(
         self, *, redirect_uri: str, state: str, nonce: str, code_verifier: str
     ) -> str:
-        """Where the browser goes to log in, with PKCE S256 (RFC 7636)."""
-        # Imported by the first login, as all that logins alone need.
+        """Return the URL at which the browser logs in, with PKCE S256 (RFC 7636)."""
+        # Imported at the first login: most processes never need it.
         from authlib.oauth2.rfc6749.parameters import prepare_grant_uri
         from authlib.oauth2.rfc7636 import create_s256_code_challenge
 
@@ -111,10 +111,10 @@ class HydraClient:
         )
 
     def exchange_code(self, code: str, *, redirect_uri: str, code_verifier: str) -> Tokens:
-        """Tokens for the authorization code of a login.
+        """Exchange a login's authorization code for tokens.
 
         :raises PeerUnauthorized: Hydra refused the code.
-        :raises PeerError: Hydra is out of reach or answers what it shouldn't.
+        :raises PeerError: Hydra is unavailable or misbehaves.
         """
         return self._tokens(
             grant_type="authorization_code",
@@ -124,11 +124,11 @@ class HydraClient:
         )
 
     def refresh(self, refresh_token: str) -> Tokens:
-        """Fresh tokens for a refresh token, which may be spent by it.
+        """Exchange a refresh token for fresh tokens. The refresh token may be spent by it.
 
-        :raises PeerUnauthorized: refused for good (400 or 401); PeerClientRefused where it is our
-            own credentials that were refused.
-        :raises PeerError: anything else; to be tried again.
+        :raises PeerClientRefused: Hydra refused this service's own credentials.
+        :raises PeerUnauthorized: Hydra refused the refresh token for good (400 or 401).
+        :raises PeerError: Any other failure; try again.
         """
         return self._tokens(grant_type="refresh_token", refresh_token=refresh_token)
 
@@ -140,10 +140,10 @@ class HydraClient:
         return _parsed_tokens(self._http.json_object(response))
 
     def subject_of(self, id_token: str, *, nonce: str) -> str:
-        """Who logged in, by an ID token whose signature and claims hold (OpenID Connect 3.1.3.7).
+        """Return the subject of a valid ID token (OpenID Connect 3.1.3.7).
 
-        :raises PeerMisbehaved: it doesn't hold; the reason names the claim, not its value.
-        :raises PeerUnavailable: Hydra's keys can't be had.
+        :raises PeerMisbehaved: Signature or claims are invalid; the reason names the claim alone.
+        :raises PeerUnavailable: Hydra's keys cannot be fetched.
         """
         from joserfc import jwt
         from joserfc.errors import InvalidKeyIdError, JoseError
@@ -169,17 +169,16 @@ class HydraClient:
             reason = f"{type(error).__name__}{f' ({claim})' if claim else ''}"
             raise PeerMisbehaved(_PEER, f"ID token refused: {reason}") from None
         if token.claims["exp"] <= utcnow().timestamp():
-            # The skew above is for what Hydra says has been; an expired token is expired.
+            # The leeway above is for times in the past: an expired token is expired.
             raise PeerMisbehaved(_PEER, "ID token refused: expired (exp)")
         return _clean_subject(token.claims["sub"])
 
     def introspect(self, token: str) -> Introspection | None:
-        """What a bearer token is worth now.
+        """Introspect a token.
 
-        :returns: None for one that is unknown, inactive, expired, without a subject, or no
-            access token at all.
-        :raises PeerUnavailable: no answer, or not a 200.
-        :raises PeerMisbehaved: a 200 of another shape.
+        :returns: None if it is unknown, inactive, expired, without a subject, or no access token.
+        :raises PeerUnavailable: No response, or another status than 200.
+        :raises PeerMisbehaved: A 200 of another shape.
         """
         response = self._http.post_form(
             self._introspect_url,
@@ -192,7 +191,7 @@ class HydraClient:
 
 
 class _KeyCache:
-    """Hydra's public keys."""
+    """Caches Hydra's public keys."""
 
     def __init__(self, http: PeerClient, url: str) -> None:
         self._http = http
@@ -202,21 +201,21 @@ class _KeyCache:
         self._fetched_at = -math.inf
 
     def known(self) -> "KeySet":
-        """The keys, at most an hour old."""
+        """Return the keys, at most an hour old."""
         return self.fetched_since(time.monotonic() - JWKS_MAX_AGE_S)
 
     def fetched_since(self, moment: float) -> "KeySet":
-        """The keys as they were at this moment (of the monotonic clock) or later.
+        """Return the keys as they were at this moment (`time.monotonic`) or later.
 
-        However many wait for a new key at the same time, it is fetched once. Nor can anyone but
-        Hydra have keys fetched: ID tokens come from its token endpoint alone.
+        Concurrent callers share one fetch. Clients cannot cause fetches: ID tokens come from Hydra's
+        token endpoint alone.
         """
         with self._lock:
             if self._keys is None or self._fetched_at < moment:
-                # Before the call: a key that appears while Hydra answers may be missing.
-                asked_at = time.monotonic()
+                # Before the call: a key that Hydra adds meanwhile may be missing.
+                started_at = time.monotonic()
                 self._keys = self._fetch()
-                self._fetched_at = asked_at
+                self._fetched_at = started_at
             return self._keys
 
     def _fetch(self) -> "KeySet":
@@ -234,28 +233,28 @@ class _KeyCache:
 
 
 def _usable_key(entry: Any) -> "Key | None":
-    """An RSA key, as RS256 needs it; None for an entry of another kind, or a broken one.
+    """Return the entry's RSA key for RS256; None if the entry is of another kind, or broken.
 
-    Others go on working: providers publish keys of kinds that not every client knows.
+    Providers publish keys of kinds that not every client knows.
     """
     from joserfc.jwk import RSAKey
 
     try:
-        # Of a text the library would read a PEM.
+        # A dict in any case: the library reads text as PEM.
         key = RSAKey.import_key({**entry})
         key.check_use("sig")
         key.check_alg("RS256")
-        # Only now the library looks at the numbers.
+        # Has the library check the numbers.
         _ = key.public_key
-    except Exception as error:  # noqa: BLE001 - whatever the libraries raise for an odd key
-        logger.warning("A key of Hydra's is passed over: %s", type(error).__name__)
+    except Exception as error:  # noqa: BLE001 - the libraries raise many kinds for a broken key
+        logger.warning("Ignoring a key of Hydra's: %s", type(error).__name__)
         return None
     return key
 
 
-def error_code(said: object) -> str:
-    """An error code of OAuth's (RFC 6749), fit for a log; `?` for what can't be one."""
-    return said if isinstance(said, str) and _ERROR_CODE.fullmatch(said) else "?"
+def error_code(text: object) -> str:
+    """Return an OAuth error code (RFC 6749) that is safe to log; `?` for anything else."""
+    return text if isinstance(text, str) and _ERROR_CODE.fullmatch(text) else "?"
 
 
 def _refusal(http: PeerClient, response: PeerResponse, grant: str) -> PeerUnauthorized:
@@ -317,23 +316,23 @@ def _parsed_introspection(body: dict[str, Any]) -> Introspection | None:
 
 
 def _is_access_token(body: dict[str, Any]) -> bool:
-    """Tell an access token from a refresh token, which is introspected as active, too.
+    """Return whether this is an access token. A refresh token is introspected as active, too.
 
-    Hydra says which in `token_use`, in `token_type` or in both, by version. Other providers say
-    nothing at all of a refresh token (RFC 7662: `token_type` is an access token's), so silence
-    doesn't make an access token.
+    Hydra names the kind in `token_use`, `token_type` or both, by version. Other providers name none
+    for a refresh token (RFC 7662: `token_type` is an access token's). So a token without a kind is
+    no access token.
     """
-    said = [kind for name in _KINDS if (kind := body.get(name)) is not None]
-    if not all(isinstance(kind, str) for kind in said):
+    found = [kind for name in _KINDS if (kind := body.get(name)) is not None]
+    if not all(isinstance(kind, str) for kind in found):
         raise PeerMisbehaved(_PEER, "introspection with an odd kind of token")
-    kinds = [kind.lower() for kind in said if kind]
+    kinds = [kind.lower() for kind in found if kind]
     return bool(kinds) and _ACCESS_TOKEN_TYPES.issuperset(kinds)
 
 
 def _number(value: object) -> float:
-    """A number, also one that is written as a string; what Python takes for one besides is not.
+    """Return a number that may be written as a string. Booleans are none.
 
-    :raises TypeError, ValueError: it is none.
+    :raises TypeError, ValueError: It is no number.
     """
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise TypeError

@@ -7,16 +7,32 @@ from typing import Any, ParamSpec, TypeVar
 from flask import Response, request
 from marshmallow import fields, post_load, validate
 
+from origin.errors import SignatureInvalid
 from origin.identity.authentication import Guard, mark
 from origin.intake.rules.events import GgoEvent, MeteringPointEvent
 from origin.intake.service.events import DataHubEvents
 from origin.settings import Settings
-from origin.web.base import Blueprint, Schema, json_response, raw_body
+from origin.web.blueprint import Blueprint
+from origin.web.bodies import raw_body
 from origin.web.collections import Entries
-from origin.web.errors import Unauthorized
+from origin.web.described import (
+    ADDRESS,
+    AMOUNT,
+    BEGIN,
+    EMISSIONS_PER_WH,
+    END,
+    FUEL_CODE,
+    GSRN,
+    SECTOR,
+    SUBJECT,
+    TECHNOLOGY_CODE,
+    described,
+)
 from origin.web.fields import Text, Time, WholeNumber, in_utc
 from origin.web.provided import provided
 from origin.web.recovery_mode import rests_in_recovery
+from origin.web.responses import json_response
+from origin.web.schema import Schema, SuccessResponse
 from origin.webhooks.rules.signatures import SIGNATURE_HEADER, is_hub_signature
 
 P = ParamSpec("P")
@@ -37,7 +53,7 @@ def signed(view: Callable[P, T]) -> Callable[P, T]:
         secret = provided(Settings).webhook_secret.get_secret_value()
         given = request.headers.get(SIGNATURE_HEADER)
         if not is_hub_signature(given, secret, raw_body()):
-            raise Unauthorized("The signature is missing or wrong", "x-hub-signature")
+            raise SignatureInvalid
         return view(*args, **kwargs)
 
     mark(guarded, Guard(is_signed=True))
@@ -71,17 +87,21 @@ class GramsPerWh(fields.Field[float]):
 class MeteringPointSchema(Schema):
     """A metering point; of what describes it only type and sector matter here."""
 
-    gsrn = Name(required=True)
-    type = Text(required=True, validate=validate.OneOf(["production", "consumption"]))
-    sector = Name(required=True)
-    technologyCode = Text()  # noqa: N815 - the wire's name
-    fuelCode = Text()  # noqa: N815 - the wire's name
-    streetCode = Text()  # noqa: N815 - the wire's name
-    streetName = Text()  # noqa: N815 - the wire's name
-    buildingNumber = Text()  # noqa: N815 - the wire's name
-    cityName = Text()  # noqa: N815 - the wire's name
-    postCode = Text()  # noqa: N815 - the wire's name
-    municipalityCode = Text()  # noqa: N815 - the wire's name
+    gsrn = Name(required=True, metadata=GSRN)
+    type = Text(
+        required=True,
+        validate=validate.OneOf(["production", "consumption"]),
+        metadata=described("production or consumption", "production"),
+    )
+    sector = Name(required=True, metadata=SECTOR)
+    technologyCode = Text(metadata=TECHNOLOGY_CODE)  # noqa: N815 - the wire's name
+    fuelCode = Text(metadata=FUEL_CODE)  # noqa: N815 - the wire's name
+    streetCode = Text(metadata=described("Part of the metering point's address", "0042"))  # noqa: N815 - the wire's name
+    streetName = Text(metadata=described("Part of the metering point's address", "Vestergade"))  # noqa: N815 - the wire's name
+    buildingNumber = Text(metadata=described("Part of the metering point's address", "7"))  # noqa: N815 - the wire's name
+    cityName = Text(metadata=described("Part of the metering point's address", "Kolding"))  # noqa: N815 - the wire's name
+    postCode = Text(metadata=described("Part of the metering point's address", "6000"))  # noqa: N815 - the wire's name
+    municipalityCode = Text(metadata=described("Part of the metering point's address", "621"))  # noqa: N815 - the wire's name
 
     @post_load
     def _make(self, data: dict[str, Any], **_: Any) -> MeteringPointEvent:
@@ -91,22 +111,36 @@ class MeteringPointSchema(Schema):
 class IssuedGgoSchema(Schema):
     """A GGO as it was issued."""
 
-    address = Name(required=True)
-    gsrn = Name(required=True)
-    begin = Time(required=True)
-    end = Time(required=True)
-    sector = Name(required=True)
-    amount = WholeNumber(least=1, required=True, metadata={"description": "Wh"})
-    issue_time = Time(required=True, data_key="issueTime")
-    expire_time = Time(required=True, data_key="expireTime")
-    technology_code = Text(data_key="technologyCode", load_default="")
-    fuel_code = Text(data_key="fuelCode", load_default="")
+    address = Name(required=True, metadata=ADDRESS)
+    gsrn = Name(required=True, metadata=GSRN)
+    begin = Time(required=True, metadata=BEGIN)
+    end = Time(required=True, metadata=END)
+    sector = Name(required=True, metadata=SECTOR)
+    amount = WholeNumber(least=1, required=True, metadata=AMOUNT)
+    issue_time = Time(
+        required=True,
+        data_key="issueTime",
+        metadata=described(
+            "When it was issued; ISO 8601; without an offset it is in the request's utcOffset, else UTC",
+            "2026-02-01T00:00:00+00:00",
+        ),
+    )
+    expire_time = Time(
+        required=True,
+        data_key="expireTime",
+        metadata=described(
+            "When it can no longer be used; ISO 8601; without an offset it is in the request's utcOffset, else UTC",
+            "2027-01-31T13:00:00+00:00",
+        ),
+    )
+    technology_code = Text(data_key="technologyCode", load_default="", metadata=TECHNOLOGY_CODE)
+    fuel_code = Text(data_key="fuelCode", load_default="", metadata=FUEL_CODE)
     emissions = Entries(
         most=MAX_EMISSIONS,
         keys=Name(),
         values=GramsPerWh(),
         load_default=None,
-        metadata={"description": "g/Wh by name of the emission"},
+        metadata=EMISSIONS_PER_WH,
     )
 
     @post_load
@@ -118,27 +152,29 @@ class IssuedGgoSchema(Schema):
 class MeteringPointAvailable(Schema):
     """A user has this metering point."""
 
-    sub = Name(required=True)
-    meteringpoint = fields.Nested(MeteringPointSchema, required=True)
+    sub = Name(required=True, metadata=SUBJECT)
+    meteringpoint = fields.Nested(
+        MeteringPointSchema, required=True, metadata=described("The metering point")
+    )
 
 
 class MeteringPointsAvailable(Schema):
     """A user has metering points to be imported."""
 
-    sub = Name(required=True)
+    sub = Name(required=True, metadata=SUBJECT)
 
 
 class GgoIssued(Schema):
     """This GGO was issued to a user."""
 
-    sub = Name(required=True)
-    ggo = fields.Nested(IssuedGgoSchema, required=True)
+    sub = Name(required=True, metadata=SUBJECT)
+    ggo = fields.Nested(
+        IssuedGgoSchema, required=True, metadata=described("The GGO that was issued")
+    )
 
 
-class Heard(Schema):
+class Heard(SuccessResponse):
     """Whether it is done."""
-
-    success = fields.Boolean()
 
 
 @blueprint.post("/on-meteringpoint-available")

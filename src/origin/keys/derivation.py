@@ -15,7 +15,7 @@ from hashlib import new, sha224, sha256, sha512
 from bip32utils import Base58
 from coincurve import PublicKey
 
-from origin.errors import Refused
+from origin.errors import Rejected
 
 ENTROPY_BYTES = 32
 HARDENED = 2**31
@@ -39,8 +39,15 @@ class AddressKind(Enum):
     SETTLEMENT = "SETTLEMENT"
 
 
-class IndexOutOfRange(Refused):
+@dataclass(eq=False)
+class IndexOutOfRange(Rejected):
     """A key index is below 0 or at least 2³¹: a period before 1970, or from 2038-01-19T03:14:08Z on."""
+
+    code = "index_out_of_range"
+    index: int
+
+    def __str__(self) -> str:
+        return f"No key for index {self.index}: outside of 0 to {HARDENED - 1}"
 
 
 @dataclass(frozen=True, repr=False)
@@ -145,7 +152,7 @@ class PublicBranchKey:
 
 def _index_bytes(index: int) -> bytes:
     if not 0 <= index < HARDENED:
-        raise IndexOutOfRange(f"No key for index {index}: outside of 0 to {HARDENED - 1}")
+        raise IndexOutOfRange(index)
     return index.to_bytes(4, "big")
 
 

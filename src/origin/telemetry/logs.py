@@ -31,7 +31,6 @@ def configure_logging(settings: Settings) -> None:
     logging.captureWarnings(capture=True)
     # Don't collect what our lines don't contain (logging's HOWTO, Optimization).
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
-    logging._srcfile = None  # noqa: SLF001 - the documented way
     # Below WARNING these log URLs, and at DEBUG whole requests.
     for name in ("urllib3", "requests_oauthlib", "authlib", "kombu", "amqp"):
         logging.getLogger(name).setLevel(logging.WARNING)

@@ -1,4 +1,4 @@
-"""Lists and mappings of requests: their length is checked before anything in them is read."""
+"""Lists and mappings in requests: their length is checked before their items."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from marshmallow import ValidationError, fields, validate
 
 MAX_ERRORS = 50
-"""Wrong items of one list that a refusal tells of; what comes after them isn't read."""
+"""How many wrong items of a list an error names. Items after the last of them are not read."""
 
 
 class Items(fields.List[Any]):
@@ -14,7 +14,7 @@ class Items(fields.List[Any]):
 
     def __init__(self, item: fields.Field[Any], *, most: int, least: int = 0, **named: Any) -> None:
         self._length = validate.Length(min=least or None, max=most)
-        # Given to the library as well, for the API's description.
+        # Also given to marshmallow, for the OpenAPI document.
         super().__init__(item, validate=self._length, **named)
 
     def _deserialize(

@@ -1,174 +1,278 @@
-"""Every error's answer, in one place (contract: http-api, Conventions)."""
+"""The status and the message of every error, in one table (contract: http-api, Conventions)."""
 
-import logging
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
 
-import psycopg2
-from flask import Flask, Response, current_app
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from werkzeug.exceptions import (
-    HTTPException,
-    RequestEntityTooLarge,
-    RequestTimeout,
-    TooManyRequests,
+from origin import errors
+from origin.accounts.rules import LoginStateUnknown, ReturnUrlNotAllowed
+from origin.compose import rules as compose
+from origin.errors import OriginError
+from origin.forecasts.rules import ForecastTooLong, RecipientUnknown
+from origin.ggos.rules import listing, summaries
+from origin.intake.rules.events import (
+    GgoFault,
+    GgoImpossible,
+    MeteringPointOfAnother,
 )
-
-from origin.db.sqlstates import READ_ONLY, Fault, fault_in, state_of
-from origin.errors import (
-    CallerGone,
-    KeyInUse,
-    KeyReused,
-    Message,
-    PeerError,
-    PeerTooSlow,
-    PeerUnavailable,
-    Recovering,
-    Refused,
-    TokensSpent,
-)
-from origin.telemetry.metrics import POOL_TIMEOUTS
-from origin.web.refusals import as_json, shortened
+from origin.keys.derivation import IndexOutOfRange
+from origin.shared.limits import MAX_TEXT_BYTES
+from origin.web.messages import Message, shortened
+from origin.webhooks.rules import subscriptions
 
 RETRY_AFTER_S = "10"
-RETRY_AFTER_A_TIMEOUT_S = "60"
-"""The peer may still work at what nobody waits for any more."""
-_OUT_OF_REACH = "The database is out of reach"
-RECOVERED_AFTER_S = "60"
-
-log = logging.getLogger(__name__)
+_RETRY_AFTER_TIMEOUT_S = "60"
+"""Longer: the peer may still be working on a request that nobody waits for."""
+_RETRY_AFTER_RECOVERY_S = "60"
+_CHALLENGE = 'Bearer realm="AccountService"'
 
 
-class Unauthorized(Exception):
-    """No valid token of an active account (401, RFC 6750)."""
+@dataclass(frozen=True)
+class Worded:
+    """An error as the API answers it.
 
-    def __init__(self, message: str, challenge: str = "Bearer") -> None:
-        super().__init__(message)
-        self.message = message
-        self.challenge = challenge
+    :ivar code: For version 2, whose answers carry it; the old API's do not.
+    """
 
+    status: int
+    code: str
+    message: Message
+    headers: Mapping[str, str]
 
-class Forbidden(Exception):
-    """The token's scope falls short (403, RFC 6750)."""
-
-    def __init__(self, message: str, challenge: str) -> None:
-        super().__init__(message)
-        self.message = message
-        self.challenge = challenge
-
-
-def failure(status: int, message: Message, **headers: str) -> Response:
-    """The answer to what didn't succeed."""
-    body = as_json({"success": False, "message": shortened(message)})
-    response = Response(body, status, mimetype="application/json")
-    response.headers.extend({name.replace("_", "-"): text for name, text in headers.items()})
-    return response
+    @property
+    def body(self) -> dict[str, Any]:
+        """The old API's body."""
+        return {"success": False, "message": self.message}
 
 
-def _on_unauthorized(error: Unauthorized) -> Response:
-    return failure(401, error.message, WWW_Authenticate=error.challenge)
+@dataclass(frozen=True)
+class Wording:
+    """How to word one class of errors: HTTP status, message, and further headers."""
+
+    status: int
+    message: Callable[[Any], Message]
+    headers: Callable[[Any], Mapping[str, str]] = lambda _: {}
 
 
-def _on_forbidden(error: Forbidden) -> Response:
-    return failure(403, error.message, WWW_Authenticate=error.challenge)
+def worded(error: OriginError) -> Worded:
+    """Return the answer to this error, by the table's entry for its class or its nearest base.
+
+    :raises LookupError: The table has none: the error is not for clients.
+    """
+    found = next((TABLE[each] for each in type(error).__mro__ if each in TABLE), None)
+    if found is None or error.code is None:
+        raise LookupError(type(error).__name__)
+    return Worded(found.status, error.code, shortened(found.message(error)), found.headers(error))
 
 
-def _on_caller_gone(_error: CallerGone) -> Response:
-    return failure(
+def _sentence(text: str) -> Callable[[Any], Message]:
+    """A message without facts."""
+    return lambda _: text
+
+
+def _field(name: str, text: str) -> Callable[[Any], Message]:
+    """A message about one field of the request, in the shape of a schema's messages."""
+    return lambda _: {name: [text]}
+
+
+def _retry_after(seconds: str) -> Callable[[Any], Mapping[str, str]]:
+    return lambda _: {"Retry-After": seconds}
+
+
+def _scopes(error: errors.ScopeMissing) -> str:
+    return " ".join(sorted(error.scopes))
+
+
+def _no_user(subject: str) -> dict[str, list[str]]:
+    return {"account": [f"No user exists with subject: {subject}"]}
+
+
+def _metering_points(gsrns: Iterable[str]) -> str:
+    return f"MeteringPoint unavailable (GSRN: {', '.join(gsrns)})"
+
+
+_GGO_FAULTS = {
+    GgoFault.AMOUNT_BELOW_ONE: "Must be greater than or equal to 1.",
+    GgoFault.CODE_MISSING: "Missing data for required field.",
+    GgoFault.TEXT_TOO_LONG: f"Longer than {MAX_TEXT_BYTES} bytes in UTF-8.",
+    GgoFault.BEGIN_WITHOUT_KEYS: (
+        "No keys can be derived for a begin before 1970 or from 2038-01-19T03:14:08Z on."
+    ),
+    GgoFault.END_NOT_AFTER_BEGIN: "Must be after begin.",
+}
+
+_REQUESTS: dict[type[OriginError], Wording] = {
+    errors.BodyMissing: Wording(400, _sentence("No JSON body provided")),
+    errors.BodyNotJson: Wording(400, _sentence("Bad JSON body provided")),
+    errors.BodyCutShort: Wording(400, _sentence("The body was cut short")),
+    errors.BodyIllFormed: Wording(400, _sentence("The body is not well-formed")),
+    errors.SchemaViolated: Wording(400, lambda error: error.messages),
+    errors.BodyTooSlow: Wording(
+        408, lambda error: f"The body took longer than {error.limit_s:g} s to arrive"
+    ),
+    errors.PlaceNeeded: Wording(408, _sentence("Too busy to wait for the body")),
+    errors.BodyTooLarge: Wording(
+        413, lambda error: f"The body is longer than {error.limit_bytes} bytes"
+    ),
+}
+
+_CALLERS: dict[type[OriginError], Wording] = {
+    errors.AccessTokenMissing: Wording(
+        401, _sentence("No bearer token"), lambda _: {"WWW-Authenticate": _CHALLENGE}
+    ),
+    errors.AccessTokenInvalid: Wording(
         401,
-        "The token is not valid",
-        WWW_Authenticate='Bearer realm="AccountService", error="invalid_token"',
-    )
-
-
-def _on_refused(error: Refused) -> Response:
-    return failure(400, error.message)
-
-
-def _on_tokens_spent(_error: TokensSpent) -> Response:
-    # No challenge, and not 401: the caller's token is good, and a fresh one would not help.
-    return failure(
+        _sentence("The token is not valid"),
+        lambda _: {"WWW-Authenticate": f'{_CHALLENGE}, error="invalid_token"'},
+    ),
+    errors.ScopeMissing: Wording(
         403,
-        "DataHubService takes this account's tokens no more: its holder must log in here again",
-    )
+        lambda error: f"The token lacks a scope of: {_scopes(error)}",
+        lambda error: {
+            "WWW-Authenticate": (
+                f'{_CHALLENGE}, error="insufficient_scope", scope="{_scopes(error)}"'
+            )
+        },
+    ),
+    errors.SignatureInvalid: Wording(
+        401,
+        _sentence("The signature is missing or wrong"),
+        lambda _: {"WWW-Authenticate": "x-hub-signature"},
+    ),
+    errors.RateLimited: Wording(
+        429,
+        lambda error: f"More than {error.per_minute} requests in a minute",
+        lambda error: {"Retry-After": str(error.wait_s)},
+    ),
+    # No challenge, and not 401: the caller's token is good, and a fresh one would not help.
+    errors.TokensSpent: Wording(
+        403,
+        _sentence(
+            "DataHubService takes this account's tokens no more: its holder must log in here again"
+        ),
+    ),
+    ReturnUrlNotAllowed: Wording(400, _field("returnUrl", "Not a URL of an allowed origin.")),
+    LoginStateUnknown: Wording(400, _field("state", "Unknown, used or expired.")),
+}
 
+_COMPOSE: dict[type[OriginError], Wording] = {
+    compose.NothingOrdered: Wording(400, _sentence("Nothing to transfer/retire")),
+    compose.GgoUnavailable: Wording(
+        400, lambda error: f"GGO not found or is unavailable: {error.address}"
+    ),
+    compose.AmountExceedsAvailable: Wording(
+        400, _sentence("Requested amount exceeds available amount")
+    ),
+    compose.UnknownRecipients: Wording(
+        400,
+        lambda error: {
+            "transfers": {str(place): _no_user(each) for place, each in error.subjects.items()}
+        },
+    ),
+    compose.AccountUnavailable: Wording(
+        400, lambda error: f"Account unavailable ({error.subject})"
+    ),
+    errors.MeteringPointUnavailable: Wording(400, lambda error: _metering_points(error.gsrns)),
+    compose.MeasurementUnavailable: Wording(
+        400,
+        lambda error: (
+            f"No measurement available at {error.begin.isoformat()} for GSRN {error.gsrn}"
+        ),
+    ),
+    compose.MeasurementUnfit: Wording(
+        400, lambda error: f"Can not retire GGO to measurement {error.address}"
+    ),
+    compose.HeadroomExceeded: Wording(
+        400,
+        lambda error: (
+            f"Can only retire up to {error.headroom} (you tried to retire {error.amount})"
+        ),
+    ),
+    errors.IdempotencyKeyInvalid: Wording(
+        400, lambda error: f"Idempotency-Key: 1 to {error.max_length} characters"
+    ),
+    errors.KeyInUse: Wording(
+        409, _sentence("A request with this Idempotency-Key still runs"), _retry_after("1")
+    ),
+    errors.KeyReused: Wording(422, _sentence("This Idempotency-Key came before with another body")),
+}
 
-def _on_recovering(_error: Recovering) -> Response:
-    return failure(503, "The service is being recovered", Retry_After=RECOVERED_AFTER_S)
+_FEATURES: dict[type[OriginError], Wording] = {
+    summaries.RangeOutOfBounds: Wording(
+        400, lambda _: {"filters": {"beginRange": ["A time is out of bounds."]}}
+    ),
+    summaries.TooManyLabels: Wording(
+        400, lambda error: {"fill": [f"More than {error.most} labels."]}
+    ),
+    summaries.TooManyValues: Wording(
+        400,
+        lambda error: {
+            "grouping": [
+                f"More than {error.most} values: {error.labels} labels, {error.groups} groups."
+            ]
+        },
+    ),
+    summaries.TimeZoneUnknown: Wording(400, _field("timezone", "Not known to the database.")),
+    listing.CursorInvalid: Wording(
+        400,
+        _field("cursor", "Not a valid cursor of this account, with these filters and this order."),
+    ),
+    ForecastTooLong: Wording(
+        400, _field("resolution", "The forecast would end after the year 9999.")
+    ),
+    RecipientUnknown: Wording(400, lambda error: _no_user(error.subject)),
+    GgoImpossible: Wording(
+        400,
+        lambda error: {"ggo": {name: [_GGO_FAULTS[fault]] for name, fault in error.faults.items()}},
+    ),
+    MeteringPointOfAnother: Wording(
+        400, lambda error: {"ggo": {"gsrn": [_metering_points([error.gsrn])]}}
+    ),
+    IndexOutOfRange: Wording(400, str),
+    subscriptions.UrlInvalid: Wording(400, _field("url", "Not a valid URL.")),
+    subscriptions.UrlSchemeNotAllowed: Wording(400, _field("url", "Must be an http or https URL.")),
+    subscriptions.UrlAddressNotAllowed: Wording(
+        400, _field("url", "The host's address is not allowed.")
+    ),
+    subscriptions.SecretNotBase64: Wording(
+        400, _field("secret", "What follows whsec_ must be base64.")
+    ),
+    subscriptions.TooManySubscriptions: Wording(
+        400, lambda error: f"At most {error.most} subscriptions to one event"
+    ),
+    subscriptions.TooManyEarlySubscriptions: Wording(
+        400, lambda error: f"At most {error.most} subscriptions before the first login"
+    ),
+}
 
+_SERVERS: dict[type[OriginError], Wording] = {
+    errors.PeerUnavailable: Wording(
+        503, lambda error: f"{error.peer} is out of reach", _retry_after(RETRY_AFTER_S)
+    ),
+    errors.PeerTooSlow: Wording(
+        503, lambda error: f"{error.peer} is out of reach", _retry_after(_RETRY_AFTER_TIMEOUT_S)
+    ),
+    errors.PeerError: Wording(502, lambda error: f"{error.peer} answered what it should not"),
+    errors.Recovering: Wording(
+        503, _sentence("The service is being recovered"), _retry_after(_RETRY_AFTER_RECOVERY_S)
+    ),
+    errors.DatabaseUnavailable: Wording(
+        503, _sentence("The database is out of reach"), _retry_after(RETRY_AFTER_S)
+    ),
+    errors.DatabaseReadOnly: Wording(
+        503, _sentence("The database can't be written now"), _retry_after(RETRY_AFTER_S)
+    ),
+    errors.NoConnectionFree: Wording(503, _sentence("Too busy"), _retry_after(RETRY_AFTER_S)),
+    errors.ValueNotStorable: Wording(
+        400, _sentence("A value is too large, or none that can be stored")
+    ),
+}
 
-def _on_key_in_use(_error: KeyInUse) -> Response:
-    return failure(409, "A request with this Idempotency-Key still runs", Retry_After="1")
-
-
-def _on_key_reused(_error: KeyReused) -> Response:
-    return failure(422, "This Idempotency-Key came before with another body")
-
-
-def _on_peer_error(error: PeerError) -> Response:
-    log.warning("A peer failed: %s", error)
-    if isinstance(error, PeerUnavailable):
-        is_slow = isinstance(error, PeerTooSlow)
-        retry_after = RETRY_AFTER_A_TIMEOUT_S if is_slow else RETRY_AFTER_S
-        return failure(503, f"{error.peer} is out of reach", Retry_After=retry_after)
-    return failure(502, f"{error.peer} answered what it should not")
-
-
-def _on_database_error(error: DBAPIError | psycopg2.Error) -> Response:
-    """As the table of SQLSTATEs says (`origin.db.sqlstates`)."""
-    fault, state = fault_in(error), state_of(error)
-    driver_error = error.orig if isinstance(error, DBAPIError) else error
-    if fault is Fault.TRANSIENT:
-        log.warning("The database failed: %s (%s)", type(driver_error).__name__, state)
-        told = "The database can't be written now" if state == READ_ONLY else _OUT_OF_REACH
-        return failure(503, told, Retry_After=RETRY_AFTER_S)
-    if fault is Fault.REQUEST:
-        # Fields have limits of their own: an operator must hear of what got by them.
-        log.error("The database can't hold a value: %s (%s)", type(driver_error).__name__, state)
-        return failure(400, "A value is too large, or none that can be stored")
-    return _on_unexpected(error)
-
-
-def _on_pool_timeout(_error: PoolTimeoutError) -> Response:
-    log.warning("No database connection became free")
-    POOL_TIMEOUTS.inc()
-    return failure(503, "Too busy", Retry_After=RETRY_AFTER_S)
-
-
-def _on_too_large(_error: RequestEntityTooLarge) -> Response:
-    limit = current_app.config["MAX_CONTENT_LENGTH"] - 1
-    return failure(413, f"The body is longer than {limit} bytes")
-
-
-def _on_http_exception(error: HTTPException) -> Response:
-    # Of these two we say ourselves why.
-    ours = isinstance(error, RequestTimeout | TooManyRequests)
-    response = failure(error.code or 500, (ours and error.description) or error.name)
-    for name, text in error.get_headers():
-        if name.lower() != "content-type":
-            response.headers[name] = text
-    return response
-
-
-def _on_unexpected(error: Exception) -> Response:
-    log.error("Unexpected error", exc_info=error)
-    return failure(500, "Internal Server Error")
-
-
-def register_error_handlers(app: Flask) -> None:
-    """Make every error answer in the contract's shape."""
-    app.register_error_handler(Unauthorized, _on_unauthorized)
-    app.register_error_handler(Forbidden, _on_forbidden)
-    app.register_error_handler(CallerGone, _on_caller_gone)
-    app.register_error_handler(Refused, _on_refused)
-    app.register_error_handler(TokensSpent, _on_tokens_spent)
-    app.register_error_handler(Recovering, _on_recovering)
-    app.register_error_handler(KeyInUse, _on_key_in_use)
-    app.register_error_handler(KeyReused, _on_key_reused)
-    app.register_error_handler(PeerError, _on_peer_error)
-    app.register_error_handler(DBAPIError, _on_database_error)
-    # Of a connection that was found dead before a statement could be sent on it.
-    app.register_error_handler(psycopg2.Error, _on_database_error)
-    app.register_error_handler(PoolTimeoutError, _on_pool_timeout)
-    app.register_error_handler(RequestEntityTooLarge, _on_too_large)
-    app.register_error_handler(HTTPException, _on_http_exception)
-    app.register_error_handler(Exception, _on_unexpected)
+TABLE: Mapping[type[OriginError], Wording] = {
+    **_REQUESTS,
+    **_CALLERS,
+    **_COMPOSE,
+    **_FEATURES,
+    **_SERVERS,
+}
+"""Every error that a client may see. The messages are the old API's, to the letter."""

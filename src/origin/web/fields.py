@@ -1,4 +1,4 @@
-"""Fields of requests, as the contract's conventions have them."""
+"""Fields of requests (contract: http-api, Conventions)."""
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, tzinfo
@@ -11,17 +11,17 @@ from origin.shared.limits import MAX_TEXT_BYTES, MAX_WH
 MAX_TEXT_LENGTH = MAX_TEXT_BYTES
 MAX_REFERENCE_LENGTH = 1000
 MAX_REFERENCE_BYTES = 2000
-"""A reference shares its index entries with numbers alone."""
+"""Longer than other texts: a reference shares its index entries with numbers alone."""
 
 _NOT_A_TIME = "Not a valid datetime."
 _DATE_LENGTH = len("2020-01-01")
 
 
 class Text(fields.String):
-    """A string that PostgreSQL can store: no NUL, not overly long.
+    """A string that PostgreSQL can store: no NUL, bounded length.
 
     :param max_length: In characters.
-    :param max_bytes: In UTF-8; as many as characters, unless told otherwise.
+    :param max_bytes: In UTF-8; None: the same number as `max_length`.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class Text(fields.String):
     def deserialize(
         self, value: Any, attr: str | None = None, data: Any = None, **kwargs: Any
     ) -> Any:
-        """What is plainly right is taken at once; marshmallow takes its time, and finds words."""
+        """Return a valid value at once; marshmallow handles the rest, and words the errors."""
         if type(value) is str and len(value) <= self._max_length and "\0" not in value:
             for check in self._checks:
                 if not _holds(check, value):
@@ -60,7 +60,7 @@ def _holds(check: Callable[[Any], Any], value: Any) -> bool:
 
 
 class Reference(Text):
-    """What a sender calls a transfer or a forecast."""
+    """The name that a sender gives to a transfer or a forecast."""
 
     def __init__(self, **arguments: Any) -> None:
         super().__init__(
@@ -69,7 +69,7 @@ class Reference(Text):
 
 
 class _FewBytes:
-    """Refuses a text that takes more bytes than this in UTF-8."""
+    """Validator: at most this many bytes in UTF-8."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -85,7 +85,7 @@ def _no_nul(value: str) -> None:
 
 
 class WholeNumber(fields.Integer):
-    """A whole number, both bounds included: what `read_json` has made an `int`, and nothing else."""
+    """A whole number within two bounds, both included. Accepts `int` alone, as `read_json` makes it."""
 
     def __init__(self, *, least: int, most: int = MAX_WH, **arguments: Any) -> None:
         bounds = [validate.Range(min=least), validate.Range(max=most)]
@@ -95,7 +95,7 @@ class WholeNumber(fields.Integer):
     def deserialize(
         self, value: Any, attr: str | None = None, data: Any = None, **kwargs: Any
     ) -> Any:
-        """What is plainly right is taken at once."""
+        """Return a valid value at once; marshmallow handles the rest."""
         if type(value) is int and self._least <= value <= self._most:
             return value
         return super().deserialize(value, attr, data, **kwargs)
@@ -110,7 +110,7 @@ class WholeNumber(fields.Integer):
 
 
 class Time(fields.Field[datetime]):
-    """ISO 8601 with `T` or a space. Without an offset it stays naive, for `in_utc` to place."""
+    """A time in ISO 8601, with `T` or a space. Without an offset it stays naive: see `in_utc`."""
 
     def _deserialize(
         self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
@@ -121,7 +121,7 @@ class Time(fields.Field[datetime]):
         try:
             time = datetime.fromisoformat(value)
             if time.tzinfo is not UTC:
-                # Proves that it has a place in UTC, and so in the database.
+                # Checks that the time exists in UTC, so that the database can hold it.
                 in_utc(time)
         except (ValueError, OverflowError) as error:
             raise ValidationError(_NOT_A_TIME) from error
@@ -129,7 +129,7 @@ class Time(fields.Field[datetime]):
 
 
 def in_utc(time: datetime, zone: tzinfo = UTC) -> datetime:
-    """The same moment in UTC; a naive time is one of this zone."""
+    """Return the time in UTC. A naive time is taken as local time of this zone."""
     if time.tzinfo is UTC:
         return time
     return (time if time.tzinfo else time.replace(tzinfo=zone)).astimezone(UTC)

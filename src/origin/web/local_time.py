@@ -8,8 +8,9 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from marshmallow import ValidationError, fields
 
-from origin.web.base import Schema
+from origin.web.described import BEGIN, END
 from origin.web.fields import Time, WholeNumber, in_utc
+from origin.web.schema import Schema
 
 MAX_OFFSET_HOURS = 23
 
@@ -48,8 +49,8 @@ class UtcOffset(WholeNumber):
 class TimeRange(Schema):
     """A range of times, both ends included."""
 
-    begin = Time(required=True)
-    end = Time(required=True)
+    begin = Time(required=True, metadata=BEGIN)
+    end = Time(required=True, metadata=END)
 
 
 def range_in_utc(begin: datetime, end: datetime, zone: tzinfo = UTC) -> tuple[datetime, datetime]:

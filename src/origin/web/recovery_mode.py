@@ -1,4 +1,4 @@
-"""What rests while operators recover the database (contract: operations, RECOVERY_MODE)."""
+"""Views that are closed while operators recover the database (contract: operations, RECOVERY_MODE)."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -13,7 +13,10 @@ T = TypeVar("T")
 
 
 def rests_in_recovery(view: Callable[P, T]) -> Callable[P, T]:
-    """Have this view answer 503 while RECOVERY_MODE is set; stands above `@arguments`."""
+    """Answer 503 while RECOVERY_MODE is set. Place it above `@arguments`.
+
+    :raises Recovering: RECOVERY_MODE is set.
+    """
 
     @wraps(view)
     def resting(*args: P.args, **kwargs: P.kwargs) -> T:

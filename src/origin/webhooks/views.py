@@ -3,12 +3,14 @@
 from typing import Any
 
 from flask import Response
-from marshmallow import fields
 
 from origin.identity.authentication import current_subject, requires_token
-from origin.web.base import Blueprint, Schema, json_response
+from origin.web.blueprint import Blueprint
+from origin.web.described import described
 from origin.web.fields import Text
 from origin.web.provided import provided
+from origin.web.responses import json_response
+from origin.web.schema import Schema, SuccessResponse
 from origin.webhooks.client.receivers import MAX_URL_LENGTH
 from origin.webhooks.queries.outbox import Event
 from origin.webhooks.service.subscriptions import Subscriptions
@@ -21,14 +23,25 @@ MAX_SECRET_LENGTH = 1000
 class Subscription(Schema):
     """Where an event is posted, and what it is signed with."""
 
-    url = Text(max_length=MAX_URL_LENGTH, required=True, metadata={"format": "uri"})
-    secret = Text(max_length=MAX_SECRET_LENGTH, max_bytes=4 * MAX_SECRET_LENGTH, required=True)
+    url = Text(
+        max_length=MAX_URL_LENGTH,
+        required=True,
+        metadata=described(
+            "Where deliveries are posted to: http or https",
+            "https://app.example/hook",
+            format="uri",
+        ),
+    )
+    secret = Text(
+        max_length=MAX_SECRET_LENGTH,
+        max_bytes=4 * MAX_SECRET_LENGTH,
+        required=True,
+        metadata=described("What deliveries are signed with (HMAC-SHA256)", "a long random text"),
+    )
 
 
-class SubscriptionResponse(Schema):
+class SubscriptionResponse(SuccessResponse):
     """Whether it is done."""
-
-    success = fields.Boolean()
 
 
 @blueprint.post("/on-ggo-received/subscribe")

@@ -64,7 +64,7 @@ def create_app(
         dispatcher.reset()
         settings.page_limit, settings.row_seconds = PAGE_LIMIT, row_seconds
 
-    app, _ = new_app("datahub", reset=reset)
+    app = new_app("datahub", reset=reset)
     add_control(app, store, dispatcher, Office(store, dispatcher, ledger), settings)
     _add_points(app, store, tokens)
     _add_measurements(app, store, tokens, settings)

@@ -56,7 +56,7 @@ def create_app() -> Flask:
         mix.reset()
         style["times"] = "z"
 
-    app, _ = new_app("energytype", reset=reset)
+    app = new_app("energytype", reset=reset)
     _add_control(app, mix, style)
 
     @app.get("/residual-mix")

@@ -68,7 +68,7 @@ def create_app(
     """
     client.redirect_uris.update(redirect_uris)
     hydra = Hydra(client, issuer, introspect_auth=introspect_auth)
-    app, _ = new_app("hydra", error_body=_error_body, reset=hydra.reset)
+    app = new_app("hydra", error_body=_error_body, reset=hydra.reset)
     add_login(app, hydra.grants, client.belongs)
     add_control(app, hydra.grants, hydra.id_tokens, client)
     _add_tokens(app, hydra)

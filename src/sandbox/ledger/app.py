@@ -39,7 +39,7 @@ def create_app(validator: Validator | None = None) -> Flask:
         validator.reset()
         links["prefix"] = ""
 
-    app, _ = new_app("ledger", error_body=error_body, reset=reset)
+    app = new_app("ledger", error_body=error_body, reset=reset)
     add_control(app, validator, links)
     _add_batches(app, validator, links)
     _add_state(app, validator)

@@ -106,7 +106,7 @@ def standard_signature_holds(secret: str, headers: Mapping[str, str], body: byte
 def create_app(secret: str | None = None) -> Flask:
     """Return the receiver application; `secret` is the default secret of deliveries."""
     inbox = Inbox(secret)
-    app, _ = new_app("receiver", reset=inbox.reset)
+    app = new_app("receiver", reset=inbox.reset)
 
     @app.post("/hook")
     @app.post("/hook/<path:_name>")

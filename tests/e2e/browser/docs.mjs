@@ -1,5 +1,5 @@
-// node docs.mjs URL: opens the API's page in Chromium, tries an operation with the token in TOKEN, and
-// prints what it saw as JSON. CHROMIUM names the browser; without it the one from npm is unpacked.
+// node docs.mjs URL: opens the API's documentation page in Chromium, tries an operation with the token in
+// TOKEN, and prints what it saw as JSON. CHROMIUM is the browser's path; without it, one from npm is unpacked.
 import { existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
@@ -9,7 +9,7 @@ const { default: puppeteer } = await import(require.resolve("puppeteer-core"));
 const executablePath = process.env.CHROMIUM || (await unpacked());
 
 async function unpacked() {
-  // As on a machine that has none of the libraries a browser wants: it brings them along.
+  // This makes the package unpack the libraries that a browser needs, too.
   process.env.AWS_EXECUTION_ENV = "AWS_Lambda_nodejs22.x";
   const { default: chromium } = await import(require.resolve("@sparticuz/chromium"));
   const whole = `${tmpdir()}/.whole`;
@@ -17,7 +17,7 @@ async function unpacked() {
     rmSync(tmpdir(), { recursive: true, force: true });
     mkdirSync(tmpdir(), { recursive: true });
     await chromium.executablePath();
-    // What it brings along looks for its fonts in /tmp alone.
+    // The package's font configuration looks for fonts in /tmp only.
     const fonts = `${tmpdir()}/fonts`;
     const places = `<dir>${fonts}</dir><cachedir>${fonts}</cachedir>`;
     writeFileSync(`${fonts}/fonts.conf`, `<fontconfig>${places}</fontconfig>`);
@@ -46,7 +46,7 @@ try {
       return `${text(".opblock-summary-method").toLowerCase()} ${text(".opblock-summary-path")}`;
     }),
   );
-  // As the page's own dialog does it.
+  // Does the same as the page's "Authorize" dialog.
   await page.evaluate((token) => window.ui.preauthorizeApiKey("token", token), process.env.TOKEN);
   const block = "#operations-Accounts-accounts";
   await page.click(`${block} .opblock-summary-control`);

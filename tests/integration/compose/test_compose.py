@@ -10,6 +10,8 @@ import pytest
 from sqlalchemy import make_url, text
 
 from origin.compose import queries
+from origin.identity import authentication
+from origin.identity.queries import active_user_id
 from tests.support.database import rows
 from tests.support.market import (
     BEGIN,
@@ -421,6 +423,26 @@ def test_an_account_that_is_disabled_meanwhile_receives_nothing(market: Market):
         patch.setattr(market.runtime.datahub, "consumed_measurement", disabled_meanwhile)
         answer = market.compose(address, transfers=[(1, "bob")], retires=[(1, CONSUMPTION)])
     assert (answer.status_code, answer.json["message"]) == (400, "Account unavailable (bob)")
+    assert market.batches() == []
+
+
+@pytest.mark.parametrize("key", [{}, {"Idempotency-Key": "one"}])
+def test_a_caller_who_is_disabled_after_authentication_composes_nothing(
+    market: Market, key: dict[str, str]
+) -> None:
+    address = market.issue(1000)
+
+    def disable_after(database: Any, subject: str) -> int | None:
+        user_id = active_user_id(database, subject)
+        with market.runtime.database.transaction() as session:
+            session.execute(text("UPDATE users SET disabled_at = now() WHERE subject = 'alice'"))
+        return user_id
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(authentication, "active_user_id", disable_after)
+        answer = market.compose(address, transfers=[(1, "bob")], **key)
+    assert (answer.status_code, answer.json["message"]) == (401, "The token is not valid")
+    assert 'error="invalid_token"' in answer.headers["WWW-Authenticate"]
     assert market.batches() == []
 
 

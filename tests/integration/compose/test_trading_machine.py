@@ -43,7 +43,7 @@ from origin.compose.rules import (
     is_whole_retire,
     parts_of,
 )
-from origin.errors import Refused
+from origin.errors import Rejected
 from origin.keys.derivation import settlement_address
 
 BEGIN = datetime(2020, 1, 1, tzinfo=UTC)
@@ -214,7 +214,7 @@ class Trading(RuleBasedStateMachine):
         )
         try:
             parts = self._parts(order, ggo, gsrn)
-        except Refused:
+        except Rejected:
             return
         self._write(ggo, parts)
 

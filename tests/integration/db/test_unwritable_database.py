@@ -23,8 +23,8 @@ FOUR_BYTES = "\N{ELECTRIC LIGHT BULB}"
 def read_only(uri: str) -> Iterator[None]:
     """As after a failover: all connections lead to a read-only server.
 
-    Those that were made meanwhile still lead to one when it is over: PostgreSQL sets that at a
-    connection's start.
+    Connections opened meanwhile stay read-only afterwards, because PostgreSQL applies the setting at
+    a connection's start.
     """
     url = make_url(uri)
     whose = f'ALTER ROLE "{url.username}" IN DATABASE "{url.database}"'

@@ -1,4 +1,4 @@
-"""A market of its own for all tests of declarations."""
+"""One market per module of tests of declarations."""
 
 from collections.abc import Iterator
 
@@ -27,7 +27,7 @@ def shared(module_database_uri: str) -> Iterator[Consumer]:
 
 @pytest.fixture
 def consumer(shared: Consumer) -> Iterator[Consumer]:
-    """Alice, whose peers are well and whose residual mix is what a test says."""
+    """The market, without faults of peers and with a generated residual mix at the begin of a test."""
     yield shared
     shared.sandbox.energytype.reset()
     shared.sandbox.datahub.clear_faults()

@@ -1,4 +1,4 @@
-"""Alice, who consumes, retires, and asks what it came from."""
+"""A market with a residual mix, and helpers that ask for declarations."""
 
 from datetime import datetime
 from typing import Any
@@ -9,10 +9,10 @@ from tests.support.market import BEGIN, CONSUMPTION, Market
 
 
 class Consumer(Market):
-    """A market with a residual mix. Each test takes a day of its own."""
+    """A market with a residual mix. Each test uses its own day."""
 
     def mix(self, *rows: tuple[datetime, str, float, dict[str, Any]], sector: str = "DK1") -> None:
-        """Let the residual mix of these hours be this, and no other hour have any."""
+        """Set the residual mix of these hours; no other hour has one."""
         self.sandbox.energytype.settings(generated=False)
         self.sandbox.energytype.set_rows(
             [
@@ -36,7 +36,7 @@ class Consumer(Market):
         headers: dict[str, str] | None = None,
         **body: Any,
     ) -> TestResponse:
-        """A declaration by the API; hourly unless told otherwise."""
+        """Ask the API for a declaration of Alice's consumption, by the hour by default."""
         ends = {"begin": str(begin), "end": str(end or begin)}
         request = {
             "gsrn": [CONSUMPTION],
@@ -48,7 +48,7 @@ class Consumer(Market):
         return self.post(path, request, self.tokens["alice"], **(headers or {}))
 
     def declared(self, *ends: Any, **body: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The individual and the general declaration."""
+        """Return the individual and the general declaration of a successful answer."""
         answer = self.ask(*ends, **body)
         assert answer.status_code == 200, answer.text
         assert answer.json["success"] is True

@@ -1,4 +1,4 @@
-"""Declarations where DataHub takes its real time for each row (contract: peers, `/measurements`)."""
+"""Declarations with a DataHub that takes its real time per row (contract: peers.md, `/measurements`)."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -12,14 +12,14 @@ YEAR = datetime(2021, 1, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 HOURS = 8760
 ROW_S = 0.0027
-"""What the real DataHub takes for a row."""
+"""The time that the real DataHub takes per row."""
 HOURLY, QUARTERLY, SWITCHED = "571313180400000500", "571313180400000501", "571313180400000502"
 QUARTER = timedelta(minutes=15)
 
 
 @pytest.fixture
 def slow(consumer: Consumer) -> Iterator[Consumer]:
-    """A consumer whose DataHub needs 2.7 ms for each row."""
+    """The market, with a DataHub that needs `ROW_S` per row."""
     datahub = consumer.sandbox.datahub
     datahub.settings(row_seconds=ROW_S)
     yield consumer
@@ -38,7 +38,7 @@ def add_points(consumer: Consumer, *gsrns: str) -> None:
 
 
 def test_a_year_of_fifty_hourly_points(slow: Consumer) -> None:
-    """Page by page it would be 20 minutes of DataHub's time."""
+    """The sums by hour suffice; page by page it would take DataHub 20 minutes."""
     gsrns = [f"57131318041{number:07}" for number in range(50)]
     add_points(slow, *gsrns)
     amounts = {
@@ -55,18 +55,18 @@ def test_a_year_of_fifty_hourly_points(slow: Consumer) -> None:
     january = sum(sum(each[: 31 * 24]) for each in amounts.values())
     assert individual["consumedAmount"]["2021-01-01T00:00:00+00:00"] == january
     assert len(individual["consumedAmount"]) == len(general["consumedAmount"]) == 12
-    # One row of each point, and the sums of four at a time.
+    # One row per point, and the sums of four points at a time.
     assert slow.sandbox.datahub.count("POST /measurements") == 50
     assert slow.sandbox.datahub.count("POST /measurements/summary") == 13
 
 
-def test_quarters_of_an_hour_come_by_pages(slow: Consumer) -> None:
-    """Beside a point that is measured by the hour, and one that was until half of the time was over."""
+def test_quarter_hours_with_retired_ggos_are_read_by_pages(slow: Consumer) -> None:
+    """So are those of a point that changes from hours to quarter-hours; an hourly point is read by sums."""
     datahub = slow.sandbox.datahub
     add_points(slow, HOURLY, QUARTERLY, SWITCHED)
     begin, days = YEAR + timedelta(days=400), 6
     half = begin + timedelta(days=days / 2)
-    # What is retired belongs to one quarter, and fills no other of its hour.
+    # A retired GGO belongs to its quarter-hour and covers no other one.
     datahub.publish(QUARTERLY, begin, 100, end=begin + QUARTER)
     ggo = slow.issue(150, begin, end=begin + QUARTER)
     assert slow.compose(ggo, retires=[(70, QUARTERLY)]).json["success"]
@@ -86,13 +86,13 @@ def test_quarters_of_an_hour_come_by_pages(slow: Consumer) -> None:
         hour: 1000 + (40 if number else 130) + 4 for number, hour in enumerate(hours)
     }
     assert individual["retiredAmount"] == dict.fromkeys(hours, 0) | {hours[0]: 70}
-    # One look at each point; and the two that aren't measured by the hour have 936 rows.
+    # One row per point; and the two points with quarter-hours have 936 rows, which fit into a page.
     assert datahub.count("POST /measurements") == 3 + 1
     assert datahub.count("POST /measurements/summary") == 1
 
 
-def test_a_year_of_quarters_of_an_hour_to_which_nothing_is_retired(slow: Consumer) -> None:
-    """Row by row it would be a minute and a half of DataHub's time; but its hours suffice."""
+def test_a_year_of_quarter_hours_without_retired_ggos_is_read_by_sums(slow: Consumer) -> None:
+    """Row by row it would take DataHub a minute and a half."""
     gsrn, begin = "571313180400000510", YEAR + timedelta(days=800)
     add_points(slow, gsrn)
     slow.sandbox.datahub.publish_series(gsrn, begin, [25] * HOURS * 4, seconds=900)

@@ -1,4 +1,4 @@
-"""`/eco-declaration` with real peers, well and not (contract: http-api, Environment declarations)."""
+"""`/eco-declaration` with peers that work or fail (contract: http-api.md, Environment declarations)."""
 
 import logging
 import time
@@ -78,7 +78,7 @@ def test_pages_of_both_peers(consumer: Consumer, monkeypatch: pytest.MonkeyPatch
     assert consumer.sandbox.datahub.count("POST /measurements") == 4
     assert consumer.sandbox.energytype.count("GET /residual-mix") == 3
 
-    # A range of decades asks about the mix where something was measured, and nowhere else.
+    # For a range of decades, only the mix of the measured hours is fetched.
     consumer.sandbox.energytype.forget_calls()
     far, _ = consumer.declared(begin, "2037-01-01T00:00:00+00:00", gsrn=[OTHER_CONSUMPTION])
     assert far["totalConsumedAmount"] == 50
@@ -109,11 +109,11 @@ def test_gaps_and_corrections_are_logged(
     assert "1 measurements have more retired to them" in caplog.text
 
 
-def test_refusals(consumer: Consumer) -> None:
+def test_invalid_requests_are_rejected(consumer: Consumer) -> None:
     unknown = consumer.ask(gsrn=[CONSUMPTION, PRODUCTION, BOBS_CONSUMPTION, PRODUCTION])
     assert unknown.status_code == 400
-    message = f"MeteringPoint unavailable (GSRN: {PRODUCTION}, {BOBS_CONSUMPTION})"
-    assert unknown.json == {"success": False, "message": message}
+    unavailable = f"MeteringPoint unavailable (GSRN: {PRODUCTION}, {BOBS_CONSUMPTION})"
+    assert unknown.json == {"success": False, "message": unavailable}
     wrong: list[tuple[dict[str, Any], dict[str, Any]]] = [
         ({"gsrn": []}, {"gsrn": ["Length must be between 1 and 10000."]}),
         (
@@ -129,9 +129,9 @@ def test_refusals(consumer: Consumer) -> None:
             {"beginRange": {"end": ["Not a valid datetime."]}},
         ),
     ]
-    for body, said in wrong:
-        refused = consumer.ask(**body)
-        assert (refused.status_code, refused.json["message"]) == (400, said)
+    for body, message in wrong:
+        rejected = consumer.ask(**body)
+        assert (rejected.status_code, rejected.json["message"]) == (400, message)
     for body in ({"resolution": "week"}, {"utcOffset": 24}, {"utcOffset": 1.5}, {"beginRange": {}}):
         assert consumer.ask(**body).status_code == 400
     assert consumer.post("/eco-declaration", {}).status_code == 401
@@ -170,9 +170,7 @@ def test_a_spent_token_is_renewed_once(consumer: Consumer) -> None:
 
 
 @pytest.mark.parametrize("path", ["/eco-declaration", "/eco-declaration/export-pdf"])
-def test_spent_tokens_of_the_account_are_no_fault_of_the_callers_token(
-    consumer: Consumer, path: str
-) -> None:
+def test_revoked_tokens_of_the_account_answer_403_not_401(consumer: Consumer, path: str) -> None:
     consumer.hydra.control("revoke", {"sub": "alice"})
     consumer.tokens["alice"] = consumer.token("alice")
     answer = consumer.ask(path=path)
@@ -183,7 +181,7 @@ def test_spent_tokens_of_the_account_are_no_fault_of_the_callers_token(
     assert consumer.ask(path=path).status_code == 200
 
 
-def test_the_peers_are_asked_side_by_side_and_not_for_ever(
+def test_the_peers_are_asked_at_the_same_time_and_have_a_time_limit(
     consumer: Consumer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     datahub, energytype = consumer.sandbox.datahub, consumer.sandbox.energytype

@@ -10,8 +10,8 @@ from devstack.processes import ROOT
 from tests.support.recording_server import recording_server
 
 
-def test_the_images_health_check_goes_through_no_proxy():
-    """The environment's proxy, for the peers, would be asked for the container's own port."""
+def test_the_images_health_check_uses_no_proxy():
+    """A proxy in the environment is for the peers, and can't reach the container's own port."""
     [command] = re.findall(
         r"^HEALTHCHECK .*\\\n  CMD (\[.*\])$", (ROOT / "Dockerfile").read_text(), re.MULTILINE
     )
@@ -24,7 +24,7 @@ def test_the_images_health_check_goes_through_no_proxy():
         subprocess.run([sys.executable, *arguments], env=environment, check=True, timeout=60)
     assert [each.path for each in web.requests] == ["/health/live"]
     assert proxy.requests == []
-    # Nobody is there any more.
+    # The web is stopped.
     gone = subprocess.run(
         [sys.executable, *arguments], env=environment, check=False, capture_output=True, timeout=60
     )

@@ -7,7 +7,7 @@ import pytest
 
 @pytest.fixture
 def wait_until_gone():
-    """A function that waits for the end of a process that isn't our child."""
+    """Return a function that waits for the end of a process that isn't our child."""
 
     def wait(pid):
         try:
@@ -15,6 +15,6 @@ def wait_until_gone():
         except ProcessLookupError:
             return
         with closing(os.fdopen(handle)) as process:
-            assert select.select([process], [], [], 15)[0], f"process {pid} is still there"
+            assert select.select([process], [], [], 15)[0], f"process {pid} is still running"
 
     return wait

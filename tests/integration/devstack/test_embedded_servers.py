@@ -1,4 +1,4 @@
-"""The embedded servers: who gets in, and that nothing outlives its owner."""
+"""The embedded servers: access, data, and their end with the owner process."""
 
 import os
 import shutil
@@ -26,7 +26,7 @@ import sys
 from contextlib import ExitStack
 from devstack.postgres import EmbeddedPostgres
 from devstack.valkey import EmbeddedValkey
-# Who was started in a shell's background would ignore it, as whatever starts there does.
+# A process in a shell's background ignores SIGINT otherwise.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 with ExitStack() as stack:
     for kind in sys.argv[1:]:
@@ -56,18 +56,18 @@ def valkey():
         yield server
 
 
-def test_postgres_speaks_utf8_in_utc(postgres):
+def test_postgres_uses_utf8_and_utc(postgres):
     assert _fetch(postgres.uri, "SHOW server_encoding") == ("UTF8",)
     assert _fetch(postgres.uri, "SHOW timezone") == ("UTC",)
     assert _fetch(postgres.uri, "SELECT upper('æøå')") == ("ÆØÅ",)
 
 
-def test_postgres_listens_on_loopback_alone(postgres):
+def test_postgres_listens_on_loopback_only(postgres):
     assert _fetch(postgres.uri, "SHOW listen_addresses") == ("127.0.0.1",)
     assert _fetch(postgres.uri, "SHOW unix_socket_directories") == ("",)
 
 
-def test_postgres_wants_the_password(postgres):
+def test_postgres_requires_the_password(postgres):
     for wrong in (
         postgres.uri.replace("origin:", "origin:not"),
         postgres.uri.replace("//origin:", "//other:"),
@@ -91,7 +91,7 @@ def test_the_private_folder_is_closed_to_others(postgres, valkey):
         assert stat.S_IMODE(server._private.stat().st_mode) == 0o700
 
 
-def test_databases_are_made_copied_and_dropped(postgres):
+def test_databases_are_created_copied_and_dropped(postgres):
     source = postgres.create_database("source")
     _fetch(source, "CREATE TABLE kept (wh bigint)")
     copy = postgres.create_database("copy", template="source")
@@ -103,14 +103,14 @@ def test_databases_are_made_copied_and_dropped(postgres):
         psycopg2.connect(copy)
 
 
-def test_a_user_without_the_right_learns_what_is_missing(postgres):
+def test_a_missing_privilege_is_named(postgres):
     _fetch(postgres.uri, "CREATE ROLE modest LOGIN PASSWORD 'modest'")
     uri = f"postgresql+psycopg2://modest:modest@127.0.0.1:{postgres.port}/postgres"
     with pytest.raises(PermissionError, match="ALTER ROLE modest CREATEDB"):
         ConfiguredPostgres(uri).create_database("scratch")
 
 
-def test_postgres_comes_back_in_place_with_its_data(postgres):
+def test_postgres_restarts_with_its_port_and_data(postgres):
     uri = postgres.create_database("lasting")
     _fetch(uri, "CREATE TABLE lasting AS SELECT 7 AS wh")
     for end in (postgres.stop, postgres.kill):
@@ -122,7 +122,7 @@ def test_postgres_comes_back_in_place_with_its_data(postgres):
 
 
 def test_a_given_data_folder_is_kept_for_the_next_server():
-    # pytest's folders are closed to others; a server run by root needs one that nobody can reach.
+    # Not in tmp_path, which others can't enter: as root, the server runs as the user nobody.
     folder = Path("/tmp") / f"devstack-test-{os.getpid()}"
     try:
         with EmbeddedPostgres(folder, fsync=False, password="p4ss") as first:
@@ -133,7 +133,7 @@ def test_a_given_data_folder_is_kept_for_the_next_server():
         shutil.rmtree(folder)
 
 
-def test_a_data_folder_out_of_reach_is_replaced(tmp_path, monkeypatch, caplog):
+def test_an_inaccessible_data_folder_is_replaced(tmp_path, monkeypatch, caplog):
     if unprivileged_account() is None:
         monkeypatch.setattr("devstack.postgres.can_enter", lambda *_: False)
     tmp_path.chmod(0o700)
@@ -144,7 +144,7 @@ def test_a_data_folder_out_of_reach_is_replaced(tmp_path, monkeypatch, caplog):
     assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o700
 
 
-def test_binaries_out_of_reach_are_copied(monkeypatch):
+def test_inaccessible_binaries_are_copied(monkeypatch):
     monkeypatch.setattr("devstack.postgres.can_run", lambda *_: False)
     with EmbeddedPostgres(fsync=False) as server:
         program = Path(f"/proc/{server._process.pid}/exe").readlink()
@@ -153,7 +153,7 @@ def test_binaries_out_of_reach_are_copied(monkeypatch):
     assert not server._private.exists()
 
 
-def test_valkey_wants_user_and_password(valkey):
+def test_valkey_requires_user_and_password(valkey):
     with valkey.client() as client:
         assert client.ping()
     for secrets in ({}, {"password": valkey.password}, {"username": "origin", "password": "x"}):
@@ -165,13 +165,13 @@ def test_valkey_wants_user_and_password(valkey):
             stranger.ping()
 
 
-def test_secrets_stand_on_no_command_line(postgres, valkey):
+def test_no_command_line_contains_secrets(postgres, valkey):
     for server, secret in ((postgres, postgres.password), (valkey, valkey.password)):
         for pid in (server._process.pid, server._process._guard.pid):
             assert secret.encode() not in Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
-def test_valkey_comes_back_empty_on_its_port(valkey):
+def test_valkey_restarts_empty_on_its_port(valkey):
     def restart(end):
         end()
         valkey.start()
@@ -214,7 +214,7 @@ def test_servers_end_with_their_owner(end, servers, wait_until_gone):
         assert not Path(folder).exists()
 
 
-def test_a_killed_guard_takes_its_server_along(wait_until_gone):
+def test_a_server_ends_with_its_killed_guard(wait_until_gone):
     with EmbeddedValkey() as server:
         pid = server._process.pid
         os.kill(server._process._guard.pid, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""The entry points, on a stand-in for Python that tells how it was called."""
+"""The entry points, with a script in place of Python that prints how it was called."""
 
 import shutil
 import subprocess
@@ -8,7 +8,7 @@ import pytest
 from devstack.processes import ROOT, SupervisedProcess, says
 
 _NAMES = ("web", "worker", "beat")
-# Tells its id, folder, module path and arguments. A migration ends when its gate (a FIFO) opens.
+# Prints its id, folder, module path and arguments. A migration waits until the FIFO in GATE is opened.
 _PYTHON = """#!/bin/bash
 echo "$$ in $PWD with $PYTHONPATH: $*"
 [[ $2 == origin.migrate && -n ${GATE:-} ]] && read -r _ < "$GATE"
@@ -45,7 +45,7 @@ def test_migrates_and_becomes_the_service(project, tmp_path, name):
         assert process.terminate() == -15
 
 
-def test_works_by_a_link_from_elsewhere(project, tmp_path):
+def test_an_entry_point_works_by_a_link(project, tmp_path):
     link = tmp_path / "links" / "web"
     link.parent.mkdir()
     link.symlink_to("../a project/entrypoint.web.sh")
@@ -53,7 +53,7 @@ def test_works_by_a_link_from_elsewhere(project, tmp_path):
         assert f"in {project} with {project}/src: -m gunicorn" in process.output()
 
 
-def test_without_an_environment_of_its_own_the_python_of_the_path_serves(project, tmp_path):
+def test_without_a_venv_the_python_on_the_path_is_used(project, tmp_path):
     folder = tmp_path / "path"
     folder.mkdir()
     (project / ".venv" / "bin" / "python").rename(folder / "python")
@@ -62,7 +62,7 @@ def test_without_an_environment_of_its_own_the_python_of_the_path_serves(project
         assert "-m gunicorn" in process.output()
 
 
-def test_without_an_environment_of_its_own_pipenv_is_asked(project, tmp_path):
+def test_without_a_venv_pipenvs_environment_is_used(project, tmp_path):
     folder = tmp_path / "path"
     folder.mkdir()
     (project / ".venv").rename(tmp_path / "elsewhere")

@@ -1,4 +1,4 @@
-"""Supervised processes: ready when they say so, ended as asked, and nothing left behind."""
+"""Supervised processes: readiness, signals, logs, and no process left behind."""
 
 import os
 import re
@@ -14,7 +14,7 @@ from devstack.guarded import ProcessFailedError
 from devstack.processes import SupervisedProcess, says
 from tests.support.waiting import eventually
 
-# A process with a child; both say their ids and wait. SIGTERM ends the parent with status 7.
+# A process with a child. It prints both ids and waits. SIGTERM ends the parent with status 7.
 _FAMILY = [
     "bash",
     "-c",
@@ -51,28 +51,28 @@ def test_a_killed_process_leaves_no_child(tmp_path, wait_until_gone):
         wait_until_gone(child)
 
 
-def test_paused_processes_stand_still_until_they_go_on(tmp_path, wait_until_gone):
+def test_paused_processes_stop_until_resumed(tmp_path, wait_until_gone):
     with _family(tmp_path) as process:
         parent, child = _ids(process)
         assert process.children() == [child]
         process.pause([child])
-        eventually(lambda: _state(child) == "T", "the child stands still")
+        eventually(lambda: _state(child) == "T", "the child is stopped")
         assert _state(parent) == "S"
         process.pause()
-        eventually(lambda: _state(parent) == "T", "both stand still")
+        eventually(lambda: _state(parent) == "T", "both are stopped")
         process.resume()
-        eventually(lambda: {_state(parent), _state(child)} == {"S"}, "both go on")
+        eventually(lambda: {_state(parent), _state(child)} == {"S"}, "both continue")
         process.pause()
         process.kill()
         wait_until_gone(parent)
         wait_until_gone(child)
         assert process.children() == []
-        # There is nobody who could stand still or go on.
+        # Without processes, both do nothing.
         process.pause()
         process.resume()
 
 
-def test_whether_an_ended_process_was_ready(tmp_path):
+def test_was_ready_tells_whether_an_ended_process_was_ready(tmp_path):
     with _family(tmp_path) as process:
         process.kill()
         assert process.was_ready()
@@ -84,11 +84,11 @@ def test_whether_an_ended_process_was_ready(tmp_path):
 
 
 def _state(pid):
-    """The kernel's letter: S sleeps, T is stopped."""
+    """Return the kernel's letter for the state: S is sleeping, T is stopped."""
     return psutil.Process(pid).status().replace("sleeping", "S").replace("stopped", "T")
 
 
-def test_output_is_that_of_the_last_start_and_the_log_that_of_all(tmp_path):
+def test_output_covers_the_last_start_and_the_log_all_starts(tmp_path):
     with _family(tmp_path) as process:
         first = process.output()
         process.restart()
@@ -105,7 +105,7 @@ def test_a_process_that_ends_before_it_is_ready_says_why(tmp_path):
         pass
 
 
-def test_a_process_that_is_not_there_says_so(tmp_path):
+def test_a_missing_program_is_reported(tmp_path):
     process = SupervisedProcess(
         "none", [tmp_path / "nothing"], env={}, logs=tmp_path, ready=says("up")
     )
@@ -113,7 +113,7 @@ def test_a_process_that_is_not_there_says_so(tmp_path):
         pass
 
 
-def test_a_process_sees_its_own_environment_alone(tmp_path):
+def test_a_process_has_exactly_its_own_environment(tmp_path):
     with SupervisedProcess(
         "env",
         ["/usr/bin/env"],
@@ -153,5 +153,5 @@ def test_processes_end_with_a_killed_owner(tmp_path, end, wait_until_gone):
         owner.wait(15)
     wait_until_gone(parent)
     wait_until_gone(child)
-    # It was asked first, and killed only if it didn't listen.
+    # The process got its stop signal first, and was not killed.
     assert (tmp_path / "family.log").read_text().endswith("bye\n")

@@ -1,4 +1,4 @@
-"""A wrong environment or database ends every process and command with one line, no traceback."""
+"""With a wrong configuration, every process and command exits with one line, without a traceback."""
 
 import subprocess
 import sys
@@ -34,14 +34,14 @@ STARTS = {
 def environment(postgres: Postgres) -> dict[str, str]:
     example = {name: value or "" for name, value in dotenv_values(ROOT / ".env.example").items()}
     secret = {"SECRET": "a secret of enough characters", "WEBHOOK_SECRET": "another long secret"}
-    # Nobody listens there: what goes on to start ends by itself, or is seen to go on.
+    # Nothing listens at these ports, so a process that starts in spite of the error fails the test.
     away = {"PORT": "0", "REDIS_PORT": "9", "BIND_HOST": "127.0.0.1"}
     database = {"DATABASE_URI": postgres.uri}
     return {**inherited(), **example, **secret, **away, **database, "PYTHONPATH": f"{ROOT}/src"}
 
 
 def _end(command: list[str], environment: Mapping[str, str]) -> tuple[int, str]:
-    """How it ends: its status, and what it says."""
+    """Run a command to its end; return its exit status and its output."""
     ended = subprocess.run(
         command, env=environment, capture_output=True, text=True, timeout=120, check=False, cwd=ROOT
     )

@@ -1,4 +1,4 @@
-"""The embedded PostgreSQL that is copied: backups, standbys, and what becomes of writes."""
+"""The replicated embedded PostgreSQL: backups, standbys, and lost writes."""
 
 from contextlib import closing
 
@@ -26,7 +26,7 @@ def _add(server, number):
     rows(server.uri, "INSERT INTO seen VALUES (%s)", number)
 
 
-def test_what_was_committed_survives_an_immediate_stop(server):
+def test_committed_data_survives_an_immediate_stop(server):
     _add(server, 2)
     server.stop_at_once()
     assert server.pid is None
@@ -35,7 +35,7 @@ def test_what_was_committed_survives_an_immediate_stop(server):
     assert "was not properly shut down" in server.log.read_text()
 
 
-def test_a_restored_backup_lacks_what_came_later(server):
+def test_a_restored_backup_lacks_later_data(server):
     backup = server.back_up()
     _add(server, 2)
     port = server.port
@@ -51,7 +51,8 @@ def test_a_lagging_standby_takes_over_at_the_same_address(server):
         eventually(lambda: _numbers(standby) == [1, 2], "the standby follows")
         standby.cut_off()
         eventually(
-            lambda: not rows(server.uri, "SELECT pid FROM pg_stat_replication"), "it hears no more"
+            lambda: not rows(server.uri, "SELECT pid FROM pg_stat_replication"),
+            "the standby is disconnected",
         )
         _add(server, 3)
         server.hand_over_to(standby)
@@ -60,12 +61,12 @@ def test_a_lagging_standby_takes_over_at_the_same_address(server):
         _add(server, 4)
     server.promote()
     _add(server, 4)
-    # It can be followed, and demoted, again.
+    # The promoted server can have a standby, too.
     with Standby(server) as another:
-        eventually(lambda: _numbers(another) == [1, 2, 4], "another follows")
+        eventually(lambda: _numbers(another) == [1, 2, 4], "the other standby follows")
 
 
-def test_a_demoted_server_reads_until_it_is_promoted(server):
+def test_a_demoted_server_is_read_only_until_promoted(server):
     server.demote()
     assert _numbers(server) == [1]
     with pytest.raises(errors.ReadOnlySqlTransaction):
@@ -77,7 +78,7 @@ def test_a_demoted_server_reads_until_it_is_promoted(server):
         connection.cursor() as cursor,
         pytest.raises(errors.FeatureNotSupported, match="during recovery"),
     ):
-        # Whatever the session wishes.
+        # A session can't override this.
         cursor.execute("SET TRANSACTION READ WRITE")
     server.promote()
     server.promote()

@@ -1,4 +1,4 @@
-"""The shifted clock of the fault tests: every way to the wall clock, and no other clock."""
+"""The shifted clock of the fault tests affects all functions for the wall clock, and no others."""
 
 import json
 import os
@@ -42,7 +42,7 @@ _OTHER = {"date": True, "of a number": 1970, "from a number": "1970-01-01T00:00:
 def test_a_process_has_another_time(seconds):
     env = skewed({"PATH": os.environ["PATH"]}, seconds)
     command = [sys.executable, "-c", _LOOK]
-    # A child of a child, as the service's processes are.
+    # A grandchild, as the service's processes are.
     command = [
         sys.executable,
         "-c",
@@ -54,5 +54,5 @@ def test_a_process_has_another_time(seconds):
     assert {name: seen.pop(name) for name in _OTHER} == _OTHER
     assert before[1] <= seen.pop("monotonic") <= after[1]
     for name, at in seen.items():
-        # Some know whole seconds only.
+        # Some functions return whole seconds.
         assert before[0] + seconds - 1 <= at <= after[0] + seconds, name

@@ -1,4 +1,4 @@
-"""One service for a module, with Hydra to know its tokens; the GGOs are each test's own."""
+"""One service per module. Each test writes its own GGOs."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""Each question is answered from its index: by the shape of PostgreSQL's plans, not by time."""
+"""Each query reads its index: PostgreSQL's plans are checked, not times."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -14,8 +14,8 @@ QUARTER = {"begin": "2020-04-01T00:00:00Z", "end": "2020-06-30T23:00:00Z"}
 HOUR = "2020-06-01T12:00:00Z"
 DAYS = {"resolution": "day", "timezone": "Europe/Copenhagen"}
 
-# Over a year seven GGOs an hour, of one account after the other; the third has eight hours in ten.
-# Of ten GGOs seven are stored, one is retired, two were sent to the next account.
+# Seven GGOs an hour over a year. The hours go to three accounts in turn; the third gets eight of ten.
+# Of ten GGOs seven are stored, one is retired, and two were sent to the next account.
 GGOS = """
 INSERT INTO ggos (owner_id, address, amount, begin, "end", sector, technology_code, fuel_code,
     issue_time, expire_time, issue_gsrn, parent_id, split_position, sender_id, reference, key_index,
@@ -49,9 +49,9 @@ def large(books: Books) -> Iterator[Books]:
 
 
 def plans(books: Books, path: str, body: dict[str, Any]) -> list[dict[str, Any]]:
-    """The nodes of the plans of all statements about GGOs that this request makes.
+    """Return the plan nodes of all statements about GGOs that this request makes.
 
-    Of a prepared one, also those of the plan that is made for any values.
+    For a prepared statement, the generic plan's nodes are included.
     """
     database = books.world.runtime.database
     with (
@@ -82,7 +82,7 @@ def walk(node: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def used(nodes: list[dict[str, Any]]) -> set[str]:
-    """The indexes by which GGOs are read; no other way is let through."""
+    """Return the indexes that GGOs are read from; reading them without an index fails the test."""
     ways = {node["Node Type"] for node in nodes if node.get("Relation Name") == "ggos"}
     assert ways <= {"Index Scan", "Index Only Scan", "Bitmap Heap Scan"}, ways
     return {node["Index Name"] for node in nodes if "ggos" in node.get("Index Name", "")}
@@ -103,14 +103,14 @@ def used(nodes: list[dict[str, Any]]) -> set[str]:
     ],
 )
 def test_a_page_is_read_in_the_order_of_its_index(large: Books, body: dict[str, Any], index: str):
-    """No sort; also for the page after, by its cursor."""
+    """Without sorting; so is the next page, by its cursor."""
     page = {**body, "limit": 100}
     while page:
         nodes = plans(large, "/ggo", page)
         assert not [node for node in nodes if "Sort" in node["Node Type"]]
         assert index in used(nodes)
-        # The total is counted from the smallest index that will do. For any of just three accounts,
-        # that may be the one of all that is stored.
+        # PostgreSQL counts the total by the smallest suitable index. With only three accounts, that
+        # may be the index of all stored GGOs.
         counting = {"ix_ggos_owner_amount", "ix_ggos_owner_begin", "ix_ggos_stored_begin"}
         assert used(nodes) <= {index, *counting}
         cursor = page.get("cursor")

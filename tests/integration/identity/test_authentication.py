@@ -1,4 +1,4 @@
-"""Who is let in: tokens by introspection, accounts, scopes, in this order and before the body."""
+"""Authentication: token, account, scopes, in this order and before the body."""
 
 import json
 import logging
@@ -28,8 +28,8 @@ def test_unknown_token(world: World, token: str) -> None:
     assert 'error="invalid_token"' in response.headers["WWW-Authenticate"]
 
 
-def test_all_wrong_tokens_get_one_answer(world: World) -> None:
-    """Nothing tells a disabled account from one that never was, or from a dead token."""
+def test_all_invalid_tokens_get_the_same_answer(world: World) -> None:
+    """A disabled account, an unknown one and a dead token cannot be told apart."""
     world.new_user("alice")
     world.post("/auth/disable-user", token=world.token("alice"))
     answers = [
@@ -55,10 +55,10 @@ def test_all_wrong_tokens_get_one_answer(world: World) -> None:
         ("/ggo/compose", []),
     ],
 )
-def test_a_disabled_accounts_token_is_worth_nothing_at_once(
+def test_a_disabled_accounts_token_is_rejected_at_once(
     world: World, path: str, body: object
 ) -> None:
-    """Also where it was good a moment ago, whatever the body is."""
+    """The token stops working at once, whatever the body is."""
     world.new_user("alice")
     token = world.token("alice")
     assert world.post(path, body, token=token).status_code in {200, 400}
@@ -70,10 +70,10 @@ def test_a_disabled_accounts_token_is_worth_nothing_at_once(
     assert world.post(path, body, token=world.token("nobody")).status_code == 401
 
 
-def test_an_account_that_has_another_row_by_now_is_told_from_the_one_that_has_its_id(
+def test_a_replaced_database_gives_the_subject_its_new_account(
     world: World,
 ) -> None:
-    """A database may be replaced under a running web: nobody gets to see what another holds."""
+    """Operators may replace the database of a running web: no account sees another's GGOs."""
     world.new_user("alice")
     world.new_user("bob")
     token = world.token("alice")
@@ -147,7 +147,7 @@ _GOOD = {"active": True, "scope": "profile", "sub": "alice", "token_type": "Bear
         (_GOOD | {"token_type": "", "token_use": "refresh_token"}, 401),
         (_GOOD | {"token_type": "access_token", "token_use": "id_token"}, 401),
         (_GOOD | {"token_type": "refresh_token", "token_use": "access_token"}, 401),
-        # Nothing says that it is an access token.
+        # No member names an access token.
         ({"active": True, "scope": "profile", "sub": "alice"}, 401),
         (_GOOD | {"token_type": "", "token_use": ""}, 401),
         (_GOOD | {"token_type": None}, 401),
@@ -169,7 +169,7 @@ _GOOD = {"active": True, "scope": "profile", "sub": "alice", "token_type": "Bear
         ("garbage", 502),
     ],
 )
-def test_what_introspection_says(world: World, answer: object, status: int) -> None:
+def test_introspections(world: World, answer: object, status: int) -> None:
     world.new_user("alice")
     world.hydra.fault(endpoint="/oauth2/introspect", times=1, body=answer, status=200)
     assert world.post("/accounts", token="a-token").status_code == status
@@ -194,18 +194,18 @@ def _introspections(world: World) -> int:
     return world.hydra.call_count("/oauth2/introspect")
 
 
-def test_good_answers_are_remembered(world: World) -> None:
+def test_active_tokens_are_cached(world: World) -> None:
     world.new_user("alice")
     token = world.token("alice")
     assert [world.post("/accounts", token=token).status_code for _ in range(3)] == [200] * 3
     assert _introspections(world) == 1
-    # Compose asks each time.
+    # Compose introspects each time.
     world.post("/compose", {}, token)
     world.post("/compose", {}, token)
     assert _introspections(world) == 3
 
 
-def test_bad_answers_are_not_remembered(world: World) -> None:
+def test_inactive_tokens_are_not_cached(world: World) -> None:
     world.new_user("alice")
     world.hydra.fault(endpoint="/oauth2/introspect", times=1, status=200, body={"active": False})
     token = world.token("alice")
@@ -213,7 +213,7 @@ def test_bad_answers_are_not_remembered(world: World) -> None:
     assert world.post("/accounts", token=token).status_code == 200
 
 
-def test_nothing_is_remembered_where_it_is_off(new_world: Callable[..., World]) -> None:
+def test_the_cache_can_be_disabled(new_world: Callable[..., World]) -> None:
     world = new_world(token_cache_seconds=0)
     world.new_user("alice")
     token = world.token("alice")
@@ -222,7 +222,7 @@ def test_nothing_is_remembered_where_it_is_off(new_world: Callable[..., World]) 
     assert _introspections(world) == 2
 
 
-def test_memory_ends_with_the_token(world: World) -> None:
+def test_a_cached_introspection_ends_with_the_token(world: World) -> None:
     world.new_user("alice")
     expires_at = int(time.time()) + 2
     worth = _GOOD | {"exp": expires_at}
@@ -232,17 +232,17 @@ def test_memory_ends_with_the_token(world: World) -> None:
     assert world.post("/accounts", token="short-lived").status_code == 401
 
 
-def test_revoked_token_is_found_out_by_compose(world: World) -> None:
+def test_compose_notices_a_revoked_token(world: World) -> None:
     world.new_user("alice")
     token = world.token("alice")
     world.post("/accounts", token=token)
     world.hydra.control("revoke", {"token": token})
     assert world.post("/compose", {}, token).status_code == 401
-    # What was remembered of it is forgotten.
+    # Its cached introspection is dropped.
     assert world.post("/accounts", token=token).status_code == 401
 
 
-def test_disabling_acts_at_once(world: World) -> None:
+def test_disabling_takes_effect_at_once(world: World) -> None:
     world.new_user("alice")
     token = world.token("alice")
     assert world.post("/accounts", token=token).status_code == 200
@@ -261,7 +261,7 @@ def test_no_token_in_the_log(world: World, caplog: pytest.LogCaptureFixture) -> 
     assert "code=" not in caplog.text.replace("response_type=code", "")
 
 
-def test_any_body_is_ignored_where_none_is_needed(world: World) -> None:
+def test_a_body_is_ignored_if_none_is_needed(world: World) -> None:
     world.new_user("alice")
     headers = {"Authorization": f"Bearer {world.token('alice')}"}
     for body in (b"", b"not json", b'{"x": 1}'):
@@ -269,7 +269,7 @@ def test_any_body_is_ignored_where_none_is_needed(world: World) -> None:
 
 
 def test_sandbox_speaks_as_contract(world: World) -> None:
-    """The token is opaque: nothing but Hydra knows what it is worth."""
+    """The token is opaque: only Hydra can introspect it."""
     token = world.token("alice")
     answer = requests.post(
         f"{world.hydra.url}/oauth2/introspect", data={"token": token, "scope": ""}, timeout=5
@@ -278,10 +278,10 @@ def test_sandbox_speaks_as_contract(world: World) -> None:
     assert "alice" not in token
 
 
-def test_nobody_is_taken_for_whose_token_was_answered_late(
+def test_a_late_introspection_is_not_taken_for_another_tokens(
     new_world: Callable[..., World],
 ) -> None:
-    """A proxy before Hydra answers 102 half a second before it answers."""
+    """A proxy in front of Hydra sends a 102 half a second before the response."""
     hydra = ScriptedPeer()
     world = new_world(hydra_introspect_url=f"http://{hydra.address}/introspect")
 

@@ -1,4 +1,4 @@
-"""Hydra's answers, right and odd, as the client takes them (contract: peers, Hydra)."""
+"""Hydra's responses, documented and ill-formed, as the client reads them (contract: peers, Hydra)."""
 
 import json
 import time
@@ -21,7 +21,7 @@ Answering = Callable[[Any], HydraClient]
 
 @pytest.fixture
 def answering() -> Iterator[Answering]:
-    """A client of a Hydra that answers each call with this document."""
+    """Return a client of a Hydra that answers each call with this document."""
     peer = ScriptedPeer()
 
     def client(document: Any) -> HydraClient:
@@ -74,7 +74,7 @@ ODD_KEYS = [
 
 
 @pytest.mark.parametrize("odd", ODD_KEYS, ids=range(len(ODD_KEYS)))
-def test_a_key_that_is_no_use_keeps_no_other_from_it(answering: Answering, odd: Any) -> None:
+def test_an_unusable_key_does_not_hide_the_others(answering: Answering, odd: Any) -> None:
     for keys in ([odd, PUBLIC], [PUBLIC, odd]):
         assert answering({"keys": keys}).subject_of(_id_token(), nonce="n") == "anna"
 
@@ -83,7 +83,7 @@ def test_a_key_that_is_no_use_keeps_no_other_from_it(answering: Answering, odd: 
     "document",
     [{}, {"keys": None}, {"keys": {}}, {"keys": "x"}, {"keys": []}, {"keys": ODD_KEYS}, PUBLIC],
 )
-def test_no_key_at_all_is_an_odd_answer(answering: Answering, document: Any) -> None:
+def test_keys_without_a_usable_one_are_misbehaviour(answering: Answering, document: Any) -> None:
     with pytest.raises(PeerMisbehaved):
         answering(document).subject_of(_id_token(), nonce="n")
 
@@ -111,7 +111,7 @@ ACTIVE = {"active": True, "sub": "anna", "scope": "openid", "token_type": "Beare
         {"token_use": {}},
     ],
 )
-def test_an_odd_introspection_is_no_unknown_token(
+def test_an_ill_formed_introspection_is_not_an_unknown_token(
     answering: Answering, change: dict[str, Any]
 ) -> None:
     with pytest.raises(PeerMisbehaved):
@@ -121,14 +121,14 @@ def test_an_odd_introspection_is_no_unknown_token(
 @pytest.mark.parametrize(
     "change", [{"active": False}, {"sub": None}, {"sub": ""}, {"exp": 0}, {"token_type": None}]
 )
-def test_a_token_that_is_worth_nothing(answering: Answering, change: dict[str, Any]) -> None:
+def test_an_inactive_token(answering: Answering, change: dict[str, Any]) -> None:
     assert answering(ACTIVE | change).introspect("token") is None
 
 
 @pytest.mark.parametrize(
     "expires_in", [True, False, "", "soon", [], {}, [60], 10**30, "inf", "nan"]
 )
-def test_an_odd_lifetime_is_not_none_at_all(answering: Answering, expires_in: Any) -> None:
+def test_an_ill_formed_lifetime_is_misbehaviour(answering: Answering, expires_in: Any) -> None:
     with pytest.raises(PeerMisbehaved):
         answering({"access_token": "a", "expires_in": expires_in}).refresh("token")
 

@@ -1,12 +1,13 @@
-"""/metrics: what is counted, what is read from the database, and what happens without one."""
+"""`/metrics`: counters, database gauges, and the response without a database."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from sqlalchemy import make_url
 
 from origin.identity.service import tokens
-from origin.monitoring.service.database_gauges import Readings
+from origin.monitoring.service.database_gauges import DatabaseGauges
 from tests.support.market import Market
 from tests.support.scraping import Scrape
 
@@ -23,7 +24,7 @@ def _always_fresh(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("origin.monitoring.service.database_gauges._FRESH_S", 0)
 
 
-def test_a_compose_on_its_way_shows_in_the_metrics(market: Market):
+def test_metrics_of_a_compose_in_flight(market: Market):
     before = scrape(market)
     address = market.issue(100)
     assert market.compose(address, transfers=[(30, "bob")]).status_code == 200
@@ -46,13 +47,13 @@ def test_a_compose_on_its_way_shows_in_the_metrics(market: Market):
     assert after.value(**ended) - before.value(**ended) == 1
     posted = {"name": "peer_call_seconds_count", "peer": "Ledger", "status": "202"}
     assert after.value(**posted) - before.value(**posted) == 1
-    # Of this process, all in use at a time are given back.
+    # All connections of this process have been returned to the pool.
     assert after.value("pool_connections_used") == before.value("pool_connections_used")
     assert after.value("pool_connections") >= 1
     assert after.value("requests_running") == 1
 
 
-def test_work_for_datahub_and_kept_events_show(market: Market):
+def test_metrics_of_datahub_jobs_and_kept_events(market: Market):
     market.sandbox.hydra.fault("/oauth2/token", status=400)
     before = scrape(market)
     with pytest.raises(tokens.TokensSpent):
@@ -86,7 +87,7 @@ def test_a_stuck_batch_and_a_peer_out_of_reach_are_counted(new_market: Callable[
     assert after.value(**unheard) > before.value(**unheard)
 
 
-def test_paths_that_lead_nowhere_make_no_label(market: Market):
+def test_unknown_paths_make_no_label(market: Market):
     for path in ("/nowhere-1", "/nowhere-2"):
         market.client().get(path)
     lost = scrape(market)
@@ -94,16 +95,17 @@ def test_paths_that_lead_nowhere_make_no_label(market: Market):
     assert not any("nowhere" in value for value in lost.label_values)
 
 
-def test_without_a_database_the_process_is_still_seen(market: Market):
-    unreachable = Readings(make_url("postgresql+psycopg2://nobody:hidden@127.0.0.1:1/none"))
-    market.app.extensions["origin_readings"] = unreachable
+def test_without_a_database_the_process_still_has_metrics(market: Market):
+    runtime = market.runtime
+    unreachable = DatabaseGauges(make_url("postgresql+psycopg2://nobody:hidden@127.0.0.1:1/none"))
+    market.use(replace(runtime, database_gauges=unreachable))
     blind = scrape(market)
     assert blind.value("database_up") == 0
     assert "account_service_batches" not in blind.names
     assert blind.total("request_seconds_count") > 0
 
 
-def test_each_can_be_bound_off(new_market: Callable[..., Market]):
+def test_each_can_be_disabled(new_market: Callable[..., Market]):
     paths = ("/metrics", "/health/live", "/openapi.json", "/docs", "/docs/start.js")
     off = ("metrics_enabled", "health_enabled", "openapi_enabled", "docs_enabled")
     for settings, status in (({}, 200), (dict.fromkeys(off, False), 404)):

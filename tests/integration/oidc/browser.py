@@ -1,4 +1,4 @@
-"""A person at a browser: cookies are kept, redirects followed, the provider's forms filled in."""
+"""A browser with a person: keeps cookies, follows redirects, fills in the provider's forms."""
 
 from html.parser import HTMLParser
 from typing import Literal
@@ -15,7 +15,7 @@ Page = Literal["login", "consent"]
 
 
 def changed(url: str, **changes: str | None) -> str:
-    """A URL with other parameters; None: without that one."""
+    """Return the URL with changed parameters; None removes one."""
     parts = urlsplit(url)
     query = {**dict(parse_qsl(parts.query)), **changes}
     kept = {name: value for name, value in query.items() if value is not None}
@@ -23,7 +23,7 @@ def changed(url: str, **changes: str | None) -> str:
 
 
 class Browser:
-    """One browser, with its cookies, that knows the service by this URL."""
+    """One browser with its cookies, and the service's URL."""
 
     def __init__(self, service_url: str) -> None:
         self._service_url = service_url
@@ -33,18 +33,18 @@ class Browser:
         self._session.close()
 
     def log_in(self, subject: str) -> dict[str, str]:
-        """The whole dance; what the service adds to the return URL."""
+        """Log in; return what the service adds to the return URL."""
         return self.finish(self.sign_in(self.begin(), subject))
 
     def begin(self) -> str:
-        """Ask the service for a login; where it leads to."""
+        """Begin a login; return the provider's URL."""
         query = urlencode({"returnUrl": RETURN_URL})
         response = self._get(f"{self._service_url}/auth/login?{query}")
         assert response.status_code == 303, response.text
         return response.headers["Location"]
 
     def sign_in(self, url: str, subject: str, *, decline_at: Page | None = None) -> str:
-        """Go through the provider's pages; the URL of the service's that it sends back to."""
+        """Go through the provider's pages; return the service's URL to which it leads."""
         response = self._get(url)
         for _ in range(_MOST_STEPS):
             if response.is_redirect:
@@ -58,11 +58,11 @@ class Browser:
         raise AssertionError(f"the provider's pages have no end, last: {response.url}")
 
     def callback(self, url: str) -> requests.Response:
-        """Go where the provider sent back to."""
+        """Call the service's URL to which the provider led."""
         return self._get(url)
 
     def finish(self, url: str) -> dict[str, str]:
-        """The same, where it has to lead to the return URL: what was added to that."""
+        """As `callback`, which must lead to the return URL; return what was added to that."""
         response = self.callback(url)
         assert response.status_code == 303, response.text
         back = response.headers["Location"]
@@ -83,7 +83,7 @@ class Browser:
 
 
 class _Form(HTMLParser):
-    """The one form of a page, and the page's way out."""
+    """The only form of a page, and its link for declining."""
 
     def __init__(self, page: str) -> None:
         super().__init__()

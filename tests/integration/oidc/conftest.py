@@ -26,7 +26,7 @@ def running(door: Door, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pr
 
 @pytest.fixture
 def provider(running: Provider) -> Iterator[Provider]:
-    """The provider, up and on time."""
+    """The provider, running, with the right time."""
     yield running
     running.start()
     running.set_clock(ahead_s=0)
@@ -36,7 +36,7 @@ def provider(running: Provider) -> Iterator[Provider]:
 def new_service(
     module_database_uri: str, provider: Provider, door: Door
 ) -> Iterator[Callable[..., Service]]:
-    """Make a service with other settings; the one made last is behind the door."""
+    """Make a service with other settings; the newest is behind the door."""
     made: list[Service] = []
 
     def make(**settings: Any) -> Service:

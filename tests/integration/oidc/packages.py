@@ -16,7 +16,7 @@ _INSTALL_SECONDS = 100.0
 
 
 class NotInstalledError(RuntimeError):
-    """Node or the packages can't be had; says why and what would help."""
+    """Node or the packages are not available; the text says why and what helps."""
 
 
 def _node_folder() -> Path:
@@ -27,7 +27,7 @@ def _node_folder() -> Path:
 
 
 def node() -> Path:
-    """The Node that came with the locked Python packages (the machine's own isn't used).
+    """Return the Node of the locked Python packages; the machine's own is not used.
 
     Raises NotInstalledError.
     """
@@ -35,7 +35,7 @@ def node() -> Path:
 
 
 def installed_packages(sources: Path = _HERE, name: str = "openid-provider") -> Path:
-    """The folder with the packages as locked in `sources`; installs them where that isn't done yet.
+    """Return the folder with the packages locked in `sources`, installed if necessary.
 
     Runs side by side wait for each other. Another lock makes another folder, so that nothing
     changes under a provider that runs. Raises NotInstalledError.

@@ -1,4 +1,4 @@
-"""The OpenID provider as a process that ends with the tests."""
+"""The OpenID provider, a process that ends with the tests."""
 
 import json
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ CLIENT_SECRET = "the-secret-of-the-client"
 
 
 class Provider:
-    """Calls that only a provider's operator, or the client itself, could make."""
+    """Controls the provider as its operator, and calls it as the client."""
 
     def __init__(self, url: str, process: SupervisedProcess) -> None:
         self.url = url
@@ -28,7 +28,7 @@ class Provider:
         self._process.terminate()
 
     def start(self) -> None:
-        """Come back, where stopped, with other keys and knowing nobody."""
+        """Restart with new keys and without any user."""
         if self._process.pid is None:
             self._process.start()
 
@@ -52,7 +52,7 @@ class Provider:
 
 @contextmanager
 def running_provider(packages: Path, redirect_uri: str, logs: Path) -> Iterator[Provider]:
-    """A provider with one client, on a free port of loopback."""
+    """Run a provider with one client on a free port of loopback."""
     port = free_port()
     options = {
         "packages": str(packages),

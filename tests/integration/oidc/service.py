@@ -19,11 +19,11 @@ _NOWHERE = f"http://{LOOPBACK}:9"
 
 class _Quiet(WSGIRequestHandler):
     def log(self, type: str, message: str, *args: Any) -> None:  # noqa: A002 - werkzeug's name
-        """Codes and states in URLs are nobody's business."""
+        """Log nothing: URLs hold codes and states."""
 
 
 class Door:
-    """An HTTP server whose application can be changed: the address comes before the service."""
+    """An HTTP server whose application can be replaced: its address is known before the service."""
 
     def __init__(self) -> None:
         self.app: Callable[[Any, Any], Iterable[bytes]] | None = None
@@ -52,7 +52,7 @@ class Door:
 
 
 class Service(World):
-    """The service as it is by default, but for a cache of tokens: here it asks every time."""
+    """The service with default settings, without a cache of introspections."""
 
     def __init__(self, database_uri: str, provider_url: str, door: Door, **settings: Any) -> None:
         super().__init__(
@@ -75,7 +75,7 @@ class Service(World):
         return int(rows[0][0]) if rows else None
 
     def stored_tokens(self, subject: str) -> tuple[str, str]:
-        """The user's access and refresh token."""
+        """Return the user's access and refresh token."""
         [row] = self.rows(
             "SELECT access_token, refresh_token FROM users WHERE subject = :s", s=subject
         )
@@ -86,7 +86,7 @@ class Service(World):
         )
 
     def close(self) -> None:
-        """Leave no rows: faster than a database for each test."""
+        """Delete all rows, which is faster than a database for each test."""
         with self.runtime.database.transaction() as session:
             for table in reversed(Base.metadata.sorted_tables):
                 session.execute(delete(table))

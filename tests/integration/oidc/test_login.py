@@ -1,4 +1,4 @@
-"""Logins at an independent OpenID provider: what it accepts, and every way in which they fail."""
+"""Logins at an independent OpenID provider: successful ones, and all kinds of failures."""
 
 from collections.abc import Callable
 from urllib.parse import parse_qs, urlsplit
@@ -63,7 +63,7 @@ def test_state_is_used_once(service: Service, browser: Browser) -> None:
     again = browser.callback(back)
     assert again.status_code == 400
     assert again.json()["message"] == {"state": ["Unknown, used or expired."]}
-    # Not even asked for, the code was not used twice: all that came of it is still good.
+    # The service did not use the code a second time: the tokens of the first use are still good.
     token, _ = service.stored_tokens("alice")
     assert service.post("/accounts", token=token).status_code == 200
 
@@ -86,7 +86,7 @@ def test_login_is_tied_to_the_browser(
 def test_code_used_twice(
     service: Service, browser: Browser, provider: Provider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The provider refuses the second use, and revokes what came of the first."""
+    """The provider refuses the second use, and revokes the tokens of the first."""
     exchange = HydraClient.exchange_code
     first: list[Tokens] = []
 
@@ -109,7 +109,7 @@ def test_code_used_in_a_second_login(
     other = browser.sign_in(browser.begin(), "alice")
     assert browser.finish(changed(other, code=code)) == REFUSED
     token, _ = service.stored_tokens("alice")
-    # The provider looked at the code verifier first, so what came of the code is not revoked.
+    # The provider checks the code verifier first, so it does not revoke the code's tokens.
     assert provider.introspect(token)["active"]
 
 
@@ -126,17 +126,17 @@ def test_code_of_another_is_refused(
 @pytest.mark.parametrize(
     ("changes", "outcome"),
     [
-        # Made for another login: the ID token doesn't say what this login asked for.
+        # The ID token is another login's: its nonce differs.
         ({"nonce": "another"}, NOT_COMPLETED),
         ({"code_challenge": "A" * 43}, REFUSED),
-        # The provider wants both.
+        # The provider requires both.
         ({"nonce": None}, DECLINED),
         ({"code_challenge": None, "code_challenge_method": None}, DECLINED),
         # Without `openid` there is no ID token.
         ({"scope": "profile"}, DECLINED),
     ],
 )
-def test_request_that_was_tampered_with(
+def test_tampered_request(
     service: Service, browser: Browser, changes: dict[str, str | None], outcome: dict[str, str]
 ) -> None:
     back = browser.sign_in(changed(browser.begin(), **changes), "alice")
@@ -177,7 +177,7 @@ def test_provider_that_is_down(service: Service, browser: Browser, provider: Pro
     provider.stop()
     assert browser.finish(back) == NOT_COMPLETED
     assert _users(service) == 0
-    # Beginning needs nothing of it.
+    # The begin of a login does not call the provider.
     assert browser.begin().startswith(provider.url)
 
 

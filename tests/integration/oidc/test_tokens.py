@@ -1,4 +1,4 @@
-"""Tokens of an independent OpenID provider: what they are worth, renewed, revoked, spent."""
+"""Tokens of an independent OpenID provider: introspected, refreshed, revoked, expired."""
 
 from collections.abc import Callable
 
@@ -12,7 +12,7 @@ from tests.integration.oidc.service import Service
 
 @pytest.fixture
 def alice(service: Service, browser: Browser) -> int:
-    """A user who has logged in; her id in the database."""
+    """Log a user in; return her id in the database."""
     assert browser.log_in("alice") == {"success": "1"}
     user_id = service.user_id("alice")
     assert user_id is not None
@@ -46,7 +46,7 @@ def test_due_tokens_are_refreshed(service: Service) -> None:
 def test_refresh_token_that_someone_else_has_used(
     service: Service, browser: Browser, provider: Provider, alice: int
 ) -> None:
-    """A provider that rotates takes a second use for a theft, and revokes all."""
+    """A provider with rotating refresh tokens treats a second use as theft, and revokes all."""
     token, refresh_token = service.stored_tokens("alice")
     form = {"grant_type": "refresh_token", "refresh_token": refresh_token}
     assert provider.as_client("/oauth2/token", **form).status_code == 200
@@ -61,7 +61,7 @@ def test_refresh_token_that_someone_else_has_used(
 
 @pytest.mark.parametrize("which", ["access", "refresh"])
 def test_revoked_token(service: Service, provider: Provider, alice: int, which: str) -> None:
-    """This provider revokes the other one with it."""
+    """This provider revokes the other token with it."""
     token, refresh_token = service.stored_tokens("alice")
     assert _status(service, token) == 200
     provider.revoke(token if which == "access" else refresh_token)
@@ -69,7 +69,7 @@ def test_revoked_token(service: Service, provider: Provider, alice: int, which: 
     with pytest.raises(TokensSpent):
         service.runtime.user_tokens.refresh_now(alice)
     assert _is_refused(service)
-    # Final: it isn't asked for again.
+    # The refusal is final: the token is not refreshed again.
     assert service.runtime.user_tokens.refresh_due() == 0
 
 
@@ -98,7 +98,7 @@ def test_expired_refresh_token(service: Service, provider: Provider, alice: int)
 @pytest.mark.usefixtures("alice")
 def test_refresh_token_posing_as_access_token(service: Service, provider: Provider) -> None:
     _, refresh_token = service.stored_tokens("alice")
-    # All that tells it from an access token is what isn't said.
+    # It differs from an access token in missing members alone.
     said = provider.introspect(refresh_token)
     assert said["active"]
     assert said["sub"] == "alice"
@@ -113,12 +113,12 @@ def test_id_token_posing_as_access_token(service: Service, provider: Provider) -
     form = {"grant_type": "refresh_token", "refresh_token": refresh_token}
     fresh = provider.as_client("/oauth2/token", **form).json()
     assert _status(service, fresh["access_token"]) == 200
-    # This provider answers 400 for it, and what isn't 200 is no verdict (contract: peers, Hydra).
+    # This provider answers 400, and only a 200 is a verdict (contract: peers, Hydra).
     assert _status(service, fresh["id_token"]) == 503
 
 
 def test_token_of_the_client_itself(service: Service, provider: Provider) -> None:
-    """It has the scope, and no user."""
+    """It has the scope, but no user."""
     form = {"grant_type": "client_credentials", "scope": "profile"}
     token = provider.as_client("/oauth2/token", **form).json()["access_token"]
     assert provider.introspect(token)["token_type"] == "Bearer"
@@ -158,6 +158,6 @@ def test_provider_that_is_down(service: Service, provider: Provider, alice: int)
 def test_introspection_without_the_right_credentials(
     service: Service, new_service: Callable[..., Service], settings: dict[str, object]
 ) -> None:
-    """An operator's mistake is no verdict on the token."""
+    """An operator's mistake says nothing about the token."""
     token, _ = service.stored_tokens("alice")
     assert _status(new_service(**settings), token) == 503

@@ -459,7 +459,7 @@ def test_through_a_proxy(
 def test_a_proxys_tunnel_may_be_announced(
     peer: ScriptedPeer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`http.client` would take the interim answer for a refusal."""
+    """`http.client` alone would take the interim response for the proxy's refusal."""
     certificate = loopback_certificate(tmp_path)
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
     monkeypatch.setenv("https_proxy", f"http://{peer.address}")

@@ -1,4 +1,4 @@
-"""One running sandbox for all of these tests, as new before each."""
+"""One running sandbox for all of these tests, reset before each."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Interim responses before an answer, as every peer of the sandbox sends them on demand."""
+"""Every server of the sandbox sends interim responses on demand."""
 
 import socket
 from urllib.parse import urlsplit
@@ -15,7 +15,7 @@ _PATHS = {
 
 
 def _wire(url, path):
-    """All bytes that come back for a GET, on a connection of its own."""
+    """Send a GET on a new connection, and return all bytes of the response."""
     where = urlsplit(url)
     request = f"GET {path} HTTP/1.1\r\nHost: {where.netloc}\r\nConnection: close\r\n\r\n"
     with socket.create_connection((where.hostname, where.port), timeout=20) as connection:
@@ -24,7 +24,7 @@ def _wire(url, path):
 
 
 @pytest.mark.parametrize("name", _PATHS)
-def test_they_come_before_the_true_answer_of(sandbox, name):
+def test_interim_responses_come_before_the_answer_of(sandbox, name):
     peer = getattr(sandbox, name)
     plain = _wire(peer.url, _PATHS[name])
     peer.fault(_PATHS[name], interim=[102, 103], interim_pause=0.05)
@@ -34,7 +34,7 @@ def test_they_come_before_the_true_answer_of(sandbox, name):
     assert _wire(peer.url, _PATHS[name]).split(b"\r\n")[0] == plain.split(b"\r\n")[0]
 
 
-def test_an_answer_may_be_wrong_after_one(sandbox):
+def test_an_error_can_follow_an_interim_response(sandbox):
     sandbox.ledger.fault("/state/*", interim=[102], interim_pause=0, code=15)
     early, answer = _wire(sandbox.ledger.url, "/state/00").split(b"\r\n\r\n", 1)
     assert early == b"HTTP/1.1 102 Processing"

@@ -1,4 +1,4 @@
-"""The servers as the service meets them: over HTTP, one asking the other."""
+"""The sandbox's servers over HTTP, with calls between them."""
 
 import base64
 import json
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:Function is unused:DeprecationWa
 
 @pytest.fixture
 def oauth(sandbox, monkeypatch):
-    """Authlib as the service uses it, with PKCE."""
+    """An Authlib session as the service uses it, with PKCE."""
     monkeypatch.setenv("AUTHLIB_INSECURE_TRANSPORT", "1")
     names = sandbox.environment()
     with OAuth2Session(
@@ -101,7 +101,7 @@ def test_a_hint_signs_in_at_once(sandbox, oauth):
 
 
 class User:
-    """A user of the service, played by the test: its keys, and calls to DataHub in its name."""
+    """A user of the service: the user's keys, and calls to DataHub on the user's behalf."""
 
     def __init__(self, sandbox, sub, entropy=bytes(range(32))):
         self.sandbox, self.sub = sandbox, sub
@@ -142,7 +142,7 @@ def ggo_address(key):
 
 
 def test_from_a_metering_point_to_a_settlement(sandbox, anna):
-    """The service's main job, done by hand: issue, split, retire, commit."""
+    """The service's main operations, done by the test: issue, split, retire, commit."""
     sandbox.datahub.add_meteringpoint("anna", "p", "production", **CODES)
     sandbox.datahub.add_meteringpoint("anna", "c", "consumption")
     anna.set_key("p", 0)
@@ -233,7 +233,7 @@ def test_webhooks_held_reversed_doubled_and_wrongly_signed(sandbox, anna):
     assert receiver.deliveries(count=6, wait=5)[-1]["verified"] is False
 
 
-def test_a_receiver_that_is_not_there_is_tried_again_when_told(sandbox, anna):
+def test_an_unreachable_receiver_is_retried_on_demand(sandbox, anna):
     anna.subscribe("http://127.0.0.1:9/hook")
     sandbox.datahub.add_meteringpoint("anna", "p", "production")
     anna.subscribe(sandbox.receiver.hook())
@@ -244,7 +244,7 @@ def test_a_receiver_that_is_not_there_is_tried_again_when_told(sandbox, anna):
     assert sandbox.datahub.retry_now() == 1
 
 
-def test_a_spent_token_is_401_and_a_silent_hydra_503(sandbox, anna):
+def test_an_inactive_token_is_401_and_an_unreachable_hydra_503(sandbox, anna):
     assert anna.call("/meteringpoints").status_code == 200
     sandbox.hydra.fault("/oauth2/introspect", cut="before")
     assert anna.call("/meteringpoints").status_code == 503
@@ -296,7 +296,7 @@ def test_holding_blocks_keeps_batches_pending(sandbox, anna):
     assert (entry["status"], entry["posts"]) == ("INVALID", 1)
 
 
-def test_a_control_call_that_is_refused_says_why(sandbox):
+def test_a_failed_control_call_says_why(sandbox):
     with pytest.raises(ControlError, match="No metering point 9"):
         sandbox.datahub.issue("9", NOON, 5)
 

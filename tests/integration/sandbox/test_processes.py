@@ -1,4 +1,4 @@
-"""The command: one server or all, ready when it says so, gone when it should be."""
+"""The command `python -m sandbox`: one server or all, readiness, and shutdown."""
 
 import ast
 import json
@@ -28,8 +28,8 @@ def start(*arguments):
     )
 
 
-def test_one_server_alone_ends_at_once():
-    """Even while a call is held in it."""
+def test_a_single_server_stops_at_once():
+    """Even while a fault delays a call."""
     signals = (signal.SIGTERM, signal.SIGINT)
     processes = [start("ledger", "--block-time=0") for _ in signals]
     for process, number in zip(processes, signals, strict=True):
@@ -43,7 +43,7 @@ def test_one_server_alone_ends_at_once():
             assert process.wait(5) == 0
 
 
-def test_datahub_alone_needs_to_know_where_tokens_are_checked(sandbox):
+def test_datahub_alone_needs_an_introspection_url(sandbox):
     with start("datahub") as process:
         assert process.wait(SECONDS) == 2
     hydra = sandbox.environment()["HYDRA_INTROSPECT_URL"]
@@ -72,7 +72,7 @@ def test_stopping_leaves_nothing_behind():
 
 
 def test_the_servers_die_with_their_parent():
-    """Also where the parent was killed and could tell nobody."""
+    """Even if the parent was killed with SIGKILL."""
     code = "from sandbox import Sandbox; s = Sandbox(); print(s.pid, flush=True); input()"
     parent = subprocess.Popen(
         [sys.executable, "-c", code],
@@ -91,7 +91,7 @@ def test_the_servers_die_with_their_parent():
 
 
 def test_a_sandbox_that_cannot_start_says_so(running, tmp_path):
-    """A port that is taken; what went wrong stands in the log."""
+    """With a port that is in use, the log has the reason."""
     taken = int(running.urls["ledger"].rpartition(":")[2])
     with (tmp_path / "log").open("w+b") as log:
         with pytest.raises(RuntimeError, match="ended at once"):
@@ -101,7 +101,7 @@ def test_a_sandbox_that_cannot_start_says_so(running, tmp_path):
 
 
 def test_the_sandbox_imports_nothing_of_the_service():
-    """It is the yardstick: what the service gets wrong must not be wrong here as well."""
+    """The sandbox is the reference: it must not share the service's errors."""
     for path in (SOURCE / "sandbox").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             names = []

@@ -1,4 +1,4 @@
-"""What the service makes of times, as JSON: `python -m … DATABASE_URI HYDRA DATAHUB NAME`, under a TZ."""
+"""Prints what the service makes of times, as JSON: `python -m … DATABASE_URI HYDRA DATAHUB NAME`."""
 
 import sys
 import time
@@ -16,7 +16,7 @@ FIELDS = ("begin", "end", "amount")
 
 
 def told(world: World, name: str) -> dict[str, Any]:
-    """Everything that depends on times; nothing in it differs between two users."""
+    """Return everything that depends on times and does not differ between two users."""
     for subject in (name, f"{name}-too"):
         world.new_user(subject)
     world.point(name, name)
@@ -48,7 +48,7 @@ def told(world: World, name: str) -> dict[str, Any]:
 
 
 def _introspections(world: World, token: str) -> int:
-    """How often Hydra is asked for two requests: the expiry of a token counts in UTC, too."""
+    """Return how often two requests call Hydra: a token's expiry is in UTC, too."""
     before = world.hydra.call_count("/oauth2/introspect")
     for _ in range(2):
         world.post("/accounts", token=token)
@@ -56,7 +56,7 @@ def _introspections(world: World, token: str) -> int:
 
 
 def main() -> None:
-    """Print it, beside what this process takes its own time zone for."""
+    """Print `told`, and the time zone of this process."""
     database_uri, hydra, datahub, name = sys.argv[1:]
     world = World(database_uri, Peer(hydra), Peer(datahub), log_level="ERROR")
     answer = {"zone": time.tzname[0], "local": datetime.fromtimestamp(0).hour, **told(world, name)}  # noqa: DTZ006 - to see that TZ holds

@@ -1,4 +1,4 @@
-"""One spelling of BIND_HOST for all that listens, also where there is IPv6 alone."""
+"""Every listening process reads BIND_HOST in the same way, also with IPv6 alone."""
 
 import http.client
 import subprocess
@@ -18,7 +18,7 @@ _HOSTS = ["0.0.0.0", "::", "[::1]"]  # noqa: S104 - to be tried
 
 
 def _health_check(**environment: str) -> int:
-    """The status of the image's health check; proxies lead nowhere."""
+    """Return the exit status of the image's health check. Its proxies lead nowhere."""
     nowhere = f"http://{LOOPBACK}:9"
     return subprocess.run(
         [sys.executable, "-m", "origin.healthcheck"],
@@ -34,7 +34,7 @@ def _health_check(**environment: str) -> int:
 
 
 @pytest.mark.parametrize("host", _HOSTS)
-def test_a_web_answers_where_it_is_bound(module_database_uri: str, tmp_path: Path, host: str):
+def test_a_web_listens_on_bind_host(module_database_uri: str, tmp_path: Path, host: str):
     with running_web(module_database_uri, tmp_path, host=host) as web:
         assert web.live_s() < 5
         assert _health_check(BIND_HOST=host, PORT=str(web.port)) == 0
@@ -42,7 +42,7 @@ def test_a_web_answers_where_it_is_bound(module_database_uri: str, tmp_path: Pat
 
 
 @pytest.mark.parametrize("host", _HOSTS)
-def test_metrics_of_worker_and_beat_are_there_too(world: World, host: str):
+def test_metrics_of_worker_and_beat_listen_on_bind_host(world: World, host: str):
     settings = Settings.of({**vars(world.settings), "bind_host": host})
     port = metrics.serve(settings.bind_host, free_port())
     connection = http.client.HTTPConnection("::1" if ":" in host else LOOPBACK, port, timeout=10)

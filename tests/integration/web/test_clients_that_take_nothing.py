@@ -9,7 +9,7 @@ from origin.web.gunicorn import worker
 
 def test_what_a_client_does_not_take_ends(monkeypatch: pytest.MonkeyPatch):
     """The system's limit for unacknowledged data ends it, not a limit for each `send`."""
-    monkeypatch.setattr(worker, "TAKEN_S", 0.5)
+    monkeypatch.setattr(worker, "SEND_TIMEOUT_S", 0.5)
     with (
         socket.create_server(("127.0.0.1", 0)) as server,
         socket.create_connection(server.getsockname()),

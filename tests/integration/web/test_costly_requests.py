@@ -1,6 +1,5 @@
-"""Bodies of up to a megabyte that say nothing right: each is refused at once, in few words."""
+"""Invalid bodies of up to a megabyte: each is rejected quickly, with a bounded message."""
 
-import gc
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -8,13 +7,12 @@ from typing import Any
 import orjson
 import pytest
 
-from origin.web.gunicorn.gc_tuning import collect_seldom
 from sandbox.running import Sandbox
 from tests.support.market import PRODUCTION, Market
 from tests.support.world import ggo_of
 
 MAX_CPU_S = 0.5
-"""Of this process, for one request. What is refused takes a tenth of that; it took many seconds."""
+"""CPU seconds of this process for one request. A rejection usually takes a tenth of that."""
 MAX_REFUSAL_BYTES = 64 * 1024
 MAX_BODY_BYTES = 1024 * 1024
 
@@ -69,7 +67,7 @@ OBJECTS: list[tuple[str, dict[str, Any]]] = [
 
 
 def _long(item: str) -> bytes:
-    """As many of these as a body may have."""
+    """Return a list of as many of these items as fit into a body."""
     count = (MAX_BODY_BYTES - 500) // (len(item) + 1)
     return f"[{','.join([item] * count)}]".encode()
 
@@ -86,7 +84,7 @@ def _many_keys(form: str, value: str) -> bytes:
 
 @pytest.fixture
 def refuse(market: Market) -> Callable[..., Any]:
-    """Post this body, which must be refused at once; the answer."""
+    """Post a body that must be rejected quickly; return the answer."""
 
     def call(path: str, raw: bytes, *, signed: bool = False) -> Any:
         assert len(raw) <= MAX_BODY_BYTES
@@ -108,23 +106,19 @@ def refuse(market: Market) -> Callable[..., Any]:
 
 @pytest.fixture(scope="module")
 def market(module_database_uri: str, sandbox: Sandbox) -> Iterator[Market]:
-    """One for all: nothing here changes anything."""
+    """One for all tests: none of them changes anything."""
     sandbox.reset()
     made = Market(module_database_uri, sandbox)
-    # What is made at the first request, and what a web process does after loading.
+    # Creates what is created at the first request.
     made.post("/accounts", token=made.tokens["alice"])
-    threshold = gc.get_threshold()
-    collect_seldom()
     yield made
-    gc.set_threshold(*threshold)
-    gc.unfreeze()
     made.runtime.database.dispose()
     sandbox.reset()
 
 
 @pytest.mark.parametrize(("path", "body"), LISTS, ids=lambda part: str(part)[-40:])
 @pytest.mark.parametrize("item", ["{}", "1", '"x"', "[]"])
-def test_a_list_is_as_long_as_the_body(
+def test_a_list_that_fills_the_body(
     refuse: Callable[..., Any], path: str, body: dict[str, Any], item: str
 ):
     answer = refuse(path, orjson.dumps(body).replace(b'"here"', _long(item)))
@@ -133,10 +127,10 @@ def test_a_list_is_as_long_as_the_body(
 
 @pytest.mark.parametrize(("path", "body"), LISTS, ids=lambda part: str(part)[-40:])
 @pytest.mark.parametrize("item", ["{}", "null", '{"amount":"x","x":1,"y":{}}', '"\\u0000"'])
-def test_every_item_of_a_list_is_wrong(
+def test_a_list_of_wrong_items(
     refuse: Callable[..., Any], path: str, body: dict[str, Any], item: str
 ):
-    """As many as the list may have: what is wrong is told of some."""
+    """The list has as many items as it may have. The message names some of them."""
     count = {"transfers": 1000, "retires": 1000, "order": 4, "grouping": 5, "forecast": 35_136}
     most = next((count[name] for name in count if name in body), 10_000)
     refuse(path, orjson.dumps(body).replace(b'"here"', _some(item, most)))
@@ -194,8 +188,8 @@ def test_unknown_fields_within_items(refuse: Callable[..., Any], part: dict[str,
     refuse("/ggo/compose", body.replace(b'"here"', b"[" + _many_keys("unknown%d", "0") + b"]"))
 
 
-def test_long_words_about_each_of_many(refuse: Callable[..., Any]):
-    """A thousand accounts that don't exist, each of which the refusal names."""
+def test_a_long_message_about_each_of_many_items(refuse: Callable[..., Any]):
+    """A thousand unknown accounts, each of which the message would name."""
     part = {"amount": 1, "account": "x" * 480, "reference": "y" * 400}
     transfers = [{**part, "account": f"{number:04}{part['account']}"} for number in range(1000)]
     refuse("/ggo/compose", orjson.dumps({"address": "a", "transfers": transfers}))
@@ -209,7 +203,7 @@ def test_emissions_that_fill_the_body(refuse: Callable[..., Any], value: str):
     assert list(answer.json["message"]["ggo"]) == ["emissions"]
 
 
-def test_a_long_refusal_is_kept_no_longer_under_an_idempotency_key(market: Market):
+def test_a_long_message_is_also_bounded_under_an_idempotency_key(market: Market):
     transfers = [
         {"amount": 1, "account": f"{number:04}" + "x" * 490, "reference": ""}
         for number in range(1000)

@@ -1,4 +1,4 @@
-"""As many clients as there are places: those that say nothing give way to those that ask."""
+"""All places taken: idle connections are closed to make room for clients with requests."""
 
 import re
 import socket
@@ -20,7 +20,7 @@ _ASKED = b"POST /accounts HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer some\r\n\
 
 
 class _Hydra:
-    """Takes what it is asked, and answers when it is let."""
+    """A Hydra that answers when the test tells it to."""
 
     def __init__(self, server: socket.socket) -> None:
         self.port = server.getsockname()[1]
@@ -38,7 +38,7 @@ class _Hydra:
             self.asked.append(client)
 
     def answer(self) -> None:
-        """The token of each that asked is worth nothing."""
+        """Answer all waiting requests: their tokens are inactive."""
         body = b'{"active": false}'
         for client in self.asked:
             heard = b""
@@ -62,7 +62,7 @@ def hydra() -> Iterator[_Hydra]:
 def web(
     module_database_uri: str, tmp_path_factory: pytest.TempPathFactory, hydra: _Hydra
 ) -> Iterator[Web]:
-    """Few places, and a Hydra that takes its time."""
+    """A web with few places, and a slow Hydra."""
     with running_web(
         module_database_uri,
         tmp_path_factory.mktemp("web"),
@@ -73,7 +73,7 @@ def web(
         yield running
 
 
-def _says_nothing(_: Connection) -> None:
+def _sends_nothing(_: Connection) -> None:
     pass
 
 
@@ -90,30 +90,30 @@ def _begins_a_body(connection: Connection) -> None:
     connection.say(_BODY)
 
 
-def _sends_on_after_its_answer(connection: Connection) -> None:
+def _sends_more_after_its_answer(connection: Connection) -> None:
     connection.say(_HEAD, b"Content-Length: 100000000\r\n\r\n")
     assert connection.answer().headers["connection"] == "close"
 
 
 _SILENT = (
-    _says_nothing,
+    _sends_nothing,
     _keeps_its_connection,
     _begins_a_head,
     _begins_a_body,
-    _sends_on_after_its_answer,
+    _sends_more_after_its_answer,
 )
 
 
 @pytest.mark.parametrize("fall_silent", _SILENT)
-def test_the_silent_give_way(web: Web, fall_silent: Callable[[Connection], None]):
+def test_idle_connections_make_room(web: Web, fall_silent: Callable[[Connection], None]):
     with ExitStack() as stack:
         for _ in range(3 * _PLACES):
             fall_silent(stack.enter_context(web.connect()))
-        # Gunicorn alone lets them wait for 75 s, a body for 20.
+        # Gunicorn alone would let them wait for 75 s, a body for 20.
         assert web.live_s() < 3
 
 
-def test_a_head_that_trickles_is_a_silence(web: Web):
+def test_a_trickling_head_counts_as_idle(web: Web):
     done = Event()
 
     def trickle(connection: Connection) -> None:
@@ -129,20 +129,20 @@ def test_a_head_that_trickles_is_a_silence(web: Web):
         done.set()
 
 
-def test_the_longest_silent_go_first(web: Web):
+def test_the_longest_idle_connection_is_closed_first(web: Web):
     with ExitStack() as stack:
         old, *others = [stack.enter_context(web.connect()) for _ in range(_PLACES - 1)]
         for each in (*others, old):
             _keeps_its_connection(each)
-        # Of the others one goes for this, and no more.
+        # One of the others is closed for this, and no more.
         stack.enter_context(web.connect())
         assert others[0].is_closed_within(5)
         _keeps_its_connection(old)
         _keeps_its_connection(others[1])
 
 
-def test_what_is_being_answered_is_never_cut(web: Web, hydra: _Hydra):
-    """Nor is anyone else served before there is a place."""
+def test_a_running_request_is_never_interrupted(web: Web, hydra: _Hydra):
+    """No other client is served before a place is free."""
     with ExitStack() as stack, ThreadPoolExecutor(1) as pool:
         asking = [stack.enter_context(web.connect()) for _ in range(_PLACES)]
         for each in asking:
@@ -158,7 +158,7 @@ def test_what_is_being_answered_is_never_cut(web: Web, hydra: _Hydra):
         assert waits.result(10)
 
 
-def test_a_body_that_gives_way_is_told_so(web: Web):
+def test_a_client_whose_body_is_not_awaited_gets_a_408(web: Web):
     with ExitStack() as stack:
         first = stack.enter_context(web.connect())
         first.say(_BODY)
@@ -169,7 +169,7 @@ def test_a_body_that_gives_way_is_told_so(web: Web):
     assert answer.json == {"success": False, "message": "Too busy to wait for the body"}
 
 
-def test_it_is_told_and_is_no_error(web: Web):
-    told = re.findall(r"All 4 places are taken: silent connections give way", web.process.output())
+def test_the_log_has_a_warning_and_no_error(web: Web):
+    told = re.findall(r"All 4 places are taken: closing idle connections", web.process.output())
     assert 1 <= len(told) <= 3
     assert not re.search(r"Traceback|\"ERROR\"", web.process.output())

@@ -1,4 +1,4 @@
-"""What isn't HTTP as it should be is refused in our own shape, and the connection ends."""
+"""Ill-formed HTTP is rejected in the API's shape, and the connection is closed."""
 
 import re
 from contextlib import suppress
@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 
 from tests.support.served import Answer, Web, running_web
 
-# Its body is read before the signature is checked: no token is needed.
+# A path whose body is read without a token: before the signature is checked.
 _READS = b"POST /webhook/on-ggo-issued HTTP/1.1\r\nHost: a\r\n"
 _GET = b"GET /health/live HTTP/1.1\r\n"
 _CHUNKED = _READS + b"Transfer-Encoding: chunked\r\n\r\n"
 _WHOLE = b"2\r\n{}\r\n0\r\n\r\n"
-# Behind each: what would be another request, were the first one's end taken for somewhere else.
+# Follows each request: it would be answered if the first one's end were misread (smuggling).
 _NEXT = b"GET /health/live HTTP/1.1\r\nHost: a\r\nX-Request-ID: smuggled\r\n\r\n"
 
 _CHUNKS = {
@@ -123,7 +123,7 @@ _HEADS = {
 
 
 def _is_ours(answer: Answer) -> bool:
-    """Whether it is an answer in the shape of all."""
+    """Return whether the answer has the API's shape."""
     assert answer.headers["content-type"] == "application/json"
     assert re.fullmatch(r"[0-9a-f]{32}", answer.headers["x-request-id"])
     assert answer.headers["connection"] == "close"
@@ -134,8 +134,8 @@ def _is_ours(answer: Answer) -> bool:
     return True
 
 
-def _refused(web: Web, said: bytes) -> int:
-    """The status of the one answer to this, and to what is behind it."""
+def _status_of_the_only_answer(web: Web, said: bytes) -> int:
+    """Send this and another request; return the status of the only answer."""
     with web.connect() as connection:
         connection.say_all_the_same(said)
         answer = connection.answer()
@@ -146,7 +146,7 @@ def _refused(web: Web, said: bytes) -> int:
 
 @pytest.mark.parametrize("chunks", _CHUNKS.values(), ids=_CHUNKS)
 def test_ill_formed_chunks(web: Web, chunks: bytes):
-    assert _refused(web, _CHUNKED + chunks + _NEXT) == 400
+    assert _status_of_the_only_answer(web, _CHUNKED + chunks + _NEXT) == 400
 
 
 @pytest.mark.parametrize("chunks", _CUT_SHORT.values(), ids=_CUT_SHORT)
@@ -162,7 +162,7 @@ def test_chunks_cut_short(web: Web, chunks: bytes):
 
 @pytest.mark.parametrize(("head", "status"), _HEADS.values(), ids=_HEADS)
 def test_ill_formed_heads(web: Web, head: bytes, status: int):
-    assert _refused(web, head + _NEXT) == status
+    assert _status_of_the_only_answer(web, head + _NEXT) == status
 
 
 @given(
@@ -179,20 +179,20 @@ def test_ill_formed_heads(web: Web, head: bytes, status: int):
 @settings(
     max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-def test_nothing_at_all_is_an_error_of_ours(web: Web, said: bytes):
-    """Whatever is answered is no 500."""
+def test_no_input_is_an_internal_error(web: Web, said: bytes):
+    """The answer, if there is one, is no 500."""
     with web.connect() as connection:
         connection.say_all_the_same(said)
         connection.end()
-        # It just ends where there was no whole request.
+        # The connection ends without an answer if there was no whole request.
         with suppress(ConnectionError):
             assert connection.answer().status < 500
 
 
-def test_a_chunked_body_that_is_interrupted_is_no_next_request(
+def test_the_rest_of_an_interrupted_chunked_body_is_no_request(
     module_database_uri: str, tmp_path_factory: pytest.TempPathFactory
 ):
-    """Its reader, broken off in a wait, takes the next read for the end of the body."""
+    """After an interrupted wait, gunicorn's reader would report the end of the body."""
     with (
         running_web(
             module_database_uri, tmp_path_factory.mktemp("web"), BODY_TIME_LIMIT="0.2"
@@ -209,20 +209,20 @@ def test_a_chunked_body_that_is_interrupted_is_no_next_request(
 
 @pytest.mark.parametrize("length", [1, 8_000, 16_384])
 def test_tokens_of_up_to_16_kb_pass(web: Web, length: int):
-    """Hydra, which isn't there, would be asked what they are worth."""
+    """Hydra, which is down here, would introspect them: a 503."""
     answer = web.ask(
         b"POST /accounts HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer ", b"a" * length, b"\r\n\r\n"
     )
     assert (answer.status, answer.json["message"]) == (503, "Hydra is out of reach")
 
 
-def test_a_client_cannot_say_under_which_path_we_are(web: Web):
-    """Not from loopback either, which gunicorn takes for a proxy's address."""
+def test_a_client_cannot_set_the_base_path(web: Web):
+    """Not from loopback either, which gunicorn trusts as a proxy's address."""
     answer = web.ask(_GET + b"SCRIPT_NAME: /elsewhere\r\n\r\n")
     assert answer.status == 200
 
 
-def test_none_of_this_left_a_traceback_or_a_secret_in_the_log(web: Web):
+def test_the_log_has_no_traceback_and_no_secret(web: Web):
     output = web.process.output()
     assert not re.search(r"Traceback|\"level\":\"(ERROR|CRITICAL)\"", output)
     assert "the-secret-token" not in output

@@ -1,4 +1,4 @@
-"""Too long, too many: each refused with its reason."""
+"""Limits of lengths and rates: each rejection names its limit."""
 
 import io
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from tests.support.waiting import eventually
 
 @pytest.fixture
 def limited(new_market: Callable[..., Market], valkey: Redis) -> Market:
-    """Three requests of an account in a minute."""
+    """A market whose accounts may make three requests a minute."""
     return new_market(
         rate_limit_per_minute=3,
         redis_host=valkey.host,
@@ -27,7 +27,7 @@ def limited(new_market: Callable[..., Market], valkey: Redis) -> Market:
     )
 
 
-def test_an_account_may_ask_so_often_in_a_minute(limited: Market):
+def test_an_account_is_rate_limited(limited: Market):
     alice, bob = limited.tokens["alice"], limited.tokens["bob"]
     statuses = [limited.post("/accounts", token=alice).status_code for _ in range(5)]
     assert statuses == [200, 200, 200, 429, 429]
@@ -35,7 +35,7 @@ def test_an_account_may_ask_so_often_in_a_minute(limited: Market):
     assert refused.json == {"success": False, "message": "More than 3 requests in a minute"}
     assert 0 < int(refused.headers["Retry-After"]) <= 60
     assert limited.post("/accounts", token=bob).status_code == 200
-    # Redis's clock alone ends the minute.
+    # Redis's clock alone ends the window.
     with redis.Redis.from_url(limited.settings.cache_url) as client:
         key = f"requests:{limited.alice}"
         assert 0 < client.ttl(key) <= 60
@@ -44,17 +44,17 @@ def test_an_account_may_ask_so_often_in_a_minute(limited: Market):
     assert limited.post("/accounts", token=alice).status_code == 200
 
 
-def test_without_redis_everybody_may(new_market: Callable[..., Market]):
+def test_without_redis_no_request_is_limited(new_market: Callable[..., Market]):
     market = new_market(rate_limit_per_minute=1)
     before = scrape(market)
     alice = market.tokens["alice"]
     assert [market.post("/accounts", token=alice).status_code for _ in range(3)] == [200] * 3
     failures = "rate_limit_failures_total"
-    # After the first it isn't asked for a while.
+    # After the first failure Redis is not asked for a while.
     assert scrape(market).value(failures) - before.value(failures) == 1
 
 
-def test_a_long_body_is_refused_with_the_limit(new_market: Callable[..., Market]):
+def test_a_long_body_is_rejected_with_the_limit(new_market: Callable[..., Market]):
     market = new_market(max_body_bytes=100)
     answer = market.post("/ggo", {"filters": {"address": ["x" * 100]}}, market.tokens["alice"])
     assert answer.status_code == 413
@@ -65,7 +65,7 @@ _LENGTH = 1000
 
 
 class _NeverComes(io.RawIOBase):
-    """A body of which nothing comes, read as gunicorn's greenlets read."""
+    """A body that never arrives, read as gunicorn's greenlets read."""
 
     _at = 0
 
@@ -73,7 +73,7 @@ class _NeverComes(io.RawIOBase):
         return True
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """The test client asks so for the length."""
+        """The test client calls this for the length."""
         self._at = _LENGTH if whence == io.SEEK_END else offset
         return self._at
 
@@ -85,10 +85,10 @@ class _NeverComes(io.RawIOBase):
         return 0
 
 
-def test_a_body_that_does_not_come_is_not_waited_for(
+def test_the_wait_for_a_body_is_bounded(
     new_market: Callable[..., Market], monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("origin.web.base.is_module_patched", lambda _: True)
+    monkeypatch.setattr("origin.web.bodies.is_module_patched", lambda _: True)
     market = new_market(body_time_limit=0.05)
     answer = market.client().post(
         "/ggo",

@@ -1,4 +1,4 @@
-"""A body that nobody wants costs its sender the connection, and nobody else anything."""
+"""A body that is not read closes its sender's connection, and does not delay other clients."""
 
 import socket
 import time
@@ -28,7 +28,7 @@ def _head(line: bytes, *headers: bytes) -> bytes:
 
 
 def _upload(connection: Connection, line: bytes, size: int, *, is_chunked: bool) -> Answer:
-    """Send all of a body as long as it is taken, as a simple client does, then read."""
+    """Send a whole body, as long as it is accepted, and then read: as a simple client does."""
     if is_chunked:
         connection.say(_head(line, b"Transfer-Encoding: chunked"))
         pieces = [b"%X\r\n%b\r\n" % (len(_PIECE), _PIECE)] * (size // len(_PIECE)) + [b"0\r\n\r\n"]
@@ -42,10 +42,10 @@ def _upload(connection: Connection, line: bytes, size: int, *, is_chunked: bool)
 
 @pytest.mark.parametrize("is_chunked", [False, True], ids=["by its length", "chunked"])
 @pytest.mark.parametrize("why", _SENT_AWAY)
-def test_its_sender_reads_why_and_is_cut_off(web: Web, why: str, is_chunked: bool):
+def test_its_sender_gets_the_answer_and_is_disconnected(web: Web, why: str, is_chunked: bool):
     line, status = _SENT_AWAY[why]
     if is_chunked and status == 413:
-        # Read up to the limit before it is known; the signature is checked after that.
+        # The body is read up to the limit; the signature is checked after that.
         line = b"POST /webhook/on-ggo-issued"
     with web.connect() as connection:
         answer = _upload(connection, line, 3 * len(_PIECE), is_chunked=is_chunked)
@@ -56,7 +56,7 @@ def test_its_sender_reads_why_and_is_cut_off(web: Web, why: str, is_chunked: boo
 
 
 def _longest_wait_s(web: Web, send: Callable[[Connection], int], times: int) -> float:
-    """How long others wait while a body is sent so many times at once, each time for a 401."""
+    """Return how long others wait while this many clients send a body, each for a 401."""
     done = Event()
 
     def wait() -> list[float]:
@@ -79,8 +79,8 @@ def _longest_wait_s(web: Web, send: Callable[[Connection], int], times: int) -> 
         return max(waits.result())
 
 
-def test_several_large_ones_do_not_keep_others_waiting(web: Web):
-    """For each of these, gunicorn alone takes a process for itself for tens of seconds."""
+def test_several_large_bodies_do_not_delay_others(web: Web):
+    """Gunicorn alone would block a process for tens of seconds for each."""
 
     def send(connection: Connection) -> int:
         return _upload(connection, b"POST /ggo", _LARGE, is_chunked=False).status
@@ -90,8 +90,8 @@ def test_several_large_ones_do_not_keep_others_waiting(web: Web):
     assert time.monotonic() - begun < 10
 
 
-def test_many_small_chunks_do_not_keep_others_waiting(web: Web):
-    """Each costs some microseconds. Read without a break, these would be answered before all others."""
+def test_many_small_chunks_do_not_delay_others(web: Web):
+    """Each costs some microseconds. Reading must yield, or these requests would come before all others."""
     chunks = b"1\r\nx\r\n" * 300_000 + b"0\r\n\r\n"
 
     def send(connection: Connection) -> int:
@@ -104,8 +104,8 @@ def test_many_small_chunks_do_not_keep_others_waiting(web: Web):
 
 
 @pytest.mark.parametrize("is_chunked", [False, True], ids=["by its length", "chunked"])
-def test_one_that_trickles_is_not_waited_for(web: Web, is_chunked: bool):
-    """Nor is its sender listened to for long."""
+def test_a_trickling_body_is_not_awaited(web: Web, is_chunked: bool):
+    """Its connection is not kept open for long either."""
     framing = b"Transfer-Encoding: chunked" if is_chunked else b"Content-Length: 30000000"
     with web.connect() as connection:
         connection.say(_head(b"POST /ggo", framing))
@@ -121,8 +121,8 @@ def test_one_that_trickles_is_not_waited_for(web: Web, is_chunked: bool):
         eventually(is_refused, "the rest isn't taken", within=10)
 
 
-def test_a_small_one_that_has_come_is_passed_over(web: Web):
-    """Clients keep their connection, though a body comes to what takes none, or with a spent token."""
+def test_a_small_unread_body_keeps_the_connection_open(web: Web):
+    """Such as a body for a path that needs none, or with an expired token."""
     ask = (_head(b"POST /accounts", b"Content-Length: 15") + b'{"success": 1}\n') * 3
     with web.connect() as connection:
         for _ in range(3):
@@ -131,8 +131,8 @@ def test_a_small_one_that_has_come_is_passed_over(web: Web):
             assert (answer.status, answer.headers["connection"]) == (401, "keep-alive")
 
 
-def test_what_follows_a_read_body_is_the_next_request(web: Web):
-    """Both kinds of bodies, read to the end; the webhooks' are read before their signature is checked."""
+def test_the_next_request_follows_a_read_body(web: Web):
+    """With both kinds of bodies. Webhooks' are read before their signature is checked."""
     line = b"POST /webhook/on-ggo-issued"
     asks = (
         _head(line, b"Content-Length: 2") + b"{}",
@@ -145,7 +145,7 @@ def test_what_follows_a_read_body_is_the_next_request(web: Web):
             assert (answer.status, answer.headers["connection"]) == (401, "keep-alive")
 
 
-def test_a_body_cut_short_is_not_taken_for_a_whole_one(web: Web):
+def test_a_body_cut_short_is_rejected(web: Web):
     with web.connect() as connection:
         connection.say(_head(b"POST /webhook/on-ggo-issued", b"Content-Length: 20") + b"{}")
         connection.socket.shutdown(socket.SHUT_WR)

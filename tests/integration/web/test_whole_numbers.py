@@ -1,4 +1,4 @@
-"""A whole number is a whole number, 100.0 too, wherever one comes in (contract: http-api)."""
+"""Whole numbers may be written as 100.0 in every input (contract: http-api, Conventions)."""
 
 from collections.abc import Callable
 from typing import Any
@@ -74,7 +74,7 @@ def post(market: Market) -> Callable[[str, bytes], Any]:
 
 
 def test_requests(market: Market, post: Callable[[str, bytes], Any]):
-    # What the endpoints do with the number apart: they take it as they take 10.
+    # Each endpoint accepts the number as it accepts 10.
     market.consume(amount=10)
     for place in _PLACES:
         plain = post(place, b"10")
@@ -109,7 +109,7 @@ def test_webhooks(market: Market):
 
 @pytest.mark.parametrize("number", [b"9" * 400, b"-" + b"9" * 400, b"1" + b"0" * 13])
 def test_emissions_beyond_all_bounds(market: Market, number: bytes):
-    """The first two are whole numbers that no float can hold."""
+    """No float can hold the first two, which are whole numbers."""
     ggo = ggo_of(PRODUCTION, emissions={"CO2": _HERE})
     raw = orjson.dumps({"sub": "alice", "ggo": ggo}).replace(orjson.dumps(_HERE), number)
     answer = market.webhook("on-ggo-issued", raw)
@@ -118,7 +118,7 @@ def test_emissions_beyond_all_bounds(market: Market, number: bytes):
 
 
 def test_fetched_ggos(market: Market):
-    """Odd ones are left out, as ever; whole ones are taken, as the sandbox sends them."""
+    """Ill-formed GGOs are left out; those that the sandbox sends are stored."""
     numbers = [b"100.0", b"1e2", *WRONG]
     ggos = [
         ggo_of(PRODUCTION, address=f"849c0b{place:064x}", amount=f"number {place}")

@@ -8,11 +8,11 @@ from threading import Thread
 
 import pytest
 
-from origin.errors import Refused
 from origin.webhooks.client import receivers
 from origin.webhooks.client.receivers import ReceiverClient, target_of
 from origin.webhooks.rules.deliveries import Answer
 from origin.webhooks.rules.public_addresses import Network
+from origin.webhooks.rules.subscriptions import UrlAddressNotAllowed
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def new_client() -> Iterator[Callable[..., ReceiverClient]]:
 def test_a_host_with_one_forbidden_address_is_refused(new_client: Callable[..., ReceiverClient]):
     target = target_of("https://app.example/hook")
     new_client("1.1.1.1").check(target)
-    with pytest.raises(Refused):
+    with pytest.raises(UrlAddressNotAllowed):
         new_client("1.1.1.1", "127.0.0.1").check(target)
 
 
@@ -59,7 +59,7 @@ def test_an_operators_network_is_refused_at_subscription_and_at_delivery(
     target = target_of("https://app.example/hook")
     forbidden = [ip_network("198.41.0.0/24")]
     client = new_client(address, allow_private=allow_private, forbidden=forbidden)
-    with pytest.raises(Refused):
+    with pytest.raises(UrlAddressNotAllowed):
         client.check(target)
     answer = client.take(target).post("/hook", {}, b"")
     assert answer == Answer(None, "the host's address is not allowed")

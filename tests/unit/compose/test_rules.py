@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from origin.compose.rules import (
     ConsumptionPoint,
+    HeadroomExceeded,
     Measurement,
     Order,
     PartKind,
@@ -23,7 +24,8 @@ from origin.compose.rules import (
     is_whole_retire,
     parts_of,
 )
-from origin.errors import Refused
+from origin.errors import Rejected
+from origin.web.errors import worded
 
 NOW = datetime(2020, 2, 1, tzinfo=UTC)
 BEGIN = datetime(2020, 1, 1, 12, tzinfo=UTC)
@@ -99,7 +101,7 @@ def test_never_more_is_retired_than_measured(order: Order, limits: tuple[int, in
     fits = all(amount <= room[gsrn] for gsrn, amount in asked.items())
     try:
         check_headroom(order, measurements, already)
-    except Refused:
+    except Rejected:
         assert not fits
     else:
         assert fits
@@ -108,39 +110,39 @@ def test_never_more_is_retired_than_measured(order: Order, limits: tuple[int, in
 def test_a_ggo_that_was_never_sent_is_spent_without_a_ledger_alone():
     order = Order("source", transfers=[Transfer(1, "you")])
     source = replace(SOURCE, never_sent=True)
-    assert refusal(order, source) == "GGO not found or is unavailable: source"
+    assert message_of(order, source) == "GGO not found or is unavailable: source"
     facts = {"recipients": RECIPIENTS, "points": POINTS, "now": NOW}
     assert check_order(order, source, **facts, ledger_enabled=False) is source
 
 
-def refusal(order: Order, source: Source | None = SOURCE, **changes: object) -> object:
+def message_of(order: Order, source: Source | None = SOURCE, **changes: object) -> object:
     facts = {"recipients": RECIPIENTS, "points": POINTS, "now": NOW, **changes}
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(Rejected) as raised:
         check_order(order, source, **facts)
-    return refused.value.message
+    return worded(raised.value).message
 
 
 TRANSFER = Order("source", transfers=[Transfer(1000, "you")])
 
 
 def test_nothing_asked_for():
-    assert refusal(Order("source")) == "Nothing to transfer/retire"
+    assert message_of(Order("source")) == "Nothing to transfer/retire"
 
 
 def test_more_than_there_is():
     order = Order("source", [Transfer(600, "you")], [Retire(401, "p1")])
-    assert refusal(order) == "Requested amount exceeds available amount"
+    assert message_of(order) == "Requested amount exceeds available amount"
 
 
 def test_an_unknown_account_is_named_under_its_field():
     order = Order("source", [Transfer(1, "you"), Transfer(1, "nobody")])
     expected = {"transfers": {"1": {"account": ["No user exists with subject: nobody"]}}}
-    assert refusal(order) == expected
+    assert message_of(order) == expected
 
 
 def test_a_disabled_account():
     recipients = {"you": Recipient(11, disabled=True)}
-    assert refusal(TRANSFER, recipients=recipients) == "Account unavailable (you)"
+    assert message_of(TRANSFER, recipients=recipients) == "Account unavailable (you)"
 
 
 @pytest.mark.parametrize(
@@ -156,20 +158,20 @@ def test_a_disabled_account():
     ids=["foreign", "spent", "retired", "locked", "key mismatch", "expired this second"],
 )
 def test_a_ggo_that_is_not_tradable(source: Source | None):
-    assert refusal(TRANSFER, source) == "GGO not found or is unavailable: source"
+    assert message_of(TRANSFER, source) == "GGO not found or is unavailable: source"
 
 
 def test_a_point_that_is_not_the_callers_consumption():
     order = Order("source", retires=[Retire(1, "other")])
-    assert refusal(order) == "MeteringPoint unavailable (GSRN: other)"
+    assert message_of(order) == "MeteringPoint unavailable (GSRN: other)"
 
 
 def test_no_measurement():
     order = Order("source", retires=[Retire(1, "p1")])
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(Rejected) as raised:
         check_measurements(order, SOURCE, {"p1": None})
     begin = "2020-01-01T12:00:00+00:00"
-    assert refused.value.message == f"No measurement available at {begin} for GSRN p1"
+    assert worded(raised.value).message == f"No measurement available at {begin} for GSRN p1"
 
 
 @pytest.mark.parametrize(
@@ -186,24 +188,25 @@ def test_no_measurement():
 )
 def test_a_measurement_that_does_not_fit(change: dict[str, object]):
     order = Order("source", retires=[Retire(1, "p1")])
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(Rejected) as raised:
         check_measurements(order, SOURCE, {"p1": replace(measured("p1"), **change)})
-    assert refused.value.message == "Can not retire GGO to measurement measurement of p1"
+    assert worded(raised.value).message == "Can not retire GGO to measurement measurement of p1"
 
 
 def test_headroom_is_told():
     order = Order("source", retires=[Retire(30, "p1"), Retire(31, "p1")])
     measurement = measured("p1", 100)
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(Rejected) as raised:
         check_headroom(order, {"p1": measurement}, {measurement.address: 40})
-    assert refused.value.message == "Can only retire up to 30 (you tried to retire 31)"
+    assert worded(raised.value).message == "Can only retire up to 30 (you tried to retire 31)"
 
 
 def test_headroom_of_a_measurement_that_was_corrected_downwards_is_none():
     measurement = measured("p1", 10)
-    with pytest.raises(Refused, match="up to 0 "):
+    with pytest.raises(HeadroomExceeded) as raised:
         check_headroom(
             Order("source", retires=[Retire(1, "p1")]),
             {"p1": measurement},
             {measurement.address: 11},
         )
+    assert raised.value.headroom == 0

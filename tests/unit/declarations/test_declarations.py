@@ -1,4 +1,4 @@
-"""The mathematics of declarations, beside the contract's example and a plain second computation."""
+"""The arithmetic of declarations, against the contract's example and a second, plain computation."""
 
 import json
 from collections import defaultdict
@@ -82,8 +82,8 @@ def test_the_worked_example() -> None:
     assert general["totalTechnologies"] == {"Coal": 2000, "Wind": 1000}
 
 
-def test_absurd_amounts_are_written_too() -> None:
-    """Beyond what libraries take for integers."""
+def test_absurd_amounts_are_answered_too() -> None:
+    """They exceed 64 bits."""
     found = declare(
         measured({("1", "DK1"): {H10: 2**63 - 1}}),
         [],
@@ -170,7 +170,7 @@ def test_periods_by_local_time(resolution: Resolution, offset: int, begins: list
         assert individual["consumedAmount"]["2020-02-01T00:00:00+01:00"] == 29 * 24
 
 
-def test_rounding_knows_a_half() -> None:
+def test_halves_are_rounded_to_even() -> None:
     assert [whole(exactly(number)) for number in (0.5, 1.5, 2.5, -0.5, 2.4999, 2.5001)] == [
         0, 2, 2, 0, 2, 3
     ]  # fmt: skip
@@ -245,7 +245,7 @@ def _by_fractions(
     rows: list[Any],
     sector_of: dict[str, str],
 ) -> tuple[dict[int, Plain], dict[int, Plain]]:
-    """The contract's sentences one by one, in fractions."""
+    """Compute the contract's sentences one by one, in fractions."""
     mix: dict[tuple[int, str], Plain] = defaultdict(_nothing)
     for hour, sector, label, amount, emissions in rows:
         there = mix[hour, sector]
@@ -287,7 +287,7 @@ def _nothing() -> Plain:
 
 
 def _point(own: Plain, amount: int, retired: list[Any], mix: Plain) -> bool:
-    """Add a point's hour; whether its rest is covered."""
+    """Add a point's hour; return whether its rest is covered."""
     own["consumed"] += amount
     rest = amount
     for wh, label, emissions in retired:

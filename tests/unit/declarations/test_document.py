@@ -1,4 +1,4 @@
-"""The declaration as a PDF: for printers, readers, and those who listen to it."""
+"""The declaration's PDF: its pages, tags, languages and numbers."""
 
 from datetime import UTC, datetime, timedelta
 from io import BytesIO
@@ -71,7 +71,7 @@ def _fonts(page: Any) -> Any:
     return page["/Resources"]["/Font"].values()
 
 
-def test_two_pages_whatever_is_in_them() -> None:
+def test_hostile_or_long_contents_fit_on_two_pages() -> None:
     first = int(BEGIN.timestamp())
     hostile = '#panic("x") ]] $ "quoted" \\ *bold* @ref <label> `raw` https://x.example '
     consumption = {(f"57131318040{number:07}", "DK1"): {first: 10**15} for number in range(60)}
@@ -85,7 +85,7 @@ def test_two_pages_whatever_is_in_them() -> None:
             assert len(PdfReader(BytesIO(pdf)).pages) == 2
 
 
-def test_nothing_at_all() -> None:
+def test_an_empty_declaration_says_so() -> None:
     pdf = render(*declared({("1", "DK1"): {}}, [], {}), ISSUER, "en")
     reader = PdfReader(BytesIO(pdf))
     assert len(reader.pages) == 2
@@ -100,7 +100,7 @@ def test_the_same_declaration_has_the_same_number() -> None:
     assert one == same != other
 
 
-def test_numbers_are_never_rounded_to_what_is_not_true() -> None:
+def test_percentages_are_never_rounded_to_0_or_100() -> None:
     first = int(BEGIN.timestamp())
     consumption = {("1", "DK1"): {first: 1_000_000, first + 3600: 1}}
     for amount, said in ((999_999, "> 99.9 %"), (1, "< 0.1 %"), (0, "0 %"), (500_000, "50.0 %")):
@@ -109,7 +109,7 @@ def test_numbers_are_never_rounded_to_what_is_not_true() -> None:
         assert content(query, found, ISSUER, "en")["covered"] == said
 
 
-def test_both_languages_say_the_same_things() -> None:
+def test_both_languages_have_the_same_phrases() -> None:
     english, danish = WORDS["en"], WORDS["da"]
     assert english.phrases.keys() == danish.phrases.keys()
     assert english.emissions.keys() == danish.emissions.keys()

@@ -1,4 +1,4 @@
-"""Consumption from DataHub's sums is what its measurements say, wherever sums are believed."""
+"""Consumption from DataHub's sums by hour equals that from its measurements."""
 
 import json
 from collections.abc import Collection
@@ -21,7 +21,7 @@ HOUR = timedelta(hours=1)
 
 
 class _DataHub(DataHubClient):
-    """DataHub with these measurements; `changes` replace parts of its answers by path."""
+    """DataHub with these measurements. `changes` replace parts of its answers: `count` or `summary`."""
 
     def __init__(self, rows: list[dict[str, Any]], **changes: Any) -> None:
         super().__init__("http://127.0.0.1:9", tls_verify=True)
@@ -80,7 +80,7 @@ def _read(datahub: DataHubClient, *gsrns: str, exact: Collection[str] | None = N
 
 @st.composite
 def _points(draw: st.DrawFn) -> list[dict[str, Any]]:
-    """Points measured by the hour, with gaps, and by shorter periods from some hour on."""
+    """Points that are measured hourly with gaps, then by shorter periods."""
     rows: list[dict[str, Any]] = []
     for gsrn in draw(st.sets(st.sampled_from("123"))):
         switch = draw(st.integers(0, 6))
@@ -98,7 +98,7 @@ def _points(draw: st.DrawFn) -> list[dict[str, Any]]:
 
 
 @given(rows=_points())
-def test_sums_tell_what_measurements_do(rows: list[dict[str, Any]]) -> None:
+def test_sums_by_hour_equal_the_measurements(rows: list[dict[str, Any]]) -> None:
     found = _read(_DataHub(rows), "1", "2", "3")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(consumption, "_FEW", 10**9)
@@ -109,10 +109,8 @@ def test_sums_tell_what_measurements_do(rows: list[dict[str, Any]]) -> None:
 
 
 @given(rows=_points(), exact=st.sets(st.sampled_from("123")))
-def test_hours_are_told_rightly_where_they_suffice(
-    rows: list[dict[str, Any]], exact: set[str]
-) -> None:
-    """In each sector; and each period of the points to which something is retired."""
+def test_hours_are_right_where_they_suffice(rows: list[dict[str, Any]], exact: set[str]) -> None:
+    """In each sector. Points in `exact` have each of their periods."""
     found = _read(_DataHub(rows), "1", "2", "3", exact=exact)
     precise = _read(_DataHub(rows), "1", "2", "3")
     assert consumed(found) == consumed(precise)
@@ -121,7 +119,7 @@ def test_hours_are_told_rightly_where_they_suffice(
             assert found[place] == measurements
 
 
-def test_quarters_of_an_hour_need_no_page_where_nothing_is_retired() -> None:
+def test_quarter_hours_need_no_page_if_nothing_is_retired() -> None:
     rows = [_row("1", BEGIN + number * timedelta(minutes=15), 15) for number in range(10)]
     datahub = _DataHub(rows)
     assert _read(datahub, "1", exact=[])["1", "DK1"].amounts == [20, 20, 10]
@@ -131,11 +129,11 @@ def test_quarters_of_an_hour_need_no_page_where_nothing_is_retired() -> None:
 
 
 @pytest.mark.parametrize("amount", [2**53 + 1, 2**63 - 1])
-def test_sums_may_be_beyond_what_floats_can_tell(amount: int) -> None:
+def test_sums_may_exceed_what_floats_can_hold(amount: int) -> None:
     assert _read(_DataHub([_row("1", BEGIN, amount=amount)]), "1")["1", "DK1"].amounts == [amount]
 
 
-def test_points_measured_by_the_hour_need_no_page() -> None:
+def test_hourly_points_need_no_page() -> None:
     datahub = _DataHub([_row("1", BEGIN + number * HOUR) for number in range(150)])
     assert len(_read(datahub, "1", "2")["1", "DK1"].begins) == 150
     assert datahub.pages == 0
@@ -151,7 +149,7 @@ def test_points_measured_by_the_hour_need_no_page() -> None:
         [_row("1", BEGIN), _row("1", BEGIN + HOUR, 30), _row("1", BEGIN + 1.5 * HOUR, 30)],
     ],
 )
-def test_what_is_not_measured_by_the_hour_is_read_by_pages(rows: list[dict[str, Any]]) -> None:
+def test_points_that_are_not_hourly_are_read_by_pages(rows: list[dict[str, Any]]) -> None:
     datahub = _DataHub(rows)
     begins = [int(datetime.fromisoformat(row["begin"]).timestamp()) for row in rows]
     assert _read(datahub, "1")["1", "DK1"].begins == begins
@@ -176,7 +174,7 @@ def test_what_is_not_measured_by_the_hour_is_read_by_pages(rows: list[dict[str, 
         {"groups": [{"group": ["1"], "values": []}]},
     ],
 )
-def test_what_is_no_summary(change: dict[str, Any]) -> None:
+def test_an_answer_that_is_no_summary_is_the_peers_error(change: dict[str, Any]) -> None:
     with pytest.raises(PeerMisbehaved):
         _read(_DataHub([_row("1", BEGIN)], summary=change), "1")
 
@@ -191,6 +189,6 @@ def test_what_is_no_summary(change: dict[str, Any]) -> None:
         {"measurements": [_row("1", BEGIN) | {"begin": "soon"}]},
     ],
 )
-def test_what_is_no_count(change: dict[str, Any]) -> None:
+def test_an_answer_that_is_no_count_is_the_peers_error(change: dict[str, Any]) -> None:
     with pytest.raises(PeerMisbehaved):
         _read(_DataHub([_row("1", BEGIN)], count=change), "1")

@@ -1,4 +1,4 @@
-"""What peers may answer, and seldom do (contract: peers, DataHubService and EnergyTypeService)."""
+"""Legal but rare answers of peers, and illegal ones (contract: peers.md)."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -44,7 +44,7 @@ def _consumption(*pages: list[Any]) -> dict[tuple[str, str], dict[int, int]]:
     return {place: dict(zip(*each, strict=True)) for place, each in found.items()}
 
 
-def test_measurements() -> None:
+def test_odd_measurements_are_read() -> None:
     assert _consumption(
         [
             POINT | {"begin": "2020-02-29T23:00:00", "amount": 0},
@@ -60,25 +60,25 @@ def test_measurements() -> None:
 
 
 @pytest.mark.parametrize("begin", ["", "yesterday", "2020-02-29T25:00:00"])
-def test_no_begins(begin: str) -> None:
+def test_a_begin_that_is_no_time_is_the_peers_error(begin: str) -> None:
     with pytest.raises(PeerMisbehaved):
         _consumption([POINT | {"begin": begin, "amount": 1}])
 
 
 @pytest.mark.parametrize("amount", [None, "5", True, -1, -1.0, 0.5, 1e300])
-def test_no_amounts(amount: Any) -> None:
+def test_an_amount_that_is_no_whole_number_is_the_peers_error(amount: Any) -> None:
     with pytest.raises(PeerMisbehaved):
         _consumption([POINT | {"begin": "2020-02-29T22:00:00Z", "amount": amount}])
 
 
 @pytest.mark.parametrize("kind", ["", "Consumption", "s3cr3t"])
-def test_no_types(kind: str) -> None:
-    """Not taken for production, which is passed over."""
+def test_an_unknown_type_is_the_peers_error(kind: str) -> None:
+    """It isn't skipped, as production is."""
     with pytest.raises(PeerMisbehaved):
         _consumption([POINT | {"begin": "2020-02-29T22:00:00Z", "amount": 1, "type": kind}])
 
 
-def test_a_mix() -> None:
+def test_an_odd_mix_is_read() -> None:
     row = {"sector": "DK1", "technology": "Coal", "amount": 10}
     rows: list[dict[str, Any]] = [
         row | {"timestamp_utc": "2020-02-29T23:00:00+00:00", "amount": 0, "CO2": 0},
@@ -118,7 +118,9 @@ def test_a_mix() -> None:
         b"",
     ],
 )
-def test_what_is_no_mix(raw: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_answer_that_is_no_mix_is_the_peers_error(
+    raw: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
     client = _EnergyTypes([])
     monkeypatch.setattr(client, "_ask", lambda _: raw)
     with pytest.raises(PeerMisbehaved):
@@ -128,7 +130,9 @@ def test_what_is_no_mix(raw: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     "raw", [b'{"success":true,"total":1,"measurements":[{"gsrn":"\xff"}]}', b"[]", b"", b"{}"]
 )
-def test_what_is_no_page(raw: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_answer_that_is_no_page_is_the_peers_error(
+    raw: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
     client = _DataHub()
     monkeypatch.setattr(client, "_raw", lambda *_: raw)
     with pytest.raises(PeerMisbehaved):

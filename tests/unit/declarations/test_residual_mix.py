@@ -49,7 +49,7 @@ quoted = rows.map(
         {'N"2\\O' if name == "N²O" else name: value for name, value in row.items()} for row in some
     ]
 )
-"""With a name that columns can't be looked for by."""
+"""Rows with an emission whose name needs escapes in JSON."""
 regular = rows.map(
     lambda some: [{name: row[name] for name in row.keys() - {"SO2", "share"}} for row in some]
 )
@@ -67,7 +67,7 @@ gappy = rows.map(
 
 
 def plainly(answers: Sequence[list[dict[str, Any]]]) -> tuple[Any, Any]:
-    """Wh and grams by hour and sector, then by name: of what the text says, as fractions."""
+    """Return Wh and grams by hour and sector, then by name: the sums of the decimals, as fractions."""
     wh: Any = defaultdict(lambda: defaultdict(Fraction))
     grams: Any = defaultdict(lambda: defaultdict(Fraction))
     for answer in answers:
@@ -87,7 +87,7 @@ def as_answer(some: list[dict[str, Any]]) -> bytes:
 
 
 def by_place(mix: ResidualMix) -> dict[tuple[int, str], tuple[int, dict[str, int], dict[str, int]]]:
-    """The sum, what the technologies made and the emissions, by hour and sector."""
+    """Return the sum, the Wh of technologies and the g of emissions, by hour and sector."""
     return {
         (hour, sector): (amount, _at(hour, each.technologies), _at(hour, each.emissions))
         for sector, each in mix.items()
@@ -108,7 +108,7 @@ def read(answers: Sequence[list[dict[str, Any]]]) -> ResidualMixReader:
 
 @given(answers=st.lists(st.one_of(rows, quoted, regular, gappy), min_size=1, max_size=4))
 def test_all_shapes_come_to_the_plain_sums(answers: list[list[dict[str, Any]]]):
-    """Sorted and not, doubled, with columns that some rows lack, that change, that hold no numbers."""
+    """Sorted or not, doubled, with columns that are missing, change or hold no numbers."""
     wh, grams = plainly(answers)
     mix = by_place(read(answers).mix)
     assert mix.keys() == wh.keys()
@@ -126,7 +126,7 @@ def test_all_shapes_come_to_the_plain_sums(answers: list[list[dict[str, Any]]]):
     decimals=st.integers(0, 5),
 )
 def test_decimals_are_summed_exactly(table: list[tuple[int, int]], decimals: int):
-    """To the last digit, by column as by row, in hours with few rows and with many."""
+    """To the last digit, in hours with few rows and with many."""
     some = [
         {
             "timestamp_utc": TIMES[0],
@@ -163,7 +163,7 @@ def test_decimals_are_summed_exactly(table: list[tuple[int, int]], decimals: int
     ],
 )
 @pytest.mark.parametrize("comes_first", [True, False])
-def test_what_is_no_mix_is_none_in_any_answer(change: dict[str, Any], comes_first: bool):
+def test_an_invalid_row_makes_the_mix_unreadable(change: dict[str, Any], comes_first: bool):
     row = {
         "timestamp_utc": TIMES[0],
         "sector": "DK1",
@@ -190,7 +190,7 @@ def test_large_amounts_and_quotients_keep_their_decimals():
 
 
 def test_sums_beyond_what_floats_can_tell_are_exact():
-    """Thousands of numbers of fourteen digits, of which no sum fits into a float; hours that are cut in two."""
+    """Thousands of numbers of fourteen digits, whose sum no float can hold."""
     some = [
         {
             "timestamp_utc": TIMES[number // 4500],
@@ -210,8 +210,8 @@ def test_sums_beyond_what_floats_can_tell_are_exact():
 
 
 @pytest.mark.parametrize("kind", ["technology", "emission"])
-def test_no_mix_has_thousands_of_names(kind: str):
-    """Each would be a column of all hours."""
+def test_a_mix_with_a_thousand_names_is_unreadable(kind: str):
+    """Each name would be a column of all hours."""
     some = [
         {
             "timestamp_utc": TIMES[0],

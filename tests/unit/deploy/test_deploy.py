@@ -1,4 +1,4 @@
-"""What is deployed can't drift from what the service reads: compose.yaml, the chart, the image's content."""
+"""compose.yaml, the Helm chart and the image agree with the service's settings and files."""
 
 import fnmatch
 import json
@@ -33,16 +33,16 @@ def _read(path):
 
 @pytest.fixture
 def takes(monkeypatch):
-    """Whether the service starts with exactly these variables; ConfigurationError names what is wrong."""
+    """Return a function that loads settings from exactly these variables."""
 
-    def try_them(variables):
+    def load(variables):
         for name in _FIELDS:
             monkeypatch.delenv(name, raising=False)
         for name, value in variables.items():
             monkeypatch.setenv(name, str(value))
         return load_settings(Settings)
 
-    return try_them
+    return load
 
 
 @pytest.mark.parametrize("name", _SERVICES)
@@ -90,18 +90,18 @@ def test_the_service_takes_the_charts_example(takes):
 
 
 def _published(paths, path):
-    """Whether an ingress with these prefixes leads there; they end where a part of a path does."""
+    """Return whether an ingress with these prefixes publishes a path."""
     return any(path == each or path.startswith(f"{each}/") for each in paths)
 
 
-def test_the_chart_publishes_all_but_what_is_for_the_inside():
+def test_the_chart_publishes_all_paths_but_the_internal_ones():
     ingress = _read("deploy/chart/values.yaml")["ingress"]
     assert "paths" not in _read("deploy/chart/example.yaml")["ingress"]
     answered = json.loads((ROOT / "doc/openapi.json").read_text())["paths"]
     inside = {path for path in answered if not _published(ingress["paths"], path)}
     assert inside == {"/metrics", "/health/live", "/health/ready"}
     for path in ingress["paths"]:
-        assert any(_published([path], each) for each in answered), f"{path} leads nowhere"
+        assert any(_published([path], each) for each in answered), f"{path} matches no path"
 
 
 def test_the_chart_probes_what_the_web_answers():
@@ -115,7 +115,7 @@ def test_the_chart_probes_what_the_web_answers():
 
 
 def _allowed():
-    """What the build may see: .dockerignore refuses everything but this."""
+    """Return the patterns that .dockerignore allows; it excludes everything else."""
     lines = [
         line
         for line in (ROOT / ".dockerignore").read_text().splitlines()

@@ -1,4 +1,4 @@
-"""The browser's view of a login page, without a server."""
+"""The browser's parsing of forms and URLs, without a server."""
 
 from devstack.client import _FormParser, _query
 
@@ -9,7 +9,7 @@ _PAGE = """<form method="post" action="?a=1&amp;b=2">
 <button name="action" value="accept">Accept</button></form><form action="other"></form>"""
 
 
-def test_a_form_sends_what_is_filled_in_and_ticked():
+def test_a_form_sends_prefilled_and_ticked_fields():
     parser = _FormParser()
     parser.feed(_PAGE)
     assert parser.form.action == "?a=1&b=2"

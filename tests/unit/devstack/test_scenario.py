@@ -1,11 +1,11 @@
-"""The demo's story: what it expects adds up, and each order is one that the service must take."""
+"""The demo's scenario: expected holdings add up, and the service must accept each order."""
 
 from devstack.scenario import HOURS_PER_DAY, Scenario
 
 
-def test_no_energy_is_made_or_lost():
-    story = Scenario()
-    for stage in (story.before(), story.sold(), story.after()):
+def test_energy_is_conserved():
+    scenario = Scenario()
+    for stage in (scenario.before(), scenario.sold(), scenario.after()):
         assert sum(each.stored + each.retired for each in stage.values()) == sum(
             each.issued for each in stage.values()
         )
@@ -17,21 +17,21 @@ def test_no_energy_is_made_or_lost():
 
 
 def test_orders_are_covered_by_wind_and_measurements():
-    story = Scenario()
-    hours = {hour.begin: hour for hour in story.hours}
+    scenario = Scenario()
+    hours = {hour.begin: hour for hour in scenario.hours}
     bought = {}
-    for order in story.annas_orders():
+    for order in scenario.annas_orders():
         assert 0 < order.sold + order.retired <= hours[order.begin].produced
         assert order.retired <= hours[order.begin].anna_used
         bought[order.begin] = order.sold
-    for order in story.bos_orders():
+    for order in scenario.bos_orders():
         assert 0 < order.retired <= min(bought[order.begin], hours[order.begin].bo_used)
 
 
 def test_whole_and_split_ggos_are_both_retired():
-    story = Scenario()
-    bought = {order.begin: order.sold for order in story.annas_orders()}
-    whole = [order for order in story.bos_orders() if order.retired == bought[order.begin]]
+    scenario = Scenario()
+    bought = {order.begin: order.sold for order in scenario.annas_orders()}
+    whole = [order for order in scenario.bos_orders() if order.retired == bought[order.begin]]
     assert len(whole) == HOURS_PER_DAY
 
 

@@ -1,4 +1,4 @@
-"""Calls that come together for one token: one introspection answers all that may share it."""
+"""Concurrent introspections of one token share a single call of Hydra."""
 
 import threading
 from collections.abc import Callable
@@ -8,82 +8,82 @@ import pytest
 
 from origin.errors import PeerError, PeerUnavailable
 from origin.identity.client import Introspection
-from origin.identity.service.introspection import BearerTokens
+from origin.identity.service.introspection import IntrospectionCache
 
-_WORTH = Introspection("alice", frozenset({"profile"}), None)
+_ALICE = Introspection("alice", frozenset({"profile"}), None)
 _CALLS = 8
 
 
 class _Hydra:
-    """Answers when it is let."""
+    """A Hydra that answers when the test releases it."""
 
     def __init__(self, answer: Callable[[], Introspection | None]) -> None:
         self._answer = answer
-        self.asked = threading.Semaphore(0)
-        self.let = threading.Event()
+        self.called = threading.Semaphore(0)
+        self.released = threading.Event()
         self.calls = 0
 
     def introspect(self, _token: str) -> Introspection | None:
         self.calls += 1
-        self.asked.release()
-        assert self.let.wait(10)
+        self.called.release()
+        assert self.released.wait(10)
         return self._answer()
 
 
-def _together(
-    hydra: _Hydra, *, asked: int = 1, cached: bool = True, cache_s: float = 5
+def _concurrently(
+    hydra: _Hydra, *, calls: int = 1, cached: bool = True, cache_s: float = 5
 ) -> list[Future[Introspection | None]]:
-    """What calls came to that were made before Hydra, asked so often, answers."""
-    tokens = BearerTokens(hydra, cache_s)  # type: ignore[arg-type] # all that is called of it
+    """Introspect one token concurrently; Hydra answers after this many calls of it."""
+    cache = IntrospectionCache(hydra, cache_s)  # type: ignore[arg-type] # all that is called of it
     begun = threading.Barrier(_CALLS + 1)
 
     def call() -> Introspection | None:
         begun.wait(10)
-        return tokens.worth("token", cached=cached)
+        return cache.introspect("token", cached=cached)
 
     with ThreadPoolExecutor(_CALLS) as pool:
         answers = [pool.submit(call) for _ in range(_CALLS)]
         begun.wait(10)
-        for _ in range(asked):
-            assert hydra.asked.acquire(timeout=10)
-        hydra.let.set()
+        for _ in range(calls):
+            assert hydra.called.acquire(timeout=10)
+        hydra.released.set()
     return answers
 
 
-def test_one_introspection_answers_all() -> None:
-    hydra = _Hydra(lambda: _WORTH)
-    assert [each.result() for each in _together(hydra)] == [_WORTH] * _CALLS
+def test_one_call_answers_all_requests() -> None:
+    hydra = _Hydra(lambda: _ALICE)
+    assert [each.result() for each in _concurrently(hydra)] == [_ALICE] * _CALLS
     assert hydra.calls == 1
 
 
 @pytest.mark.parametrize("how", [{"cached": False}, {"cache_s": 0}])
-def test_who_needs_an_answer_of_now_asks(how: dict[str, float]) -> None:
-    hydra = _Hydra(lambda: _WORTH)
-    answers = _together(hydra, asked=_CALLS, **how)  # type: ignore[arg-type] # one of both
-    assert [each.result() for each in answers] == [_WORTH] * _CALLS
+def test_requests_that_must_not_use_the_cache_each_call_hydra(how: dict[str, float]) -> None:
+    hydra = _Hydra(lambda: _ALICE)
+    answers = _concurrently(hydra, calls=_CALLS, **how)  # type: ignore[arg-type] # one of both
+    assert [each.result() for each in answers] == [_ALICE] * _CALLS
     assert hydra.calls == _CALLS
 
 
-def test_a_token_worth_nothing_is_so_for_all() -> None:
-    answers = _together(_Hydra(lambda: None))
+def test_an_inactive_token_is_inactive_for_all() -> None:
+    answers = _concurrently(_Hydra(lambda: None))
     assert [each.result() for each in answers] == [None] * _CALLS
 
 
-def test_a_hydra_out_of_reach_is_so_for_all() -> None:
+def test_an_unavailable_hydra_fails_all() -> None:
     def fail() -> None:
         raise PeerUnavailable("Hydra", "Timeout")
 
-    for answer in _together(_Hydra(fail)):
+    for answer in _concurrently(_Hydra(fail)):
         assert isinstance(answer.exception(), PeerError)
 
 
-def test_who_waits_for_one_that_is_interrupted_asks() -> None:
+def test_requests_that_wait_for_an_interrupted_call_make_their_own() -> None:
     is_first = iter([True])
 
     def interrupt() -> Introspection:
         if next(is_first, False):
             raise KeyboardInterrupt
-        return _WORTH
+        return _ALICE
 
-    errors = [answer.exception() for answer in _together(_Hydra(interrupt))]
+    errors = [answer.exception() for answer in _concurrently(_Hydra(interrupt))]
     assert [type(error) for error in errors if error is not None] == [KeyboardInterrupt]

@@ -1,6 +1,7 @@
 """The rules of DataHub's events that need no database, and their signatures."""
 
 import dataclasses
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -9,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from origin.errors import Refused
 from origin.intake.rules.events import (
     GgoEvent,
+    GgoFault,
+    GgoImpossible,
     MeteringPointEvent,
     digest,
     ggo_from_payload,
@@ -53,11 +55,10 @@ events = st.builds(
 )
 
 
-def _refused(**changes: Any) -> Any:
-    with pytest.raises(Refused) as raised:
+def _faults(**changes: Any) -> Mapping[str, GgoFault]:
+    with pytest.raises(GgoImpossible) as raised:
         dataclasses.replace(EVENT, **changes).check()
-    assert isinstance(raised.value.message, dict)
-    return raised.value.message["ggo"]
+    return raised.value.faults
 
 
 def test_right_event_is_let_through() -> None:
@@ -74,12 +75,12 @@ def test_right_event_is_let_through() -> None:
         ("begin", {"begin": datetime(1969, 12, 31, 23, 59, 59, tzinfo=UTC)}),
     ],
 )
-def test_wrong_events_are_refused_by_name(name: str, changes: dict[str, Any]) -> None:
-    assert list(_refused(**changes)) == [name]
+def test_what_is_wrong_with_an_event_is_named(name: str, changes: dict[str, Any]) -> None:
+    assert list(_faults(**changes)) == [name]
 
 
 def test_all_that_is_wrong_is_named() -> None:
-    assert set(_refused(amount=-1, technology_code="", fuel_code="")) == {
+    assert set(_faults(amount=-1, technology_code="", fuel_code="")) == {
         "amount",
         "technologyCode",
         "fuelCode",
@@ -89,7 +90,7 @@ def test_all_that_is_wrong_is_named() -> None:
 def test_edge_of_2038() -> None:
     edge = datetime(2038, 1, 19, 3, 14, 8, tzinfo=UTC)
     later = edge + timedelta(hours=1)
-    assert list(_refused(begin=edge, end=later)) == ["begin"]
+    assert list(_faults(begin=edge, end=later)) == ["begin"]
     dataclasses.replace(EVENT, begin=edge - timedelta(microseconds=1), end=later).check()
 
 
@@ -97,7 +98,7 @@ def test_edge_of_2038() -> None:
 def test_every_event_that_passes_has_a_key(event: GgoEvent) -> None:
     try:
         event.check()
-    except Refused:
+    except GgoImpossible:
         return
     assert period_key(metering_point_key(master_key(bytes(32)), 0), event.begin)
 

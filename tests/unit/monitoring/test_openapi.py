@@ -13,7 +13,7 @@ RENEW = (
     "doc/openapi.json isn't what the views and schemas say: run `make openapi`, which is "
     "`PYTHONPATH=src .venv/bin/python -m devstack.openapi_document doc/openapi.json`"
 )
-TELL = "say in its schema's metadata, or in src/origin/monitoring/views/openapi_fields.py, what it means"
+TELL = "describe the field by its metadata (origin.web.described)"
 
 
 @pytest.fixture(scope="module")

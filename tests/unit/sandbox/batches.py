@@ -1,4 +1,4 @@
-"""Batches made by hand, so that a test can make one thing wrong at a time."""
+"""Builds batches from single parts, so that a test can make one of them wrong."""
 
 import hashlib
 import itertools
@@ -16,7 +16,7 @@ _numbers = itertools.count(1)
 
 
 class Key:
-    """A key pair and its three addresses; each call makes the next one of a fixed series."""
+    """A key pair and its three addresses; each instance has the next key of a fixed series."""
 
     def __init__(self) -> None:
         self.private = PrivateKey(hashlib.sha256(b"key %d" % next(_numbers)).digest())
@@ -35,7 +35,7 @@ BATCHER = Key()
 def transaction(
     key, family, payload, touched, *, batcher=BATCHER, signature=None, reads=(), **header
 ):
-    """A signed transaction; `touched` are its inputs and outputs, `header` overrides fields."""
+    """Return a signed transaction; `touched` are its inputs and outputs, `header` overrides fields."""
     raw = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
     fields = {
         "batcher_public_key": batcher.public.hex(),
@@ -51,7 +51,7 @@ def transaction(
 
 
 def batch(*transactions, key=BATCHER, signature=None, **header):
-    """A signed batch of these transactions; `header` overrides fields."""
+    """Return a signed batch of these transactions; `header` overrides fields."""
     fields = {
         "signer_public_key": key.public.hex(),
         "transaction_ids": [one.header_signature for one in transactions],
@@ -67,7 +67,7 @@ def as_bytes(*batches):
 
 
 def split(key, parts, **more):
-    """A split of the GGO of a key: `parts` are pairs of address and Wh."""
+    """Return a split of a key's GGO; `parts` are pairs of address and Wh."""
     payload = {
         "origin": key.ggo,
         "parts": [{"address": address, "amount": amount} for address, amount in parts],
@@ -87,7 +87,7 @@ def retire(key, settlement, **more):
 
 
 def settle(key, ggos, *, signer=None, settlement=None, **more):
-    """A settlement of the measurement of a key by the GGOs at these addresses."""
+    """Return a settlement of a key's measurement by the GGOs at these addresses."""
     settlement = settlement or key.settlement
     payload = {
         "settlement_address": settlement,
@@ -104,7 +104,7 @@ def settle(key, ggos, *, signer=None, settlement=None, **more):
 
 
 def measured(amount, kind="CONSUMPTION", begin=HOUR, sector="DK1"):
-    """A measurement as the state holds it."""
+    """Return the state's record of a measurement."""
     return {
         "amount": amount,
         "type": kind,
@@ -115,7 +115,7 @@ def measured(amount, kind="CONSUMPTION", begin=HOUR, sector="DK1"):
 
 
 def ggo(amount, begin=HOUR, sector="DK1"):
-    """A GGO as the state holds it."""
+    """Return the state's record of a GGO."""
     return {
         "origin": "5a9839" + "0" * 64,
         "amount": amount,

@@ -1,10 +1,10 @@
-"""What the sandbox's unit tests share."""
+"""Fixtures of the sandbox's unit tests."""
 
 import pytest
 
 
 def pytest_collection_modifyitems(items):
-    """bip32utils calls functions of ecdsa that are deprecated there."""
+    """Ignore deprecation warnings: bip32utils calls deprecated functions of ecdsa."""
     here = __file__.rpartition("/")[0]
     for item in items:
         if str(item.path).startswith(here):

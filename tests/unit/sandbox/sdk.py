@@ -1,4 +1,4 @@
-"""The ledger SDK, importable: it was written for an older secp256k1 wheel than there is."""
+"""Makes the ledger SDK importable: it needs an older version of the secp256k1 package."""
 
 import secp256k1
 

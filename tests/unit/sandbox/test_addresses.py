@@ -1,4 +1,4 @@
-"""Addresses against the test vector of the contract."""
+"""Addresses, checked with the contract's test vector."""
 
 import bip32utils
 import pytest
@@ -17,20 +17,20 @@ VECTOR = {
 
 
 @pytest.mark.parametrize("kind", list(Kind))
-def test_the_vector(kind):
+def test_addresses_of_the_contracts_vector(kind):
     key = bip32utils.BIP32Key.fromExtendedKey(POINT).ChildKey(1577880000)
     assert address_of(kind, key.PublicKey()) == VECTOR[kind]
     assert kind_of(VECTOR[kind]) is kind
 
 
-def test_an_address_with_one_digit_changed_is_none():
+def test_an_address_with_one_changed_digit_has_no_kind():
     for place in range(70):
         digit = "0" if VECTOR[Kind.GGO][place] != "0" else "1"
         assert kind_of(VECTOR[Kind.GGO][:place] + digit + VECTOR[Kind.GGO][place + 1 :]) is None
 
 
 @pytest.mark.parametrize("wrong", ["", "849c0b", VECTOR[Kind.GGO].upper(), VECTOR[Kind.GGO] + "00"])
-def test_what_is_malformed_is_none(wrong):
+def test_a_malformed_address_has_no_kind(wrong):
     assert kind_of(wrong) is None
 
 

@@ -1,4 +1,4 @@
-"""DataHub's endpoints and the issuing body's orders, without Hydra and without HTTP."""
+"""DataHub's endpoints and the issuing body, without Hydra and without HTTP."""
 
 import time
 from datetime import UTC, datetime, timedelta
@@ -19,7 +19,7 @@ CODES = {"technologyCode": "T020001", "fuelCode": "F01050100"}
 
 
 class Tokens:
-    """A token is its user's name; `gone` is inactive, `down` can't be checked."""
+    """Takes a token for its user's name; `gone` is inactive, `down` can't be checked."""
 
     def subject(self, token):
         if token == "down":
@@ -88,12 +88,12 @@ def datahub():
         "/webhook/on-meteringpoint-available/unsubscribe",
     ],
 )
-def test_the_token_is_looked_at_first(datahub, path, token, status):
+def test_the_token_is_checked_first(datahub, path, token, status):
     answer = datahub.post(path, {"what": "ever"}, token=token)
     assert (answer.status_code, answer.json["success"]) == (status, False)
 
 
-def test_a_user_sees_his_points_alone(datahub):
+def test_users_see_only_their_own_points(datahub):
     datahub.add("1", "production", cityName="Ry", **CODES)
     datahub.add("2", "consumption", sub="bo")
     (point,) = datahub.post("/meteringpoints").json["meteringpoints"]
@@ -104,7 +104,7 @@ def test_a_user_sees_his_points_alone(datahub):
     assert answer.status_code == 409
 
 
-def test_the_addresses_are_those_of_the_vector(datahub):
+def test_addresses_match_the_contracts_vector(datahub):
     datahub.add("1", "production", **CODES)
     order = {"gsrn": "1", "begin": NOON.isoformat(), "amount": 500, "emissions": {"CO2": 0.1}}
     (ggo,) = datahub.control("ggos", {"ggos": [order]})["ggos"]
@@ -124,7 +124,7 @@ def refused(datahub, path, body):
     return answer.status_code, answer.json["message"]
 
 
-def test_nothing_is_issued_before_the_key_has_come(datahub):
+def test_nothing_is_issued_before_the_key_is_set(datahub):
     datahub.add("1", "production", key=None, **CODES)
     order = {"gsrn": "1", "begin": NOON.isoformat(), "amount": 500}
     for path, body in (("ggos", {"ggos": [order]}), ("measurements", {"measurements": [order]})):
@@ -132,7 +132,7 @@ def test_nothing_is_issued_before_the_key_has_come(datahub):
         assert (status, "set-key" in message) == (409, True)
 
 
-def test_what_cannot_be_issued(datahub):
+def test_invalid_issues_are_rejected(datahub):
     datahub.add("1", "production")
     datahub.add("2", "consumption", **CODES)
     datahub.add("3", "production", **CODES)
@@ -151,7 +151,7 @@ def test_what_cannot_be_issued(datahub):
     assert answer.json["message"].startswith("Issued already")
 
 
-def test_a_key_is_an_extended_private_key_of_ones_own_point(datahub):
+def test_a_key_must_be_an_extended_private_key_of_an_own_point(datahub):
     datahub.add("1", "consumption", key=None)
     datahub.add("2", "consumption", sub="bo", key=None)
     public = bip32utils.BIP32Key.fromExtendedKey(POINT).ExtendedKey(private=False)
@@ -235,21 +235,21 @@ def test_a_summary_hides_quarters_of_an_hour(datahub):
     assert summary(datahub, filters={"type": "production"}) == ([], [])
     assert summary(datahub, resolution="month") == (["2020-01"], [(["1"], [15]), (["2"], [10])])
     assert summary(datahub, utcOffset=12, resolution="day")[0] == ["2020-01-02"]
-    # The end of the range isn't among the labels where they are filled.
+    # Filled labels don't include the end of the range.
     ends = {"begin": (NOON - timedelta(hours=1)).isoformat(), "end": NOON.isoformat()}
     filled = summary(datahub, filters={"beginRange": ends}, fill=True)
     assert filled == (["2020-01-01 11:00"], [(["1"], [None])])
 
 
 @pytest.mark.parametrize("missing", ["filters", "resolution", "grouping", "fill"])
-def test_a_summary_wants_to_know_everything(datahub, missing):
+def test_a_summary_requires_all_fields(datahub, missing):
     body = {"filters": {}, "resolution": "hour", "grouping": [], "fill": False}
     del body[missing]
     assert datahub.post("/measurements/summary", body).status_code == 400
 
 
 @pytest.mark.parametrize("grouping", [["sector"], ["type"], ["gsrn", "sector"]])
-def test_a_summary_by_anything_else_fails(datahub, grouping):
+def test_a_summary_with_another_grouping_fails(datahub, grouping):
     body = {"filters": {}, "resolution": "hour", "grouping": grouping, "fill": False}
     assert datahub.post("/measurements/summary", body).status_code == 500
 
@@ -263,7 +263,7 @@ def test_a_series_has_the_addresses_that_single_measurements_have(datahub):
     assert found == [{**each, "gsrn": "2"} for each in published]
 
 
-def test_rows_take_their_time_and_sums_none(datahub):
+def test_rows_take_time_and_sums_do_not(datahub):
     datahub.add("1", "consumption")
     series(datahub, "1", *range(20))
 
@@ -317,7 +317,7 @@ def test_the_consumption_of_an_hour(datahub):
     assert consumed("1", token="bo").status_code == 400
 
 
-def test_a_correction_changes_the_books_and_not_the_ledger(datahub):
+def test_a_correction_does_not_change_the_ledger(datahub):
     datahub.add("1", "consumption")
     datahub.publish("1", 70)
     (corrected,) = datahub.publish("1", 60, correct=True)
@@ -334,7 +334,7 @@ def test_technologies_need_no_token_and_have_the_labels_of_the_contract(datahub)
     assert len({(one["technologyCode"], one["fuelCode"]) for one in listed}) == len(listed) > 24
 
 
-def test_unknown_fields_are_refused(datahub):
+def test_unknown_fields_are_rejected(datahub):
     answer = datahub.post("/measurements", {"filters": {"city": "Ry"}})
     assert answer.status_code == 400
     assert "city" in answer.json["message"]

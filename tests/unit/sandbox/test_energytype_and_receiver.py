@@ -1,4 +1,4 @@
-"""The residual mix, and the receiver of webhooks."""
+"""EnergyType's residual mix, and the webhook receiver."""
 
 import base64
 import hashlib
@@ -65,12 +65,12 @@ def test_rows_are_set_and_hidden(mix):
 
 
 @pytest.mark.parametrize("wrong", [{"sector": []}, {"begin_from": "x"}, {"begin_to": ""}])
-def test_a_wrong_question_is_400(mix, wrong):
+def test_a_wrong_query_is_400(mix, wrong):
     answer = mix.get("/residual-mix", query_string={"sector": "DK1", **DAY, **wrong})
     assert answer.status_code == 400
 
 
-def test_deliveries_are_kept_and_their_signatures_checked():
+def test_deliveries_are_recorded_and_their_signatures_checked():
     http = receiver.create_app("s3cret").test_client()
     body = b'{"sub": "anna"}'
     signature = base64.b64encode(hmac.new(b"s3cret", body, hashlib.sha256).digest()).decode()
@@ -102,7 +102,7 @@ def test_standard_webhooks_are_checked_too(secret):
     assert [one["standard_verified"] for one in got] == [True, False, None]
 
 
-def test_answers_as_told_are_recorded_all_the_same():
+def test_deliveries_answered_by_a_fault_are_recorded():
     http = receiver.create_app().test_client()
     http.post("/control/faults", json={"endpoint": "/hook*", "status": 410, "process": True})
     assert http.post("/hook/one", data=b"{}").status_code == 410

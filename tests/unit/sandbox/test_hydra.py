@@ -1,4 +1,4 @@
-"""Hydra's endpoints, one answer at a time; the whole flow is in the integration tests."""
+"""Hydra's endpoints one by one; the integration tests cover the whole flow."""
 
 import base64
 import hashlib
@@ -26,7 +26,7 @@ ASKED = {
 
 @pytest.fixture(scope="module")
 def app():
-    # Shared: making its RSA key takes a while.
+    # Shared, because generating its RSA key takes long.
     return create_app(Client("me", "s3cret+"), redirect_uris=[BACK])
 
 
@@ -38,14 +38,14 @@ def http(app):
 
 
 def back(answer):
-    """What a redirect brings back to the client."""
+    """Return the query of a redirect to the client."""
     assert answer.status_code == 303, answer.text
     assert answer.location.startswith(BACK + "?")
     return {name: value[0] for name, value in parse_qs(urlsplit(answer.location).query).items()}
 
 
 def login(http, sub="anna", **more):
-    """A code for a user, who has consented to everything."""
+    """Return the code of a user who has consented to all scopes."""
     return back(http.get("/oauth2/auth", query_string={**ASKED, "login_hint": sub, **more}))["code"]
 
 
@@ -91,18 +91,18 @@ def test_declining_is_access_denied(http):
         ({"code_challenge": "x", "code_challenge_method": "plain"}, "invalid_request"),
     ],
 )
-def test_a_wrong_request_goes_back_with_an_error(http, wrong, error):
+def test_a_wrong_request_redirects_with_an_error(http, wrong, error):
     assert back(http.get("/oauth2/auth", query_string={**ASKED, **wrong}))["error"] == error
 
 
 @pytest.mark.parametrize("wrong", [{"client_id": "you"}, {"redirect_uri": BACK + "/evil"}])
-def test_nobody_is_sent_to_an_unregistered_address(http, wrong):
+def test_there_is_no_redirect_to_an_unregistered_uri(http, wrong):
     answer = http.get("/oauth2/auth", query_string={**ASKED, **wrong, "login_hint": "anna"})
     assert answer.status_code == 400
     assert answer.location is None
 
 
-def test_a_code_buys_tokens_once(http):
+def test_a_code_can_be_redeemed_once(http):
     code = login(http)
     tokens = exchange(http, code).json
     assert tokens["scope"] == "openid offline profile"
@@ -112,7 +112,7 @@ def test_a_code_buys_tokens_once(http):
     assert introspect(http, tokens["access_token"]) == {"active": False}
 
 
-def test_the_client_must_say_who_it_is(http):
+def test_the_client_must_authenticate(http):
     wrong = {"Authorization": "Basic " + base64.b64encode(b"me:guess").decode()}
     for headers in ({}, wrong):
         answer = exchange(http, login(http), headers=headers)
@@ -137,7 +137,7 @@ def test_the_redirect_uri_must_be_the_same(http):
     assert answer.json["error"] == "invalid_grant"
 
 
-def test_refresh_tokens_rotate_and_a_repeat_ends_the_consent(http):
+def test_refresh_tokens_rotate_and_reuse_revokes_the_consent(http):
     first = exchange(http, login(http)).json
     second = refresh(http, first["refresh_token"]).json
     assert second["id_token"]
@@ -163,7 +163,7 @@ def test_without_offline_there_is_no_refresh_token(http):
     assert refresh(http, tokens["access_token"]).status_code == 400
 
 
-def test_introspection_tells_the_kinds_of_tokens_apart(http):
+def test_introspection_distinguishes_kinds_of_tokens(http):
     tokens = exchange(http, login(http)).json
     access = introspect(http, tokens["access_token"])
     assert access["exp"] - access["iat"] == tokens["expires_in"] == 3600
@@ -175,7 +175,7 @@ def test_introspection_tells_the_kinds_of_tokens_apart(http):
     assert introspect(http, "no token") == {"active": False}
 
 
-def test_introspection_may_need_the_client(http):
+def test_introspection_can_require_the_client(http):
     strict = create_app(Client("me", "s3cret+"), introspect_auth=True).test_client()
     assert strict.post("/oauth2/introspect", data={"token": "x"}).status_code == 401
     answer = strict.post("/oauth2/introspect", data={"token": "x"}, headers=BASIC)
@@ -183,7 +183,7 @@ def test_introspection_may_need_the_client(http):
     assert http.post("/oauth2/introspect", data={}).status_code == 400
 
 
-def test_revoking_one_token_ends_the_consent(http):
+def test_revoking_one_token_revokes_the_consent(http):
     tokens = exchange(http, login(http)).json
     answer = http.post("/oauth2/revoke", data={"token": tokens["refresh_token"]}, headers=BASIC)
     assert answer.status_code == 200
@@ -194,7 +194,7 @@ def mint(http, **wish):
     return http.post("/control/tokens", json={"sub": "bo", **wish}).json
 
 
-def test_tokens_come_without_the_dance(http):
+def test_tokens_can_be_created_without_a_login(http):
     tokens = mint(http, scope="ggo.read offline", expires_in=5)
     seen = introspect(http, tokens["access_token"])
     assert (seen["sub"], seen["scope"], seen["exp"] - seen["iat"]) == ("bo", "ggo.read offline", 5)
@@ -202,7 +202,7 @@ def test_tokens_come_without_the_dance(http):
     assert mint(http, scope="ggo.read")["refresh_token"] is None
 
 
-def test_tokens_end_when_told(http):
+def test_tokens_can_be_expired_and_revoked(http):
     one, two = mint(http), mint(http)
     assert http.post("/control/expire", json={"token": one["access_token"]}).json["tokens"] == 1
     assert introspect(http, one["access_token"]) == {"active": False}
@@ -216,7 +216,7 @@ def claims_of(http, token):
     return jwt.decode(token, keys, algorithms=["RS256"]).claims
 
 
-def test_the_id_token_says_who_and_for_whom(http):
+def test_the_id_token_has_subject_and_audience(http):
     token = exchange(http, login(http, nonce="n-1")).json["id_token"]
     claims = claims_of(http, token)
     assert (claims["sub"], claims["aud"], claims["nonce"]) == ("anna", ["me"], "n-1")
@@ -229,7 +229,7 @@ def wrong_id_token(http, mode):
     return exchange(http, login(http, nonce="n-1")).json.get("id_token")
 
 
-def test_id_tokens_go_wrong_on_demand_and_then_right_again(http):
+def test_id_tokens_are_faulty_on_demand_and_then_right_again(http):
     assert wrong_id_token(http, "missing") is None
     assert claims_of(http, wrong_id_token(http, "expired"))["exp"] < time.time()
     assert claims_of(http, wrong_id_token(http, "wrong_audience"))["aud"] != ["me"]
@@ -251,7 +251,7 @@ def test_keys_rotate_with_or_without_the_old_ones(http):
     assert claims_of(http, exchange(http, login(http)).json["id_token"])["sub"] == "anna"
 
 
-def test_faults_strike_here_too(http):
+def test_faults_work_for_hydra(http):
     http.post("/control/faults", json={"endpoint": "/oauth2/introspect", "status": 503})
     answer = http.post("/oauth2/introspect", data={"token": "x"})
     assert (answer.status_code, answer.json["error"]) == (503, "server_error")

@@ -1,4 +1,4 @@
-"""The ledger's REST API and its control calls, over batches that the SDK built."""
+"""The ledger's REST API and its control calls, with batches built by the ledger SDK."""
 
 import base64
 import json
@@ -17,7 +17,7 @@ OCTETS = {"content_type": "application/octet-stream"}
 
 
 class Driver:
-    """Short words for what the tests do with the ledger."""
+    """Shortcuts for the tests' calls of the ledger."""
 
     def __init__(self, validator):
         self.validator = validator
@@ -70,7 +70,7 @@ class Driver:
         return next(entry for entry in listing if entry["id"] == one.header_signature)
 
     def moved(self):
-        """A good batch that moves 10 Wh, and the key it spends."""
+        """Return a valid batch that transfers 10 Wh, and the key that it spends."""
         source = Key()
         self.issue(source, 10)
         return batch(transfer(source, Key().ggo)), source
@@ -82,7 +82,7 @@ def ledger():
 
 
 def test_a_batch_of_the_sdk_is_committed(ledger):
-    """Split and two retires as the service will send them, state as the SDK reads it."""
+    """A split and two retires as the service sends them; the SDK can read the state."""
     source, rest, one, two, meter, user = (Key() for _ in range(6))
     ledger.issue(source, 100)
     ledger.measure(meter, 60)
@@ -147,7 +147,7 @@ def in_plain_text(answer):
     return answer.status_code, answer.mimetype
 
 
-def test_bodies_and_types_are_refused_in_sawtooths_words(ledger):
+def test_wrong_bodies_and_types_get_sawtooths_errors(ledger):
     post = ledger.http.post
     assert refused(post("/batches", data=b"nonsense", **OCTETS)) == (400, 35)
     assert refused(post("/batches", data=b"", **OCTETS)) == (400, 34)
@@ -158,7 +158,7 @@ def test_bodies_and_types_are_refused_in_sawtooths_words(ledger):
     assert refused(ledger.post(good)) == (400, 30)
 
 
-def test_nonsense_may_be_accepted(ledger):
+def test_unreadable_bodies_are_accepted_on_demand(ledger):
     ledger.control("tricks", {"nonsense": 1})
     assert ledger.http.post("/batches", data=b"nonsense", **OCTETS).status_code == 202
     assert refused(ledger.http.post("/batches", data=b"nonsense", **OCTETS)) == (400, 35)
@@ -166,7 +166,7 @@ def test_nonsense_may_be_accepted(ledger):
 
 
 def test_statuses_of_many(ledger):
-    """By GET as many as a request's line can hold; by POST with the very type, and no link."""
+    """GET takes as many as fit into the request line; POST needs the exact type and has no link."""
     good, _ = ledger.moved()
     ledger.post(good)
     ids = [good.header_signature, *(f"{number:0128x}" for number in range(80))]
@@ -191,7 +191,7 @@ def test_statuses_of_many(ledger):
     assert in_plain_text(bad_json) == (500, "text/plain")
 
 
-def test_state_that_is_not_there(ledger):
+def test_missing_state(ledger):
     assert refused(ledger.http.get(f"/state/{Key().ggo}")) == (404, 75)
     assert refused(ledger.http.get("/state/849c0b")) == (404, 75)
     assert refused(ledger.http.get("/state/849c0")) == (400, 62)
@@ -199,7 +199,7 @@ def test_state_that_is_not_there(ledger):
     assert ledger.http.get("/nowhere").status_code == 404
 
 
-def test_the_same_batch_again_is_the_same_batch(ledger):
+def test_a_batch_posted_again_is_the_same_batch(ledger):
     good, _ = ledger.moved()
     for _ in range(3):
         assert ledger.post(good).status_code == 202
@@ -208,7 +208,7 @@ def test_the_same_batch_again_is_the_same_batch(ledger):
     assert [step["status"] for step in entry["history"]] == ["PENDING", "COMMITTED"]
 
 
-def test_an_invalid_batch_is_not_tried_again_while_it_is_remembered(ledger):
+def test_an_invalid_batch_is_not_executed_again_while_it_is_remembered(ledger):
     source = Key()
     early = batch(transfer(source, Key().ggo))
     ledger.post(early)
@@ -243,7 +243,7 @@ def test_an_invalid_batch_is_remembered_as_long_as_it_is_asked_about():
     assert entry.forget_at > before
 
 
-def test_a_processor_that_is_forgotten_leaves_batches_pending(ledger):
+def test_batches_stay_pending_without_a_processor(ledger):
     good, _ = ledger.moved()
     ledger.control("tricks", {"processor_gone": True})
     ledger.post(good)
@@ -253,7 +253,7 @@ def test_a_processor_that_is_forgotten_leaves_batches_pending(ledger):
 
 
 def test_calls_hang_while_the_validator_is_frozen(ledger, monkeypatch):
-    """They are given up after a long time, and never answered 503 at once."""
+    """They time out after a long time, instead of failing with 503 at once."""
     monkeypatch.setattr(app, "HANG_S", 0.02)
     good, source = ledger.moved()
     ledger.control("tricks", {"frozen": True})
@@ -290,7 +290,7 @@ def test_hold_and_a_restart_in_between(ledger):
     assert ledger.status(good) == "COMMITTED"
 
 
-def test_what_is_committed_is_not_executed_again(ledger):
+def test_committed_batches_are_not_executed_again(ledger):
     good, source = ledger.moved()
     ledger.post(good)
     ledger.control("forget")
@@ -362,8 +362,8 @@ def test_issuing_is_checked_and_all_or_nothing(ledger):
     assert post("/control/publish", json={"address": good.ggo}).status_code == 400
 
 
-def test_faults_strike_as_often_as_told(ledger):
-    """A refusal without the work, an error after the work, garbage, and codes of their own."""
+def test_faults_apply_to_the_given_number_of_calls(ledger):
+    """An error instead of processing, an error after processing, garbage, and Sawtooth's codes."""
     (one, _), (two, _) = ledger.moved(), ledger.moved()
     ledger.control("faults", {"endpoint": "/batches", "code": 15, "times": 2})
     assert refused(ledger.post(one)) == (503, 15)
@@ -384,7 +384,7 @@ def test_faults_strike_as_often_as_told(ledger):
     assert refused(ledger.http.get(f"/state/{Key().ggo}")) == (404, 75)
 
 
-def test_a_cut_comes_before_or_after_the_work(ledger):
+def test_a_cut_comes_before_or_after_processing(ledger):
     (one, _), (two, _) = ledger.moved(), ledger.moved()
     for cut, good, status in (("before", one, "UNKNOWN"), ("after", two, "COMMITTED")):
         ledger.control("faults", {"endpoint": "/batches", "cut": cut})
@@ -393,7 +393,7 @@ def test_a_cut_comes_before_or_after_the_work(ledger):
         assert ledger.status(good) == status
 
 
-def test_a_fault_that_does_nothing_is_refused(ledger):
+def test_a_fault_without_effect_is_rejected(ledger):
     answer = ledger.http.post("/control/faults", json={"endpoint": "/batches"})
     assert answer.status_code == 400
     assert "needs a delay" in answer.json["message"]

@@ -1,4 +1,4 @@
-"""What the ledger refuses to take at all: signatures and headers that don't hold."""
+"""Batches that the ledger doesn't accept: wrong signatures and headers."""
 
 import hashlib
 
@@ -14,7 +14,7 @@ def a_split(**more):
 
 
 def high_s(signature: str) -> str:
-    """The same signature in its other form, which libsecp256k1 doesn't accept."""
+    """Return the signature with the other value of s, which libsecp256k1 doesn't accept."""
     order = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
     return signature[:64] + f"{order - int(signature[64:], 16):064x}"
 
@@ -25,7 +25,7 @@ def refusal_of(body: bytes) -> RefusedError:
     return caught.value
 
 
-def test_a_batch_comes_out_as_it_went_in():
+def test_a_valid_batch_is_parsed():
     key, target = Key(), Key()
     one = split(key, [(target.ggo, 10)])
     whole = batch(one)
@@ -41,12 +41,12 @@ def test_a_batch_comes_out_as_it_went_in():
     [(b"", 34), (b"\x12\x00", 34), (b"no protobuf at all", 35), (b"\x0a\xff", 35)],
     ids=["empty", "no batch", "text", "cut off"],
 )
-def test_a_body_without_batches_is_refused(body, code):
+def test_a_body_without_batches_is_an_error(body, code):
     assert refusal_of(body).code == code
 
 
-def test_every_tampering_is_refused():
-    """One thing wrong at a time, in the batch or in its transaction: code 30."""
+def test_every_tampering_is_noticed():
+    """One change at a time, in the batch or in its transaction: code 30."""
     other = Key()
     good = a_split()
     payload_swapped = a_split()
@@ -79,6 +79,6 @@ def test_every_tampering_is_refused():
     assert refused == dict.fromkeys(tampered, 30)
 
 
-def test_one_bad_batch_refuses_the_whole_list():
+def test_one_bad_batch_makes_the_whole_list_fail():
     bad = batch(a_split(), signature=BATCHER.sign(b"?"))
     assert refusal_of(as_bytes(batch(a_split()), bad)).code == 30

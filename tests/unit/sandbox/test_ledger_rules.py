@@ -1,4 +1,4 @@
-"""Every rule of the ledger: kept by what is right, broken one by one."""
+"""The ledger's rules: valid batches, and batches that break one rule each."""
 
 from datetime import timedelta
 
@@ -24,13 +24,13 @@ from tests.unit.sandbox.batches import (
 
 
 def run(state, *transactions, **more):
-    """The state after a batch of these transactions."""
+    """Return the state after a batch of these transactions."""
     (parsed,) = parse_batches(as_bytes(batch(*transactions)))
     return {**state, **apply_batch(state, parsed, **more)}
 
 
 def refusal(state, *transactions, **more):
-    """Why the batch is invalid, and that nothing was written."""
+    """Check that the batch is invalid and writes nothing; return the reason."""
     before = dict(state)
     with pytest.raises(InvalidBatchError) as caught:
         run(state, *transactions, **more)
@@ -204,7 +204,7 @@ def test_a_retired_part_of_an_earlier_batch_cannot_be_settled_again():
     assert "settled already" in refusal(state, settle(meter, [part.ggo], nonce="2"))
 
 
-def test_a_failing_transaction_undoes_the_ones_before():
+def test_a_failing_transaction_makes_the_whole_batch_fail():
     one, two, target = Key(), Key(), Key()
     state = {one.ggo: ggo(5)}
     assert "No GGO" in refusal(state, transfer(one, target.ggo), transfer(two, Key().ggo))
@@ -225,7 +225,7 @@ def test_a_dependency_is_met_by_the_same_batch_or_a_committed_one():
     assert run({middle.ggo: ggo(5)}, second, committed={first.header_signature: "b"})
 
 
-def test_the_issuing_body_alone_publishes_and_issues():
+def test_only_the_issuing_body_publishes_and_issues():
     issuer, meter = Key(), Key()
     payload = {**measured(50, "PRODUCTION")}
     publish = transaction(issuer, "PublishMeasurementRequest", payload, [meter.measurement])
@@ -267,7 +267,7 @@ def test_the_issuing_body_alone_publishes_and_issues():
 
 @given(amounts=st.lists(st.integers(1, 2**40), min_size=1, max_size=6), off=st.integers(-2, 2))
 def test_energy_is_conserved_by_every_split(amounts, off):
-    """A split is taken exactly where its parts sum to the source, and then conserves it."""
+    """A split is valid only if its parts add up to the source."""
     source, parts = Key(), [(Key().ggo, amount) for amount in amounts]
     state = {source.ggo: ggo(sum(amounts) + off)}
     if off:
@@ -280,7 +280,7 @@ def test_energy_is_conserved_by_every_split(amounts, off):
 
 @given(amounts=st.lists(st.integers(1, 50), min_size=1, max_size=5), limit=st.integers(1, 120))
 def test_never_more_is_settled_than_was_measured(amounts, limit):
-    """GGOs retired one batch after the other: each is taken while it fits, none beyond."""
+    """GGOs retired in successive batches are valid only up to the measured amount."""
     meter, keys = Key(), [Key() for _ in amounts]
     state = {key.ggo: ggo(amount) for key, amount in zip(keys, amounts, strict=True)}
     state[meter.measurement] = measured(limit)

@@ -10,7 +10,7 @@ import yaml
 
 from devstack.processes import ROOT
 from origin.batches.rules.differences import DifferenceKind
-from origin.monitoring.service.database_gauges import READINGS
+from origin.monitoring.service.database_gauges import GAUGE_QUERIES
 from origin.telemetry.metrics import NAMESPACE, REGISTRY
 
 FOLDER = ROOT / "doc/operations"
@@ -20,8 +20,8 @@ METRIC = re.compile(rf"\b{NAMESPACE}_\w+")
 def known_names() -> set[str]:
     """Return each metric's name as Prometheus stores it."""
     names = {f"{NAMESPACE}_database_up"}
-    for reading in READINGS:
-        names |= {f"{NAMESPACE}_{name}" for name in reading.gauges}
+    for query in GAUGE_QUERIES:
+        names |= {f"{NAMESPACE}_{name}" for name in query.gauges}
     for family in REGISTRY.collect():
         suffixes = {"counter": ["_total"], "histogram": ["_bucket", "_count", "_sum"]}
         names |= {f"{family.name}{suffix}" for suffix in suffixes.get(family.type, [""])}

@@ -1,4 +1,4 @@
-"""What every schema of a request keeps to, also those that are still to come."""
+"""Rules that every schema of a request follows, future ones included."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -8,10 +8,10 @@ from marshmallow import fields
 
 from devstack.openapi_document import openapi_text
 from origin.shared.json_codec import read_json
-from origin.web.base import Schema
 from origin.web.collections import Entries, Items
 from origin.web.fields import WholeNumber
-from origin.web.refusals import MAX_REFUSAL_BYTES, as_json, shortened
+from origin.web.messages import MAX_MESSAGE_BYTES, as_json, shortened
+from origin.web.schema import Schema
 
 
 def _subclasses(kind: type[Schema]) -> Iterator[type[Schema]]:
@@ -35,7 +35,7 @@ def _within(place: str, field: fields.Field[Any]) -> Iterator[tuple[str, fields.
 
 @pytest.fixture(scope="module")
 def requested() -> list[tuple[str, fields.Field[Any]]]:
-    """All fields of all requests, by the API's description."""
+    """Return all fields of all requests, by the OpenAPI document."""
     paths = read_json(openapi_text().encode())["paths"].values()
     bodies = [
         each["requestBody"] for has in paths for each in has.values() if "requestBody" in each
@@ -82,13 +82,13 @@ def test_there_is_one_rule_for_whole_numbers(requested: list[tuple[str, fields.F
     ],
     ids=range(5),
 )
-def test_no_refusal_is_long(message: Any):
+def test_every_message_is_bounded(message: Any):
     short = shortened(message)
     assert type(short) is type(message)
-    assert 200 < len(as_json({"success": False, "message": short})) <= MAX_REFUSAL_BYTES
+    assert 200 < len(as_json({"success": False, "message": short})) <= MAX_MESSAGE_BYTES
     assert read_json(as_json(short)) is not None
 
 
-def test_a_short_refusal_is_told_as_it_is():
+def test_a_short_message_is_unchanged():
     message = {"transfers": {0: {"account": ["Missing data for required field."]}}}
     assert shortened(message) is message

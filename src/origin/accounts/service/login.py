@@ -10,12 +10,12 @@ from hashlib import sha256
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
-from origin.accounts.rules import is_allowed
+from origin.accounts.rules import LoginStateUnknown, ReturnUrlNotAllowed, is_allowed
 from origin.db.datahub_jobs import NEW_USER_JOBS, enqueue, make_due
 from origin.db.engine import Database
 from origin.db.locks import lock_subject
 from origin.db.models import LoginState, User
-from origin.errors import OriginError, PeerError, PeerUnauthorized, Refused
+from origin.errors import OriginError, PeerError, PeerUnauthorized
 from origin.identity.client import HydraClient, Tokens, error_code
 from origin.identity.service.tokens import sealed_tokens
 from origin.intake.service import early_events, metering_points
@@ -82,11 +82,11 @@ class Logins:
         """Start a login.
 
         :returns: Where to send the browser.
-        :raises Refused: the return URL leads to an origin that isn't allowed.
+        :raises ReturnUrlNotAllowed: The URL leads to an origin that is not allowed.
         """
         settings = self.settings
         if not is_allowed(return_url, settings.login_return_origins):
-            raise Refused({"returnUrl": ["Not a URL of an allowed origin."]})
+            raise ReturnUrlNotAllowed
         state, nonce, code_verifier = (secrets.token_urlsafe(_SECRET_BYTES) for _ in range(3))
         state_hash = _hash(state)
         with self.database.transaction() as session:
@@ -114,7 +114,7 @@ class Logins:
         :param code: Hydra's authorization code, where the user consented.
         :param error: Hydra's error code, where not.
         :returns: The return URL that `begin` was given.
-        :raises Refused: an unknown, used or expired state, or another browser's.
+        :raises LoginStateUnknown: The state is unknown, used or expired, or another browser's.
         :raises LoginFailed: anything else; no user was made or changed.
         """
         remembered = self._take_state(state, browser_id)
@@ -160,13 +160,13 @@ class Logins:
                 .returning(LoginState.return_url, LoginState.nonce, LoginState.code_verifier)
             ).one_or_none()
         if row is None:
-            raise _unknown_state()
+            raise LoginStateUnknown
         try:
             verifier = self.sealer.open(row.code_verifier, _verifier_context(state_hash))
         except CannotUnseal as error:
             # A secret that was taken away while the login was under way.
             log.warning("A login under way was dropped: %s", error)
-            raise _unknown_state() from error
+            raise LoginStateUnknown from error
         return _State(row.return_url, row.nonce, verifier)
 
 
@@ -192,10 +192,6 @@ def _make_room(session: Session) -> None:
         session.execute(
             delete(LoginState).where(LoginState.state_hash.in_(select(locked.c.state_hash)))
         )
-
-
-def _unknown_state() -> Refused:
-    return Refused({"state": ["Unknown, used or expired."]})
 
 
 def _store_user(session: Session, sealer: Sealer, subject: str, tokens: Tokens) -> bool:

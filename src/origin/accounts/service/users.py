@@ -1,4 +1,4 @@
-"""Accounts: who has one, and their end."""
+"""Disabling an account."""
 
 import logging
 
@@ -9,25 +9,6 @@ from origin.db.models import DataHubJob, User
 from origin.webhooks.queries import delivery_queue
 
 log = logging.getLogger(__name__)
-
-
-def active_user_id(database: Database, subject: str) -> int | None:
-    """The id of this subject's account; None where there is none, or it is disabled."""
-    # With every request: so by the cheapest way there is.
-    found = database.prepared(
-        "SELECT id FROM users WHERE subject = %(subject)s AND disabled_at IS NULL",
-        {"subject": subject},
-    )
-    return found[0][0] if found else None
-
-
-def disable_subject(database: Database, subject: str) -> bool:
-    """Disable this subject's account, as `disable` does.
-
-    :returns: False where it has none, or it was disabled before.
-    """
-    user_id = active_user_id(database, subject)
-    return user_id is not None and disable(database, user_id)
 
 
 def disable(database: Database, user_id: int) -> bool:

@@ -1,34 +1,41 @@
-"""Accounts: the caller's own, and its end (contract: http-api, Accounts and login)."""
+"""The caller's account, and disabling it (contract: http-api, Accounts and login)."""
 
 from flask import Response
 from marshmallow import fields
 
 from origin.accounts.service import users
 from origin.db.engine import Database
-from origin.identity.authentication import current_subject, current_user, requires, requires_token
-from origin.web.base import Blueprint, Schema, json_response
+from origin.identity.authentication import (
+    current_account_id,
+    current_user,
+    requires,
+    requires_token,
+)
+from origin.web.blueprint import Blueprint
+from origin.web.described import SUBJECT, described
 from origin.web.provided import provided
+from origin.web.responses import json_response
+from origin.web.schema import Schema, SuccessResponse
 
 blueprint = Blueprint("accounts", __name__)
 
 
 class AccountSchema(Schema):
-    """An account to transfer to."""
+    """An account that can receive transfers."""
 
-    id = fields.String(metadata={"description": "The user's subject"})
+    id = fields.String(metadata=SUBJECT)
 
 
-class AccountsResponse(Schema):
+class AccountsResponse(SuccessResponse):
     """The caller's accounts."""
 
-    success = fields.Boolean()
-    accounts = fields.List(fields.Nested(AccountSchema))
+    accounts = fields.List(
+        fields.Nested(AccountSchema), metadata=described("The accounts of the caller")
+    )
 
 
-class DisabledResponse(Schema):
+class DisabledResponse(SuccessResponse):
     """The account is disabled."""
-
-    success = fields.Boolean()
 
 
 @blueprint.post("/accounts")
@@ -44,5 +51,7 @@ def list_accounts() -> Response:
 @blueprint.response(200, DisabledResponse)
 def disable_user() -> Response:
     """Disable the caller's account for good; again, or without an account, nothing happens."""
-    users.disable_subject(provided(Database), current_subject())
+    user_id = current_account_id()
+    if user_id is not None:
+        users.disable(provided(Database), user_id)
     return json_response({"success": True})

@@ -1,4 +1,4 @@
-"""The browser's side of a login (contract: http-api, Accounts and login)."""
+"""Logins with a browser (contract: http-api, Accounts and login)."""
 
 from typing import Any, NoReturn, cast
 from urllib.parse import urlsplit
@@ -10,11 +10,13 @@ from werkzeug.exceptions import MethodNotAllowed
 from origin.accounts.rules import MAX_LENGTH, with_result
 from origin.accounts.service import login
 from origin.accounts.service.login import Logins
-from origin.errors import Refused
+from origin.errors import SchemaViolated
 from origin.settings import Settings
-from origin.web.base import Blueprint, Schema
+from origin.web.blueprint import Blueprint
+from origin.web.described import described
 from origin.web.fields import Text
 from origin.web.provided import provided
+from origin.web.schema import Schema
 
 blueprint = Blueprint("login", __name__)
 
@@ -23,7 +25,7 @@ BROWSER_COOKIE = "account_service_login"
 
 
 class Query(Schema):
-    """Parameters of a URL; whatever else it says is left alone."""
+    """The parameters of a URL. Unknown ones are ignored."""
 
     class Meta:
         """Options of marshmallow's."""
@@ -31,31 +33,35 @@ class Query(Schema):
         unknown = EXCLUDE
 
     def handle_error(self, error: ValidationError, data: Any, **_: Any) -> NoReturn:
-        """Refuse by the parameters' names."""
+        """Reject the query by its parameters' names."""
         del data
-        raise Refused(cast("dict[str, Any]", error.messages)) from error
+        raise SchemaViolated(cast("dict[str, Any]", error.messages)) from error
 
 
 class LoginQuery(Query):
-    """Where the login leads back to."""
+    """Parameters of a login's begin."""
 
-    returnUrl = Text(required=True, max_length=MAX_LENGTH)  # noqa: N815 - the wire's name
+    returnUrl = Text(  # noqa: N815 - the wire's name
+        required=True, max_length=MAX_LENGTH, metadata=described("Where the login leads back to")
+    )
 
 
 class CallbackQuery(Query):
-    """What Hydra sends the browser back with; the rest of it (`scope`, `iss`) isn't needed."""
+    """Hydra's parameters at the end of a login. Others (`scope`, `iss`) are not needed."""
 
-    state = Text(required=True)
-    code = Text(max_length=MAX_LENGTH)
-    error = Text(max_length=MAX_LENGTH)
+    state = Text(
+        required=True, metadata=described("What ties the answer to the login that was begun")
+    )
+    code = Text(max_length=MAX_LENGTH, metadata=described("What Hydra hands out for a token"))
+    error = Text(max_length=MAX_LENGTH, metadata=described("Why Hydra gives no code"))
 
 
 _LOCATION = {"Location": {"description": "Where to", "schema": {"type": "string"}}}
 
 
 @blueprint.before_request
-def _refuse_head() -> None:
-    """To look at a login would use it up: link checkers and previews do so."""
+def _reject_head() -> None:
+    """Answer 405: a HEAD of a link checker or a preview would use the login's state up."""
     if request.method == "HEAD":
         raise MethodNotAllowed(valid_methods=["GET", "OPTIONS"])
 
@@ -71,7 +77,7 @@ def _never_store(response: Response) -> Response:
 @blueprint.response(303, headers=_LOCATION, description="Leads on")
 def begin(returnUrl: str) -> Response:  # noqa: N803 - the wire's name
     """Send the browser to Hydra to log in."""
-    # One cookie for all logins of a browser, so that several can go on side by side.
+    # One cookie for all logins of a browser, which may run side by side.
     browser_id = _browser_id() or login.new_browser_id()
     response = _see_other(provided(Logins).begin(returnUrl, browser_id))
     project_url = urlsplit(provided(Settings).project_url)
@@ -103,7 +109,7 @@ def complete(state: str, code: str | None = None, error: str | None = None) -> R
 
 
 def _browser_id() -> str | None:
-    """What the cookie says, if it can be one of ours."""
+    """Return the cookie's browser id, None if it is missing or malformed."""
     value = request.cookies.get(BROWSER_COOKIE, "")
     return value if login.is_browser_id(value) else None
 

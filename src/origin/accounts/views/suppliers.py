@@ -10,21 +10,32 @@ from origin.accounts.queries.suppliers import find_suppliers
 from origin.db.engine import Database
 from origin.identity.authentication import current_user, requires
 from origin.shared.clock import utcnow
-from origin.web.base import Blueprint, Schema, json_response
+from origin.web.blueprint import Blueprint
+from origin.web.described import described
 from origin.web.fields import WholeNumber
 from origin.web.provided import provided
+from origin.web.responses import json_response
+from origin.web.schema import Schema, SuccessResponse
 
 blueprint = Blueprint("suppliers", __name__)
 
-# The day after the last one must exist, too.
+# The day after the last day must exist, too.
 _LAST_DAY = date.max - timedelta(days=1)
 
 
 class DateRange(Schema):
     """UTC days, both ends included."""
 
-    begin = fields.Date(required=True, validate=validate.Range(max=_LAST_DAY))
-    end = fields.Date(required=True, validate=validate.Range(max=_LAST_DAY))
+    begin = fields.Date(
+        required=True,
+        validate=validate.Range(max=_LAST_DAY),
+        metadata=described("The first day", "2026-01-01"),
+    )
+    end = fields.Date(
+        required=True,
+        validate=validate.Range(max=_LAST_DAY),
+        metadata=described("The last day", "2026-01-31"),
+    )
 
     @validates_schema
     def _check_order(self, data: dict[str, date], **_: Any) -> None:
@@ -33,25 +44,35 @@ class DateRange(Schema):
 
 
 class SuppliersRequest(Schema):
-    """What a supplier should be able to supply."""
+    """How much a supplier must store, and how often."""
 
-    date_range = fields.Nested(DateRange, required=True, data_key="dateRange")
+    date_range = fields.Nested(
+        DateRange,
+        required=True,
+        data_key="dateRange",
+        metadata=described("UTC days, both included"),
+    )
     min_amount = WholeNumber(
-        least=0, required=True, data_key="minAmount", metadata={"description": "Wh a period"}
+        least=0,
+        required=True,
+        data_key="minAmount",
+        metadata=described("Wh in each period", 1000),
     )
     min_coverage = fields.Float(
         required=True,
         data_key="minCoverage",
         validate=validate.Range(min=0, max=1),
-        metadata={"description": "Share of the periods stored that must reach minAmount"},
+        metadata=described("Share of the periods stored that must reach minAmount", 0.8),
     )
 
 
-class SuppliersResponse(Schema):
-    """Who could supply, the best first."""
+class SuppliersResponse(SuccessResponse):
+    """Possible suppliers, the best first."""
 
-    success = fields.Boolean()
-    suppliers = fields.List(fields.String(metadata={"description": "An account's subject"}))
+    suppliers = fields.List(
+        fields.String(metadata=described("An account's subject")),
+        metadata=described("Accounts that could supply, the best first", ["8d7b9c1e-bo"]),
+    )
 
 
 @blueprint.post("/accounts/find-suppliers")

@@ -8,7 +8,11 @@ from sqlalchemy import Row
 
 from origin.batches.queries import reports as queries
 from origin.db.engine import Database
-from origin.errors import Refused
+from origin.errors import OriginError
+
+
+class UnknownBatch(OriginError):
+    """There is no batch of that id."""
 
 
 @dataclass(frozen=True)
@@ -31,12 +35,12 @@ def history(database: Database, batch_id: str) -> History:
     """Return all that is known of a batch.
 
     :param batch_id: Our id, or the ledger's.
-    :raises Refused: there is none.
+    :raises UnknownBatch: there is none.
     """
     with database.reading() as session:
         batch = queries.find_batch(session, batch_id)
         if batch is None:
-            raise Refused(f"There is no batch {batch_id}")
+            raise UnknownBatch(f"There is no batch {batch_id}")
         # The source of a declined batch may have been composed again: those parts are not its own.
         parts = [] if batch.state == "DECLINED" else queries.parts_of(session, batch.ggo_id)
         operations = queries.operations_of(session, batch.id)

@@ -10,7 +10,9 @@ from typing import NoReturn
 from origin.compose import queries
 from origin.compose.queries import Account, Found, Point, Target
 from origin.compose.rules import (
+    AccountUnavailable,
     ConsumptionPoint,
+    GgoUnavailable,
     Measurement,
     Order,
     Part,
@@ -24,7 +26,7 @@ from origin.compose.rules import (
 )
 from origin.db.engine import Database
 from origin.db.raw_connections import RawConnection
-from origin.errors import CallerGone, Refused
+from origin.errors import CallerDisabled
 from origin.identity.service.tokens import UserTokens
 from origin.keys.derivation import AddressKind, ExtendedKey, metering_point_key, period_key
 from origin.keys.public_branch_keys import PublicBranchKeys
@@ -59,8 +61,6 @@ class Composer:
         user_id: int,
         order: Order,
         also: Callable[[RawConnection], None] | None = None,
-        *,
-        subject: str | None = None,
     ) -> None:
         """Carry out an order on a GGO of this user's.
 
@@ -68,17 +68,16 @@ class Composer:
         ledger (LEDGER_ENABLED=0) it is final at once.
 
         :param also: Done in the same transaction.
-        :param subject: The user's, where it isn't sure that the id is still theirs.
-        :raises CallerGone: it isn't, or the account is disabled; nothing has changed.
-        :raises Refused: a rule of the contract forbids it; nothing has changed.
+        :raises CallerDisabled: The account was disabled meanwhile; nothing has changed.
+        :raises Rejected: The order breaks a rule; nothing has changed.
         :raises PeerError: DataHub can't tell the measurements now; nothing has changed.
         :raises TokensSpent: DataHub takes the user's tokens no more; nothing has changed.
         """
         with self.database.raw_connection() as link:
             found = _find(link, user_id, order)
         caller = next((each for each in found.accounts.values() if each.id == user_id), None)
-        if caller is None or caller.disabled or subject not in {caller.subject, None}:
-            raise CallerGone
+        if caller is None or caller.disabled:
+            raise CallerDisabled
         ledger_enabled = self.settings.ledger_enabled
         if ledger_enabled and found.source is not None and found.source.never_sent:
             log.warning(
@@ -109,7 +108,7 @@ class Composer:
                 check_headroom(order, measurements, queries.retired_to(link, addresses))
             batch_id = queries.write(link, source, accounts, parts, targets)
             if batch_id is None:
-                _refuse(link, user_id, order)
+                _reject(link, user_id, order)
             if not ledger_enabled:
                 has_webhooks = queries.complete_unsent(link, source.id, batch_id)
             if also is not None:
@@ -186,16 +185,17 @@ def _find(link: RawConnection, user_id: int, order: Order) -> Found:
     return queries.find(link, user_id, order.address, subjects, {r.gsrn for r in order.retires})
 
 
-def _refuse(link: RawConnection, user_id: int, order: Order) -> NoReturn:
-    """Say what has changed since it was first looked at.
+def _reject(link: RawConnection, user_id: int, order: Order) -> NoReturn:
+    """Raise the error for what has changed since the order was checked.
 
-    :raises Refused: always.
+    :raises AccountUnavailable: One of the accounts is disabled.
+    :raises GgoUnavailable: Otherwise.
     """
     accounts = _find(link, user_id, order).accounts
     for account in accounts.values():
         if account.disabled:
-            raise Refused(f"Account unavailable ({account.subject})")
-    raise Refused(f"GGO not found or is unavailable: {order.address}")
+            raise AccountUnavailable(account.subject)
+    raise GgoUnavailable(order.address)
 
 
 def _recipients(accounts: Mapping[str, Account]) -> dict[str, Recipient]:

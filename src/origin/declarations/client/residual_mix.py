@@ -32,12 +32,12 @@ _Sums = defaultdict[str, dict[int, Decimal]]
 """By name, then by the begin of the hour (Unix time)."""
 
 
-class _Answer(msgspec.Struct):
+class _ResidualMixAnswer(msgspec.Struct):
     success: bool
     mix_emissions: list[dict[str, Any]]
 
 
-_decoder = msgspec.json.Decoder(_Answer, float_hook=Decimal)
+_decoder = msgspec.json.Decoder(_ResidualMixAnswer, float_hook=Decimal)
 
 
 class UnreadableMix(ValueError):
@@ -78,7 +78,7 @@ class ResidualMixReader:
             # Not chained: the cause quotes the answer.
             raise UnreadableMix(type(error).__name__) from None
 
-    def _add(self, answer: _Answer, hours: "_Hours") -> None:
+    def _add(self, answer: _ResidualMixAnswer, hours: "_Hours") -> None:
         if not answer.success:
             raise ValueError("success")
         for number, row in enumerate(answer.mix_emissions):

@@ -1,1 +1,1 @@
-"""The declaration as a PDF."""
+"""The environment declaration as a PDF: content, charts, formatting and texts."""

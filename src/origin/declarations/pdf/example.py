@@ -1,4 +1,4 @@
-"""Write an example of the environment declaration, made up and always the same.
+"""Writes an example of the PDF from made-up figures, which are always the same.
 
 python -m origin.declarations.pdf.example doc/environment-declaration.pdf [--language da] [--days 7]
 
@@ -46,7 +46,7 @@ _SOURCES = {
 
 
 def example(days: int) -> tuple[DeclarationQuery, EnvironmentDeclaration]:
-    """A bakery that bought wind and sun for most of its hours."""
+    """Return the declaration of a bakery that bought wind and sun for most of its hours."""
     query = DeclarationQuery(
         gsrns=GSRNS,
         begin=BEGIN,
@@ -74,13 +74,13 @@ def example(days: int) -> tuple[DeclarationQuery, EnvironmentDeclaration]:
             sunny = min(wh - windy, round(wh * sun))
             retired.append(RetiredGgo(gsrn, hour, windy, "Wind", {"CO2": 0}))
             retired.append(RetiredGgo(gsrn, hour, sunny, "Solar", {"CO2": 0}))
-    there = [each for each in retired if each.amount]
-    hours = declare(consumption, there, {"DK1": mix}, {"DK1"})
+    retired = [each for each in retired if each.amount]
+    hours = declare(consumption, retired, {"DK1": mix}, {"DK1"})
     return query, by_resolution(query, hours)
 
 
 def _weather(number: int) -> tuple[float, float]:
-    """Wind, and sun, from 0 to 1."""
+    """Return wind and sun of an hour, each from 0 to 1."""
     hour, day = number % 24, number / 24
     season = 0.5 - 0.4 * math.cos(2 * math.pi * day / 365)
     sun = max(0.0, math.sin(math.pi * (hour - 5) / 14)) * season if 5 < hour < 19 else 0.0
@@ -89,7 +89,7 @@ def _weather(number: int) -> tuple[float, float]:
 
 
 def main() -> None:
-    """Write it where the command says."""
+    """Write the PDF to the given path."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("path", type=Path)
     parser.add_argument("--language", choices=LANGUAGES, default="en")

@@ -1,6 +1,6 @@
-"""What the environment declaration says, in each language it speaks.
+"""The PDF's texts in each language.
 
-Names in braces are filled in by `origin.declarations.pdf.document`.
+Names in braces are filled in by `origin.declarations.pdf.document` and `charts`.
 """
 
 from dataclasses import dataclass
@@ -15,17 +15,17 @@ _FORMULAS = {"co2": "CO₂", "ch4": "CH₄", "n2o": "N₂O", "so2": "SO₂", "no
 
 @dataclass(frozen=True)
 class Words:
-    """The words of a language. The latter three are by the wire's name in lower case."""
+    """The texts of a language. Emissions, names and technologies are by the wire's name in lower case."""
 
     thousands: str
     decimal: str
     date: str
-    """As for strftime."""
+    """The format of a time, for `strftime`."""
     phrases: dict[str, str]
     emissions: dict[str, str]
-    """What they mean."""
+    """The meaning of each emission."""
     names: dict[str, str]
-    """Of emissions."""
+    """The name of each emission."""
     technologies: dict[str, str]
 
 

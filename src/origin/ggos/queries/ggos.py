@@ -1,9 +1,9 @@
-"""Questions about an account's GGOs (contract: http-api, GGOs).
+"""Queries of an account's GGOs (contract: http-api.md, GGOs).
 
-Each is answered from one index that holds all it needs (`Ggo.__table_args__`), for what is stored,
-issued or retired from a partial one: the cost is that of the range asked for, whatever the account
-once held. Rows become JSON in the database: a listing makes no object for each. Written as SQL,
-since building and running the like by SQLAlchemy's expressions takes longer than the database does.
+Each query reads one index that has all it needs (`Ggo.__table_args__`); for stored, issued and retired
+GGOs that is a partial index. So the cost depends on the requested range, not on all that the account
+ever held. PostgreSQL makes the JSON, so that a listing needs no Python object per GGO. The queries are
+SQL text: SQLAlchemy takes longer to build such expressions than PostgreSQL takes to answer them.
 """
 
 from collections.abc import Iterable, Sequence
@@ -11,9 +11,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from sqlalchemy import Connection
+
+from origin.db.engine import Database
+from origin.db.raw_connections import Row
 from origin.ggos.queries.expiry import expired, not_expired
 from origin.ggos.rules.filters import Category, GgoFilters, TransferFilters
-from origin.ggos.rules.listing import Cursor, Key, Value
+from origin.ggos.rules.listing import Cursor, SortKey, SortValue
 
 _LISTS = (
     "address",
@@ -42,7 +46,7 @@ GGO_OBJECT = """
         page.technology_code AS "technologyCode", page.fuel_code AS "fuelCode", page.emissions,
         page.issue_gsrn AS "issueGsrn"
 """
-"""The GGO object of the contract, of a row `page`; the label is looked up for what is told alone."""
+"""The contract's GGO object of a row `page`. Only rows that are answered have their label looked up."""
 
 _ROWS = """
     SELECT id, address, sector, begin, "end", amount, technology_code, fuel_code, emissions,
@@ -54,47 +58,29 @@ _LISTING = (
     f"SELECT row_to_json(ggo)::text {{keys}} FROM ({_ROWS}) AS page, LATERAL ({GGO_OBJECT}) AS ggo"
 )
 
-# One aggregate for all rows: half the price of an object for each.
+# One aggregate over all rows costs half as much as an object for each row.
 _ARRAY = f"SELECT json_agg(ggo)::text FROM ({GGO_OBJECT} FROM {{rows}}) AS ggo"
-
-ACTIVE = (
-    "(SELECT disabled_at IS NULL FROM users WHERE users.id = %(caller)s AND subject = %(subject)s)"
-)
-"""Whether the caller's account is active, and this one: asked along, it costs no round trip of its own."""
 
 _COUNT = "SELECT count(*) AS total FROM ggos WHERE {conditions}"
 
 _PAGE = f"""
 WITH counted AS ({_COUNT})
-SELECT {ACTIVE}, total, CASE WHEN {{few}} THEN ({_ARRAY.format(rows=f"({_ROWS}) AS page")}) END FROM counted
+SELECT total, CASE WHEN {{few}} THEN ({_ARRAY.format(rows=f"({_ROWS}) AS page")}) END FROM counted
 """
 
 _CURSOR_PAGE = f"""
 WITH page AS MATERIALIZED (SELECT *, row_number() OVER () AS place FROM ({_ROWS}) AS ordered)
-SELECT {ACTIVE}, {{total}}, ({_ARRAY.format(rows="page WHERE place < %(limit)s")}),
+SELECT {{total}}, ({_ARRAY.format(rows="page WHERE place < %(limit)s")}),
     count(*) = %(limit)s, {{keys}}
 FROM page
 """
-# Of the one row before the last that was asked for.
+# Of the last row of the page: one row more is read, to know whether another page follows.
 _LAST = "max({column}) FILTER (WHERE place = %(limit)s - 1)"
 
 
 @dataclass(frozen=True)
-class Caller:
-    """Who asks: an account's id and subject."""
-
-    id: int
-    subject: str
-
-    @property
-    def values(self) -> dict[str, Any]:
-        """For `ACTIVE`."""
-        return {"caller": self.id, "subject": self.subject}
-
-
-@dataclass(frozen=True)
 class Query:
-    """SQL with places for values, as the driver has them: `%(name)s`."""
+    """SQL with the driver's placeholders (`%(name)s`), and their values."""
 
     sql: str
     values: dict[str, Any]
@@ -102,7 +88,7 @@ class Query:
 
 @dataclass(frozen=True)
 class Conditions:
-    """What is asked of a row of `ggos`, combined by AND: first, whose it is."""
+    """Conditions on a row of `ggos`, combined by AND."""
 
     tests: Sequence[str]
     values: dict[str, Any]
@@ -114,18 +100,13 @@ class Conditions:
         return " AND ".join(self.tests)
 
     @property
-    def whose(self) -> str:
-        """The first test: whose GGOs they are."""
-        return self.tests[0]
-
-    @property
     def is_plain(self) -> bool:
-        """Whether one plan is the best for all values: nothing is asked by lists."""
+        """Whether one plan is the best for all values: true if no list is among them."""
         return not self.values.keys() & _BY_LIST
 
 
 def matches(filters: GgoFilters, now: datetime) -> Conditions:
-    """What these filters ask, whoever owns the GGO."""
+    """Return the conditions of these filters, for GGOs of any owner."""
     tests: list[str] = []
     values: dict[str, Any] = {"now": now}
     if filters.begin is not None:
@@ -141,7 +122,7 @@ def matches(filters: GgoFilters, now: datetime) -> Conditions:
         if wanted:
             tests.append(f"{name} = ANY(%({name})s)")
             values[name] = list(wanted)
-    # These follow from the lists, and lead to the partial indexes.
+    # The lists imply these conditions, which let PostgreSQL use the partial indexes.
     if filters.issue_gsrn:
         tests.append("issue_gsrn IS NOT NULL")
     if filters.retire_gsrn or filters.retire_address:
@@ -151,34 +132,38 @@ def matches(filters: GgoFilters, now: datetime) -> Conditions:
     return Conditions(tests, values)
 
 
-def settled(owner_id: int, filters: GgoFilters, now: datetime) -> Conditions:
-    """The owner's GGOs that are in step with the ledger."""
+def synchronized(owner_id: int, filters: GgoFilters, now: datetime) -> Conditions:
+    """Return the conditions of the owner's GGOs that have no operation in flight, and match."""
     return owned_by(owner_id) & matches(filters, now) & Conditions(["NOT locked"], {})
 
 
 def owned_by(owner_id: int) -> Conditions:
-    """The owner's GGOs."""
+    """Return the condition of the owner's GGOs."""
     return Conditions(["owner_id = %(owner_id)s"], {"owner_id": owner_id})
 
 
-def count(conditions: Conditions) -> Query:
-    """How many there are: one row of one column."""
-    return Query(_COUNT.format(conditions=conditions), conditions.values)
+def count(connection: Connection, conditions: Conditions) -> int:
+    """Return the number of GGOs."""
+    sql = _COUNT.format(conditions=conditions)
+    return int(connection.exec_driver_sql(sql, conditions.values).scalar_one())
 
 
 def listing(
+    connection: Connection,
     conditions: Conditions,
-    keys: Sequence[Key],
+    keys: Sequence[SortKey],
     *,
-    offset: int = 0,
-    limit: int | None = None,
-    after: Cursor | None = None,
-    with_keys: bool = False,
-) -> Query:
-    """GGO objects as JSON text (contract: http-api, The GGO object).
+    offset: int,
+    limit: int | None,
+    after: Cursor | None,
+    with_keys: bool,
+    rows_at_once: int,
+) -> Iterable[Row]:
+    """Return rows with a GGO object as JSON text (contract: http-api.md, The GGO object).
 
-    :param after: Only those that come after this one, in the order of the keys.
+    :param after: Only GGOs that come after this place in the order of the keys.
     :param with_keys: Each row also has the values of the keys.
+    :param rows_at_once: How many rows are held in memory.
     """
     if after is not None:
         conditions &= _comes_after(keys, after.values)
@@ -187,22 +172,22 @@ def listing(
         order=_order(keys),
         keys="".join(f", page.{key.column}" for key in keys) if with_keys else "",
     )
-    return Query(sql, {**conditions.values, "offset": offset, "limit": limit})
+    values = {**conditions.values, "offset": offset, "limit": limit}
+    return connection.exec_driver_sql(sql, values, execution_options={"yield_per": rows_at_once})
 
 
 def page(
-    caller: Caller,
     conditions: Conditions,
-    keys: Sequence[Key],
+    keys: Sequence[SortKey],
     *,
     offset: int,
     limit: int | None,
     at_most: int,
 ) -> Query:
-    """One row: whether the caller is active, how many GGOs there are, and a page of them.
+    """Return the query of one row: how many GGOs there are, and a page of them.
 
-    The page is the text of a JSON array of GGO objects, None where it is empty, or has more than
-    `at_most` of them. In one statement, so that both are of one moment.
+    The page is the text of a JSON array of GGO objects; None if it is empty or has more than
+    `at_most` of them. One statement reads both, so that they fit together.
     """
     is_short = limit is not None and limit <= at_most
     sql = _PAGE.format(
@@ -211,22 +196,21 @@ def page(
         few="true" if is_short else "least(total - %(offset)s, %(limit)s) <= %(at_most)s",
     )
     more = {} if is_short else {"at_most": at_most}
-    values = {**conditions.values, **caller.values, "offset": offset, "limit": limit, **more}
+    values = {**conditions.values, "offset": offset, "limit": limit, **more}
     return Query(sql, values)
 
 
 def cursor_page(
-    caller: Caller,
     conditions: Conditions,
-    keys: Sequence[Key],
+    keys: Sequence[SortKey],
     *,
     limit: int,
     after: Cursor | None,
 ) -> Query:
-    """One row: whether the caller is active, the total, a page, whether more follow, the last keys.
+    """Return the query of one row: the total, a page, whether more follow, the last keys.
 
-    The total is told for the first page alone: it is the cursor's afterwards. The page is the text of a
-    JSON array of GGO objects: None where there is none, as the keys are where no more follow.
+    The total is None after the first page, as the cursor has it. The page is the text of a JSON array
+    of GGO objects, or None if it is empty. The keys are None if no more GGOs follow.
     """
     total = f"({_COUNT.format(conditions=conditions)})" if after is None else "NULL"
     if after is not None:
@@ -237,16 +221,21 @@ def cursor_page(
         keys=", ".join(_LAST.format(column=key.column) for key in keys),
         total=total,
     )
-    values = {**caller.values, "offset": 0, "limit": limit + 1}
-    return Query(sql, {**conditions.values, **values})
+    return Query(sql, {**conditions.values, "offset": 0, "limit": limit + 1})
 
 
-def _order(keys: Sequence[Key]) -> str:
+def fetch_row(database: Database, conditions: Conditions, query: Query) -> Row:
+    """Run a query that gives one row, and return that row."""
+    ask = database.prepared if conditions.is_plain else database.query
+    return ask(query.sql, query.values)[0]
+
+
+def _order(keys: Sequence[SortKey]) -> str:
     return ", ".join(f"{key.column} {'DESC' if key.descending else 'ASC'}" for key in keys)
 
 
-def _comes_after(keys: Sequence[Key], values: Sequence[Value]) -> Conditions:
-    """The row is behind these values, by keys that may go in different directions."""
+def _comes_after(keys: Sequence[SortKey], values: Sequence[SortValue]) -> Conditions:
+    """Return the condition that a row comes after these values; keys may have different directions."""
     places = [f"%(after_{key.column})s" for key in keys]
     bound = {f"after_{key.column}": value for key, value in zip(keys, values, strict=True)}
     signs = ["<" if key.descending else ">" for key in keys]
@@ -259,7 +248,7 @@ def _comes_after(keys: Sequence[Key], values: Sequence[Value]) -> Conditions:
     ]
     equal = [f"{column} = {at}" for column, at in zip(columns, places, strict=True)]
     cases = _any(" AND ".join([*equal[:number], beyond[number]]) for number in range(len(keys)))
-    # The first follows from the second, and is a bound for an index.
+    # The second condition implies the first, which is a bound for an index scan.
     return Conditions([_any([beyond[0], equal[0]]), cases], bound)
 
 

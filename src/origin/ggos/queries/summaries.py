@@ -1,6 +1,6 @@
-"""Sums over GGOs and transfers (contract: http-api, GGOs and Transfers).
+"""Sums over GGOs and transfers (contract: http-api.md, GGOs and Transfers).
 
-Operations in flight count as done: the rows say so from the moment of the compose.
+Operations in flight count as done: a compose writes its rows before the ledger knows of it.
 """
 
 import json
@@ -12,14 +12,14 @@ from typing import Any
 from sqlalchemy.exc import DataError
 
 from origin.db.engine import Database
-from origin.errors import Refused
-from origin.ggos.queries.ggos import ACTIVE, Caller, Conditions, Query, matches, owned_by
+from origin.ggos.queries.ggos import Conditions, Query, matches, owned_by
 from origin.ggos.rules.filters import Direction, GgoFilters, TransferFilters
 from origin.ggos.rules.summaries import (
     ALL_TIME,
     UNKNOWN,
     Grouping,
     GroupSums,
+    TimeZoneUnknown,
 )
 from origin.shared.periods import Resolution
 
@@ -32,7 +32,7 @@ _COLUMNS: dict[Grouping, tuple[str, ...]] = {
     Grouping.TECHNOLOGY_CODE: ("technology_code",),
     Grouping.FUEL_CODE: ("fuel_code",),
 }
-"""What a grouping is made of."""
+"""The columns of `ggos` that a grouping needs."""
 
 _VALUES: dict[Grouping, str] = {
     Grouping.BEGIN: "begin",
@@ -53,27 +53,27 @@ _LABELS = {
 
 @dataclass(frozen=True)
 class Split:
-    """How to tell sums apart."""
+    """How sums are split: by periods of local time, and by groups."""
 
     resolution: Resolution
     grouping: Sequence[Grouping]
     zone: tzinfo
-    """A fixed offset, or a `ZoneInfo`: whose local time labels are in."""
+    """The zone of the labels: a fixed offset or a `ZoneInfo`."""
 
 
 Selection = list[Conditions]
-"""Sets of GGOs without a common member."""
+"""Sets of GGOs that have no GGO in common."""
 
 
 def own_ggos(owner_id: int, filters: GgoFilters, now: datetime) -> Selection:
-    """The account's GGOs."""
+    """Return the selection of the account's GGOs that match."""
     return [owned_by(owner_id) & matches(filters, now)]
 
 
 def transfers(
     user_id: int, filters: TransferFilters, direction: Direction | None, now: datetime
 ) -> Selection:
-    """The GGOs that were transferred to or from the account; no direction: both."""
+    """Return the selection of GGOs that were transferred to or from the account; None: both."""
     ends = {Direction.INBOUND: "owner_id", Direction.OUTBOUND: "sender_id"}
     return [
         Conditions([f"{end} = %(user_id)s AND sender_id <> owner_id"], {"user_id": user_id})
@@ -83,24 +83,23 @@ def transfers(
     ]
 
 
-def total_amount(database: Database, caller: Caller, selection: Selection) -> tuple[bool, int]:
-    """Whether the caller is active; and the GGOs' Wh, 0 where there are none."""
-    is_active, found = True, 0
+def total_amount(database: Database, selection: Selection) -> int:
+    """Return the GGOs' sum in Wh, 0 if there are none."""
+    total = 0
     for conditions in selection:
-        sql = f"SELECT {ACTIVE}, sum(amount) FROM ggos WHERE {conditions}"
-        # An hour's takes longer to plan than to sum.
+        sql = f"SELECT sum(amount) FROM ggos WHERE {conditions}"
+        # The sum of an hour takes longer to plan than to run.
         is_short = conditions.is_plain and "at" in conditions.values
         ask = database.prepared if is_short else database.query
-        ((active, amount),) = ask(sql, {**conditions.values, **caller.values})
-        is_active = is_active and bool(active)
-        found += int(amount or 0)
-    return is_active, found
+        ((amount,),) = ask(sql, conditions.values)
+        total += int(amount or 0)
+    return total
 
 
 def sums(database: Database, selection: Selection, split: Split) -> Iterator[GroupSums]:
     """Yield the selection's Wh by label, for each group.
 
-    :raises Refused: the database doesn't know the time zone.
+    :raises TimeZoneUnknown: The database does not know the zone.
     """
     query = _summary(selection, split)
     try:
@@ -108,7 +107,7 @@ def sums(database: Database, selection: Selection, split: Split) -> Iterator[Gro
     except DataError as error:
         if getattr(error.orig, "pgcode", None) != _INVALID_PARAMETER_VALUE:
             raise
-        raise Refused({"timezone": ["Not known to the database."]}) from error
+        raise TimeZoneUnknown from error
     for *values, amounts in rows:
         texts = [
             each.astimezone(split.zone).isoformat() if isinstance(each, datetime) else each
@@ -147,13 +146,14 @@ def _summary(selection: Selection, split: Split) -> Query:
 
 
 def _rows(selection: Selection, columns: Sequence[str]) -> str:
+    """Return SQL of these columns and the amount of each GGO of the selection."""
     chosen = ", ".join([*columns, "amount"])
     parts = [f"SELECT {chosen} FROM ggos WHERE {conditions}" for conditions in selection]
     return f"({' UNION ALL '.join(parts)})"
 
 
 def _sums_of(rows: str, columns: Sequence[str]) -> str:
-    """The rows' amounts, summed for each combination of these columns; none for no rows."""
+    """Return SQL that sums the amounts for each combination of these columns; no rows give no sum."""
     kept = ", ".join(columns)
     by = f"GROUP BY {kept}" if columns else "HAVING count(*) > 0"
     chosen = ", ".join([*columns, "sum(amount) AS amount"])
@@ -161,9 +161,9 @@ def _sums_of(rows: str, columns: Sequence[str]) -> str:
 
 
 def _local(split: Split) -> tuple[str, Any]:
-    """The local time of `begin`, in SQL, with the value that it needs."""
+    """Return SQL of the local time of `begin`, and its value of `zone`."""
     if isinstance(split.zone, timezone):
-        # In seconds alone: of an interval with days in it, PostgreSQL makes no time zone.
+        # In seconds: PostgreSQL makes no time zone of an interval with days in it.
         ahead_s = split.zone.utcoffset(None).total_seconds()
         return "timezone(make_interval(secs => %(zone)s), begin)", ahead_s
     return "timezone(%(zone)s, begin)", str(split.zone)

@@ -1,1 +1,1 @@
-"""Rules of listings and sums."""
+"""Rules of listings, sums and expiry."""

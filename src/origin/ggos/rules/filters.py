@@ -1,4 +1,4 @@
-"""What a caller asks of its GGOs (contract: http-api, Filters)."""
+"""Filters over GGOs and transfers (contract: http-api.md, Filters)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,20 +7,20 @@ from enum import Enum
 
 
 class Category(Enum):
-    """A part of an account's GGOs."""
+    """A subset of an account's GGOs."""
 
     ISSUED = "issued"
-    """Issued to one of the user's own metering points, whatever became of them."""
+    """Issued to one of the user's own metering points, in any state."""
     STORED = "stored"
     """Held now, and not expired."""
     RETIRED = "retired"
     EXPIRED = "expired"
-    """Held, past their expiry."""
+    """Held, but expired."""
 
 
 @dataclass(frozen=True)
 class GgoFilters:
-    """Combined by AND; an empty sequence or None is no filter. Times are in UTC."""
+    """Filters, combined by AND. None or an empty sequence doesn't filter. Times are in UTC."""
 
     begin: datetime | None = None
     begin_range: tuple[datetime, datetime] | None = None
@@ -37,13 +37,13 @@ class GgoFilters:
 
 @dataclass(frozen=True)
 class TransferFilters(GgoFilters):
-    """Filters over transfers: those of the GGOs that were transferred, and more."""
+    """Filters over transfers: those of the transferred GGOs, and the sender's reference."""
 
     reference: Sequence[str] = ()
 
 
 class Direction(Enum):
-    """Of a transfer, as the asking account sees it."""
+    """The direction of a transfer, from the caller's view."""
 
     INBOUND = "inbound"
     OUTBOUND = "outbound"

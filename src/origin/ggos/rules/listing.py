@@ -1,4 +1,4 @@
-"""The order of a listing, and cursors to go on from in it (contract: http-api, /ggo)."""
+"""The order of a listing, and its cursors (contract: http-api.md, `/ggo`)."""
 
 import base64
 from collections.abc import Sequence
@@ -9,12 +9,12 @@ from typing import Protocol
 
 import orjson
 
-from origin.errors import Refused
+from origin.errors import Rejected
 from origin.ggos.rules.filters import GgoFilters
 
 BEGIN, AMOUNT, ID = "begin", "amount", "id"
 ORDERS = (BEGIN, f"-{BEGIN}", AMOUNT, f"-{AMOUNT}")
-"""What a listing can be ordered by, by the wire's names."""
+"""The orders of a listing, by the wire's names."""
 
 MAX_CURSOR_LENGTH = 500
 
@@ -22,12 +22,19 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 SIGNATURE_LENGTH = 32
 
-Value = datetime | int
+SortValue = datetime | int
+"""A value of a column to sort by."""
+
+
+class CursorInvalid(Rejected):
+    """The cursor was altered, or belongs to another account, other filters or another order."""
+
+    code = "invalid_cursor"
 
 
 @dataclass(frozen=True)
-class Key:
-    """One column to sort by."""
+class SortKey:
+    """A column to sort by."""
 
     column: str
     descending: bool
@@ -35,76 +42,76 @@ class Key:
 
 @dataclass(frozen=True)
 class Cursor:
-    """Where a page ended: the keys' values in its last row, and the total when paging began."""
+    """Where a page ended: the last row's values of the sort keys, and the total of the first page."""
 
-    values: tuple[Value, ...]
+    values: tuple[SortValue, ...]
     total: int
 
 
-def sort_keys(order: Sequence[str]) -> tuple[Key, ...]:
-    """The keys of this order, made whole: then by begin, then by id.
+def sort_keys(order: Sequence[str]) -> tuple[SortKey, ...]:
+    """Return the keys of this order, followed by begin and id if it doesn't name them.
 
-    What is added goes in the direction of the last key named, so that one walk through an index
-    answers. Of a column named twice the first holds.
+    The added keys go in the direction of the last named key, so that one index scan gives the order.
+    If a column is named twice, the first name holds.
     """
-    keys: dict[str, Key] = {}
+    keys: dict[str, SortKey] = {}
     for name in order:
         column = name.removeprefix("-")
-        keys.setdefault(column, Key(column, descending=name.startswith("-")))
+        keys.setdefault(column, SortKey(column, descending=name.startswith("-")))
     descending = list(keys.values())[-1].descending if keys else False
     for column in (BEGIN, ID):
-        keys.setdefault(column, Key(column, descending))
+        keys.setdefault(column, SortKey(column, descending))
     return tuple(keys.values())
 
 
 class Signer(Protocol):
-    """Signs texts, so that what comes back is known to be our own."""
+    """Signs cursors, so that a client can't make or alter one."""
 
     def sign(self, text: bytes) -> bytes:
-        """The text's signature, SIGNATURE_LENGTH bytes."""
+        """Return the text's signature of `SIGNATURE_LENGTH` bytes."""
 
     def is_signed(self, text: bytes, signature: bytes) -> bool:
-        """Whether it is this text's."""
+        """Return whether this is the text's signature."""
 
 
 @dataclass(frozen=True)
 class Listing:
-    """What a cursor is a place in, and belongs to."""
+    """The listing that a cursor belongs to: whose it is, its filters and its order."""
 
     subject: str
     filters: GgoFilters
-    keys: tuple[Key, ...]
+    keys: tuple[SortKey, ...]
 
-    def text_of(self, place: bytes) -> bytes:
-        """What is signed: the place, and all that it belongs to."""
+    def signed_text(self, place: bytes) -> bytes:
+        """Return the text to sign: the cursor's place together with the listing."""
         return sha256(orjson.dumps([self.subject, self.filters, self.keys])).digest() + place
 
 
 def write_cursor(cursor: Cursor, listing: Listing, signer: Signer) -> str:
-    """The cursor as a text, which no other listing takes."""
+    """Return the cursor as a text that is valid for this listing only."""
     values = [
         (value - _EPOCH) // _MICROSECOND if isinstance(value, datetime) else value
         for value in cursor.values
     ]
     place = orjson.dumps([cursor.total, values])
-    return _text(signer.sign(listing.text_of(place)) + place)
+    return _text(signer.sign(listing.signed_text(place)) + place)
 
 
 def read_cursor(text: str, listing: Listing, signer: Signer) -> Cursor:
-    """The cursor that was written so.
+    """Return the cursor of this text.
 
-    :raises Refused: it isn't one of this listing, or was altered.
+    :raises CursorInvalid: It is not one of this listing, or was altered.
     """
     try:
         raw = base64.urlsafe_b64decode(text)
     except ValueError:
-        raise _no_cursor() from None
+        raise CursorInvalid from None
     signature, place = raw[:SIGNATURE_LENGTH], raw[SIGNATURE_LENGTH:]
-    # Base64 has several texts for the same bytes; ours is one of them.
-    if _text(raw) != text or not signer.is_signed(listing.text_of(place), signature):
-        raise _no_cursor()
+    # Base64 has several texts for the same bytes; only the one that we write is accepted.
+    if _text(raw) != text or not signer.is_signed(listing.signed_text(place), signature):
+        raise CursorInvalid
     total, numbers = orjson.loads(place)
-    values: list[Value] = [
+    values: list[SortValue] = [
         _EPOCH + number * _MICROSECOND if key.column == BEGIN else number
         for key, number in zip(listing.keys, numbers, strict=True)
     ]
@@ -113,9 +120,3 @@ def read_cursor(text: str, listing: Listing, signer: Signer) -> Cursor:
 
 def _text(raw: bytes) -> str:
     return base64.urlsafe_b64encode(raw).decode()
-
-
-def _no_cursor() -> Refused:
-    return Refused(
-        {"cursor": ["Not a valid cursor of this account, with these filters and this order."]}
-    )

@@ -1,7 +1,7 @@
-"""Sums over time (contract: http-api, /ggo/summary): labels, groups, and the gaps between them.
+"""Sums over time: their labels and groups (contract: http-api.md, `/ggo/summary`).
 
-A period's local time is that of a fixed offset or of an IANA zone, right across daylight saving:
-the doubled hour of autumn is one label, the missing one of spring is none.
+Local time has a fixed offset, or is that of an IANA zone with its daylight saving: the hour that clocks
+show twice in autumn is one label, and the hour that they skip in spring has none.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from enum import Enum
 
-from origin.errors import Refused
+from origin.errors import Rejected
 from origin.shared.periods import Resolution, period_begin
 
 MAX_LABELS = 100_000
@@ -17,14 +17,44 @@ MAX_VALUES = 5_000_000
 """Labels times groups: some 25 MB of JSON."""
 ALL_TIME = "All-time"
 UNKNOWN = "Unknown"
-"""What a technology without a label is called."""
+"""The label of a GGO's technology if its pair of codes has none."""
 
 _DAY = timedelta(days=1)
 _HOUR = timedelta(hours=1)
 
 
+class RangeOutOfBounds(Rejected):
+    """The range of begins has no place in local time: it ends before year 1 or after year 9999."""
+
+    code = "range_out_of_bounds"
+
+
+@dataclass(eq=False)
+class TooManyLabels(Rejected):
+    """A filled summary would have more than `most` labels."""
+
+    code = "too_many_labels"
+    most: int
+
+
+@dataclass(eq=False)
+class TooManyValues(Rejected):
+    """A summary would have more than `most` values: labels times groups."""
+
+    code = "too_many_values"
+    most: int
+    labels: int
+    groups: int
+
+
+class TimeZoneUnknown(Rejected):
+    """The database does not know the time zone."""
+
+    code = "time_zone_unknown"
+
+
 class Grouping(Enum):
-    """What sums can be told apart by."""
+    """What sums can be grouped by, by the wire's names."""
 
     BEGIN = "begin"
     SECTOR = "sector"
@@ -35,7 +65,7 @@ class Grouping(Enum):
 
 @dataclass(frozen=True)
 class GroupSums:
-    """What was found of one group: Wh by label."""
+    """The sums of one group: Wh by label."""
 
     group: tuple[str, ...]
     amounts: dict[str, int]
@@ -43,7 +73,7 @@ class GroupSums:
 
 @dataclass(frozen=True)
 class Group:
-    """The values of one group, Wh for each label, None where it has nothing."""
+    """The values of one group: Wh for each label, None where it has no GGO."""
 
     group: Sequence[str]
     values: Sequence[int | None]
@@ -51,14 +81,14 @@ class Group:
 
 @dataclass(frozen=True)
 class Summary:
-    """Labels, and a value for each of them in each group."""
+    """Labels, and groups with a value for each label."""
 
     labels: Sequence[str]
     groups: Sequence[Group]
 
 
 def label_of(local: datetime, resolution: Resolution) -> str:
-    """The label of the period that holds this local time."""
+    """Return the label of the period that holds this local time."""
     match resolution:
         case Resolution.ALL:
             return ALL_TIME
@@ -75,23 +105,24 @@ def label_of(local: datetime, resolution: Resolution) -> str:
 def filled_labels(
     begin: datetime, end: datetime, resolution: Resolution, zone: tzinfo
 ) -> list[str]:
-    """Every label from the one that holds `begin` to the one that holds `end`, in local time.
+    """Return all labels from that of `begin` to that of `end`, in local time.
 
-    :raises Refused: there are more than `MAX_LABELS`, or time ends before the range does.
+    :raises TooManyLabels: There are more than `MAX_LABELS`.
+    :raises RangeOutOfBounds: Local time ends before the range does.
     """
     if resolution is Resolution.ALL:
         return [ALL_TIME]
     try:
         return _labels(begin, end, resolution, zone)
     except OverflowError:
-        # Local time, or the end of its last day, is beyond what a calendar here can say.
-        raise Refused({"filters": {"beginRange": ["A time is out of bounds."]}}) from None
+        # Local time, or the end of its last day, is before year 1 or after year 9999.
+        raise RangeOutOfBounds from None
 
 
 def _labels(begin: datetime, end: datetime, resolution: Resolution, zone: tzinfo) -> list[str]:
     first, last = sorted(period_begin(_local(time, zone), resolution) for time in (begin, end))
     if _count_steps(first, last, resolution) >= MAX_LABELS:
-        raise Refused({"fill": [f"More than {MAX_LABELS} labels."]})
+        raise TooManyLabels(MAX_LABELS)
     steps = _steps(first, last, resolution)
     if resolution is Resolution.HOUR:
         steps = _existing_hours(steps, zone)
@@ -101,11 +132,11 @@ def _labels(begin: datetime, end: datetime, resolution: Resolution, zone: tzinfo
 def summarise(
     sums: Iterable[GroupSums], resolution: Resolution, filled: Iterable[str] = (), *, grouped: bool
 ) -> Summary:
-    """Arrange sums into groups of values, both labels and groups sorted.
+    """Arrange sums into groups of values. Labels and groups are sorted.
 
-    :param filled: Labels that shall be there, beside those that occur.
-    :param grouped: Without grouping, a sum over all time is there whatever is found.
-    :raises Refused: it would have more than `MAX_VALUES`.
+    :param filled: Labels to show even if no GGO has them.
+    :param grouped: Whether sums are grouped. If not, a sum over all time is shown even without GGOs.
+    :raises TooManyValues: It would have more than `MAX_VALUES`.
     """
     by_group = {each.group: each.amounts for each in sums}
     if resolution is Resolution.ALL and not grouped:
@@ -113,13 +144,12 @@ def summarise(
     labels = set(filled).union([ALL_TIME] if resolution is Resolution.ALL else [])
     labels.update(*by_group.values())
     if len(labels) * len(by_group) > MAX_VALUES:
-        message = f"More than {MAX_VALUES} values: {len(labels)} labels, {len(by_group)} groups."
-        raise Refused({"grouping": [message]})
-    shown = sorted(labels)
+        raise TooManyValues(MAX_VALUES, labels=len(labels), groups=len(by_group))
+    ordered = sorted(labels)
     return Summary(
-        labels=shown,
+        labels=ordered,
         groups=[
-            Group(group, [amounts.get(label) for label in shown])
+            Group(group, [amounts.get(label) for label in ordered])
             for group, amounts in sorted(by_group.items())
         ],
     )
@@ -156,18 +186,18 @@ def _steps(first: datetime, last: datetime, resolution: Resolution) -> Iterator[
 
 
 def _existing_hours(hours: Iterable[datetime], zone: tzinfo) -> Iterator[datetime]:
-    """Those that clocks show. Only on days whose offset changes, each hour is looked at."""
-    looked_at, even = None, False
+    """Yield the hours that clocks show. Single hours are checked only on days whose offset changes."""
+    day, is_even = None, False
     for hour in hours:
-        if hour.date() != looked_at:
-            looked_at = hour.date()
-            even = _is_even(hour.replace(hour=0), zone)
-        if even or _exists(hour, zone):
+        if hour.date() != day:
+            day = hour.date()
+            is_even = _has_one_offset(hour.replace(hour=0), zone)
+        if is_even or _exists(hour, zone):
             yield hour
 
 
-def _is_even(midnight: datetime, zone: tzinfo) -> bool:
-    """Whether the offset of this day's begin, noon and end is the same."""
+def _has_one_offset(midnight: datetime, zone: tzinfo) -> bool:
+    """Return whether this day has the same offset at its begin, noon and end."""
     offsets = {
         zone.utcoffset((midnight + hours * _HOUR).replace(tzinfo=zone)) for hours in (0, 12, 24)
     }
@@ -175,7 +205,7 @@ def _is_even(midnight: datetime, zone: tzinfo) -> bool:
 
 
 def _exists(local: datetime, zone: tzinfo) -> bool:
-    """Whether clocks show this hour, be it for a part: the hour that spring skips, they don't."""
+    """Return whether clocks show this hour or a part of it: they skip one in spring."""
     for minutes in (0, 30):
         shown = local + timedelta(minutes=minutes)
         if _local(shown.replace(tzinfo=zone).astimezone(UTC), zone) == shown:

@@ -1,1 +1,1 @@
-"""HTTP of GGOs."""
+"""HTTP of GGOs and transfers."""

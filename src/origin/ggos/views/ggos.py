@@ -1,4 +1,4 @@
-"""An account's GGOs: listing, summaries and totals (contract: http-api.md, GGOs)."""
+"""An account's GGOs: listing, summary and total (contract: http-api.md, GGOs)."""
 
 from typing import Any
 
@@ -6,11 +6,11 @@ from flask import Response
 from marshmallow import ValidationError, fields, validate, validates_schema
 
 from origin.db.engine import Database
-from origin.ggos.queries.ggos import settled
+from origin.ggos.queries.ggos import synchronized
 from origin.ggos.queries.summaries import own_ggos
 from origin.ggos.rules.listing import MAX_CURSOR_LENGTH, ORDERS, Listing, read_cursor, sort_keys
 from origin.ggos.schemas import FilteredRequest, GgoFiltersSchema
-from origin.ggos.views.listing import Question, listing_response
+from origin.ggos.views.listing import ListingQuery, listing_response
 from origin.ggos.views.summaries import (
     SummaryRequest,
     SummaryResponse,
@@ -22,10 +22,25 @@ from origin.ggos.views.summaries import (
 from origin.identity.authentication import current_user, requires
 from origin.keys.sealing import Signer
 from origin.shared.clock import utcnow
-from origin.web.base import Blueprint, Schema
+from origin.web.blueprint import Blueprint
 from origin.web.collections import Items
+from origin.web.described import (
+    ADDRESS,
+    AMOUNT,
+    BEGIN,
+    EMISSIONS_PER_WH,
+    END,
+    FUEL_CODE,
+    ISSUE_GSRN,
+    OFFSET,
+    SECTOR,
+    TECHNOLOGY_CODE,
+    TOTAL,
+    described,
+)
 from origin.web.fields import Text, WholeNumber
 from origin.web.provided import provided
+from origin.web.schema import Schema, SuccessResponse
 
 blueprint = Blueprint("ggos", __name__)
 
@@ -33,33 +48,44 @@ blueprint = Blueprint("ggos", __name__)
 class GgoSchema(Schema):
     """A GGO."""
 
-    address = fields.String()
-    sector = fields.String()
-    begin = fields.AwareDateTime()
-    end = fields.AwareDateTime()
-    amount = fields.Integer(metadata={"description": "Wh"})
-    technology = fields.String(allow_none=True)
-    technologyCode = fields.String()  # noqa: N815 - the wire's name
-    fuelCode = fields.String()  # noqa: N815 - the wire's name
+    address = fields.String(metadata=ADDRESS)
+    sector = fields.String(metadata=SECTOR)
+    begin = fields.AwareDateTime(metadata=BEGIN)
+    end = fields.AwareDateTime(metadata=END)
+    amount = fields.Integer(metadata=AMOUNT)
+    technology = fields.String(
+        allow_none=True, metadata=described("The label of technology and fuel code", "Wind")
+    )
+    technologyCode = fields.String(metadata=TECHNOLOGY_CODE)  # noqa: N815 - the wire's name
+    fuelCode = fields.String(metadata=FUEL_CODE)  # noqa: N815 - the wire's name
     emissions = fields.Dict(
         keys=fields.String(),
         values=fields.Float(),
         allow_none=True,
-        metadata={"description": "g/Wh by name of the emission"},
+        metadata=EMISSIONS_PER_WH,
     )
-    issueGsrn = fields.String(allow_none=True)  # noqa: N815 - the wire's name
+    issueGsrn = fields.String(allow_none=True, metadata=ISSUE_GSRN)  # noqa: N815 - the wire's name
 
 
 class GgoListRequest(FilteredRequest):
-    """Which GGOs, and which page of them."""
+    """Which GGOs to list, and which page of them."""
 
-    filters = fields.Nested(GgoFiltersSchema, required=True)
-    offset = WholeNumber(least=0, load_default=0)
-    limit = WholeNumber(least=0, load_default=0, metadata={"description": "0: all"})
-    order = Items(Text(validate=validate.OneOf(ORDERS)), most=len(ORDERS), load_default=list)
+    filters = fields.Nested(
+        GgoFiltersSchema,
+        required=True,
+        metadata=described("Combined by AND; an empty list is no filter"),
+    )
+    offset = WholeNumber(least=0, load_default=0, metadata=OFFSET)
+    limit = WholeNumber(least=0, load_default=0, metadata=described("How many at most; 0: all", 20))
+    order = Items(
+        Text(validate=validate.OneOf(ORDERS)),
+        most=len(ORDERS),
+        load_default=list,
+        metadata=described("What to sort by; - for descending", ["-begin"]),
+    )
     cursor = Text(
         max_length=MAX_CURSOR_LENGTH,
-        metadata={"description": "Empty to begin, then the nextCursor of the page before"},
+        metadata=described("Empty to begin, then the nextCursor of the page before"),
     )
 
     @validates_schema
@@ -69,20 +95,19 @@ class GgoListRequest(FilteredRequest):
             raise ValidationError({"cursor": [message], "offset": [message]})
 
 
-class GgoListResponse(Schema):
-    """A page of GGOs, and how many match in all."""
+class GgoListResponse(SuccessResponse):
+    """A page of GGOs, and the number of all that match."""
 
-    success = fields.Boolean()
-    total = fields.Integer()
-    results = fields.List(fields.Nested(GgoSchema))
+    total = fields.Integer(metadata=TOTAL)
+    results = fields.List(fields.Nested(GgoSchema), metadata=described("What matches"))
     nextCursor = fields.String(  # noqa: N815 - the wire's name
         allow_none=True,
-        metadata={"description": "Where the next page begins; only if a cursor was sent"},
+        metadata=described("Where the next page begins; only if a cursor was sent"),
     )
 
 
 @blueprint.post("/ggo")
-@requires("ggo.read", looks=True)
+@requires("ggo.read")
 @blueprint.arguments(GgoListRequest)
 @blueprint.response(200, GgoListResponse)
 def list_ggos(body: dict[str, Any]) -> Response:
@@ -90,8 +115,8 @@ def list_ggos(body: dict[str, Any]) -> Response:
     keys = sort_keys(body["order"])
     cursor = body.get("cursor")
     listing = Listing(current_user().subject, body["filters"], keys)
-    question = Question(
-        conditions=settled(current_user().id, body["filters"], utcnow()),
+    query = ListingQuery(
+        conditions=synchronized(current_user().id, body["filters"], utcnow()),
         listing=listing,
         signer=provided(Signer),
         offset=body["offset"],
@@ -99,7 +124,7 @@ def list_ggos(body: dict[str, Any]) -> Response:
         after=read_cursor(cursor, listing, provided(Signer)) if cursor else None,
         paged=cursor is not None,
     )
-    return listing_response(provided(Database), question)
+    return listing_response(provided(Database), query)
 
 
 @blueprint.post("/ggo/summary")
@@ -112,7 +137,7 @@ def summary(body: dict[str, Any]) -> Response:
 
 
 @blueprint.post("/ggo/get-total-amount")
-@requires("ggo.read", looks=True)
+@requires("ggo.read")
 @blueprint.arguments(TotalRequest)
 @blueprint.response(200, TotalResponse)
 def total_amount(body: dict[str, Any]) -> Response:

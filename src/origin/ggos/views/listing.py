@@ -1,4 +1,4 @@
-"""The answer to /ggo: a small one at once, a large one as a stream (contract: http-api, /ggo)."""
+"""The answer of `/ggo`: a small one at once, a large one as a stream (contract: http-api.md, `/ggo`)."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
@@ -10,125 +10,112 @@ import orjson
 from flask import Response
 
 from origin.db.engine import Database
-from origin.db.raw_connections import Row
 from origin.ggos.queries import ggos as queries
-from origin.ggos.rules.listing import Cursor, Listing, Signer, Value, write_cursor
-from origin.identity.authentication import current_user, make_sure_active
+from origin.ggos.rules.listing import Cursor, Listing, Signer, SortValue, write_cursor
 
 MAX_AT_ONCE = 10_000
-"""GGOs in an answer that is made in memory: some 3.5 MB."""
-_PART = 1_000
-"""GGOs in a part of a stream."""
+"""The most GGOs in an answer that is made in memory (3.5 MB). More are streamed."""
+_GGOS_PER_CHUNK = 1_000
+"""GGOs in a chunk of a stream."""
 
 _NO_LIMIT = 2**62
 
 
 @dataclass(frozen=True)
-class Question:
-    """Which GGOs, and which page of them."""
+class ListingQuery:
+    """Which GGOs to list, and which page of them."""
 
     conditions: queries.Conditions
     listing: Listing
-    """What a cursor is bound to."""
+    """The listing that a cursor is bound to."""
     signer: Signer
     offset: int
     limit: int | None
     after: Cursor | None
     paged: bool
-    """By cursors: the answer says where the next page begins."""
+    """Whether pages are read by cursors: the answer then has the next page's cursor."""
 
 
-def listing_response(database: Database, question: Question) -> Response:
-    """The GGOs in the order asked for, and the total, in a view that `looks`.
+def listing_response(database: Database, query: ListingQuery) -> Response:
+    """Return the answer with the GGOs in the requested order and the total.
 
-    What is too much for memory comes from one snapshot of the database, so that it adds up.
+    A stream reads one snapshot of the database, so that its total and rows fit together.
     """
-    if not question.paged:
-        return _page(database, question) or _streamed(database, question)
-    if question.limit is not None and question.limit <= MAX_AT_ONCE:
-        return _cursor_page(database, question, question.limit)
-    # Before a connection is taken for as long as the reader takes.
-    make_sure_active()
-    return _streamed(database, question)
+    if not query.paged:
+        return _page(database, query) or _streamed(database, query)
+    if query.limit is not None and query.limit <= MAX_AT_ONCE:
+        return _cursor_page(database, query, query.limit)
+    return _streamed(database, query)
 
 
-def _page(database: Database, question: Question) -> Response | None:
-    """The whole answer; None where that is too much."""
-    limit = None if question.limit is None else min(question.limit, _NO_LIMIT)
+def _page(database: Database, query: ListingQuery) -> Response | None:
+    """Return the whole answer; None if it has more than `MAX_AT_ONCE` GGOs."""
+    limit = None if query.limit is None else min(query.limit, _NO_LIMIT)
     asked = queries.page(
-        _caller(),
-        question.conditions,
-        question.listing.keys,
-        offset=question.offset,
+        query.conditions,
+        query.listing.keys,
+        offset=query.offset,
         limit=limit,
         at_most=MAX_AT_ONCE,
     )
-    is_active, total, results = _ask(database, question, asked)
-    current_user().found_active(is_active)
-    if results is None and question.offset < total:
+    total, results = queries.fetch_row(database, query.conditions, asked)
+    if results is None and query.offset < total:
         return None
     return _json(b'{"success":true,"total":%d,"results":%s}' % (total, _array(results)))
 
 
-def _cursor_page(database: Database, question: Question, limit: int) -> Response:
+def _cursor_page(database: Database, query: ListingQuery, limit: int) -> Response:
     asked = queries.cursor_page(
-        _caller(),
-        question.conditions,
-        question.listing.keys,
+        query.conditions,
+        query.listing.keys,
         limit=limit,
-        after=question.after,
+        after=query.after,
     )
-    is_active, total, results, is_more, *last = _ask(database, question, asked)
-    current_user().found_active(is_active)
-    if question.after is not None:
-        total = question.after.total
-    following = _cursor(question, last, total) if is_more else None
+    total, results, is_more, *last = queries.fetch_row(database, query.conditions, asked)
+    if query.after is not None:
+        total = query.after.total
+    next_cursor = _cursor(query, last, total) if is_more else None
     return _json(
         b'{"success":true,"total":%d,"results":%s,"nextCursor":%s}'
-        % (total, _array(results), orjson.dumps(following))
+        % (total, _array(results), orjson.dumps(next_cursor))
     )
-
-
-def _ask(database: Database, question: Question, asked: queries.Query) -> Row:
-    """The one row that this query gives."""
-    ask = database.prepared if question.conditions.is_plain else database.query
-    return ask(asked.sql, asked.values)[0]
-
-
-def _caller() -> queries.Caller:
-    user = current_user()
-    return queries.Caller(user.id, user.subject)
 
 
 def _array(results: str | None) -> bytes:
     return (results or "[]").encode()
 
 
-def _cursor(question: Question, values: Sequence[Value], total: int) -> str:
-    return write_cursor(Cursor(tuple(values), total), question.listing, question.signer)
+def _cursor(query: ListingQuery, values: Sequence[SortValue], total: int) -> str:
+    return write_cursor(Cursor(tuple(values), total), query.listing, query.signer)
 
 
-def _streamed(database: Database, question: Question) -> Response:
-    limit = None if question.limit is None else min(question.limit, _NO_LIMIT) + 1
-    found, counted = _listing(question, limit), queries.count(question.conditions)
+def _streamed(database: Database, query: ListingQuery) -> Response:
+    limit = None if query.limit is None else min(query.limit, _NO_LIMIT) + 1
     with ExitStack() as stack:
         connection = stack.enter_context(database.snapshot())
-        if question.after is not None:
-            total = question.after.total
+        if query.after is not None:
+            total = query.after.total
         else:
-            total = connection.exec_driver_sql(counted.sql, counted.values).scalar_one()
-        rows = connection.exec_driver_sql(
-            found.sql, found.values, execution_options={"yield_per": _PART}
+            total = queries.count(connection, query.conditions)
+        rows = queries.listing(
+            connection,
+            query.conditions,
+            query.listing.keys,
+            offset=query.offset,
+            limit=limit,
+            after=query.after,
+            with_keys=query.paged,
+            rows_at_once=_GGOS_PER_CHUNK,
         )
-        kept = stack.pop_all()
+        held = stack.pop_all()
 
-    def parts() -> Iterator[bytes]:
-        with kept:
-            yield from _body(question, total, rows)
+    def chunks() -> Iterator[bytes]:
+        with held:
+            yield from _body(query, total, rows)
 
-    response = _json(parts())
-    # Where nobody reads it, the generator never begins and so doesn't end.
-    response.call_on_close(kept.close)
+    response = _json(chunks())
+    # A generator that is never started runs no `with` block to its end.
+    response.call_on_close(held.close)
     return response
 
 
@@ -136,33 +123,22 @@ def _json(body: bytes | Iterable[bytes]) -> Response:
     return Response(body, mimetype="application/json")
 
 
-def _listing(question: Question, limit: int | None) -> queries.Query:
-    return queries.listing(
-        question.conditions,
-        question.listing.keys,
-        offset=question.offset,
-        limit=limit,
-        after=question.after,
-        with_keys=question.paged,
-    )
+def _body(query: ListingQuery, total: int, found: Iterable[tuple[Any, ...]]) -> Iterator[bytes]:
+    """Yield the body in chunks.
 
-
-def _body(question: Question, total: int, found: Iterable[tuple[Any, ...]]) -> Iterator[bytes]:
-    """The answer in parts.
-
-    :param found: One row more than the limit, where there is one: it tells that more follow.
+    :param found: The rows; if there is a limit, one more than that, which shows that more follow.
     """
     yield b'{"success":true,"total":%d,"results":[' % total
     rows = iter(found)
-    page = islice(rows, question.limit)
+    page = islice(rows, query.limit)
     separator, last = b"", None
-    while part := list(islice(page, _PART)):
-        yield separator + ",".join([row[0] for row in part]).encode()
-        separator, last = b",", part[-1]
+    while chunk := list(islice(page, _GGOS_PER_CHUNK)):
+        yield separator + ",".join([row[0] for row in chunk]).encode()
+        separator, last = b",", chunk[-1]
     yield b"]"
-    if question.paged:
-        following = None
+    if query.paged:
+        next_cursor = None
         if last is not None and next(rows, None) is not None:
-            following = _cursor(question, last[1:], total)
-        yield b',"nextCursor":' + orjson.dumps(following)
+            next_cursor = _cursor(query, last[1:], total)
+        yield b',"nextCursor":' + orjson.dumps(next_cursor)
     yield b"}"

@@ -1,4 +1,4 @@
-"""What the summaries and totals of GGOs and of transfers share (contract: http-api, /ggo/summary)."""
+"""Summaries and totals of GGOs and of transfers (contract: http-api.md, `/ggo/summary`)."""
 
 from typing import Any
 
@@ -7,7 +7,6 @@ from marshmallow import fields
 
 from origin.db.engine import Database
 from origin.ggos.queries import summaries as queries
-from origin.ggos.queries.ggos import Caller
 from origin.ggos.rules.filters import Direction
 from origin.ggos.rules.summaries import Grouping, filled_labels, summarise
 from origin.ggos.schemas import (
@@ -16,77 +15,112 @@ from origin.ggos.schemas import (
     LocalRequest,
     TransferFiltersSchema,
 )
-from origin.identity.authentication import current_user
 from origin.shared.periods import Resolution
-from origin.web.base import Schema, json_response
 from origin.web.collections import Items
+from origin.web.described import AMOUNT, RESOLUTION, described
 from origin.web.provided import provided
+from origin.web.responses import json_response
+from origin.web.schema import Schema, SuccessResponse
 
 
 class SummaryRequest(LocalRequest):
-    """What to sum, by which periods of local time, and by which groups."""
+    """What to sum, and by which periods of local time and groups."""
 
-    resolution = fields.Enum(Resolution, by_value=True, required=True)
-    filters = fields.Nested(GgoFiltersSchema, required=True)
+    resolution = fields.Enum(Resolution, by_value=True, required=True, metadata=RESOLUTION)
+    filters = fields.Nested(
+        GgoFiltersSchema,
+        required=True,
+        metadata=described("Combined by AND; an empty list is no filter"),
+    )
     fill = fields.Boolean(
         load_default=False,
-        metadata={"description": "With a beginRange: have a label for each period of it"},
+        metadata=described("With a beginRange: have a label for each period of it", example=False),
     )
-    grouping = Items(fields.Enum(Grouping, by_value=True), most=len(Grouping), load_default=list)
+    grouping = Items(
+        fields.Enum(Grouping, by_value=True),
+        most=len(Grouping),
+        load_default=list,
+        metadata=described("What to group by, in this order", ["sector"]),
+    )
 
 
 class TransferSummaryRequest(SummaryRequest):
     """A summary of transfers."""
 
-    filters = fields.Nested(TransferFiltersSchema, required=True)
-    direction = fields.Enum(Direction, by_value=True, metadata={"description": "Absent: both"})
+    filters = fields.Nested(
+        TransferFiltersSchema,
+        required=True,
+        metadata=described("Combined by AND; an empty list is no filter"),
+    )
+    direction = fields.Enum(
+        Direction, by_value=True, metadata=described("Absent: both", "outbound")
+    )
 
 
 class TotalRequest(FilteredRequest):
     """What to sum."""
 
-    filters = fields.Nested(GgoFiltersSchema, required=True)
+    filters = fields.Nested(
+        GgoFiltersSchema,
+        required=True,
+        metadata=described("Combined by AND; an empty list is no filter"),
+    )
 
 
 class TransferTotalRequest(TotalRequest):
     """Which transfers to sum."""
 
-    filters = fields.Nested(TransferFiltersSchema, required=True)
-    direction = fields.Enum(Direction, by_value=True, metadata={"description": "Absent: both"})
+    filters = fields.Nested(
+        TransferFiltersSchema,
+        required=True,
+        metadata=described("Combined by AND; an empty list is no filter"),
+    )
+    direction = fields.Enum(
+        Direction, by_value=True, metadata=described("Absent: both", "outbound")
+    )
 
 
 class GroupSchema(Schema):
     """One group, and its Wh for each label."""
 
-    group = fields.List(fields.String())
-    values = fields.List(fields.Integer(allow_none=True, metadata={"description": "Wh"}))
+    group = fields.List(
+        fields.String(), metadata=described("The group's values, in the order of grouping", ["DK1"])
+    )
+    values = fields.List(
+        fields.Integer(allow_none=True, metadata={"description": "Wh"}),
+        metadata=described("Wh for each label; null: nothing there", [1000]),
+    )
 
 
-class SummaryResponse(Schema):
-    """Labels, and the values of each group for them."""
+class SummaryResponse(SuccessResponse):
+    """Labels, and each group's values for them."""
 
-    success = fields.Boolean()
-    labels = fields.List(fields.String())
-    groups = fields.List(fields.Nested(GroupSchema))
+    labels = fields.List(
+        fields.String(), metadata=described("The periods, in local time", ["2026-01-31"])
+    )
+    groups = fields.List(
+        fields.Nested(GroupSchema), metadata=described("The groups, sorted by their values")
+    )
 
 
-class TotalResponse(Schema):
+class TotalResponse(SuccessResponse):
     """A sum."""
 
-    success = fields.Boolean()
-    amount = fields.Integer(metadata={"description": "Wh"})
+    amount = fields.Integer(metadata=AMOUNT)
 
 
 def summary_response(selection: queries.Selection, body: dict[str, Any]) -> Response:
-    """Sum these as the request's body, a `SummaryRequest`'s, says.
+    """Return the answer with the sums of the selection.
 
-    :raises Refused: it would be too long, or the database doesn't know the zone.
+    :param body: A loaded `SummaryRequest`.
+
+    :raises Rejected: It would be too long, or the database does not know the zone.
     """
     resolution, grouping, zone = body["resolution"], body["grouping"], body["zone"]
     filled = []
     if body["fill"] and body["filters"].begin_range is not None:
         begin, end = body["filters"].begin_range
-        # Refuses what is too long before anything is summed.
+        # Checked before the sums: a range with too many labels is rejected.
         filled = filled_labels(begin, end, resolution, zone)
     split = queries.Split(resolution, grouping, zone)
     sums = queries.sums(provided(Database), selection, split)
@@ -96,10 +130,6 @@ def summary_response(selection: queries.Selection, body: dict[str, Any]) -> Resp
 
 
 def total_response(selection: queries.Selection) -> Response:
-    """Sum these, in a view that `looks`."""
-    user = current_user()
-    is_active, amount = queries.total_amount(
-        provided(Database), Caller(user.id, user.subject), selection
-    )
-    user.found_active(is_active)
+    """Answer the sum of these GGOs, in Wh."""
+    amount = queries.total_amount(provided(Database), selection)
     return json_response({"success": True, "amount": amount})

@@ -1,4 +1,4 @@
-"""What an account sent and received (contract: http-api, Transfers)."""
+"""Transfers that an account sent and received (contract: http-api.md, Transfers)."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ from origin.ggos.views.summaries import (
 )
 from origin.identity.authentication import current_user, requires
 from origin.shared.clock import utcnow
-from origin.web.base import Blueprint
+from origin.web.blueprint import Blueprint
 
 blueprint = Blueprint("transfers", __name__)
 
@@ -31,7 +31,7 @@ def summary(body: dict[str, Any]) -> Response:
 
 @blueprint.post("/transfer/get-total-amount")
 @blueprint.post("/transfer/get-transferred-amount")
-@requires("ggo.transfer", looks=True)
+@requires("ggo.transfer")
 @blueprint.arguments(TransferTotalRequest)
 @blueprint.response(200, TotalResponse)
 def total_amount(body: dict[str, Any]) -> Response:

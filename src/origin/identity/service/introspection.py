@@ -1,4 +1,4 @@
-"""What bearer tokens are worth, remembered for seconds (contract: http-api, Conventions)."""
+"""Introspection of access tokens, cached for seconds (contract: http-api, Conventions)."""
 
 import time
 from concurrent.futures import CancelledError, Future
@@ -8,81 +8,85 @@ from origin.errors import PeerError
 from origin.identity.client import HydraClient, Introspection
 from origin.shared.clock import utcnow
 
-MAX_REMEMBERED = 10_000
+MAX_CACHED = 10_000
 
 
-class BearerTokens:
-    """Introspects tokens. Only good answers are remembered, under a hash, never past expiry.
+class IntrospectionCache:
+    """Introspects access tokens.
 
-    :param cache_s: For how long; 0: not at all.
+    Caches only active tokens, under a hash of the token, and never past the token's expiry.
+    Concurrent requests with the same token share one call of Hydra.
+
+    :param cache_s: How long an introspection is cached, in seconds; 0 disables the cache.
     """
 
     def __init__(self, hydra: HydraClient, cache_s: float) -> None:
         self._hydra = hydra
         self._cache_s = cache_s
-        # With the moment (`time.monotonic`) until which each is worth it.
-        self._known: dict[bytes, tuple[float, Introspection]] = {}
-        self._asked: dict[bytes, Future[Introspection | None]] = {}
-        """What Hydra is being asked at this moment, for all that ask meanwhile."""
+        # By the token's hash, each with the moment (`time.monotonic`) at which it expires here.
+        self._cached: dict[bytes, tuple[float, Introspection]] = {}
+        self._calls: dict[bytes, Future[Introspection | None]] = {}
+        """The calls of Hydra that are running."""
 
-    def worth(self, token: str, *, cached: bool) -> Introspection | None:
-        """What the token is worth; None for one that is no active access token.
+    def introspect(self, token: str, *, cached: bool) -> Introspection | None:
+        """Return the token's introspection; None if it is not an active access token.
 
-        :param cached: Whether an answer of some seconds ago will do.
-        :raises PeerError: Hydra is out of reach, or answers what it shouldn't.
+        :param cached: Whether a cached introspection is good enough.
+        :raises PeerError: Hydra is unavailable or misbehaves.
         """
         key = sha256(token.encode()).digest()
         if not (cached and self._cache_s):
-            return self._introspect(key, token)
-        known = self._known.get(key)
-        if known is not None and time.monotonic() < known[0]:
-            return known[1]
-        mine: Future[Introspection | None] = Future()
-        asked = self._asked.setdefault(key, mine)
-        if asked is mine:
-            return self._introspect_for_all(key, token, mine)
+            return self._call(key, token)
+        entry = self._cached.get(key)
+        if entry is not None and time.monotonic() < entry[0]:
+            return entry[1]
+        own: Future[Introspection | None] = Future()
+        call = self._calls.setdefault(key, own)
+        if call is own:
+            return self._call_for_all(key, token, own)
         try:
-            error = asked.exception()
+            error = call.exception()
         except CancelledError:
-            # Whoever asked was interrupted, which is no answer of Hydra's.
-            return self._introspect(key, token)
+            # The caller was interrupted, so Hydra's response is unknown.
+            return self._call(key, token)
         if isinstance(error, PeerError):
-            # One exception raised in several places would gather the traces of all.
+            # A copy: one exception raised in several places would collect all their tracebacks.
             raise type(error)(error.peer, error.reason)
-        return asked.result()
+        return call.result()
 
-    def _introspect_for_all(
-        self, key: bytes, token: str, answer: "Future[Introspection | None]"
+    def _call_for_all(
+        self, key: bytes, token: str, call: "Future[Introspection | None]"
     ) -> Introspection | None:
+        """Call Hydra, and pass the result on to all requests that wait for `call`."""
         try:
-            found = self._introspect(key, token)
+            introspection = self._call(key, token)
         except PeerError as error:
-            answer.set_exception(error)
+            call.set_exception(error)
             raise
         else:
-            answer.set_result(found)
-            return found
+            call.set_result(introspection)
+            return introspection
         finally:
-            del self._asked[key]
-            answer.cancel()
+            del self._calls[key]
+            call.cancel()
 
-    def _introspect(self, key: bytes, token: str) -> Introspection | None:
-        found = self._hydra.introspect(token)
-        if found is None:
-            self._known.pop(key, None)
+    def _call(self, key: bytes, token: str) -> Introspection | None:
+        introspection = self._hydra.introspect(token)
+        if introspection is None:
+            self._cached.pop(key, None)
         else:
-            self._remember(key, found)
-        return found
+            self._cache(key, introspection)
+        return introspection
 
-    def _remember(self, key: bytes, worth: Introspection) -> None:
+    def _cache(self, key: bytes, introspection: Introspection) -> None:
         life_s = self._cache_s
-        if worth.expires_at is not None:
-            life_s = min(life_s, (worth.expires_at - utcnow()).total_seconds())
+        if introspection.expires_at is not None:
+            life_s = min(life_s, (introspection.expires_at - utcnow()).total_seconds())
         if life_s <= 0:
             return
-        if len(self._known) >= MAX_REMEMBERED:
+        if len(self._cached) >= MAX_CACHED:
             now = time.monotonic()
-            fresh = [each for each in self._known.copy().items() if each[1][0] > now]
-            # The half that came last, where all are fresh.
-            self._known = dict(fresh[-MAX_REMEMBERED // 2 :])
-        self._known[key] = (time.monotonic() + life_s, worth)
+            fresh = [each for each in self._cached.copy().items() if each[1][0] > now]
+            # If all are fresh, keep the newer half.
+            self._cached = dict(fresh[-MAX_CACHED // 2 :])
+        self._cached[key] = (time.monotonic() + life_s, introspection)

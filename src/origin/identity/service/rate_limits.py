@@ -1,6 +1,7 @@
-"""How many requests an account may make, counted in Redis, a minute at a time.
+"""Rate limits: requests of an account, counted in Redis in windows of a minute.
 
-A convenience for neighbours, not a guard: where Redis can't tell, everybody may.
+They protect accounts from each other's load, and are no security measure: if Redis fails, all
+requests are admitted.
 """
 
 import logging
@@ -14,17 +15,17 @@ from origin.telemetry.metrics import RATE_LIMIT_FAILURES, RATE_LIMITED
 _WINDOW_S = 60
 _TIMEOUT_S = 0.25
 _PAUSE_S = 5.0
-"""After a failure Redis isn't asked for so long: a hanging one must not slow every answer."""
+"""After a failure Redis is not asked for so long: a hanging server must not slow every request."""
 
 log = logging.getLogger(__name__)
 
 
 class RateLimits:
-    """Counts the requests of accounts; connects to nothing before the first."""
+    """Counts the requests of accounts. Connects at the first request."""
 
     def __init__(self, settings: Settings) -> None:
         self.per_minute = settings.rate_limit_per_minute
-        self._silent_until = 0.0
+        self._paused_until = 0.0
         self._redis = redis.Redis.from_url(
             settings.cache_url,
             socket_timeout=_TIMEOUT_S,
@@ -32,29 +33,29 @@ class RateLimits:
         )
 
     def wait_s(self, caller: int | str) -> int:
-        """Count a request of this caller; how many seconds it must wait, 0 where it may go on.
+        """Count a request of this caller; return how many seconds it must wait, 0 if none.
 
-        :param caller: The account's id, or a name for one who has no account.
+        :param caller: The account's id, or a name for a caller without an account.
         """
-        if not self.per_minute or time.monotonic() < self._silent_until:
+        if not self.per_minute or time.monotonic() < self._paused_until:
             return 0
         key = f"requests:{caller}"
         try:
             with self._redis.pipeline() as pipeline:
-                # The window begins with its first request, and ends by Redis's clock.
+                # The first request opens the window; Redis's clock ends it.
                 pipeline.set(key, 0, ex=_WINDOW_S, nx=True)
                 pipeline.incr(key)
                 pipeline.ttl(key)
                 _, count, left_s = pipeline.execute()
             if left_s < 0:
-                # It ended between the two, and the count began anew without an end.
+                # The window ended between SET and INCR, and INCR made a key without expiry.
                 self._redis.expire(key, _WINDOW_S)
         except redis.RedisError as error:
-            self._silent_until = time.monotonic() + _PAUSE_S
-            # It may lead to a server that is a replica by now.
+            self._paused_until = time.monotonic() + _PAUSE_S
+            # Its connections may lead to a server that has become a replica.
             self._redis.connection_pool.disconnect(inuse_connections=False)
             RATE_LIMIT_FAILURES.inc()
-            log.warning("Requests aren't counted: %s", type(error).__name__)
+            log.warning("Cannot count requests: %s", type(error).__name__)
             return 0
         if count <= self.per_minute:
             return 0

@@ -1,18 +1,49 @@
 """What DataHub tells us, and the rules that need no database (contract: http-api, Webhooks in)."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from enum import Enum, auto
 from hashlib import sha256
 from typing import Any
 
 import orjson
 
-from origin.errors import Refused
+from origin.errors import Rejected
 from origin.shared.limits import MAX_TEXT_BYTES
 
 FIRST_BEGIN = datetime(1970, 1, 1, tzinfo=UTC)
 PAST_LAST_BEGIN = datetime(2038, 1, 19, 3, 14, 8, tzinfo=UTC)
 """From here on a period's key would be a hardened one (contract: domain, Keys and addresses)."""
+
+
+class GgoFault(Enum):
+    """What is wrong with a field of an issued GGO."""
+
+    AMOUNT_BELOW_ONE = auto()
+    CODE_MISSING = auto()
+    TEXT_TOO_LONG = auto()
+    BEGIN_WITHOUT_KEYS = auto()
+    END_NOT_AFTER_BEGIN = auto()
+
+
+@dataclass(eq=False)
+class GgoImpossible(Rejected):
+    """An issued GGO cannot be one.
+
+    :ivar faults: By the field's wire name.
+    """
+
+    code = "ggo_impossible"
+    faults: Mapping[str, GgoFault]
+
+
+@dataclass(eq=False)
+class MeteringPointOfAnother(Rejected):
+    """A GGO was issued to a metering point that belongs to another user."""
+
+    code = "metering_point_of_another"
+    gsrn: str
 
 
 @dataclass(frozen=True)
@@ -41,32 +72,30 @@ class GgoEvent:
     emissions: dict[str, float] | None
 
     def check(self) -> None:
-        """Refuse what can't be a GGO, by wire names.
+        """Check that this can be a GGO.
 
-        :raises Refused: an amount below 1, no codes, an impossible period.
+        :raises GgoImpossible: An amount below 1, missing codes, overlong texts, an impossible period.
         """
-        wrong: dict[str, list[str]] = {}
+        faults: dict[str, GgoFault] = {}
         if self.amount < 1:
-            wrong["amount"] = ["Must be greater than or equal to 1."]
+            faults["amount"] = GgoFault.AMOUNT_BELOW_ONE
         if not self.technology_code:
-            wrong["technologyCode"] = ["Missing data for required field."]
+            faults["technologyCode"] = GgoFault.CODE_MISSING
         if not self.fuel_code:
-            wrong["fuelCode"] = ["Missing data for required field."]
+            faults["fuelCode"] = GgoFault.CODE_MISSING
         for name, value in (
             ("sector", self.sector),
             ("technologyCode", self.technology_code),
             ("fuelCode", self.fuel_code),
         ):
             if len(value.encode(errors="replace")) > MAX_TEXT_BYTES:
-                wrong[name] = [f"Longer than {MAX_TEXT_BYTES} bytes in UTF-8."]
+                faults[name] = GgoFault.TEXT_TOO_LONG
         if not FIRST_BEGIN <= self.begin < PAST_LAST_BEGIN:
-            wrong["begin"] = [
-                "No keys can be derived for a begin before 1970 or from 2038-01-19T03:14:08Z on."
-            ]
+            faults["begin"] = GgoFault.BEGIN_WITHOUT_KEYS
         if self.end <= self.begin:
-            wrong["end"] = ["Must be after begin."]
-        if wrong:
-            raise Refused({"ggo": wrong})
+            faults["end"] = GgoFault.END_NOT_AFTER_BEGIN
+        if faults:
+            raise GgoImpossible(faults)
 
 
 Event = MeteringPointEvent | GgoEvent

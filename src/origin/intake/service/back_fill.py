@@ -10,10 +10,10 @@ from sqlalchemy.orm import Session
 
 from origin.db.engine import Database
 from origin.db.models import MeteringPoint, User
-from origin.errors import PeerError, Refused
+from origin.errors import PeerError
 from origin.identity.service.tokens import UserTokens
 from origin.intake.rules.back_fill import end_of_stretch, months_of
-from origin.intake.rules.events import PAST_LAST_BEGIN, GgoEvent
+from origin.intake.rules.events import PAST_LAST_BEGIN, GgoEvent, GgoImpossible
 from origin.intake.service.issued_ggos import Issue, Owner, record
 from origin.keys.sealing import Sealer
 from origin.peers.datahub import DataHubClient, DataHubGgo
@@ -144,8 +144,8 @@ def _checked(gsrn: str, ggo: DataHubGgo) -> Iterator[GgoEvent]:
         return
     try:
         event.check()
-    except Refused as refusal:
-        log.warning("GGO %s is left out: %s", event.address, refusal.message)
+    except GgoImpossible as error:
+        log.warning("GGO %s is left out: %s", event.address, error)
         return
     yield event
 

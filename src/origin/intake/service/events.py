@@ -9,8 +9,7 @@ from origin.db.datahub_jobs import enqueue
 from origin.db.engine import Database
 from origin.db.locks import lock_subject, lock_user
 from origin.db.models import MeteringPoint, User
-from origin.errors import Refused
-from origin.intake.rules.events import GgoEvent, MeteringPointEvent
+from origin.intake.rules.events import GgoEvent, MeteringPointEvent, MeteringPointOfAnother
 from origin.intake.service import metering_points
 from origin.intake.service.early_events import keep
 from origin.intake.service.issued_ggos import Issue, IssuedGgos, Owner, record
@@ -67,7 +66,8 @@ class DataHubEvents:
         """Make an issued GGO its owner's, or keep the event where its user or point isn't known yet.
 
         :returns: False where the subject isn't known, or the address is known with other data.
-        :raises Refused: it can't be a GGO, or the metering point is another user's.
+        :raises GgoImpossible: The event cannot be a GGO.
+        :raises MeteringPointOfAnother: The metering point belongs to another user.
         """
         event.check()
         if self.issued_ggos.store(subject, event):
@@ -85,9 +85,7 @@ class DataHubEvents:
                 _, point = _owner_and_point(session, subject, event.gsrn)
             if point is not None:
                 if point.owner_id != owner.id:
-                    raise Refused(
-                        {"ggo": {"gsrn": [f"MeteringPoint unavailable (GSRN: {event.gsrn})"]}}
-                    )
+                    raise MeteringPointOfAnother(event.gsrn)
                 return record(session, self.sealer, owner, [Issue(event, point.key_index)])[0]
             keep(session, subject, event)
             if owner.is_active:

@@ -1,8 +1,7 @@
-"""Metrics that are read from the database when they are asked for.
+"""Database gauges: metrics that are read from the database at a scrape.
 
-To add one, write a function that reads rows and name it in `READINGS`. Keep each query to what an
-index finds: it runs at every scrape. Every web gives the same figures, so that dashboards take
-`max`, never `sum`.
+To add one, write a query in `origin.monitoring.queries` and add it to `GAUGE_QUERIES`. Every web
+reports the same values: dashboards take their `max`, never their `sum`.
 """
 
 import logging
@@ -19,22 +18,22 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from origin.batches.rules.differences import DifferenceKind
 from origin.db.engine import Database
+from origin.monitoring import queries
 from origin.telemetry.metrics import NAMESPACE
 
 _FRESH_S = 5.0
-"""Scrapes need no token: however many come, the database is asked this seldom by a process."""
+"""A process queries the database no more often: scrapes need no token, so anyone can send many."""
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Reading:
+class GaugeQuery:
     """One query, and the gauges that it fills.
 
-    :param gauges: What each value says, by the gauge's name (without the namespace).
-    :param rows: Each row has the labels first, then a value for each gauge.
+    :param gauges: The help text of each gauge, by its name without the namespace.
+    :param rows: The query. Each row has the labels first, then a value for each gauge.
     """
 
     labels: tuple[str, ...]
@@ -42,146 +41,58 @@ class Reading:
     rows: Callable[[Session], Iterable[Sequence[Any]]]
 
 
-def _with_zeros(rows: Iterable[Sequence[Any]], expected: Iterable[str]) -> Iterable[Sequence[Any]]:
-    """The rows, and (label, 0, 0) for what is expected and has none: a gap is not a zero."""
-    found = {row[0]: row for row in rows}
-    return [found.get(label, (label, 0, 0)) for label in sorted({*expected, *found})]
-
-
-def _batches(session: Session) -> Iterable[Sequence[Any]]:
-    rows = session.execute(
-        text(
-            "SELECT state, count(*), extract(epoch FROM now() - min(created_at)) FROM batches "
-            "WHERE next_attempt_at IS NOT NULL GROUP BY state"
-        )
-    )
-    return _with_zeros(rows, ("PENDING", "SUBMITTED"))
-
-
-def _datahub_jobs(session: Session) -> Iterable[Sequence[Any]]:
-    rows = session.execute(
-        text(
-            "SELECT kind, count(*), extract(epoch FROM now() - min(created_at)) "
-            "FROM datahub_jobs GROUP BY kind"
-        )
-    )
-    kinds = ("send_key", "subscribe_metering_points", "subscribe_ggos", "import_metering_points")
-    return _with_zeros(rows, kinds)
-
-
-def _kept_events(session: Session) -> Iterable[Sequence[Any]]:
-    rows = session.execute(
-        text(
-            "SELECT kind, count(*), extract(epoch FROM now() - min(received_at)) "
-            "FROM kept_events GROUP BY kind"
-        )
-    )
-    return _with_zeros(rows, ("metering_point", "ggo"))
-
-
-def _users(session: Session) -> Iterable[Sequence[Any]]:
-    return session.execute(
-        text(
-            "SELECT count(*) FILTER (WHERE disabled_at IS NULL), "
-            "count(*) FILTER (WHERE disabled_at IS NOT NULL), "
-            "count(*) FILTER (WHERE disabled_at IS NULL AND tokens_refused_at IS NOT NULL), "
-            "count(*) FILTER (WHERE disabled_at IS NULL AND tokens_refused_at IS NULL "
-            "AND refresh_token IS NOT NULL AND token_expires_at < now()) FROM users"
-        )
-    )
-
-
-def _ledger_differences(session: Session) -> Iterable[Sequence[Any]]:
-    rows = session.execute(
-        text(
-            "SELECT kind, count(*) FROM ledger_differences WHERE resolved_at IS NULL GROUP BY kind"
-        )
-    )
-    found = {row[0]: row[1] for row in rows}
-    return [(kind.value, found.get(kind.value, 0)) for kind in DifferenceKind]
-
-
-def _ledger_walks(session: Session) -> Iterable[Sequence[Any]]:
-    return session.execute(
-        text(
-            "SELECT coalesce(extract(epoch FROM now() - max(finished_at)), 'NaN') "
-            "FROM ledger_walks WHERE last_error IS NULL"
-        )
-    )
-
-
-def _webhooks(session: Session) -> Iterable[Sequence[Any]]:
-    return session.execute(
-        text(
-            "SELECT count(*), coalesce(extract(epoch FROM now() - min(created_at)), 0) "
-            "FROM webhook_deliveries WHERE next_attempt_at IS NOT NULL"
-        )
-    )
-
-
-def _failing_webhooks(session: Session) -> Iterable[Sequence[Any]]:
-    # Subscribers choose the hosts: only the worst are told, so that they can't flood the metrics.
-    return session.execute(
-        text(
-            "SELECT host, count(*), sum(failures) FROM webhook_subscriptions "
-            "WHERE next_attempt_at IS NOT NULL AND failures > 0 "
-            "GROUP BY host ORDER BY sum(failures) DESC, host LIMIT 20"
-        )
-    )
-
-
-READINGS = (
-    Reading(
+GAUGE_QUERIES = (
+    GaugeQuery(
         labels=(),
         gauges={
             "webhooks_waiting": "Webhooks that wait to be delivered",
             "webhook_oldest_seconds": "Age of the oldest of them",
         },
-        rows=_webhooks,
+        rows=queries.webhooks,
     ),
-    Reading(
+    GaugeQuery(
         labels=("host",),
         gauges={
             "webhook_subscriptions_failing": "Subscriptions whose last delivery failed; 20 hosts",
             "webhook_failures_in_a_row": "Failures since their last success, summed; 20 hosts",
         },
-        rows=_failing_webhooks,
+        rows=queries.failing_webhooks,
     ),
-    Reading(
+    GaugeQuery(
         labels=("kind",),
         gauges={"ledger_differences": "What reconciliation found to differ from the ledger"},
-        rows=_ledger_differences,
+        rows=queries.ledger_differences,
     ),
-    Reading(
+    GaugeQuery(
         labels=(),
         gauges={"ledger_walk_age_seconds": "Since reconciliation last came to the end of a walk"},
-        rows=_ledger_walks,
+        rows=queries.ledger_walks,
     ),
-    Reading(
+    GaugeQuery(
         labels=("state",),
         gauges={
             "batches": "Batches that have not ended",
             "batch_oldest_seconds": "Age of the oldest of them",
         },
-        rows=_batches,
+        rows=queries.batches,
     ),
-    Reading(
+    GaugeQuery(
         labels=("kind",),
         gauges={
             "datahub_jobs": "What DataHub must still be told or asked",
             "datahub_job_oldest_seconds": "Age of the oldest of it",
         },
-        rows=_datahub_jobs,
+        rows=queries.datahub_jobs,
     ),
-    Reading(
+    GaugeQuery(
         labels=("kind",),
         gauges={
             "kept_events": "Events kept until their user or metering point is known",
             "kept_event_oldest_seconds": "Age of the oldest of them",
         },
-        rows=_kept_events,
+        rows=queries.kept_events,
     ),
-    Reading(
+    GaugeQuery(
         labels=(),
         gauges={
             "users": "Accounts that are not disabled",
@@ -189,23 +100,23 @@ READINGS = (
             "users_to_log_in": "Active accounts whose refresh Hydra refused: they must log in",
             "tokens_expired": "Active accounts whose tokens expired without a refresh",
         },
-        rows=_users,
+        rows=queries.users,
     ),
 )
 
 
-class Readings:
-    """Reads them on a connection of its own: a pool that is used up must not blind its watchers."""
+class DatabaseGauges:
+    """Reads the gauges, on a connection of its own: an exhausted pool must not hide itself."""
 
-    def __init__(self, url: URL, readings: Sequence[Reading] = READINGS) -> None:
+    def __init__(self, url: URL, gauge_queries: Sequence[GaugeQuery] = GAUGE_QUERIES) -> None:
         self._database = Database(url, 1)
-        self._readings = readings
+        self._gauge_queries = gauge_queries
         self._lock = threading.Lock()
         self._families: list[Metric] = []
         self._fresh_until = 0.0
 
     def families(self) -> list[Metric]:
-        """The gauges, a few seconds old at most; `database_up` alone where it can't be read."""
+        """Return the gauges, at most `_FRESH_S` old; only `database_up` if they cannot be read."""
         with self._lock:
             if time.monotonic() >= self._fresh_until:
                 self._families = self._read()
@@ -216,22 +127,24 @@ class Readings:
         try:
             with self._database.transaction() as session:
                 session.execute(text("SET LOCAL statement_timeout = '4s'"))
-                families = [family for each in self._readings for family in _gauges(session, each)]
+                families = [
+                    family for each in self._gauge_queries for family in _gauges(session, each)
+                ]
         except SQLAlchemyError as error:
-            log.warning("Metrics could not be read: %s", type(error).__name__)
+            log.warning("Cannot read the database gauges: %s", type(error).__name__)
             return [_database_up(up=False)]
         finally:
             self._database.dispose()
         return [_database_up(up=True), *families]
 
 
-def _gauges(session: Session, reading: Reading) -> list[Metric]:
+def _gauges(session: Session, query: GaugeQuery) -> list[Metric]:
     families = [
-        GaugeMetricFamily(f"{NAMESPACE}_{name}", text, labels=reading.labels)
-        for name, text in reading.gauges.items()
+        GaugeMetricFamily(f"{NAMESPACE}_{name}", text, labels=query.labels)
+        for name, text in query.gauges.items()
     ]
-    count = len(reading.labels)
-    for row in reading.rows(session):
+    count = len(query.labels)
+    for row in query.rows(session):
         labels = [str(label) for label in row[:count]]
         for family, value in zip(families, row[count:], strict=True):
             family.add_metric(labels, float(value))

@@ -1,16 +1,16 @@
-"""The API's description as a page to read and try (contract: http-api, Operations).
+"""The page with the OpenAPI document (contract: http-api, Operations).
 
-All that the page needs comes from here: it works without any network.
+It loads its script and style from this service alone, and works without other networks.
 """
 
 import flask
 from flask import Response
 
-from origin.web.base import Blueprint
+from origin.web.blueprint import Blueprint
 
 blueprint = Blueprint("docs", __name__)
 assets = flask.Blueprint("docs_assets", __name__, static_folder="assets", static_url_path="/docs")
-"""The page's script and style; no part of the API."""
+"""The page's script and style, which are no part of the API."""
 
 _PAGE = """\
 <!doctype html>
@@ -39,5 +39,5 @@ _POLICY = (
 @blueprint.response(200, description="The page", content_type="text/html")
 def docs() -> Response:
     """Show the API's description, to read and to try."""
-    # Tokens are typed into it: nothing but our own may run there.
+    # Users type tokens into it: no foreign script may run there.
     return Response(_PAGE, mimetype="text/html", headers={"Content-Security-Policy": _POLICY})

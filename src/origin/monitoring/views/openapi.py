@@ -1,8 +1,7 @@
-"""The API's description, made of the views and their schemas (contract: http-api, Operations).
+"""The OpenAPI document, generated from the views and their schemas (contract: http-api, Operations).
 
-What the views' library makes of the schemas is completed here by what holds for all views alike:
-scopes, errors, request ids, units, examples. `doc/openapi.json` is pinned to it; `make openapi`
-renews it.
+flask-smorest describes the schemas. This module adds what holds for all views: scopes, errors,
+request ids, examples. A test compares `doc/openapi.json` with it; `make openapi` renews the file.
 """
 
 import copy
@@ -16,8 +15,7 @@ from flask import Flask, Response, current_app
 
 from origin.identity.authentication import Guard, guard_of
 from origin.intake.views import GramsPerWh
-from origin.monitoring.views.openapi_fields import A_BEGIN, EXAMPLES, MEANINGS, NOT_IN_EVERY_ANSWER
-from origin.web.base import Blueprint
+from origin.web.blueprint import Blueprint
 from origin.web.fields import Time
 
 blueprint = Blueprint("openapi", __name__)
@@ -52,7 +50,7 @@ Accounts of granular guarantees of origin (GGOs): one hour of electricity of one
   body doesn't fit its schema, messages by field. `400` is final; after `5xx` and `429` try again.
 """
 _ERRORS = {
-    "400": "Refused; nothing was changed",
+    "400": "Rejected; nothing was changed",
     "401": "No valid token of an active account, or no valid signature",
     "403": "The token lacks a scope, or the account's holder must log in here again",
     "408": "The body took longer than BODY_TIME_LIMIT to arrive",
@@ -82,7 +80,7 @@ _REQUEST_ID = {"$ref": "#/components/headers/X-Request-ID"}
 
 
 def prepare(api: flask_smorest.Api) -> None:
-    """Teach the library our own fields; before any view is registered."""
+    """Register our own kinds of fields. Call it before any view is registered."""
     api.register_field(Time, "string", "date-time")
     api.register_field(GramsPerWh, "number", None)
 
@@ -98,7 +96,7 @@ def openapi() -> Response:
 
 
 def document(app: Flask) -> Json:
-    """The description of this app's API."""
+    """Return the OpenAPI document of this app."""
     api = app.extensions["flask-smorest"]["apis"][""]["ext_obj"]
     found = copy.deepcopy(api.spec.to_dict())
     views = {_path(rule.rule): rule.endpoint for rule in app.url_map.iter_rules()}
@@ -114,7 +112,7 @@ def document(app: Flask) -> Json:
     return {
         "openapi": found["openapi"],
         "info": {"title": "AccountService", "version": "1", "description": _DESCRIPTION},
-        # Relative to this document: whatever stands before it in PROJECT_URL stays.
+        # Relative to the document's own URL, which keeps the path of PROJECT_URL.
         "servers": [{"url": "."}],
         "tags": [{"name": name, "description": text} for name, text in _GROUPS.values() if text],
         "paths": dict(sorted(found["paths"].items())),
@@ -169,7 +167,7 @@ def _error_schema() -> Json:
 
 
 def _complete(operation: Json, path: str, endpoint: str, guard: Guard) -> None:
-    """Say of an operation what its view doesn't."""
+    """Add scopes, request ids and errors to an operation."""
     blueprint_name = endpoint.partition(".")[0]
     operation["operationId"] = re.sub(r"\W+", "_", path.strip("/"))
     operation["tags"] = [_GROUPS.get(blueprint_name, _GROUPS["operations"])[0]]
@@ -180,11 +178,7 @@ def _complete(operation: Json, path: str, endpoint: str, guard: Guard) -> None:
     elif guard.is_signed:
         operation["security"] = [{"signature": []}]
         _describe(operation, "The body must be signed.")
-    for parameter in operation.get("parameters", []):
-        meaning = MEANINGS.get(parameter["name"])
-        if meaning is not None:
-            parameter.setdefault("description", meaning.text)
-    # Those with a reference are the library's, of errors as it would word them.
+    # Those with a reference describe flask-smorest's own errors.
     own = {code: each for code, each in operation["responses"].items() if "$ref" not in each}
     for response in own.values():
         response.setdefault("headers", {})["X-Request-ID"] = _REQUEST_ID
@@ -199,7 +193,7 @@ def _describe(operation: Json, text: str) -> None:
 
 
 def _codes(operation: Json, guard: Guard) -> Iterator[str]:
-    """The errors that any such view may answer."""
+    """Yield the error statuses that such a view may answer."""
     yield from ("431", "500")
     if operation["tags"] == [_GROUPS["operations"][0]]:
         return
@@ -223,7 +217,7 @@ def _error(code: str) -> Json:
 
 
 def _complete_schemas(found: Json) -> None:
-    """Say what each field means; what requests may leave out; what answers always have."""
+    """Add optional and required fields, and examples, to the schemas of requests and responses."""
     schemas = found["components"]["schemas"]
     requests: set[str] = set()
     answers: set[str] = set()
@@ -232,22 +226,19 @@ def _complete_schemas(found: Json) -> None:
             operation = operations[method]
             _gather(operation.get("requestBody", {}), schemas, requests)
             _gather(operation["responses"], schemas, answers)
-    for name in requests | answers:
-        for field, schema in schemas[name].get("properties", {}).items():
-            _mean(field, schema)
     for name in requests:
         optional = schemas[name]["properties"].keys() - set(schemas[name].get("required", []))
         for field in optional:
             schemas[name]["properties"][field] = _nullable(schemas[name]["properties"][field])
     for name in answers - requests:
-        always = schemas[name]["properties"].keys() - NOT_IN_EVERY_ANSWER
+        always = schemas[name]["properties"].keys() - _NOT_IN_EVERY_RESPONSE
         schemas[name]["required"] = sorted(always)
     for name in requests | answers:
         schemas[name]["examples"] = [_example(schemas[name], schemas, name)]
 
 
 def _gather(part: Any, schemas: Json, names: set[str]) -> None:
-    """Add the names of all schemas that this part refers to, also through others."""
+    """Add the names of all schemas that this part refers to, directly or through others."""
     if isinstance(part, list):
         for each in part:
             _gather(each, schemas, names)
@@ -261,40 +252,8 @@ def _gather(part: Any, schemas: Json, names: set[str]) -> None:
             _gather(each, schemas, names)
 
 
-def _mean(field: str, schema: Json) -> None:
-    meaning = MEANINGS.get(field)
-    if meaning is None:
-        return
-    said = schema.get("description")
-    if said is None:
-        schema["description"] = meaning.text
-    elif len(said) < len("g/Wh by name"):
-        # A mere unit.
-        schema["description"] = (
-            f"{meaning.text} ({said})" if said not in meaning.text else meaning.text
-        )
-    if meaning.example is not None and "$ref" not in schema:
-        schema["examples"] = [_fitting(meaning.example, schema)]
-
-
-_OF_FORMAT = {"uuid": "5b0a8a5e-3f0e-4a33-9d0c-6d0a5c2b7f41", "duration": "PT1H"}
-
-
-def _fitting(example: Any, schema: Json) -> Any:
-    """The example in a list, or by begin, where the field has several of what others have one of."""
-    if schema.get("format") in _OF_FORMAT:
-        return _OF_FORMAT[schema["format"]]
-    if schema.get("type") == "array" and not isinstance(example, list):
-        return [example]
-    by_begin = schema.get("additionalProperties", {})
-    is_deeper = isinstance(by_begin, dict) and by_begin.get("type") == "object"
-    if is_deeper and not any(isinstance(each, dict) for each in example.values()):
-        return {A_BEGIN: example}
-    return example
-
-
 def _nullable(schema: Json) -> Json:
-    """The same, or null: clients say null for what they leave open."""
+    """Return the schema with null allowed: for an optional field null means absent."""
     if "$ref" in schema:
         description = schema.pop("description", None)
         made: Json = {"anyOf": [schema, {"type": "null"}]}
@@ -308,9 +267,9 @@ def _nullable(schema: Json) -> Json:
 
 
 def _example(schema: Json, schemas: Json, name: str = "") -> Any:
-    """A value that fits the schema, made of the examples of its fields."""
-    if name in EXAMPLES:
-        return EXAMPLES[name]
+    """Return a value that fits the schema, made of the examples of its fields."""
+    if name in _EXAMPLES:
+        return _EXAMPLES[name]
     if "$ref" in schema:
         target = schema["$ref"].removeprefix(_SCHEMAS)
         return _example(schemas[target], schemas, target)
@@ -335,4 +294,16 @@ def _example(schema: Json, schemas: Json, name: str = "") -> Any:
 
 
 _LEFT_OUT = frozenset({"cursor", "nextCursor", "timezone", "utcOffset", "atTime"})
-"""What most requests leave out."""
+"""Optional fields that examples leave out."""
+_NOT_IN_EVERY_RESPONSE = frozenset({"nextCursor", "ledger", "recovery"})
+"""Fields that only some responses have; all others are in each."""
+_EXAMPLES: dict[str, Any] = {
+    "GgoFilters": {
+        "beginRange": {"begin": "2026-01-31T00:00:00+01:00", "end": "2026-01-31T23:00:00+01:00"},
+        "category": "stored",
+    },
+    "TransferFilters": {"reference": ["contract 7"]},
+    "GgoListRequest": {"filters": {"category": "stored"}, "offset": 0, "limit": 20},
+    "DoneResponse": {"success": True, "message": None},
+}
+"""Examples, by the schema's name, where the examples of the fields do not go together."""

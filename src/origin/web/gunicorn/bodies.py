@@ -1,6 +1,6 @@
-"""Request bodies under gunicorn: what was left unread ends the connection, what is ill-formed is a 400.
+"""Request bodies under gunicorn: unread ones close the connection, ill-formed ones are a 400.
 
-Gunicorn itself reads on to the end of a body that the view left, however long it is, in small pieces.
+Gunicorn itself would read the rest of an unread body, however long, in small pieces.
 """
 
 import io
@@ -10,19 +10,19 @@ from typing import Any
 
 from gunicorn.http.errors import NoMoreData, ParseException  # type: ignore[import-untyped]
 
-from origin.errors import Refused
+from origin.errors import BodyCutShort, BodyIllFormed
 
-_LITTLE_BYTES = 1 << 16
-"""A client that sent no more than this without need keeps its connection."""
+_FEW_BYTES = 1 << 16
+"""An unread body of at most this length is read and dropped, which keeps the connection open."""
 
 
 class WatchedBody(io.RawIOBase):
-    """A request's body, which knows whether the connection stands at its end.
+    """A request's body, which knows whether it was read to its end.
 
-    Of gunicorn's request it uses `body`, `headers` (with names in capitals) and `force_close`.
+    Uses `body`, `headers` (with names in capitals) and `force_close` of gunicorn's request.
 
-    :param waiting: Given the Timeout that bounds a wait for it, a block in which that may come early:
-        when others need the connection's place.
+    :param waiting: Called with the Timeout that bounds a wait for the body; returns a context in
+        which the Timeout may be raised early, when another client needs the connection's place.
     """
 
     def __init__(
@@ -32,13 +32,13 @@ class WatchedBody(io.RawIOBase):
         self._request = request
         self._body = request.body
         fields = dict(request.headers)
-        # None: its end shows when it is reached.
+        # None for a chunked body, whose length is unknown.
         self._missing = (
             None if "TRANSFER-ENCODING" in fields else int(fields.get("CONTENT-LENGTH", 0))
         )
         self._is_broken = False
         self.was_left = False
-        """The answer has gone out while some of the body was still to be read."""
+        """The response was sent before the whole body was read."""
 
     @property
     def is_over(self) -> bool:
@@ -46,13 +46,14 @@ class WatchedBody(io.RawIOBase):
         return self._missing == 0 and not self._is_broken
 
     def readable(self) -> bool:
-        """It can be read, and nothing else."""
+        """Return True."""
         return True
 
     def readinto(self, buffer: Any) -> int:
-        """Read some of it.
+        """Read some bytes.
 
-        :raises Refused: it is ill-formed, or the client ended before it was whole.
+        :raises BodyIllFormed: Its chunks are ill-formed.
+        :raises BodyCutShort: The client stopped sending before it was whole.
         """
         if self._missing == 0:
             return 0
@@ -60,12 +61,12 @@ class WatchedBody(io.RawIOBase):
             data = self._body.read(len(buffer))
         except NoMoreData:
             self._is_broken = True
-            raise Refused("The body was cut short") from None
+            raise BodyCutShort from None
         except ParseException:
             self._is_broken = True
-            raise Refused("The body is not well-formed") from None
+            raise BodyIllFormed from None
         except BaseException:
-            # Interrupted. Gunicorn's reader of chunks would take the next read for the end.
+            # An interrupted read: gunicorn's reader of chunks would return an empty one next.
             self._is_broken = True
             raise
         buffer[: len(data)] = data
@@ -73,23 +74,23 @@ class WatchedBody(io.RawIOBase):
             self._missing -= len(data)
             if not data:
                 self._is_broken = True
-                raise Refused("The body was cut short")
+                raise BodyCutShort
         elif not data:
             self._missing = 0
         return len(data)
 
     def leave(self, sock: Any) -> None:
-        """Have the connection end with this answer, unless the next request can begin on it.
+        """Close the connection after this response, unless the body's rest is short and has arrived.
 
-        What is short and has come already is passed over; nothing is waited for.
+        A short rest is read and dropped, without waiting for more bytes.
         """
         sock.settimeout(0)
         try:
-            left = 0 if self._is_broken else _LITTLE_BYTES
+            left = 0 if self._is_broken else _FEW_BYTES
             while not self.is_over and left >= (self._missing or 1):
                 left -= len(self.read(left) or b"")
-        except (OSError, Refused):
-            # There is more to come.
+        except (OSError, BodyCutShort, BodyIllFormed):
+            # Not all of it has arrived.
             pass
         finally:
             sock.settimeout(None)
@@ -98,10 +99,10 @@ class WatchedBody(io.RawIOBase):
             self._request.force_close()
 
 
-def ending_at_unread_bodies(app: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable[bytes]]:
-    """The WSGI application, but that a body which it leaves unread ends the connection."""
+def closing_at_unread_bodies(app: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable[bytes]]:
+    """Wrap a WSGI application: a body that it leaves unread closes the connection."""
 
-    def answer(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    def respond(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         def start(*arguments: Any) -> Any:
             body = environ["wsgi.input"]
             if not body.is_over:
@@ -110,4 +111,4 @@ def ending_at_unread_bodies(app: Callable[..., Iterable[bytes]]) -> Callable[...
 
         return app(environ, start)
 
-    return answer
+    return respond

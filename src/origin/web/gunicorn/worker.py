@@ -1,4 +1,4 @@
-"""Gunicorn's gevent worker, but for how it ends, sends, and parts from clients."""
+"""Gunicorn's gevent worker, with bounded heads, bounded sending, and an orderly end of connections."""
 
 import errno
 import socket
@@ -13,121 +13,91 @@ from gunicorn.http.errors import LimitRequestHeaders  # type: ignore[import-unty
 from gunicorn.workers.ggevent import GeventWorker  # type: ignore[import-untyped]
 
 from origin.telemetry import context
-from origin.web.gunicorn.bodies import WatchedBody, ending_at_unread_bodies
-from origin.web.gunicorn.refusals import last_answer, refusal
-from origin.web.gunicorn.silence import SilentConnections
+from origin.web.gunicorn.bodies import WatchedBody, closing_at_unread_bodies
+from origin.web.gunicorn.idle import IdleConnections
+from origin.web.gunicorn.rejections import last_response, rejection
 
-_COMMON_BYTES = 1 << 16
-"""A request's head is no longer, and most requests aren't. Reading more than that is work that is shared
-out: gunicorn's readers go through each small chunk, and at every piece through a whole head or trailer."""
-_JOINED_BYTES = 1 << 16
-"""A body beyond that isn't copied to be sent with its head."""
-TAKEN_S = 30.0
-"""A client that takes nothing of its answer for so long is gone."""
+_MAX_HEAD_BYTES = 1 << 16
+"""The longest head of a request. Longer requests yield to other greenlets at every read: gunicorn
+parses each small chunk, and a whole head or trailer again at each piece of it."""
+SEND_TIMEOUT_S = 30.0
+"""A client that accepts no byte of its response for so long is disconnected."""
 _LINGER_S = 2.0
 _LINGER_BYTES = 1 << 26
-"""So much of what a client still sends is listened to, for it to read its answer."""
-_WASTE = bytearray(1 << 18)
-"""Where that goes, of all clients: nobody looks."""
+"""How much of a client's unread request is received and dropped, so that it can read its response."""
+_DROPPED = bytearray(1 << 18)
+"""The buffer for dropped bytes, shared by all clients: nobody reads it."""
 
 
-class _OneSend:
-    """A client's socket that bounds a request's head, and sends an answer's together with what follows it.
-
-    Gunicorn sends them apart, which costs a small answer a tenth of all its work, and a packet.
-    """
+class _ClientSocket:
+    """A client's socket that bounds a request's head, and can stay open for a client that still sends."""
 
     def __init__(self, client: Any) -> None:
         self._client = client
-        self._head: bytes | None = None
-        self._is_next_head = False
         self._is_head = True
-        self._come_bytes = 0
+        self._received_bytes = 0
         self.lingers = False
-        """The client may still be sending: `close` leaves the socket open, for `hear_out`."""
+        """Whether the client may still be sending: then `close` leaves the socket open."""
 
     def __getattr__(self, name: str) -> Any:
-        # Files are sent by other ways than `sendall`: none may overtake the head.
-        self._send_head()
         return getattr(self._client, name)
 
     def recv(self, size: int) -> bytes:
-        """As of any socket, but that a request's head has an end, and others have their turn.
+        """Receive as any socket does, but bound a request's head and let other greenlets run.
 
-        :raises LimitRequestHeaders: too much came outside of `answer`.
+        :raises LimitRequestHeaders: More than `_MAX_HEAD_BYTES` came outside of `body`.
         """
         data: bytes = self._client.recv(size)
-        self._come_bytes += len(data)
-        if self._come_bytes > _COMMON_BYTES:
+        self._received_bytes += len(data)
+        if self._received_bytes > _MAX_HEAD_BYTES:
             if self._is_head:
                 raise LimitRequestHeaders("The head is too long")
-            # A socket that has data lets nobody else in by itself.
+            # A socket that always has data never yields by itself.
             gevent.sleep(0)
         return data
 
     @contextmanager
-    def answer(self) -> Iterator[None]:
-        """A request's head has been read, and it is answered in this block.
-
-        The first that is sent is the answer's head, and waits for what is next.
-        """
-        self._is_next_head, self._is_head = True, False
+    def body(self) -> Iterator[None]:
+        """Mark that the head has been read: in this block the request is answered."""
+        self._is_head = False
         try:
             yield
         finally:
-            self._is_next_head, self._is_head, self._come_bytes = False, True, 0
-            self._send_head()
-
-    def sendall(self, data: bytes) -> None:
-        """As of any socket, but for the head."""
-        if self._is_next_head:
-            self._is_next_head, self._head = False, data
-        elif self._head is not None and len(data) <= _JOINED_BYTES:
-            head, self._head = self._head, None
-            self._client.sendall(head + data)
-        else:
-            self._send_head()
-            self._client.sendall(data)
+            self._is_head, self._received_bytes = True, 0
 
     def close(self) -> None:
-        """As of any socket, unless it lingers."""
+        """Close the socket, unless it lingers."""
         if not self.lingers:
-            self._send_head()
             self._client.close()
-
-    def _send_head(self) -> None:
-        if self._head is not None:
-            head, self._head = self._head, None
-            self._client.sendall(head)
 
 
 def bound_sending(client: Any) -> None:
-    """Have the system end the connection when its client takes nothing of what is sent for `TAKEN_S`."""
-    # One that has gone already is found out when it is read.
+    """Have the kernel close the connection if its client accepts nothing for `SEND_TIMEOUT_S`."""
+    # A connection that is closed already fails at its first read.
     with suppress(OSError):
-        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(TAKEN_S * 1000))
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(SEND_TIMEOUT_S * 1000))
 
 
-def _hear_out(client: Any) -> None:
-    """Let a client that may still be sending read its answer.
+def _drain(client: Any) -> None:
+    """Receive and drop what a client is still sending, so that it can read its response.
 
-    A socket that is closed before all is read resets the connection, and the answer may be lost.
+    Closing a socket with unread bytes resets the connection, and the response may be lost.
     """
     with suppress(OSError):
         client.shutdown(socket.SHUT_WR)
-        heard = 0
-        while heard < _LINGER_BYTES and (come := client.recv_into(_WASTE)):
-            heard += come
-            # What comes fast is always there: others must have their turn.
+        dropped = 0
+        while dropped < _LINGER_BYTES and (received := client.recv_into(_DROPPED)):
+            dropped += received
+            # A fast client always has data: let other greenlets run.
             gevent.sleep(0)
 
 
 class OriginWorker(GeventWorker):  # type: ignore[misc] # no types
-    """Shuts connections on which nothing is being said: on SIGTERM, and when others need their places.
+    """Closes idle connections on SIGTERM, and when other clients need their places.
 
-    Gunicorn's own waits for them as for requests, for all of `graceful_timeout`: proxies keep theirs
-    open, so that no web would end within a container engine's patience. And as many of them as there
-    are places would shut everybody else out.
+    Gunicorn's own worker waits for idle connections as for requests, for all of `graceful_timeout`.
+    Proxies keep theirs open: a web would not stop within a container engine's patience. And as many
+    idle connections as there are places would lock all other clients out.
 
     Overrides of gunicorn's worker: `notify`, `load_wsgi`, `handle`, `handle_request`, `handle_error`,
     `handle_exit` and `timeout_ctx`.
@@ -135,74 +105,76 @@ class OriginWorker(GeventWorker):  # type: ignore[misc] # no types
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
-        self._silent = SilentConnections(self.worker_connections)
+        self._idle = IdleConnections(self.worker_connections)
 
     def notify(self) -> None:
-        """Once a second: tell the arbiter that this process lives, and others how its pool fares."""
+        """Signal once a second that this process lives, and update its pools' gauges."""
         super().notify()
-        # Imported when the application is loaded: gunicorn's master must not have it.
+        # Imported with the application: gunicorn's master must not import it.
         metrics = sys.modules.get("origin.telemetry.metrics")
         if metrics is not None:
             metrics.report_pools()
 
     def load_wsgi(self) -> None:
-        """Load the application, a Flask one."""
+        """Load the Flask application."""
         super().load_wsgi()
-        self.wsgi.wsgi_app = ending_at_unread_bodies(self.wsgi.wsgi_app)
+        self.wsgi.wsgi_app = closing_at_unread_bodies(self.wsgi.wsgi_app)
 
     def handle(self, listener: Any, client: Any, addr: Any) -> None:
-        """Answer what comes on a connection."""
+        """Answer the requests of a connection."""
         bound_sending(client)
-        with self._silent.place():
+        with self._idle.place():
             if self.cfg.is_ssl:
                 # TLS wraps the socket itself.
                 super().handle(listener, client, addr)
                 return
-            sock = _OneSend(client)
+            sock = _ClientSocket(client)
             super().handle(listener, sock, addr)
             if sock.lingers:
                 try:
-                    with self._silent.silence(_LINGER_S):
-                        _hear_out(client)
+                    with self._idle.idle(_LINGER_S):
+                        _drain(client)
                 finally:
                     client.close()
 
     def handle_request(self, listener_name: Any, req: Any, sock: Any, addr: Any) -> None:
         """Answer one request."""
-        req.body = body = WatchedBody(req, self._silent.request)
-        with sock.answer() if isinstance(sock, _OneSend) else nullcontext():
+        req.body = body = WatchedBody(req, self._idle.request)
+        with sock.body() if isinstance(sock, _ClientSocket) else nullcontext():
             try:
                 super().handle_request(listener_name, req, sock, addr)
-            except TimeoutError as gone:
-                # Gunicorn takes other errors of a connection for errors of ours.
-                raise ConnectionResetError(errno.ECONNRESET, "Nothing is taken") from gone
+            except TimeoutError as timeout:
+                # Gunicorn would log a TimeoutError of the connection as a bug.
+                raise ConnectionResetError(
+                    errno.ECONNRESET, "The client accepts nothing"
+                ) from timeout
             finally:
-                if body.was_left and isinstance(sock, _OneSend):
+                if body.was_left and isinstance(sock, _ClientSocket):
                     sock.lingers = True
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
-        """Answer what failed outside of the application: an ill-formed request, as a rule."""
+        """Answer a failure outside of the application, usually an ill-formed request."""
         context.begin_work("refused", None, None)
-        refused = refusal(exc)
-        if refused is not None:
-            self.log.warning("Refused: %s, from %s", type(exc).__name__, addr[0] if addr else "")
+        answer = rejection(exc)
+        if answer is not None:
+            self.log.warning("Rejected: %s, from %s", type(exc).__name__, addr[0] if addr else "")
         else:
-            # Not its query: a login's has its code in it.
+            # The path without its query: a login's holds its code.
             self.log.error(
                 "Unexpected error at %s", getattr(req, "path", "no request"), exc_info=exc
             )
-            refused = (HTTPStatus.INTERNAL_SERVER_ERROR, "Internal Server Error")
-        if isinstance(client, _OneSend):
+            answer = (HTTPStatus.INTERNAL_SERVER_ERROR, "Internal Server Error")
+        if isinstance(client, _ClientSocket):
             client.lingers = True
         with suppress(OSError):
-            client.sendall(last_answer(*refused, context.current_request_id() or ""))
+            client.sendall(last_response(*answer, context.current_request_id() or ""))
         context.end_work()
 
     def timeout_ctx(self) -> AbstractContextManager[None]:
-        """How long to wait for a connection's next request; the block just ends when that is over."""
-        return self._silent.silence(self.cfg.keepalive)
+        """Bound the wait for a connection's next request; the block then ends without an error."""
+        return self._idle.idle(self.cfg.keepalive)
 
     def handle_exit(self, sig: int, frame: Any) -> None:
-        """SIGTERM: what is being answered goes on, who only waits is let go."""
+        """Handle SIGTERM: finish running requests, close idle connections."""
         super().handle_exit(sig, frame)
-        self._silent.end()
+        self._idle.shut_down()

@@ -23,10 +23,15 @@ from cachetools import TTLCache
 from urllib3.exceptions import LocationParseError
 from urllib3.util import parse_url
 
-from origin.errors import OriginError, Refused
+from origin.errors import OriginError
 from origin.peers.responses import TimedResponse, is_idle
 from origin.webhooks.rules.deliveries import Answer
 from origin.webhooks.rules.public_addresses import Network, is_public, is_within
+from origin.webhooks.rules.subscriptions import (
+    UrlAddressNotAllowed,
+    UrlInvalid,
+    UrlSchemeNotAllowed,
+)
 
 DEADLINE_S = 15.0
 MAX_URL_LENGTH = 2000
@@ -67,26 +72,23 @@ class Target:
 def target_of(url: str) -> Target:
     """Take a URL apart.
 
-    :raises Refused: it isn't one of http or https, with a host and without credentials.
+    :raises UrlSchemeNotAllowed: It is neither http nor https.
+    :raises UrlInvalid: It has no valid host or port, has credentials, or is too long.
     """
     try:
         parts = parse_url(url)
     except LocationParseError:
-        raise _refused("Not a valid URL.") from None
+        raise UrlInvalid from None
     if parts.scheme not in _PORTS:
-        raise _refused("Must be an http or https URL.")
+        raise UrlSchemeNotAllowed
     if not parts.host or parts.auth is not None or len(url.encode()) > MAX_URL_LENGTH:
-        raise _refused("Not a valid URL.")
+        raise UrlInvalid
     port = _PORTS[parts.scheme] if parts.port is None else parts.port
     if not 0 < port < 2**16 or any(character <= " " for character in url):
-        raise _refused("Not a valid URL.")
+        raise UrlInvalid
     path = parts.path or "/"
     path = path if parts.query is None else f"{path}?{parts.query}"
     return Target(parts.scheme, parts.host.strip("[]"), port, path)
-
-
-def _refused(message: str) -> Refused:
-    return Refused({"url": [message]})
 
 
 def _resolve(host: str, port: int) -> Sequence[str]:
@@ -294,14 +296,14 @@ class ReceiverClient:
 
         A host that can't be resolved now is let pass: it is asked for again at every delivery.
 
-        :raises Refused: naming the field `url`.
+        :raises UrlAddressNotAllowed: It does.
         """
         if self._allow_private and not self._forbidden:
             return
         try:
             self.addresses(target)
         except ForbiddenAddress:
-            raise _refused("The host's address is not allowed.") from None
+            raise UrlAddressNotAllowed from None
         except NotDelivered:
             return
 

@@ -3,7 +3,7 @@
 import hmac
 from base64 import b64decode, b64encode
 
-from origin.errors import Refused
+from origin.webhooks.rules.subscriptions import SecretNotBase64
 
 SIGNATURE_HEADER = "x-hub-signature"
 
@@ -39,12 +39,12 @@ def signed_headers(secret: str, body: bytes, webhook_id: str, timestamp: int) ->
 
 
 def check_secret(secret: str) -> None:
-    """Refuse a secret for a new subscription that says that it is base64 and isn't.
+    """Check that a new subscription's secret that claims to be base64 is base64.
 
-    :raises Refused: naming the field `secret`.
+    :raises SecretNotBase64: It is not.
     """
     if secret.startswith(_STANDARD_PREFIX) and _decoded(secret) is None:
-        raise Refused({"secret": [f"What follows {_STANDARD_PREFIX} must be base64."]})
+        raise SecretNotBase64
 
 
 def _standard_key(secret: str) -> bytes:

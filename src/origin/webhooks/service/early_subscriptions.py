@@ -14,7 +14,6 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from origin.db.models import EarlySubscription, WebhookSubscription
-from origin.errors import Refused
 from origin.keys.sealing import (
     CannotUnseal,
     Sealer,
@@ -22,6 +21,7 @@ from origin.keys.sealing import (
     webhook_secret_context,
 )
 from origin.webhooks.queries.outbox import Event
+from origin.webhooks.rules.subscriptions import TooManyEarlySubscriptions
 
 KEPT = timedelta(days=30)
 """What is older isn't taken up by a first login."""
@@ -35,7 +35,7 @@ def keep(
 ) -> None:
     """Keep a subscription until the subject's first login; a repeat replaces the secret.
 
-    :raises Refused: the subject has MAX_PER_SUBJECT others.
+    :raises TooManyEarlySubscriptions: The subject has MAX_PER_SUBJECT others.
     """
     early = EarlySubscription
     session.execute(
@@ -52,7 +52,7 @@ def keep(
         return
     count = select(func.count()).select_from(early).where(early.subject == subject)
     if (session.scalar(count) or 0) >= MAX_PER_SUBJECT:
-        raise Refused(f"At most {MAX_PER_SUBJECT} subscriptions before the first login")
+        raise TooManyEarlySubscriptions(MAX_PER_SUBJECT)
     session.execute(
         insert(early).values(subject=subject, event=event, url=url, host=host, secret=sealed)
     )

@@ -10,12 +10,12 @@ from sqlalchemy.orm import Session
 from origin.db.engine import Database
 from origin.db.locks import lock_subject
 from origin.db.models import User, WebhookSubscription
-from origin.errors import Refused
 from origin.keys.sealing import Sealer, webhook_secret_context
 from origin.webhooks.client.receivers import ReceiverClient, target_of
 from origin.webhooks.queries import delivery_queue
 from origin.webhooks.queries.outbox import Event
 from origin.webhooks.rules.signatures import check_secret
+from origin.webhooks.rules.subscriptions import TooManySubscriptions
 from origin.webhooks.service import early_subscriptions
 
 MAX_PER_EVENT = 100
@@ -41,7 +41,7 @@ class Subscriptions:
 
         Of a subject without an account it is kept for its first login; of a disabled account nothing is.
 
-        :raises Refused: the secret is no base64 after `whsec_`; the URL isn't http or https, leads to
+        :raises Rejected: The secret is not base64 after `whsec_`; the URL is not http or https, leads to
             where webhooks must not go, or is one too many.
         """
         check_secret(secret)
@@ -89,7 +89,7 @@ def _store(
 ) -> None:
     sealed = sealer.seal(secret, webhook_secret_context(user_id, event, url))
     if _count_others(session, user_id, event, url) >= MAX_PER_EVENT:
-        raise Refused(f"At most {MAX_PER_EVENT} subscriptions to one event")
+        raise TooManySubscriptions(MAX_PER_EVENT)
     session.execute(
         insert(WebhookSubscription)
         .values(user_id=user_id, event=event, url=url, host=host, secret=sealed)

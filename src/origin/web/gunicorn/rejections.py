@@ -1,4 +1,4 @@
-"""What gunicorn refuses by itself, answered as all else is (contract: http-api, Conventions)."""
+"""Requests that gunicorn itself rejects, answered in the API's shape (contract: http-api, Conventions)."""
 
 import json
 import ssl
@@ -9,8 +9,8 @@ from gunicorn.http import errors  # type: ignore[import-untyped]
 from origin.telemetry.context import REQUEST_ID_HEADER
 
 _ILL_FORMED = (HTTPStatus.BAD_REQUEST, "The request is not well-formed")
-# None quotes the request: there may be a token in it.
-_SAID = {
+# No message quotes the request, which may hold a token.
+_MESSAGES = {
     errors.LimitRequestLine: (HTTPStatus.REQUEST_URI_TOO_LONG, "The first line is too long"),
     errors.LimitRequestHeaders: (
         HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
@@ -18,24 +18,24 @@ _SAID = {
     ),
     errors.ExpectationFailed: (HTTPStatus.EXPECTATION_FAILED, "What is expected is not known"),
 }
-_OF_OURS = (
+_BUGS = (
     errors.ConfigurationProblem,
     errors.InvalidResponseHeader,
     errors.InvalidResponseHeaderName,
 )
-"""Raised like an ill-formed request, and our mistake."""
+"""Subclasses of ParseException that the service causes, not the client."""
 
 
-def refusal(error: BaseException) -> tuple[HTTPStatus, str] | None:
-    """Status and message for what is wrong with a request; None where the fault is ours."""
+def rejection(error: BaseException) -> tuple[HTTPStatus, str] | None:
+    """Return status and message for an ill-formed request; None if the fault is the service's."""
     is_of_the_request = isinstance(error, errors.ParseException | ssl.SSLError)
-    if not is_of_the_request or isinstance(error, _OF_OURS):
+    if not is_of_the_request or isinstance(error, _BUGS):
         return None
-    return _SAID.get(type(error), _ILL_FORMED)
+    return _MESSAGES.get(type(error), _ILL_FORMED)
 
 
-def last_answer(status: HTTPStatus, message: str, request_id: str) -> bytes:
-    """An answer as it is sent, after which the connection ends."""
+def last_response(status: HTTPStatus, message: str, request_id: str) -> bytes:
+    """Return an error's response as bytes; the connection closes after it."""
     body = json.dumps({"success": False, "message": message}, separators=(",", ":")).encode()
     lines = (
         f"HTTP/1.1 {status.value} {status.phrase}",

@@ -1,4 +1,4 @@
-"""What failed outside of the application is answered in our shape, with nothing of the inside in it."""
+"""Failures outside of the application are answered in the API's shape, without internals."""
 
 import json
 import logging
@@ -13,7 +13,7 @@ from origin.web.gunicorn.worker import OriginWorker
 
 
 def _answer(error: BaseException) -> tuple[int, str]:
-    """Status and message of the answer."""
+    """Return status and message of the answer."""
     worker = OriginWorker.__new__(OriginWorker)
     worker.log = logging.getLogger("gunicorn.error")
     ours, client = socket.socketpair()
@@ -32,7 +32,7 @@ def _answer(error: BaseException) -> tuple[int, str]:
     [KeyError("hush"), errors.ConfigurationProblem("hush"), errors.InvalidResponseHeader("hush")],
     ids=lambda error: type(error).__name__,
 )
-def test_a_fault_of_ours_is_a_500_with_its_traceback_in_the_log(
+def test_a_bug_is_a_500_with_its_traceback_in_the_log(
     error: Exception, caplog: pytest.LogCaptureFixture
 ):
     assert _answer(error) == (500, "Internal Server Error")
@@ -55,11 +55,11 @@ def test_a_fault_of_ours_is_a_500_with_its_traceback_in_the_log(
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else str(value),
 )
-def test_a_fault_of_the_request_is_told_of_in_a_line_that_quotes_nothing(
+def test_an_ill_formed_request_is_logged_in_one_line_that_quotes_nothing(
     error: Exception, status: int, caplog: pytest.LogCaptureFixture
 ):
     assert _answer(error)[0] == status
     [line] = caplog.records
     assert line.levelname == "WARNING"
-    assert line.getMessage() == f"Refused: {type(error).__name__}, from 192.0.2.1"
+    assert line.getMessage() == f"Rejected: {type(error).__name__}, from 192.0.2.1"
     assert line.exc_info is None

@@ -1,19 +1,20 @@
-"""What a refused request is told, and how much of it (contract: http-api, top)."""
+"""Messages of errors, and their bounded length (contract: http-api, top)."""
 
 from typing import Any
 
 import orjson
 
-from origin.errors import Message
+Message = str | dict[str, Any]
+"""A sentence, or an object of messages by wire name (contract: http-api, Conventions)."""
 
-MAX_REFUSAL_BYTES = 64 * 1024
-_ROOM_BYTES = MAX_REFUSAL_BYTES * 3 // 4
-"""For what is told of a message that is too long: brackets, and the last text, come on top."""
+MAX_MESSAGE_BYTES = 64 * 1024
+_ROOM_BYTES = MAX_MESSAGE_BYTES * 3 // 4
+"""For the parts of a message that is too long: brackets and the last text come on top."""
 _MAX_TEXT_LENGTH = 300
 
 
 def shortened(message: Message) -> Message:
-    """The message itself where its JSON is short enough, else its first errors, with texts cut."""
+    """Return the message if its JSON is short enough, else its first errors with their texts cut."""
     if len(as_json(message)) <= _ROOM_BYTES:
         return message
     cut: Message = _Shortening().of(message)
@@ -21,12 +22,12 @@ def shortened(message: Message) -> Message:
 
 
 def as_json(value: Any) -> bytes:
-    """As JSON; a schema's complaint names list items by number, which become JSON's strings."""
+    """Return the value as JSON. Schemas name list items by number; JSON needs strings."""
     return orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS)
 
 
 class _Shortening:
-    """One pass over a message, with the room that is left."""
+    """One pass over a message, with the bytes that are left."""
 
     def __init__(self) -> None:
         self._left = _ROOM_BYTES
@@ -52,6 +53,6 @@ class _Shortening:
         text = str(value)
         if len(text) > _MAX_TEXT_LENGTH:
             text = text[:_MAX_TEXT_LENGTH] + "…"
-        # Brackets and commas as well.
+        # Room for quotes, brackets and commas too.
         self._left -= len(orjson.dumps(text)) + 4
         return text

@@ -1,0 +1,105 @@
+"""The queries behind the database gauges. They run at every scrape: each must use an index."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from origin.batches.rules.differences import DifferenceKind
+
+
+def batches(session: Session) -> Iterable[Sequence[Any]]:
+    """Return (state, count, age of the oldest in seconds) of the batches that have not ended."""
+    rows = session.execute(
+        text(
+            "SELECT state, count(*), extract(epoch FROM now() - min(created_at)) FROM batches "
+            "WHERE next_attempt_at IS NOT NULL GROUP BY state"
+        )
+    )
+    return _with_zeros(rows, ("PENDING", "SUBMITTED"))
+
+
+def datahub_jobs(session: Session) -> Iterable[Sequence[Any]]:
+    """Return (kind, count, age of the oldest in seconds) of the jobs at DataHub."""
+    rows = session.execute(
+        text(
+            "SELECT kind, count(*), extract(epoch FROM now() - min(created_at)) "
+            "FROM datahub_jobs GROUP BY kind"
+        )
+    )
+    kinds = ("send_key", "subscribe_metering_points", "subscribe_ggos", "import_metering_points")
+    return _with_zeros(rows, kinds)
+
+
+def kept_events(session: Session) -> Iterable[Sequence[Any]]:
+    """Return (kind, count, age of the oldest in seconds) of the kept events."""
+    rows = session.execute(
+        text(
+            "SELECT kind, count(*), extract(epoch FROM now() - min(received_at)) "
+            "FROM kept_events GROUP BY kind"
+        )
+    )
+    return _with_zeros(rows, ("metering_point", "ggo"))
+
+
+def users(session: Session) -> Iterable[Sequence[Any]]:
+    """Return one row: accounts that are active, disabled, must log in, have expired tokens."""
+    return session.execute(
+        text(
+            "SELECT count(*) FILTER (WHERE disabled_at IS NULL), "
+            "count(*) FILTER (WHERE disabled_at IS NOT NULL), "
+            "count(*) FILTER (WHERE disabled_at IS NULL AND tokens_refused_at IS NOT NULL), "
+            "count(*) FILTER (WHERE disabled_at IS NULL AND tokens_refused_at IS NULL "
+            "AND refresh_token IS NOT NULL AND token_expires_at < now()) FROM users"
+        )
+    )
+
+
+def ledger_differences(session: Session) -> Iterable[Sequence[Any]]:
+    """Return (kind, count) of the open differences from the ledger."""
+    rows = session.execute(
+        text(
+            "SELECT kind, count(*) FROM ledger_differences WHERE resolved_at IS NULL GROUP BY kind"
+        )
+    )
+    found = {row[0]: row[1] for row in rows}
+    return [(kind.value, found.get(kind.value, 0)) for kind in DifferenceKind]
+
+
+def ledger_walks(session: Session) -> Iterable[Sequence[Any]]:
+    """Return one row: the seconds since the last complete reconciliation run; NaN if none."""
+    return session.execute(
+        text(
+            "SELECT coalesce(extract(epoch FROM now() - max(finished_at)), 'NaN') "
+            "FROM ledger_walks WHERE last_error IS NULL"
+        )
+    )
+
+
+def webhooks(session: Session) -> Iterable[Sequence[Any]]:
+    """Return one row: waiting deliveries, age of the oldest in seconds."""
+    return session.execute(
+        text(
+            "SELECT count(*), coalesce(extract(epoch FROM now() - min(created_at)), 0) "
+            "FROM webhook_deliveries WHERE next_attempt_at IS NOT NULL"
+        )
+    )
+
+
+def failing_webhooks(session: Session) -> Iterable[Sequence[Any]]:
+    """Return (host, failing subscriptions, failures in a row) of the 20 worst hosts."""
+    # Only 20: subscribers choose the hosts, and could make any number of labels.
+    return session.execute(
+        text(
+            "SELECT host, count(*), sum(failures) FROM webhook_subscriptions "
+            "WHERE next_attempt_at IS NOT NULL AND failures > 0 "
+            "GROUP BY host ORDER BY sum(failures) DESC, host LIMIT 20"
+        )
+    )
+
+
+def _with_zeros(rows: Iterable[Sequence[Any]], expected: Iterable[str]) -> Iterable[Sequence[Any]]:
+    """Return the rows, and (label, 0, 0) for each expected label without one."""
+    found = {row[0]: row for row in rows}
+    return [found.get(label, (label, 0, 0)) for label in sorted({*expected, *found})]
