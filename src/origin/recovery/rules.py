@@ -266,7 +266,11 @@ def stands(restoration: Restoration, operation: Operation, tree: LedgerTree) -> 
     """
     if not restoration.is_read or restoration.unmatched:
         return False
-    who = spent_by(operation, restoration.source, tree, allow_later_retirements=True)
+    try:
+        who = spent_by(operation, restoration.source, tree, allow_later_retirements=True)
+    except ValueError:
+        # The operation retires to text that is not an address: the ledger can't have it.
+        return False
     return who is SpentBy.THIS_BATCH
 
 

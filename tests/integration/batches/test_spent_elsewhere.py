@@ -162,7 +162,7 @@ def test_a_foreign_operation_declines_the_batch_and_blocks_its_source(market: Ma
     assert again.json["message"] == f"GGO not found or is unavailable: {address}"
     assert market.compose(other, transfers=[(7, "bob")]).status_code == 200
     market.settle()
-    assert complaints(market) == [f"1000 Wh issued or received at {address} were spent elsewhere"]
+    assert complaints(market) == [f"1000 Wh at {address} were spent elsewhere"]
 
 
 def test_a_received_ggo_that_was_spent_elsewhere_counts_nowhere(market: Market):

@@ -302,7 +302,9 @@ def test_a_peer_that_is_away_is_status_2(
 ):
     market = drill.market
     lost_split(drill)
-    monkeypatch.setattr("origin.recovery.service.forgotten_points.pause", lambda _: None)
+    monkeypatch.setattr(
+        "origin.recovery.service.forgotten_points.interruptible_sleep", lambda _: None
+    )
     sandbox = getattr(market.sandbox, peer)
     sandbox.fault("/state/*" if peer == "ledger" else "/meteringpoints", status=503, times=None)
     away = Recovered(drill, report)
@@ -512,7 +514,9 @@ def test_a_continued_recovery_asks_for_all_ggos_of_new_points(
     drill.restore(recovery_mode=True)
     since = ("--since", "2021-01-01")
     with monkeypatch.context() as patch:
-        patch.setattr("origin.recovery.service.forgotten_points.fetch_issued", _interrupted)
+        patch.setattr(
+            "origin.recovery.service.forgotten_points.ForgottenPoints.fetch_issued", _interrupted
+        )
         assert Recovered(drill, report, *since).exit_code == 2
     found = Recovered(drill, report, "--continue", *since)
     assert found.exit_code == 0, found.result.output

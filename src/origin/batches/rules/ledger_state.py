@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from origin.keys.derivation import settlement_address
+
 
 @dataclass(frozen=True, eq=False)
 class LedgerNext:
@@ -85,3 +87,15 @@ class LedgerState(Protocol):
 
     def read_settlement(self, address: str) -> LedgerSettlement | None:
         """Return the settlement at this address; None: nothing is there."""
+
+
+def settlement_address_of(measurement: str) -> str:
+    """Return where the ledger settles what is retired to this measurement.
+
+    For comparisons: text that is not an address is returned as it is, and the ledger has nothing
+    there.
+    """
+    try:
+        return settlement_address(measurement)
+    except ValueError:
+        return measurement

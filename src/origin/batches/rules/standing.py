@@ -52,17 +52,6 @@ class Operation:
         return LedgerNext("SPLIT", tuple(target.address for target in self.targets))
 
 
-def settlement_address_of(measurement: str) -> str:
-    """Return where the ledger settles what is retired to this measurement.
-
-    Text that is not an address is returned as it is: the ledger has nothing there.
-    """
-    try:
-        return settlement_address(measurement)
-    except ValueError:
-        return measurement
-
-
 def spent_by(
     operation: Operation,
     source: LedgerGgo | None,
@@ -78,6 +67,7 @@ def spent_by(
         batch, which would be another batch. So only recovery allows it, as it stores the part as
         retired; others would store it as unspent.
     :raises PeerError: as `state`.
+    :raises ValueError: the operation retires to text that is not an address: nothing can be decided.
     """
     if source is None or source.next is None:
         return SpentBy.NOBODY
@@ -86,7 +76,7 @@ def spent_by(
 
     @cache
     def settlement(measurement: str) -> LedgerSettlement | None:
-        return state.read_settlement(settlement_address_of(measurement))
+        return state.read_settlement(settlement_address(measurement))
 
     if operation.retired_to is not None:
         whole = Target(operation.source, operation.amount, operation.retired_to)
@@ -111,7 +101,7 @@ def spent_by(
 
 
 def _retired(measurement: str) -> LedgerNext:
-    return LedgerNext("RETIRE", (settlement_address_of(measurement),))
+    return LedgerNext("RETIRE", (settlement_address(measurement),))
 
 
 def _expected_next(

@@ -15,8 +15,11 @@ from origin.batches.rules.differences import (
     DifferenceKind,
     spent_elsewhere,
 )
-from origin.batches.rules.ledger_state import LedgerGgo, LedgerSettlement
-from origin.batches.rules.standing import settlement_address_of
+from origin.batches.rules.ledger_state import (
+    LedgerGgo,
+    LedgerSettlement,
+    settlement_address_of,
+)
 from origin.batches.service.redo import BatchRedo
 from origin.batches.service.sign import Keys, load_keys
 from origin.db.engine import Database

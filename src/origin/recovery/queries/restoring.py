@@ -18,7 +18,7 @@ from origin.batches.queries.outcomes import (
     redo_batch,
 )
 from origin.batches.queries.queue import note
-from origin.batches.rules.standing import settlement_address_of
+from origin.batches.rules.ledger_state import settlement_address_of
 from origin.db.models import Batch, Ggo, Transaction
 from origin.recovery.rules import (
     AddressOwner,
