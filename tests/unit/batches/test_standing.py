@@ -141,3 +141,12 @@ def test_facts_of_the_source_itself_say_nothing_about_who_spent_it(codes: dict[s
     state = executed(OURS)
     state.ggos = {address: replace(each, **codes) for address, each in state.ggos.items()}
     assert judged(OURS, state) is SpentBy.THIS_BATCH
+
+
+def test_an_operation_that_retires_to_no_address_can_not_be_judged():
+    whole = Operation(SOURCE, 100, MEASUREMENTS[0], [])
+    with pytest.raises(ValueError, match="hex"):
+        judged(replace(whole, retired_to="x"), executed(whole))
+    targets = [Target(KEPT, 60), Target(RETIRED, 40, "x")]
+    with pytest.raises(ValueError, match="hex"):
+        judged(replace(OURS, targets=targets), executed(OURS))

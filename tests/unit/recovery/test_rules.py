@@ -314,6 +314,7 @@ def test_a_batch_that_retires_the_whole_stands_if_the_measurement_is_the_same():
     assert stands(wanted, whole, tree)
     assert not stands(wanted, Operation("a", 10, OTHER_MEASUREMENT, []), tree)
     assert not stands(wanted, Operation("a", 10, None, [Target("b", 10)]), tree)
+    assert not stands(wanted, Operation("a", 10, "no address", []), tree)
     assert not stands(replace(wanted, is_read=False), whole, tree)
 
 
