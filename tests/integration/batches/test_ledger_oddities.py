@@ -45,8 +45,8 @@ def test_a_post_that_certainly_did_not_arrive_does_not_delay_a_rollback(
     market.sandbox.ledger.clear_faults()
     market.settle()
     assert states(market) == ["COMPLETED" if end == "PENDING" else end]
-    told = [row[0] for row in market.rows("SELECT event FROM batch_events ORDER BY id")]
-    assert told[:2] == [
+    events = [row[0] for row in market.rows("SELECT event FROM batch_events ORDER BY id")]
+    assert events[:2] == [
         "posted: may have arrived" if first == 18 else "posted: did not arrive",
         "posted: refused",
     ]

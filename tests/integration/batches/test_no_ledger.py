@@ -53,10 +53,10 @@ def test_a_compose_is_final_at_once(market: Market):
     assert market.amounts("alice", category="stored") == [850]
     assert market.amounts("alice", category="retired") == [50]
     assert market.amounts("bob") == [100]
-    told = market.rows(
+    deliveries = market.rows(
         "SELECT convert_from(body, 'UTF8')::json->>'sub' FROM webhook_deliveries ORDER BY 1"
     )
-    assert [row[0] for row in told] == ["alice", "bob"]
+    assert [row[0] for row in deliveries] == ["alice", "bob"]
     assert market.rows("SELECT state, never_sent, ledger_batch_id, posts FROM batches") == [
         ("COMPLETED", True, None, 0)
     ]

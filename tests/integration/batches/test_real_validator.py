@@ -105,9 +105,9 @@ def test_a_post_that_may_have_arrived_stops_the_run_and_is_followed(
     market.run_batches()
     assert states(market) == ["PENDING"] * 3
     assert market.sandbox.ledger.count("POST /batches") == 1
-    told = [row[0] for row in market.rows("SELECT event FROM batch_events ORDER BY id")]
-    assert told[0] == "posted: may have arrived"
-    assert set(told[1:]) == {"posted: did not arrive"}
+    events = [row[0] for row in market.rows("SELECT event FROM batch_events ORDER BY id")]
+    assert events[0] == "posted: may have arrived"
+    assert set(events[1:]) == {"posted: did not arrive"}
     market.settle()
     assert states(market) == ["COMPLETED"] * 3
     assert len(market.sandbox.ledger.batches()) == 3

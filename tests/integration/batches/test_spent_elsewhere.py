@@ -117,7 +117,7 @@ def test_the_same_compose_is_completed_after_a_restore(market: Market, wishes: W
     assert [amounts(market, each) for each in ("alice", "bob")] == before
 
 
-def spend_behind_our_back(market: Market, begin: datetime | None = None) -> None:
+def spend_by_another_operation(market: Market, begin: datetime | None = None) -> None:
     """Split the GGO of this hour on the ledger, by its key, without the service."""
     point = ExtendedKey.from_base58(market.sandbox.datahub.keys(PRODUCTION)[PRODUCTION])
     key = period_key(point, begin or market.begin)
@@ -133,7 +133,7 @@ def complaints(market: Market) -> list[str]:
     return audit(read_books(uri), read_ledger(market.sandbox.urls["ledger"]))
 
 
-def walked(market: Market) -> list[tuple[str, str]]:
+def reconciled(market: Market) -> list[tuple[str, str]]:
     """Reconcile everything; return kind and address of each difference."""
     for _ in market.runtime.reconciliation.run(anew=True, calls_per_second=10_000):
         pass
@@ -146,7 +146,7 @@ def test_a_foreign_operation_declines_the_batch_and_blocks_its_source(market: Ma
     market.consume(amount=1000)
     address = market.issue(1000)
     other = market.issue(77, begin=market.hour(1))
-    spend_behind_our_back(market)
+    spend_by_another_operation(market)
     wishes: Wishes = {"transfers": [(300, "bob")], "retires": [(50, CONSUMPTION)]}
     assert market.compose(address, **wishes).status_code == 200
     market.settle()
@@ -195,7 +195,7 @@ def refused_and_read_as(market: Market, address: str, record: dict[str, object])
 def test_a_source_that_was_spent_elsewhere_is_reported_until_it_is_repaired(market: Market):
     """Status, reconciliation and metrics report it at once; `--repair` leaves it alone."""
     address = market.issue(1000)
-    spend_behind_our_back(market)
+    spend_by_another_operation(market)
     market.compose(address, transfers=[(300, "bob")])
     market.settle()
     run = market.app.test_cli_runner().invoke
@@ -206,10 +206,10 @@ def test_a_source_that_was_spent_elsewhere_is_reported_until_it_is_repaired(mark
         ["ledger", "status"],
     )
     for command in commands:
-        told = run(args=command)
-        assert told.exit_code == 1, told.output
-        assert "spent_elsewhere" in told.output
-        assert address in told.output
+        result = run(args=command)
+        assert result.exit_code == 1, result.output
+        assert "spent_elsewhere" in result.output
+        assert address in result.output
     metrics = market.client().get("/metrics").text
     assert 'account_service_ledger_differences{kind="spent_elsewhere"} 1.0' in metrics
     assert 'account_service_ledger_differences{kind="stranded"} 0.0' in metrics
@@ -260,10 +260,10 @@ def test_a_declined_batch_is_done_again_when_its_ggo_was_composed_anew(
     kept = 1000 - sent - retired
     assert amounts(market) == {"issued": 1000, "stored": kept, "retired": retired, "expired": 0}
     assert market.total("bob", category="stored") == sent
-    told = market.rows("SELECT count(*) FROM webhook_deliveries")[0][0]
-    assert told == (2 if sent else 0)
+    deliveries = market.rows("SELECT count(*) FROM webhook_deliveries")[0][0]
+    assert deliveries == (2 if sent else 0)
     assert complaints(market) == []
-    assert walked(market) == []
+    assert reconciled(market) == []
 
 
 @pytest.mark.parametrize("wishes", _HELD_UP)
@@ -272,14 +272,14 @@ def test_reconciliation_does_a_declined_batch_again(market: Market, wishes: Wish
     market.consume(amount=1000)
     address, late = held_up(market, **wishes)
     subscribed(market)
-    assert walked(market) == []
+    assert reconciled(market) == []
     arrives(market, late)
-    assert walked(market) == []
+    assert reconciled(market) == []
     assert [state for state, _ in market.batches()] == ["COMPLETED"]
     assert market.total("alice", category="retired") == sum(wh for wh, _ in wishes["retires"])
     assert market.compose(address, transfers=[(1, "bob")]).status_code == 400
-    told = market.rows("SELECT count(*) FROM webhook_deliveries")[0][0]
-    assert told == (2 if "transfers" in wishes else 0)
+    deliveries = market.rows("SELECT count(*) FROM webhook_deliveries")[0][0]
+    assert deliveries == (2 if "transfers" in wishes else 0)
     assert complaints(market) == []
 
 
@@ -289,10 +289,10 @@ def test_a_batch_is_done_again_while_its_ggo_is_composed(market: Market):
     address, late = held_up(market, **_HELD_UP[0])
     arrives(market, late)
     _, composed = at_once(
-        lambda: walked(market), lambda: market.compose(address, transfers=[(700, "bob")])
+        lambda: reconciled(market), lambda: market.compose(address, transfers=[(700, "bob")])
     )
     market.settle()
-    assert walked(market) == []
+    assert reconciled(market) == []
     ended = [state for state, _ in market.batches()]
     assert ended == ["COMPLETED", *(["DECLINED"] if composed.status_code == 200 else [])]
     assert amounts(market)["stored"] + market.total("bob") == 1000 - 70
@@ -306,10 +306,10 @@ def test_a_blocked_ggo_is_freed_if_its_batch_stands_on_the_ledger_after_all(mark
     forged = {"action": "SPLIT", "addresses": ["849c0b"]}
     record = {**market.sandbox.ledger.state()[address], "next": forged}
     refused_and_read_as(market, address, record)
-    assert walked(market) == [("spent_elsewhere", address)]
+    assert reconciled(market) == [("spent_elsewhere", address)]
     assert market.total("bob") == 0
     arrives(market, bytes(market.value("SELECT signed_batch FROM batches")))
-    assert walked(market) == []
+    assert reconciled(market) == []
     assert [state for state, _ in market.batches()] == ["COMPLETED"]
     assert (market.total("bob"), market.total("alice", category="stored")) == (300, 700)
     assert market.value("SELECT repair FROM ledger_differences") is not None
@@ -325,7 +325,7 @@ def test_a_batch_that_can_not_be_done_again_does_not_stop_a_run(
     part = market.value("SELECT undone -> 'parts' -> 0 ->> 'address' FROM batches")
     market.issue(500, begin=market.hour(1))
     market.rows("UPDATE ggos SET address = :part WHERE amount = 500", part=part)
-    assert ("spent_there", address) in walked(market)
+    assert ("spent_there", address) in reconciled(market)
     assert "reconcile.cannot_redo" in [getattr(each, "event", "") for each in caplog.records]
     assert [state for state, _ in market.batches()] == ["DECLINED"]
     assert market.total("alice", category="stored") == 1500
@@ -343,7 +343,7 @@ def test_a_later_batch_is_declined_if_the_earlier_one_can_not_be_done_again(mark
     assert [state for state, _ in market.batches()] == ["DECLINED", "DECLINED"]
     assert market.total("bob") == 0
     assert market.total("alice", category="stored") == 500
-    assert ("spent_elsewhere", address) in walked(market)
+    assert ("spent_elsewhere", address) in reconciled(market)
 
 
 def test_a_batch_that_can_not_be_judged_stops_no_other(
@@ -352,7 +352,7 @@ def test_a_batch_that_can_not_be_judged_stops_no_other(
     """The batches behind it in the run are ended."""
     market.consume(amount=1000)
     spent, other = market.issue(1000), market.issue(500, begin=market.hour(1))
-    spend_behind_our_back(market)
+    spend_by_another_operation(market)
     assert market.compose(spent, retires=[(1000, CONSUMPTION)]).status_code == 200
     assert market.compose(other, transfers=[(300, "bob")]).status_code == 200
     market.sandbox.ledger.refuse_next(2)
@@ -366,11 +366,11 @@ def test_a_batch_that_can_not_be_judged_stops_no_other(
 
 def test_a_blocked_ggo_stays_reported_while_the_ledger_can_not_be_read(market: Market):
     address = market.issue(1000)
-    spend_behind_our_back(market)
+    spend_by_another_operation(market)
     market.compose(address, transfers=[(300, "bob")])
     market.settle()
     market.sandbox.ledger.fault(f"/state/{address}", status=200, body={"data": "bm8="}, times=None)
-    assert walked(market) == [("spent_elsewhere", address), ("unreadable", address)]
+    assert reconciled(market) == [("spent_elsewhere", address), ("unreadable", address)]
 
 
 def _forgotten(market: Market) -> None:
@@ -389,7 +389,7 @@ def test_unknown_and_stuck_pending_batches_are_judged_by_state(
     market: Market, become: Callable[[Market], None]
 ):
     address = market.issue(1000)
-    spend_behind_our_back(market)
+    spend_by_another_operation(market)
     market.compose(address, transfers=[(300, "bob")])
     market.run_batches()
     market.sandbox.ledger.batches(count=2, wait=10)
@@ -445,7 +445,7 @@ def test_nothing_is_declined_while_a_post_may_be_on_its_way(
     """Until 600 s after it began, by PostgreSQL's clock."""
     address = market.issue(1000)
     if behind_our_back:
-        spend_behind_our_back(market)
+        spend_by_another_operation(market)
     else:
         market.sandbox.ledger.refuse_next()
     market.sandbox.ledger.fault("/batches", **unanswered)

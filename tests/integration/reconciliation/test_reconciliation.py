@@ -272,9 +272,9 @@ def test_exit_statuses_of_the_commands(market: Market, tmp_path: Path):
     assert clean.exit_code == 0, clean.output
     market.rows("UPDATE ggos SET amount = 499 WHERE amount = 500")
     report = tmp_path / "report.json"
-    told = run(args=["ledger", "reconcile", "--rate", "10000", "--json", str(report)])
-    assert told.exit_code == 1
-    assert "wrong_amount" in told.output
+    differing = run(args=["ledger", "reconcile", "--rate", "10000", "--json", str(report)])
+    assert differing.exit_code == 1
+    assert "wrong_amount" in differing.output
     found = json.loads(report.read_text())
     assert found["complete"] is True
     assert [each["kind"] for each in found["differences"]] == ["wrong_amount"]
@@ -299,8 +299,8 @@ def test_a_database_error_is_status_2(market: Market, monkeypatch: pytest.Monkey
     monkeypatch.setattr(queries, "claim_run", broken)
     monkeypatch.setattr(queries, "last_runs", broken)
     for command in ("reconcile", "status"):
-        told = market.app.test_cli_runner().invoke(args=["ledger", command])
-        assert told.exit_code == 2, told.output
+        result = market.app.test_cli_runner().invoke(args=["ledger", command])
+        assert result.exit_code == 2, result.output
 
 
 @pytest.mark.parametrize(

@@ -105,12 +105,12 @@ def test_what_was_lost_is_restored(drill: Drill, tmp_path: Path):
     dry = drill.recover("--dry-run", "--json", str(report))
     assert dry.exit_code == 1, dry.output
     assert drill.tables() == before
-    told = json.loads(report.read_text())
-    assert told["dry_run"]
-    assert told["complete"]
-    assert {point["gsrn"] for point in told["points"]} == {NEW_CONSUMPTION, NEW_PRODUCTION}
-    assert told["counts"]["issued"] == 2
-    assert told["unmatched"] == told["differing"] == told["not_asked"] == []
+    planned = json.loads(report.read_text())
+    assert planned["dry_run"]
+    assert planned["complete"]
+    assert {point["gsrn"] for point in planned["points"]} == {NEW_CONSUMPTION, NEW_PRODUCTION}
+    assert planned["counts"]["issued"] == 2
+    assert planned["unmatched"] == planned["differing"] == planned["not_asked"] == []
 
     done = drill.recover("--json", str(report))
     assert done.exit_code == 0, done.output
@@ -118,7 +118,7 @@ def test_what_was_lost_is_restored(drill: Drill, tmp_path: Path):
     assert drill.standing() == lost
     assert drill.points() == points
     counts = json.loads(report.read_text())["counts"]
-    assert told["counts"]["mended"] == counts["mended"] + counts["completed"]
+    assert planned["counts"]["mended"] == counts["mended"] + counts["completed"]
 
     again = drill.recover("--json", str(report))
     assert again.exit_code == 0, again.output

@@ -30,7 +30,7 @@ class Recovered:
     def __init__(self, drill: Drill, path: Path, *arguments: str) -> None:
         self.result = drill.recover("--margin", "1000", "--json", str(path), *arguments)
         self.exit_code = self.result.exit_code
-        self.told = json.loads(path.read_text())
+        self.report = json.loads(path.read_text())
 
 
 @pytest.fixture
@@ -98,7 +98,7 @@ def test_a_batch_to_an_address_that_is_in_use_on_the_ledger_is_declined(drill: D
     assert market.compose(other, transfers=[(30, "bob")]).status_code == 200
     found = Recovered(drill, report)
     assert found.exit_code == 0, found.result.output
-    assert found.told["counts"]["declined"] == 1
+    assert found.report["counts"]["declined"] == 1
     assert drill.audit() == []
     assert amounts(market, "alice") == [40, 300, 900]
     composed(market, other, transfers=[(30, "bob")])
@@ -119,7 +119,7 @@ def test_a_declined_batch_that_stands_on_the_ledger_is_done_again_with_its_refer
     drill.backup()
     found = Recovered(drill, report)
     assert found.exit_code == 0, found.result.output
-    assert found.told["counts"]["completed"] == 1
+    assert found.report["counts"]["completed"] == 1
     assert drill.audit() == []
     assert market.rows("SELECT reference FROM ggos WHERE amount = 200") == [("ref 0",)]
     assert market.batches() == [("COMPLETED", "not so")]
@@ -136,8 +136,10 @@ def test_a_part_of_a_user_whose_key_is_lost_is_reported(drill: Drill, report: Pa
     for _ in range(2):
         found = Recovered(drill, report, "--reach", "300")
         assert found.exit_code == 1, found.result.output
-        assert [(each["wh"], each["source"]) for each in found.told["unmatched"]] == [(200, source)]
-        assert found.told["differing"] == []
+        assert [(each["wh"], each["source"]) for each in found.report["unmatched"]] == [
+            (200, source)
+        ]
+        assert found.report["differing"] == []
         assert "NOT OURS OR LOST KEY" in found.result.output
         assert amounts(market, "alice") == [250]
         assert amounts(market, "bob") == [50]
@@ -178,7 +180,7 @@ def test_a_point_without_proof_of_its_key_gets_a_fresh_one(drill: Drill, report:
     drill.restore(recovery_mode=True)
     found = Recovered(drill, report)
     assert found.exit_code == 0, found.result.output
-    [point] = found.told["points"]
+    [point] = found.report["points"]
     assert point["key_index"] >= before + 1000
     assert "fresh key" in point["proof"]
     while market.run_jobs():
@@ -199,7 +201,7 @@ def test_points_of_users_who_must_log_in_keep_their_keys(drill: Drill, report: P
     market.sandbox.hydra.revoke(sub="alice")
     found = Recovered(drill, report)
     assert found.exit_code == 1, found.result.output
-    assert {each["subject"] for each in found.told["not_asked"]} == {"alice"}
+    assert {each["subject"] for each in found.report["not_asked"]} == {"alice"}
     assert query_of(market.login("alice"))["success"] == "1"
     market.rows(
         "INSERT INTO datahub_jobs (user_id, kind) SELECT id, 'import_metering_points' FROM users "
@@ -255,9 +257,9 @@ def test_unspent_parts_are_announced_once(drill: Drill, report: Path):
     assert market.rows(query) == []
     for _ in range(2):
         assert Recovered(drill, report).exit_code == 0
-        [told] = market.rows(query)
-        assert json.loads(bytes(told.body))["ggo"]["amount"] == 120
-        assert told.webhook_id == remainder.webhook_id
+        [delivery] = market.rows(query)
+        assert json.loads(bytes(delivery.body))["ggo"]["amount"] == 120
+        assert delivery.webhook_id == remainder.webhook_id
 
 
 def test_a_recovery_continues_where_it_stopped(
@@ -278,7 +280,7 @@ def test_a_recovery_continues_where_it_stopped(
     found = Recovered(drill, report, "--continue")
     assert found.exit_code == 0, found.result.output
     # Only the two parts that were added are compared, and the counters are not moved again.
-    assert found.told["counts"]["ggos"] == 2
+    assert found.report["counts"]["ggos"] == 2
     assert market.value(counters) == moved
 
 
@@ -309,7 +311,7 @@ def test_a_peer_that_is_away_is_status_2(
     sandbox.fault("/state/*" if peer == "ledger" else "/meteringpoints", status=503, times=None)
     away = Recovered(drill, report)
     assert away.exit_code == 2, away.result.output
-    assert away.told["complete"] is False
+    assert away.report["complete"] is False
     assert "Run it again" in away.result.output
     sandbox.clear_faults()
     assert Recovered(drill, report).exit_code == 0
@@ -327,7 +329,7 @@ def test_what_only_the_database_has_is_reported(drill: Drill, report: Path):
     )
     found = Recovered(drill, report)
     assert found.exit_code == 1, found.result.output
-    [differing] = found.told["differing"]
+    [differing] = found.report["differing"]
     assert differing["address"] == source
     assert "spent here" in differing["what"]
     assert market.rows("SELECT count(*) FROM ggos WHERE issue_gsrn = :g", g=PRODUCTION) == [(1,)]
@@ -346,7 +348,7 @@ def test_an_unexpected_answer_declines_nothing(drill: Drill, report: Path):
     before = market.snapshot()["batches"]
     found = Recovered(drill, report)
     assert found.exit_code == 1, found.result.output
-    assert {each["address"] for each in found.told["differing"]} == {part, source}
+    assert {each["address"] for each in found.report["differing"]} == {part, source}
     assert market.snapshot()["batches"] == before
     market.sandbox.ledger.clear_faults()
     assert Recovered(drill, report).exit_code == 0
@@ -454,11 +456,11 @@ def test_parts_are_not_changed_while_their_source_is_under_way(
     fails_once(monkeypatch, IntegrityError("a statement", {}, UniqueViolation()))
     found = Recovered(drill, report, "--reach", "300")
     assert found.exit_code == 1, found.result.output
-    assert "can't be put in place now" in found.told["differing"][0]["what"]
+    assert "can't be put in place now" in found.report["differing"][0]["what"]
     assert market.batches() == [("PENDING", None)]
     again = Recovered(drill, report, "--reach", "300")
-    assert [each["wh"] for each in again.told["unmatched"]] == [200]
-    assert again.told["differing"] == []
+    assert [each["wh"] for each in again.report["unmatched"]] == [200]
+    assert again.report["differing"] == []
     assert market.batches() == [("COMPLETED", None)]
     assert (amounts(market, "alice"), amounts(market, "bob")) == ([300], [])
 
@@ -471,7 +473,7 @@ def test_a_database_error_ends_the_recovery(
     fails_once(monkeypatch, OperationalError("a statement", {}, psycopg2.OperationalError()))
     away = Recovered(drill, report)
     assert away.exit_code not in {0, 1}, away.result.output
-    assert away.told["differing"] == []
+    assert away.report["differing"] == []
     assert Recovered(drill, report, "--continue").exit_code == 0
     assert drill.audit() == []
 
@@ -491,7 +493,7 @@ def test_a_known_part_is_not_reported_as_lost(
         fails_once(patch, KeyboardInterrupt(), after=1)
         assert Recovered(drill, report, "--reach", "300").exit_code == 2
     found = Recovered(drill, report, "--reach", "300")
-    assert [(each["wh"], each["source"]) for each in found.told["unmatched"]] == [(200, source)]
+    assert [(each["wh"], each["source"]) for each in found.report["unmatched"]] == [(200, source)]
     assert (amounts(market, "bob"), amounts(market, "carol")) == ([40], [10])
 
 
