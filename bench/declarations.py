@@ -43,6 +43,7 @@ from origin.migrate import upgrade
 from origin.runtime import Runtime, build_runtime
 from origin.settings import Settings
 from origin.shared.periods import Resolution
+from origin.web.gunicorn.gc_tuning import tune_gc
 
 BEGIN = datetime(2024, 1, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -301,6 +302,7 @@ def main() -> None:
         upgrade(uri)
         runtime = build_runtime(settings(uri, peer), NoWakeups())
         user_id = add_user(runtime)
+        tune_gc()
         measure(runtime, user_id, Resolution.HOUR)
         requests.put(f"{peer}/{PAUSE_S}", timeout=10).raise_for_status()
         calls = POINTS + -(-POINTS * HOURS // SUMMED_AT_ONCE)

@@ -12,12 +12,14 @@ from flask.cli import AppGroup
 from sqlalchemy.exc import DBAPIError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from origin.accounts.service.administration import UserAdministration
+from origin.accounts.service.administration import DisabledUser, UnknownUser, UserAdministration
+from origin.batches.service.reports import UnknownBatch
 from origin.db.sqlstates import READ_ONLY, Fault, fault_in, state_of
 from origin.errors import OriginError
 from origin.identity.service.tokens import UserTokens
 from origin.maintenance.service.key_rotation import KeyRotation
 from origin.web.provided import provided
+from origin.webhooks.service.administration import UnknownWebhook
 
 P = ParamSpec("P")
 
@@ -38,15 +40,31 @@ def register_commands(app: Flask) -> None:
         app.cli.add_command(group)
 
 
+def _message(error: OriginError) -> str:
+    """Return an error's message for operators."""
+    match error:
+        case UnknownUser():
+            return f"No account has the subject {error.subject}"
+        case DisabledUser():
+            return f"The account of {error.subject} is disabled"
+        case UnknownBatch():
+            return f"There is no batch {error.batch_id}"
+        case UnknownWebhook():
+            live = "live " if error.must_be_live else ""
+            return f"There is no {live}subscription {error.subscription_id}"
+        case _:
+            return str(error)
+
+
 def _told(command: Callable[P, None]) -> Callable[P, None]:
-    """Tell what the service refuses, or a database that is away, in a line; end with status 1."""
+    """Print the service's errors, and those of an unavailable database, in a line; exit with 1."""
 
     @wraps(command)
     def telling(*args: P.args, **kwargs: P.kwargs) -> None:
         try:
             command(*args, **kwargs)
         except OriginError as error:
-            raise click.ClickException(str(error)) from error
+            raise click.ClickException(_message(error)) from error
         except (DBAPIError, PoolTimeoutError) as error:
             if state_of(error) == READ_ONLY:
                 raise click.ClickException("The database can't be written now.") from error

@@ -26,6 +26,8 @@ def configure_logging(settings: Settings) -> None:
 
         handlers.append(log_handler(connection_string, settings.service_name, redactor))
         export = span_exporter(connection_string, settings.service_name)
+    for each in handlers:
+        each.addFilter(without_redis_traceback)
     tracing.export_to(export)
     logging.basicConfig(level=settings.log_level, handlers=handlers, force=True)
     logging.captureWarnings(capture=True)
@@ -34,7 +36,6 @@ def configure_logging(settings: Settings) -> None:
     # Below WARNING these log URLs, and at DEBUG whole requests.
     for name in ("urllib3", "requests_oauthlib", "authlib", "kombu", "amqp"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    logging.getLogger("celery.worker.request").addFilter(without_redis_traceback)
     # Their lines about tasks repeat those of `origin.telemetry.tasks`.
     for name in ("celery.app.trace", "celery.worker.strategy"):
         logging.getLogger(name).setLevel(logging.WARNING)
@@ -45,12 +46,14 @@ def configure_logging(settings: Settings) -> None:
 
 
 def without_redis_traceback(record: logging.LogRecord) -> bool:
-    """Remove the traceback of a failure of Redis from the record, and return True.
+    """Replace the traceback of a failure of Redis in Celery by the error's name, and return True.
 
-    Celery logs a traceback at CRITICAL if Redis fails while a worker acknowledges a message. That may
-    happen at any time, and the message alone names the reason.
+    Redis may be lost at any time, also while a worker acknowledges a message. Celery logs a traceback
+    then, which tells operators no more than the error's name does.
     """
-    if record.exc_info and isinstance(record.exc_info[1], redis.RedisError):
+    error = record.exc_info[1] if record.exc_info else None
+    if isinstance(error, redis.RedisError) and record.name.startswith(("celery.", "kombu.")):
+        record.msg, record.args = f"{record.getMessage()} ({type(error).__name__})", ()
         record.exc_info = None
     return True
 

@@ -1,5 +1,6 @@
 """Invalid bodies of up to a megabyte: each is rejected quickly, with a bounded message."""
 
+import gc
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import orjson
 import pytest
 
+from origin.web.gunicorn.gc_tuning import tune_gc
 from sandbox.running import Sandbox
 from tests.support.market import PRODUCTION, Market
 from tests.support.world import ggo_of
@@ -109,9 +111,13 @@ def market(module_database_uri: str, sandbox: Sandbox) -> Iterator[Market]:
     """One for all tests: none of them changes anything."""
     sandbox.reset()
     made = Market(module_database_uri, sandbox)
-    # Creates what is created at the first request.
+    # Creates what is created at the first request, and does what a web process does after loading.
     made.post("/accounts", token=made.tokens["alice"])
+    threshold = gc.get_threshold()
+    tune_gc()
     yield made
+    gc.set_threshold(*threshold)
+    gc.unfreeze()
     made.runtime.database.dispose()
     sandbox.reset()
 

@@ -28,12 +28,18 @@ _USER_COLUMNS = (
 )
 
 
+@dataclass(eq=False)
 class UnknownUser(OriginError):
     """There is no account with that subject."""
 
+    subject: str
 
+
+@dataclass(eq=False)
 class DisabledUser(OriginError):
     """The account is disabled: nothing is done on its behalf."""
+
+    subject: str
 
 
 @dataclass(frozen=True)
@@ -173,12 +179,12 @@ def _ask_for_keys(session: Session, user_id: int) -> int:
 def _find(session: Session, subject: str) -> Any:
     found = session.execute(select(*_USER_COLUMNS).where(User.subject == subject)).one_or_none()
     if found is None:
-        raise UnknownUser(f"No account has the subject {subject}")
+        raise UnknownUser(subject)
     return found
 
 
 def _find_active(session: Session, subject: str) -> Any:
     user = _find(session, subject)
     if user.disabled_at is not None:
-        raise DisabledUser(f"The account of {subject} is disabled")
+        raise DisabledUser(subject)
     return user

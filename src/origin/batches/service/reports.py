@@ -11,8 +11,11 @@ from origin.db.engine import Database
 from origin.errors import OriginError
 
 
+@dataclass(eq=False)
 class UnknownBatch(OriginError):
     """There is no batch of that id."""
+
+    batch_id: str
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ def history(database: Database, batch_id: str) -> History:
     with database.reading() as session:
         batch = queries.find_batch(session, batch_id)
         if batch is None:
-            raise UnknownBatch(f"There is no batch {batch_id}")
+            raise UnknownBatch(batch_id)
         # The source of a declined batch may have been composed again: those parts are not its own.
         parts = [] if batch.state == "DECLINED" else queries.parts_of(session, batch.ggo_id)
         operations = queries.operations_of(session, batch.id)

@@ -18,8 +18,12 @@ from origin.webhooks.queries.outbox import wake
 _SHOWN = 50
 
 
+@dataclass(eq=False)
 class UnknownWebhook(OriginError):
-    """There is no such subscription, or none that is live."""
+    """There is no subscription of that id, or, with `must_be_live`, none that is live."""
+
+    subscription_id: int
+    must_be_live: bool
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,7 @@ class SubscriptionAdministration:
                 _subscriptions().where(WebhookSubscription.id == subscription_id)
             ).one_or_none()
             if found is None:
-                raise UnknownWebhook(f"There is no subscription {subscription_id}")
+                raise UnknownWebhook(subscription_id, must_be_live=False)
             deliveries = select(
                 WebhookDelivery.id,
                 WebhookDelivery.webhook_id,
@@ -129,7 +133,7 @@ class SubscriptionAdministration:
         """
         with self.database.transaction() as session:
             if not delivery_queue.end(session, subscription_id, "disabled by an operator"):
-                raise UnknownWebhook(f"There is no live subscription {subscription_id}")
+                raise UnknownWebhook(subscription_id, must_be_live=True)
 
 
 def _lock_live(session: Session, subscription_id: int) -> None:
@@ -137,7 +141,7 @@ def _lock_live(session: Session, subscription_id: int) -> None:
         WebhookSubscription.id == subscription_id, WebhookSubscription.ended_at.is_(None)
     )
     if session.scalar(live.with_for_update(read=True, key_share=True)) is None:
-        raise UnknownWebhook(f"There is no live subscription {subscription_id}")
+        raise UnknownWebhook(subscription_id, must_be_live=True)
 
 
 def _subscriptions() -> Any:
