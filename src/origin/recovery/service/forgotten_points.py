@@ -19,7 +19,7 @@ from origin.intake.service.proven_indexes import ForgottenPoint, ProvenIndexes
 from origin.peers import datahub
 from origin.peers.datahub import DataHubClient, DataHubGgo
 from origin.peers.patience import patiently
-from origin.recovery.queries.mending import addresses_here
+from origin.recovery.queries.restoring import addresses_here
 from origin.recovery.service.report import Report
 from origin.shared.clock import utcnow
 from origin.webhooks.service.outbox import Outbox
