@@ -199,10 +199,10 @@ class RawConnection:
         return self._retry_if_stale(run)
 
     def _retry_if_stale(self, run: Callable[[Any], Sequence[Row]]) -> Sequence[Row]:
-        """Run it, and once more if prepared statements were stale.
+        """Call `run`, and call it again if prepared statements were stale.
 
-        Within a transaction, which has failed then, close the connection instead; a new one has no
-        stale statements.
+        Within a transaction, the stale statement has made the transaction fail. Then close the
+        connection instead: a new one has no stale statements.
         """
         with self._connection.cursor() as cursor:
             try:

@@ -59,7 +59,7 @@ class ExtendedKey:
     depth: int
     index: int
     parent_fingerprint: bytes | None = None
-    """Set if the key was read from Base58; otherwise None, and derived from `parent`."""
+    """Set only if the key was read from Base58; otherwise it is derived from `parent`."""
     parent: "ExtendedKey | None" = None
 
     def __repr__(self) -> str:
@@ -109,7 +109,7 @@ class ExtendedKey:
         # Python integers: coincurve would also derive the public key, which may not be needed.
         tweak = int.from_bytes(digest[:32], "big")
         secret = (tweak + int.from_bytes(self.private_key, "big")) % _CURVE_ORDER
-        # BIP32 skips such an index. Its probability is below 2⁻¹²⁷.
+        # Otherwise BIP32 skips the index. The probability of that is below 2⁻¹²⁷.
         assert tweak < _CURVE_ORDER
         assert secret
         return ExtendedKey(
