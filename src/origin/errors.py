@@ -174,6 +174,12 @@ class Recovering(OriginError):
     code = "recovering"
 
 
+class OwnerChanged(OriginError):
+    """The owner's key or metering point changed while GGOs were being issued: try again."""
+
+    code = "owner_changed"
+
+
 # Peers.
 
 

@@ -102,7 +102,7 @@ def _check_start(settings: Settings) -> None:
     """
     database = Database(settings.database_url, pool_size=1)
     try:
-        check_ledger_mode(settings, database)
+        check_ledger_mode(database, ledger_enabled=settings.ledger_enabled)
     finally:
         database.dispose()
 

@@ -1,11 +1,11 @@
 """The composition root: makes everything that lives as long as the process, from the settings.
 
-`create_app` and the Celery app build one `Runtime` each. Nothing else reads the environment or makes
-clients, and nothing connects before it is used.
+`create_app` and the Celery app build one `Runtime` each. Nothing else makes clients or services, and
+nothing connects before it is used.
 """
 
 import logging
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 from origin.accounts.service.administration import UserAdministration
 from origin.accounts.service.login import Logins
@@ -16,6 +16,7 @@ from origin.batches.service.redo import BatchRedo
 from origin.batches.service.runner import BatchRunner
 from origin.batches.service.sign import BatchSigner
 from origin.compose.service.compose import Composer
+from origin.compose.service.measurements import MeasurementReader
 from origin.db.engine import Database
 from origin.declarations.client.energytypes import EnergyTypeClient
 from origin.declarations.service import DeclarationService
@@ -23,12 +24,16 @@ from origin.forecasts.service import Forecasts
 from origin.identity.client import HydraClient
 from origin.identity.service.introspection import IntrospectionCache
 from origin.identity.service.rate_limits import RateLimits
+from origin.identity.service.token_refresh import TokenRefresher
 from origin.identity.service.tokens import UserTokens
-from origin.intake.queries.issuing import Points
 from origin.intake.service.back_fill import BackFill
 from origin.intake.service.events import DataHubEvents
 from origin.intake.service.issued_ggos import IssuedGgos
+from origin.intake.service.job_queue import JobQueue
+from origin.intake.service.job_work import JobWork
 from origin.intake.service.jobs import DataHubJobs
+from origin.intake.service.known_points import KnownPoints
+from origin.intake.service.proven_indexes import ProvenIndexes
 from origin.intake.service.technologies import Technologies
 from origin.keys.public_branch_keys import PublicBranchKeys
 from origin.keys.sealing import Sealer, Signer
@@ -53,16 +58,18 @@ from origin.webhooks.service.subscriptions import Subscriptions
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Resources:
-    """Settings, connections and clients: what the services are made of."""
+@dataclass(eq=False)
+class Runtime:
+    """Settings, connections, clients, and the services made of them; each is made once.
+
+    `dataclasses.replace(runtime, ledger=…)` makes all services anew on changed resources.
+    """
 
     settings: Settings
     database: Database
     sealer: Sealer
     signer: Signer
     public_branch_keys: PublicBranchKeys
-    points: Points
     hydra: HydraClient
     datahub: DataHubClient
     energy_types: EnergyTypeClient
@@ -71,194 +78,180 @@ class Resources:
     host_limits: HostLimits
     wakeups: Wakeups
 
+    def __post_init__(self) -> None:
+        """Make the services, each after those that it needs."""
+        self._make_identity()
+        self._make_webhooks()
+        self._make_batches()
+        self._make_intake()
+        self._make_compose()
+        self._make_administration()
 
-@dataclass(frozen=True)
-class Runtime(Resources):
-    """The resources and the services, each made once."""
+    def _make_identity(self) -> None:
+        self.introspection_cache = IntrospectionCache(self.hydra, self.settings.token_cache_seconds)
+        self.rate_limits = RateLimits(self.settings)
+        self.user_tokens = UserTokens(
+            database=self.database,
+            refresher=TokenRefresher(database=self.database, sealer=self.sealer, hydra=self.hydra),
+        )
 
-    introspection_cache: IntrospectionCache
-    rate_limits: RateLimits
-    outbox: Outbox
-    probes: Probes
-    user_tokens: UserTokens
-    back_fill: BackFill
-    batch_poster: BatchPoster
-    batch_redo: BatchRedo
-    batch_signer: BatchSigner
-    follower: Follower
-    batch_runner: BatchRunner
-    composer: Composer
-    database_gauges: DatabaseGauges
-    issued_ggos: IssuedGgos
-    datahub_events: DataHubEvents
-    forgotten_points: ForgottenPoints
-    datahub_jobs: DataHubJobs
-    declarations: DeclarationService
-    delivery_runner: DeliveryRunner
-    forecasts: Forecasts
-    key_rotation: KeyRotation
-    logins: Logins
-    reconciliation: Reconciliation
-    recovery: RecoveryService
-    repairs: Repairs
-    subscription_administration: SubscriptionAdministration
-    subscriptions: Subscriptions
-    technologies: Technologies
-    user_administration: UserAdministration
+    def _make_webhooks(self) -> None:
+        self.outbox = Outbox(self.database, self.wakeups)
+        self.subscriptions = Subscriptions(
+            receivers=self.receivers, database=self.database, sealer=self.sealer
+        )
+        self.subscription_administration = SubscriptionAdministration(
+            database=self.database, wakeups=self.wakeups
+        )
+        self.delivery_runner = DeliveryRunner(
+            database=self.database,
+            wakeups=self.wakeups,
+            host_limits=self.host_limits,
+            receivers=self.receivers,
+            sealer=self.sealer,
+            lease_s=self.settings.lease_seconds,
+            retry_delay_s=self.settings.webhook_retry_delay,
+        )
+
+    def _make_batches(self) -> None:
+        self.batch_signer = BatchSigner(database=self.database, sealer=self.sealer)
+        self.batch_poster = BatchPoster(
+            database=self.database,
+            ledger=self.ledger,
+            poll_delay_s=self.settings.ledger_poll_delay,
+            submit_retry_delay_s=self.settings.ledger_submit_retry_delay,
+        )
+        self.batch_redo = BatchRedo(database=self.database, outbox=self.outbox)
+        self.follower = Follower(
+            database=self.database,
+            ledger=self.ledger,
+            batch_poster=self.batch_poster,
+            batch_redo=self.batch_redo,
+            outbox=self.outbox,
+            poll_delay_s=self.settings.ledger_poll_delay,
+        )
+        self.batch_runner = BatchRunner(
+            settings=self.settings,
+            database=self.database,
+            wakeups=self.wakeups,
+            batch_signer=self.batch_signer,
+            batch_poster=self.batch_poster,
+            follower=self.follower,
+        )
+        self.reconciliation = Reconciliation(
+            settings=self.settings,
+            database=self.database,
+            batch_redo=self.batch_redo,
+            ledger=self.ledger,
+            sealer=self.sealer,
+        )
+        self.repairs = Repairs(database=self.database, wakeups=self.wakeups)
+
+    def _make_intake(self) -> None:
+        self.technologies = Technologies(datahub=self.datahub, database=self.database)
+        self.issued_ggos = IssuedGgos(
+            database=self.database,
+            public_branch_keys=self.public_branch_keys,
+            known_points=KnownPoints(self.database),
+            wakeups=self.wakeups,
+        )
+        self.datahub_events = DataHubEvents(
+            outbox=self.outbox,
+            wakeups=self.wakeups,
+            database=self.database,
+            issued_ggos=self.issued_ggos,
+        )
+        self.back_fill = BackFill(
+            database=self.database,
+            datahub=self.datahub,
+            user_tokens=self.user_tokens,
+            outbox=self.outbox,
+            issued_ggos=self.issued_ggos,
+        )
+        self.proven_indexes = ProvenIndexes(
+            datahub=self.datahub,
+            user_tokens=self.user_tokens,
+            outbox=self.outbox,
+            sealer=self.sealer,
+            database=self.database,
+            issued_ggos=self.issued_ggos,
+        )
+        self.forgotten_points = ForgottenPoints(
+            datahub=self.datahub,
+            user_tokens=self.user_tokens,
+            outbox=self.outbox,
+            issued_ggos=self.issued_ggos,
+            database=self.database,
+            back_fill=self.back_fill,
+            proven_indexes=self.proven_indexes,
+        )
+        job_queue = JobQueue(settings=self.settings, database=self.database)
+        self.datahub_jobs = DataHubJobs(
+            queue=job_queue,
+            work=JobWork(
+                settings=self.settings,
+                database=self.database,
+                sealer=self.sealer,
+                datahub=self.datahub,
+                user_tokens=self.user_tokens,
+                proven_indexes=self.proven_indexes,
+                issued_ggos=self.issued_ggos,
+                outbox=self.outbox,
+                wakeups=self.wakeups,
+                back_fill=self.back_fill,
+                queue=job_queue,
+            ),
+        )
+
+    def _make_compose(self) -> None:
+        """Make what users ask for: composes, forecasts and declarations."""
+        self.composer = Composer(
+            database=self.database,
+            wakeups=self.wakeups,
+            public_branch_keys=self.public_branch_keys,
+            measurement_reader=MeasurementReader(
+                sealer=self.sealer, datahub=self.datahub, user_tokens=self.user_tokens
+            ),
+            ledger_enabled=self.settings.ledger_enabled,
+        )
+        self.forecasts = Forecasts(database=self.database, outbox=self.outbox)
+        self.declarations = DeclarationService(
+            database=self.database,
+            energy_types=self.energy_types,
+            datahub=self.datahub,
+            user_tokens=self.user_tokens,
+        )
+
+    def _make_administration(self) -> None:
+        """Make logins, and what operators ask for."""
+        self.probes = Probes(self.database, self.settings)
+        self.database_gauges = DatabaseGauges(self.database.engine.url)
+        self.logins = Logins(
+            settings=self.settings,
+            database=self.database,
+            sealer=self.sealer,
+            hydra=self.hydra,
+            outbox=self.outbox,
+            wakeups=self.wakeups,
+            issued_ggos=self.issued_ggos,
+        )
+        self.user_administration = UserAdministration(
+            database=self.database, wakeups=self.wakeups, user_tokens=self.user_tokens
+        )
+        self.key_rotation = KeyRotation(database=self.database, sealer=self.sealer)
+        self.recovery = RecoveryService(
+            database=self.database,
+            wakeups=self.wakeups,
+            forgotten_points=self.forgotten_points,
+            ledger=self.ledger,
+            public_branch_keys=self.public_branch_keys,
+            outbox=self.outbox,
+            ledger_enabled=self.settings.ledger_enabled,
+        )
 
 
 def build_runtime(settings: Settings, wakeups: Wakeups) -> Runtime:
-    """Make all resources and services. Connects to nothing."""
-    return wire(_resources(settings, wakeups))
-
-
-def wire(resources: Resources) -> Runtime:
-    """Make the services on these resources."""
-    r = resources
-    outbox = Outbox(r.database, r.wakeups)
-    user_tokens = UserTokens(database=r.database, sealer=r.sealer, hydra=r.hydra)
-    back_fill = BackFill(
-        database=r.database,
-        datahub=r.datahub,
-        user_tokens=user_tokens,
-        outbox=outbox,
-        sealer=r.sealer,
-    )
-    batch_poster = BatchPoster(settings=r.settings, database=r.database, ledger=r.ledger)
-    batch_redo = BatchRedo(database=r.database, outbox=outbox)
-    batch_signer = BatchSigner(database=r.database, sealer=r.sealer)
-    follower = Follower(
-        database=r.database,
-        ledger=r.ledger,
-        batch_poster=batch_poster,
-        batch_redo=batch_redo,
-        outbox=outbox,
-        settings=r.settings,
-    )
-    batch_runner = BatchRunner(
-        settings=r.settings,
-        database=r.database,
-        wakeups=r.wakeups,
-        batch_signer=batch_signer,
-        batch_poster=batch_poster,
-        follower=follower,
-    )
-    composer = Composer(
-        database=r.database,
-        settings=r.settings,
-        wakeups=r.wakeups,
-        sealer=r.sealer,
-        datahub=r.datahub,
-        user_tokens=user_tokens,
-        public_branch_keys=r.public_branch_keys,
-    )
-    issued_ggos = IssuedGgos(points=r.points, database=r.database, wakeups=r.wakeups)
-    datahub_events = DataHubEvents(
-        outbox=outbox,
-        sealer=r.sealer,
-        wakeups=r.wakeups,
-        database=r.database,
-        issued_ggos=issued_ggos,
-    )
-    forgotten_points = ForgottenPoints(
-        datahub=r.datahub,
-        user_tokens=user_tokens,
-        outbox=outbox,
-        sealer=r.sealer,
-        database=r.database,
-        back_fill=back_fill,
-    )
-    datahub_jobs = DataHubJobs(
-        settings=r.settings,
-        database=r.database,
-        sealer=r.sealer,
-        datahub=r.datahub,
-        user_tokens=user_tokens,
-        forgotten_points=forgotten_points,
-        outbox=outbox,
-        wakeups=r.wakeups,
-        back_fill=back_fill,
-    )
-    declarations = DeclarationService(
-        database=r.database, energy_types=r.energy_types, datahub=r.datahub, user_tokens=user_tokens
-    )
-    delivery_runner = DeliveryRunner(
-        database=r.database,
-        wakeups=r.wakeups,
-        settings=r.settings,
-        host_limits=r.host_limits,
-        receivers=r.receivers,
-        sealer=r.sealer,
-    )
-    forecasts = Forecasts(outbox=outbox)
-    key_rotation = KeyRotation(database=r.database, sealer=r.sealer)
-    logins = Logins(
-        settings=r.settings,
-        database=r.database,
-        sealer=r.sealer,
-        hydra=r.hydra,
-        outbox=outbox,
-        wakeups=r.wakeups,
-    )
-    reconciliation = Reconciliation(
-        settings=r.settings,
-        database=r.database,
-        batch_redo=batch_redo,
-        ledger=r.ledger,
-        sealer=r.sealer,
-    )
-    recovery = RecoveryService(
-        database=r.database,
-        wakeups=r.wakeups,
-        forgotten_points=forgotten_points,
-        settings=r.settings,
-        ledger=r.ledger,
-        public_branch_keys=r.public_branch_keys,
-        outbox=outbox,
-    )
-    repairs = Repairs(database=r.database, wakeups=r.wakeups)
-    subscription_administration = SubscriptionAdministration(database=r.database, wakeups=r.wakeups)
-    subscriptions = Subscriptions(receivers=r.receivers, database=r.database, sealer=r.sealer)
-    technologies = Technologies(datahub=r.datahub, database=r.database)
-    user_administration = UserAdministration(
-        database=r.database, wakeups=r.wakeups, user_tokens=user_tokens
-    )
-    return Runtime(
-        **{each.name: getattr(r, each.name) for each in fields(Resources)},
-        introspection_cache=IntrospectionCache(r.hydra, r.settings.token_cache_seconds),
-        rate_limits=RateLimits(r.settings),
-        database_gauges=DatabaseGauges(r.database.engine.url),
-        probes=Probes(r.database, r.settings),
-        outbox=outbox,
-        user_tokens=user_tokens,
-        back_fill=back_fill,
-        batch_poster=batch_poster,
-        batch_redo=batch_redo,
-        batch_signer=batch_signer,
-        follower=follower,
-        batch_runner=batch_runner,
-        composer=composer,
-        issued_ggos=issued_ggos,
-        datahub_events=datahub_events,
-        forgotten_points=forgotten_points,
-        datahub_jobs=datahub_jobs,
-        declarations=declarations,
-        delivery_runner=delivery_runner,
-        forecasts=forecasts,
-        key_rotation=key_rotation,
-        logins=logins,
-        reconciliation=reconciliation,
-        recovery=recovery,
-        repairs=repairs,
-        subscription_administration=subscription_administration,
-        subscriptions=subscriptions,
-        technologies=technologies,
-        user_administration=user_administration,
-    )
-
-
-def _resources(settings: Settings, wakeups: Wakeups) -> Resources:
-    secret = settings.hydra_client_secret.get_secret_value()
+    """Make all resources and services; connect to nothing."""
     database = Database(settings.database_url, settings.database_conn_poll_size)
     watch_pool(database.engine)
     LEDGER_ENABLED.set(settings.ledger_enabled)
@@ -268,21 +261,13 @@ def _resources(settings: Settings, wakeups: Wakeups) -> Resources:
     secrets = [each.get_secret_value() for each in settings.key_encryption_secrets]
     sealer = Sealer(secrets)
     public_branch_keys = PublicBranchKeys(sealer)
-    return Resources(
+    return Runtime(
         settings=settings,
         database=database,
         sealer=sealer,
         signer=Signer(secrets),
         public_branch_keys=public_branch_keys,
-        points=Points(database, public_branch_keys),
-        hydra=HydraClient(
-            settings.hydra_url,
-            settings.hydra_introspect_url,
-            client_id=settings.hydra_client_id,
-            client_secret=secret,
-            introspect_auth=settings.hydra_introspect_auth,
-            tls_verify=settings.tls_verify,
-        ),
+        hydra=_hydra(settings),
         datahub=DataHubClient(settings.datahub_service_url, tls_verify=settings.tls_verify),
         energy_types=EnergyTypeClient(
             settings.energy_type_service_url, tls_verify=settings.tls_verify
@@ -295,4 +280,15 @@ def _resources(settings: Settings, wakeups: Wakeups) -> Resources:
         ),
         host_limits=HostLimits(),
         wakeups=wakeups,
+    )
+
+
+def _hydra(settings: Settings) -> HydraClient:
+    return HydraClient(
+        settings.hydra_url,
+        settings.hydra_introspect_url,
+        client_id=settings.hydra_client_id,
+        client_secret=settings.hydra_client_secret.get_secret_value(),
+        introspect_auth=settings.hydra_introspect_auth,
+        tls_verify=settings.tls_verify,
     )

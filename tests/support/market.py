@@ -1,4 +1,4 @@
-"""Two users who trade, a real database, and all of the sandbox's peers."""
+"""A service with two trading users, a real database, and all of the sandbox's peers."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -15,9 +15,9 @@ BOBS_CONSUMPTION = "571313180400000099"
 
 
 class Market(World):
-    """Alice produces and consumes; Bob consumes. Nothing moves unless a test says so.
+    """Alice produces and consumes; Bob consumes. Batches and jobs run only when a test calls for it.
 
-    `begin`: of the hour in which things happen unless told otherwise.
+    `begin`: the hour that methods use by default.
     """
 
     def __init__(self, database_uri: str, sandbox: Sandbox, **settings: Any) -> None:
@@ -42,7 +42,7 @@ class Market(World):
         self.tokens = {subject: self.token(subject) for subject in ("alice", "bob")}
 
     def issue(self, amount: int = 1000, begin: datetime | None = None, **fields: Any) -> str:
-        """Issue a GGO to Alice and tell the service; its address."""
+        """Issue a GGO to Alice, send the webhook to the service, and return its address."""
         codes = {"technologyCode": "T020001", "fuelCode": "F01050100"}
         fields = {**codes, **fields}
         ggo = self.sandbox.datahub.issue(
@@ -55,7 +55,7 @@ class Market(World):
     def consume(
         self, gsrn: str = CONSUMPTION, amount: int = 1000, begin: datetime | None = None
     ) -> str:
-        """Publish a measurement; its address."""
+        """Publish a measurement, and return its address."""
         return str(self.sandbox.datahub.publish(gsrn, begin or self.begin, amount)["address"])
 
     def compose(
@@ -67,7 +67,7 @@ class Market(World):
         subject: str = "alice",
         **headers: str,
     ) -> TestResponse:
-        """A compose by the API: (amount, account) and (amount, gsrn)."""
+        """Compose through the API: transfers are (amount, account), retires (amount, gsrn)."""
         body = {
             "address": address,
             "transfers": [
@@ -79,24 +79,24 @@ class Market(World):
         return self.post("/ggo/compose", body, self.tokens[subject], **headers)
 
     def total(self, subject: str, **filters: Any) -> int:
-        """A total by the API."""
+        """Return a total of the API, in Wh."""
         answer = self.post("/ggo/get-total-amount", {"filters": filters}, self.tokens[subject])
         assert answer.status_code == 200, answer.text
         return int(answer.json["amount"])
 
     def amounts(self, subject: str, **filters: Any) -> list[int]:
-        """What the API lists: settled GGOs' amounts, by begin and age."""
+        """Return the amounts of the GGOs that the API lists: those committed, by begin and age."""
         answer = self.post("/ggo", {"filters": filters}, self.tokens[subject])
         assert answer.status_code == 200, answer.text
         return [ggo["amount"] for ggo in answer.json["results"]]
 
     def run_batches(self) -> int:
-        """One step for every batch that hasn't ended, due or not."""
+        """Take one step with every batch that has not ended, due or not."""
         self.rows("UPDATE batches SET next_attempt_at = now() WHERE ended_at IS NULL")
         return self.runtime.batch_runner.run_due()
 
     def settle(self) -> None:
-        """Take every batch to the ledger and back."""
+        """Take every batch to the ledger until it ends."""
         for _ in range(10):
             if not self.run_batches():
                 return
@@ -104,16 +104,16 @@ class Market(World):
         raise AssertionError(self.batches())
 
     def batches(self) -> list[tuple[str, str | None]]:
-        """State and last error of each batch, oldest first."""
+        """Return state and last error of each batch, oldest first."""
         return [
             tuple(row) for row in self.rows("SELECT state, last_error FROM batches ORDER BY id")
         ]
 
     def snapshot(self) -> dict[str, list[Any]]:
-        """All that a compose might leave behind."""
+        """Return all rows of the tables that a compose may change."""
         tables = ("users", "ggos", "batches", "transactions", "idempotency_keys")
         return {table: self.rows(f"SELECT * FROM {table} ORDER BY 1") for table in tables}  # noqa: S608
 
     def hour(self, number: int) -> datetime:
-        """A period of its own."""
+        """Return the begin of another hour."""
         return self.begin + timedelta(hours=number)

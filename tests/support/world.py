@@ -1,6 +1,5 @@
-"""The service in this process, on a real database, with the sandbox's Hydra and DataHub."""
+"""The service in this process, with a real database and the sandbox's Hydra and DataHub."""
 
-import dataclasses
 import threading
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -13,7 +12,7 @@ from sqlalchemy import text
 from werkzeug.test import TestResponse
 
 from origin.app import create_app
-from origin.runtime import Resources, Runtime, build_runtime, wire
+from origin.runtime import Runtime, build_runtime
 from origin.settings import Settings
 from origin.web.provided import provide
 from origin.webhooks.rules.signatures import SIGNATURE_HEADER, hub_signature
@@ -29,7 +28,7 @@ ALL_SCOPES = (
 
 
 class Peer:
-    """A server of the sandbox, and its control calls."""
+    """A server of the sandbox, controlled by its `/control` calls."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -46,20 +45,20 @@ class Peer:
         self.control("faults", method="DELETE")
 
     def call_count(self, path: str) -> int:
-        """How often a path was called since the last reset."""
+        """Return how often a path was called since the last reset."""
         calls = self.control("calls", method="GET")["calls"]
         return sum(call["path"] == path for call in calls)
 
 
 class CountingWakeups:
-    """Wake-ups go nowhere: tests run the work themselves."""
+    """Counts wake-ups and wakes nobody: tests run the work themselves."""
 
     def __init__(self) -> None:
         self.datahub_jobs = 0
         self.deliveries = 0
 
     def batches_due(self, delay_s: float = 0) -> None:
-        """Nothing composes here."""
+        """Do nothing: these tests don't compose."""
 
     def datahub_jobs_due(self) -> None:
         self.datahub_jobs += 1
@@ -68,14 +67,8 @@ class CountingWakeups:
         self.deliveries += 1
 
 
-def rewired(runtime: Runtime, **changes: Any) -> Runtime:
-    """Make the services anew, on resources of which some are others."""
-    resources = {each.name: getattr(runtime, each.name) for each in dataclasses.fields(Resources)}
-    return wire(Resources(**{**resources, **changes}))
-
-
 class World:
-    """One service with its database, and the peers around it."""
+    """One service with its database and peers."""
 
     def __init__(self, database_uri: str, hydra: Peer, datahub: Peer, **settings: Any) -> None:
         self.hydra = hydra
@@ -86,12 +79,12 @@ class World:
         self.use(build_runtime(self.settings, self.wakeups))
 
     def use(self, runtime: Runtime) -> None:
-        """Have the app answer by this runtime."""
+        """Let the app use this runtime."""
         self.runtime = runtime
         provide(self.app, vars(runtime).values())
 
     def environment(self) -> dict[str, str]:
-        """The environment variables that give these settings."""
+        """Return the environment variables that yield these settings."""
         found = {}
         for name, value in self.settings:
             values = value if isinstance(value, list) else [value]
@@ -103,7 +96,7 @@ class World:
         return found
 
     def client(self) -> FlaskClient:
-        """A browser of its own."""
+        """Return a new browser."""
         return self.app.test_client()
 
     def rows(self, sql: str, **parameters: Any) -> list[Any]:
@@ -115,7 +108,7 @@ class World:
         return self.rows(sql, **parameters)[0][0]
 
     def run_jobs(self) -> int:
-        """Do everything that is due at DataHub."""
+        """Run all due DataHub jobs; return their number."""
         return self.runtime.datahub_jobs.run_due()
 
     def make_jobs_due(self) -> None:
@@ -124,14 +117,14 @@ class World:
     def login(
         self, subject: str, client: FlaskClient | None = None, return_url: str = f"{APP_URL}/done"
     ) -> TestResponse:
-        """The whole dance, as a browser does it; the callback's answer."""
+        """Log in as a browser does; return the callback's response."""
         client = client or self.client()
         return client.get(self.consented(client, subject, return_url))
 
     def consented(
         self, client: FlaskClient, subject: str, return_url: str = f"{APP_URL}/done"
     ) -> str:
-        """Begin a login and consent at Hydra; the path and query that Hydra sends back to."""
+        """Begin a login and consent at Hydra; return the callback's path and query."""
         begun = client.get("/auth/login", query_string={"returnUrl": return_url})
         assert begun.status_code == 303, begun.text
         back = requests.get(
@@ -143,27 +136,27 @@ class World:
         return f"{parts.path}?{parts.query}"
 
     def new_user(self, subject: str) -> int:
-        """Log a user in for the first time; its id."""
+        """Log a user in; return its id."""
         response = self.login(subject)
         assert query_of(response)["success"] == "1", response.location
         return int(self.value("SELECT id FROM users WHERE subject = :s", s=subject))
 
     def token(self, subject: str, scope: str = ALL_SCOPES, **more: Any) -> str:
-        """A fresh access token."""
+        """Return a new access token."""
         body = {"sub": subject, "scope": scope, **more}
         return str(self.hydra.control("tokens", body)["access_token"])
 
     def post(
         self, path: str, body: Any = None, token: str | None = None, **headers: str
     ) -> TestResponse:
-        """A call of the API."""
+        """Call the API."""
         if token is not None:
             headers["Authorization"] = f"Bearer {token}"
         data = b"" if body is None else orjson.dumps(body)
         return self.client().post(path, data=data, headers=headers)
 
     def webhook(self, event: str, body: Any, signature: str | None = None) -> TestResponse:
-        """A webhook of DataHub's, rightly signed unless told otherwise."""
+        """Send a webhook as DataHub does, with the right signature by default."""
         data = body if isinstance(body, bytes) else orjson.dumps(body)
         return self.client().post(
             f"/webhook/{event}",
@@ -179,14 +172,14 @@ class World:
         return self.webhook("on-ggo-issued", {"sub": subject, "ggo": ggo_of(gsrn, **fields)})
 
     def listed(self, subject: str) -> list[dict[str, Any]]:
-        """The subject's GGOs, by the API."""
+        """Return the subject's GGOs, as the API lists them."""
         response = self.post("/ggo", {"filters": {}}, self.token(subject))
         assert response.status_code == 200, response.text
         return list(response.json["results"])
 
 
 def ggo_of(gsrn: str, **fields: Any) -> dict[str, Any]:
-    """A GGO as DataHub tells of it."""
+    """Return a GGO as DataHub reports it."""
     return {
         "address": "849c0b" + "7" * 64,
         "gsrn": gsrn,
@@ -204,12 +197,12 @@ def ggo_of(gsrn: str, **fields: Any) -> dict[str, Any]:
 
 
 def query_of(response: TestResponse) -> dict[str, str]:
-    """The query of the URL that an answer redirects to."""
+    """Return the query of the URL to which a response redirects."""
     return dict(parse_qsl(urlsplit(response.location).query))
 
 
 def at_once(*calls: Any) -> list[Any]:
-    """Do all of these at the same moment; what they returned."""
+    """Make all of these calls at the same time; return their results."""
     barrier = threading.Barrier(len(calls))
     results: list[Any] = [None] * len(calls)
     errors: list[BaseException] = []
@@ -218,7 +211,7 @@ def at_once(*calls: Any) -> list[Any]:
         barrier.wait()
         try:
             results[place] = call()
-        except BaseException as error:  # noqa: BLE001 - told to the test below
+        except BaseException as error:  # noqa: BLE001 - asserted below
             errors.append(error)
 
     threads = [threading.Thread(target=run, args=item) for item in enumerate(calls)]

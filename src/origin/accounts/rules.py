@@ -1,4 +1,4 @@
-"""Where a login may lead back to (contract: http-api, Accounts and login)."""
+"""The URL to which a login returns the browser (contract: http-api, Accounts and login)."""
 
 from collections.abc import Iterable
 from urllib.parse import SplitResult, unquote_plus, urlencode, urlsplit, urlunsplit
@@ -28,10 +28,10 @@ class LoginStateUnknown(Rejected):
 
 
 def is_allowed(url: str, origins: Iterable[str]) -> bool:
-    """Tell whether the URL is http(s) and of one of these origins, or of any where `*` is one.
+    """Tell whether the URL is http(s) and of one of these origins; `*` stands for any origin.
 
-    What browsers and this parser might read differently is refused: white space, control
-    characters, backslashes, credentials, hosts beyond ASCII.
+    A URL that browsers and this parser might read differently is not allowed: one with white space,
+    control characters, backslashes, credentials, or a host beyond ASCII.
     """
     origin = _origin(url)
     if origin is None:
@@ -40,9 +40,9 @@ def is_allowed(url: str, origins: Iterable[str]) -> bool:
 
 
 def with_result(url: str, parameters: dict[str, str]) -> str:
-    """The URL with these parameters appended to whatever query it has.
+    """Return the URL with these parameters appended to its query.
 
-    Parameters of the outcome that are there already, of an earlier login's, give way to them.
+    They replace the outcome (`success`, `msg`) of an earlier login.
     """
     parts = urlsplit(url)
     others = "&".join(part for part in parts.query.split("&") if _name(part) not in _OUTCOME)
@@ -61,7 +61,7 @@ def _origin(url: str) -> Origin | None:
         parts = urlsplit(url)
         return _origin_of_parts(parts)
     except ValueError:
-        # A port that is no number, a bracket that isn't closed.
+        # A port that is not a number, or an unclosed bracket.
         return None
 
 

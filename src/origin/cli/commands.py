@@ -1,38 +1,33 @@
-"""The operators' commands: `flask users list` and so on; `flask --help` shows them all."""
+"""Operators' commands for users, metering points, tokens and keys; `flask --help` lists all commands."""
 
-from collections.abc import Callable, Iterable, Sequence
-from datetime import datetime
+from collections.abc import Callable
 from functools import wraps
 from itertools import chain
-from typing import Any, ParamSpec
+from typing import Any
 
 import click
 from flask import Flask
 from flask.cli import AppGroup
-from sqlalchemy.exc import DBAPIError, ProgrammingError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from origin.accounts.service.administration import DisabledUser, UnknownUser, UserAdministration
-from origin.batches.service.reports import UnknownBatch
-from origin.db.sqlstates import READ_ONLY, Fault, fault_in, state_of
-from origin.errors import OriginError
+from origin.accounts.service.administration import UserAdministration
+from origin.cli.output import print_table, reports_errors
 from origin.identity.service.tokens import UserTokens
 from origin.maintenance.service.key_rotation import KeyRotation
 from origin.web.provided import provided
-from origin.webhooks.service.administration import UnknownWebhook
 
-P = ParamSpec("P")
-
-users = AppGroup("users", help="Accounts: list, show, disable, subscribe anew at DataHub.")
-metering_points = AppGroup("metering-points", help="Metering points: import them, send their keys.")
-token_commands = AppGroup("tokens", help="The users' tokens at Hydra: refresh them.")
-keys = AppGroup("keys", help="The keys that encrypt what is secret in the database.")
+users = AppGroup(
+    "users", help="Accounts: list, show, disable, and renew their subscriptions at DataHub."
+)
+metering_points = AppGroup(
+    "metering-points", help="Metering points: import them, and send their keys to DataHub."
+)
+token_commands = AppGroup("tokens", help="Users' tokens at Hydra: refresh them.")
+keys = AppGroup("keys", help="The keys that encrypt secrets in the database.")
 
 
 def register_commands(app: Flask) -> None:
-    """Add the commands to the application's."""
-    # They print with what stands below.
-    import origin.cli.recovery  # noqa: F401 - adds its command to `ledger`
+    """Add all commands to the application."""
+    import origin.cli.recovery  # noqa: F401 - adds a command to `ledger`
     from origin.cli.ledger import ledger
     from origin.cli.webhooks import webhooks
 
@@ -40,51 +35,12 @@ def register_commands(app: Flask) -> None:
         app.cli.add_command(group)
 
 
-def _message(error: OriginError) -> str:
-    """Return an error's message for operators."""
-    match error:
-        case UnknownUser():
-            return f"No account has the subject {error.subject}"
-        case DisabledUser():
-            return f"The account of {error.subject} is disabled"
-        case UnknownBatch():
-            return f"There is no batch {error.batch_id}"
-        case UnknownWebhook():
-            live = "live " if error.must_be_live else ""
-            return f"There is no {live}subscription {error.subscription_id}"
-        case _:
-            return str(error)
-
-
-def _told(command: Callable[P, None]) -> Callable[P, None]:
-    """Print the service's errors, and those of an unavailable database, in a line; exit with 1."""
-
-    @wraps(command)
-    def telling(*args: P.args, **kwargs: P.kwargs) -> None:
-        try:
-            command(*args, **kwargs)
-        except OriginError as error:
-            raise click.ClickException(_message(error)) from error
-        except (DBAPIError, PoolTimeoutError) as error:
-            if state_of(error) == READ_ONLY:
-                raise click.ClickException("The database can't be written now.") from error
-            if fault_in(error) is Fault.TRANSIENT:
-                raise click.ClickException("The database is out of reach.") from error
-            if not isinstance(error, ProgrammingError):
-                raise
-            raise click.ClickException(
-                f"The database isn't as it should be ({type(error.orig).__name__}): is it migrated?"
-            ) from error
-
-    return telling
-
-
-def _of_whom(command: Callable[[str | None], None]) -> Callable[..., None]:
-    """Give the command one SUBJECT, or None for `--all`."""
+def of_subject_or_all(command: Callable[[str | None], None]) -> Callable[..., None]:
+    """Let a command take either a SUBJECT or `--all`; it gets None for `--all`."""
 
     @click.argument("subject", required=False)
     @click.option("--all", "everyone", is_flag=True, help="All active accounts.")
-    @_told
+    @reports_errors
     @wraps(command)
     def chosen(subject: str | None, everyone: bool) -> None:  # noqa: FBT001 - click's way
         if (subject is None) != everyone:
@@ -94,20 +50,6 @@ def _of_whom(command: Callable[[str | None], None]) -> Callable[..., None]:
     return chosen
 
 
-def _table(headings: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    texts = [[_text(cell) for cell in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(headings, *texts, strict=True)]
-    for line in (headings, *texts):
-        cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
-        click.echo("  ".join(cells).rstrip())
-
-
-def _text(cell: Any) -> str:
-    if isinstance(cell, datetime):
-        return cell.strftime("%Y-%m-%d %H:%M:%SZ")
-    return "-" if cell is None else str(cell)
-
-
 def _state(user: Any) -> str:
     if user.disabled_at is not None:
         return "disabled"
@@ -115,10 +57,10 @@ def _state(user: Any) -> str:
 
 
 @users.command("list")
-@_told
+@reports_errors
 def list_users() -> None:
     """List all accounts, oldest first."""
-    _table(
+    print_table(
         ("SUBJECT", "STATE", "CREATED", "LAST LOGIN", "TOKENS EXPIRE"),
         [
             (user.subject, _state(user), user.created_at, user.last_login_at, user.token_expires_at)
@@ -129,15 +71,15 @@ def list_users() -> None:
 
 @users.command("show")
 @click.argument("subject")
-@_told
+@reports_errors
 def show_user(subject: str) -> None:
-    """Show an account, its metering points, and what DataHub must still be told."""
+    """Show an account, its metering points, and its pending jobs at DataHub."""
     account = provided(UserAdministration).show_user(subject)
     click.echo(f"{subject}: {_state(account.user)}, {account.stored_wh} Wh stored\n")
     points = [(each.gsrn, each.type, each.sector, each.key_sent_at) for each in account.points]
-    _table(("GSRN", "TYPE", "SECTOR", "KEY SENT"), points)
+    print_table(("GSRN", "TYPE", "SECTOR", "KEY SENT"), points)
     click.echo()
-    _table(
+    print_table(
         ("WORK AT DATAHUB", "NEXT ATTEMPT", "ATTEMPTS", "LAST ERROR"),
         [
             (each.kind, each.next_attempt_at, each.attempts, each.last_error)
@@ -149,7 +91,7 @@ def show_user(subject: str) -> None:
 @users.command("disable")
 @click.argument("subject")
 @click.confirmation_option(prompt="Disable this account for good?")
-@_told
+@reports_errors
 def disable_user(subject: str) -> None:
     """Disable an account for good. Its GGOs and history stay."""
     was_active = provided(UserAdministration).disable_user(subject)
@@ -157,11 +99,11 @@ def disable_user(subject: str) -> None:
 
 
 @users.command("resubscribe")
-@_of_whom
+@of_subject_or_all
 def resubscribe(subject: str | None) -> None:
-    """Have a worker subscribe anew to DataHub's webhooks, and fetch what was missed.
+    """Have a worker renew subscriptions at DataHub, and fetch missed events.
 
-    For when PROJECT_URL or WEBHOOK_SECRET has changed, or the service was away for over a day.
+    Use it after PROJECT_URL or WEBHOOK_SECRET has changed, or the service was down for over a day.
     """
     click.echo(
         f"A worker will do so for {provided(UserAdministration).resubscribe(subject)} users."
@@ -169,7 +111,7 @@ def resubscribe(subject: str | None) -> None:
 
 
 @metering_points.command("import")
-@_of_whom
+@of_subject_or_all
 def import_metering_points(subject: str | None) -> None:
     """Have a worker import metering points from DataHub."""
     count = provided(UserAdministration).import_metering_points(subject)
@@ -177,7 +119,7 @@ def import_metering_points(subject: str | None) -> None:
 
 
 @metering_points.command("resend-keys")
-@_of_whom
+@of_subject_or_all
 def resend_keys(subject: str | None) -> None:
     """Have a worker send metering points' keys to DataHub again."""
     count = provided(UserAdministration).resend_keys(subject)
@@ -186,13 +128,13 @@ def resend_keys(subject: str | None) -> None:
 
 @token_commands.command("refresh")
 @click.argument("subject", required=False)
-@click.option("--refused", is_flag=True, help="Of all users whose tokens Hydra refused.")
-@_told
+@click.option("--refused", is_flag=True, help="All users whose tokens Hydra refused.")
+@reports_errors
 def refresh_tokens(subject: str | None, refused: bool) -> None:  # noqa: FBT001 - click's way
-    """Renew a user's tokens, due or not; without SUBJECT, all that are due.
+    """Refresh a user's tokens now; without SUBJECT, all tokens that are due.
 
-    What Hydra refused is asked for again, too: it may have been HYDRA_CLIENT_ID or
-    HYDRA_CLIENT_SECRET that was wrong.
+    SUBJECT and --refused also retry refreshes that Hydra refused: HYDRA_CLIENT_ID or
+    HYDRA_CLIENT_SECRET may have been wrong.
     """
     if subject is not None and refused:
         raise click.UsageError("Give a SUBJECT, or --refused.")
@@ -206,24 +148,24 @@ def refresh_tokens(subject: str | None, refused: bool) -> None:  # noqa: FBT001 
 
 
 @keys.command("status")
-@_told
+@reports_errors
 def key_status() -> None:
-    """Tell how many users and webhooks have something not sealed with the first secret."""
+    """Count the users and webhooks with secrets not encrypted with the first key."""
     click.echo(f"{provided(KeyRotation).outdated()} rows to rotate.")
 
 
 @keys.command("rotate")
-@_told
+@reports_errors
 def rotate_keys() -> None:
-    """Seal everything anew with the first of KEY_ENCRYPTION_SECRETS, while the service runs.
+    """Encrypt all secrets anew with the first of KEY_ENCRYPTION_SECRETS.
 
-    Put the new secret first and keep the old one; restart web, worker and beat, so that all of
-    them know it; rotate; when `flask keys status` says 0, take the old one away. It may be stopped
-    and begun again at any time.
+    The service may run meanwhile. Put the new secret first and keep the old one; restart web,
+    worker and Beat, so that all of them know it; rotate; when `flask keys status` says 0, remove the
+    old one. You may stop this command and start it again at any time.
     """
     failed = 0
     rotation = provided(KeyRotation).rotate()
-    # Where the database can't be used, that alone is told.
+    # Before the progress bar: if the database fails, only the error is printed.
     first = next(rotation)
     with click.progressbar(length=1, label="Rotating") as bar:
         for progress in chain([first], rotation):

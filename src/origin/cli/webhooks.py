@@ -1,9 +1,9 @@
-"""The operators' commands about webhooks to subscribers: `flask webhooks …`."""
+"""Operators' commands for webhooks to subscribers: `flask webhooks …`."""
 
 import click
 from flask.cli import AppGroup
 
-from origin.cli.commands import _table, _told
+from origin.cli.output import print_table, reports_errors
 from origin.web.provided import provided
 from origin.webhooks.service import administration
 from origin.webhooks.service.administration import SubscriptionAdministration
@@ -12,25 +12,25 @@ webhooks = AppGroup("webhooks", help="Webhooks to subscribers: list, show, repla
 
 
 @webhooks.command("list")
-@click.option("--subject", help="Of this account alone.")
-@click.option("--ended", is_flag=True, help="Those that have ended, too.")
-@_told
+@click.option("--subject", help="Only this account's.")
+@click.option("--ended", is_flag=True, help="Include subscriptions that have ended.")
+@reports_errors
 def list_webhooks(subject: str | None, *, ended: bool) -> None:
-    """List subscriptions, and how many deliveries wait on each."""
-    _table(
+    """List subscriptions, and how many deliveries are pending for each."""
+    print_table(
         ("ID", "SUBJECT", "EVENT", "WHERE", "STATE", "WAITING", "OLDEST"),
         [
             (
                 each.id,
                 each.subject,
                 each.event,
-                administration.where(each.url),
+                administration.without_query(each.url),
                 each.state,
                 each.waiting,
                 each.oldest,
             )
             for each in provided(SubscriptionAdministration).list_subscriptions(
-                subject=subject, ended=ended
+                subject=subject, include_ended=ended
             )
         ],
     )
@@ -38,16 +38,16 @@ def list_webhooks(subject: str | None, *, ended: bool) -> None:
 
 @webhooks.command("show")
 @click.argument("subscription", type=int)
-@_told
+@reports_errors
 def show_webhook(subscription: int) -> None:
     """Show a subscription and its latest deliveries, newest first."""
     log = provided(SubscriptionAdministration).show(subscription)
     found = log.subscription
     click.echo(
-        f"{found.event} of {found.subject} to {administration.where(found.url)}: {found.state}, "
+        f"{found.event} of {found.subject} to {administration.without_query(found.url)}: {found.state}, "
         f"{found.waiting} waiting, {found.failures} failures in a row\n"
     )
-    _table(
+    print_table(
         ("ID", "WEBHOOK-ID", "STATE", "ATTEMPTS", "STATUS", "LAST ERROR", "EVENT AT", "NEXT"),
         [
             (
@@ -68,11 +68,11 @@ def show_webhook(subscription: int) -> None:
 @webhooks.command("replay")
 @click.argument("subscription", type=int)
 @click.argument("deliveries", type=int, nargs=-1)
-@_told
+@reports_errors
 def replay_webhooks(subscription: int, deliveries: tuple[int, ...]) -> None:
-    """Deliver again, now: DELIVERIES by their ids, or all that wait or were given up.
+    """Deliver again now: DELIVERIES by id, or all that are pending or given up.
 
-    What is older than a day is tried once.
+    Deliveries of events older than a day are attempted once.
     """
     count = provided(SubscriptionAdministration).replay(subscription, deliveries)
     click.echo(f"{count} deliveries are due now.")
@@ -81,8 +81,8 @@ def replay_webhooks(subscription: int, deliveries: tuple[int, ...]) -> None:
 @webhooks.command("disable")
 @click.argument("subscription", type=int)
 @click.confirmation_option(prompt="End this subscription for good?")
-@_told
+@reports_errors
 def disable_webhook(subscription: int) -> None:
-    """End a subscription; what waits for it is cancelled."""
+    """End a subscription, and cancel its pending deliveries."""
     provided(SubscriptionAdministration).disable(subscription)
     click.echo("Ended.")

@@ -1,17 +1,20 @@
-"""Splitting a GGO into transfers, retires and what remains (contract: http-api, compose).
+"""Splitting a GGO into transfers, retires and a remainder (contract: http-api, compose).
 
-Pure rules over facts that the caller has read: first without locks, to ask DataHub no more than
-is needed, and once more under the locks that make the answer final.
+Pure rules over facts that the caller has read: first without locks, so that a hopeless order costs
+no call to DataHub, and once more under the locks that make the decision final.
 """
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import Enum
 
 from origin.errors import MeteringPointUnavailable, Rejected
 from origin.ggos.rules.expiry import is_expired
+
+IDEMPOTENCY_KEYS_KEPT_FOR = timedelta(hours=24)
+"""How long a response is repeated under its Idempotency-Key; pruning deletes it afterwards."""
 
 
 class NothingOrdered(Rejected):
@@ -84,7 +87,7 @@ class HeadroomExceeded(Rejected):
 
 @dataclass(frozen=True)
 class Transfer:
-    """A wish: so many Wh to that account, under that reference."""
+    """A transfer as requested: `amount` in Wh, `account` is the recipient's subject."""
 
     amount: int
     account: str
@@ -93,7 +96,7 @@ class Transfer:
 
 @dataclass(frozen=True)
 class Retire:
-    """A wish: so many Wh retired to the caller's own consumption at that metering point."""
+    """A retire as requested: `amount` in Wh to the caller's own consumption at this GSRN."""
 
     amount: int
     gsrn: str
@@ -101,7 +104,7 @@ class Retire:
 
 @dataclass(frozen=True)
 class Order:
-    """What a compose asks for; `transfers` and `retires` as in the request."""
+    """What a compose asks for; `transfers` and `retires` in the request's order."""
 
     address: str
     transfers: Sequence[Transfer] = ()
@@ -109,14 +112,14 @@ class Order:
 
     @property
     def amount(self) -> int:
-        """The Wh asked for."""
+        """The Wh of all transfers and retires."""
         transfers = sum(transfer.amount for transfer in self.transfers)
         return transfers + sum(retire.amount for retire in self.retires)
 
 
 @dataclass(frozen=True)
 class Source:
-    """The GGO to be composed, as it stands."""
+    """The GGO to compose, as it is in the database; `amount` in Wh, times in UTC."""
 
     id: int
     owner_id: int
@@ -133,9 +136,10 @@ class Source:
     never_sent: bool = False
 
     def is_tradable(self, now: datetime, *, ledger_enabled: bool) -> bool:
-        """Stored, not retired, in step with the ledger, not expired (contract: domain, GGO).
+        """Tell whether it is stored, not retired, not locked and not expired (contract: domain, GGO).
 
-        The ledger knows nothing of a GGO that was never sent to it, and would refuse to spend it.
+        A GGO that was never sent to the ledger is tradable only without a ledger: the ledger would
+        refuse to spend it.
         """
         spendable = self.stored and not self.retired and not self.locked
         in_step = not self.key_mismatch and not (self.never_sent and ledger_enabled)
@@ -144,7 +148,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Recipient:
-    """An account that is named as a transfer's target."""
+    """An account that a transfer names as its target."""
 
     id: int
     disabled: bool
@@ -160,9 +164,10 @@ class ConsumptionPoint:
 
 @dataclass(frozen=True)
 class Measurement:
-    """What was consumed at a metering point in the GGO's period, as DataHub published it.
+    """The consumption at a metering point in the GGO's period, as DataHub published it.
 
-    :param address_holds: Whether our own keys give this address, too.
+    :ivar amount: Wh.
+    :ivar has_derived_address: Whether our own keys derive the same address.
     """
 
     address: str
@@ -172,11 +177,11 @@ class Measurement:
     sector: str
     amount: int
     is_consumption: bool
-    address_holds: bool
+    has_derived_address: bool
 
 
 class PartKind(Enum):
-    """What becomes of a part of the source."""
+    """What a part of the source becomes."""
 
     TRANSFER = "transfer"
     REMAINDER = "remainder"
@@ -185,7 +190,7 @@ class PartKind(Enum):
 
 @dataclass(frozen=True)
 class Part:
-    """A part of the source: a target of the split, or the whole where nothing is split."""
+    """A part of the source: a target of the split, or the whole GGO if nothing is split; Wh."""
 
     kind: PartKind
     owner_id: int
@@ -204,13 +209,13 @@ def check_order(
     *,
     ledger_enabled: bool = True,
 ) -> Source:
-    """Check all that can be known without the measurements.
+    """Check everything that needs no measurements.
 
-    :param source: The caller's own GGO at the order's address, if there is one.
+    :param source: The caller's GGO at the order's address, if there is one.
     :param recipients: Known accounts by subject.
     :param points: The caller's consumption points by GSRN.
     :param ledger_enabled: LEDGER_ENABLED.
-    :returns: the source.
+    :returns: The source.
     :raises Rejected: The order breaks a rule.
     """
     if not order.transfers and not order.retires:
@@ -242,12 +247,12 @@ def _check_recipients(transfers: Sequence[Transfer], recipients: Mapping[str, Re
 def check_measurements(
     order: Order, source: Source, measurements: Mapping[str, Measurement | None]
 ) -> dict[str, Measurement]:
-    """Check that each retire has a measurement that it may be retired to.
+    """Check that each retire has a measurement that the GGO may be retired to.
 
     :param measurements: What DataHub answered for the source's period, by GSRN.
-    :returns: the measurements, all there.
+    :returns: The measurement of each retire, by GSRN.
     :raises MeasurementUnavailable: There is none.
-    :raises MeasurementUnfit: Nothing may be retired to it.
+    :raises MeasurementUnfit: The GGO may not be retired to it.
     """
     found: dict[str, Measurement] = {}
     for retire in order.retires:
@@ -256,7 +261,7 @@ def check_measurements(
             raise MeasurementUnavailable(retire.gsrn, source.begin)
         fits = (
             measurement.is_consumption
-            and measurement.address_holds
+            and measurement.has_derived_address
             and measurement.gsrn == retire.gsrn
             and measurement.sector == source.sector
             and measurement.begin == source.begin
@@ -271,10 +276,10 @@ def check_measurements(
 def check_headroom(
     order: Order, measurements: Mapping[str, Measurement], retired: Mapping[str, int]
 ) -> None:
-    """Check that no measurement has more retired to it than was measured.
+    """Check that no more is retired to a measurement than was measured (the retire headroom).
 
-    :param retired: Wh retired already, in flight included, by the measurement's address.
-    :raises HeadroomExceeded: One has.
+    :param retired: Wh retired to each measurement before, in flight included, by its address.
+    :raises HeadroomExceeded: More would be.
     """
     taken: dict[str, int] = defaultdict(int, retired)
     for retire in order.retires:
@@ -291,9 +296,9 @@ def parts_of(
     recipients: Mapping[str, Recipient],
     measurements: Mapping[str, Measurement],
 ) -> list[Part]:
-    """The parts of a checked order: transfers, then the remainder, then what is retired.
+    """Return the parts of a checked order: transfers, then the remainder, then retires.
 
-    They sum to the source's amount. One retire of the whole is one part: nothing is split.
+    They sum to the source's amount. A retire of the whole GGO is one part: nothing is split.
     """
     parts = [
         Part(
@@ -323,5 +328,5 @@ def parts_of(
 
 
 def is_whole_retire(parts: Sequence[Part]) -> bool:
-    """Whether one retire takes the whole GGO, so that no split is needed."""
+    """Tell whether one retire takes the whole GGO, so that no split is needed."""
     return len(parts) == 1 and parts[0].kind is PartKind.RETIRE

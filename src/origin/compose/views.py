@@ -55,17 +55,19 @@ def _compose_once(key: str, order: Order) -> Response:
     database = provided(Database)
     lease_s = provided(Settings).lease_seconds
     hold = idempotency.take(database, user_id, key, raw_body(), lease_s)
-    if isinstance(hold, idempotency.Answer):
+    if isinstance(hold, idempotency.StoredResponse):
         return json_response(hold.body, hold.status)
-    done = idempotency.Answer(200, _DONE)
+    done = idempotency.StoredResponse(200, _DONE)
     try:
         provided(Composer).compose(
-            user_id, order, lambda link: idempotency.answer(link, hold, done)
+            user_id, order, lambda connection: idempotency.answer(connection, hold, done)
         )
     except Rejected as error:
         rejected = worded(error)
-        with database.raw_connection() as link:
-            idempotency.answer(link, hold, idempotency.Answer(rejected.status, rejected.body))
+        with database.raw_connection() as connection:
+            idempotency.answer(
+                connection, hold, idempotency.StoredResponse(rejected.status, rejected.body)
+            )
         raise
     except Exception:
         idempotency.give_back(database, hold)

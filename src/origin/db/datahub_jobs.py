@@ -1,4 +1,7 @@
-"""Enqueues jobs for DataHub, in the transaction that makes them necessary."""
+"""Enqueues jobs for DataHub, in the transaction that makes them necessary.
+
+`origin.intake.service.jobs` runs them.
+"""
 
 from collections.abc import Iterable, Sequence
 from typing import Literal
@@ -10,9 +13,10 @@ from sqlalchemy.orm import Session
 from origin.db.models import DataHubJob
 
 PointJobKind = Literal["send_key", "fetch_ggos"]
-JobKind = (
-    PointJobKind | Literal["subscribe_metering_points", "subscribe_ggos", "import_metering_points"]
-)
+# One flat Literal, so that `get_args` returns the kinds themselves.
+JobKind = Literal[
+    PointJobKind, "subscribe_metering_points", "subscribe_ggos", "import_metering_points"
+]
 
 NEW_USER_JOBS: Sequence[JobKind] = (
     "subscribe_metering_points",
@@ -22,9 +26,9 @@ NEW_USER_JOBS: Sequence[JobKind] = (
 
 
 def enqueue(session: Session, user_id: int, kinds: Iterable[JobKind]) -> None:
-    """Enqueue jobs of these kinds for the user. A job that is there already becomes due now.
+    """Enqueue jobs of these kinds for the user. A job that exists becomes due and starts over.
 
-    Call `wakeups.datahub_jobs_due()` after the commit.
+    Call `Wakeups.datahub_jobs_due` after the commit.
     """
     _upsert(session, [{"user_id": user_id, "kind": kind} for kind in kinds])
 

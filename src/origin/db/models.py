@@ -500,7 +500,7 @@ class LedgerDifference(Identified, Base):
     )
 
     kind: Mapped[str]
-    """See `origin.reconciliation.rules.Kind`."""
+    """See `origin.batches.rules.differences.DifferenceKind`."""
     address: Mapped[str]
     ggo_id: Mapped[int]
     """The compared GGO; not a foreign key, because a rollback may delete the GGO."""

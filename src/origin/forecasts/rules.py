@@ -1,10 +1,20 @@
-"""Rules of forecasts, and ISO 8601 durations of fixed length (contract: http-api, Forecasts)."""
+"""Forecasts: what a sender submits, what a recipient asks for, and ISO 8601 durations.
+
+Contract: http-api, Forecasts.
+"""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
+from uuid import UUID
 
 from origin.errors import Rejected
+
+MAX_KEPT = 1000
+"""Forecasts of one sender to one recipient; older ones are deleted."""
+MAX_LISTED_VALUES = 1_000_000
+"""Values in a list without a limit: some 10 MB."""
 
 _DURATION = re.compile(
     r"P(?:(?P<years>\d+)Y)?(?:(?P<months>\d+)M)?(?:(?P<weeks>\d+)W)?(?:(?P<days>\d+)D)?"
@@ -29,10 +39,10 @@ class RecipientUnknown(Rejected):
 
 
 def fixed_duration(text: str) -> timedelta:
-    """Read a duration such as PT15M, PT1H or P1D.
+    """Parse a duration such as PT15M, PT1H or P1D.
 
-    :raises ValueError: whose text says what is wrong: not a duration, one of years or months, which
-        have no fixed length, none above zero, or one beyond what a time span can be.
+    :raises ValueError: its text tells the client what is wrong: no duration, years or months (which
+        have no fixed length), zero, or longer than a `timedelta` can be.
     """
     found = _DURATION.fullmatch(text) if len(text) <= _MAX_LENGTH else None
     if found is None or text in {"P", "PT"}:
@@ -49,3 +59,42 @@ def fixed_duration(text: str) -> timedelta:
     if not duration:
         raise ValueError("Must be above zero.")
     return duration
+
+
+@dataclass(frozen=True)
+class SubmittedForecast:
+    """A forecast as submitted.
+
+    :ivar account: The recipient's subject.
+    :ivar begin: In UTC.
+    :ivar resolution: The ISO 8601 duration as written; `step` is its length.
+    :ivar amounts: Wh, one for each step; at least one.
+    """
+
+    account: str
+    reference: str
+    sector: str
+    begin: datetime
+    resolution: str
+    step: timedelta
+    amounts: Sequence[int]
+
+    @property
+    def end(self) -> datetime:
+        """The end of the last step.
+
+        :raises ForecastTooLong: it is after the year 9999.
+        """
+        try:
+            return self.begin + self.step * len(self.amounts)
+        except OverflowError:
+            raise ForecastTooLong from None
+
+
+@dataclass(frozen=True)
+class ForecastFilter:
+    """Which forecasts are asked for; None: any. `at_time`, in UTC, is within begin and end."""
+
+    id: UUID | None = None
+    reference: str | None = None
+    at_time: datetime | None = None

@@ -10,10 +10,8 @@ import orjson
 from flask import Response
 from marshmallow import ValidationError, fields, post_load
 
-from origin.db.engine import Database
-from origin.forecasts import service
-from origin.forecasts.rules import fixed_duration
-from origin.forecasts.service import Forecasts, Submission, Wanted
+from origin.forecasts.rules import ForecastFilter, SubmittedForecast, fixed_duration
+from origin.forecasts.service import Forecasts
 from origin.identity.authentication import current_user, requires
 from origin.shared.limits import MAX_WH
 from origin.web.blueprint import Blueprint
@@ -37,11 +35,11 @@ from origin.web.schema import Schema, SuccessResponse
 blueprint = Blueprint("forecasts", __name__, url_prefix="/forecast")
 
 MAX_VALUES = 35_136
-"""A leap year of quarters of an hour."""
+"""A leap year in quarters of an hour."""
 
 
 class Duration(fields.Field[tuple[str, timedelta]]):
-    """An ISO 8601 duration of fixed length: as it was written, and how long it is."""
+    """An ISO 8601 duration of fixed length; loads as its text and its length."""
 
     def _deserialize(
         self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
@@ -54,11 +52,11 @@ class Duration(fields.Field[tuple[str, timedelta]]):
 
 
 NO_ID = UUID(int=0)
-"""The id of no forecast: theirs are random."""
+"""No forecast has this id: forecasts' ids are random."""
 
 
 class ForecastId(fields.UUID):
-    """An id of a forecast; what can't be one is nobody's, and loads as NO_ID."""
+    """A forecast's id. Text that is no UUID loads as NO_ID: it matches nothing, without an error."""
 
     def _deserialize(
         self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
@@ -94,9 +92,9 @@ class ForecastSubmission(Schema):
     )
 
     @post_load
-    def _make(self, data: dict[str, Any], **_: Any) -> Submission:
+    def _make(self, data: dict[str, Any], **_: Any) -> SubmittedForecast:
         resolution, step = data["resolution"]
-        return Submission(
+        return SubmittedForecast(
             account=data["account"],
             reference=data["reference"],
             sector=data["sector"],
@@ -202,8 +200,8 @@ class ForecastSeriesResponse(SuccessResponse):
 @requires("ggo.read")
 @blueprint.arguments(ForecastSubmission)
 @blueprint.response(200, ForecastSubmitted)
-def submit(submission: Submission) -> Response:
-    """Tell an account what to expect."""
+def submit(submission: SubmittedForecast) -> Response:
+    """Send a forecast to an account."""
     forecast_id = provided(Forecasts).submit(current_user().id, submission)
     return json_response({"success": True, "id": str(forecast_id)})
 
@@ -214,7 +212,7 @@ def submit(submission: Submission) -> Response:
 @blueprint.response(200, ForecastResponse)
 def get_forecast(body: dict[str, Any]) -> Response:
     """Get the newest match among the forecasts that the caller sent or received."""
-    found = service.find_newest(provided(Database), current_user().id, _wanted(body))
+    found = provided(Forecasts).find_newest(current_user().id, _filter(body))
     return json_response({"success": found is not None, "forecast": found})
 
 
@@ -224,20 +222,19 @@ def get_forecast(body: dict[str, Any]) -> Response:
 @blueprint.response(200, ForecastListResponse)
 def list_forecasts(body: dict[str, Any]) -> Response:
     """List the forecasts that the caller sent or received, newest first."""
-    total, parts = service.find(
-        provided(Database),
+    total, parts = provided(Forecasts).find(
         current_user().id,
-        _wanted(body),
+        _filter(body),
         offset=body["offset"],
         limit=body["limit"] or None,
     )
-    # Where the database can't answer, let it be known before the answer begins.
+    # Read the first part before the response begins: if the database fails, the status is 503.
     first = next(parts, [])
     return Response(_written(total, chain([first], parts)), mimetype="application/json")
 
 
 def _written(total: int, parts: Iterable[list[dict[str, Any]]]) -> Iterator[bytes]:
-    """The answer in parts: a limit may ask for more than memory should hold."""
+    """Yield the response in parts: with a limit it may be too large for memory."""
     yield b'{"success":true,"total":%d,"forecasts":[' % total
     separator = b""
     for part in parts:
@@ -252,14 +249,13 @@ def _written(total: int, parts: Iterable[list[dict[str, Any]]]) -> Iterator[byte
 @blueprint.response(200, ForecastSeriesResponse)
 def series() -> Response:
     """List the references under which the caller sent and received forecasts."""
-    with provided(Database).reading() as session:
-        sent, received = service.references(session, current_user().id)
+    sent, received = provided(Forecasts).references(current_user().id)
     return json_response({"success": True, "sent": sent, "received": received})
 
 
-def _wanted(body: dict[str, Any]) -> Wanted:
+def _filter(body: dict[str, Any]) -> ForecastFilter:
     at_time = body.get("at_time")
-    return Wanted(
+    return ForecastFilter(
         id=body.get("id"),
         reference=body.get("reference"),
         at_time=None if at_time is None else in_utc(at_time),

@@ -1,1 +1,1 @@
-"""What DataHub tells: metering points, issued GGOs, early events, back-fill, jobs, technologies."""
+"""What DataHub reports: metering points, issued GGOs, early events, back-fill, technologies; its jobs."""

@@ -42,11 +42,11 @@ blueprint = Blueprint("webhooks_in", __name__, url_prefix="/webhook")
 
 MAX_EMISSIONS = 100
 MAX_GRAMS_PER_WH = 1e12
-"""Far beyond anything real, and exact in every client's numbers."""
+"""Far more than any real emission, and exact as a double."""
 
 
 def signed(view: Callable[P, T]) -> Callable[P, T]:
-    """Let only bodies in that are signed with WEBHOOK_SECRET; stands above `@arguments`."""
+    """Admit only bodies that are signed with WEBHOOK_SECRET. Place it above `@arguments`."""
 
     @wraps(view)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -61,14 +61,14 @@ def signed(view: Callable[P, T]) -> Callable[P, T]:
 
 
 class Name(Text):
-    """A string that says something."""
+    """A string that is not empty."""
 
     def __init__(self, **arguments: Any) -> None:
         super().__init__(validate=validate.Length(min=1), **arguments)
 
 
 class GramsPerWh(fields.Field[float]):
-    """A number as such: no string, no boolean, no infinity."""
+    """A finite number; a string or a boolean is invalid."""
 
     default_error_messages = {"invalid": "Not a valid number."}  # noqa: RUF012 - marshmallow's way
 
@@ -78,14 +78,14 @@ class GramsPerWh(fields.Field[float]):
         del attr, data, kwargs
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise self.make_error("invalid")
-        # Before it becomes a float: a whole number may be beyond all of them.
+        # Compare before the conversion: an integer may be too large for a float.
         if not abs(value) <= MAX_GRAMS_PER_WH:
             raise self.make_error("invalid")
         return float(value)
 
 
 class MeteringPointSchema(Schema):
-    """A metering point; of what describes it only type and sector matter here."""
+    """A metering point. Only its GSRN, type and sector are used."""
 
     gsrn = Name(required=True, metadata=GSRN)
     type = Text(
@@ -109,7 +109,7 @@ class MeteringPointSchema(Schema):
 
 
 class IssuedGgoSchema(Schema):
-    """A GGO as it was issued."""
+    """An issued GGO."""
 
     address = Name(required=True, metadata=ADDRESS)
     gsrn = Name(required=True, metadata=GSRN)

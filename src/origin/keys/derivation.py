@@ -206,6 +206,16 @@ def period_index(begin: datetime) -> int:
     return int(begin.replace(second=0, microsecond=0).timestamp())
 
 
+def issued_ggo_address(metering_point: PublicBranchKey, begin: datetime) -> str:
+    """Return the address of the GGO issued to a metering point for the period that begins then.
+
+    :param metering_point: The public half of `m/1/i`.
+    :param begin: Aware; its seconds are zeroed.
+    :raises IndexOutOfRange: as `period_key`.
+    """
+    return metering_point.address(period_index(begin), AddressKind.GGO)
+
+
 def trade_branch_key(master: ExtendedKey) -> ExtendedKey:
     """Return `m/0`. Its children `m/0/k` hold GGOs that came from a split, transfers included."""
     return master.child(_TRADE_BRANCH)

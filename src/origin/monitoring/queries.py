@@ -1,12 +1,18 @@
 """The queries behind the database gauges. They run at every scrape: each must use an index."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, get_args
 
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from origin.reconciliation.rules import Kind
+from origin.batches.rules.differences import DifferenceKind
+from origin.db.datahub_jobs import JobKind
+
+
+def limit_statement_time(session: Session) -> None:
+    """Let each statement of this transaction take at most 4 s."""
+    session.execute(text("SET LOCAL statement_timeout = '4s'"))
 
 
 def batches(session: Session) -> Iterable[Sequence[Any]]:
@@ -28,8 +34,7 @@ def datahub_jobs(session: Session) -> Iterable[Sequence[Any]]:
             "FROM datahub_jobs GROUP BY kind"
         )
     )
-    kinds = ("send_key", "subscribe_metering_points", "subscribe_ggos", "import_metering_points")
-    return _with_zeros(rows, kinds)
+    return _with_zeros(rows, get_args(JobKind))
 
 
 def kept_events(session: Session) -> Iterable[Sequence[Any]]:
@@ -64,7 +69,7 @@ def ledger_differences(session: Session) -> Iterable[Sequence[Any]]:
         )
     )
     found = {row[0]: row[1] for row in rows}
-    return [(kind.value, found.get(kind.value, 0)) for kind in Kind]
+    return [(kind.value, found.get(kind.value, 0)) for kind in DifferenceKind]
 
 
 def ledger_walks(session: Session) -> Iterable[Sequence[Any]]:

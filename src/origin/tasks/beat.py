@@ -1,7 +1,7 @@
-"""Beat: sweeps what may be due, every SWEEP_INTERVAL, from its start on.
+"""Beat: wakes the workers for everything that may be due, every SWEEP_INTERVAL, from its start on.
 
-It knows no schedule: what is due, the workers find in the database. So neither its clock nor its
-restarts matter, nor a second Beat.
+It has no schedule: workers find in the database what is due. So its clock and its restarts do not
+matter, and a second Beat does no harm.
 """
 
 from typing import Any
@@ -13,17 +13,17 @@ from origin.tasks.celery import SWEPT
 from origin.tasks.sending import WakeupSender
 
 
-def sweep_by(app: Celery, wakeups: WakeupSender, interval_s: float) -> None:
-    """Have this app's Beat sweep so often."""
+def use_sweeper(app: Celery, wakeups: WakeupSender, interval_s: float) -> None:
+    """Make this app's Beat sweep at this interval."""
 
     class Sweeper(Scheduler):
-        """Wakes the workers for all kinds of work; Celery calls `tick`, and waits as long as it says."""
+        """Wakes the workers for all kinds of work; Celery calls `tick` and waits as it returns."""
 
         def setup_schedule(self) -> None:
-            """There is none to be set up."""
+            """Set up nothing: there is no schedule."""
 
         def tick(self, *_: Any, **__: Any) -> float:
-            """Sweep once; the seconds until the next time."""
+            """Sweep once; return the seconds until the next sweep."""
             for task in SWEPT:
                 wakeups.send(task)
             return interval_s

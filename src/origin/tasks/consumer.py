@@ -8,14 +8,14 @@ _PAUSE_S = 1.0
 
 
 class PatientConsumer(Consumer):
-    """Celery's, but for a pause before it turns to a Redis again that has answered by an error.
+    """Celery's consumer, which also pauses after a Redis that answers with an error.
 
-    Celery waits only where no connection comes about; to one that does, it would come back at once,
-    and log that, many times a second.
+    Celery pauses only if it cannot connect. If Redis takes the connection and then answers with an
+    error, Celery would reconnect at once, and log that many times a second.
     """
 
     def on_connection_error_after_connected(self, exc: Exception) -> None:
-        """Redis failed after a connection had come about."""
+        """Handle a Redis that failed after the connection was made."""
         super().on_connection_error_after_connected(exc)
         if isinstance(exc, self.channel_errors):
             time.sleep(_PAUSE_S)

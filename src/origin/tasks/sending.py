@@ -1,8 +1,8 @@
-"""How tasks are sent: as wake-ups, which carry nothing but their name, and no time either.
+"""Sends tasks through Redis as wake-ups: a name without arguments and without a time.
 
-A time in a message would be by its sender's clock, and a worker whose clock is ahead would drop what
-is fresh. Those that are sent time and again don't pile up where no worker runs: their number is limited.
-What is claimed (`origin.maintenance.service.schedules`) is sent but once, and in any case.
+A time in a message would follow its sender's clock, and a worker whose clock is ahead would drop
+fresh messages. While no worker runs, wake-ups that are swept regularly do not pile up: their number
+is limited. Claimed periodic work (`origin.maintenance.service.schedules`) is sent once, and always.
 """
 
 import logging
@@ -16,17 +16,17 @@ from origin.telemetry.tasks import task_headers
 
 log = logging.getLogger(__name__)
 
-MOST_WAITING = 100
-"""With as many in Redis's queue, another one would tell the workers nothing new."""
+MAX_WAITING = 100
+"""Messages in Redis's queue; with as many, another wake-up would tell the workers nothing new."""
 _TIMEOUT_S = 1.0
 _PAUSE_S = 5.0
-"""After a failure no wake-up is tried for so long: a hanging Redis must not slow every answer."""
+"""After a failure nothing is sent for this time: a hanging Redis must not slow every request."""
 
 
 class WakeupSender:
     """Sends wake-ups through Redis; connects to nothing before the first.
 
-    One that can't be sent is logged: Beat's next sweep comes anyway.
+    A wake-up that cannot be sent is logged and lost: Beat's next sweep replaces it.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -35,40 +35,40 @@ class WakeupSender:
         self._redis = redis.Redis.from_url(
             settings.broker_url, socket_timeout=_TIMEOUT_S, socket_connect_timeout=_TIMEOUT_S
         )
-        self._silent_until = 0.0
+        self._paused_until = 0.0
 
     def send(self, task: str, headers: dict[str, str] | None = None) -> bool:
-        """Wake a worker for this task; False where Redis failed just now.
+        """Wake a worker for this task; return False if Redis fails now or failed just before.
 
-        :param headers: Of the request that it is sent for; those of the one at hand, if not given.
+        :param headers: Trace headers of the request that caused it; None: of the current one.
         """
-        if time.monotonic() < self._silent_until:
+        if time.monotonic() < self._paused_until:
             return False
         try:
-            # Redis keeps a queue as a list of its name.
-            if task not in SWEPT or self._waiting() < MOST_WAITING:
+            if task not in SWEPT or self._count_waiting() < MAX_WAITING:
                 self._celery.send_task(
                     task,
                     headers=task_headers() if headers is None else headers,
-                    # Else Celery subscribes to the result, and insists for 20 s where Redis is down.
+                    # Otherwise Celery subscribes to the result, and retries for 20 s without Redis.
                     ignore_result=True,
                 )
-        # Whatever Redis or its client comes up with: the work itself is done and must be answered.
+        # Any error of Redis or its client: the request's own work is done and must be answered.
         except Exception as error:  # noqa: BLE001
-            self._silent_until = time.monotonic() + _PAUSE_S
-            # It may lead to a server that is a replica by now.
+            self._paused_until = time.monotonic() + _PAUSE_S
+            # The connection may lead to a server that has become a replica.
             self._redis.connection_pool.disconnect(inuse_connections=False)
             log.warning("Wake-up not sent: %s", type(error).__name__, extra={"task": task})
             return False
         return True
 
-    def _waiting(self) -> int:
-        """How many wake-ups wait.
+    def _count_waiting(self) -> int:
+        """Count the messages in the queue.
 
-        :raises redis.RedisError: nothing can be written there; the number would tell nothing.
+        :raises redis.RedisError: the server cannot be written to, and its count means nothing.
         """
         with self._redis.pipeline(transaction=False) as pipeline:
-            # Nothing is cut off. But it is a write, which a replica refuses.
+            # Redis keeps a queue as a list of its name. This trim cuts nothing, but it is a write,
+            # which a replica rejects.
             pipeline.ltrim(self._queue, 0, -1)
             pipeline.llen(self._queue)
             return int(pipeline.execute()[1])

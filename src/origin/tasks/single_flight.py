@@ -1,56 +1,60 @@
-"""Keeps one kind of work from taking all of a worker's greenlets."""
+"""Single-flight: keeps one kind of work from taking all of a worker's greenlets."""
 
 import threading
 import time
 from collections.abc import Callable
 
 
-class Gate:
-    """Lets few run at a time, and one where one suffices.
+class SingleFlight:
+    """Runs work a few times at once at most, and only once while one run suffices.
 
-    Each compose wakes the workers: ten thousand of them must not fill the worker with ten thousand
-    runs of the same work, in front of all other tasks. And work costs less, the more is done at once.
+    Each compose wakes the workers. Without this, ten thousand composes would fill a worker with ten
+    thousand runs of the same work, ahead of all other tasks. One run that does more is also cheaper
+    than many runs.
 
-    :param at_once: How many may run at a time.
-    :param patience_s: A call leaves its work to one inside who has looked for some within that time, as
-        he soon looks again; whoever doesn't is held up, and the next call goes to work beside him.
+    :param at_once: How many runs there may be at a time.
+    :param patience_s: A call is skipped if another run polled within this time, as that run will soon
+        poll again. A run that has not polled for longer is held up: the next call runs beside it.
     """
 
     def __init__(self, at_once: int, patience_s: float) -> None:
         self._lock = threading.Lock()
         self._at_once = at_once
         self._patience_s = patience_s
-        self._looks: dict[object, float] = {}
-        """When each one inside last looked."""
-        self._missed = False
+        self._polled_at: dict[object, float] = {}
+        """When each current run last polled for work."""
+        self._was_skipped = False
+        """Whether a call was skipped since a run last polled."""
 
     def run(self, work: Callable[[Callable[[], None]], object]) -> bool:
-        """Work now, or leave it to one that works already.
+        """Run the work now, or skip it if another run will do it.
 
-        :param work: Calls what it is given before each further look for what there is to do.
-        :returns: False where it was left: who is held up or fails may not come to it, so that the
-            caller should ask again in `patience_s`.
+        A call that is skipped while a run is about to end makes that run work once more.
+
+        :param work: Gets a function that it calls before each further poll for work.
+        :returns: False if it was skipped. The other run may fail or be held up: the caller should
+            ask again after `patience_s`.
         """
-        run, now = object(), time.monotonic()
+        this, now = object(), time.monotonic()
         with self._lock:
-            is_awaited = any(now < looked + self._patience_s for looked in self._looks.values())
-            if is_awaited or len(self._looks) == self._at_once:
-                self._missed = True
+            polls_soon = any(now < polled + self._patience_s for polled in self._polled_at.values())
+            if polls_soon or len(self._polled_at) == self._at_once:
+                self._was_skipped = True
                 return False
-            self._looks[run], self._missed = now, False
+            self._polled_at[this], self._was_skipped = now, False
         try:
             while True:
-                work(lambda: self._look(run))
+                work(lambda: self._poll(this))
                 with self._lock:
-                    if not self._missed:
-                        del self._looks[run]
+                    if not self._was_skipped:
+                        del self._polled_at[this]
                         return True
-                    self._looks[run], self._missed = time.monotonic(), False
+                    self._polled_at[this], self._was_skipped = time.monotonic(), False
         except BaseException:
             with self._lock:
-                self._looks.pop(run, None)
+                self._polled_at.pop(this, None)
             raise
 
-    def _look(self, run: object) -> None:
+    def _poll(self, run: object) -> None:
         with self._lock:
-            self._looks[run], self._missed = time.monotonic(), False
+            self._polled_at[run], self._was_skipped = time.monotonic(), False

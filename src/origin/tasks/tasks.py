@@ -1,4 +1,4 @@
-"""The tasks: each calls one use case, and carries nothing."""
+"""The Celery tasks: each calls one use case, and has no arguments."""
 
 import logging
 from collections.abc import Callable
@@ -9,21 +9,21 @@ from origin.maintenance.service import pruning, schedules
 from origin.runtime import Runtime
 from origin.tasks import celery as names
 from origin.tasks.sending import WakeupSender
-from origin.tasks.single_flight import Gate
+from origin.tasks.single_flight import SingleFlight
 
 log = logging.getLogger(__name__)
 
-_RESTING_IN_RECOVERY = {names.BATCHES, names.STUCK_BATCHES, names.DATAHUB_JOBS}
-"""While RECOVERY_MODE is set these do nothing (contract: operations)."""
+_SKIPPED_IN_RECOVERY = {names.BATCHES, names.STUCK_BATCHES, names.DATAHUB_JOBS}
+"""These tasks do nothing while RECOVERY_MODE is set (contract: operations)."""
 _BATCH_RUNS_AT_ONCE = 4
-"""In a worker process: enough to keep a ledger busy, few enough to leave others their turn."""
-_BATCH_RUN_IS_AWAITED_S = 0.5
-"""Longer than a run between two looks where the ledger is quick, too short for a user to notice."""
+"""In a worker process: enough to keep a ledger busy, few enough to leave room for other tasks."""
+_BATCH_RUN_PATIENCE_S = 0.5
+"""Longer than a run takes between two polls with a quick ledger, too short for users to notice."""
 
 
-def register_tasks(app: Celery, runtime: Runtime, wakeups: WakeupSender) -> None:
-    """Give the app its tasks, working on this runtime."""
-    rules = names.schedules(runtime.settings)
+def register_tasks(app: Celery, runtime: Runtime, sender: WakeupSender) -> None:
+    """Give the app its tasks, which use the services of this runtime."""
+    periodic = names.schedules(runtime.settings.reconcile_interval)
     use_cases: dict[str, Callable[[], object]] = {
         names.STUCK_BATCHES: runtime.batch_runner.resubmit_stuck,
         names.DATAHUB_JOBS: runtime.datahub_jobs.run_due,
@@ -32,32 +32,40 @@ def register_tasks(app: Celery, runtime: Runtime, wakeups: WakeupSender) -> None
         names.TECHNOLOGIES: runtime.technologies.import_all,
         names.FIRST_TECHNOLOGIES: runtime.technologies.import_if_empty,
         names.PRUNING: lambda: pruning.prune(runtime.database),
-        names.RECONCILIATION: runtime.reconciliation.reconcile_slice,
+        names.RECONCILIATION: runtime.reconciliation.continue_run,
+        names.SCHEDULES: lambda: schedules.send_due(runtime.database, periodic, sender.send),
+        names.BATCHES: _run_batches(runtime),
     }
-    gate = Gate(_BATCH_RUNS_AT_ONCE, _BATCH_RUN_IS_AWAITED_S)
-
-    def add(name: str, run: Callable[[], None]) -> None:
-        def rest() -> None:
-            log.info("Task %s rests: RECOVERY_MODE is set", name)
-
-        rests = runtime.settings.recovery_mode and name in _RESTING_IN_RECOVERY
-        app.task(name=name)(rest if rests else run)
-
-    def run_batches() -> None:
-        if not gate.run(runtime.batch_runner.run_due):
-            # Should who is inside be held up, or fail: not only Beat's next sweep comes to it.
-            runtime.wakeups.batches_due(delay_s=_BATCH_RUN_IS_AWAITED_S)
-
-    def send_due() -> None:
-        schedules.send_due(runtime.database, rules, wakeups.send)
-
-    add(names.BATCHES, run_batches)
-    add(names.SCHEDULES, send_due)
     for name, use_case in use_cases.items():
-        # Bound as defaults: the loop's variables would be the last ones in every task.
-        def run(use_case: Callable[[], object] = use_case, name: str = name) -> None:
-            use_case()
-            if name in rules:
-                schedules.finish(runtime.database, name)
+        if runtime.settings.recovery_mode and name in _SKIPPED_IN_RECOVERY:
+            app.task(name=name)(_skip(name))
+        else:
+            app.task(name=name)(_task(name, use_case, runtime, is_periodic=name in periodic))
 
-        add(name, run)
+
+def _run_batches(runtime: Runtime) -> Callable[[], None]:
+    single_flight = SingleFlight(_BATCH_RUNS_AT_ONCE, _BATCH_RUN_PATIENCE_S)
+
+    def run() -> None:
+        if not single_flight.run(runtime.batch_runner.run_due):
+            # The other run may fail or be held up: ask again, before Beat's next sweep does.
+            runtime.wakeups.batches_due(delay_s=_BATCH_RUN_PATIENCE_S)
+
+    return run
+
+
+def _skip(name: str) -> Callable[[], None]:
+    return lambda: log.info("Task %s is skipped: RECOVERY_MODE is set", name)
+
+
+def _task(
+    name: str, use_case: Callable[[], object], runtime: Runtime, *, is_periodic: bool
+) -> Callable[[], None]:
+    """Return the body of a task. A periodic run that fails is not finished: it is started anew."""
+
+    def run() -> None:
+        use_case()
+        if is_periodic:
+            schedules.finish(runtime.database, name)
+
+    return run

@@ -256,6 +256,9 @@ _SERVERS: dict[type[OriginError], Wording] = {
     errors.Recovering: Wording(
         503, _sentence("The service is being recovered"), _retry_after(_RETRY_AFTER_RECOVERY_S)
     ),
+    errors.OwnerChanged: Wording(
+        503, _sentence("The account has just changed"), _retry_after(RETRY_AFTER_S)
+    ),
     errors.DatabaseUnavailable: Wording(
         503, _sentence("The database is out of reach"), _retry_after(RETRY_AFTER_S)
     ),

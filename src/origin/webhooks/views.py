@@ -11,8 +11,8 @@ from origin.web.fields import Text
 from origin.web.provided import provided
 from origin.web.responses import json_response
 from origin.web.schema import Schema, SuccessResponse
-from origin.webhooks.client.receivers import MAX_URL_LENGTH
-from origin.webhooks.queries.outbox import Event
+from origin.webhooks.client.targets import MAX_URL_LENGTH
+from origin.webhooks.rules.deliveries import Event
 from origin.webhooks.service.subscriptions import Subscriptions
 
 blueprint = Blueprint("subscriptions", __name__, url_prefix="/webhook")
@@ -21,7 +21,7 @@ MAX_SECRET_LENGTH = 1000
 
 
 class Subscription(Schema):
-    """Where an event is posted, and what it is signed with."""
+    """Where an event is posted, and the secret it is signed with."""
 
     url = Text(
         max_length=MAX_URL_LENGTH,
@@ -49,7 +49,7 @@ class SubscriptionResponse(SuccessResponse):
 @blueprint.arguments(Subscription)
 @blueprint.response(200, SubscriptionResponse)
 def subscribe_to_ggos(body: dict[str, Any]) -> Response:
-    """Have each GGO that the caller receives posted to a URL; a repeat replaces the secret."""
+    """Subscribe a URL to the GGOs that the caller receives; a repeat replaces the secret."""
     return _subscribe("ON_GGO_RECEIVED", body)
 
 
@@ -58,7 +58,7 @@ def subscribe_to_ggos(body: dict[str, Any]) -> Response:
 @blueprint.arguments(Subscription)
 @blueprint.response(200, SubscriptionResponse)
 def unsubscribe_from_ggos(body: dict[str, Any]) -> Response:
-    """End a subscription to received GGOs; success tells whether there was one."""
+    """End a subscription to received GGOs; `success` tells whether there was one."""
     return _unsubscribe("ON_GGO_RECEIVED", body)
 
 
@@ -67,7 +67,7 @@ def unsubscribe_from_ggos(body: dict[str, Any]) -> Response:
 @blueprint.arguments(Subscription)
 @blueprint.response(200, SubscriptionResponse)
 def subscribe_to_forecasts(body: dict[str, Any]) -> Response:
-    """Have each forecast that the caller receives posted to a URL; a repeat replaces the secret."""
+    """Subscribe a URL to the forecasts that the caller receives; a repeat replaces the secret."""
     return _subscribe("ON_FORECAST_RECEIVED", body)
 
 
@@ -76,7 +76,7 @@ def subscribe_to_forecasts(body: dict[str, Any]) -> Response:
 @blueprint.arguments(Subscription)
 @blueprint.response(200, SubscriptionResponse)
 def unsubscribe_from_forecasts(body: dict[str, Any]) -> Response:
-    """End a subscription to received forecasts; success tells whether there was one."""
+    """End a subscription to received forecasts; `success` tells whether there was one."""
     return _unsubscribe("ON_FORECAST_RECEIVED", body)
 
 

@@ -1,4 +1,4 @@
-"""Disabling an account, as example-backend does it: twice in one callback."""
+"""Disabling an account. example-backend calls it twice in one callback."""
 
 import pytest
 
@@ -19,7 +19,7 @@ def test_disabling_twice_is_no_failure(world: World) -> None:
     disabled_at = world.value("SELECT disabled_at FROM users")
     assert disable(world, token) == DONE
     assert world.value("SELECT disabled_at FROM users") == disabled_at
-    # All else is closed to it.
+    # Every other call is rejected.
     assert world.post("/accounts", token=token).status_code == 401
 
 
@@ -30,17 +30,17 @@ def test_disabling_twice_at_once_is_no_failure(world: World) -> None:
     assert world.value("SELECT count(disabled_at) FROM users") == 1
 
 
-def test_a_subject_without_an_account_has_nothing_to_disable(world: World) -> None:
+def test_disabling_succeeds_without_an_account(world: World) -> None:
     assert disable(world, world.token("nobody")) == DONE
     assert world.value("SELECT count(*) FROM users") == 0
 
 
 @pytest.mark.parametrize(("scope", "status"), [("openid", 403), ("profile", 200)])
-def test_the_scope_is_needed_all_the_same(world: World, scope: str, status: int) -> None:
+def test_the_scope_is_needed_even_without_an_account(world: World, scope: str, status: int) -> None:
     assert disable(world, world.token("nobody", scope))[0] == status
 
 
-def test_a_dead_token_disables_nobody(world: World) -> None:
+def test_an_invalid_token_disables_nobody(world: World) -> None:
     world.new_user("alice")
     assert world.post("/auth/disable-user").status_code == 401
     assert disable(world, "unknown")[0] == 401

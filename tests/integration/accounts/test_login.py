@@ -1,4 +1,4 @@
-"""Logins by the code flow, and every way in which they fail."""
+"""Logins by the code flow, and how they fail."""
 
 from collections.abc import Callable
 from urllib.parse import parse_qs, urlsplit
@@ -12,7 +12,7 @@ from origin.identity import client as hydra_client
 from tests.support.world import APP_URL, PROJECT_URL, World, at_once, query_of
 
 
-def test_login_leads_to_hydra(world: World) -> None:
+def test_a_login_sends_the_browser_to_hydra(world: World) -> None:
     response = world.client().get("/auth/login", query_string={"returnUrl": f"{APP_URL}/x"})
     assert response.status_code == 303
     assert response.headers["Cache-Control"] == "no-store"
@@ -41,7 +41,7 @@ def test_cookie_is_secure_behind_https(new_world: Callable[..., World]) -> None:
 
 
 @pytest.mark.parametrize("return_url", ["http://evil.example/", "//evil.example", "nothing"])
-def test_other_origins_are_refused(world: World, return_url: str) -> None:
+def test_return_urls_of_other_origins_are_rejected(world: World, return_url: str) -> None:
     response = world.client().get("/auth/login", query_string={"returnUrl": return_url})
     assert response.status_code == 400
     assert response.json == {
@@ -144,12 +144,12 @@ def test_state_belongs_to_one_browser(world: World) -> None:
     thief = world.client()
     world.consented(thief, "mallory")
     assert thief.get(path).status_code == 400
-    # Whose it is can still use it.
+    # The browser that began the login can still complete it.
     assert query_of(client.get(path))["success"] == "1"
 
 
-def test_looking_at_a_login_does_not_use_it_up(world: World) -> None:
-    """Link checkers and previews send HEAD."""
+def test_a_head_request_does_not_use_up_a_login(world: World) -> None:
+    """Link checkers and previews send HEAD requests."""
     client = world.client()
     path = world.consented(client, "alice")
     head = client.head(path)
@@ -158,7 +158,7 @@ def test_looking_at_a_login_does_not_use_it_up(world: World) -> None:
     assert query_of(client.get(path))["success"] == "1"
 
 
-def test_login_ends_that_began_under_a_secret_that_is_gone(new_world: Callable[..., World]) -> None:
+def test_a_login_fails_if_its_secret_was_removed_meanwhile(new_world: Callable[..., World]) -> None:
     old = new_world(key_encryption_secrets="old")
     path = old.consented(client := old.client(), "alice")
     cookie = client.get_cookie("account_service_login", path="/auth/login").value
@@ -170,7 +170,7 @@ def test_login_ends_that_began_under_a_secret_that_is_gone(new_world: Callable[.
 
 
 @pytest.mark.parametrize("planted", ["x", "a" * 42, "a" * 44, "a" * 42 + "é", "a" * 42 + "="])
-def test_cookie_that_is_not_of_our_making_is_replaced(world: World, planted: str) -> None:
+def test_a_cookie_of_another_form_is_replaced(world: World, planted: str) -> None:
     client = world.client()
     client.set_cookie("account_service_login", planted, path="/auth/login")
     client.get("/auth/login", query_string={"returnUrl": APP_URL})
@@ -190,7 +190,7 @@ def test_state_expires(world: World) -> None:
 
 
 @pytest.mark.parametrize("query", ["", "state=", "state=forged&code=x", "code=x", "state=%00"])
-def test_forged_state_is_refused(world: World, query: str) -> None:
+def test_a_forged_state_is_rejected(world: World, query: str) -> None:
     response = world.client().get(f"/auth/login/callback?{query}")
     assert response.status_code == 400
     assert response.json["success"] is False
@@ -213,7 +213,7 @@ def test_declined_consent(world: World, caplog: pytest.LogCaptureFixture) -> Non
     assert world.value("SELECT count(*) FROM users") == 0
 
 
-def test_what_a_browser_says_is_not_logged_as_it_is(
+def test_an_error_code_from_the_browser_is_not_logged_verbatim(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
@@ -279,12 +279,12 @@ def test_failing_exchange_makes_no_user(world: World, fault: dict[str, object]) 
         {"status": 200, "body": {"keys": [{"kty": "RSA", "kid": "k"}]}},
     ],
 )
-def test_failing_keys_make_no_user(world: World, fault: dict[str, object]) -> None:
+def test_failing_signing_keys_make_no_user(world: World, fault: dict[str, object]) -> None:
     world.hydra.fault(endpoint="/.well-known/jwks.json", times=1, **fault)
     assert _fail(world)["msg"]
 
 
-def test_code_used_by_another_is_refused(world: World) -> None:
+def test_a_code_of_another_login_is_rejected(world: World) -> None:
     client = world.client()
     path = world.consented(client, "alice")
     other = world.client()
@@ -292,13 +292,13 @@ def test_code_used_by_another_is_refused(world: World) -> None:
     code = parse_qs(urlsplit(path).query)["code"][0]
     state = parse_qs(urlsplit(stolen).query)["state"][0]
     response = other.get("/auth/login/callback", query_string={"code": code, "state": state})
-    # The code verifier is another login's.
+    # The code verifier belongs to another login.
     assert query_of(response)["success"] == "0"
     assert world.value("SELECT count(*) FROM users") == 0
 
 
 def test_new_signing_key_is_fetched_at_once(world: World) -> None:
-    """However lately the keys were fetched: those who log in then can't wait."""
+    """Even if the keys were fetched moments ago: users who log in can't wait."""
     world.new_user("alice")
     world.new_user("bob")
     assert world.hydra.call_count("/.well-known/jwks.json") == 1
@@ -337,7 +337,7 @@ def test_login_succeeds_without_datahub(world: World) -> None:
 
 
 def fill(world: World, count: int, expires_in: str = "30 minutes") -> None:
-    """Write logins under way, without as many requests; the first expires first."""
+    """Insert logins under way without a request each; the first expires first."""
     world.rows(
         "INSERT INTO login_states "
         "(state_hash, browser_hash, return_url, nonce, code_verifier, expires_at) "
@@ -349,27 +349,27 @@ def fill(world: World, count: int, expires_in: str = "30 minutes") -> None:
     )
 
 
-def begun(world: World) -> None:
+def begin_login(world: World) -> None:
     answer = world.client().get("/auth/login", query_string={"returnUrl": APP_URL})
     assert answer.status_code == 303
 
 
-def test_a_login_drops_those_that_have_expired(world: World) -> None:
+def test_a_new_login_deletes_expired_logins(world: World) -> None:
     fill(world, 5000, "-1 hour")
     for _ in range(10):
-        begun(world)
+        begin_login(world)
     assert world.value("SELECT count(*) FROM login_states WHERE expires_at < now()") == 0
     assert world.value("SELECT count(*) FROM login_states") == 10
 
 
-def test_logins_under_way_have_a_bound(world: World) -> None:
-    """What would expire first goes first; a login that has just begun can be finished."""
+def test_the_number_of_logins_under_way_is_limited(world: World) -> None:
+    """The oldest are deleted first; a login that has just begun can be completed."""
     most = login.MAX_STATES
     fill(world, most + 100)
     client = world.client()
     path = world.consented(client, "alice")
     for _ in range(20):
-        begun(world)
+        begin_login(world)
     assert world.value("SELECT count(*) FROM login_states") == most
     gone = 100 + 1 + 20
     left = world.value("SELECT min(substr(state_hash, 8)::int) FROM login_states WHERE nonce = ''")
@@ -377,8 +377,8 @@ def test_logins_under_way_have_a_bound(world: World) -> None:
     assert query_of(client.get(path))["success"] == "1"
 
 
-def test_what_is_locked_by_a_login_that_finishes_is_let_be(world: World) -> None:
-    """No login waits for another, and none that stays is locked."""
+def test_logins_that_are_being_completed_are_not_deleted(world: World) -> None:
+    """No login waits for another, and the logins that stay are not locked."""
     fill(world, login.MAX_STATES)
     with world.runtime.database.transaction() as session:
         oldest_and_newest = "state_hash IN ('filled 1', :newest)"
@@ -386,15 +386,15 @@ def test_what_is_locked_by_a_login_that_finishes_is_let_be(world: World) -> None
             text(f"SELECT 1 FROM login_states WHERE {oldest_and_newest} FOR UPDATE"),  # noqa: S608
             {"newest": f"filled {login.MAX_STATES}"},
         )
-        begun(world)
+        begin_login(world)
     assert world.value("SELECT count(*) FROM login_states WHERE state_hash = 'filled 1'") == 1
-    begun(world)
+    begin_login(world)
     assert world.value("SELECT count(*) FROM login_states WHERE state_hash = 'filled 1'") == 0
     assert world.value("SELECT count(*) FROM login_states") == login.MAX_STATES
 
 
-def test_many_logins_that_begin_at_once_wait_for_none_of_each_other(world: World) -> None:
+def test_many_logins_can_begin_at_once(world: World) -> None:
     fill(world, login.MAX_STATES)
-    at_once(*[lambda: begun(world)] * 8)
-    begun(world)
+    at_once(*[lambda: begin_login(world)] * 8)
+    begin_login(world)
     assert world.value("SELECT count(*) FROM login_states") == login.MAX_STATES

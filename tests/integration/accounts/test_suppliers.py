@@ -1,4 +1,4 @@
-"""find-suppliers, against a plain computation over the same rows."""
+"""find-suppliers, compared with a plain computation over the same rows."""
 
 from collections import defaultdict
 from datetime import UTC, datetime, timedelta
@@ -38,8 +38,8 @@ rows = st.lists(
 )
 
 
-def by_hand(table: list[Row], min_amount: int, min_coverage: float) -> list[str]:
-    """What the contract says, step by step; Alice asks, Dave is disabled."""
+def expected_suppliers(table: list[Row], min_amount: int, min_coverage: float) -> list[str]:
+    """Compute the answer as the contract says. Alice asks, Dave is disabled."""
     sums: dict[str, dict[int, int]] = defaultdict(lambda: defaultdict(int))
     for row in table:
         if row.stored and not row.expired and 0 <= row.hours < 24:
@@ -99,17 +99,17 @@ def ask(market: Market, **change: Any) -> Any:
     min_amount=st.integers(0, 40),
     min_coverage=st.sampled_from([0, 0.3, 0.5, 0.6666666666666666, 0.8, 1]),
 )
-def test_suppliers_are_those_found_by_hand(
+def test_suppliers_equal_the_plain_computation(
     crowd: Market, table: list[Row], min_amount: int, min_coverage: float
 ):
     fill(crowd, table)
     answer = ask(crowd, minAmount=min_amount, minCoverage=min_coverage)
-    expected = by_hand(table, min_amount, min_coverage)
+    expected = expected_suppliers(table, min_amount, min_coverage)
     assert (answer.status_code, answer.json) == (200, {"success": True, "suppliers": expected})
 
 
 def test_a_month_is_read_from_an_index_alone(market: Market):
-    """However much else is stored: the table itself isn't read through."""
+    """The query reads no other part of the table, however large it is."""
     market.rows(
         "INSERT INTO users (subject, master_key) "
         "SELECT 'user-' || n, 'x' FROM generate_series(1, 50) n"
@@ -154,7 +154,7 @@ def test_a_month_is_read_from_an_index_alone(market: Market):
         ({"limit": 1}, "limit"),
     ],
 )
-def test_what_makes_no_sense_is_refused_by_name(market: Market, change: dict[str, Any], field: str):
+def test_wrong_fields_are_rejected_by_name(market: Market, change: dict[str, Any], field: str):
     answer = ask(market, **change)
     assert answer.status_code == 400
     assert list(answer.json["message"]) == [field]

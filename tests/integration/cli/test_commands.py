@@ -1,4 +1,4 @@
-"""The operators' commands, on a database with users in it."""
+"""Operators' commands, on a database with users."""
 
 import os
 import re
@@ -36,8 +36,8 @@ def test_help_explains_each_command_by_group(world: World, group: str):
     assert set(COMMANDS[group]) <= set(explained.findall(run(world, group, "--help")))
 
 
-def test_flask_itself_finds_them(world: World):
-    """As `pipenv run flask --help` does."""
+def test_flask_finds_the_commands(world: World):
+    """Run as `pipenv run flask --help`."""
     environment = {**os.environ, **world.environment(), "PYTHONPATH": "src"}
     command_line = [sys.executable, "-m", "flask", "--app", "origin.app:create_app()"]
     done = subprocess.run(
@@ -53,7 +53,7 @@ def test_flask_itself_finds_them(world: World):
     assert (done.returncode, done.stderr) == (1, "Error: The database is out of reach.\n")
 
 
-def test_a_database_that_is_not_migrated_is_told_in_a_line(
+def test_an_unmigrated_database_is_reported_in_one_line(
     new_world: Callable[..., World], empty_database_uri: str
 ):
     world = new_world()
@@ -72,7 +72,7 @@ def test_a_database_that_is_not_migrated_is_told_in_a_line(
         ("tokens", "refresh"),
     ],
 )
-def test_nothing_is_done_for_a_disabled_user(world: World, command: tuple[str, ...]):
+def test_commands_do_nothing_for_a_disabled_user(world: World, command: tuple[str, ...]):
     world.new_user("alice")
     run(world, "users", "disable", "alice", "--yes")
     assert "The account of alice is disabled" in run(world, *command, "alice", status=1)
@@ -83,7 +83,7 @@ def test_nothing_is_done_for_a_disabled_user(world: World, command: tuple[str, .
     assert world.rows("SELECT * FROM datahub_jobs") == []
 
 
-def test_resubscribing_brings_what_was_missed(new_world: Callable[..., World]):
+def test_resubscribing_fetches_what_was_missed(new_world: Callable[..., World]):
     world = new_world()
     for subject in ("alice", "bob"):
         world.new_user(subject)
@@ -111,7 +111,7 @@ def test_resubscribing_brings_what_was_missed(new_world: Callable[..., World]):
     assert len(moved.listed("alice")) == 1
 
 
-def test_refused_tokens_are_asked_for_again(world: World):
+def test_refused_tokens_are_refreshed_on_demand(world: World):
     for subject in ("alice", "bob"):
         world.new_user(subject)
     world.rows("UPDATE users SET tokens_refused_at = now() WHERE subject = 'alice'")
@@ -143,7 +143,7 @@ def test_users_are_listed_shown_and_disabled(world: World):
         ("tokens", "refresh"),
     ],
 )
-def test_an_unknown_subject_is_told(world: World, command: tuple[str, ...]):
+def test_an_unknown_subject_is_reported(world: World, command: tuple[str, ...]):
     assert "No account has the subject nobody" in run(world, *command, "nobody", status=1)
 
 
@@ -167,7 +167,7 @@ def test_keys_are_sent_again(world: World):
     assert world.datahub.call_count("/meteringpoints/set-key") == calls + 1
 
 
-def test_tokens_are_renewed(world: World):
+def test_tokens_are_refreshed(world: World):
     world.new_user("alice")
     before = world.value("SELECT access_token FROM users")
     assert "Renewed." in run(world, "tokens", "refresh", "alice")
@@ -175,8 +175,8 @@ def test_tokens_are_renewed(world: World):
     assert "1 users have fresh tokens" in run(world, "tokens", "refresh")
 
 
-def test_rotation_moves_everything_to_the_new_secret(new_world: Callable[..., World]):
-    """It can be stopped and begun again; meanwhile and afterwards all works."""
+def test_rotation_seals_everything_with_the_new_secret(new_world: Callable[..., World]):
+    """It can be stopped and started again; everything works during and after it."""
     old = new_world(key_encryption_secrets="old")
     for subject in ("alice", "bob", "carol"):
         old.new_user(subject)
@@ -194,7 +194,7 @@ def test_rotation_moves_everything_to_the_new_secret(new_world: Callable[..., Wo
         run(new_world(key_encryption_secrets="old"), "tokens", "refresh", "alice")
 
 
-def test_rotation_leaves_what_no_secret_opens_and_says_so(new_world: Callable[..., World]):
+def test_rotation_reports_and_keeps_what_no_secret_opens(new_world: Callable[..., World]):
     new_world(key_encryption_secrets="old").new_user("alice")
     lost = new_world(key_encryption_secrets="new")
     before = lost.rows("SELECT * FROM users")

@@ -1,4 +1,4 @@
-"""Compose through the API, up to what the ledger holds in the end."""
+"""Compose through the API, until the ledger has committed it."""
 
 import random
 from collections import Counter
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import make_url, text
 
-from origin.compose import queries
+from origin.compose.queries import compose as queries
 from origin.identity import authentication
 from origin.identity.queries import active_user_id
 from tests.support.database import rows
@@ -30,7 +30,7 @@ SPENT = {
 DONE = {"success": True, "message": None}
 
 
-def test_a_compose_is_visible_at_once_and_settles_later(market: Market):
+def test_a_compose_is_visible_at_once_and_committed_later(market: Market):
     """Transfer 100 and 250, retire 50, keep 600."""
     measurement = market.consume(amount=70)
     address = market.issue(1000)
@@ -53,8 +53,8 @@ def test_a_compose_is_visible_at_once_and_settles_later(market: Market):
     assert market.amounts("bob") == [100, 250]
 
 
-def test_the_ledger_holds_what_the_accounts_say(market: Market):
-    """Each part stands on the ledger at its own address; the source leads to all of them."""
+def test_ledger_and_accounts_agree(market: Market):
+    """Each part has its own address on the ledger, and the source's split names all of them."""
     measurement = market.consume(amount=70)
     address = market.issue(1000)
     market.compose(address, transfers=[(100, "bob")], retires=[(50, CONSUMPTION)])
@@ -74,7 +74,7 @@ def test_the_ledger_holds_what_the_accounts_say(market: Market):
     assert settlements == [{"measurement": measurement, "parts": parts}]
 
 
-def test_a_child_keeps_what_its_parent_was(market: Market):
+def test_a_part_inherits_its_sources_attributes(market: Market):
     address = market.issue(1000, emissions={"CO2": 1.5, "SO2": 0})
     market.compose(address, transfers=[(1000, "bob")])
     market.settle()
@@ -94,8 +94,8 @@ def test_a_child_keeps_what_its_parent_was(market: Market):
     }
 
 
-def test_a_received_ggo_can_be_composed_in_turn(market: Market):
-    """Bob retires what he got, Alice splits her remainder: keys m/0/k sign."""
+def test_a_received_ggo_can_be_composed_again(market: Market):
+    """Bob retires his part, and Alice splits her remainder: the keys m/0/k sign."""
     market.consume(BOBS_CONSUMPTION, 300)
     market.compose(market.issue(1000), transfers=[(300, "bob")])
     market.settle()
@@ -111,7 +111,7 @@ def test_a_received_ggo_can_be_composed_in_turn(market: Market):
     assert sorted(market.amounts("alice", category="stored")) == [1, 697]
 
 
-def test_a_retire_of_the_whole_needs_no_split(market: Market):
+def test_a_retire_of_the_whole_ggo_makes_no_split(market: Market):
     market.consume(amount=1000)
     address = market.issue(1000)
     assert market.compose(address, retires=[(1000, CONSUMPTION)]).json == DONE
@@ -126,7 +126,7 @@ def test_a_retire_of_the_whole_needs_no_split(market: Market):
 
 
 def test_several_retires_in_one_compose(market: Market):
-    """Two to one measurement, one to another: each a transaction, all in one batch."""
+    """Two to one measurement and one to another are three transactions in one batch."""
     market.consume(amount=100)
     market.consume(OTHER_CONSUMPTION, 100)
     retires = [(60, CONSUMPTION), (40, CONSUMPTION), (100, OTHER_CONSUMPTION)]
@@ -136,59 +136,59 @@ def test_several_retires_in_one_compose(market: Market):
     assert market.total("alice", category="retired") == 200
 
 
-def refused(market: Market, address: str, message: Any, **order: Any) -> None:
-    """The compose is refused in these words and leaves no trace."""
+def rejected(market: Market, address: str, message: Any, **order: Any) -> None:
+    """Check that the compose is rejected with this message and changes nothing."""
     before = market.snapshot()
     answer = market.compose(address, **order)
     assert (answer.status_code, answer.json) == (400, {"success": False, "message": message})
     assert market.snapshot() == before
 
 
-def test_refusals_leave_no_trace(market: Market):
+def test_rejected_composes_change_nothing(market: Market):
     address = market.issue(1000)
     market.consume(amount=10)
-    refused(market, address, "Nothing to transfer/retire")
-    refused(
+    rejected(market, address, "Nothing to transfer/retire")
+    rejected(
         market,
         address,
         "Requested amount exceeds available amount",
         transfers=[(1000, "bob")],
         retires=[(1, CONSUMPTION)],
     )
-    refused(
+    rejected(
         market,
         address,
         {"transfers": {"1": {"account": ["No user exists with subject: carol"]}}},
         transfers=[(1, "bob"), (1, "carol")],
     )
     least = ["Must be greater than or equal to 1."]
-    refused(market, address, {"transfers": {"0": {"amount": least}}}, transfers=[(0, "bob")])
+    rejected(market, address, {"transfers": {"0": {"amount": least}}}, transfers=[(0, "bob")])
     for gsrn in (PRODUCTION, BOBS_CONSUMPTION, "unknown"):
-        refused(market, address, f"MeteringPoint unavailable (GSRN: {gsrn})", retires=[(1, gsrn)])
-    refused(
+        rejected(market, address, f"MeteringPoint unavailable (GSRN: {gsrn})", retires=[(1, gsrn)])
+    rejected(
         market,
         address,
         f"No measurement available at {BEGIN.isoformat()} for GSRN {OTHER_CONSUMPTION}",
         retires=[(1, OTHER_CONSUMPTION)],
     )
-    refused(
+    rejected(
         market,
         address,
         "Can only retire up to 4 (you tried to retire 5)",
         retires=[(6, CONSUMPTION), (5, CONSUMPTION)],
     )
     unavailable = "GGO not found or is unavailable: "
-    refused(market, address, unavailable + address, transfers=[(1, "bob")], subject="bob")
-    refused(market, "849c0b", unavailable + "849c0b", transfers=[(1, "bob")])
+    rejected(market, address, unavailable + address, transfers=[(1, "bob")], subject="bob")
+    rejected(market, "849c0b", unavailable + "849c0b", transfers=[(1, "bob")])
 
 
 def test_a_disabled_account_receives_nothing(market: Market):
     address = market.issue(1000)
     market.post("/auth/disable-user", None, market.tokens["bob"])
-    refused(market, address, "Account unavailable (bob)", transfers=[(1, "bob")])
+    rejected(market, address, "Account unavailable (bob)", transfers=[(1, "bob")])
 
 
-def test_another_sector_can_not_be_retired_to(market: Market):
+def test_a_ggo_cannot_be_retired_to_another_sector(market: Market):
     gsrn = "571313180400000555"
     market.sandbox.datahub.add_meteringpoint("alice", gsrn, "consumption", "DK2", webhooks="none")
     market.point("alice", gsrn, type="consumption", sector="DK2")
@@ -196,20 +196,20 @@ def test_another_sector_can_not_be_retired_to(market: Market):
         pass
     measurement = market.consume(gsrn, 100)
     message = f"Can not retire GGO to measurement {measurement}"
-    refused(market, market.issue(1000), message, retires=[(1, gsrn)])
+    rejected(market, market.issue(1000), message, retires=[(1, gsrn)])
 
 
-def test_what_is_in_flight_counts_against_the_measurement(market: Market):
+def test_retires_in_flight_count_against_the_measurement(market: Market):
     market.consume(amount=100)
     assert market.compose(market.issue(1000), retires=[(60, CONSUMPTION)]).json == DONE
     market.settle()
     [kept] = [ggo for ggo in market.listed("alice") if ggo["amount"] == 940]
     message = "Can only retire up to 40 (you tried to retire 41)"
-    refused(market, kept["address"], message, retires=[(41, CONSUMPTION)])
+    rejected(market, kept["address"], message, retires=[(41, CONSUMPTION)])
     assert market.compose(kept["address"], retires=[(40, CONSUMPTION)]).json == DONE
 
 
-def test_a_body_that_is_no_order_is_refused(market: Market):
+def test_an_invalid_body_is_rejected(market: Market):
     before = market.snapshot()
     bearer = {"Authorization": f"Bearer {market.tokens['alice']}"}
     for body in (
@@ -227,7 +227,7 @@ def test_a_body_that_is_no_order_is_refused(market: Market):
     assert market.snapshot() == before
 
 
-def test_a_content_type_is_not_held_against_json(market: Market):
+def test_json_is_accepted_with_any_content_type(market: Market):
     address = market.issue(10)
     answer = market.client().post(
         "/compose",
@@ -241,7 +241,7 @@ def test_a_content_type_is_not_held_against_json(market: Market):
     assert answer.json == DONE
 
 
-def test_ten_composes_of_one_ggo_at_once_and_one_wins(market: Market):
+def test_of_ten_composes_of_one_ggo_at_once_one_succeeds(market: Market):
     address = market.issue(1000)
     order = {"transfers": [(100, "bob")]}
     answers = at_once(*[lambda: market.compose(address, **order)] * 10)
@@ -251,7 +251,7 @@ def test_ten_composes_of_one_ggo_at_once_and_one_wins(market: Market):
 
 
 def test_two_composes_that_retire_to_one_measurement_at_once(market: Market):
-    """Never above what was measured: one of 80 and 90 fits into 100, not both."""
+    """80 or 90 of 100 measured Wh can be retired, but not both."""
     market.consume(amount=100)
     market.compose(market.issue(1000), transfers=[(500, "alice")])
     market.settle()
@@ -265,8 +265,10 @@ def test_two_composes_that_retire_to_one_measurement_at_once(market: Market):
     assert market.total("alice", category="retired") in {80, 90}
 
 
-def test_the_roles_own_isolation_is_no_matter(database_uri: str, new_market: Callable[..., Market]):
-    """With REPEATABLE READ, each of those who wait would still see nothing retired."""
+def test_the_roles_default_isolation_is_overridden(
+    database_uri: str, new_market: Callable[..., Market]
+):
+    """Under REPEATABLE READ every compose that waited would see nothing retired."""
     url = make_url(database_uri)
     rows(
         database_uri,
@@ -285,7 +287,7 @@ def test_the_roles_own_isolation_is_no_matter(database_uri: str, new_market: Cal
     assert market.total("alice", category="retired") == 25
 
 
-def test_many_small_retires_at_once_fill_the_measurement_exactly(market: Market):
+def test_many_small_retires_at_once_use_the_headroom_exactly(market: Market):
     market.consume(amount=50)
     market.compose(market.issue(1000), transfers=[(100, "alice")] * 9)
     market.settle()
@@ -299,8 +301,8 @@ def test_many_small_retires_at_once_fill_the_measurement_exactly(market: Market)
     assert {state for state, _ in market.batches()} == {"COMPLETED"}
 
 
-def test_composes_that_share_recipients_do_not_lock_each_other_out(market: Market):
-    """Each hands out keys of both accounts."""
+def test_composes_that_share_recipients_do_not_deadlock(market: Market):
+    """Each allocates key indexes of both accounts."""
     market.compose(market.issue(1000), transfers=[(100, "alice")] * 9)
     market.settle()
     parts = [ggo["address"] for ggo in market.listed("alice") if ggo["amount"] == 100]
@@ -310,7 +312,7 @@ def test_composes_that_share_recipients_do_not_lock_each_other_out(market: Marke
 
 
 def test_key_indexes_are_never_used_twice(market: Market):
-    """Not even after a rollback."""
+    """Not even after a declined batch."""
     address = market.issue(1000)
     for _ in range(3):
         market.sandbox.ledger.refuse_next()
@@ -321,7 +323,7 @@ def test_key_indexes_are_never_used_twice(market: Market):
     assert sorted(indexes) == sorted([(market.alice, 3), (market.bob, 3)])
 
 
-def test_datahub_down_is_a_passing_matter(market: Market):
+def test_a_failing_datahub_becomes_503(market: Market):
     address = market.issue(1000)
     before = market.snapshot()
     market.datahub.fault(endpoint="/measurements/consumed", status=500)
@@ -332,7 +334,7 @@ def test_datahub_down_is_a_passing_matter(market: Market):
 
 
 @pytest.mark.parametrize("body", [{"what": 1}, {"success": True}, {"success": True, "x": None}])
-def test_datahubs_oddity_is_no_refusal(market: Market, body: dict[str, Any]):
+def test_an_odd_response_of_datahub_becomes_502(market: Market, body: dict[str, Any]):
     """A `400` would be final for the client."""
     address = market.issue(1000)
     before = market.snapshot()
@@ -341,7 +343,7 @@ def test_datahubs_oddity_is_no_refusal(market: Market, body: dict[str, Any]):
     assert market.snapshot() == before
 
 
-def test_the_same_key_and_body_is_answered_once(market: Market):
+def test_the_same_key_and_body_compose_once(market: Market):
     address = market.issue(1000)
     key = {"Idempotency-Key": "one"}
     first = market.compose(address, transfers=[(100, "bob")], **key)
@@ -352,14 +354,14 @@ def test_the_same_key_and_body_is_answered_once(market: Market):
     assert other.status_code == 422
 
 
-def test_a_refusal_is_repeated_under_its_key(market: Market):
+def test_a_rejection_is_repeated_under_its_key(market: Market):
     key = {"Idempotency-Key": "one"}
     first = market.compose("849c0b", transfers=[(100, "bob")], **key)
     assert first.status_code == 400
     assert market.compose("849c0b", transfers=[(100, "bob")], **key).json == first.json
 
 
-def test_a_passing_failure_is_not_kept_under_its_key(market: Market):
+def test_a_transient_failure_is_not_stored_under_its_key(market: Market):
     address = market.issue(1000)
     market.consume(amount=100)
     key = {"Idempotency-Key": "one"}
@@ -368,8 +370,8 @@ def test_a_passing_failure_is_not_kept_under_its_key(market: Market):
     assert market.compose(address, retires=[(1, CONSUMPTION)], **key).json == DONE
 
 
-def test_spent_tokens_of_the_account_are_no_fault_of_the_callers_token(market: Market):
-    """A new login cures it, also under the same Idempotency-Key; another token wouldn't."""
+def test_spent_tokens_of_the_account_become_403(market: Market):
+    """A new login helps, also under the same Idempotency-Key; a new access token would not."""
     address = market.issue(1000)
     market.consume(amount=100)
     key = {"Idempotency-Key": "one"}
@@ -387,7 +389,7 @@ def test_spent_tokens_of_the_account_are_no_fault_of_the_callers_token(market: M
 
 
 def test_the_same_key_ten_times_at_once_composes_once(market: Market):
-    """The others are told to wait, or get the answer: never a second compose."""
+    """The others get 409 or the stored response; none composes a second time."""
     address = market.issue(1000)
     key = {"Idempotency-Key": "one"}
     order = {"transfers": [(100, "bob")]}
@@ -397,11 +399,11 @@ def test_the_same_key_ten_times_at_once_composes_once(market: Market):
     assert len(market.batches()) == 1
 
 
-def test_a_key_whose_request_died_is_taken_over_when_its_lease_ends(market: Market):
+def test_a_key_is_taken_over_when_the_lease_of_a_dead_request_ends(market: Market):
     address = market.issue(1000)
     key = {"Idempotency-Key": "one"}
     market.compose(address, transfers=[(100, "bob")], **key)
-    # As a process leaves it that dies before its transaction.
+    # The state that a process leaves if it dies before its transaction.
     market.rows("UPDATE idempotency_keys SET status = NULL, response = NULL")
     assert market.compose(address, transfers=[(100, "bob")], **key).status_code == 409
     with market.runtime.database.transaction() as session:
@@ -409,8 +411,8 @@ def test_a_key_whose_request_died_is_taken_over_when_its_lease_ends(market: Mark
     assert market.compose(address, transfers=[(100, "bob")], **key).status_code == 400
 
 
-def test_an_account_that_is_disabled_meanwhile_receives_nothing(market: Market):
-    """Between the first look and the transaction, while DataHub is asked."""
+def test_an_account_that_is_disabled_during_the_compose_receives_nothing(market: Market):
+    """Between the first read and the transaction, while DataHub is asked."""
     market.consume(amount=10)
     address = market.issue(1000)
     ask = market.runtime.datahub.consumed_measurement
@@ -446,13 +448,13 @@ def test_a_caller_who_is_disabled_after_authentication_composes_nothing(
     assert market.batches() == []
 
 
-def test_too_many_parts_are_refused(market: Market):
+def test_too_many_parts_are_rejected(market: Market):
     answer = market.compose(market.issue(2000), transfers=[(1, "bob")] * 1001)
     assert (answer.status_code, list(answer.json["message"])) == (400, ["transfers"])
 
 
-def test_key_indexes_are_handed_out_once_to_whoever_asks_at_the_same_time(market: Market):
-    """By many for users that they share, in all orders: none is handed out twice, nobody waits in a circle."""
+def test_concurrent_allocations_never_share_a_key_index(market: Market):
+    """Many allocate for the same users in all orders: no index is used twice, and none deadlocks."""
     with market.runtime.database.transaction() as session:
         insert = text(
             "INSERT INTO users (subject, master_key) SELECT 'u' || n, '' FROM generate_series(1, 12) n "
@@ -472,7 +474,7 @@ def test_key_indexes_are_handed_out_once_to_whoever_asks_at_the_same_time(market
         return found
 
     with ThreadPoolExecutor(8) as pool:
-        handed_out = sum(pool.map(allocate, range(8)), Counter())
-    assert set(handed_out.values()) == {1}
-    following = market.rows("SELECT id, next_trade_index FROM users WHERE master_key = ''")
-    assert Counter(each for each, _ in handed_out) == dict(map(tuple, following))
+        allocated = sum(pool.map(allocate, range(8)), Counter())
+    assert set(allocated.values()) == {1}
+    next_indexes = market.rows("SELECT id, next_trade_index FROM users WHERE master_key = ''")
+    assert Counter(each for each, _ in allocated) == dict(map(tuple, next_indexes))

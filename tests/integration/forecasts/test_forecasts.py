@@ -1,4 +1,4 @@
-"""Forecasts: submitted, found, listed, and told by webhook."""
+"""Forecasts: submitted, found, listed, and announced by webhook."""
 
 import time
 import tracemalloc
@@ -44,7 +44,7 @@ def ask(market: Market, path: str = "", subject: str = "bob", **body: Any) -> An
     return answer.json
 
 
-def test_a_forecast_is_told_to_its_recipient(market: Market):
+def test_a_forecast_is_announced_to_its_recipient(market: Market):
     subscribe(market, "bob", "bob", event="on-forecast-received")
     before = datetime.now(UTC)
     forecast_id = submit(market).json["id"]
@@ -76,7 +76,7 @@ def test_a_forecast_is_told_to_its_recipient(market: Market):
     assert ask(market, subject="carol", id=forecast_id) == {"success": False, "forecast": None}
 
 
-def test_they_are_found_newest_first(market: Market):
+def test_forecasts_are_found_newest_first(market: Market):
     first, second = submit(market).json["id"], submit(market, reference="").json["id"]
     third = submit(market, begin="2021-01-01T00:00:00+01:00", account="alice").json["id"]
 
@@ -103,7 +103,7 @@ def test_they_are_found_newest_first(market: Market):
     assert ask(market, "/series")["received"] == ["", "wind"]
 
 
-def test_what_can_not_be_is_refused_by_field(market: Market):
+def test_invalid_values_are_rejected_by_field(market: Market):
     for field, value in (
         ("account", "nobody"),
         ("reference", None),
@@ -147,7 +147,7 @@ def test_durations(text: str, seconds: float):
 
 
 @pytest.mark.parametrize("text", ["", "P", "PT", "P1", "1H", "PT1", "P1H", "pt1h", "PT-1H", "P1DT"])
-def test_what_is_no_duration(text: str):
+def test_invalid_durations(text: str):
     with pytest.raises(ValueError, match="Not a valid"):
         fixed_duration(text)
 
@@ -162,7 +162,7 @@ def test_a_forecast_is_as_long_as_a_leap_year_of_quarters(market: Market):
 
 
 def put(market: Market, count: int, values: int, sender: str = "alice", to: str = "bob") -> None:
-    """Write forecasts as they are kept, without as many requests."""
+    """Insert forecasts without a request for each."""
     market.rows(
         'INSERT INTO forecasts (sender_id, recipient_id, sector, reference, begin, "end", '
         "resolution, amounts) SELECT sender.id, recipient.id, 'DK1', number::text AS reference, now(), "
@@ -181,7 +181,7 @@ def references(market: Market, subject: str = "bob", **body: Any) -> list[int]:
     return [int(each["reference"]) for each in found["forecasts"]]
 
 
-def test_of_one_sender_to_one_recipient_a_thousand_are_kept(market: Market):
+def test_a_thousand_are_kept_of_one_sender_to_one_recipient(market: Market):
     put(market, 1000, 1)
     put(market, 3, 1, sender="bob", to="alice")
     put(market, 3, 1, sender="alice", to="alice")
@@ -190,13 +190,13 @@ def test_of_one_sender_to_one_recipient_a_thousand_are_kept(market: Market):
     assert ask(market, "/list")["total"] == 1000 + 3
     assert ask(market, reference="oldest")["forecast"]["sender"] == "bob"
     assert ask(market, "/list", reference="2")["total"] == 2
-    # What another pair has is its own, and more than are kept are trimmed.
+    # Other pairs are untouched, and an excess is deleted.
     put(market, 50, 1)
     assert submit(market).status_code == 200
     assert ask(market, "/list")["total"] == 1000 + 3
 
 
-def test_many_submitted_at_once_are_a_thousand(market: Market):
+def test_the_limit_holds_for_many_submissions_at_once(market: Market):
     put(market, 998, 1)
     answers = at_once(*[lambda: submit(market)] * 6)
     assert [answer.status_code for answer in answers] == [200] * 6
@@ -211,12 +211,12 @@ def test_a_list_without_a_limit_holds_a_million_values(market: Market):
     assert ask(market, "/list")["total"] == 30
     assert references(market, offset=28) == [2, 1]
     assert references(market, offset=30) == []
-    # With a limit it is as many as that.
+    # With a limit, the limit alone counts.
     assert references(market, limit=29) == list(range(30, 1, -1))
 
 
 def test_the_newest_is_listed_however_long_it_is(market: Market):
-    """Of an earlier version, which kept longer ones."""
+    """Earlier versions accepted longer forecasts."""
     put(market, 2, 600_000)
     assert references(market) == [2]
     market.rows("UPDATE forecasts SET amounts = array_fill(1, ARRAY[1100000])")
@@ -224,7 +224,7 @@ def test_the_newest_is_listed_however_long_it_is(market: Market):
     assert references(market, limit=2) == [2, 1]
 
 
-def test_small_ones_are_listed_in_few_statements(market: Market):
+def test_small_forecasts_are_listed_in_few_statements(market: Market):
     put(market, 5000, 3)
     with counted(market) as statements:
         assert references(market) == list(range(5000, 0, -1))
@@ -232,7 +232,7 @@ def test_small_ones_are_listed_in_few_statements(market: Market):
 
 
 def test_the_newest_is_found_without_loading_the_others(market: Market):
-    """200 long ones: what is asked for has the values of one."""
+    """Among 200 long forecasts, only the values of one are read."""
     put(market, 200, 35_136)
     with counted(market) as statements:
         began = time.process_time()
@@ -245,7 +245,7 @@ def test_the_newest_is_found_without_loading_the_others(market: Market):
 
 @contextmanager
 def counted(market: Market) -> Iterator[list[str]]:
-    """The statements that SQLAlchemy sends meanwhile."""
+    """Collect the statements that SQLAlchemy sends."""
     sent: list[str] = []
 
     def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
@@ -259,8 +259,8 @@ def counted(market: Market) -> Iterator[list[str]]:
         event.remove(engine, "before_cursor_execute", note)
 
 
-def test_a_listing_takes_little_memory(market: Market):
-    """Twenty million values by a limit: they come in parts."""
+def test_a_list_takes_little_memory(market: Market):
+    """A limit admits ten million values: they are read and sent in parts."""
     put(market, 300, 35_136)
     tracemalloc.start()
     try:
@@ -280,6 +280,6 @@ def test_a_listing_takes_little_memory(market: Market):
 
 
 @pytest.mark.parametrize("wrong", ["no UUID", "", "1", 1, [], {}, True, "x" * 10_000])
-def test_an_id_that_is_no_uuid_is_nobodys(market: Market, wrong: Any):
+def test_an_id_that_is_no_uuid_matches_nothing(market: Market, wrong: Any):
     assert submit(market).status_code == 200
     assert ask(market, id=wrong) == {"success": False, "forecast": None}

@@ -1,4 +1,4 @@
-"""Users' tokens: renewed in time, once, and no more where Hydra refuses."""
+"""Users' tokens are refreshed in time and once; after a refusal of Hydra's they are not."""
 
 import time
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from sqlalchemy.exc import OperationalError
 from origin.accounts.service import users
 from origin.errors import PeerError, PeerUnauthorized, PeerUnavailable, TokensSpent
 from origin.identity.client import HydraClient
-from origin.identity.service import tokens
+from origin.identity.service import token_refresh, tokens
 from origin.maintenance.service import pruning
 from origin.shared.clock import utcnow
 from tests.support.world import World, at_once
@@ -33,12 +33,12 @@ def _refreshes(world: World) -> int:
     return world.hydra.call_count("/oauth2/token") - logins
 
 
-def _spent(world: World) -> Any:
-    """A call that refuses the token that is stored now."""
-    spent, _ = _stored(world)
+def _refusing_stored_token(world: World) -> Any:
+    """Return a call to a peer that refuses the access token that is stored now."""
+    refused, _ = _stored(world)
 
     def call(token: str) -> str:
-        if token == spent:
+        if token == refused:
             raise PeerUnauthorized("DataHubService", "answered 401")
         return token
 
@@ -46,13 +46,13 @@ def _spent(world: World) -> Any:
 
 
 def test_due_tokens_are_refreshed_and_rotated(world: World) -> None:
-    world.new_user("alice")  # Its tokens live an hour: due from the start.
+    world.new_user("alice")  # Hydra's tokens live for an hour: they are due at once.
     before = _stored(world)
     assert world.runtime.user_tokens.refresh_due() == 1
     after = _stored(world)
     assert before[0] != after[0]
     assert before[1] != after[1]
-    # With the rotated one it works again.
+    # The rotated refresh token works.
     assert world.runtime.user_tokens.refresh_due() == 1
 
 
@@ -66,21 +66,21 @@ def test_tokens_that_live_longer_are_not_due(world: World) -> None:
 
 
 def test_one_users_refusal_stops_no_other(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tokens, "_CHUNK", 2)
+    monkeypatch.setattr(tokens, "_PAGE", 2)
     for number in range(5):
         world.new_user(f"user-{number}")
     world.hydra.control("revoke", {"sub": "user-1"})
     assert world.runtime.user_tokens.refresh_due() == 4
     refused = world.rows("SELECT subject FROM users WHERE tokens_refused_at IS NOT NULL")
     assert refused == [("user-1",)]
-    # The refusal is final: no more is asked for that user.
+    # The refusal is final: Hydra is not asked for that user again.
     count = _refreshes(world)
     assert world.runtime.user_tokens.refresh_due() == 4
     assert _refreshes(world) == count + 4
 
 
 @pytest.mark.parametrize("status", [500, 503, 429, 404, 403, 302])
-def test_anything_else_is_tried_again(world: World, status: int) -> None:
+def test_a_refresh_that_fails_otherwise_is_tried_again(world: World, status: int) -> None:
     world.new_user("alice")
     before = _stored(world)
     world.hydra.fault(endpoint="/oauth2/token", times=1, status=status)
@@ -91,14 +91,14 @@ def test_anything_else_is_tried_again(world: World, status: int) -> None:
 
 
 @pytest.mark.parametrize("status", [400, 401])
-def test_refusal_is_final_until_the_next_login(world: World, status: int) -> None:
+def test_a_refused_refresh_token_is_final_until_the_next_login(world: World, status: int) -> None:
     user_id = world.new_user("alice")
     world.hydra.fault(endpoint="/oauth2/token", times=1, status=status)
     with pytest.raises(TokensSpent):
         world.runtime.user_tokens.refresh_now(user_id)
     count = world.hydra.call_count("/oauth2/token")
     with pytest.raises(TokensSpent):
-        world.runtime.user_tokens.with_user_token(user_id, _spent(world))
+        world.runtime.user_tokens.with_user_token(user_id, _refusing_stored_token(world))
     assert world.runtime.user_tokens.refresh_due() == 0
     assert world.hydra.call_count("/oauth2/token") == count
     world.new_user("alice")
@@ -114,15 +114,15 @@ def test_without_rotation_the_refresh_token_stays(world: World) -> None:
     assert _stored(world) == ("new", before)
 
 
-def test_spent_token_is_renewed_once(world: World) -> None:
+def test_a_refused_access_token_is_refreshed_once(world: World) -> None:
     user_id = world.new_user("alice")
     before = _stored(world)
-    used = world.runtime.user_tokens.with_user_token(user_id, _spent(world))
+    used = world.runtime.user_tokens.with_user_token(user_id, _refusing_stored_token(world))
     assert used == _stored(world)[0] != before[0]
     assert _refreshes(world) == 1
 
 
-def test_token_that_is_refused_when_fresh(world: World) -> None:
+def test_a_fresh_token_that_is_refused_is_not_refreshed_again(world: World) -> None:
     user_id = world.new_user("alice")
     calls = []
 
@@ -135,9 +135,9 @@ def test_token_that_is_refused_when_fresh(world: World) -> None:
     assert len(set(calls)) == len(calls) == 2
 
 
-def test_many_who_need_a_fresh_token_refresh_once(world: World) -> None:
+def test_concurrent_calls_share_one_refresh(world: World) -> None:
     user_id = world.new_user("alice")
-    call = _spent(world)
+    call = _refusing_stored_token(world)
     world.hydra.fault(endpoint="/oauth2/token", times=None, delay_after=0.3)
     used = at_once(*[lambda: world.runtime.user_tokens.with_user_token(user_id, call)] * 6)
     assert set(used) == {_stored(world)[0]}
@@ -156,12 +156,12 @@ def test_two_beats_refresh_once(world: World) -> None:
 def test_no_connection_is_held_while_hydra_is_asked(
     new_world: Callable[..., World], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nor while waiting for another's refresh: with one connection, eight can work."""
+    """Nor while another refresh is awaited: one connection is enough for all."""
     world = new_world(database_conn_poll_size=1)
     for number in range(4):
         world.new_user(f"user-{number}")
     alice = world.new_user("alice")
-    call, refresh, held = _spent(world), HydraClient.refresh, []
+    call, refresh, held = _refusing_stored_token(world), HydraClient.refresh, []
 
     def slow(client: HydraClient, token: str) -> Any:
         fresh = refresh(client, token)
@@ -181,40 +181,41 @@ def test_no_connection_is_held_while_hydra_is_asked(
     assert world.value("SELECT count(*) FROM users WHERE refreshing_until IS NOT NULL") == 0
 
 
-def test_fresh_tokens_outlive_a_database_that_is_away_for_a_moment(
+def test_fresh_tokens_are_kept_while_the_database_fails_briefly(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Hydra would take the old refresh token no more."""
+    """Hydra would no longer accept the old refresh token."""
     user_id = world.new_user("alice")
     _, before = _stored(world)
-    sealed_tokens, failures = tokens.sealed_tokens, [OperationalError("", {}, Exception())] * 2
+    sealed_tokens, failures = (
+        token_refresh.sealed_tokens,
+        [OperationalError("", {}, Exception())] * 2,
+    )
 
     def failing(*arguments: Any) -> Any:
         if failures:
             raise failures.pop()
         return sealed_tokens(*arguments)
 
-    monkeypatch.setattr(tokens, "sealed_tokens", failing)
+    monkeypatch.setattr(token_refresh, "sealed_tokens", failing)
     world.runtime.user_tokens.refresh_now(user_id)
     assert _stored(world)[1] != before
     assert _refreshes(world) == 1
 
 
-def test_a_dead_process_refresh_is_taken_over(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_lease_of_a_dead_process_ends(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     user_id = world.new_user("alice")
     world.rows("UPDATE users SET refreshing_until = now() + interval '0.5 seconds'")
     world.runtime.user_tokens.refresh_now(user_id)
     assert _refreshes(world) == 1
     world.rows("UPDATE users SET refreshing_until = now() + interval '60 seconds'")
-    monkeypatch.setattr(tokens, "WAIT_S", 0.1)
+    monkeypatch.setattr(token_refresh, "WAIT_S", 0.1)
     with pytest.raises(PeerUnavailable):
         world.runtime.user_tokens.refresh_now(user_id)
     assert _refreshes(world) == 1
 
 
-def test_a_failed_refresh_lets_the_next_one_try_at_once(world: World) -> None:
+def test_a_failed_refresh_ends_its_lease(world: World) -> None:
     user_id = world.new_user("alice")
     world.hydra.fault(endpoint="/oauth2/token", times=1, status=503)
     with pytest.raises(PeerUnavailable):
@@ -222,7 +223,7 @@ def test_a_failed_refresh_lets_the_next_one_try_at_once(world: World) -> None:
     assert world.value("SELECT refreshing_until FROM users") is None
 
 
-def test_refused_credentials_of_ours_are_cured_by_asking_again(
+def test_a_refusal_of_our_credentials_is_mended_by_refreshing_again(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
     user_id = world.new_user("alice")
@@ -239,7 +240,7 @@ def test_refused_credentials_of_ours_are_cured_by_asking_again(
     assert world.run_jobs() == 3
 
 
-def test_a_sweep_stops_where_hydra_refuses_this_service(world: World) -> None:
+def test_a_sweep_ends_if_hydra_refuses_this_service(world: World) -> None:
     for number in range(3):
         world.new_user(f"user-{number}")
     body = {"error": "invalid_client"}
@@ -249,7 +250,7 @@ def test_a_sweep_stops_where_hydra_refuses_this_service(world: World) -> None:
 
 
 @pytest.mark.parametrize(("name", "limit"), [("UNAVAILABLE_TIMES", 1), ("UNAVAILABLE_FOR_S", 0.0)])
-def test_a_sweep_stops_where_hydra_is_out_of_reach(
+def test_a_sweep_ends_if_hydra_is_out_of_reach(
     world: World, monkeypatch: pytest.MonkeyPatch, name: str, limit: float
 ) -> None:
     for number in range(3):
@@ -274,7 +275,7 @@ def test_login_during_a_refresh_wins(world: World, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(HydraClient, "refresh", slow)
     world.runtime.user_tokens.refresh_now(user_id)
     monkeypatch.undo()
-    # The login's refresh token, which works.
+    # The login's refresh token is stored, and works.
     world.runtime.user_tokens.refresh_now(user_id)
 
 
@@ -292,33 +293,35 @@ def test_disabling_during_a_refresh_wins(world: World, monkeypatch: pytest.Monke
     assert world.rows("SELECT access_token, refresh_token FROM users") == [(None, None)]
 
 
-def test_user_without_a_refresh_token(world: World) -> None:
+def test_a_user_without_a_refresh_token_is_not_refreshed(world: World) -> None:
     user_id = world.new_user("alice")
     world.rows("UPDATE users SET refresh_token = NULL")
     assert world.runtime.user_tokens.refresh_due() == 0
     with pytest.raises(TokensSpent):
-        world.runtime.user_tokens.with_user_token(user_id, _spent_row(world))
+        world.runtime.user_tokens.with_user_token(user_id, _refusing_every_token())
     assert world.runtime.user_tokens.with_user_token(user_id, len) > 0
 
 
-def _spent_row(_world: World) -> Any:
+def _refusing_every_token() -> Any:
+    """Return a call to a peer that refuses every access token."""
+
     def call(_token: str) -> None:
         raise PeerUnauthorized("DataHubService", "answered 401")
 
     return call
 
 
-def test_compose_is_refused_with_spent_tokens(world: World) -> None:
-    """An error of the peers' reaches the caller as such, without the token."""
+def test_an_error_of_hydra_reaches_the_caller(world: World) -> None:
+    """Its text holds no token."""
     user_id = world.new_user("alice")
     world.hydra.fault(endpoint="/oauth2/token", times=1, cut="before")
     with pytest.raises(PeerUnavailable) as raised:
-        world.runtime.user_tokens.with_user_token(user_id, _spent(world))
+        world.runtime.user_tokens.with_user_token(user_id, _refusing_stored_token(world))
     assert isinstance(raised.value, PeerError)
     assert not any(token in str(raised.value) for token in _stored(world))
 
 
-def test_pruning(world: World) -> None:
+def test_pruning_deletes_what_is_old(world: World) -> None:
     world.point("nobody", "1")
     world.point("nobody", "2")
     world.rows("UPDATE kept_events SET received_at = now() - interval '31 days' WHERE gsrn = '1'")
@@ -344,7 +347,7 @@ def test_pruning(world: World) -> None:
             assert gone[table] == count
 
 
-def test_what_waits_for_a_known_users_point_is_not_pruned(world: World) -> None:
+def test_kept_events_of_known_users_are_not_pruned(world: World) -> None:
     world.new_user("alice")
     assert world.ggo("alice", "1").json == {"success": True}
     assert world.ggo("nobody", "2").json == {"success": False}

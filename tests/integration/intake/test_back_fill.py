@@ -1,4 +1,4 @@
-"""GGOs that no webhook told of: fetched from DataHub when their metering point becomes known."""
+"""GGOs that no webhook reported are fetched when their metering point becomes known."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from origin.intake.service import jobs
+from origin.intake.service import job_queue, job_work
 from tests.support.waiting import eventually
 from tests.support.world import World, ggo_of
 
@@ -17,7 +17,7 @@ CODES = {"technologyCode": "T010000", "fuelCode": "F01040100"}
 
 
 def run_all(world: World) -> None:
-    """Do all the work at DataHub, and what comes of it."""
+    """Run all DataHub jobs, and the jobs that they enqueue."""
     world.make_jobs_due()
     while world.run_jobs():
         pass
@@ -31,7 +31,7 @@ def register(world: World, *gsrns: str, kind: str = "production") -> None:
 
 
 def issue(world: World, *begins: datetime, gsrn: str = GSRN) -> list[str]:
-    """Issue GGOs that no webhook tells of; their addresses."""
+    """Issue GGOs that no webhook reports; return their addresses."""
     ggos = [{"gsrn": gsrn, "begin": begin.isoformat(), "amount": 10} for begin in begins]
     made = world.datahub.control("ggos", {"ggos": ggos, "webhooks": "none", "ledger": False})
     return [str(ggo["address"]) for ggo in made["ggos"]]
@@ -39,7 +39,7 @@ def issue(world: World, *begins: datetime, gsrn: str = GSRN) -> list[str]:
 
 @pytest.fixture
 def producing(world: World) -> World:
-    """Alice, whose production point's key DataHub has, but no subscription that works."""
+    """Alice: DataHub has the key of her production point, but subscribing fails."""
     world.datahub.fault(endpoint="/webhook/on-ggo-issued/subscribe", times=None, status=503)
     register(world, GSRN)
     world.new_user("alice")
@@ -48,8 +48,8 @@ def producing(world: World) -> World:
     return world
 
 
-def test_what_was_issued_before_the_subscription_held_is_not_missed(producing: World) -> None:
-    """Of any year, each once, though webhooks tell of some of them too."""
+def test_what_was_issued_before_the_subscription_is_fetched(producing: World) -> None:
+    """Of any year; each is stored once, though webhooks report some of them, too."""
     years = [BEGIN.replace(year=year) for year in (1999, 2019, 2020, 2021, 2026)]
     edges = [datetime(2020, 1, 1, tzinfo=UTC), datetime(2021, 1, 1, tzinfo=UTC)]
     addresses = issue(producing, *years, *edges)
@@ -69,7 +69,7 @@ def test_what_was_issued_before_the_subscription_held_is_not_missed(producing: W
 
 
 def shown(world: World, begin: datetime) -> Any:
-    """A GGO as DataHub shows it."""
+    """Return a GGO as DataHub shows it."""
     token = world.token("alice")
     [found] = world.runtime.datahub.ggos(token, GSRN, begin, begin).valid
     times = ("begin", "end", "issueTime", "expireTime")
@@ -77,8 +77,8 @@ def shown(world: World, begin: datetime) -> Any:
     return fields | {name: fields[name].isoformat() for name in times}
 
 
-def test_they_come_with_a_point_that_a_webhook_tells_of(producing: World) -> None:
-    """As if the point, and what was issued to it, had been there before anyone logged in."""
+def test_ggos_are_fetched_for_a_point_that_a_webhook_reports(producing: World) -> None:
+    """As if the point and its GGOs were older than the account."""
     [address] = issue(producing, BEGIN)
     producing.rows("DELETE FROM metering_points")
     producing.rows("UPDATE users SET next_metering_point_index = 0")
@@ -87,7 +87,7 @@ def test_they_come_with_a_point_that_a_webhook_tells_of(producing: World) -> Non
     assert [ggo["address"] for ggo in producing.listed("alice")] == [address]
 
 
-def test_a_consumption_point_has_none_until_it_turns_out_to_produce(world: World) -> None:
+def test_nothing_is_fetched_for_a_point_until_it_produces(world: World) -> None:
     world.new_user("alice")
     register(world, GSRN, kind="consumption")
     run_all(world)
@@ -99,8 +99,8 @@ def test_a_consumption_point_has_none_until_it_turns_out_to_produce(world: World
     assert world.datahub.call_count("/ggo") > 0
 
 
-def test_what_is_no_ggo_is_left_out(world: World, caplog: pytest.LogCaptureFixture) -> None:
-    """As the webhook would refuse it; the others come."""
+def test_invalid_ggos_are_left_out(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    """By the rules of the webhook. The others are stored."""
     world.new_user("alice")
     odd: list[Any] = [
         {"amount": 0},
@@ -125,10 +125,10 @@ def test_what_is_no_ggo_is_left_out(world: World, caplog: pytest.LogCaptureFixtu
     assert "left out" in caplog.text
 
 
-def test_a_fetch_that_fails_goes_on_where_it_was(producing: World) -> None:
+def test_a_failed_fetch_goes_on_where_it_stopped(producing: World) -> None:
     issue(producing, BEGIN, BEGIN.replace(month=2), BEGIN.replace(year=2024))
     producing.datahub.clear_faults()
-    # All until March of 2020 is answered, the rest isn't.
+    # DataHub answers up to March of 2020, then fails.
     producing.datahub.fault(endpoint="/ggo", times=3, delay_after=0.01)
     producing.datahub.fault(endpoint="/ggo", times=1, status=500)
     producing.make_jobs_due()
@@ -141,12 +141,12 @@ def test_a_fetch_that_fails_goes_on_where_it_was(producing: World) -> None:
     run_all(producing)
     assert len(producing.listed("alice")) == 3
     assert producing.rows("SELECT * FROM datahub_jobs") == []
-    # March of 2020 and on, by halves of what failed, and no month before.
+    # From March of 2020 on, by half of the stretch that failed; no month before.
     assert producing.datahub.call_count("/ggo") - calls == 4
 
 
 def asked_stretches(world: World, monkeypatch: pytest.MonkeyPatch) -> list[timedelta]:
-    """The lengths of the stretches that DataHub is asked for from now on."""
+    """Record the lengths of the stretches that DataHub is asked for from now on."""
     stretches: list[timedelta] = []
     ask = world.runtime.datahub.ggos
 
@@ -159,7 +159,7 @@ def asked_stretches(world: World, monkeypatch: pytest.MonkeyPatch) -> list[timed
 
 
 def issue_months(world: World, count: int) -> list[str]:
-    """Ten GGOs each, in so many months after one another; their addresses."""
+    """Issue ten GGOs in each of this many months; return their addresses."""
     begins = [
         datetime(2020 + month // 12, month % 12 + 1, 1 + 3 * number, 12, tzinfo=UTC)
         for month in range(count)
@@ -168,8 +168,8 @@ def issue_months(world: World, count: int) -> list[str]:
     return issue(world, *begins)
 
 
-def test_a_year_comes_by_months(producing: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """None of which costs DataHub more than a month's rows."""
+def test_a_year_is_fetched_by_months(producing: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No call costs DataHub more than a month's rows."""
     addresses = issue_months(producing, 12)
     producing.datahub.clear_faults()
     stretches = asked_stretches(producing, monkeypatch)
@@ -177,11 +177,13 @@ def test_a_year_comes_by_months(producing: World, monkeypatch: pytest.MonkeyPatc
     assert {ggo["address"] for ggo in producing.listed("alice")} == set(addresses)
     months = sorted(stretches)[:12]
     assert all(timedelta(days=28) < each <= timedelta(days=31) for each in months)
-    # Beside them, all that was before and all that comes after.
+    # Besides them, one stretch for all before and one for all after.
     assert len(stretches) == 14
 
 
-def test_months_come_without_summaries(producing: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_months_are_fetched_without_summaries(
+    producing: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     addresses = issue_months(producing, 2)
     producing.datahub.clear_faults()
     producing.datahub.fault(endpoint="/measurements/summary", times=None, status=404)
@@ -191,17 +193,17 @@ def test_months_come_without_summaries(producing: World, monkeypatch: pytest.Mon
     assert all(each <= timedelta(days=31) for each in stretches[1:-1])
 
 
-def test_a_month_that_is_too_slow_comes_by_smaller_stretches(
+def test_a_month_that_is_too_slow_is_fetched_by_shorter_stretches(
     producing: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A month takes 2 s, and DataHub is given 1.1 s."""
+    """A month takes DataHub 2 s; the timeout is 1.1 s."""
     addresses = issue_months(producing, 1)
     producing.datahub.clear_faults()
     monkeypatch.setattr("origin.peers.datahub.ROWS_WITHIN_S", 1.1)
     producing.datahub.control("settings", {"row_seconds": 0.2})
     stretches = asked_stretches(producing, monkeypatch)
-    # So that only what an attempt took makes the next one wait.
-    monkeypatch.setattr(jobs, "backoff_s", lambda *_: 0.0)
+    # The next attempt waits only for as long as the last one took.
+    monkeypatch.setattr(job_queue, "backoff_s", lambda *_: 0.0)
     producing.make_jobs_due()
 
     def is_done() -> bool:
@@ -213,7 +215,7 @@ def test_a_month_that_is_too_slow_comes_by_smaller_stretches(
     assert len(stretches) < 20
 
 
-def test_what_timed_out_is_left_alone_for_as_long(
+def test_a_fetch_that_timed_out_is_retried_after_as_long(
     producing: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     issue(producing, BEGIN)
@@ -234,11 +236,11 @@ def test_what_timed_out_is_left_alone_for_as_long(
     assert (job.fetch_hours, job.last_error) == (31 * 12, "DataHubService: ReadTimeoutError")
 
 
-def test_a_long_fetch_lets_others_go_first(
+def test_a_long_fetch_lets_other_jobs_run_first(
     producing: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(jobs, "FETCH_RUN_S", 0.0)
-    monkeypatch.setattr("origin.intake.service.back_fill.RECORDED_AT_ONCE", 2)
+    monkeypatch.setattr(job_work, "FETCH_RUN_S", 0.0)
+    monkeypatch.setattr("origin.intake.service.back_fill.ISSUED_AT_ONCE", 2)
     issue(producing, *[BEGIN + timedelta(hours=number) for number in range(5)])
     producing.datahub.clear_faults()
     run_all(producing)

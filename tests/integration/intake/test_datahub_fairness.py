@@ -1,4 +1,4 @@
-"""Jobs that fail hold up no other's (as batches and deliveries don't)."""
+"""Failing or slow jobs of some users delay no other user's jobs."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ BOBS = "571313180400000029"
 
 
 def add_users(world: World, count: int) -> None:
-    """So many users, who have tokens."""
+    """Add this many users with tokens."""
     for number in range(count):
         subject = f"user {number}"
         token = world.runtime.sealer.seal(world.token(subject), access_token_context(subject))
@@ -30,13 +30,13 @@ def add_users(world: World, count: int) -> None:
 
 
 def first_claim(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Do what one look at the queue takes up, and no more."""
+    """Run only the jobs of one claim."""
     monkeypatch.setattr(jobs, "MAX_RUN_S", 0.0)
     world.run_jobs()
 
 
 def failing_keys(world: World, *, attempts: int) -> None:
-    """Have many keys wait that DataHub won't take, since long ago: it doesn't know the points."""
+    """Enqueue many overdue keys that DataHub rejects: it does not know their points."""
     world.rows(
         "WITH point AS (INSERT INTO metering_points (user_id, gsrn, type, sector, key_index) "
         "SELECT users.id, 'unknown ' || users.id || n, 'consumption', 'DK1', 100 + n "
@@ -49,7 +49,7 @@ def failing_keys(world: World, *, attempts: int) -> None:
 
 
 def key_of_a_new_user(world: World) -> None:
-    """Bob comes, and the key of his point has to be sent."""
+    """Log Bob in, and enqueue the key of his metering point."""
     point = {"sub": "bob", "gsrn": BOBS, "type": "consumption", "sector": "DK1"}
     world.datahub.control("meteringpoints", {"meteringpoints": [point], "webhooks": "none"})
     world.new_user("bob")
@@ -59,25 +59,25 @@ def key_of_a_new_user(world: World) -> None:
     ).json == {"success": True}
 
 
-def has_arrived(world: World) -> Any:
+def key_sent_at(world: World) -> Any:
     return world.value("SELECT key_sent_at FROM metering_points WHERE gsrn = :g", g=BOBS)
 
 
 @pytest.mark.parametrize(("users", "attempts"), [(1, 0), (1, 7), (4, 0), (52, 7)])
-def test_a_new_users_key_is_not_behind_those_that_fail(
+def test_a_new_users_key_does_not_wait_for_failing_keys(
     world: World, monkeypatch: pytest.MonkeyPatch, users: int, attempts: int
 ) -> None:
-    """Whether they are one user's or many users'; but behind one of each that nobody has tried yet."""
+    """Of one user or many. It may wait for one untried key of each other user."""
     add_users(world, users)
     failing_keys(world, attempts=attempts)
     key_of_a_new_user(world)
     first_claim(world, monkeypatch)
-    assert has_arrived(world) is not None
+    assert key_sent_at(world) is not None
     assert world.value("SELECT count(*) FROM datahub_jobs WHERE last_error LIKE '%400%'") > 0
 
 
-def test_no_kind_of_work_holds_up_another(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An operator subscribes anew for everybody, say."""
+def test_no_kind_of_job_delays_another(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when an operator resubscribes all users."""
     for number in range(MANY):
         subject = f"user {number}"
         world.rows("INSERT INTO users (subject, master_key) VALUES (:subject, '')", subject=subject)
@@ -86,13 +86,13 @@ def test_no_kind_of_work_holds_up_another(world: World, monkeypatch: pytest.Monk
             enqueue(session, user_id, ["subscribe_ggos", "import_metering_points"])
     key_of_a_new_user(world)
     first_claim(world, monkeypatch)
-    assert has_arrived(world) is not None
+    assert key_sent_at(world) is not None
 
 
-def test_what_failed_is_tried_beside_what_is_new(
+def test_failed_jobs_take_turns_with_new_jobs(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However much is new."""
+    """However many new jobs there are."""
     key_of_a_new_user(world)
     world.rows("UPDATE datahub_jobs SET attempts = 7")
     for number in range(52):
@@ -100,11 +100,11 @@ def test_what_failed_is_tried_beside_what_is_new(
         world.rows("INSERT INTO users (subject, master_key) VALUES (:subject, '')", subject=subject)
     failing_keys(world, attempts=0)
     first_claim(world, monkeypatch)
-    assert has_arrived(world) is not None
+    assert key_sent_at(world) is not None
 
 
-def test_slow_fetches_of_ggos_hold_up_no_key(world: World) -> None:
-    """DataHub takes minutes for what was issued long ago; a few fetches at a time are enough."""
+def test_slow_fetches_of_ggos_delay_no_key(world: World) -> None:
+    """DataHub may take minutes for one fetch; few fetches run at a time."""
     points = [
         {"sub": "alice", "gsrn": f"5713131804{number:08}", "type": "production", "sector": "DK1"}
         for number in range(12)

@@ -1,4 +1,4 @@
-"""What DataHub must be told and asked: done in the end, whatever fails on the way."""
+"""DataHub jobs succeed in the end, whatever fails on the way."""
 
 import threading
 import time
@@ -32,7 +32,7 @@ def _jobs(world: World) -> list[Any]:
 def test_new_user_is_set_up_at_datahub(world: World) -> None:
     _register(world, "alice", GSRN, OTHER)
     user_id = world.new_user("alice")
-    # The import asks for the keys to be sent and for GGOs, and these are due at once.
+    # The import enqueues jobs that send keys and fetch GGOs; they are due at once.
     assert world.run_jobs() == 7
     assert _jobs(world) == []
     subscriptions = world.datahub.control("subscriptions", method="GET")["subscriptions"]
@@ -64,7 +64,7 @@ def test_new_user_is_set_up_at_datahub(world: World) -> None:
         {"cut": "after"},
     ],
 )
-def test_key_is_sent_until_it_has_arrived(world: World, fault: dict[str, Any]) -> None:
+def test_a_key_is_sent_until_it_has_arrived(world: World, fault: dict[str, Any]) -> None:
     world.new_user("alice")
     world.run_jobs()
     _register(world, "alice", GSRN)
@@ -84,7 +84,7 @@ def test_key_is_sent_until_it_has_arrived(world: World, fault: dict[str, Any]) -
     assert world.value("SELECT key_sent_at FROM metering_points") is not None
 
 
-def test_an_odd_metering_point_keeps_no_other_from_being_imported(world: World) -> None:
+def test_an_invalid_metering_point_prevents_no_others_import(world: World) -> None:
     world.new_user("alice")
     good = {"type": "consumption", "sector": "DK1"}
     points = [{"gsrn": GSRN, **good}, {"gsrn": None, **good}, None, {"gsrn": OTHER, **good}]
@@ -92,14 +92,16 @@ def test_an_odd_metering_point_keeps_no_other_from_being_imported(world: World) 
     world.datahub.fault(endpoint="/meteringpoints", times=1, status=200, body=body)
     world.run_jobs()
     assert world.value("SELECT count(*) FROM metering_points") == 2
-    # It is asked for again until it is in order.
+    # The import is repeated until all rows are valid.
     [job] = [job for job in _jobs(world) if job.kind == "import_metering_points"]
     assert "row 1: /meteringpoints: unexpected gsrn; row 2" in job.last_error
     assert job.next_attempt_at is not None
 
 
-def test_import_undoes_no_newer_webhook(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While DataHub answers, webhooks tell of a correction and of a new point."""
+def test_an_import_overwrites_no_newer_webhook(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While DataHub answers, webhooks report a correction and a new metering point."""
     world.new_user("alice")
     world.point("alice", GSRN)
     ask = world.runtime.datahub.metering_points
@@ -133,7 +135,7 @@ def test_import_undoes_no_newer_webhook(world: World, monkeypatch: pytest.Monkey
         [{"gsrn": "a\0", "type": "production", "sector": "DK1"}],
     ],
 )
-def test_import_of_another_shape(world: World, points: Any) -> None:
+def test_an_import_that_breaks_the_contract_is_repeated(world: World, points: Any) -> None:
     world.new_user("alice")
     body = {"success": True, "meteringpoints": points}
     world.datahub.fault(endpoint="/meteringpoints", times=1, status=200, body=body)
@@ -160,7 +162,7 @@ def test_import_leaves_other_users_points(world: World) -> None:
     assert sorted(found) == [("alice", GSRN, "DK2"), ("bob", OTHER, "DK1")]
 
 
-def test_job_waits_for_login_where_tokens_are_refused(world: World) -> None:
+def test_jobs_wait_for_a_login_if_tokens_are_refused(world: World) -> None:
     world.new_user("alice")
     world.hydra.control("revoke", {"sub": "alice"})
     world.run_jobs()
@@ -168,7 +170,7 @@ def test_job_waits_for_login_where_tokens_are_refused(world: World) -> None:
     assert len(jobs) == 3
     assert all(job.next_attempt_at is None for job in jobs)
     assert world.value("SELECT tokens_refused_at FROM users") is not None
-    assert world.hydra.call_count("/oauth2/token") == 2  # The login, and one refused refresh.
+    assert world.hydra.call_count("/oauth2/token") == 2  # The login and one refused refresh.
     assert world.run_jobs() == 0
     world.new_user("alice")
     assert world.value("SELECT tokens_refused_at FROM users") is None
@@ -176,7 +178,7 @@ def test_job_waits_for_login_where_tokens_are_refused(world: World) -> None:
     assert _jobs(world) == []
 
 
-def test_job_renews_a_spent_token(world: World) -> None:
+def test_a_job_refreshes_an_expired_token(world: World) -> None:
     world.new_user("alice")
     token = _access_token(world, "alice")
     world.hydra.control("expire", {"token": token})
@@ -186,7 +188,7 @@ def test_job_renews_a_spent_token(world: World) -> None:
     assert world.hydra.call_count("/oauth2/token") == 2
 
 
-def test_hydra_out_of_reach_is_no_refusal(world: World) -> None:
+def test_a_hydra_out_of_reach_does_not_count_as_a_refusal(world: World) -> None:
     world.new_user("alice")
     world.hydra.control("expire", {"token": _access_token(world, "alice")})
     world.hydra.fault(endpoint="/oauth2/token", times=None, status=503)
@@ -199,7 +201,7 @@ def test_hydra_out_of_reach_is_no_refusal(world: World) -> None:
     assert _jobs(world) == []
 
 
-def test_job_asked_for_again_while_it_runs_runs_again(world: World) -> None:
+def test_a_job_that_is_enqueued_while_it_runs_runs_again(world: World) -> None:
     user_id = world.new_user("alice")
     world.run_jobs()
     calls = world.datahub.call_count("/meteringpoints")
@@ -224,7 +226,7 @@ def test_two_workers_share_the_work(world: World) -> None:
     assert _jobs(world) == []
 
 
-def test_slow_datahub_is_asked_side_by_side(world: World) -> None:
+def test_jobs_at_a_slow_datahub_run_side_by_side(world: World) -> None:
     for number in range(4):
         world.new_user(f"user-{number}")
     world.datahub.fault(endpoint="*", times=None, delay_before=0.5)
@@ -234,17 +236,17 @@ def test_slow_datahub_is_asked_side_by_side(world: World) -> None:
     assert _jobs(world) == []
 
 
-def test_dead_workers_job_is_taken_up_again(world: World) -> None:
+def test_a_dead_workers_job_is_claimed_again(world: World) -> None:
     world.new_user("alice")
     world.rows("UPDATE datahub_jobs SET attempts = 1, next_attempt_at = now() + interval '60s'")
     assert world.run_jobs() == 0
     world.make_jobs_due()
-    # Three, and a second import where the first was done before the subscription.
+    # Three, and a second import if the first one ran before the subscription.
     assert world.run_jobs() in {3, 4}
     assert _jobs(world) == []
 
 
-def test_what_appeared_before_the_subscription_held_is_imported(world: World) -> None:
+def test_points_that_appear_before_the_subscription_works_are_imported(world: World) -> None:
     world.new_user("alice")
     world.datahub.fault(endpoint="/webhook/on-meteringpoint-available/subscribe", status=500)
     world.run_jobs()
@@ -255,7 +257,9 @@ def test_what_appeared_before_the_subscription_held_is_imported(world: World) ->
     assert world.rows("SELECT gsrn FROM metering_points") == [(GSRN,)]
 
 
-def test_unexpected_error_stops_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unexpected_error_stops_no_other_job(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def explode(*_: object) -> None:
         raise RuntimeError("with a secret in it")
 
@@ -267,14 +271,14 @@ def test_unexpected_error_stops_nothing(world: World, monkeypatch: pytest.Monkey
     assert job.next_attempt_at is not None
 
 
-def test_disabling_ends_all_jobs(world: World) -> None:
+def test_disabling_deletes_all_jobs(world: World) -> None:
     user_id = world.new_user("alice")
     assert users.disable(world.runtime.database, user_id)
     assert not users.disable(world.runtime.database, user_id)
     assert _jobs(world) == []
 
 
-def test_first_technologies_wait_for_datahub_in_a_line(
+def test_missing_technologies_are_logged_in_one_line(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
     world.datahub.fault(endpoint="/technologies", times=1, status=503)
@@ -284,7 +288,7 @@ def test_first_technologies_wait_for_datahub_in_a_line(
     assert world.runtime.technologies.import_if_empty() > 0
 
 
-def test_technologies_are_imported_once_where_there_are_none(world: World) -> None:
+def test_technologies_are_imported_if_there_are_none(world: World) -> None:
     count = world.runtime.technologies.import_if_empty()
     assert count > 0
     assert world.value("SELECT count(*) FROM technologies") == count
@@ -301,9 +305,7 @@ def test_technologies_are_imported_once_where_there_are_none(world: World) -> No
         {"status": 500},
     ],
 )
-def test_technologies_are_kept_where_the_answer_is_wrong(
-    world: World, fault: dict[str, Any]
-) -> None:
+def test_technologies_stay_if_the_answer_is_wrong(world: World, fault: dict[str, Any]) -> None:
     count = world.runtime.technologies.import_all()
     world.datahub.fault(endpoint="/technologies", times=1, **fault)
     with pytest.raises(Exception, match="DataHubService"):
@@ -335,7 +337,7 @@ BOTH_EVENTS = ["on-ggo-issued", "on-meteringpoint-available"]
 
 
 def test_subscribing_again_adds_no_subscription(world: World) -> None:
-    """DataHub has a row for each time that it was asked, and tells every row of every event."""
+    """DataHub adds a subscription for each call, and reports every event to each of them."""
     world.new_user("alice")
     world.run_jobs()
     for _ in range(2):
@@ -347,7 +349,7 @@ def test_subscribing_again_adds_no_subscription(world: World) -> None:
     assert len(world.datahub.control("deliveries", method="GET")["deliveries"]) == 1
 
 
-def test_a_subscription_whose_answer_was_lost_is_not_doubled(world: World) -> None:
+def test_a_subscription_whose_answer_was_lost_is_not_repeated(world: World) -> None:
     world.datahub.fault(endpoint="/webhook/*/subscribe", times=4, cut="after")
     world.new_user("alice")
     for _ in range(4):
@@ -359,7 +361,7 @@ def test_a_subscription_whose_answer_was_lost_is_not_doubled(world: World) -> No
 
 
 @pytest.mark.parametrize("status", [400, 404, 405])
-def test_a_datahub_without_unsubscribe_is_subscribed_at(world: World, status: int) -> None:
+def test_subscribing_works_at_a_datahub_without_unsubscribe(world: World, status: int) -> None:
     world.datahub.fault(endpoint="/webhook/*/unsubscribe", times=None, status=status)
     world.new_user("alice")
     world.run_jobs()
@@ -368,7 +370,7 @@ def test_a_datahub_without_unsubscribe_is_subscribed_at(world: World, status: in
 
 
 @pytest.mark.parametrize("path", ["/meteringpoints/set-key", "/ggo"])
-def test_a_job_that_takes_longer_than_its_lease_is_not_another_workers(
+def test_a_job_that_outlasts_its_lease_is_claimed_by_no_other_worker(
     new_world: Callable[..., World], path: str
 ) -> None:
     world = new_world(lease_seconds=2)
@@ -389,7 +391,7 @@ def test_a_job_that_takes_longer_than_its_lease_is_not_another_workers(
 
 
 def test_points_that_appear_between_two_subscriptions_are_imported(world: World) -> None:
-    """Nobody is told of them."""
+    """No webhook reports them."""
     world.new_user("alice")
     world.run_jobs()
     with world.runtime.database.transaction() as session:

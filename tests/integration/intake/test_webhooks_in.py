@@ -1,11 +1,17 @@
-"""What DataHub tells us: signed, in any order, doubled, wrong."""
+"""DataHub's webhooks: signed, in any order, repeated, wrong."""
 
 from datetime import UTC, datetime
 
 import orjson
 import pytest
 
-from origin.keys.derivation import AddressKind, ExtendedKey, metering_point_key, period_key
+from origin.keys.derivation import (
+    AddressKind,
+    ExtendedKey,
+    metering_point_key,
+    new_master_key,
+    period_key,
+)
 from tests.support.world import World, at_once, ggo_of
 
 GSRN = "571313180400000012"
@@ -13,7 +19,7 @@ OTHER = "571313180400000029"
 ADDRESS = "849c0b" + "1" * 64
 
 
-def _address_by_our_keys(world: World, subject: str, key_index: int = 0) -> str:
+def _address_of_our_key(world: World, subject: str, key_index: int = 0) -> str:
     sealed = world.value("SELECT master_key FROM users WHERE subject = :s", s=subject)
     master = ExtendedKey.from_base58(
         world.runtime.sealer.open(sealed, f"users.master_key:{subject}")
@@ -22,7 +28,7 @@ def _address_by_our_keys(world: World, subject: str, key_index: int = 0) -> str:
     return period_key(metering_point_key(master, key_index), begin).address(AddressKind.GGO)
 
 
-def _registered(subject: str, gsrn: str) -> dict[str, str]:
+def _registration(subject: str, gsrn: str) -> dict[str, str]:
     return {"sub": subject, "gsrn": gsrn, "type": "production", "sector": "DK1"}
 
 
@@ -33,7 +39,7 @@ def _kept(world: World) -> int:
 @pytest.mark.parametrize(
     "path", ["on-meteringpoint-available", "on-meteringpoints-available", "on-ggo-issued"]
 )
-def test_signature_comes_first(world: World, path: str) -> None:
+def test_the_signature_is_checked_first(world: World, path: str) -> None:
     for signature in ("sha256=AAAA", "", "sha1=x", "sha256=æ"):
         response = world.webhook(path, b"not even json", signature=signature or " ")
         assert response.status_code == 401
@@ -86,7 +92,7 @@ def test_repeat_corrects_type_and_sector(world: World) -> None:
     assert [(point.id, point.key_index)] == before
 
 
-def test_metering_point_of_another_is_left(world: World) -> None:
+def test_a_metering_point_of_another_user_is_left(world: World) -> None:
     world.new_user("alice")
     world.new_user("bob")
     world.point("alice", GSRN)
@@ -102,7 +108,7 @@ def test_metering_point_of_another_is_left(world: World) -> None:
     ("field", "value"),
     [("type", "exchange"), ("type", None), ("gsrn", ""), ("gsrn", "a\0"), ("sector", None)],
 )
-def test_wrong_metering_points(world: World, field: str, value: object) -> None:
+def test_wrong_metering_points_are_rejected(world: World, field: str, value: object) -> None:
     point = {"gsrn": GSRN, "type": "production", "sector": "DK1", field: value}
     response = world.webhook("on-meteringpoint-available", {"sub": "alice", "meteringpoint": point})
     assert response.status_code == 400
@@ -112,7 +118,7 @@ def test_wrong_metering_points(world: World, field: str, value: object) -> None:
 def test_ggo_is_stored_once(world: World) -> None:
     world.new_user("alice")
     world.point("alice", GSRN)
-    address = _address_by_our_keys(world, "alice")
+    address = _address_of_our_key(world, "alice")
     for _ in range(2):
         response = world.ggo("alice", GSRN, address=address)
         assert (response.status_code, response.json) == (200, {"success": True})
@@ -133,7 +139,27 @@ def test_ggo_is_stored_once(world: World) -> None:
     assert world.value("SELECT key_mismatch FROM ggos") is False
 
 
-def test_alias(world: World) -> None:
+@pytest.mark.parametrize("changed", ["key_index", "master_key"])
+def test_a_cached_metering_point_is_compared_with_the_stored_one(
+    world: World, changed: str
+) -> None:
+    """After a restore of the database a running web may remember other keys than are stored."""
+    world.new_user("alice")
+    world.point("alice", GSRN)
+    assert world.ggo("alice", GSRN, address=_address_of_our_key(world, "alice")).json["success"]
+    world.rows("DELETE FROM ggos")
+    if changed == "key_index":
+        world.rows("UPDATE metering_points SET key_index = 7")
+    else:
+        sealed = world.runtime.sealer.seal(new_master_key().base58(), "users.master_key:alice")
+        world.rows("UPDATE users SET master_key = :key", key=sealed)
+    key_index = world.value("SELECT key_index FROM metering_points")
+    address = _address_of_our_key(world, "alice", key_index)
+    assert world.ggo("alice", GSRN, address=address).json == {"success": True}
+    assert world.value("SELECT key_mismatch FROM ggos") is False
+
+
+def test_on_ggos_issued_is_an_alias(world: World) -> None:
     world.new_user("alice")
     world.point("alice", GSRN)
     body = {"sub": "alice", "ggo": ggo_of(GSRN)}
@@ -141,7 +167,7 @@ def test_alias(world: World) -> None:
     assert world.value("SELECT count(*) FROM ggos") == 1
 
 
-def test_ggo_at_a_foreign_address_is_flagged(
+def test_a_ggo_at_an_address_of_no_key_is_flagged(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
     world.new_user("alice")
@@ -187,7 +213,7 @@ def test_ggo_at_a_foreign_address_is_flagged(
         ("unknown", 1),
     ],
 )
-def test_wrong_ggos(world: World, field: str, value: object) -> None:
+def test_wrong_ggos_are_rejected(world: World, field: str, value: object) -> None:
     world.new_user("alice")
     world.point("alice", GSRN)
     fields: dict[str, object] = {field: value}
@@ -214,7 +240,7 @@ def test_wrong_ggos(world: World, field: str, value: object) -> None:
         ("technologyCode", "T0"),
     ],
 )
-def test_odd_ggos(world: World, field: str, value: object) -> None:
+def test_unusual_ggos_are_stored(world: World, field: str, value: object) -> None:
     world.new_user("alice")
     world.point("alice", GSRN)
     for _ in range(2):
@@ -222,14 +248,14 @@ def test_odd_ggos(world: World, field: str, value: object) -> None:
     assert world.value("SELECT count(*) FROM ggos") == 1
 
 
-def test_last_period_before_2038(world: World) -> None:
+def test_the_last_period_before_2038_is_stored(world: World) -> None:
     world.new_user("alice")
     world.point("alice", GSRN)
     times = {"begin": "2038-01-19T03:14:07Z", "end": "2038-01-19T04:00:00Z"}
     assert world.ggo("alice", GSRN, **times).json == {"success": True}
 
 
-def test_contradicting_repeat(world: World) -> None:
+def test_a_contradicting_repeat_fails(world: World) -> None:
     world.new_user("alice")
     world.new_user("bob")
     world.point("alice", GSRN)
@@ -246,8 +272,8 @@ def test_contradicting_repeat(world: World) -> None:
 
 
 @pytest.mark.parametrize("is_known", [False, True])
-def test_ggo_of_anothers_metering_point(world: World, is_known: bool) -> None:
-    """Refused whether or not its address is known; only at an own point that makes a difference."""
+def test_a_ggo_of_another_users_metering_point_is_rejected(world: World, is_known: bool) -> None:
+    """Whether or not its address is known."""
     world.new_user("alice")
     world.new_user("bob")
     world.point("alice", GSRN)
@@ -273,13 +299,13 @@ def test_events_of_an_unknown_subject_wait_for_its_login(world: World) -> None:
     world.new_user("alice")
     assert _kept(world) == 0
     assert len(world.listed("alice")) == 1
-    # The later of two that contradict each other.
+    # If two contradict each other, the later one counts.
     assert world.rows("SELECT sector FROM metering_points") == [("DK2",)]
     assert world.value("SELECT count(*) FROM datahub_jobs WHERE kind = 'send_key'") == 1
 
 
-def test_the_latest_word_on_a_point_counts(world: World) -> None:
-    """A, B, A: the second A isn't taken for a repeat of the first."""
+def test_the_latest_event_of_a_metering_point_counts(world: World) -> None:
+    """In A, B, A the second A is not taken for a repeat of the first."""
     for sector in ("DK1", "DK2", "DK1"):
         world.point("alice", GSRN, sector=sector)
         world.point("alice", OTHER, sector=sector, type="consumption")
@@ -305,7 +331,7 @@ def test_ggo_comes_with_the_import_of_its_metering_point(world: World) -> None:
     world.run_jobs()
     world.datahub.control(
         "meteringpoints",
-        {"meteringpoints": [_registered("alice", GSRN)]},
+        {"meteringpoints": [_registration("alice", GSRN)]},
     )
     assert world.ggo("alice", GSRN).status_code == 200
     world.run_jobs()
@@ -314,15 +340,15 @@ def test_ggo_comes_with_the_import_of_its_metering_point(world: World) -> None:
     assert world.value("SELECT count(*) FROM datahub_jobs") == 0
 
 
-def test_kept_ggo_that_turns_out_wrong_is_dropped(
+def test_a_kept_ggo_that_breaks_a_rule_is_dropped(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
     world.new_user("bob")
     world.point("bob", OTHER)
     world.ggo("bob", OTHER)
-    world.ggo("alice", OTHER, address=ADDRESS)  # Bob's metering point.
+    world.ggo("alice", OTHER, address=ADDRESS)  # It is Bob's metering point.
     world.point("alice", GSRN)
-    world.ggo("alice", GSRN)  # An address that is Bob's GGO.
+    world.ggo("alice", GSRN)  # Bob's GGO has this address.
     world.point("alice", OTHER)
     world.new_user("alice")
     assert _kept(world) == 0
@@ -331,7 +357,7 @@ def test_kept_ggo_that_turns_out_wrong_is_dropped(
     assert "another user's" in caplog.text
 
 
-def test_many_kept_ggos_are_taken_up_in_portions(
+def test_many_kept_ggos_are_issued_in_portions(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("origin.intake.service.early_events.APPLIED_AT_ONCE", 3)
@@ -345,7 +371,7 @@ def test_many_kept_ggos_are_taken_up_in_portions(
     assert len(world.listed("alice")) == 10
 
 
-def test_disabled_user_keeps_what_is_issued(world: World) -> None:
+def test_a_disabled_user_still_gets_what_is_issued(world: World) -> None:
     world.new_user("alice")
     world.post("/auth/disable-user", token=world.token("alice"))
     assert world.point("alice", GSRN).json == {"success": True}
@@ -414,12 +440,12 @@ def test_events_and_first_login_at_once(world: World) -> None:
     assert _kept(world) == 0
 
 
-def test_too_large_a_body(world: World) -> None:
+def test_a_body_that_is_too_large_is_rejected(world: World) -> None:
     body = orjson.dumps({"sub": "x" * (1024 * 1024)})
     assert world.webhook("on-ggo-issued", body).status_code == 413
 
 
-def test_number_beyond_all_bounds(world: World) -> None:
+def test_a_number_beyond_64_bits_is_rejected(world: World) -> None:
     body = orjson.dumps({"sub": "alice", "ggo": ggo_of(GSRN, amount=12345)})
     response = world.webhook("on-ggo-issued", body.replace(b"12345", b"1" + b"0" * 30))
     assert response.status_code == 400

@@ -1,15 +1,15 @@
-"""Periodic work: known by the database, and done once."""
+"""Periodic work: the database knows when it is due, and it runs once."""
 
 from datetime import timedelta
 from typing import Any
 
 from origin.db import clock_watch
-from origin.maintenance.rules import At, Every
+from origin.maintenance.rules.schedules import At, Every
 from origin.maintenance.service import schedules
 from origin.shared import clock
 from tests.support.world import World, at_once
 
-RULES = {"hourly": Every(timedelta(hours=1)), "nightly": At((30,), hour=2)}
+SCHEDULES = {"hourly": Every(timedelta(hours=1)), "nightly": At((30,), hour=2)}
 
 
 def _send_due(world: World, *, works: bool = True) -> list[str]:
@@ -19,7 +19,7 @@ def _send_due(world: World, *, works: bool = True) -> list[str]:
         sent.append(name)
         return works
 
-    schedules.send_due(world.runtime.database, RULES, send)
+    schedules.send_due(world.runtime.database, SCHEDULES, send)
     return sorted(sent)
 
 
@@ -28,7 +28,7 @@ def _since(world: World, interval: str) -> None:
 
 
 def test_what_is_due_is_known_by_the_database(world: World) -> None:
-    """Whoever asks, and however often he was restarted."""
+    """Whichever process asks, and however often it was restarted."""
     assert _send_due(world) == []
     _since(world, "61 minutes")
     assert "hourly" in _send_due(world)
@@ -39,21 +39,21 @@ def test_what_is_due_is_known_by_the_database(world: World) -> None:
     assert "hourly" in _send_due(world)
 
 
-def test_two_that_ask_at_once_send_it_once(world: World) -> None:
+def test_processes_that_ask_at_once_send_it_once(world: World) -> None:
     _send_due(world)
     _since(world, "2 days")
     sent = at_once(*[lambda: _send_due(world)] * 8)
     assert sorted(name for each in sent for name in each) == ["hourly", "nightly"]
 
 
-def test_what_could_not_be_sent_is_sent_by_the_next(world: World) -> None:
+def test_work_that_could_not_be_sent_is_sent_by_the_next_sweep(world: World) -> None:
     _send_due(world)
     _since(world, "2 days")
     assert _send_due(world, works=False) == ["hourly", "nightly"]
     assert _send_due(world) == ["hourly", "nightly"]
 
 
-def test_a_run_that_died_is_begun_anew(world: World) -> None:
+def test_a_run_that_died_is_started_anew(world: World) -> None:
     _send_due(world)
     _since(world, "2 days")
     assert _send_due(world) == ["hourly", "nightly"]
@@ -62,7 +62,7 @@ def test_a_run_that_died_is_begun_anew(world: World) -> None:
     assert _send_due(world) == ["hourly", "nightly"]
 
 
-def test_the_present_is_postgresqls(world: World, monkeypatch) -> None:
+def test_the_clock_is_postgresqls(world: World, monkeypatch) -> None:
     """On a machine whose clock is a day ahead."""
     true_time = clock_watch.time.time
     monkeypatch.setattr("time.time", lambda: true_time() + 86_400)
@@ -78,7 +78,7 @@ def test_a_process_that_was_stopped_while_it_asked_asks_again(world: World, monk
 
     def held_up() -> Any:
         told, reading, doubt_s = true_now()
-        # Half a minute each way, as far as the process can tell; PostgreSQL had answered at once.
+        # The process sees half a minute each way, although PostgreSQL answered at once.
         answers.append(
             (told, reading + 30, doubt_s + 30) if not answers else (told, reading, doubt_s)
         )

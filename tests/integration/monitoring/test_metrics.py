@@ -1,7 +1,7 @@
 """`/metrics`: counters, database gauges, and the response without a database."""
 
 from collections.abc import Callable
-from dataclasses import replace
+from copy import copy
 
 import pytest
 from sqlalchemy import make_url
@@ -64,6 +64,7 @@ def test_metrics_of_datahub_jobs_and_kept_events(market: Market):
     answer = market.webhook("on-meteringpoint-available", {"sub": "new", "meteringpoint": point})
     assert answer.json == {"success": False}
     after = scrape(market)
+    assert before.value("datahub_jobs", kind="fetch_ggos") == 0
     assert after.value("datahub_jobs", kind="send_key") == 1
     assert after.value("kept_events", kind="metering_point") == 1
     assert after.value("kept_events", kind="ggo") == 0
@@ -96,9 +97,11 @@ def test_unknown_paths_make_no_label(market: Market):
 
 
 def test_without_a_database_the_process_still_has_metrics(market: Market):
-    runtime = market.runtime
-    unreachable = DatabaseGauges(make_url("postgresql+psycopg2://nobody:hidden@127.0.0.1:1/none"))
-    market.use(replace(runtime, database_gauges=unreachable))
+    runtime = copy(market.runtime)
+    runtime.database_gauges = DatabaseGauges(
+        make_url("postgresql+psycopg2://nobody:hidden@127.0.0.1:1/none")
+    )
+    market.use(runtime)
     blind = scrape(market)
     assert blind.value("database_up") == 0
     assert "account_service_batches" not in blind.names

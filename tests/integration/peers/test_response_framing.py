@@ -28,7 +28,8 @@ from origin.errors import PeerError
 from origin.identity.client import HydraClient
 from origin.peers.datahub import DataHubClient
 from origin.peers.http import PeerClient
-from origin.webhooks.client.receivers import ReceiverClient, target_of
+from origin.webhooks.client.receivers import ReceiverClient
+from origin.webhooks.client.targets import target_of
 from tests.support.certificates import loopback_certificate
 from tests.support.scripted_peer import Script, ScriptedPeer, http_answer
 

@@ -1,4 +1,4 @@
-"""After a failover Redis's address leads to another server, and the old one lives on as a replica."""
+"""After a failover, Redis's address leads to a new server; the old one goes on as a replica."""
 
 from collections.abc import Callable, Iterator
 
@@ -10,7 +10,7 @@ from origin.identity.service.rate_limits import RateLimits
 from origin.settings import Settings
 from origin.tasks import sending
 from origin.tasks.celery import BATCHES
-from origin.tasks.sending import MOST_WAITING, Wakeups
+from origin.tasks.sending import MAX_WAITING, WakeupSender
 from tests.support.market import Market
 from tests.support.port_forwarder import Forwarder, forwarding
 
@@ -54,11 +54,11 @@ def settings(
 def _fail_over(old: EmbeddedValkey, new: EmbeddedValkey, address: Forwarder) -> None:
     address.target = (new.host, new.port)
     with old.client() as client:
-        # It doesn't reach its new primary, and keeps what it held.
+        # It does not reach its new primary, so it keeps its data.
         client.execute_command("REPLICAOF", old.host, "1")
 
 
-@pytest.mark.parametrize("held", [1, MOST_WAITING])
+@pytest.mark.parametrize("held", [1, MAX_WAITING])
 def test_wake_ups_reach_the_new_primary(
     settings: Settings,
     old: EmbeddedValkey,
@@ -67,12 +67,12 @@ def test_wake_ups_reach_the_new_primary(
     monkeypatch: pytest.MonkeyPatch,
     held: int,
 ):
-    """However many the old one holds, which no worker will ever take."""
+    """However many messages the old server holds, which no worker will ever take."""
     monkeypatch.setattr(sending, "_PAUSE_S", 0)
-    sender = Wakeups(settings)
+    sender = WakeupSender(settings)
     assert all(sender.send(BATCHES) for _ in range(held))
     _fail_over(old, new, address)
-    # Each of its connections is found out by a failure of its own.
+    # Each stale connection fails once before it is replaced.
     assert [sender.send(BATCHES) for _ in range(4)][2:] == [True, True]
     with new.client() as client:
         assert client.llen(QUEUE) >= 2

@@ -1,4 +1,4 @@
-"""What is sent to the workers through Redis: no times, and not without end."""
+"""Messages to the workers through Redis: they carry no times, and their number is limited."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -10,7 +10,7 @@ import redis
 from devstack.configured import Redis, redis_databases
 from origin.settings import Settings
 from origin.tasks.celery import BATCHES, RECONCILIATION
-from origin.tasks.sending import MOST_WAITING, WakeupSender
+from origin.tasks.sending import MAX_WAITING, WakeupSender
 from origin.tasks.wakeups import CeleryWakeups
 from tests.support.market import Market
 from tests.support.waiting import eventually
@@ -37,32 +37,32 @@ def broker(settings: Settings) -> Iterator[redis.Redis]:
         client.delete(QUEUE)
 
 
-def test_wake_ups_do_not_pile_up_where_no_worker_runs(settings: Settings, broker: redis.Redis):
-    wakeups = WakeupSender(settings)
-    assert all(wakeups.send(BATCHES) for _ in range(MOST_WAITING + 20))
-    assert broker.llen(QUEUE) == MOST_WAITING
+def test_wake_ups_do_not_pile_up_without_a_worker(settings: Settings, broker: redis.Redis):
+    sender = WakeupSender(settings)
+    assert all(sender.send(BATCHES) for _ in range(MAX_WAITING + 20))
+    assert broker.llen(QUEUE) == MAX_WAITING
     broker.ltrim(QUEUE, 0, 0)
-    assert wakeups.send(BATCHES)
+    assert sender.send(BATCHES)
     assert broker.llen(QUEUE) == 2
 
 
 def test_periodic_work_that_was_claimed_is_sent_however_many_wait(
     settings: Settings, broker: redis.Redis
 ):
-    """Nobody else sends it before the claim is over, which takes an hour."""
-    wakeups = WakeupSender(settings)
-    for _ in range(MOST_WAITING):
-        wakeups.send(BATCHES)
-    assert wakeups.send(RECONCILIATION)
-    assert broker.llen(QUEUE) == MOST_WAITING + 1
+    """Nobody else sends it before the claim ends, an hour later."""
+    sender = WakeupSender(settings)
+    for _ in range(MAX_WAITING):
+        sender.send(BATCHES)
+    assert sender.send(RECONCILIATION)
+    assert broker.llen(QUEUE) == MAX_WAITING + 1
 
 
 @pytest.mark.parametrize("delay_s", [0, 0.3])
 def test_a_wake_up_carries_no_time(settings: Settings, broker: redis.Redis, delay_s: float):
-    """A worker's clock would tell it apart from what its sender meant."""
-    hints = CeleryWakeups(WakeupSender(settings))
+    """A worker whose clock differs would read it as another time than its sender meant."""
+    wakeups = CeleryWakeups(WakeupSender(settings))
     began = time.monotonic()
-    hints.batches_due(delay_s)
+    wakeups.batches_due(delay_s)
     eventually(lambda: broker.llen(QUEUE), "the wake-up is sent")
     assert time.monotonic() - began >= delay_s
     headers = orjson.loads(broker.lindex(QUEUE, 0))["headers"]
@@ -70,8 +70,8 @@ def test_a_wake_up_carries_no_time(settings: Settings, broker: redis.Redis, dela
     assert (headers["eta"], headers["expires"]) == (None, None)
 
 
-def test_redis_that_is_away_is_left_alone_for_a_while(new_market: Callable[..., Market]):
-    wakeups = WakeupSender(new_market().settings)
+def test_nothing_is_sent_for_a_while_after_redis_failed(new_market: Callable[..., Market]):
+    sender = WakeupSender(new_market().settings)
     began = time.monotonic()
-    assert [wakeups.send(BATCHES) for _ in range(50)] == [False] * 50
+    assert [sender.send(BATCHES) for _ in range(50)] == [False] * 50
     assert time.monotonic() - began < 5

@@ -4,6 +4,7 @@ Clients in the field match some of these sentences.
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from unittest.mock import patch
@@ -14,10 +15,10 @@ from werkzeug.test import TestResponse
 
 from origin.compose.service import idempotency
 from origin.ggos.rules import summaries
-from origin.webhooks.service import early_subscriptions, subscriptions
+from origin.webhooks.rules import subscriptions
 from sandbox.running import Sandbox
 from tests.support.market import BOBS_CONSUMPTION, CONSUMPTION, OTHER_CONSUMPTION, Market
-from tests.support.world import ggo_of, rewired
+from tests.support.world import ggo_of
 
 HOOK = "/webhook/on-ggo-received/subscribe"
 RANGE = {"begin": "2020-01-01T00:00:00+00:00", "end": "2020-01-02T00:00:00+00:00"}
@@ -333,7 +334,7 @@ def test_too_many_subscriptions(market: Market, subject: str):
     body = {"url": "https://one.example.test/hook", "secret": "s"}
     with (
         patch.object(subscriptions, "MAX_PER_EVENT", 0),
-        patch.object(early_subscriptions, "MAX_PER_SUBJECT", 0),
+        patch.object(subscriptions, "MAX_PER_SUBJECT", 0),
     ):
         answer = market.post(HOOK, body, market.token(subject))
     message = {
@@ -373,7 +374,7 @@ def test_recovery(market: Market):
     runtime = market.runtime
     try:
         market.use(
-            rewired(runtime, settings=runtime.settings.model_copy(update={"recovery_mode": True}))
+            replace(runtime, settings=runtime.settings.model_copy(update={"recovery_mode": True}))
         )
         answer = market.compose("a")
     finally:

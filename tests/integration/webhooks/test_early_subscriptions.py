@@ -1,4 +1,4 @@
-"""Webhooks subscribed to before the first login, as example-backend does in its callback."""
+"""Subscriptions before the first login, as example-backend makes them in its callback."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -10,11 +10,11 @@ from werkzeug.test import TestResponse
 
 from origin.db.locks import lock_subject
 from origin.keys.sealing import CannotUnseal, Sealer, webhook_secret_context
-from origin.maintenance.service import key_rotation, pruning
+from origin.maintenance.service import pruning
 from sandbox.running import Sandbox
 from tests.support.market import Market
 from tests.support.waiting import eventually
-from tests.support.world import at_once, query_of, rewired
+from tests.support.world import at_once, query_of
 
 SECRET = "a subscriber's secret"
 EVENTS = ("on-ggo-received", "on-forecast-received")
@@ -23,7 +23,7 @@ CODES = {"technologyCode": "T020001", "fuelCode": "F01050100"}
 
 @pytest.fixture(scope="module")
 def shared_market(module_database_uri: str, sandbox: Sandbox) -> Iterator[Market]:
-    """Receivers are on this machine; what failed is tried again when a test says so."""
+    """Receivers are on this machine; failed deliveries are retried only when a test says so."""
     sandbox.reset()
     market = Market(
         module_database_uri, sandbox, webhook_allow_private=True, webhook_retry_delay=1000
@@ -64,7 +64,7 @@ def outcome(answer: TestResponse) -> tuple[int, Any]:
 DONE, NOT_THERE = (200, {"success": True}), (200, {"success": False})
 
 
-def kept(market: Market) -> int:
+def early_count(market: Market) -> int:
     return int(market.value("SELECT count(*) FROM early_subscriptions"))
 
 
@@ -79,10 +79,8 @@ def live(market: Market, subject: str) -> list[tuple[str, str]]:
     ]
 
 
-def test_what_was_subscribed_before_the_first_login_is_delivered_after_it(
-    market: Market, newcomer: str
-):
-    """As example-backend does: both events, then the login, then a GGO is issued."""
+def test_early_subscriptions_are_delivered_to_after_the_first_login(market: Market, newcomer: str):
+    """As example-backend does: subscribe to both events, log in; then a GGO is issued."""
     market.sandbox.receiver.secret(SECRET, "new")
     for event in EVENTS:
         assert outcome(call(market, newcomer, event=event)) == DONE
@@ -92,7 +90,7 @@ def test_what_was_subscribed_before_the_first_login_is_delivered_after_it(
     market.new_user(newcomer)
     url = market.sandbox.receiver.hook("new")
     assert live(market, newcomer) == [("ON_FORECAST_RECEIVED", url), ("ON_GGO_RECEIVED", url)]
-    assert kept(market) == 0
+    assert early_count(market) == 0
 
     gsrn = "571313180499999999"
     market.sandbox.datahub.add_meteringpoint(newcomer, gsrn, "production", webhooks="none")
@@ -119,7 +117,7 @@ def test_what_was_subscribed_before_the_first_login_is_delivered_after_it(
     assert came[0]["json"]["ggo"]["address"] == ggo["address"]
 
 
-def test_a_ggo_that_came_before_the_first_login_is_told_with_it(market: Market, newcomer: str):
+def test_a_ggo_from_before_the_first_login_is_announced_at_the_login(market: Market, newcomer: str):
     market.sandbox.receiver.secret(SECRET, "new")
     assert outcome(call(market, newcomer)) == DONE
     gsrn = "571313180488888888"
@@ -145,17 +143,17 @@ def test_a_ggo_that_came_before_the_first_login_is_told_with_it(market: Market, 
     assert came["json"]["ggo"]["amount"] == 100
 
 
-def test_the_guard_on_urls_and_the_scope_hold_without_an_account(market: Market, newcomer: str):
+def test_urls_and_scopes_are_checked_without_an_account(market: Market, newcomer: str):
     assert call(market, newcomer, url="ftp://example.com/").status_code == 400
     for verb in ("subscribe", "unsubscribe"):
         market.tokens["short"] = market.token(newcomer, "profile")
         assert call(market, "short", verb).status_code == 403
         market.tokens["unknown"] = "nobody's"
         assert call(market, "unknown", verb).status_code == 401
-    assert kept(market) == 0
+    assert early_count(market) == 0
 
 
-def test_private_addresses_are_refused_without_an_account(new_market: Callable[..., Market]):
+def test_private_addresses_are_rejected_without_an_account(new_market: Callable[..., Market]):
     market = new_market()
     market.tokens["dora"] = market.token("dora")
     for url in (
@@ -165,10 +163,10 @@ def test_private_addresses_are_refused_without_an_account(new_market: Callable[.
         "http://10.0.0.1/",
     ):
         assert call(market, "dora", url=url).status_code == 400
-    assert kept(market) == 0
+    assert early_count(market) == 0
 
 
-def test_unsubscribing_before_the_first_login_takes_url_and_secret(market: Market, newcomer: str):
+def test_unsubscribing_before_the_first_login_needs_url_and_secret(market: Market, newcomer: str):
     assert outcome(call(market, newcomer, "unsubscribe")) == NOT_THERE
     assert outcome(call(market, newcomer)) == DONE
     for wrong in (
@@ -195,38 +193,38 @@ def test_a_subject_has_at_most_ten_before_its_first_login(market: Market, newcom
     refused = call(market, newcomer, url=hooks[10])
     assert refused.status_code == 400
     assert "10" in refused.json["message"]
-    # One of the ten may change its secret, or make room.
+    # An existing one may change its secret, or be replaced.
     assert outcome(call(market, newcomer, url=hooks[0], secret="another")) == DONE
     assert outcome(call(market, newcomer, "unsubscribe", url=hooks[2])) == DONE
     assert outcome(call(market, newcomer, url=hooks[10])) == DONE
     market.new_user(newcomer)
     assert len(live(market, newcomer)) == 10
-    # From then on it is an account's.
+    # An account's limit is higher.
     assert outcome(call(market, newcomer, url=hooks[2])) == DONE
 
 
-def test_many_at_once_are_ten(market: Market, newcomer: str):
+def test_the_limit_holds_for_many_requests_at_once(market: Market, newcomer: str):
     hooks = [market.sandbox.receiver.hook(str(number)) for number in range(13)]
     answers = at_once(*[lambda hook=hook: call(market, newcomer, url=hook) for hook in hooks])
     assert sorted(answer.status_code for answer in answers) == [200] * 10 + [400] * 3
-    assert kept(market) == 10
+    assert early_count(market) == 10
 
 
-def test_what_is_older_than_thirty_days_is_not_taken_up(market: Market, newcomer: str):
+def test_subscriptions_older_than_thirty_days_do_not_become_live(market: Market, newcomer: str):
     hooks = [market.sandbox.receiver.hook(str(number)) for number in range(11)]
     for hook in hooks[:10]:
         assert outcome(call(market, newcomer, url=hook)) == DONE
     market.rows("UPDATE early_subscriptions SET subscribed_at = now() - interval '31 days'")
     assert outcome(call(market, newcomer, "unsubscribe", url=hooks[0])) == NOT_THERE
-    # It is no longer one of the ten, and subscribing again makes it fresh.
+    # They do not count against the ten, and subscribing again renews one.
     assert outcome(call(market, newcomer, url=hooks[10])) == DONE
     assert outcome(call(market, newcomer, url=hooks[1])) == DONE
     market.new_user(newcomer)
     assert [url for _, url in live(market, newcomer)] == sorted([hooks[1], hooks[10]])
-    assert kept(market) == 0
+    assert early_count(market) == 0
 
 
-def test_what_is_older_than_thirty_days_is_dropped(market: Market, newcomer: str):
+def test_subscriptions_older_than_thirty_days_are_pruned(market: Market, newcomer: str):
     for event in EVENTS:
         assert outcome(call(market, newcomer, event=event)) == DONE
     market.rows(
@@ -234,7 +232,7 @@ def test_what_is_older_than_thirty_days_is_dropped(market: Market, newcomer: str
         "WHERE event = 'ON_GGO_RECEIVED'"
     )
     assert pruning.prune(market.runtime.database)["early_subscriptions"] == 1
-    assert kept(market) == 1
+    assert early_count(market) == 1
 
 
 def test_a_first_login_at_the_same_moment_takes_it_up(market: Market, newcomer: str):
@@ -250,11 +248,11 @@ def test_a_first_login_at_the_same_moment_takes_it_up(market: Market, newcomer: 
         assert query_of(login)["success"] == "1"
         assert outcome(subscribed) == DONE
         assert len(live(market, subject)) == 1
-    assert kept(market) == 0
+    assert early_count(market) == 0
 
 
 def test_a_subscription_waits_for_a_first_login_under_way(market: Market, newcomer: str):
-    """The login has looked for early ones, and isn't committed yet."""
+    """The login has read early subscriptions, and is not committed yet."""
     market.new_user("erin")
     with market.runtime.database.transaction() as session:
         lock_subject(session, newcomer)
@@ -275,13 +273,13 @@ def test_a_subscription_waits_for_a_first_login_under_way(market: Market, newcom
         at_once(subscribe, release)
     assert outcome(answers[0]) == DONE
     assert len(live(market, newcomer)) == 1
-    assert kept(market) == 0
-    # Its keys are sealed for its own subject.
+    assert early_count(market) == 0
+    # The account's keys are sealed for its own subject.
     market.rows("UPDATE users SET subject = 'erin' WHERE subject = :s", s=newcomer)
 
 
-def test_what_a_login_left_is_taken_up_by_the_next(market: Market, newcomer: str):
-    """A web of the version before knows nothing of early subscriptions, and makes accounts."""
+def test_the_next_login_takes_what_an_earlier_one_left(market: Market, newcomer: str):
+    """A web process of the previous version makes accounts and ignores early subscriptions."""
     for event in EVENTS:
         assert outcome(call(market, newcomer, event=event)) == DONE
     market.rows("UPDATE early_subscriptions SET subject = 'somebody else'")
@@ -291,23 +289,23 @@ def test_what_a_login_left_is_taken_up_by_the_next(market: Market, newcomer: str
     market.login(newcomer)
     url = market.sandbox.receiver.hook("new")
     assert live(market, newcomer) == [("ON_FORECAST_RECEIVED", url), ("ON_GGO_RECEIVED", url)]
-    assert kept(market) == 0
+    assert early_count(market) == 0
     sealed = market.value("SELECT secret FROM webhook_subscriptions WHERE event LIKE '%GGO%'")
     context = webhook_secret_context(user_id, "ON_GGO_RECEIVED", url)
     assert market.runtime.sealer.open(sealed, context) == "its own"
 
 
-def test_a_disabled_account_keeps_nothing(market: Market, newcomer: str):
+def test_a_disabled_account_has_no_subscriptions(market: Market, newcomer: str):
     market.new_user(newcomer)
     assert outcome(call(market, newcomer)) == DONE
     assert market.post("/auth/disable-user", None, market.tokens[newcomer]).status_code == 200
     assert outcome(call(market, newcomer, event=EVENTS[1])) == DONE
     assert live(market, newcomer) == []
-    assert kept(market) == 0
+    assert early_count(market) == 0
     assert outcome(call(market, newcomer, "unsubscribe")) == NOT_THERE
 
 
-def test_secrets_are_sealed_for_their_place_and_rotate(market: Market, newcomer: str):
+def test_secrets_are_sealed_for_their_row_and_rotate(market: Market, newcomer: str):
     assert outcome(call(market, newcomer)) == DONE
     sealed, subject, event, url = market.rows(
         "SELECT secret, subject, event, url FROM early_subscriptions"
@@ -317,18 +315,15 @@ def test_secrets_are_sealed_for_their_place_and_rotate(market: Market, newcomer:
         market.runtime.sealer.open(sealed, webhook_secret_context(0, event, url))
     assert market.runtime.key_rotation.outdated() == 0
 
-    secret = market.settings.key_encryption_secrets[0].value
-    rotated = rewired(market.runtime, sealer=Sealer(["a new secret of some length", secret]))
+    secret = market.settings.key_encryption_secrets[0].get_secret_value()
+    rotated = replace(market.runtime, sealer=Sealer(["a new secret of some length", secret]))
     before = rotated.key_rotation.outdated()
     last = list(rotated.key_rotation.rotate())[-1]
     assert (last.done, last.failed) == (before, 0)
     assert rotated.key_rotation.outdated() == 0
     assert market.value("SELECT secret FROM early_subscriptions") != sealed
-    # And back, for the tests after this one; then the login opens it.
-    list(
-        key_rotation.rotate(
-            replace(rotated, sealer=Sealer([secret, "a new secret of some length"]))
-        )
-    )
+    # Rotate back for the following tests; then the login opens it.
+    back = replace(market.runtime, sealer=Sealer([secret, "a new secret of some length"]))
+    list(back.key_rotation.rotate())
     market.new_user(subject)
     assert len(live(market, subject)) == 1

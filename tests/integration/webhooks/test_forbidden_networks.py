@@ -1,4 +1,4 @@
-"""WEBHOOK_FORBIDDEN_NETWORKS reaches the guard of subscriptions."""
+"""WEBHOOK_FORBIDDEN_NETWORKS reaches the public-address guard."""
 
 from collections.abc import Callable
 
@@ -8,7 +8,7 @@ from tests.support.world import World
 
 
 @pytest.mark.parametrize(("host", "status"), [("127.0.0.7", 400), ("127.0.1.7", 200)])
-def test_an_operators_network_is_refused(
+def test_an_address_in_a_forbidden_network_is_rejected(
     new_world: Callable[..., World], host: str, status: int
 ) -> None:
     world = new_world(webhook_allow_private=True, webhook_forbidden_networks="127.0.0.0/24")

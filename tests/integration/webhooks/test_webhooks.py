@@ -1,8 +1,9 @@
-"""Webhooks to subscribers: what is told, to whom, when, and how often."""
+"""Webhooks to subscribers: which events reach whom, when, and how often."""
 
 import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -18,14 +19,13 @@ from origin.webhooks.rules.signatures import is_hub_signature, signed_headers
 from sandbox.running import Sandbox
 from tests.support.market import CONSUMPTION, Market
 from tests.support.scripted_peer import ScriptedPeer, http_answer
-from tests.support.world import rewired
 
 SECRET = "a subscriber's secret"
 
 
 @pytest.fixture(scope="module")
 def shared_market(module_database_uri: str, sandbox: Sandbox) -> Iterator[Market]:
-    """Receivers are on this machine; what failed is tried again when a test says so."""
+    """Receivers are on this machine; failed deliveries are retried only when a test says so."""
     sandbox.reset()
     market = Market(
         module_database_uri, sandbox, webhook_allow_private=True, webhook_retry_delay=1000
@@ -38,7 +38,7 @@ def shared_market(module_database_uri: str, sandbox: Sandbox) -> Iterator[Market
 
 @pytest.fixture
 def market(shared_market: Market) -> Market:
-    """The module's market, with nothing in it, on days of its own."""
+    """The module's market, emptied, on days of its own."""
     market = shared_market
     market.rows("TRUNCATE ggos, forecasts, webhook_subscriptions CASCADE")
     market.sandbox.receiver.reset()
@@ -63,7 +63,7 @@ def subscribe(market: Market, subject: str, name: str, **changes: Any) -> None:
 
 
 def deliver(market: Market) -> int:
-    """Deliver what waits, due or not."""
+    """Make all pending deliveries due, and deliver."""
     market.rows(
         "UPDATE webhook_deliveries SET next_attempt_at = now() WHERE next_attempt_at IS NOT NULL"
     )
@@ -74,7 +74,7 @@ def deliver(market: Market) -> int:
 
 
 def received(market: Market, name: str) -> list[dict[str, Any]]:
-    """What came; all of it rightly signed, by both kinds of signature."""
+    """Return the received deliveries; check both kinds of signature on each."""
     found = market.sandbox.receiver.deliveries(name)
     assert all(each["verified"] and each["standard_verified"] for each in found)
     return found
@@ -89,7 +89,7 @@ def states(market: Market) -> list[tuple[Any, ...]]:
     ]
 
 
-def test_an_issued_ggo_is_told_as_it_is_listed(market: Market):
+def test_an_issued_ggo_is_announced_as_it_is_listed(market: Market):
     subscribe(market, "alice", "alice")
     subscribe(market, "bob", "bob")
     market.issue(emissions={"CO2": 1.5})
@@ -103,8 +103,8 @@ def test_an_issued_ggo_is_told_as_it_is_listed(market: Market):
     assert deliver(market) == 0
 
 
-def test_a_compose_is_told_when_the_ledger_has_it(market: Market):
-    """The transfer to its recipient, the remainder to the sender, nothing of what is retired."""
+def test_a_compose_is_announced_when_the_ledger_has_committed_it(market: Market):
+    """Transfers go to their recipients, the remainder to the sender, retires to nobody."""
     market.consume(amount=100)
     address = market.issue(1000)
     subscribe(market, "alice", "alice")
@@ -122,7 +122,7 @@ def test_a_compose_is_told_when_the_ledger_has_it(market: Market):
     assert all(ggo["issueGsrn"] is None for ggo in told["alice"])
 
 
-def test_a_declined_compose_is_told_to_nobody(market: Market):
+def test_a_declined_compose_is_announced_to_nobody(market: Market):
     address = market.issue()
     subscribe(market, "bob", "bob")
     market.sandbox.ledger.refuse_next()
@@ -141,7 +141,7 @@ def test_subscribing_again_replaces_the_secret(market: Market):
     assert SECRET not in str(market.rows("SELECT secret FROM webhook_subscriptions"))
 
 
-def test_unsubscribing_takes_url_and_secret(market: Market):
+def test_unsubscribing_needs_url_and_secret(market: Market):
     subscribe(market, "alice", "alice")
     for wrong in (
         {"secret": "another"},
@@ -159,7 +159,7 @@ def test_unsubscribing_takes_url_and_secret(market: Market):
     assert states(market) == [("CANCELLED", 0, None, None)]
 
 
-def test_other_urls_are_refused(market: Market):
+def test_invalid_urls_are_rejected(market: Market):
     for url in (
         "ftp://example.com/",
         "example.com",
@@ -175,14 +175,14 @@ def test_other_urls_are_refused(market: Market):
 
 
 @pytest.mark.parametrize("secret", ["whsec_", "whsec_no base64", "whsec_æ"])
-def test_a_secret_that_can_sign_nothing_is_refused(market: Market, secret: str):
+def test_a_secret_that_cannot_sign_is_rejected(market: Market, secret: str):
     answer = subscription(market, "alice", "alice", secret=secret)
     assert answer.status_code == 400
     assert list(answer.json["message"]) == ["secret"]
     assert subscription(market, "alice", "alice", "unsubscribe", secret=secret).status_code == 200
 
 
-def test_a_secret_from_before_that_check_signs(market: Market):
+def test_an_older_secret_that_the_check_rejects_still_signs(market: Market):
     subscribe(market, "alice", "alice")
     secret = "whsec_æ"
     [(user_id, url)] = market.rows("SELECT user_id, url FROM webhook_subscriptions")
@@ -202,7 +202,7 @@ def test_a_secret_from_before_that_check_signs(market: Market):
     assert headers["webhook-signature"] == signed["webhook-signature"]
 
 
-def test_what_fails_comes_again_and_the_others_do_not_wait(market: Market):
+def test_a_failed_delivery_is_retried_and_blocks_no_others(market: Market):
     subscribe(market, "alice", "alice")
     market.sandbox.receiver.answer(500, name="alice", times=1)
     for number in range(3):
@@ -213,7 +213,7 @@ def test_what_fails_comes_again_and_the_others_do_not_wait(market: Market):
         ("DELIVERED", 1, 200, None),
         ("DELIVERED", 1, 200, None),
     ]
-    # Its time hasn't come; then it has, and it is the same.
+    # It is not due yet; then it is, and the same bytes are sent.
     assert market.runtime.delivery_runner.run_due() == 0
     assert deliver(market) == 1
     came = received(market, "alice")
@@ -227,7 +227,7 @@ def test_what_fails_comes_again_and_the_others_do_not_wait(market: Market):
     assert states(market)[0] == ("DELIVERED", 2, 200, None)
 
 
-def test_each_of_many_that_fail_comes_again_when_it_is_due(market: Market):
+def test_many_failed_deliveries_are_each_retried_when_due(market: Market):
     subscribe(market, "alice", "alice")
     market.sandbox.receiver.answer(500, name="alice")
     for number in range(30):
@@ -242,29 +242,29 @@ def test_each_of_many_that_fail_comes_again_when_it_is_due(market: Market):
         assert 800 <= early < late <= 1200
 
 
-def test_what_came_is_written_down_however_long_the_database_is_away(
+def test_results_are_kept_until_the_database_takes_them(
     market: Market, monkeypatch: pytest.MonkeyPatch
 ):
-    """Leases lapse meanwhile: nothing more is begun, and what came doesn't come again."""
+    """Leases end meanwhile: no further delivery is begun, and none is sent twice."""
     subscribe(market, "alice", "alice")
     market.sandbox.receiver.answer(name="alice", delay=0.02)
     for number in range(20):
         market.issue(begin=market.hour(number))
     settings = market.settings.model_copy(update={"lease_seconds": 0.4})
-    runtime = rewired(market.runtime, settings=settings)
+    runtime = replace(market.runtime, settings=settings)
     record, renew = delivery_queue.record, delivery_queue.renew
     tries = iter(range(1000))
 
-    def away(*_: object) -> None:
+    def fail_at_first(*_: object) -> None:
         if next(tries) < 40:
             raise OperationalError("away", {}, Exception())
 
     def record_later(*arguments: Any) -> None:
-        away()
+        fail_at_first()
         record(*arguments)
 
     def renew_later(*arguments: Any) -> set[int]:
-        away()
+        fail_at_first()
         return renew(*arguments)
 
     monkeypatch.setattr(delivery_queue, "record", record_later)
@@ -275,7 +275,7 @@ def test_what_came_is_written_down_however_long_the_database_is_away(
     assert len(received(market, "alice")) == 20
 
 
-def test_order_is_kept(market: Market):
+def test_deliveries_keep_their_order(market: Market):
     subscribe(market, "alice", "alice")
     hours = [market.hour(number) for number in (5, 2, 9, 1, 7, 3)]
     for begin in hours:
@@ -315,7 +315,7 @@ def test_410_ends_the_subscription(market: Market):
     assert len(received(market, "alice")) == 2
 
 
-def test_after_a_day_it_is_given_up(market: Market):
+def test_a_delivery_is_given_up_after_a_day(market: Market):
     subscribe(market, "alice", "alice")
     market.sandbox.receiver.answer(503, name="alice")
     market.issue()
@@ -328,7 +328,7 @@ def test_after_a_day_it_is_given_up(market: Market):
     assert deliver(market) == 0
 
 
-def test_a_disabled_account_falls_silent(market: Market):
+def test_a_disabled_account_gets_no_webhooks(market: Market):
     carol = market.new_user("carol")
     market.tokens["carol"] = market.token("carol")
     subscribe(market, "carol", "carol")
@@ -343,21 +343,21 @@ def test_a_disabled_account_falls_silent(market: Market):
     assert subscription(market, "carol", "carol", "unsubscribe").json == {"success": False}
 
 
-def test_no_token_and_no_scope(market: Market):
+def test_token_and_scope_are_required(market: Market):
     answer = market.post("/webhook/on-ggo-received/subscribe", {"url": "x"})
     assert answer.status_code == 401
     token = market.token("alice", "profile ggo.read")
     assert market.post("/webhook/on-ggo-received/subscribe", {}, token).status_code == 403
 
 
-def test_a_silent_receiver_costs_others_nothing(market: Market):
-    """It hangs, on more deliveries than one lane takes up; the other's all arrive meanwhile."""
+def test_a_silent_receiver_delays_no_others(market: Market):
+    """It hangs on more deliveries than one queue takes; meanwhile the other receiver gets all of its own."""
     hanging = [f"hanging/{number}" for number in range(30)]
     for name in hanging:
         subscribe(market, "alice", name)
     market.sandbox.receiver.fault("/hook/hanging/*", times=None, delay_before=60)
     subscribe(market, "alice", "well")
-    # Another host, as the limits have it.
+    # Another host for the limits per host.
     market.rows("UPDATE webhook_subscriptions SET host = 'another:80' WHERE url LIKE '%well'")
     for number in range(20):
         market.issue(begin=market.hour(number))
@@ -369,7 +369,7 @@ def test_a_silent_receiver_costs_others_nothing(market: Market):
 
 
 def deliveries_beside(market: Market) -> Callable[[], None]:
-    """A run in a thread of its own; how to wait for its end."""
+    """Deliver in a thread; return how to wait for its end."""
     pool = ThreadPoolExecutor(1)
     run = pool.submit(deliver, market)
 
@@ -380,7 +380,7 @@ def deliveries_beside(market: Market) -> Callable[[], None]:
     return wait
 
 
-def test_operators_see_replay_and_end_them(market: Market):
+def test_operators_list_replay_and_end_subscriptions(market: Market):
     def run(*command: str, status: int = 0) -> str:
         result = market.app.test_cli_runner().invoke(args=["webhooks", *command])
         assert result.exit_code == status, result.output
@@ -417,8 +417,8 @@ def test_operators_see_replay_and_end_them(market: Market):
     assert (gone["webhook_deliveries"], gone["webhook_subscriptions"]) == (1, 1)
 
 
-def test_a_receiver_that_hints_before_it_answers_is_delivered_to_once(market: Market):
-    """103 is no answer (RFC 8297): the 200 after it is."""
+def test_an_interim_response_is_not_the_answer(market: Market):
+    """103 Early Hints (RFC 8297) precedes the response: the 200 after it counts, and nothing is resent."""
     receiver = ScriptedPeer()
     hints = b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\n\r\n"
     receiver.scripts = [lambda to: to.sendall(hints + http_answer(b"")) for _ in range(4)]

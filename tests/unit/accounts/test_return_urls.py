@@ -1,4 +1,4 @@
-"""Where a login may lead back to."""
+"""The URLs to which a login may return."""
 
 from urllib.parse import parse_qsl, urlsplit
 
@@ -58,7 +58,7 @@ def test_allowed(url: str) -> None:
         "https://app.example\0.evil.com/",
         "https://app.example./",
         "https://app%2eexample/",
-        "https://app。example/",  # Browsers take that full stop for a dot.
+        "https://app。example/",  # Browsers treat this full stop as a dot.
         "https://app.example:port/",
         "https://app.example:99999/",
         "https://[app.example/",
@@ -67,7 +67,7 @@ def test_allowed(url: str) -> None:
         "https://app.example/" + "x" * 5000,
     ],
 )
-def test_refused(url: str) -> None:
+def test_not_allowed(url: str) -> None:
     assert not is_allowed(url, ORIGINS)
 
 
@@ -101,7 +101,7 @@ def test_nothing_around_an_origin_makes_another(before: str, after: str) -> None
         ("https://a.example/x#f", "https://a.example/x?success=1#f"),
         ("https://a.example/x?", "https://a.example/x?success=1"),
         ("https://a.example/x?a=%20&b#f", "https://a.example/x?a=%20&b&success=1#f"),
-        # Of an earlier login, whose page this one was begun from.
+        # The outcome of an earlier login is replaced.
         ("https://a.example/x?success=0&a=1&m%73g=no", "https://a.example/x?a=1&success=1"),
         ("https://a.example/x?success=0", "https://a.example/x?success=1"),
         ("https://a.example/x?successes=1&&b", "https://a.example/x?successes=1&&b&success=1"),
@@ -112,7 +112,7 @@ def test_result_is_appended(url: str, expected: str) -> None:
 
 
 @given(st.text())
-def test_message_comes_through(message: str) -> None:
+def test_the_message_is_passed_on_unchanged(message: str) -> None:
     try:
         message.encode()
     except UnicodeEncodeError:

@@ -1,4 +1,4 @@
-"""The rules of compose, over generated orders."""
+"""The rules of compose, also with generated orders."""
 
 from collections import Counter
 from dataclasses import replace
@@ -56,7 +56,7 @@ def measured(gsrn: str, amount: int = 10**6) -> Measurement:
         sector="DK1",
         amount=amount,
         is_consumption=True,
-        address_holds=True,
+        has_derived_address=True,
     )
 
 
@@ -73,7 +73,7 @@ orders = st.builds(
 
 @given(order=orders, spare=st.integers(0, 3))
 def test_parts_sum_to_the_source_in_the_contracts_order(order: Order, spare: int):
-    """Transfers as asked, the remainder where there is one, then the retired parts as asked."""
+    """Transfers in order, the remainder if there is one, then retires in order."""
     if not order.amount:
         return
     source = replace(SOURCE, amount=order.amount + spare)
@@ -91,7 +91,7 @@ def test_parts_sum_to_the_source_in_the_contracts_order(order: Order, spare: int
 
 
 @given(order=orders, limits=st.tuples(st.integers(0, 900), st.integers(0, 900)), done=amounts)
-def test_never_more_is_retired_than_measured(order: Order, limits: tuple[int, int], done: int):
+def test_no_more_is_retired_than_measured(order: Order, limits: tuple[int, int], done: int):
     measurements = {gsrn: measured(gsrn, limit) for gsrn, limit in zip(POINTS, limits, strict=True)}
     already = {measurements["p1"].address: done}
     asked = Counter[str]()
@@ -107,7 +107,7 @@ def test_never_more_is_retired_than_measured(order: Order, limits: tuple[int, in
         assert fits
 
 
-def test_a_ggo_that_was_never_sent_is_spent_without_a_ledger_alone():
+def test_a_ggo_that_was_never_sent_is_tradable_only_without_a_ledger():
     order = Order("source", transfers=[Transfer(1, "you")])
     source = replace(SOURCE, never_sent=True)
     assert message_of(order, source) == "GGO not found or is unavailable: source"
@@ -125,11 +125,11 @@ def message_of(order: Order, source: Source | None = SOURCE, **changes: object) 
 TRANSFER = Order("source", transfers=[Transfer(1000, "you")])
 
 
-def test_nothing_asked_for():
+def test_an_empty_order():
     assert message_of(Order("source")) == "Nothing to transfer/retire"
 
 
-def test_more_than_there_is():
+def test_more_than_the_ggo_has():
     order = Order("source", [Transfer(600, "you")], [Retire(401, "p1")])
     assert message_of(order) == "Requested amount exceeds available amount"
 
@@ -182,7 +182,7 @@ def test_no_measurement():
         {"end": BEGIN + timedelta(minutes=15)},
         {"gsrn": "p2"},
         {"is_consumption": False},
-        {"address_holds": False},
+        {"has_derived_address": False},
     ],
     ids=lambda change: next(iter(change)),
 )
@@ -193,7 +193,7 @@ def test_a_measurement_that_does_not_fit(change: dict[str, object]):
     assert worded(raised.value).message == "Can not retire GGO to measurement measurement of p1"
 
 
-def test_headroom_is_told():
+def test_the_headroom_is_in_the_message():
     order = Order("source", retires=[Retire(30, "p1"), Retire(31, "p1")])
     measurement = measured("p1", 100)
     with pytest.raises(Rejected) as raised:
@@ -201,7 +201,7 @@ def test_headroom_is_told():
     assert worded(raised.value).message == "Can only retire up to 30 (you tried to retire 31)"
 
 
-def test_headroom_of_a_measurement_that_was_corrected_downwards_is_none():
+def test_the_headroom_is_zero_after_a_measurement_was_corrected_downwards():
     measurement = measured("p1", 10)
     with pytest.raises(HeadroomExceeded) as raised:
         check_headroom(

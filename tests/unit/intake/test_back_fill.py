@@ -1,4 +1,4 @@
-"""A metering point's GGOs are asked for without a gap, and never for long at once."""
+"""The stretches of a back-fill leave no gap, and none is too long."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -47,9 +47,7 @@ def test_stretches_leave_no_gap(months: frozenset[str] | None, hours: int | None
         ("2020-03-31", {"2020-03"}, 48, "2020-04-01"),
     ],
 )
-def test_where_stretches_end(
-    begin: str, months: set[str] | None, hours: int | None, end: str
-) -> None:
+def test_end_of_a_stretch(begin: str, months: set[str] | None, hours: int | None, end: str) -> None:
     first, expected = (datetime.fromisoformat(each).replace(tzinfo=UTC) for each in (begin, end))
     assert end_of_stretch(first, NOW, months=months, hours=hours) == expected
 
@@ -65,7 +63,7 @@ def test_a_stretch_that_failed_is_halved_and_grows_again() -> None:
     assert longer(10**6, 0.1) == 10**6
 
 
-def test_months_are_months() -> None:
+def test_labels_must_be_months() -> None:
     assert months_of(["2020-01", "2020-02", "2020-01"]) == {"2020-01", "2020-02"}
     for label in ("2020", "2020-01-01", "All-time", ""):
         with pytest.raises(ValueError, match=r"does not match|unconverted"):

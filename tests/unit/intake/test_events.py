@@ -1,4 +1,4 @@
-"""The rules of DataHub's events that need no database, and their signatures."""
+"""The rules of DataHub's events, and their signatures."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -61,7 +61,7 @@ def _faults(**changes: Any) -> Mapping[str, GgoFault]:
     return raised.value.faults
 
 
-def test_right_event_is_let_through() -> None:
+def test_a_right_event_passes() -> None:
     EVENT.check()
 
 
@@ -75,11 +75,11 @@ def test_right_event_is_let_through() -> None:
         ("begin", {"begin": datetime(1969, 12, 31, 23, 59, 59, tzinfo=UTC)}),
     ],
 )
-def test_what_is_wrong_with_an_event_is_named(name: str, changes: dict[str, Any]) -> None:
+def test_a_wrong_field_is_named(name: str, changes: dict[str, Any]) -> None:
     assert list(_faults(**changes)) == [name]
 
 
-def test_all_that_is_wrong_is_named() -> None:
+def test_all_wrong_fields_are_named() -> None:
     assert set(_faults(amount=-1, technology_code="", fuel_code="")) == {
         "amount",
         "technologyCode",
@@ -87,7 +87,7 @@ def test_all_that_is_wrong_is_named() -> None:
     }
 
 
-def test_edge_of_2038() -> None:
+def test_the_last_begin_is_before_2038_01_19() -> None:
     edge = datetime(2038, 1, 19, 3, 14, 8, tzinfo=UTC)
     later = edge + timedelta(hours=1)
     assert list(_faults(begin=edge, end=later)) == ["begin"]
@@ -104,16 +104,16 @@ def test_every_event_that_passes_has_a_key(event: GgoEvent) -> None:
 
 
 @given(events)
-def test_kept_ggo_comes_back_as_it_was(event: GgoEvent) -> None:
+def test_a_kept_ggo_is_read_back_unchanged(event: GgoEvent) -> None:
     assert ggo_from_payload(orjson.loads(orjson.dumps(to_payload(event)))) == event
 
 
 @given(st.builds(MeteringPointEvent, gsrn=names, type=names, sector=names))
-def test_kept_metering_point_comes_back_as_it_was(event: MeteringPointEvent) -> None:
+def test_a_kept_metering_point_is_read_back_unchanged(event: MeteringPointEvent) -> None:
     assert metering_point_from_payload(orjson.loads(orjson.dumps(to_payload(event)))) == event
 
 
-def test_repeat_has_the_same_digest() -> None:
+def test_a_repeat_has_the_same_digest() -> None:
     reordered = dataclasses.replace(EVENT, emissions={"SO2": 1.0, "CO2": 0.5})
     same = dataclasses.replace(EVENT, emissions={"CO2": 0.5, "SO2": 1.0})
     assert digest("ggo", "alice", reordered) == digest("ggo", "alice", same)
@@ -121,7 +121,7 @@ def test_repeat_has_the_same_digest() -> None:
     assert digest("ggo", "alice", same) != digest("ggo", "alice", EVENT)
 
 
-def test_all_that_is_told_of_a_metering_point_has_one_digest() -> None:
+def test_all_events_of_a_metering_point_have_one_digest() -> None:
     point = MeteringPointEvent("1", "production", "DK1")
     corrected = MeteringPointEvent("1", "consumption", "DK2")
     assert digest("metering_point", "alice", point) == digest("metering_point", "alice", corrected)
@@ -135,7 +135,7 @@ def test_known_signature() -> None:
 
 
 @given(st.text().filter(lambda t: t.isascii()), st.binary(), st.text(), st.binary(min_size=1))
-def test_only_the_right_signature_is_taken(
+def test_only_the_right_signature_is_accepted(
     secret: str, body: bytes, other: str, more: bytes
 ) -> None:
     signature = hub_signature(secret, body)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from origin.maintenance.rules import At, Every, is_due
+from origin.maintenance.rules.schedules import At, Every, is_due
 
 HOURLY, TWICE, NIGHTLY = At((5,)), At((15, 45)), At((30,), hour=2)
 moments = st.datetimes(
@@ -21,7 +21,7 @@ def at(text: str) -> datetime:
 
 
 @pytest.mark.parametrize(
-    ("rule", "now", "latest"),
+    ("schedule", "now", "latest"),
     [
         (HOURLY, "02 10:05", "02 10:05"),
         (HOURLY, "02 10:04", "02 09:05"),
@@ -35,28 +35,28 @@ def at(text: str) -> datetime:
         (NIGHTLY, "01 00:00", "28 02:30"),
     ],
 )
-def test_the_latest_minute(rule: At, now: str, latest: str):
+def test_the_latest_minute(schedule: At, now: str, latest: str):
     expected = at(latest) if latest[:2] != "28" else datetime(2026, 2, 28, 2, 30, tzinfo=UTC)
-    assert rule.latest(at(now)) == expected
+    assert schedule.latest(at(now)) == expected
 
 
 @given(moments, st.sampled_from([HOURLY, TWICE, NIGHTLY]))
-def test_a_run_makes_it_no_longer_due_and_the_next_minute_makes_it_due(now: datetime, rule: At):
-    assert not is_due(rule, now, None, now)
-    latest = rule.latest(now)
+def test_work_is_due_until_it_runs_and_again_at_the_next_minute(now: datetime, schedule: At):
+    assert not is_due(schedule, now, None, now)
+    latest = schedule.latest(now)
     assert latest <= now < latest + timedelta(days=1)
-    assert is_due(rule, latest - timedelta(microseconds=1), None, now)
-    assert not is_due(rule, latest, None, now)
+    assert is_due(schedule, latest - timedelta(microseconds=1), None, now)
+    assert not is_due(schedule, latest, None, now)
 
 
-def test_an_interval_counts_from_the_begin_of_the_last_run():
+def test_a_period_counts_from_the_begin_of_the_last_run():
     hourly, began = Every(timedelta(hours=1)), at("02 10:00")
     assert not is_due(hourly, began, None, began + timedelta(minutes=59))
     assert is_due(hourly, began, None, began + timedelta(hours=1))
 
 
 @given(moments, st.integers(0, 7200))
-def test_one_that_is_under_way_keeps_others_off_but_not_for_ever(now: datetime, seconds: int):
+def test_a_run_under_way_blocks_the_next_but_not_for_ever(now: datetime, seconds: int):
     claimed_at = now - timedelta(seconds=seconds)
     last = now - timedelta(days=2)
     assert is_due(NIGHTLY, last, claimed_at, now) is (seconds >= 600)
@@ -64,7 +64,7 @@ def test_one_that_is_under_way_keeps_others_off_but_not_for_ever(now: datetime, 
 
 
 @given(moments)
-def test_times_of_a_clock_that_was_set_back_keep_nothing_off(now: datetime):
+def test_times_in_the_future_block_nothing(now: datetime):
     future = now + timedelta(days=1)
     assert is_due(NIGHTLY, future, None, now)
     assert is_due(NIGHTLY, future, future, now)

@@ -1,4 +1,7 @@
-"""Which addresses webhooks may go to, whatever they are wrapped in (RFC 4291, 3056, 6052, 8215)."""
+"""The public-address guard, also for IPv4 addresses within IPv6 ones.
+
+RFC 4291, 3056, 6052, 8215.
+"""
 
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_network
 
@@ -35,7 +38,7 @@ def nat64(address: IPv4Address) -> IPv6Address:
 
 
 def local_nat64(address: IPv4Address, length: int = 48, prefix: str = "64:ff9b:1::") -> IPv6Address:
-    """As RFC 6052 (2.2) draws it."""
+    """Embed an IPv4 address as in RFC 6052, 2.2."""
     if length == 96:
         return IPv6Address(int(IPv6Address(prefix)) | int(address))
     before = 64 - length
@@ -50,7 +53,7 @@ def local_nat64_96(address: IPv4Address) -> IPv6Address:
 WRAPPED = [mapped, sixtofour, nat64, local_nat64, local_nat64_96]
 
 
-def test_the_examples_of_the_rfc():
+def test_the_helpers_give_the_examples_of_the_rfc():
     """RFC 6052, 2.4, with the prefixes of this rule."""
     address = IPv4Address("192.0.2.33")
     assert local_nat64(address) == IPv6Address("64:ff9b:1:c000:2:2100::")
@@ -61,19 +64,19 @@ def test_the_examples_of_the_rfc():
 
 @pytest.mark.parametrize("wrap", [lambda address: address, *WRAPPED])
 @pytest.mark.parametrize("address", FORBIDDEN_IPV4)
-def test_forbidden_addresses_stay_forbidden_in_any_wrapping(wrap, address):
+def test_wrapped_forbidden_addresses_are_forbidden(wrap, address):
     assert not is_public(str(wrap(IPv4Address(address))))
 
 
 @pytest.mark.parametrize("wrap", [lambda address: address, *WRAPPED])
 @pytest.mark.parametrize("address", PUBLIC_IPV4)
-def test_public_addresses_are_allowed_in_any_wrapping(wrap, address):
+def test_wrapped_public_addresses_are_allowed(wrap, address):
     assert is_public(str(wrap(IPv4Address(address))))
 
 
 @pytest.mark.parametrize("wrap", WRAPPED)
 @given(address=IPV4)
-def test_a_wrapped_address_is_judged_as_the_one_inside(wrap, address):
+def test_a_wrapped_address_is_judged_by_the_one_inside(wrap, address):
     assert is_public(str(wrap(address))) == is_public(str(address))
 
 
@@ -82,8 +85,8 @@ def test_a_wrapped_address_is_judged_as_the_one_inside(wrap, address):
     length=st.sampled_from([56, 64, 96]),
     data=st.data(),
 )
-def test_no_longer_prefix_of_a_local_translator_hides_an_address_within(inside, length, data):
-    """Whatever the prefix, but for hosts `.0`: these may be another's exact /48 address."""
+def test_longer_prefixes_of_a_local_translator_hide_no_address(inside, length, data):
+    """For every prefix, except where the result is also an exact /48 address (hosts `.0`)."""
     free = data.draw(st.integers(0, 2 ** (min(length, 64) - 48) - 1))
     prefix = IPv6Address(int(IPv6Address("64:ff9b:1::")) | free << (128 - min(length, 64)))
     wrapped = local_nat64(inside, length, str(prefix))
@@ -92,21 +95,21 @@ def test_no_longer_prefix_of_a_local_translator_hides_an_address_within(inside, 
 
 
 @given(inside=IPV4, suffix=st.integers(1, 2**40 - 1))
-def test_bits_behind_the_address_hide_nothing(inside, suffix):
-    """A translator may pass over them."""
+def test_bits_after_the_address_hide_nothing(inside, suffix):
+    """A translator may ignore these bits."""
     if not is_public(str(inside)) and inside not in ip_network("0.0.0.0/8"):
         assert not is_public(str(IPv6Address(int(local_nat64(inside)) | suffix)))
 
 
 @pytest.mark.parametrize("wrap", [lambda address: address, *WRAPPED])
 @given(address=IPV4, length=st.integers(8, 32))
-def test_a_network_of_the_operators_is_forbidden_in_any_wrapping(wrap, address, length):
+def test_wrapped_addresses_of_forbidden_networks_are_forbidden(wrap, address, length):
     network = ip_network((int(address), length), strict=False)
     assert not is_public(str(wrap(address)), [network])
 
 
 @given(address=st.ip_addresses(v=6), length=st.integers(1, 128))
-def test_so_is_one_of_ipv6(address, length):
+def test_addresses_of_forbidden_ipv6_networks_are_forbidden(address, length):
     network = IPv6Network((int(address), length), strict=False)
     assert not is_public(str(address), [network])
     assert is_public("1.1.1.1", [network])
@@ -118,10 +121,10 @@ def test_so_is_one_of_ipv6(address, length):
      "ff02::1", "2001:db8::1", "2001::1", "2001:0:808:808::f7f7:f7f7", "::ffff:0:8.8.8.8",
      "3fff::1"],
 )  # fmt: skip
-def test_other_addresses_that_are_nobodys_business(address):
+def test_other_addresses_that_are_not_public(address):
     assert not is_public(address)
 
 
 @pytest.mark.parametrize("address", ["2606:4700:4700::1111", "2a00:1450:400f:80d::200e"])
-def test_public_ipv6(address):
+def test_public_ipv6_addresses_are_allowed(address):
     assert is_public(address)

@@ -1,4 +1,4 @@
-"""Our signatures, checked by what the document for integrators tells them to do."""
+"""Our signatures, checked by the example in the document for integrators (doc/webhooks.md)."""
 
 import hmac
 import re
@@ -19,14 +19,14 @@ SECRET, BODY = "a secret", b'{"sub": "anna"}'
 
 @pytest.fixture
 def example() -> dict[str, Callable[..., bool]]:
-    """The functions of the document's example."""
+    """Return the functions of the document's example."""
     [code] = re.findall(r"```python\n(.*?)```", _DOCUMENT.read_text(), re.DOTALL)
     names: dict[str, Any] = {}
     exec(code, names)  # noqa: S102 - ours
     return names
 
 
-def test_the_documents_example_takes_ours_and_nothing_else(example: dict[str, Any]):
+def test_the_documents_example_accepts_our_signatures_and_no_others(example: dict[str, Any]):
     headers = signed_headers(SECRET, BODY, "an-id", int(time.time()))
     for name in ("is_genuine", "is_genuine_by_hub_signature"):
         check = example[name]
@@ -38,7 +38,7 @@ def test_the_documents_example_takes_ours_and_nothing_else(example: dict[str, An
     assert not example["is_genuine"](SECRET, old, BODY)
 
 
-def test_standard_webhooks_own_example():
+def test_the_example_of_standard_webhooks():
     """The values of its specification."""
     headers = signed_headers(
         "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
@@ -53,19 +53,19 @@ NO_BASE64 = ["whsec_", "whsec_not base64!", "whsec_abc", "whsec_æøå", "whsec_
 
 
 @pytest.mark.parametrize("secret", NO_BASE64)
-def test_a_secret_that_only_looks_encoded_is_rejected(secret: str):
+def test_a_secret_with_the_prefix_must_be_base64(secret: str):
     with pytest.raises(SecretNotBase64):
         check_secret(secret)
 
 
 @pytest.mark.parametrize("secret", NO_BASE64)
-def test_an_older_one_is_the_key_as_it_is_written(secret: str):
-    """Subscriptions that have one are delivered to all the same."""
+def test_the_key_of_an_older_secret_is_its_own_text(secret: str):
+    """Such subscriptions are older than the check, and still work."""
     digest = hmac.digest(secret.encode(), b"id.1." + BODY, "sha256")
     headers = signed_headers(secret, BODY, "id", 1)
     assert headers["webhook-signature"] == f"v1,{b64encode(digest).decode()}"
 
 
 @pytest.mark.parametrize("secret", ["", "a", "æ", "whsec", "WHSEC_æ", "whsec_YQ==", "whsec_+/+/"])
-def test_other_secrets_are_taken(secret: str):
+def test_other_secrets_are_accepted(secret: str):
     check_secret(secret)

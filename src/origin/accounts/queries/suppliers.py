@@ -1,4 +1,4 @@
-"""Who could supply: other accounts, by what they store (contract: http-api, find-suppliers)."""
+"""Find accounts that could supply energy (contract: http-api, find-suppliers)."""
 
 from datetime import datetime
 from typing import Any
@@ -11,11 +11,11 @@ from origin.ggos.queries.expiry import is_not_expired
 
 
 def find_suppliers(session: Session, user_id: int, **wanted: Any) -> list[str]:
-    """The subjects of other active accounts that store enough, often enough.
+    """Return the subjects of other active accounts that store enough, often enough.
 
-    :param user_id: Who asks.
-    :param wanted: As of `suppliers`.
-    :returns: most begins that reach `min_amount` first, then by subject.
+    :param user_id: The caller, who is left out.
+    :param wanted: The other parameters of `suppliers`.
+    :returns: Those with the most begins that reach `min_amount` first, then by subject.
     """
     return list(session.scalars(suppliers(user_id, **wanted)))
 
@@ -29,13 +29,13 @@ def suppliers(
     min_coverage: float,
     now: datetime,
 ) -> Select[str]:
-    """The query behind `find_suppliers`: reads an index, and of that only the days asked for.
+    """Return the query of `find_suppliers`. It reads only the range asked for of `ix_ggos_stored_begin`.
 
-    Of the begins at which an account stores anything, the share whose sum reaches `min_amount`
-    (Wh) must be at least `min_coverage`. Expired GGOs don't count.
+    An account matches if, of the begins at which it stores GGOs that have not expired, the share
+    with a sum of at least `min_amount` (Wh) is at least `min_coverage` (0 to 1).
 
     :param begin: The first begin that counts.
-    :param end: The begin from which on none counts.
+    :param end: Begins from this one on don't count.
     """
     per_begin = (
         select(Ggo.owner_id, (func.sum(Ggo.amount) >= min_amount).label("reaches"))

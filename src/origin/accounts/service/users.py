@@ -1,40 +1,24 @@
-"""Disabling an account."""
+"""Disable accounts."""
 
 import logging
 
-from sqlalchemy import delete, func, select, update
-
+from origin.accounts.queries.users import disable_user
 from origin.db.engine import Database
-from origin.db.models import DataHubJob, User
-from origin.webhooks.queries import delivery_queue
+from origin.webhooks.queries import subscriptions
 
 log = logging.getLogger(__name__)
 
 
 def disable(database: Database, user_id: int) -> bool:
-    """Disable an account for good: no tokens, nothing more at DataHub, no webhooks.
+    """Disable an account for good: delete its tokens and DataHub jobs, and end its subscriptions.
 
     GGOs and history stay.
 
-    :returns: False where it was disabled before.
+    :returns: False if it was disabled before.
     """
     with database.transaction() as session:
-        # Waits for composes that count on the account, and has later ones see that it is disabled.
-        session.execute(select(User.id).where(User.id == user_id).with_for_update())
-        disabled = session.scalars(
-            update(User)
-            .where(User.id == user_id, User.disabled_at.is_(None))
-            .values(
-                disabled_at=func.now(),
-                access_token=None,
-                refresh_token=None,
-                token_expires_at=None,
-            )
-            .returning(User.id)
-        ).one_or_none()
-        if disabled is None:
+        if not disable_user(session, user_id):
             return False
-        session.execute(delete(DataHubJob).where(DataHubJob.user_id == user_id))
-        delivery_queue.end_all(session, user_id, "the account is disabled")
+        subscriptions.end_all(session, user_id, "the account is disabled")
     log.info("User %s is disabled", user_id)
     return True

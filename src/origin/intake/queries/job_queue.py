@@ -1,19 +1,21 @@
-"""Jobs at DataHub as queue entries, claimed in turns.
+"""The queue of DataHub jobs: claimed in turns, held by leases.
 
-A row is due when its `next_attempt_at` has passed. Claiming moves that time one lease ahead, so that
-a dead worker's rows come due again. The end of the lease is the holder's token: a worker that comes
-back after it changes nothing more. PostgreSQL's clock decides, not the machines'.
+A job is due when its `next_attempt_at` has passed. A claim moves that time to the end of a lease, so
+that the jobs of a dead worker become due again. The end of the lease is also the holder's token: a
+worker that comes back after it changes nothing. PostgreSQL's clock decides, not the machines'.
 """
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Row, text
+from sqlalchemy import ColumnElement, Row, delete, func, text, update
 from sqlalchemy.orm import Session
 
+from origin.db.models import DataHubJob
+
 _SPARE = 8
-"""So many times the limit are candidates, for those that other claimers hold at this moment."""
+"""A claim looks at so many times its limit, as other workers may hold some of the candidates."""
 
 _CLAIM = text(
     """
@@ -48,11 +50,11 @@ _CLAIM = text(
 def claim(
     session: Session, *, kinds: Sequence[str], limit: int, lease_s: float
 ) -> Sequence[Row[Any]]:
-    """Take up to `limit` due jobs of these kinds; two claimers never get the same.
+    """Lease up to `limit` due jobs of these kinds. Two workers never get the same job.
 
-    Kinds take turns, and in each kind what is new and what has failed before; in each of these the
-    users, each user's longest due first. So a new user's key is behind at most one job of every
-    user whose key is new, whatever else waits or fails.
+    Kinds take turns; within a kind, new jobs and jobs that have failed before take turns; within
+    each of these, users take turns, each with their longest due job first. So a new user's key waits
+    for at most one job of every user whose key is new, whatever else waits or fails.
 
     :returns: id, user_id, kind, metering_point_id, fetched_until, fetch_hours, attempts (this one
         included) and next_attempt_at, the end of the lease. Commit before working on them.
@@ -66,3 +68,79 @@ def claim(
             "lease": timedelta(seconds=lease_s),
         },
     ).all()
+
+
+def extend_lease(
+    session: Session, job_id: int, lease_until: datetime, lease_s: float
+) -> datetime | None:
+    """Extend a lease; return its new end, or None if the job is no longer the holder's."""
+    return session.scalars(
+        update(DataHubJob)
+        .where(*_held(job_id, lease_until))
+        .values(next_attempt_at=func.now() + timedelta(seconds=lease_s))
+        .returning(DataHubJob.next_attempt_at)
+    ).one_or_none()
+
+
+def end_job(session: Session, job_id: int, lease_until: datetime) -> None:
+    """Delete a job, unless it is no longer the holder's: it was asked for again meanwhile."""
+    session.execute(delete(DataHubJob).where(*_held(job_id, lease_until)))
+
+
+def schedule_retry(
+    session: Session,
+    job_id: int,
+    lease_until: datetime,
+    *,
+    delay_s: float,
+    reason: str,
+    fetch_hours: int | None,
+) -> None:
+    """Make a job due in `delay_s` seconds, if it is still the holder's."""
+    _change(
+        session,
+        job_id,
+        lease_until,
+        next_attempt_at=func.now() + timedelta(seconds=delay_s),
+        last_error=reason,
+        fetch_hours=fetch_hours,
+    )
+
+
+def park(session: Session, job_id: int, lease_until: datetime, reason: str) -> None:
+    """Have a job wait for the user's next login, if it is still the holder's."""
+    _change(session, job_id, lease_until, next_attempt_at=None, last_error=reason)
+
+
+def note_fetched(
+    session: Session,
+    job_id: int,
+    lease_until: datetime,
+    *,
+    until: datetime,
+    fetch_hours: int | None,
+    is_due: bool,
+) -> bool:
+    """Record how far a fetch of GGOs has come, and restart the count of its attempts.
+
+    :param is_due: Whether to end the lease, so that the job is due at once.
+    :returns: False if the job is no longer the holder's.
+    """
+    values: dict[str, Any] = {"fetched_until": until, "fetch_hours": fetch_hours, "attempts": 0}
+    if is_due:
+        values["next_attempt_at"] = func.now()
+    return _change(session, job_id, lease_until, **values)
+
+
+def _held(job_id: int, lease_until: datetime) -> tuple[ColumnElement[bool], ...]:
+    return DataHubJob.id == job_id, DataHubJob.next_attempt_at == lease_until
+
+
+def _change(session: Session, job_id: int, lease_until: datetime, **values: Any) -> bool:
+    changed = session.scalars(
+        update(DataHubJob)
+        .where(*_held(job_id, lease_until))
+        .values(values)
+        .returning(DataHubJob.id)
+    ).one_or_none()
+    return changed is not None

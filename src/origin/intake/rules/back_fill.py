@@ -1,4 +1,7 @@
-"""In which stretches a metering point's GGOs are asked for: DataHub answers a year in 22 seconds."""
+"""The stretches of time in which a metering point's GGOs are asked for.
+
+DataHub takes 22 seconds to answer for a year, so a stretch is a month or less where GGOs are expected.
+"""
 
 from collections.abc import Collection, Iterable
 from datetime import UTC, datetime, timedelta
@@ -6,22 +9,25 @@ from datetime import UTC, datetime, timedelta
 from origin.intake.rules.events import PAST_LAST_BEGIN
 
 FIRST_MONTH = datetime(2020, 1, 1, tzinfo=UTC)
-"""What was issued before is little, and asked for at once where the months are unknown."""
+"""Little was issued before this month: if the busy months are unknown, it is one stretch."""
 QUICK_S = 10.0
-"""An answer within this time lets the next stretch be longer."""
+"""After an answer within this time the next stretch may be longer."""
 _HOUR = timedelta(hours=1)
 _MOST_HOURS = 1_000_000
-"""More than there can be."""
+"""More than lie between FIRST_BEGIN and PAST_LAST_BEGIN."""
 
 
 def end_of_stretch(
     begin: datetime, now: datetime, *, months: Collection[str] | None, hours: int | None
 ) -> datetime:
-    """Where the stretch that begins here ends: a month, or all up to the next month that has any.
+    """Return where the stretch that begins at `begin` ends.
 
-    :param months: Those in UTC (`2020-01`) in which something was measured. None: they are unknown;
-        then the stretch of the present month goes on to the end of all times.
-    :param hours: The longest that the stretch may be.
+    In a month with measurements it ends with the month, otherwise where the next such month begins.
+
+    :param now: The stretch that contains it goes on to PAST_LAST_BEGIN, if `months` is None.
+    :param months: The months with measurements, in UTC (`2020-01`). None: unknown; then every
+        month from FIRST_MONTH on is a stretch.
+    :param hours: The longest that the stretch may be; None: no limit.
     """
     if months is None:
         end = FIRST_MONTH if begin < FIRST_MONTH else _next_month(begin)
@@ -37,9 +43,9 @@ def end_of_stretch(
 
 
 def months_of(labels: Iterable[str]) -> frozenset[str]:
-    """The months of a summary's labels.
+    """Return the months that these labels of a summary name.
 
-    :raises ValueError: one is no month.
+    :raises ValueError: A label is not a month.
     """
     months = frozenset(labels)
     for month in months:
@@ -48,12 +54,12 @@ def months_of(labels: Iterable[str]) -> frozenset[str]:
 
 
 def shorter(begin: datetime, end: datetime) -> int:
-    """The hours of the next attempt, after this stretch has failed."""
+    """Return the hours to ask for next, after this stretch has failed: half as many."""
     return max((end - begin) // _HOUR // 2, 1)
 
 
 def longer(hours: int | None, took_s: float) -> int | None:
-    """The hours that the next stretch may have, after one has come in this time."""
+    """Return the most hours to ask for next, after a stretch was answered in `took_s` seconds."""
     if hours is None or took_s > QUICK_S:
         return hours
     return min(2 * hours, _MOST_HOURS)

@@ -1,4 +1,4 @@
-"""What DataHub tells us, and the rules that need no database (contract: http-api, Webhooks in)."""
+"""DataHub's events, and the rules that need no database (contract: http-api, Webhooks in)."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -14,7 +14,7 @@ from origin.shared.limits import MAX_TEXT_BYTES
 
 FIRST_BEGIN = datetime(1970, 1, 1, tzinfo=UTC)
 PAST_LAST_BEGIN = datetime(2038, 1, 19, 3, 14, 8, tzinfo=UTC)
-"""From here on a period's key would be a hardened one (contract: domain, Keys and addresses)."""
+"""A period that begins from here on would have a hardened key (contract: domain, Keys and addresses)."""
 
 
 class GgoFault(Enum):
@@ -48,7 +48,7 @@ class MeteringPointOfAnother(Rejected):
 
 @dataclass(frozen=True)
 class MeteringPointEvent:
-    """A metering point that a user has; `type` is production or consumption."""
+    """A user has this metering point. `type` is production or consumption."""
 
     gsrn: str
     type: str
@@ -57,7 +57,7 @@ class MeteringPointEvent:
 
 @dataclass(frozen=True)
 class GgoEvent:
-    """A GGO that was issued to a metering point. Times in UTC, amount in Wh, emissions in g/Wh."""
+    """A GGO was issued to a metering point. Times in UTC, amount in Wh, emissions in g/Wh."""
 
     address: str
     gsrn: str
@@ -104,7 +104,7 @@ _TIMES = ("begin", "end", "issue_time", "expire_time")
 
 
 def to_payload(event: Event) -> dict[str, Any]:
-    """The event as JSON, to be kept."""
+    """Return the event as JSON, to be stored in `kept_events`."""
     return {
         name: value.isoformat() if isinstance(value, datetime) else value
         for name, value in asdict(event).items()
@@ -112,20 +112,20 @@ def to_payload(event: Event) -> dict[str, Any]:
 
 
 def ggo_from_payload(payload: dict[str, Any]) -> GgoEvent:
-    """The GGO event that was kept as this."""
+    """Return the GGO event of a stored payload."""
     times = {name: datetime.fromisoformat(payload[name]) for name in _TIMES}
     return GgoEvent(**{**payload, **times})
 
 
 def metering_point_from_payload(payload: dict[str, Any]) -> MeteringPointEvent:
-    """The metering point event that was kept as this."""
+    """Return the metering point event of a stored payload."""
     return MeteringPointEvent(**payload)
 
 
 def digest(kind: str, subject: str, event: Event) -> str:
-    """Names this event of this subject: a repeat has the same.
+    """Return a digest under which an event is kept: a repeat has the same.
 
-    So has whatever else is told of a metering point: only the latest word counts.
+    All events of one metering point have the same digest, too, as only the latest counts.
     """
     named = event.gsrn if isinstance(event, MeteringPointEvent) else to_payload(event)
     canonical = orjson.dumps([kind, subject, named], option=orjson.OPT_SORT_KEYS)

@@ -1,13 +1,16 @@
-"""Events of DataHub's that came too early: kept, and applied when they can be."""
+"""Keep DataHub's events that come too early, and apply them once they can be.
+
+An event comes too early if its user has not logged in yet, or its metering point is unknown.
+"""
 
 import logging
+from collections import defaultdict
 from typing import Literal
 
-from sqlalchemy import delete, func, select
-from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from origin.db.models import KeptEvent, MeteringPoint
+from origin.intake.queries import kept_events
+from origin.intake.queries.owners import MeteringPointRef, Owner
 from origin.intake.rules.events import (
     Event,
     GgoEvent,
@@ -17,11 +20,10 @@ from origin.intake.rules.events import (
     metering_point_from_payload,
     to_payload,
 )
-from origin.intake.service.issued_ggos import Issue, Owner, record
-from origin.keys.sealing import Sealer
+from origin.intake.service.issued_ggos import IssuedGgos
 
 APPLIED_AT_ONCE = 2000
-"""How many kept GGOs one transaction takes up: a second's work."""
+"""How many kept GGOs one transaction issues: about a second's work."""
 
 log = logging.getLogger(__name__)
 
@@ -29,65 +31,46 @@ log = logging.getLogger(__name__)
 def keep(session: Session, subject: str, event: Event) -> None:
     """Keep an event until its user or metering point is known.
 
-    A repeat changes nothing; of a metering point the latest word is kept, in the first one's place.
+    A repeat changes nothing. Of a metering point only the latest event is kept, in the place of the
+    first.
     """
     kind: Literal["ggo", "metering_point"] = (
         "ggo" if isinstance(event, GgoEvent) else "metering_point"
     )
-    kept = insert(KeptEvent).values(
+    kept_events.keep(
+        session,
         kind=kind,
         subject=subject,
         gsrn=event.gsrn,
         payload=to_payload(event),
         digest=digest(kind, subject, event),
     )
-    session.execute(
-        kept.on_conflict_do_update(
-            index_elements=["digest"],
-            set_={"payload": kept.excluded.payload, "received_at": func.now()},
-        )
-    )
 
 
 def take_metering_points(session: Session, subject: str) -> list[MeteringPointEvent]:
-    """The metering points that were kept for this subject, in order of arrival; kept no longer."""
-    taken = session.execute(
-        delete(KeptEvent)
-        .where(KeptEvent.subject == subject, KeptEvent.kind == "metering_point")
-        .returning(KeptEvent.id, KeptEvent.payload)
-    ).all()
-    return [metering_point_from_payload(row.payload) for row in sorted(taken, key=lambda r: r.id)]
+    """Return the metering points kept for this subject, in order of arrival, and delete them."""
+    payloads = kept_events.take_metering_points(session, subject)
+    return [metering_point_from_payload(payload) for payload in payloads]
 
 
-def apply_ggos(session: Session, sealer: Sealer, owner: Owner) -> bool:
-    """Issue the GGOs that were kept for want of a metering point, as far as it is known now.
+def apply_ggos(session: Session, issued_ggos: IssuedGgos, owner: Owner) -> bool:
+    """Issue the kept GGOs whose metering point is known by now.
 
-    What the rules refuse is dropped and logged. Hold `lock_user`, so that none comes in between.
+    A GGO that breaks a rule is logged and dropped. Hold `lock_user`, so that no event is kept
+    meanwhile.
 
-    :returns: Whether more may be left: APPLIED_AT_ONCE were taken up.
+    :returns: Whether more may be left: this call has issued APPLIED_AT_ONCE.
     """
-    taken = (
-        select(KeptEvent.id, MeteringPoint.user_id, MeteringPoint.key_index)
-        .join(MeteringPoint, MeteringPoint.gsrn == KeptEvent.gsrn)
-        .where(KeptEvent.subject == owner.subject, KeptEvent.kind == "ggo")
-        .order_by(KeptEvent.id)
-        .limit(APPLIED_AT_ONCE)
-        .cte("taken")
-    )
-    rows = session.execute(
-        delete(KeptEvent)
-        .where(KeptEvent.id == taken.c.id)
-        .returning(KeptEvent.id, KeptEvent.payload, taken.c.user_id, taken.c.key_index)
-    ).all()
-    issues = []
-    for row in sorted(rows, key=lambda row: row.id):
+    rows = kept_events.take_ggos(session, owner.subject, APPLIED_AT_ONCE)
+    events: dict[MeteringPointRef, list[GgoEvent]] = defaultdict(list)
+    for row in rows:
         event = ggo_from_payload(row.payload)
         if row.user_id == owner.id:
-            issues.append(Issue(event, row.key_index))
+            events[MeteringPointRef(owner.id, row.gsrn, row.key_index)].append(event)
         else:
             log.error(
                 "Dropped GGO %s: its metering point %s is another user's", event.address, event.gsrn
             )
-    if issues:
-        record(session, sealer, owner, issues)
+    if events:
+        issued_ggos.issue(session, owner, events)
     return len(rows) == APPLIED_AT_ONCE

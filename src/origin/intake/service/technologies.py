@@ -1,14 +1,11 @@
-"""The labels of technologies, as DataHub has them (contract: peers, DataHubService)."""
+"""Import the labels of technologies from DataHub (contract: peers, DataHubService)."""
 
 import logging
 from dataclasses import dataclass
 
-from sqlalchemy import delete, insert, select
-
 from origin.db.engine import Database
-from origin.db.locks import take_advisory_lock
-from origin.db.models import Technology
 from origin.errors import PeerError, PeerMisbehaved
+from origin.intake.queries.technologies import has_technologies, replace_technologies
 from origin.peers.datahub import DataHubClient
 
 log = logging.getLogger(__name__)
@@ -22,13 +19,13 @@ class Technologies:
     database: Database
 
     def import_all(self) -> int:
-        """Replace all technologies by DataHub's, in one transaction.
+        """Replace all labels by DataHub's, in one transaction.
 
         :returns: How many there are now.
-        :raises PeerError: DataHub is out of reach, or its answer is empty or wrong; those that are
-            here are kept.
+        :raises PeerError: DataHub is out of reach, or its answer is empty or wrong. The stored
+            labels stay.
         """
-        # Of two labels for one pair the later one holds.
+        # If a pair of codes has two labels, the later one holds.
         labels = {
             (each.technologyCode, each.fuelCode): each.technology
             for each in self.datahub.technologies()
@@ -36,29 +33,21 @@ class Technologies:
         if not labels:
             raise PeerMisbehaved("DataHubService", "no technologies")
         with self.database.transaction() as session:
-            take_advisory_lock(session, "technologies")
-            session.execute(delete(Technology))
-            session.execute(
-                insert(Technology),
-                [
-                    {"technology_code": code, "fuel_code": fuel, "technology": label}
-                    for (code, fuel), label in labels.items()
-                ],
-            )
+            replace_technologies(session, labels)
         log.info("Imported %s technologies", len(labels))
         return len(labels)
 
     def import_if_empty(self) -> int:
-        """Import technologies where there are none yet, as at the first start.
+        """Import the labels if none are stored yet, as at the first start.
 
-        :returns: How many were imported; none, and a warning, where DataHub can't say now.
+        :returns: How many were imported; 0 if labels are stored, or DataHub fails, which is logged.
         """
         with self.database.reading() as session:
-            if session.scalars(select(Technology.technology_code).limit(1)).first() is not None:
+            if has_technologies(session):
                 return 0
         try:
             return self.import_all()
         except PeerError as error:
-            # It is asked again at every sweep: not worth a traceback each time.
+            # Every sweep tries again: a traceback each time would only fill the log.
             log.warning("No technologies yet: %s", error)
             return 0

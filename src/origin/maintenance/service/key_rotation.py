@@ -1,54 +1,21 @@
-"""Moving all that is sealed to the first of KEY_ENCRYPTION_SECRETS, while the service runs."""
+"""Sealing everything with the first of KEY_ENCRYPTION_SECRETS, while the service runs."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, func, not_, or_, select
-from sqlalchemy.orm import InstrumentedAttribute, Session
-
 from origin.db.engine import Database
-from origin.db.models import EarlySubscription, User, WebhookSubscription
-from origin.keys.sealing import (
-    CannotUnseal,
-    Sealer,
-    access_token_context,
-    early_webhook_secret_context,
-    master_key_context,
-    refresh_token_context,
-    webhook_secret_context,
-)
+from origin.keys.sealing import CannotUnseal, Sealer
+from origin.maintenance.queries import sealed_columns
+from origin.maintenance.queries.sealed_columns import SEALED_COLUMNS, SealedTable
 
-CHUNK = 200
-
-Table = type[User | WebhookSubscription | EarlySubscription]
-_Sealed = tuple[InstrumentedAttribute[Any], Callable[[Any], str]]
-
-_SEALED: dict[Table, Sequence[_Sealed]] = {
-    User: (
-        (User.master_key, lambda user: master_key_context(user.subject)),
-        (User.access_token, lambda user: access_token_context(user.subject)),
-        (User.refresh_token, lambda user: refresh_token_context(user.subject)),
-    ),
-    WebhookSubscription: (
-        (
-            WebhookSubscription.secret,
-            lambda each: webhook_secret_context(each.user_id, each.event, each.url),
-        ),
-    ),
-    EarlySubscription: (
-        (
-            EarlySubscription.secret,
-            lambda each: early_webhook_secret_context(each.subject, each.event, each.url),
-        ),
-    ),
-}
-"""The columns, and for where the text of a row is sealed."""
+ROWS_AT_ONCE = 200
+"""Rows that are resealed in one transaction."""
 
 
 @dataclass(frozen=True)
-class Progress:
-    """How far a rotation is: rows (users, webhook subscriptions)."""
+class RotationProgress:
+    """How many rows are resealed, cannot be resealed, and were outdated at the start."""
 
     done: int
     failed: int
@@ -57,73 +24,58 @@ class Progress:
 
 @dataclass(frozen=True)
 class KeyRotation:
-    """Seals everything anew with the first of KEY_ENCRYPTION_SECRETS."""
+    """Seals all secret columns anew with the first of KEY_ENCRYPTION_SECRETS."""
 
     database: Database
     sealer: Sealer
 
     def outdated(self) -> int:
-        """How many rows have something that isn't sealed with the first secret."""
+        """Count the rows with a text that is not sealed with the first secret."""
+        prefix = self.sealer.current_prefix
         with self.database.reading() as session:
             return sum(
-                session.scalar(
-                    select(func.count()).select_from(table).where(_is_outdated(table, self.sealer))
-                )
-                or 0
-                for table in _SEALED
+                sealed_columns.count_outdated(session, table, prefix) for table in SEALED_COLUMNS
             )
 
-    def rotate(self) -> Iterator[Progress]:
-        """Reseal everything with the first secret, some rows in each transaction.
+    def rotate(self) -> Iterator[RotationProgress]:
+        """Reseal everything with the first secret, and yield the progress after each transaction.
 
-        It can be stopped at any moment and begun again: what is done stays done. Rows whose texts
-        open with none of the secrets are left as they are, and counted as failed.
+        It can be stopped and started again at any time: what is done stays done. A row that no
+        secret opens stays as it is, and counts as failed.
         """
         total = self.outdated()
         done = failed = 0
-        yield Progress(done, failed, total)
-        for table in _SEALED:
+        yield RotationProgress(done, failed, total)
+        for table in SEALED_COLUMNS:
             last_id = 0
             while True:
                 with self.database.transaction() as session:
-                    rows = _next(session, table, self.sealer, last_id)
+                    rows = sealed_columns.next_outdated(
+                        session,
+                        table,
+                        self.sealer.current_prefix,
+                        after_id=last_id,
+                        limit=ROWS_AT_ONCE,
+                    )
                     for row in rows:
-                        resealed = _reseal(table, self.sealer, row)
+                        resealed = self._reseal(table, row)
                         done += resealed
                         failed += not resealed
                 if not rows:
                     break
                 last_id = rows[-1].id
-                yield Progress(done, failed, total)
+                yield RotationProgress(done, failed, total)
 
-
-def _next(session: Session, table: Table, sealer: Sealer, last_id: int) -> Sequence[Any]:
-    """The next outdated rows, locked: a refresh of tokens meanwhile waits."""
-    query = (
-        select(table)
-        .where(table.id > last_id, _is_outdated(table, sealer))
-        .order_by(table.id)
-        .limit(CHUNK)
-        .with_for_update(key_share=True)
-    )
-    return session.scalars(query).all()
-
-
-def _is_outdated(table: Table, sealer: Sealer) -> ColumnElement[bool]:
-    # NULL is neither outdated nor up to date, as it should be.
-    prefix = sealer.current_prefix
-    return or_(*(not_(column.startswith(prefix, autoescape=True)) for column, _ in _SEALED[table]))
-
-
-def _reseal(table: Table, sealer: Sealer, row: Any) -> bool:
-    try:
-        fresh = {
-            column.key: sealer.reseal(sealed, context(row))
-            for column, context in _SEALED[table]
-            if (sealed := getattr(row, column.key)) is not None
-        }
-    except CannotUnseal:
-        return False
-    for name, sealed in fresh.items():
-        setattr(row, name, sealed)
-    return True
+    def _reseal(self, table: SealedTable, row: Any) -> bool:
+        """Reseal the texts of a row; return False if one opens with none of the secrets."""
+        try:
+            resealed = {
+                column.key: self.sealer.reseal(sealed, context(row))
+                for column, context in SEALED_COLUMNS[table]
+                if (sealed := getattr(row, column.key)) is not None
+            }
+        except CannotUnseal:
+            return False
+        for name, sealed in resealed.items():
+            setattr(row, name, sealed)
+        return True

@@ -1,56 +1,13 @@
-"""Forgetting what has had its time."""
-
-from datetime import timedelta
-from typing import Any, cast
-
-from sqlalchemy import CursorResult, and_, delete, exists, func
+"""Deleting rows whose time is over."""
 
 from origin.db.engine import Database
-from origin.db.models import (
-    BatchEvent,
-    EarlySubscription,
-    IdempotencyKey,
-    KeptEvent,
-    LedgerDifference,
-    LedgerWalk,
-    LoginState,
-    User,
-    WebhookDelivery,
-    WebhookSubscription,
-)
-from origin.webhooks.service import early_subscriptions
+from origin.maintenance.queries.pruning import delete_rows, outdated_rows
 
 
 def prune(database: Database) -> dict[str, int]:
-    """Delete what is past: idempotency keys after 24 hours, login states after their hour.
-
-    After 30 days: kept events, subscriptions of subjects that never logged in, deliveries that have
-    ended, and subscriptions that have ended and of which no delivery is left. After 90 days: batches'
-    histories, walks, and differences that were resolved.
-
-    :returns: How many rows went, by table.
-    """
-    past = {
-        # Of subjects that never logged in; what waits for a known user's point is not forgotten.
-        KeptEvent: and_(
-            KeptEvent.received_at < func.now() - timedelta(days=30),
-            ~exists().where(User.subject == KeptEvent.subject),
-        ),
-        EarlySubscription: EarlySubscription.subscribed_at < func.now() - early_subscriptions.KEPT,
-        IdempotencyKey: IdempotencyKey.created_at < func.now() - timedelta(hours=24),
-        LoginState: LoginState.expires_at < func.now(),
-        BatchEvent: BatchEvent.at < func.now() - timedelta(days=90),
-        LedgerWalk: LedgerWalk.finished_at < func.now() - timedelta(days=90),
-        LedgerDifference: LedgerDifference.resolved_at < func.now() - timedelta(days=90),
-        WebhookDelivery: WebhookDelivery.ended_at < func.now() - timedelta(days=30),
-        WebhookSubscription: and_(
-            WebhookSubscription.ended_at < func.now() - timedelta(days=30),
-            ~exists().where(WebhookDelivery.subscription_id == WebhookSubscription.id),
-        ),
-    }
-    gone = {}
-    for table, is_past in past.items():
+    """Delete outdated rows, one table per transaction; return how many by table name."""
+    deleted = {}
+    for table, is_outdated in outdated_rows().items():
         with database.transaction() as session:
-            deleted = session.execute(delete(table).where(is_past))
-            gone[table.__tablename__] = cast("CursorResult[Any]", deleted).rowcount
-    return gone
+            deleted[table.__tablename__] = delete_rows(session, table, is_outdated)
+    return deleted

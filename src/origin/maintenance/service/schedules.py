@@ -1,26 +1,28 @@
-"""Periodic work: whoever finds it due has it done, however often Beat is restarted."""
+"""Periodic work: the process that finds it due claims it, however often Beat is restarted."""
 
 import logging
 from collections.abc import Callable, Mapping
 
 from origin.db.engine import Database
-from origin.maintenance import queries
-from origin.maintenance.rules import Rule
+from origin.maintenance.queries import schedules as queries
+from origin.maintenance.rules.schedules import Schedule
 
 log = logging.getLogger(__name__)
 
 
-def send_due(database: Database, rules: Mapping[str, Rule], send: Callable[[str], bool]) -> int:
-    """Claim what is due, and have a worker do it.
+def send_due(
+    database: Database, schedules: Mapping[str, Schedule], send: Callable[[str], bool]
+) -> int:
+    """Claim the work that is due, and send it to a worker.
 
-    :param send: Sends a task; False where that failed, and the next sweep must try again.
-    :returns: how many were sent.
+    :param send: Sends a task by name; returns False if that failed. The next sweep tries again.
+    :returns: How many tasks were sent.
     """
     with database.transaction() as session:
-        names = queries.claim_due(session, rules)
+        names = queries.claim_due(session, schedules)
     unsent = [name for name in names if not send(name)]
     if unsent:
-        log.warning("Periodic work not begun: %s", ", ".join(unsent))
+        log.warning("Periodic work not started: %s", ", ".join(unsent))
         with database.transaction() as session:
             for name in unsent:
                 queries.release(session, name)
@@ -28,6 +30,6 @@ def send_due(database: Database, rules: Mapping[str, Rule], send: Callable[[str]
 
 
 def finish(database: Database, name: str) -> None:
-    """Note that a run has come to its end; one that hasn't is begun anew, by and by."""
+    """Note that a run has ended. A run that never ends is started anew some time later."""
     with database.transaction() as session:
         queries.finish(session, name)

@@ -13,7 +13,6 @@ from typing import Any
 
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
-from sqlalchemy import text
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
@@ -126,7 +125,7 @@ class DatabaseGauges:
     def _read(self) -> list[Metric]:
         try:
             with self._database.transaction() as session:
-                session.execute(text("SET LOCAL statement_timeout = '4s'"))
+                queries.limit_statement_time(session)
                 families = [
                     family for each in self._gauge_queries for family in _gauges(session, each)
                 ]

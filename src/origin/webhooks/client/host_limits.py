@@ -1,49 +1,50 @@
-"""How much may go to one host at a time, counted in this process."""
+"""Limits on how many delivery queues go to one host at a time, within this process."""
 
 import threading
 from collections import Counter
 from collections.abc import Mapping
 
 PER_HOST = 20
-"""Lanes that may be on their way to one host."""
+"""Delivery queues that may be in flight to one host."""
 PER_SILENT_HOST = 2
-"""And to one whose last attempt had no answer."""
+"""Delivery queues that may be in flight to a host that did not answer the last attempt."""
 
 
 class HostLimits:
-    """Counts the lanes on their way to each host. Safe for threads.
+    """Counts the delivery queues in flight to each host. Safe for threads.
 
-    Hold `claiming` from asking what is free to taking it, so that two don't take the same.
+    Hold `claiming` from calling `free` to calling `take`, so that two claims do not share a place.
     """
 
     def __init__(self) -> None:
         self.claiming = threading.Lock()
         self._lock = threading.Lock()
-        self._busy: Counter[str] = Counter()
+        self._in_flight: Counter[str] = Counter()
         self._silent: set[str] = set()
 
     def free(self) -> Mapping[str, int]:
-        """How many more may go to each host of which that isn't `PER_HOST`."""
+        """Return how many more queues may go to each host; hosts not in it have PER_HOST free."""
         with self._lock:
             return {
-                host: (PER_SILENT_HOST if host in self._silent else PER_HOST) - self._busy[host]
-                for host in self._busy.keys() | self._silent
+                host: (PER_SILENT_HOST if host in self._silent else PER_HOST)
+                - self._in_flight[host]
+                for host in self._in_flight.keys() | self._silent
             }
 
     def take(self, host: str) -> None:
-        """One more is on its way."""
+        """Count one more queue in flight."""
         with self._lock:
-            self._busy[host] += 1
+            self._in_flight[host] += 1
 
     def give_back(self, host: str) -> None:
-        """One less is."""
+        """Count one queue less in flight."""
         with self._lock:
-            self._busy[host] -= 1
-            if not self._busy[host]:
-                del self._busy[host]
+            self._in_flight[host] -= 1
+            if not self._in_flight[host]:
+                del self._in_flight[host]
 
     def note(self, host: str, *, answered: bool) -> None:
-        """Tell whether the host has answered the last attempt."""
+        """Note whether the host answered its last attempt."""
         with self._lock:
             if answered:
                 self._silent.discard(host)

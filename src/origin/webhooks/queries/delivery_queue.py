@@ -1,13 +1,16 @@
-"""Lanes: a subscription's deliveries, taken one after the other by one worker at a time.
+"""Delivery queues: a subscription's deliveries, sent in order by one worker at a time.
 
-Claiming a lane moves its `next_attempt_at` one lease ahead; who works on it renews that, and a dead
-worker's lanes come due again. No statement here waits for a lock while it holds one of another lane:
-whoever writes events never waits in a circle with us.
+Claiming a queue moves the subscription's `next_attempt_at` one lease ahead. Its holder renews the
+lease; the queues of a dead worker come due again. A queue without deliveries sleeps
+(`next_attempt_at` is NULL) until a writer wakes it (`origin.webhooks.queries.outbox`).
+
+No statement here waits for a lock while it holds the lock of another subscription. So workers and
+writers of events never deadlock.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -15,48 +18,51 @@ from sqlalchemy import Row, bindparam, func, select, text, update
 from sqlalchemy.orm import Session
 from sqlalchemy.types import Uuid
 
+from origin.db.leases import lease_end
 from origin.db.models import WebhookDelivery, WebhookSubscription
 from origin.webhooks.rules.deliveries import Outcome
 
-_LOOK_AT = 2000
-"""Due lanes that one claim looks at, so that its cost has a bound."""
-_BUSY_S = 0.2
-"""A lane to which somebody is writing just now is looked at again after so long."""
+_EXAMINED = 2000
+"""Due queues that one claim examines at most: this bounds its cost."""
+_RETRY_RELEASE_S = 0.2
+"""A queue that a writer holds when it is released comes due again after this time."""
+_MAX_GIVEN_UP = 10_000
 
 _CLAIM = text(
     """
     WITH due AS (
       SELECT id, host, next_attempt_at FROM webhook_subscriptions
       WHERE next_attempt_at <= now() AND NOT host = ANY(CAST(:full AS text[]))
-      ORDER BY next_attempt_at LIMIT :look_at
+      ORDER BY next_attempt_at LIMIT :examined
     ), placed AS (
       SELECT due.*, row_number() OVER (PARTITION BY host ORDER BY next_attempt_at, id) AS place
       FROM due
     ), taken AS (
-      SELECT lane.id FROM webhook_subscriptions AS lane
-      JOIN placed ON placed.id = lane.id
+      SELECT queue.id FROM webhook_subscriptions AS queue
+      JOIN placed ON placed.id = queue.id
       LEFT JOIN unnest(CAST(:hosts AS text[]), CAST(:free AS int[])) AS busy (host, free)
         ON busy.host = placed.host
-      WHERE placed.place <= coalesce(busy.free, :per_host) AND lane.next_attempt_at <= now()
-      ORDER BY placed.next_attempt_at LIMIT :most
-      FOR NO KEY UPDATE OF lane SKIP LOCKED
+      WHERE placed.place <= coalesce(busy.free, :per_host) AND queue.next_attempt_at <= now()
+      ORDER BY placed.next_attempt_at LIMIT :limit
+      FOR NO KEY UPDATE OF queue SKIP LOCKED
     )
-    UPDATE webhook_subscriptions AS lane
+    UPDATE webhook_subscriptions AS queue
     SET next_attempt_at = now() + make_interval(secs => :lease_s), claim = :claim
     FROM taken
-    WHERE lane.id = taken.id
-    RETURNING lane.id, lane.user_id, lane.event, lane.url, lane.host, lane.secret, lane.failures
+    WHERE queue.id = taken.id
+    RETURNING queue.id, queue.user_id, queue.event, queue.url, queue.host, queue.secret,
+      queue.failures
     """
 ).bindparams(bindparam("claim", type_=Uuid()))
 
-_WAITING = text(
+_DUE_DELIVERIES = text(
     """
-    SELECT waiting.* FROM unnest(CAST(:lanes AS bigint[])) AS lane (id)
+    SELECT delivery.* FROM unnest(CAST(:queues AS bigint[])) AS queue (id)
     CROSS JOIN LATERAL (
       SELECT id, subscription_id, webhook_id, body, attempts, created_at FROM webhook_deliveries
-      WHERE subscription_id = lane.id AND next_attempt_at <= now()
-      ORDER BY next_attempt_at, id LIMIT :most
-    ) AS waiting
+      WHERE subscription_id = queue.id AND next_attempt_at <= now()
+      ORDER BY next_attempt_at, id LIMIT :limit
+    ) AS delivery
     """
 ).columns(webhook_id=Uuid())
 
@@ -81,28 +87,31 @@ _RECORD = text(
     """
 )
 
-_FINISH = text(
+_RELEASE = text(
     """
-    UPDATE webhook_subscriptions AS lane
-    SET claim = NULL, failures = ended.failures, next_attempt_at = CASE
-        WHEN ended.pause_s IS NOT NULL THEN now() + make_interval(secs => ended.pause_s)
-        WHEN lane.id = ANY(CAST(:quiet AS bigint[])) THEN (
+    UPDATE webhook_subscriptions AS queue
+    SET claim = NULL, failures = released.failures, next_attempt_at = CASE
+        WHEN released.pause_s IS NOT NULL THEN now() + make_interval(secs => released.pause_s)
+        WHEN queue.id = ANY(CAST(:unwritten AS bigint[])) THEN (
           SELECT greatest(min(next_attempt_at), now()) FROM webhook_deliveries
-          WHERE subscription_id = lane.id AND next_attempt_at IS NOT NULL
+          WHERE subscription_id = queue.id AND next_attempt_at IS NOT NULL
           HAVING count(*) > 0
         )
-        ELSE now() + make_interval(secs => :busy_s) END
+        ELSE now() + make_interval(secs => :retry_s) END
     FROM unnest(
-      CAST(:lanes AS bigint[]), CAST(:failures AS int[]), CAST(:pauses AS float8[])
-    ) AS ended (id, failures, pause_s)
-    WHERE lane.id = ended.id AND lane.id = ANY(CAST(:locked AS bigint[]))
+      CAST(:queues AS bigint[]), CAST(:failures AS int[]), CAST(:pauses AS float8[])
+    ) AS released (id, failures, pause_s)
+    WHERE queue.id = released.id AND queue.id = ANY(CAST(:locked AS bigint[]))
     """
 )
 
 
 @dataclass(frozen=True)
-class Result:
-    """What becomes of a delivery; `delay_s` until the next attempt, None where it has ended."""
+class AttemptResult:
+    """What becomes of a delivery after an attempt.
+
+    `delay_s`: seconds until the next attempt; None if there is none.
+    """
 
     outcome: Outcome
     status: int | None
@@ -111,8 +120,8 @@ class Result:
 
 
 @dataclass(frozen=True)
-class Standing:
-    """How a lane is left: failures in a row, and for how long it pauses because of them, if so."""
+class Release:
+    """How a queue is released: its failures in a row, and how long it pauses because of them."""
 
     failures: int
     pause_s: float | None = None
@@ -120,18 +129,18 @@ class Standing:
 
 def claim(
     session: Session,
-    name: UUID,
+    claim_id: UUID,
     *,
     free: Mapping[str, int],
     per_host: int,
-    most: int,
+    limit: int,
     lease_s: float,
 ) -> Sequence[Row[Any]]:
-    """Take lanes that are due, longest due first; two claimers never get the same.
+    """Claim due queues, longest due first; two claimers never get the same one.
 
-    :param name: Of the claim.
-    :param free: How many more lanes each of these hosts may have now; any other: `per_host`.
-    :returns: id, user_id, event, url, host, secret (sealed), failures. Commit before working on them.
+    :param free: How many more queues each of these hosts may have in flight now. `per_host` holds
+        for all other hosts.
+    :returns: id, user_id, event, url, host, secret (sealed), failures. Commit before using them.
     """
     return session.execute(
         _CLAIM,
@@ -140,43 +149,47 @@ def claim(
             "hosts": list(free),
             "free": list(free.values()),
             "per_host": per_host,
-            "most": most,
-            "look_at": _LOOK_AT,
+            "limit": limit,
+            "examined": _EXAMINED,
             "lease_s": lease_s,
-            "claim": name,
+            "claim": claim_id,
         },
     ).all()
 
 
-def waiting(session: Session, lane_ids: Sequence[int], most: int) -> Sequence[Row[Any]]:
-    """The deliveries that are due on these lanes, up to `most` of each, each lane's in its order."""
-    return session.execute(_WAITING, {"lanes": list(lane_ids), "most": most}).all()
+def due_deliveries(
+    session: Session, subscription_ids: Sequence[int], limit: int
+) -> Sequence[Row[Any]]:
+    """Return the due deliveries of these queues, at most `limit` of each, in each queue's order."""
+    values = {"queues": list(subscription_ids), "limit": limit}
+    return session.execute(_DUE_DELIVERIES, values).all()
 
 
-def renew(session: Session, name: UUID, lane_ids: Sequence[int], lease_s: float) -> set[int]:
-    """Hold these lanes for another lease.
+def renew(
+    session: Session, claim_id: UUID, subscription_ids: Sequence[int], lease_s: float
+) -> set[int]:
+    """Renew the leases on these queues.
 
-    :returns: those that are still held under that name; the others have ended, or are another's.
+    :returns: The queues that this claim still holds. The others' subscriptions have ended, or
+        another claim holds them.
     """
-    lane = WebhookSubscription
-    held = (lane.id.in_(lane_ids), lane.claim == name)
-    free = (
-        select(lane.id)
+    queue = WebhookSubscription
+    held = (queue.id.in_(subscription_ids), queue.claim == claim_id)
+    unlocked = (
+        select(queue.id)
         .where(*held)
-        .order_by(lane.id)
+        .order_by(queue.id)
         .with_for_update(key_share=True, skip_locked=True)
-        .cte("free")
+        .cte("unlocked")
     )
     session.execute(
-        update(lane)
-        .where(lane.id == free.c.id)
-        .values(next_attempt_at=func.now() + timedelta(seconds=lease_s))
+        update(queue).where(queue.id == unlocked.c.id).values(next_attempt_at=lease_end(lease_s))
     )
-    return set(session.scalars(select(lane.id).where(*held)))
+    return set(session.scalars(select(queue.id).where(*held)))
 
 
-def record(session: Session, results: Mapping[int, Result]) -> None:
-    """Note what became of deliveries, by id; what has ended meanwhile stays as it is."""
+def record(session: Session, results: Mapping[int, AttemptResult]) -> None:
+    """Store the results of attempts by delivery id; deliveries that ended meanwhile stay as they are."""
     ids = sorted(results)
     ordered = [results[each] for each in ids]
     session.execute(
@@ -191,86 +204,42 @@ def record(session: Session, results: Mapping[int, Result]) -> None:
     )
 
 
-def finish(session: Session, name: UUID, lanes: Mapping[int, Standing]) -> set[int]:
-    """Give lanes back: due again when the next delivery is, asleep where none waits.
+def release(session: Session, claim_id: UUID, queues: Mapping[int, Release]) -> set[int]:
+    """Release queues by subscription id: due when their next delivery is, asleep without any.
 
-    A lane is put to sleep only while no transaction that has not ended has written to it: a writer
-    holds the lane's row by the foreign key, and who comes later sees it asleep, and wakes it.
+    A queue falls asleep only while no open transaction has written to it. Every writer holds the
+    subscription's row by the foreign key (FOR KEY SHARE); a later writer sees the queue asleep, and
+    wakes it.
 
-    :returns: those given back, or lost; the others' rows are locked just now: try again.
+    :returns: The queues that are released or lost. The others' rows are locked now: try again.
     """
-    lane = WebhookSubscription
-    held = select(lane.id).where(lane.id.in_(lanes), lane.claim == name).order_by(lane.id)
-    quiet = set(session.scalars(held.with_for_update(skip_locked=True)))
+    queue = WebhookSubscription
+    held = select(queue.id).where(queue.id.in_(queues), queue.claim == claim_id).order_by(queue.id)
+    # FOR UPDATE skips rows that a writer holds; FOR NO KEY UPDATE takes them.
+    unwritten = set(session.scalars(held.with_for_update(skip_locked=True)))
     locked = set(session.scalars(held.with_for_update(key_share=True, skip_locked=True)))
-    ids = sorted(lanes)
+    ids = sorted(queues)
     session.execute(
-        _FINISH,
+        _RELEASE,
         {
-            "lanes": ids,
-            "failures": [lanes[each].failures for each in ids],
-            "pauses": [lanes[each].pause_s for each in ids],
-            "quiet": sorted(quiet),
+            "queues": ids,
+            "failures": [queues[each].failures for each in ids],
+            "pauses": [queues[each].pause_s for each in ids],
+            "unwritten": sorted(unwritten),
             "locked": sorted(locked),
-            "busy_s": _BUSY_S,
+            "retry_s": _RETRY_RELEASE_S,
         },
     )
-    kept = set(session.scalars(select(lane.id).where(lane.id.in_(lanes), lane.claim == name)))
-    return lanes.keys() - kept
-
-
-def end(session: Session, subscription_id: int, reason: str) -> bool:
-    """End a subscription: nothing more is delivered, its secret is forgotten.
-
-    :returns: False where it had ended before.
-    """
-    lane = WebhookSubscription
-    # Waits for those who are writing to it.
-    session.execute(select(lane.id).where(lane.id == subscription_id).with_for_update())
-    ended = session.scalar(
-        update(lane)
-        .where(lane.id == subscription_id, lane.ended_at.is_(None))
-        .values(
-            ended_at=func.now(), end_reason=reason, secret=None, next_attempt_at=None, claim=None
-        )
-        .returning(lane.id)
+    kept = set(
+        session.scalars(select(queue.id).where(queue.id.in_(queues), queue.claim == claim_id))
     )
-    if ended is None:
-        return False
-    _cancel_pending(session, subscription_id)
-    return True
+    return queues.keys() - kept
 
 
-def end_all(session: Session, user_id: int, reason: str) -> None:
-    """End all of a user's subscriptions, as `end` does."""
-    lane = WebhookSubscription
-    live = select(lane.id).where(lane.user_id == user_id, lane.ended_at.is_(None))
-    for subscription_id in session.scalars(live.order_by(lane.id)).all():
-        end(session, subscription_id, reason)
+def give_up(session: Session, subscription_id: int, created_before: datetime) -> int:
+    """Give up pending deliveries of events before this time.
 
-
-def _cancel_pending(session: Session, subscription_id: int) -> None:
-    """Have what waits for this subscription wait no more."""
-    delivery = WebhookDelivery
-    pending = (
-        select(delivery.id)
-        .where(delivery.subscription_id == subscription_id, delivery.next_attempt_at.is_not(None))
-        # The order in which `record` takes them.
-        .order_by(delivery.id)
-        .with_for_update()
-        .cte("pending")
-    )
-    session.execute(
-        update(delivery)
-        .where(delivery.id == pending.c.id)
-        .values(state="CANCELLED", next_attempt_at=None, ended_at=func.now())
-    )
-
-
-def give_up(session: Session, subscription_id: int, after: timedelta) -> int:
-    """Give up what has waited on a failing lane for longer than this.
-
-    :returns: how many.
+    :returns: How many: at most 10,000, the rest follows with the next call.
     """
     delivery = WebhookDelivery
     old = (
@@ -278,10 +247,10 @@ def give_up(session: Session, subscription_id: int, after: timedelta) -> int:
         .where(
             delivery.subscription_id == subscription_id,
             delivery.next_attempt_at.is_not(None),
-            delivery.created_at < func.now() - after,
+            delivery.created_at < created_before,
         )
         .order_by(delivery.id)
-        .limit(10_000)
+        .limit(_MAX_GIVEN_UP)
         .with_for_update()
         .cte("old")
     )

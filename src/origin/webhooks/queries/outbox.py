@@ -1,32 +1,25 @@
-"""Events on their way out: written in the transaction that makes them true.
+"""Events for subscribers: written in the transaction that makes them true.
 
-A delivery holds the very bytes that are sent. Ask `has_written` after the commit whether the workers
-are to be woken.
+A delivery stores the exact bytes of its body. After the commit, `has_written` tells whether workers
+must be woken (`origin.webhooks.service.outbox` does both).
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
 
 import orjson
-from sqlalchemy import ColumnElement, insert, select
+from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
-from origin.db.models import User, WebhookDelivery, WebhookSubscription
+from origin.db.models import WebhookDelivery, WebhookSubscription
 from origin.db.raw_connections import RawConnection
 from origin.ggos.queries.ggos import GGO_OBJECT
-
-Event = Literal["ON_GGO_RECEIVED", "ON_FORECAST_RECEIVED"]
-
-PAUSE_AFTER = 100
-"""After so many failures in a row a lane waits for its retry, whatever else happens meanwhile.
-
-Each that fails is tried again every WEBHOOK_RETRY_DELAY where no more than these fail.
-"""
+from origin.webhooks.rules.deliveries import PAUSE_AFTER
 
 WAKE = f"""
 WITH asleep AS (
     SELECT id FROM webhook_subscriptions
-    WHERE {{lanes}} AND ended_at IS NULL AND (
+    WHERE {{queues}} AND ended_at IS NULL AND (
         next_attempt_at IS NULL
         OR next_attempt_at > now() AND claim IS NULL AND failures < {PAUSE_AFTER}
     )
@@ -35,38 +28,36 @@ WITH asleep AS (
 UPDATE webhook_subscriptions SET next_attempt_at = now() FROM asleep
 WHERE webhook_subscriptions.id = asleep.id
 """
-"""What `wake` does, in the driver's form; a statement by itself, after the deliveries are written.
+"""What `wake` does, in the driver's form. `queues`: the condition that selects subscriptions.
 
-It must see the lanes as they are under the locks that the writing has taken.
+It must be a statement of its own, after the deliveries are written: it must see the queues as they
+are under the locks that the writing has taken.
 """
-_WAKE_THESE = WAKE.format(lanes="id = ANY(%(lanes)s)")
+_WAKE_THESE = WAKE.format(queues="id = ANY(%(queues)s)")
 
 _WRITTEN = "deliveries_written"
 
-_WHILE_LIVE: Any = {"read": True, "key_share": True, "of": WebhookSubscription}
-"""A subscription can't end between being found and being written to (FOR KEY SHARE)."""
-
-# ON_GGO_RECEIVED (contract: peers, Webhook receivers) for each live subscription of each one's owner.
+# ON_GGO_RECEIVED (contract: peers, Webhook receivers) for each live subscription of each GGO's owner.
 TELL = f"""
 INSERT INTO webhook_deliveries (subscription_id, body, webhook_id)
-SELECT lane.id, convert_to(
+SELECT subscription.id, convert_to(
     '{{{{"sub":' || to_json(owner.subject) || ',"ggo":' || row_to_json(ggo) || '}}}}', 'UTF8'
-), CAST(md5(lane.id || ':' || page.address) AS uuid)
+), CAST(md5(subscription.id || ':' || page.address) AS uuid)
 FROM {{ggos}} AS page
-JOIN webhook_subscriptions AS lane ON lane.user_id = page.owner_id
+JOIN webhook_subscriptions AS subscription ON subscription.user_id = page.owner_id
 JOIN users AS owner ON owner.id = page.owner_id
 CROSS JOIN LATERAL ({GGO_OBJECT}) AS ggo
-WHERE lane.event = 'ON_GGO_RECEIVED' AND lane.ended_at IS NULL
-ORDER BY lane.id, page.id FOR KEY SHARE OF lane
+WHERE subscription.event = 'ON_GGO_RECEIVED' AND subscription.ended_at IS NULL
+ORDER BY subscription.id, page.id FOR KEY SHARE OF subscription
 RETURNING subscription_id
 """
 """`ggos`: a table or subquery of GGOs.
 
-A GGO is received once. So the event's id is told by the GGO and the subscription: should a recovery of
-the database write it a second time, receivers know it for the same.
+An owner receives a GGO once. So the event's id is derived from GGO and subscription: if a recovery
+of the database writes the event a second time, receivers recognise it.
 """
 
-# What the batches have made, but for what was retired.
+# What these batches have made, without what was retired.
 _TELL_SETTLED = TELL.format(
     ggos="""(
     SELECT * FROM ggos WHERE stored AND NOT locked AND parent_id IN (
@@ -77,87 +68,82 @@ _TELL_ISSUED = TELL.format(ggos="(SELECT * FROM ggos WHERE address = ANY(%(addre
 
 
 def announce_issued(session: Session, addresses: Collection[str]) -> None:
-    """Tell the owners of the GGOs at these addresses that they have received them."""
+    """Write ON_GGO_RECEIVED to the owners of the GGOs at these addresses."""
     if addresses:
-        _tell(session, _TELL_ISSUED, {"addresses": list(addresses)})
+        _announce_ggos(session, _TELL_ISSUED, {"addresses": list(addresses)})
 
 
 def announce_settled(session: Session, batch_ids: Collection[int]) -> None:
-    """Tell who holds what these batches have made, now that the ledger has committed it.
+    """Write ON_GGO_RECEIVED for what these batches have made, once the ledger has committed them.
 
-    Transfers' targets and the sender's own remainder; not what was retired.
+    That is transfers' targets and the sender's remainder, not what was retired.
     """
-    _tell(session, _TELL_SETTLED, {"batches": list(batch_ids)})
+    _announce_ggos(session, _TELL_SETTLED, {"batches": list(batch_ids)})
 
 
-def tell_settled(link: RawConnection, batch_id: int) -> bool:
+def announce_settled_on(connection: RawConnection, batch_id: int) -> bool:
     """Do what `announce_settled` does, in a transaction of the driver's.
 
     :returns: Whether deliveries were written.
     """
-    told = link.rows(_TELL_SETTLED, {"batches": [batch_id]})
-    if told:
-        link.rows(_WAKE_THESE, {"lanes": sorted({row[0] for row in told})})
-    return bool(told)
-
-
-def _tell(session: Session, sql: str, values: dict[str, Any]) -> None:
-    told = session.connection().exec_driver_sql(sql, values)
-    _wake_for(session, told.scalars())
+    written = connection.rows(_TELL_SETTLED, {"batches": [batch_id]})
+    if written:
+        wake_over(connection, {row[0] for row in written})
+    return bool(written)
 
 
 def announce_forecast(session: Session, recipient_id: int, forecast: Mapping[str, Any]) -> None:
-    """Tell a recipient of a forecast.
+    """Write ON_FORECAST_RECEIVED to the recipient's subscriptions.
 
     :param forecast: The forecast object of the contract.
     """
-    rows = session.execute(
-        select(WebhookSubscription.id, User.subject)
-        .join(User, User.id == WebhookSubscription.user_id)
-        .where(*_live("ON_FORECAST_RECEIVED"), WebhookSubscription.user_id == recipient_id)
+    subscription_ids = session.scalars(
+        select(WebhookSubscription.id)
+        .where(
+            WebhookSubscription.user_id == recipient_id,
+            WebhookSubscription.event == "ON_FORECAST_RECEIVED",
+            WebhookSubscription.ended_at.is_(None),
+        )
         .order_by(WebhookSubscription.id)
-        .with_for_update(**_WHILE_LIVE)
+        # FOR KEY SHARE: a subscription cannot end before this is written.
+        .with_for_update(read=True, key_share=True)
     ).all()
-    body = {"sub": forecast["recipient"], "forecast": forecast}
-    _write(session, [(row.id, body) for row in rows])
+    if subscription_ids:
+        body = orjson.dumps({"sub": forecast["recipient"], "forecast": forecast})
+        rows = [{"subscription_id": each, "body": body} for each in subscription_ids]
+        session.execute(insert(WebhookDelivery), rows)
+        wake_written(session, subscription_ids)
 
 
 def has_written(session: Session) -> bool:
-    """Whether deliveries were written in this session."""
+    """Tell whether deliveries were written in this session."""
     return bool(session.info.get(_WRITTEN))
 
 
-def _live(event: Event) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
-    return (WebhookSubscription.event == event, WebhookSubscription.ended_at.is_(None))
+def wake(session: Session, subscription_ids: Iterable[int]) -> None:
+    """Make queues due that sleep or wait for a retry; call it after their deliveries are written.
+
+    Queues that are claimed, due or paused are left alone; for these alone it takes no lock. A worker
+    puts a queue to sleep only while no writer is between writing and this call
+    (`origin.webhooks.queries.delivery_queue.release`).
+    """
+    values = {"queues": sorted(set(subscription_ids))}
+    session.connection().exec_driver_sql(_WAKE_THESE, values)
 
 
-def _write(session: Session, deliveries: Sequence[tuple[int, Mapping[str, Any]]]) -> None:
-    """Write deliveries, in this order, and wake the lanes that they wait on."""
-    if not deliveries:
-        return
-    session.execute(
-        insert(WebhookDelivery),
-        [
-            {"subscription_id": subscription_id, "body": orjson.dumps(body)}
-            for subscription_id, body in deliveries
-        ],
-    )
-    _wake_for(session, (subscription_id for subscription_id, _ in deliveries))
+def _announce_ggos(session: Session, sql: str, values: dict[str, Any]) -> None:
+    written = session.connection().exec_driver_sql(sql, values)
+    wake_written(session, written.scalars())
 
 
-def _wake_for(session: Session, subscription_ids: Iterable[int]) -> None:
-    """Wake the lanes to which deliveries were written."""
-    lanes = set(subscription_ids)
-    if lanes:
-        wake(session, lanes)
+def wake_written(session: Session, subscription_ids: Iterable[int]) -> None:
+    """Wake the queues to which deliveries were written, and have `has_written` tell so."""
+    queues = set(subscription_ids)
+    if queues:
+        wake(session, queues)
         session.info[_WRITTEN] = True
 
 
-def wake(session: Session, subscription_ids: Iterable[int]) -> None:
-    """Make lanes due that sleep, or wait for a retry; call it after their deliveries were written.
-
-    One that somebody works on, that is due, or that pauses is left alone: then this takes no lock.
-    Whoever puts a lane to sleep has made sure that nobody is about to call this (`origin.webhooks.queries.delivery_queue`).
-    """
-    lanes = {"lanes": sorted(set(subscription_ids))}
-    session.connection().exec_driver_sql(_WAKE_THESE, lanes)
+def wake_over(connection: RawConnection, subscription_ids: Iterable[int]) -> None:
+    """Do what `wake` does, over a raw connection."""
+    connection.rows(_WAKE_THESE, {"queues": sorted(set(subscription_ids))})

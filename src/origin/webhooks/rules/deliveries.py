@@ -4,57 +4,66 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from http import HTTPStatus
+from typing import Literal
 
-from origin.shared.retries import jittered
+Event = Literal["ON_GGO_RECEIVED", "ON_FORECAST_RECEIVED"]
 
-GIVEN_UP_AFTER = timedelta(hours=24)
+GIVE_UP_AFTER = timedelta(hours=24)
+PAUSE_AFTER = 100
+"""Failures in a row after which a delivery queue pauses for one retry delay.
+
+As long as fewer deliveries fail, each of them is tried again every WEBHOOK_RETRY_DELAY.
+"""
 
 
 class Outcome(StrEnum):
-    """How a delivery stands."""
+    """What follows from an attempt; the value is the delivery's state in the database."""
 
     DELIVERED = "DELIVERED"
     RETRY = "PENDING"
     GIVEN_UP = "GIVEN_UP"
     GONE = "CANCELLED"
-    """The receiver wants no more: its subscription ends."""
+    """The receiver answered 410: its subscription ends."""
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What came of an attempt: an HTTP status, or None and the reason why there is none."""
+class ReceiverResponse:
+    """The result of an attempt: an HTTP status, or None and the reason why there is none."""
 
     status: int | None
     error: str | None = None
 
     @property
-    def reason(self) -> str | None:
-        """What went wrong, in a few words; None where nothing did."""
+    def failure(self) -> str | None:
+        """What went wrong, in a few words; None after a success."""
         if self.status is None:
             return self.error or "no answer"
         return None if is_success(self.status) else f"answered {self.status}"
 
 
 def is_success(status: int) -> bool:
-    """Any 2xx."""
+    """Tell whether an HTTP status is any 2xx."""
     return 200 <= status < 300
 
 
-def judge(answer: Answer, created_at: datetime, next_attempt_at: datetime) -> Outcome:
-    """What follows from an answer.
+def given_up_before(next_attempt_at: datetime) -> datetime:
+    """Return the time of the oldest event that may still be attempted at `next_attempt_at`.
+
+    Deliveries of older events are given up.
+    """
+    return next_attempt_at - GIVE_UP_AFTER
+
+
+def judge(response: ReceiverResponse, created_at: datetime, next_attempt_at: datetime) -> Outcome:
+    """Decide what follows from an attempt.
 
     :param created_at: When the event happened.
-    :param next_attempt_at: When it would be tried again.
+    :param next_attempt_at: When the next attempt would be made.
     """
-    if answer.status is not None and is_success(answer.status):
+    if response.status is not None and is_success(response.status):
         return Outcome.DELIVERED
-    if answer.status == HTTPStatus.GONE:
+    if response.status == HTTPStatus.GONE:
         return Outcome.GONE
-    if next_attempt_at - created_at > GIVEN_UP_AFTER:
+    if created_at < given_up_before(next_attempt_at):
         return Outcome.GIVEN_UP
     return Outcome.RETRY
-
-
-def retry_delay_s(delay_s: float) -> float:
-    """WEBHOOK_RETRY_DELAY, ±20 %: what failed together doesn't come back together."""
-    return jittered(delay_s)

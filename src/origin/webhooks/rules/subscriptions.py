@@ -1,8 +1,16 @@
-"""Rules that a new subscription can break (contract: http-api, Webhook subscriptions)."""
+"""Rules for new subscriptions (contract: http-api, Webhook subscriptions)."""
 
 from dataclasses import dataclass
+from datetime import timedelta
 
 from origin.errors import Rejected
+
+MAX_PER_EVENT = 100
+"""Live subscriptions of one user to one event."""
+MAX_PER_SUBJECT = 10
+"""Subscriptions of one subject before its first login."""
+EARLY_KEPT_FOR = timedelta(days=30)
+"""A first login ignores early subscriptions that are older, and pruning deletes them."""
 
 
 class UrlInvalid(Rejected):
@@ -43,3 +51,23 @@ class TooManyEarlySubscriptions(Rejected):
 
     code = "too_many_early_subscriptions"
     most: int
+
+
+def check_count(others: int) -> None:
+    """Check that the user may have one more subscription to an event.
+
+    :param others: The user's live subscriptions to that event at other URLs.
+    :raises TooManySubscriptions: there are MAX_PER_EVENT.
+    """
+    if others >= MAX_PER_EVENT:
+        raise TooManySubscriptions(MAX_PER_EVENT)
+
+
+def check_early_count(others: int) -> None:
+    """Check that the subject may have one more subscription before its first login.
+
+    :param others: The subject's early subscriptions, of all events.
+    :raises TooManyEarlySubscriptions: there are MAX_PER_SUBJECT.
+    """
+    if others >= MAX_PER_SUBJECT:
+        raise TooManyEarlySubscriptions(MAX_PER_SUBJECT)

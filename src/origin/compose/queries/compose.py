@@ -1,4 +1,4 @@
-"""What a compose reads and writes: few statements, each prepared, since each is a round trip."""
+"""What a compose reads and writes, in few prepared statements: each costs a round trip."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from typing import Any
 from origin.compose.rules import Part, PartKind, Source, is_whole_retire
 from origin.db.raw_connections import RawConnection
 from origin.ggos.queries.expiry import not_expired
-from origin.webhooks.queries.outbox import tell_settled
+from origin.webhooks.queries.outbox import announce_settled_on
 
 _FACTS = """
 SELECT
@@ -32,8 +32,8 @@ SELECT retire_address, sum(amount) FROM ggos
 WHERE retired AND retire_address = ANY(%(addresses)s) GROUP BY retire_address
 """
 
-# Accounts can't be disabled until this ends. By the clock as it is once the source's lock is there:
-# it may have been waited for.
+# The accounts cannot be disabled before this transaction ends. `clock_timestamp()`, not `now()`: the
+# statement may have waited for the source's lock.
 _SOURCE = f"""
 WITH active AS (
     SELECT id FROM users WHERE id = ANY(%(accounts)s) AND disabled_at IS NULL
@@ -86,7 +86,7 @@ SELECT batch.id, 0, 'retire', source.id FROM batch, source
 RETURNING batch_id
 """
 
-# What `origin.batches.queries.outcomes.complete_batches` does, for a batch that is never sent.
+# As `origin.batches.queries.outcomes.complete_batches`, for a batch that is never sent.
 _FREE_PARTS = """
 UPDATE ggos SET locked = false, never_sent = true
 WHERE id = %(source)s OR parent_id = %(source)s
@@ -97,13 +97,13 @@ UPDATE batches SET state = 'COMPLETED', submitted_at = now(), ended_at = now(),
 WHERE id = %(batch)s
 """
 
-_AT_ONCE = 8
-"""Users to whom indexes are handed out in one statement."""
+_USERS_PER_STATEMENT = 8
+"""Users that get key indexes in one statement."""
 
 
 @dataclass(frozen=True)
-class Account:
-    """An account that takes part in a compose; its master key is sealed."""
+class ComposingAccount:
+    """The sender or a recipient of a compose; `master_key` is sealed."""
 
     id: int
     subject: str
@@ -112,7 +112,7 @@ class Account:
 
 
 @dataclass(frozen=True)
-class Point:
+class ConsumptionPointRow:
     """A consumption metering point of the caller's; its key is `m/1/key_index`."""
 
     id: int
@@ -121,138 +121,146 @@ class Point:
 
 
 @dataclass(frozen=True)
-class Found:
-    """What was found of what an order names.
+class OrderFacts:
+    """What the database has of the things that an order names.
 
     :ivar source: The caller's GGO at the order's address, if there is one.
-    :ivar accounts: The caller's account and those of the recipients that exist, by subject.
-    :ivar points: Those of the GSRNs that are the caller's own consumption points.
+    :ivar accounts: The caller's account and those of existing recipients, by subject.
+    :ivar points: The caller's consumption points among the GSRNs, by GSRN.
     """
 
     source: Source | None
-    accounts: Mapping[str, Account]
-    points: Mapping[str, Point]
+    accounts: Mapping[str, ComposingAccount]
+    points: Mapping[str, ConsumptionPointRow]
 
 
 @dataclass(frozen=True)
-class Target:
-    """A part that becomes a GGO of its own, with its key's index and the address it gives."""
+class PartTarget:
+    """A part that becomes a GGO of its own, with its key index and the address derived from it."""
 
     part: Part
     key_index: int
     address: str
 
 
-def find(
-    link: RawConnection, caller_id: int, address: str, subjects: Iterable[str], gsrns: Iterable[str]
-) -> Found:
-    """All that a compose must know of the database before it asks DataHub."""
+def find_facts(
+    connection: RawConnection,
+    caller_id: int,
+    address: str,
+    subjects: Iterable[str],
+    gsrns: Iterable[str],
+) -> OrderFacts:
+    """Read all that a compose needs from the database before it asks DataHub."""
     values = {
         "caller": caller_id,
         "address": address,
         "subjects": list(subjects),
         "gsrns": list(gsrns),
     }
-    ((accounts, points, *source),) = link.prepared(_FACTS, values)
-    return Found(
+    ((accounts, points, *source),) = connection.prepared(_FACTS, values)
+    return OrderFacts(
         None if source[0] is None else Source(*source),
-        {each[1]: Account(*each) for each in accounts or ()},
-        {each[1]: Point(*each) for each in points or ()},
+        {each[1]: ComposingAccount(*each) for each in accounts or ()},
+        {each[1]: ConsumptionPointRow(*each) for each in points or ()},
     )
 
 
-def allocate_trade_indexes(link: RawConnection, counts: Mapping[int, int]) -> dict[int, int]:
-    """Hand out indexes k of `m/0/k`, never to be handed out again.
+def allocate_trade_indexes(connection: RawConnection, counts: Mapping[int, int]) -> dict[int, int]:
+    """Allocate key indexes k of `m/0/k`; none is ever allocated again.
 
-    By itself and quick, for few users at a time, so that composes of one sender don't wait for each other's commit. It
-    needn't be flushed: the transaction that uses the indexes commits later, and its flush covers
-    this one's record in the log, which comes before.
+    Each statement is a transaction of its own and short, so that composes of one sender do not wait
+    for each other's commit. It commits without a flush (`synchronous_commit = off`): the transaction
+    that uses the indexes commits later, and its flush covers this one's earlier log record.
 
-    :param counts: How many, by user id.
-    :returns: the first of each user's, by user id.
+    :param counts: How many indexes, by user id.
+    :returns: The first index of each user, by user id.
     """
     ordered = sorted(counts)
     found: dict[int, int] = {}
-    for start in range(0, len(ordered), _AT_ONCE):
-        ids = ordered[start : start + _AT_ONCE]
+    for start in range(0, len(ordered), _USERS_PER_STATEMENT):
+        ids = ordered[start : start + _USERS_PER_STATEMENT]
         values = {f"id_{place}": user_id for place, user_id in enumerate(ids)}
         values |= {f"count_{place}": counts[user_id] for place, user_id in enumerate(ids)}
-        found.update(zip(ids, link.prepared(_allocate(len(ids)), values)[0], strict=True))
+        found.update(zip(ids, connection.prepared(_allocate(len(ids)), values)[0], strict=True))
     return found
 
 
 @cache
 def _allocate(users: int) -> str:
-    """One update after the other, in the order of the ids: two that share users can't wait in a circle.
+    """Return the statement for this number of users: one update after the other, in the order of ids.
 
-    Not locks first and one update then: an update begins at the row as it was when the statement
-    began, and of two that wait for the same row each may hold what the other needs of it.
+    So two statements that share users cannot deadlock. Locking all rows first and updating them in
+    one statement could: an update starts from the row version of the statement's start, and two
+    statements that wait for the same row may each hold what the other needs of it.
     """
-    after = [f"FROM update_{place - 1}" if place else "FROM hurry" for place in range(users)]
+    after = [f"FROM update_{place - 1}" if place else "FROM unflushed" for place in range(users)]
     updates = [
         f"update_{place} AS (UPDATE users SET next_trade_index = next_trade_index + %(count_{place})s "
         f"{after[place]} WHERE id = %(id_{place})s RETURNING next_trade_index - %(count_{place})s AS first)"
         for place in range(users)
     ]
     return (
-        "WITH hurry AS MATERIALIZED (SELECT set_config('synchronous_commit', 'off', true)), "
+        "WITH unflushed AS MATERIALIZED (SELECT set_config('synchronous_commit', 'off', true)), "
         f"{', '.join(updates)} "
         f"SELECT {', '.join(f'update_{place}.first' for place in range(users))} "
         f"FROM {', '.join(f'update_{place}' for place in range(users))}"
     )
 
 
-def lock_measurements(link: RawConnection, addresses: Iterable[str]) -> None:
-    """Have the measurements at these addresses to oneself until the transaction ends."""
+def lock_measurements(connection: RawConnection, addresses: Iterable[str]) -> None:
+    """Lock the measurements at these addresses until the transaction ends.
+
+    Composes that retire to the same measurement sum up what is retired one after the other.
+    """
     for address in sorted(addresses):
-        link.prepared(_LOCK_MEASUREMENT, {"address": address})
+        connection.prepared(_LOCK_MEASUREMENT, {"address": address})
 
 
-def retired_to(link: RawConnection, addresses: Collection[str]) -> dict[str, int]:
-    """The Wh retired to the measurements at these addresses, in flight included."""
+def retired_to(connection: RawConnection, addresses: Collection[str]) -> dict[str, int]:
+    """Return the Wh retired to the measurements at these addresses, in flight included."""
     if not addresses:
         return {}
-    rows = link.prepared(_RETIRED, {"addresses": list(addresses)})
+    rows = connection.prepared(_RETIRED, {"addresses": list(addresses)})
     return {address: int(amount) for address, amount in rows}
 
 
 def write(
-    link: RawConnection,
+    connection: RawConnection,
     source: Source,
     accounts: Collection[int],
     parts: Sequence[Part],
-    targets: Sequence[Target],
+    targets: Sequence[PartTarget],
 ) -> int | None:
-    """Spend the source, and leave the batch that will tell the ledger; all or nothing.
+    """Spend the source, and insert the parts and the batch for the ledger; all or nothing.
 
-    :param accounts: The ids of all that take part.
-    :param targets: What the parts become, where the source is split.
-    :returns: The batch's id; None, and nothing is written, where the source can't be spent any more
-        or one of the accounts was disabled.
+    :param accounts: The ids of sender and recipients.
+    :param targets: The GGOs that the parts become, if the source is split.
+    :returns: The batch's id; None if nothing is written, because the source cannot be spent any more
+        or an account was disabled.
     """
     values = {"source": source.id, "owner": source.owner_id, "accounts": list(set(accounts))}
     if is_whole_retire(parts):
         [part] = parts
-        more = {"gsrn": part.retire_gsrn, "retire_address": part.retire_address}
-        rows = link.prepared(_WHOLE_RETIRE, {**values, **more})
+        retire = {"gsrn": part.retire_gsrn, "retire_address": part.retire_address}
+        rows = connection.prepared(_WHOLE_RETIRE, {**values, **retire})
     else:
-        rows = link.prepared(_SPLIT, {**values, **_columns(targets)})
+        rows = connection.prepared(_SPLIT, {**values, **_columns(targets)})
     return rows[0][0] if rows else None
 
 
-def complete_unsent(link: RawConnection, source_id: int, batch_id: int) -> bool:
-    """Complete a batch that was just written, without the ledger; in the transaction that wrote it.
+def complete_unsent(connection: RawConnection, source_id: int, batch_id: int) -> bool:
+    """Complete a new batch without the ledger, in the transaction that wrote it.
 
-    The source and the parts are marked as never sent, and the parts' owners are told by webhook.
+    Marks the source and the parts as never sent, and announces the parts to their owners.
 
-    :returns: Whether there are webhooks to deliver.
+    :returns: Whether webhook deliveries were written.
     """
-    link.prepared(_FREE_PARTS, {"source": source_id})
-    link.prepared(_COMPLETE_UNSENT, {"batch": batch_id})
-    return tell_settled(link, batch_id)
+    connection.prepared(_FREE_PARTS, {"source": source_id})
+    connection.prepared(_COMPLETE_UNSENT, {"batch": batch_id})
+    return announce_settled_on(connection, batch_id)
 
 
-def _columns(targets: Sequence[Target]) -> dict[str, list[Any]]:
+def _columns(targets: Sequence[PartTarget]) -> dict[str, list[Any]]:
     parts = [target.part for target in targets]
     assert all(
         (part.kind is PartKind.RETIRE) == (part.retire_address is not None) for part in parts

@@ -1,0 +1,69 @@
+"""Events of DataHub's that are kept until their user or metering point is known."""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from sqlalchemy import delete, func, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.engine import Row
+from sqlalchemy.orm import Session
+
+from origin.db.models import KeptEvent, MeteringPoint
+
+
+def keep(
+    session: Session,
+    *,
+    kind: Literal["ggo", "metering_point"],
+    subject: str,
+    gsrn: str,
+    payload: dict[str, Any],
+    digest: str,
+) -> None:
+    """Insert an event, or replace the payload of the one with the same digest."""
+    kept = insert(KeptEvent).values(
+        kind=kind, subject=subject, gsrn=gsrn, payload=payload, digest=digest
+    )
+    session.execute(
+        kept.on_conflict_do_update(
+            index_elements=["digest"],
+            set_={"payload": kept.excluded.payload, "received_at": func.now()},
+        )
+    )
+
+
+def take_metering_points(session: Session, subject: str) -> list[dict[str, Any]]:
+    """Delete the subject's kept metering points; return their payloads in order of arrival."""
+    taken = session.execute(
+        delete(KeptEvent)
+        .where(KeptEvent.subject == subject, KeptEvent.kind == "metering_point")
+        .returning(KeptEvent.id, KeptEvent.payload)
+    ).all()
+    return [row.payload for row in sorted(taken, key=lambda row: row.id)]
+
+
+def take_ggos(session: Session, subject: str, limit: int) -> Sequence[Row[Any]]:
+    """Delete the subject's oldest kept GGOs whose metering point is known by now, up to `limit`.
+
+    :returns: payload, and user_id, gsrn and key_index of the metering point, in order of arrival.
+    """
+    taken = (
+        select(KeptEvent.id, KeptEvent.gsrn, MeteringPoint.user_id, MeteringPoint.key_index)
+        .join(MeteringPoint, MeteringPoint.gsrn == KeptEvent.gsrn)
+        .where(KeptEvent.subject == subject, KeptEvent.kind == "ggo")
+        .order_by(KeptEvent.id)
+        .limit(limit)
+        .cte("taken")
+    )
+    rows = session.execute(
+        delete(KeptEvent)
+        .where(KeptEvent.id == taken.c.id)
+        .returning(
+            KeptEvent.id,
+            KeptEvent.payload,
+            taken.c.user_id,
+            taken.c.gsrn,
+            taken.c.key_index,
+        )
+    ).all()
+    return sorted(rows, key=lambda row: row.id)

@@ -1,0 +1,56 @@
+"""Rows whose time is over, one condition for each table."""
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+from sqlalchemy import ColumnElement, CursorResult, and_, delete, exists, func
+from sqlalchemy.orm import Session
+
+from origin.compose.queries import idempotency
+from origin.db.models import (
+    Base,
+    BatchEvent,
+    EarlySubscription,
+    IdempotencyKey,
+    KeptEvent,
+    LedgerDifference,
+    LedgerWalk,
+    LoginState,
+    User,
+    WebhookDelivery,
+    WebhookSubscription,
+)
+from origin.maintenance.rules import retention
+from origin.webhooks.queries import early_subscriptions
+
+
+def outdated_rows() -> Mapping[type[Base], ColumnElement[bool]]:
+    """Return, for each table to prune, the condition that a row's time is over.
+
+    The order matters: deliveries go before their subscriptions.
+    """
+    now = func.now()
+    return {
+        # Events of a known user wait for a metering point: those are kept.
+        KeptEvent: and_(
+            KeptEvent.received_at < now - retention.KEPT_EVENTS,
+            ~exists().where(User.subject == KeptEvent.subject),
+        ),
+        EarlySubscription: early_subscriptions.is_outdated(),
+        IdempotencyKey: idempotency.is_outdated(),
+        LoginState: LoginState.expires_at < now,
+        BatchEvent: BatchEvent.at < now - retention.BATCH_EVENTS,
+        LedgerWalk: LedgerWalk.finished_at < now - retention.RECONCILIATION_RUNS,
+        LedgerDifference: LedgerDifference.resolved_at < now - retention.RESOLVED_DIFFERENCES,
+        WebhookDelivery: WebhookDelivery.ended_at < now - retention.ENDED_DELIVERIES,
+        WebhookSubscription: and_(
+            WebhookSubscription.ended_at < now - retention.ENDED_SUBSCRIPTIONS,
+            ~exists().where(WebhookDelivery.subscription_id == WebhookSubscription.id),
+        ),
+    }
+
+
+def delete_rows(session: Session, table: type[Base], condition: ColumnElement[bool]) -> int:
+    """Delete the rows of a table that meet a condition; return how many."""
+    deleted = session.execute(delete(table).where(condition))
+    return cast("CursorResult[Any]", deleted).rowcount

@@ -1,0 +1,20 @@
+"""How long rows are kept that only pruning deletes.
+
+Idempotency keys: `origin.compose.rules`. Early subscriptions: `origin.webhooks.rules.subscriptions`.
+Login states carry their own end.
+"""
+
+from datetime import timedelta
+
+KEPT_EVENTS = timedelta(days=30)
+"""Events of subjects that never logged in, after they were received."""
+ENDED_DELIVERIES = timedelta(days=30)
+"""Webhook deliveries, after they ended."""
+ENDED_SUBSCRIPTIONS = timedelta(days=30)
+"""Subscriptions without deliveries, after they ended."""
+BATCH_EVENTS = timedelta(days=90)
+"""Entries of batches' histories."""
+RECONCILIATION_RUNS = timedelta(days=90)
+"""Reconciliation runs, after they finished."""
+RESOLVED_DIFFERENCES = timedelta(days=90)
+"""Differences from the ledger, after they were resolved."""
