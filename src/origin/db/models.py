@@ -161,7 +161,7 @@ class DataHubJob(Identified, Queued, Base):
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
-class KeptEvent(Identified, Base):
+class EarlyEvent(Identified, Base):
     """An event from DataHub that can't be applied yet: its user or metering point is unknown."""
 
     __tablename__ = "kept_events"
@@ -459,7 +459,7 @@ class IdempotencyKey(Base):
     created_at: Mapped[datetime] = mapped_column(server_default=func.now(), index=True)
 
 
-class LedgerWalk(Identified, Base):
+class ReconciliationRun(Identified, Base):
     """A reconciliation run: compares all GGOs with the ledger, in slices. At most one is unfinished."""
 
     __tablename__ = "ledger_walks"
