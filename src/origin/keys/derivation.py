@@ -209,8 +209,8 @@ def period_index(begin: datetime) -> int:
 def issued_ggo_address(metering_point: PublicBranchKey, begin: datetime) -> str:
     """Return the address of the GGO issued to a metering point for the period that begins then.
 
-    :param metering_point: The public half of `m/1/i`.
-    :param begin: Aware; its seconds are zeroed.
+    :param metering_point: The public branch key of `m/1/i`.
+    :param begin: Aware; its seconds count as 0.
     :raises IndexOutOfRange: as `period_key`.
     """
     return metering_point.address(period_index(begin), AddressKind.GGO)
