@@ -676,7 +676,7 @@ class Forecast(Identified, Base):
 
 
 class Schedule(Base):
-    """When a periodic task last ran (see `origin.maintenance.rules`)."""
+    """When a periodic task last ran (see `origin.maintenance.rules.schedules`)."""
 
     __tablename__ = "schedules"
 
