@@ -55,7 +55,11 @@ def _run_batches(runtime: Runtime) -> Callable[[], None]:
 
 
 def _skip(name: str) -> Callable[[], None]:
-    return lambda: log.info("Task %s is skipped: RECOVERY_MODE is set", name)
+    # Celery needs a function with a name; it can't make a task of a lambda.
+    def skip() -> None:
+        log.info("Task %s is skipped: RECOVERY_MODE is set", name)
+
+    return skip
 
 
 def _task(

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any, cast
 
 import pytest
+from celery import Celery
 from prometheus_client import generate_latest
 
 from origin.tasks import celery as names
@@ -81,6 +82,15 @@ def test_work_that_changes_what_is_recovered_rests(
     assert "RECOVERY_MODE is set" in caplog.text
     run_task(market, name)
     assert _work(market) != before
+
+
+def test_a_worker_starts_in_recovery_mode(market: Market):
+    """Celery makes its tasks only when a worker starts; it refuses functions without a name."""
+    runtime = resting(market).runtime
+    app = Celery(set_as_current=False)
+    register_tasks(app, runtime, WakeupSender(runtime.settings))
+    app.finalize()
+    assert app.tasks.keys() >= {*RESTING, names.DELIVERIES}
 
 
 def resting(market: Market) -> Market:
