@@ -265,7 +265,7 @@ def stands(restoration: Restoration, operation: Operation, tree: LedgerTree) -> 
     if not restoration.is_read or restoration.unmatched:
         return False
     try:
-        who = spent_by(operation, restoration.source, tree, allow_later_retirements=True)
+        who = spent_by(operation, restoration.source, tree, allow_spent_parts=True)
     except ValueError:
         # The operation retires to text that is not an address: the ledger can't have it.
         return False
