@@ -1,6 +1,6 @@
 """Whether an operation stands on the ledger, part for part (contract: peers, The ledger).
 
-The one rule for batches under way, for declined batches that the ledger has after all, and for
+This rule decides about batches under way, declined batches that the ledger has after all, and
 batches of a restored database (`origin.recovery`).
 
 Equal addresses prove nothing. After a restore from a backup the same key indexes are handed out
@@ -46,7 +46,7 @@ class Operation:
 
     @property
     def leads_to(self) -> LedgerNext:
-        """What the ledger says of the source once this operation stands there."""
+        """What the source becomes on the ledger by this operation."""
         if self.retired_to is not None:
             return _retired(self.retired_to)
         return LedgerNext("SPLIT", tuple(target.address for target in self.targets))
