@@ -6,7 +6,7 @@ from datetime import datetime
 from functools import partial
 
 from origin.db.engine import Database
-from origin.errors import PeerMisbehaved, PeerUnauthorized, TokensSpent
+from origin.errors import OwnerChanged, PeerMisbehaved, PeerUnauthorized, TokensSpent
 from origin.identity.service.tokens import UserTokens
 from origin.intake.queries.metering_points import key_indexes_of
 from origin.intake.queries.owners import Owner, owner_of
@@ -41,16 +41,19 @@ class ForgottenPoints:
         """Add the points of this user that the database forgot; in a dry run, only report them.
 
         :returns: GSRN and key index of the forgotten points that have an index.
+        :raises CannotUnseal: The user's master key is sealed with an unknown secret.
         :raises PeerUnavailable: DataHub or Hydra is out of reach.
         """
         with self.database.reading() as session:
             owner = owner_of(session, user_id)
+        # First: DataHub is not asked for a user whose key is lost.
+        master = self.proven_indexes.master_key_of(owner)
         try:
             known = patiently(
                 lambda: self.user_tokens.with_user_token(user_id, self.datahub.metering_points)
             )
             events = [MeteringPointEvent(each.gsrn, each.type, each.sector) for each in known.valid]
-            forgotten = self.proven_indexes.find(owner, events)
+            forgotten = self.proven_indexes.find(owner, master, events)
         except (TokensSpent, PeerMisbehaved, PeerUnauthorized) as error:
             report.add("not_asked", subject=owner.subject, reason=str(error))
             return []
@@ -78,7 +81,14 @@ class ForgottenPoints:
         begin: datetime | None = since
         while begin is not None:
             end = end_of_stretch(begin, utcnow(), months=months, hours=None)
-            begin = patiently(partial(self.back_fill.fetch, metering_point_id, begin, end))
+            begin = patiently(partial(self._fetch, metering_point_id, begin, end))
+
+    def _fetch(self, metering_point_id: int, begin: datetime, end: datetime) -> datetime | None:
+        try:
+            return self.back_fill.fetch(metering_point_id, begin, end)
+        except OwnerChanged:
+            # A rotation of keys came between look-up and insert; it changes a user once.
+            return self.back_fill.fetch(metering_point_id, begin, end)
 
     def unknown_issued(self, user_id: int, gsrn: str, since: datetime) -> Iterator[DataHubGgo]:
         """Yield the GGOs that were issued to this point and that the database lacks. Change nothing.
