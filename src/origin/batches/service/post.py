@@ -144,8 +144,8 @@ class BatchPoster:
                 extra={"event": "ledger.batch_refused", "batch_id": batch.id},
             )
             # The ledger's status and state decide what the refusal means. They are read at once if
-            # no other POST may have arrived. Else the same bytes may have to be posted again, which
-            # must not be in a hurry.
+            # no other POST may have arrived. Else the same bytes may have to be posted again, after a
+            # delay.
             is_only_post = batch.posts == batch.refused_posts + batch.unarrived_posts
             delay_s = 0.0 if is_only_post else self.retry_delay_s(batch)
         else:

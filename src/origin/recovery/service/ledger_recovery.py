@@ -52,7 +52,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Root:
-    """A GGO that an operation spent on the ledger which the database has lost.
+    """A GGO that was spent on the ledger by an operation that the database has lost.
 
     :ivar is_forced: One of its parts has another amount in the database.
     """
