@@ -27,7 +27,7 @@ P = ParamSpec("P")
 ledger = AppGroup("ledger", help="Batches under way, and differences from the ledger.")
 
 
-def _exit_2_on_errors(command: Callable[P, None]) -> Callable[P, None]:
+def exits_2_on_errors(command: Callable[P, None]) -> Callable[P, None]:
     """End with status 2 on errors, as 1 says that something differs."""
 
     @wraps(command)
@@ -45,7 +45,7 @@ def _exit_2_on_errors(command: Callable[P, None]) -> Callable[P, None]:
 
 
 @ledger.command("status")
-@_exit_2_on_errors
+@exits_2_on_errors
 @reports_errors
 def status() -> None:
     """Show batches under way, the latest reconciliation runs, and known differences.
@@ -120,7 +120,7 @@ def batch(batch_id: str) -> None:
     show_default=True,
     help="Calls of the ledger a second, at most.",
 )
-@_exit_2_on_errors
+@exits_2_on_errors
 @reports_errors
 def reconcile(*, repair: bool, anew: bool, json_file: BinaryIO | None, rate: float) -> None:
     """Compare all GGOs, batches and retirements with the ledger.

@@ -8,7 +8,7 @@ from typing import BinaryIO
 import click
 import orjson
 
-from origin.cli.ledger import DIFFERENCES, INCOMPLETE, _exit_2_on_errors, ledger
+from origin.cli.ledger import DIFFERENCES, INCOMPLETE, exits_2_on_errors, ledger
 from origin.cli.output import print_table, reports_errors
 from origin.errors import CannotRecover, PeerError
 from origin.intake.rules.key_indexes import RECOVERY_MARGIN
@@ -74,7 +74,7 @@ _COUNTS = (
     type=click.File("wb", lazy=False),
     help="Write the report to this file, too, as JSON.",
 )
-@_exit_2_on_errors
+@exits_2_on_errors
 @reports_errors
 def recover(
     *,

@@ -10,7 +10,9 @@ from sqlalchemy import Row, and_, func, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from origin.db.models import Batch, Ggo, ReconciliationRun
+from origin.batches.queries.operations import sources_under_way
+from origin.db.models import Ggo, ReconciliationRun
+from origin.ggos.queries.by_id import addresses_of, amounts_of_parts
 
 
 @dataclass(frozen=True)
@@ -139,17 +141,6 @@ class GgoPage:
     retired: dict[str, dict[str, int]]
 
 
-def count_ggos(session: Session, beyond: int) -> int:
-    """Return how many GGOs have an id above this one."""
-    return session.scalar(select(func.count(Ggo.id)).where(Ggo.id > beyond)) or 0
-
-
-def next_ids(session: Session, beyond: int, limit: int) -> list[int]:
-    """Return the next GGOs' ids above this one, ascending."""
-    query = select(Ggo.id).where(Ggo.id > beyond).order_by(Ggo.id).limit(limit)
-    return list(session.scalars(query))
-
-
 def read_page(session: Session, ids: Sequence[int]) -> GgoPage:
     """Read these GGOs; those that are gone are left out.
 
@@ -157,29 +148,12 @@ def read_page(session: Session, ids: Sequence[int]) -> GgoPage:
     """
     session.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"))
     ggos = list(session.execute(select(*_COLUMNS).where(Ggo.id.in_(ids)).order_by(Ggo.id)))
-    parents = _addresses(session, [ggo.parent_id for ggo in ggos if ggo.parent_id])
-    live = set(
-        session.scalars(
-            select(Batch.ggo_id).where(Batch.ended_at.is_(None), Batch.ggo_id.in_([*ids, *parents]))
-        )
-    )
+    parents = addresses_of(session, [ggo.parent_id for ggo in ggos if ggo.parent_id])
+    live = sources_under_way(session, [*ids, *parents])
     in_flight = {ggo.id for ggo in ggos if ggo.id in live or ggo.parent_id in live}
     measurements = {ggo.retire_address for ggo in ggos if ggo.retired}
-    return GgoPage(ggos, in_flight, _parts(session, ids), parents, _retired(session, measurements))
-
-
-def _addresses(session: Session, ids: Collection[int]) -> dict[int, str]:
-    rows = session.execute(select(Ggo.id, Ggo.address).where(Ggo.id.in_(ids)))
-    return {row.id: row.address for row in rows}
-
-
-def _parts(session: Session, ids: Collection[int]) -> dict[int, dict[str, int]]:
-    found: dict[int, dict[str, int]] = defaultdict(dict)
-    for row in session.execute(
-        select(Ggo.parent_id, Ggo.address, Ggo.amount).where(Ggo.parent_id.in_(ids))
-    ):
-        found[row.parent_id][row.address] = row.amount
-    return found
+    parts = amounts_of_parts(session, ids)
+    return GgoPage(ggos, in_flight, parts, parents, _retired(session, measurements))
 
 
 def _retired(session: Session, measurements: Collection[str]) -> dict[str, dict[str, int]]:

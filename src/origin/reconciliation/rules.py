@@ -57,7 +57,7 @@ def differences(
     :param on_ledger: What the ledger has at the GGO's address; None: nothing.
     :param settlement: The settlement that the GGO is retired to; None: the ledger has none.
     """
-    found = list(_here(holding))
+    found = list(_inconsistencies(holding))
     if holding.never_sent:
         return [*found, Difference(DifferenceKind.NEVER_SENT, f"{holding.amount} Wh")]
     if holding.spent_elsewhere:
@@ -73,7 +73,7 @@ def differences(
     ]
 
 
-def _here(holding: Holding) -> Iterator[Difference]:
+def _inconsistencies(holding: Holding) -> Iterator[Difference]:
     if holding.locked and not holding.spent_elsewhere:
         yield Difference(DifferenceKind.STRANDED, "locked, and no batch is under way")
     if not holding.key_holds:

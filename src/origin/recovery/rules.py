@@ -260,12 +260,12 @@ def _plan_one(
 def stands(restoration: Restoration, operation: Operation, tree: LedgerTree) -> bool:
     """Whether the operation of a batch of ours is what spent this GGO on the ledger.
 
-    False if a part has no known owner: the batch would store it, and what it became is not known.
+    False if a part has no known owner, as the database can't store that part.
     """
     if not restoration.is_read or restoration.unmatched:
         return False
     try:
-        who = spent_by(operation, restoration.source, tree, allow_later_retirements=True)
+        who = spent_by(operation, restoration.source, tree, allow_spent_parts=True)
     except ValueError:
         # The operation retires to text that is not an address: the ledger can't have it.
         return False
@@ -293,7 +293,7 @@ class TradeIndexSearch:
         self._begin = self._front = known
         self._limit = known + reach
         self._jumps = -1
-        """Since the last match: the first goes to the counter, the others beyond by the margin."""
+        """Since the last match. The first goes to the counter, each other one by the margin beyond it."""
         self._seen: list[range] = []
         self._rest: list[range] | None = None
 

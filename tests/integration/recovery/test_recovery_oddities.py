@@ -14,6 +14,8 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 from origin.batches.client.sdk import Split, sign_batch
 from origin.batches.queries.outcomes import complete_batches, decline_batch
 from origin.batches.service.redo import redo
+from origin.errors import OwnerChanged
+from origin.intake.service.back_fill import BackFill
 from origin.keys.derivation import ExtendedKey, metering_point_key, period_key
 from origin.recovery.queries import progress, restoring
 from tests.support.drill import Drill, composed, one, stored
@@ -145,6 +147,39 @@ def test_a_part_of_a_user_whose_key_is_lost_is_reported(drill: Drill, report: Pa
         assert amounts(market, "bob") == [50]
     drill.restart(recovery_mode=False)
     composed(market, one(market, "alice", 250), transfers=[(1, "bob")])
+
+
+def test_datahub_is_not_asked_for_a_user_whose_key_is_lost(drill: Drill, report: Path):
+    drill.backup()
+    drill.restore()
+    drill.market.rows(
+        "UPDATE users SET master_key = 'lost', access_token = NULL, token_expires_at = NULL, "
+        "refresh_token = NULL WHERE subject = 'alice'"
+    )
+    found = Recovered(drill, report, "--reach", "300")
+    reason = found.report["not_asked"][0]["reason"]
+    assert "KEY_ENCRYPTION_SECRETS" in reason
+
+
+def test_a_key_rotation_does_not_stop_a_recovery(
+    drill: Drill, report: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """It may change a user between the look-up and the insert of GGOs."""
+    drill.backup()
+    drill.market.issue(500)
+    drill.restore()
+    fetch, calls = BackFill.fetch, []
+
+    def changed_once(*arguments: Any) -> Any:
+        calls.append(arguments)
+        if len(calls) == 1:
+            raise OwnerChanged
+        return fetch(*arguments)
+
+    monkeypatch.setattr(BackFill, "fetch", changed_once)
+    found = Recovered(drill, report)
+    assert found.exit_code == 0, found.result.output
+    assert amounts(drill.market, "alice") == [500]
 
 
 def test_a_spent_ggo_whose_parts_are_all_unknown_is_not_on_offer(drill: Drill, report: Path):

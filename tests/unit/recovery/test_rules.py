@@ -299,6 +299,16 @@ def test_a_batch_of_ours_stands_if_each_part_of_it_does(
     assert not stands(replace(wanted, unmatched={"b": 7}), Operation("a", 10, None, targets), tree)
 
 
+@pytest.mark.parametrize("action", ["SPLIT", "RETIRE", "TRANSFER"])
+def test_a_split_of_ours_stands_whatever_became_of_its_parts_later(action: str):
+    """The batch is completed, so that its reference and the part's owner are kept."""
+    part = on_ledger("b", "a", 7, LedgerNext(action, (SETTLEMENT,)))
+    ggos = {"a": SPLIT, "b": part, "c": on_ledger("c", "a", 3)}
+    tree = LedgerTree("a", ggos, settling(b=7))
+    wanted, *_ = plan(tree, {name: AddressOwner(1, place) for place, name in enumerate("abc")}, {})
+    assert stands(wanted, Operation("a", 10, None, [Target("b", 7), Target("c", 3)]), tree)
+
+
 def test_a_batch_that_retires_the_whole_stands_if_the_measurement_is_the_same():
     tree = LedgerTree("a", {"a": retired("a", "m", 10)}, settling(a=10))
     [wanted] = plan(tree, {"a": AddressOwner(1, None)}, {"a": RetiredTo("gsrn", MEASUREMENT)})

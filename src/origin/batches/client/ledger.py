@@ -51,10 +51,9 @@ class PostAnswer:
     """The outcome of a POST.
 
     :ivar reason: The ledger's words, if it had any.
-    :ivar is_of_this_batch: The ledger gave an unexpected answer, and may give a good one to the next
-        batch.
-    :ivar may_be_on_its_way: The batch may still reach the validator: nobody has answered, or not for
-        the validator.
+    :ivar is_of_this_batch: The failure may be this batch's alone: the next may be accepted.
+    :ivar may_be_on_its_way: The batch may still reach the validator: no answer came, or one that the
+        REST API gave without the validator.
     """
 
     outcome: Posted
@@ -106,9 +105,9 @@ class LedgerClient:
             return PostAnswer(Posted.UNARRIVED, reason)
         if code in _REFUSAL_CODES and response.status_code == 400:
             return PostAnswer(Posted.REFUSED, reason)
-        told_of_request = _is_about_the_request(response)
-        may_be_on_its_way = code in _STILL_SENT_CODES or (code is None and not told_of_request)
-        return PostAnswer(Posted.UNCERTAIN, reason, told_of_request, may_be_on_its_way)
+        is_about_request = _is_about_the_request(response)
+        may_be_on_its_way = code in _STILL_SENT_CODES or (code is None and not is_about_request)
+        return PostAnswer(Posted.UNCERTAIN, reason, is_about_request, may_be_on_its_way)
 
     def statuses(self, batch_ids: Sequence[str]) -> dict[str, StatusAnswer]:
         """Ask for the statuses of many batches in one call.
@@ -123,15 +122,15 @@ class LedgerClient:
         else:
             response = self._http.post_json(url, list(batch_ids))
         if response.status_code == 404 and self._error_of(response)[0] in _NOT_THERE_CODES:
-            return self._not_there(batch_ids)
+            return self._statuses_by_halves(batch_ids)
         self._expect_ok(response)
         data = self._http.json_object(response).get("data")
         if not isinstance(data, list):
             raise PeerMisbehaved(NAME, "no list of batch statuses")
         return _statuses_in(data, frozenset(batch_ids))
 
-    def _not_there(self, batch_ids: Sequence[str]) -> dict[str, StatusAnswer]:
-        """Return statuses of batches of which the ledger lacks at least one: it is asked by halves."""
+    def _statuses_by_halves(self, batch_ids: Sequence[str]) -> dict[str, StatusAnswer]:
+        """Ask by halves for the statuses of batches of which the ledger lacks at least one."""
         if len(batch_ids) <= 1:
             return {each: StatusAnswer(BatchStatus.UNKNOWN) for each in batch_ids}
         middle = len(batch_ids) // 2
@@ -179,7 +178,7 @@ class LedgerClient:
             LEDGER_ERRORS.labels("none").inc()
             return None, f"HTTP {response.status_code} without a Sawtooth error"
         reason = _storable(f"{code} {words}")
-        # JSON may have a list in its place, which a set cannot look up.
+        # It may be anything that JSON has. A list, for one, cannot be looked up in a set.
         if not isinstance(code, int):
             LEDGER_ERRORS.labels("other").inc()
             return None, reason
@@ -188,7 +187,7 @@ class LedgerClient:
 
 
 def _is_about_the_request(response: PeerResponse) -> bool:
-    """Whether the error is about this request alone. A ledger that is late (408) or full (429) is not."""
+    """Whether the error is about this request alone. 408 (late) and 429 (full) are about the ledger."""
     return response.status_code < 500 and response.status_code not in {408, 429}
 
 

@@ -1,13 +1,19 @@
 """SQL that reads what batches do on the ledger: those under way, and those that were declined."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from origin.batches.rules.standing import Operation, Target
 from origin.db.models import Batch, Ggo
+
+
+def sources_under_way(session: Session, ids: Collection[int]) -> set[int]:
+    """Return those of these GGOs that a batch under way spends."""
+    found = select(Batch.ggo_id).where(Batch.ended_at.is_(None), Batch.ggo_id.in_(ids))
+    return set(session.scalars(found))
 
 
 def operations_on(session: Session, source_ids: Sequence[int]) -> dict[int, Operation]:

@@ -96,8 +96,8 @@ def decline_batch(
 ) -> bool:
     """Decline a batch and roll its effects back. This is the one place that does so.
 
-    Deletes the parts, and makes the source as it was before the compose. The batch stays, with the
-    reason, its signed bytes, and what was rolled back.
+    Deletes the parts, and restores the source to its state before the compose. The batch stays, with
+    the reason, its signed bytes, and what was rolled back.
 
     :param reason: The ledger's; if empty, the ledger's latest words on the batch stay.
     :param spent_elsewhere: Another operation has spent the source on the ledger: the source is

@@ -18,8 +18,8 @@ from origin.db.models import Batch
 Leases = Mapping[int, datetime]
 """Ends of leases by batch id: each is the row's `next_attempt_at` while the lease is held."""
 
-_SPARE = 8
-"""The candidates are so many times the limit, as other claimers may hold some of them."""
+_CANDIDATES_PER_BATCH = 8
+"""More candidates than the limit are ranked, as other claimers may hold some of them."""
 
 _CLAIM = text(
     """
@@ -45,7 +45,7 @@ _CLAIM = text(
 
 
 def claim_due(session: Session, *, limit: int, lease_s: float) -> dict[int, datetime]:
-    """Claim up to `limit` due batches: every user's longest due first, then every user's second.
+    """Claim up to `limit` due batches: first each user's longest due, then each user's second.
 
     So a user with one batch does not wait for another's ten thousand. Two claimers never get the
     same batch.
@@ -54,7 +54,11 @@ def claim_due(session: Session, *, limit: int, lease_s: float) -> dict[int, date
     """
     claimed = session.execute(
         _CLAIM,
-        {"limit": limit, "candidates": limit * _SPARE, "lease": timedelta(seconds=lease_s)},
+        {
+            "limit": limit,
+            "candidates": limit * _CANDIDATES_PER_BATCH,
+            "lease": timedelta(seconds=lease_s),
+        },
     )
     return dict(sorted((row.id, row.next_attempt_at) for row in claimed))
 
@@ -83,7 +87,7 @@ def give_back(session: Session, leases: Leases, delays_s: Mapping[int, float]) -
 
 
 def count_posts(session: Session, known: Mapping[int, int]) -> set[int]:
-    """Count one more POST of each batch. Commit before sending: so a crash cannot hide a POST.
+    """Count one more POST of each batch. Commit before sending, so that a crash cannot hide a POST.
 
     :param known: The POSTs by batch id, as they were when the batch was loaded.
     :returns: the batches that nobody has posted or ended since. Do not post the others.
@@ -247,10 +251,12 @@ def store_results(session: Session, leases: Leases, results: Sequence[PostResult
             "delays": [each.delay_s for each in results],
         },
     )
-    note(session, [(each.batch_id, f"posted: {each.outcome}", each.reason) for each in results])
+    add_events(
+        session, [(each.batch_id, f"posted: {each.outcome}", each.reason) for each in results]
+    )
 
 
-def note(session: Session, events: Sequence[tuple[int, str, str]]) -> None:
+def add_events(session: Session, events: Sequence[tuple[int, str, str]]) -> None:
     """Add to the batches' histories: (batch id, event, detail)."""
     if not events:
         return

@@ -44,7 +44,7 @@ class DifferenceKind(StrEnum):
 
 
 SPENT_ON_LEDGER_ALONE = frozenset({DifferenceKind.SPENT_THERE, DifferenceKind.SPENT_ELSEWHERE})
-"""The kinds that a declined batch explains if it stands on the ledger after all."""
+"""The kinds that are resolved if a declined batch of the GGO turns out to stand on the ledger."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Difference:
 def spent_elsewhere(became: LedgerNext | None) -> Difference:
     """Return the difference of a blocked GGO.
 
-    :param became: What the GGO became on the ledger; None: that is not known by now.
+    :param became: What the GGO became on the ledger; None: not known yet.
     """
     detail = "nothing is known of that by now" if became is None else describe_next(became)
     return Difference(DifferenceKind.SPENT_ELSEWHERE, detail)

@@ -89,11 +89,11 @@ class LedgerState(Protocol):
         """Return the settlement at this address; None: nothing is there."""
 
 
-def settlement_address_of(measurement: str) -> str:
-    """Return where the ledger settles what is retired to this measurement.
+def settlement_address_or_text(measurement: str) -> str:
+    """Return the address of the settlement of this measurement, for comparisons.
 
-    For comparisons: text that is not an address is returned as it is, and the ledger has nothing
-    there.
+    Text that is not an address is returned unchanged: the ledger has nothing there, which the
+    comparison finds.
     """
     try:
         return settlement_address(measurement)

@@ -1,6 +1,6 @@
 """Whether an operation stands on the ledger, part for part (contract: peers, The ledger).
 
-The one rule for batches under way, for declined batches that the ledger has after all, and for
+This rule decides about batches under way, declined batches that the ledger has after all, and
 batches of a restored database (`origin.recovery`).
 
 Equal addresses prove nothing. After a restore from a backup the same key indexes are handed out
@@ -46,7 +46,7 @@ class Operation:
 
     @property
     def leads_to(self) -> LedgerNext:
-        """What the ledger says of the source once this operation stands there."""
+        """What the source becomes on the ledger by this operation."""
         if self.retired_to is not None:
             return _retired(self.retired_to)
         return LedgerNext("SPLIT", tuple(target.address for target in self.targets))
@@ -57,15 +57,15 @@ def spent_by(
     source: LedgerGgo | None,
     state: LedgerState,
     *,
-    allow_later_retirements: bool = False,
+    allow_spent_parts: bool = False,
 ) -> SpentBy:
     """Return who spent an operation's source.
 
     :param source: The source in the ledger's state; None: nothing is at its address.
-    :param allow_later_retirements: Whether a part that the operation does not retire may be retired
-        on the ledger. The ledger does not tell a later retirement from one in the split's own
-        batch, which would be another batch. So only recovery allows it, as it stores the part as
-        retired; others would store it as unspent.
+    :param allow_spent_parts: Whether a part that the operation does not retire may be spent on the
+        ledger by more than a split. The ledger does not tell a later retirement from one in the
+        split's own batch, which would be another batch. So only recovery allows it, as it stores
+        what the part became; others would store the part as unspent.
     :raises PeerError: as `state`.
     :raises ValueError: the operation retires to text that is not an address: nothing can be decided.
     """
@@ -93,7 +93,7 @@ def spent_by(
             address=target.address,
             origin=source.address,
             amount=target.amount,
-            next=_expected_next(target, part, allow_later_retirements=allow_later_retirements),
+            next=_expected_next(target, part, allow_spent_parts=allow_spent_parts),
         )
         if part != expected or not _is_settled(target, settlement):
             return SpentBy.ANOTHER_OPERATION
@@ -105,7 +105,7 @@ def _retired(measurement: str) -> LedgerNext:
 
 
 def _expected_next(
-    target: Target, part: LedgerGgo, *, allow_later_retirements: bool
+    target: Target, part: LedgerGgo, *, allow_spent_parts: bool
 ) -> LedgerNext | None:
     """Return what the ledger may say that a part of this split became.
 
@@ -114,8 +114,7 @@ def _expected_next(
     """
     if target.retired_to is not None:
         return _retired(target.retired_to)
-    allowed = {"SPLIT", "RETIRE"} if allow_later_retirements else {"SPLIT"}
-    return part.next if part.action in allowed else None
+    return part.next if allow_spent_parts or part.action == "SPLIT" else None
 
 
 def _is_settled(target: Target, settlement: Callable[[str], LedgerSettlement | None]) -> bool:

@@ -46,6 +46,7 @@ POST_HELD_UP_S = 600.0
 def needs_state(status: BatchStatus | None, *, is_stuck: bool) -> bool:
     """Whether `judge` needs the ledger's state.
 
+    :param status: None: the ledger gave none that the contract knows.
     :param is_stuck: The batch has not ended within BATCH_RESUBMIT_AFTER.
     """
     if status is BatchStatus.PENDING:
@@ -58,8 +59,7 @@ def judge(
 ) -> Verdict:
     """Return what to do with a batch.
 
-    :param status: The ledger's; None: it gave none that is known.
-    :param source: None unless `needs_state`.
+    :param source: Who spent the source; None unless `needs_state`.
     :param refused: Every POST of the batch was answered with a lasting refusal.
     :param none_on_its_way: Every POST of the batch has an answer, or began `POST_HELD_UP_S` ago.
     """

@@ -14,7 +14,7 @@ from origin.batches.client.ledger import LedgerClient, StatusAnswer
 from origin.batches.queries.differences import GgoDifference, store_differences
 from origin.batches.queries.operations import operations_on
 from origin.batches.queries.outcomes import complete_batches, decline_batch
-from origin.batches.queries.queue import ClaimedBatch, lock_unless_posted, note
+from origin.batches.queries.queue import ClaimedBatch, add_events, lock_unless_posted
 from origin.batches.rules.differences import spent_elsewhere
 from origin.batches.rules.ledger_state import LedgerGgo
 from origin.batches.rules.standing import Operation, spent_by
@@ -57,8 +57,7 @@ class Follower:
         """Follow some claimed batches one step.
 
         :param delays_s: Filled with the seconds until each batch that has not ended is due, by id.
-        :returns: False if the ledger is out of reach; and the batches whose bytes are to be posted
-            again.
+        :returns: whether the ledger is in reach, and the batches whose bytes are to be posted again.
         """
         run = _Run(self, deadline, delays_s)
         is_reachable = run.follow(batches)
@@ -175,27 +174,27 @@ class _Run:
         """Complete batches together; if that fails, one by one, so that one can't stop the others."""
         if not batches:
             return
-        if len(batches) > 1 and self._try_to_end(batches, partial(_complete, batches)):
+        if len(batches) > 1 and self._try_to_end(batches, partial(_store_completed, batches)):
             return
         for batch in batches:
             if self._deadline.is_over():
                 return
-            if not self._try_to_end([batch], partial(_complete, [batch])):
+            if not self._try_to_end([batch], partial(_store_completed, [batch])):
                 self._wait(batch)
 
     def _decline(self, batch: ClaimedBatch, reason: str) -> None:
-        if not self._try_to_end([batch], partial(_decline, batch, reason)):
+        if not self._try_to_end([batch], partial(_store_declined, batch, reason)):
             self._wait(batch)
 
     def _decline_spent(self, batch: ClaimedBatch, reason: str, source: LedgerGgo) -> None:
         """Decline a batch whose source another operation has spent.
 
-        That may have been an earlier batch of ours, which was declined and which the ledger executed
-        all the same. It is done again, if possible; else the source is blocked.
+        The other operation may be an earlier batch of ours, which was declined and which the ledger
+        executed all the same. That one is done again, if possible; else the source is blocked.
         """
         earlier = self._service.batch_redo.find_standing(batch.ggo_id, source, self._service.ledger)
         found = GgoDifference(batch.ggo_id, source.address, spent_elsewhere(source.next), batch.id)
-        end = partial(_decline_spent, batch, reason, found)
+        end = partial(_store_spent_elsewhere, batch, reason, found)
         if earlier is not None and self._try_to_end([batch], partial(end, earlier)):
             return
         if not self._try_to_end([batch], partial(end, None)):
@@ -227,7 +226,7 @@ class _Run:
             "Batch needs attention: %s", message, extra={"event": event, "batch_id": batch.id}
         )
         with self._service.database.transaction() as session:
-            note(session, [(batch.id, event, message[:1000])])
+            add_events(session, [(batch.id, event, message[:1000])])
         self._wait(batch)
 
     def _wait(self, batch: ClaimedBatch) -> None:
@@ -249,14 +248,14 @@ def _status(answers: Answers, batch: ClaimedBatch) -> BatchStatus | None:
     return answer.status if answer else None
 
 
-def _complete(batches: Batches, session: Session) -> None:
+def _store_completed(batches: Batches, session: Session) -> None:
     ended = complete_batches(session, [batch.id for batch in batches])
     if ended:
         BATCHES_ENDED.labels("COMPLETED").inc(len(ended))
         log.info("Batches completed", extra={"event": "batch.completed", "batch_ids": ended})
 
 
-def _decline(batch: ClaimedBatch, reason: str, session: Session) -> None:
+def _store_declined(batch: ClaimedBatch, reason: str, session: Session) -> None:
     if lock_unless_posted(session, batch) and decline_batch(session, batch.id, reason):
         BATCHES_ENDED.labels("DECLINED").inc()
         log.warning(
@@ -264,10 +263,10 @@ def _decline(batch: ClaimedBatch, reason: str, session: Session) -> None:
         )
 
 
-def _decline_spent(
+def _store_spent_elsewhere(
     batch: ClaimedBatch, reason: str, found: GgoDifference, earlier: int | None, session: Session
 ) -> None:
-    """Decline a batch; and do an earlier batch again, or block the source and report it."""
+    """Decline a batch. Then do an earlier batch again; without one, block and report the source."""
     if not lock_unless_posted(session, batch, earlier):
         return
     by = "another operation" if earlier is None else f"batch {earlier}, declined before,"

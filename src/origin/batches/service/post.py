@@ -23,17 +23,18 @@ from origin.shared.retries import backoff_s
 from origin.telemetry.metrics import BATCH_ALERTS
 
 _CHUNK = 20
-_SIDE_BY_SIDE = 4
-"""POSTs under way at a time: enough to hide the ledger's latency, too few to flood it."""
+_CONCURRENT_POSTS = 4
+"""Enough to hide the ledger's latency, too few to flood it."""
 
 log = logging.getLogger(__name__)
 
 
 @dataclass
 class _Chunk:
-    """The answers to a chunk's POSTs by batch id. A counted batch without an answer was not sent.
+    """What became of a chunk.
 
-    :ivar failure: Why the ledger is out of reach; empty: it is not. Nothing more is sent then.
+    :ivar answers: By batch id. A batch without an answer was not sent.
+    :ivar failure: Why the ledger is out of reach; empty: it is not. Once set, nothing more is sent.
     """
 
     answers: dict[int, PostAnswer] = field(default_factory=dict)
@@ -91,7 +92,7 @@ class BatchPoster:
         """Post a chunk; return why the ledger is out of reach, or the empty string."""
         with self.database.transaction() as session:
             ours = count_posts(session, {batch.id: batch.posts for batch in batches})
-        # The others were posted or ended by another worker, which has made their schedule.
+        # Another worker has posted or ended the others, and scheduled them.
         counted = [batch for batch in batches if batch.id in ours]
         chunk = _Chunk()
 
@@ -106,7 +107,7 @@ class BatchPoster:
         # The first alone, so that a ledger that is out of reach is asked once.
         for batch in counted[:1]:
             post(batch)
-        with ThreadPoolExecutor(max_workers=_SIDE_BY_SIDE) as pool:
+        with ThreadPoolExecutor(max_workers=_CONCURRENT_POSTS) as pool:
             list(pool.map(post, counted[1:]))
         results = [self._result(batch, chunk.answers.get(batch.id)) for batch in counted]
         if results:
@@ -142,10 +143,11 @@ class BatchPoster:
                 reason,
                 extra={"event": "ledger.batch_refused", "batch_id": batch.id},
             )
-            # Status and state decide what the refusal means. If no other POST may have arrived they
-            # are asked at once; else the same bytes may have to be posted again, after a delay.
-            is_only_one = batch.posts == batch.refused_posts + batch.unarrived_posts
-            delay_s = 0.0 if is_only_one else self.retry_delay_s(batch)
+            # The ledger's status and state decide what the refusal means. They are read at once if
+            # no other POST may have arrived. Else the same bytes may have to be posted again, after a
+            # delay.
+            is_only_post = batch.posts == batch.refused_posts + batch.unarrived_posts
+            delay_s = 0.0 if is_only_post else self.retry_delay_s(batch)
         else:
             delay_s = self.retry_delay_s(batch)
         return PostResult(

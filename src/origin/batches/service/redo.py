@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from origin.batches.queries.differences import resolve_spent_on_ledger
 from origin.batches.queries.operations import declined_operations
 from origin.batches.queries.outcomes import complete_batches, redo_batch
-from origin.batches.queries.queue import note
+from origin.batches.queries.queue import add_events
 from origin.batches.rules.ledger_state import LedgerGgo, LedgerState
 from origin.batches.rules.standing import spent_by
 from origin.batches.rules.verdicts import SpentBy
@@ -34,8 +34,9 @@ class BatchRedo:
     ) -> int | None:
         """Return which of a GGO's declined batches stands on the ledger; None: none does.
 
-        If two retired the whole GGO to the same measurement, it is the later one: they differ in
-        nothing but their bytes. Of several splits one can stand, as no key is used twice.
+        Two that retired the whole GGO to the same measurement differ in nothing but their bytes: of
+        these the later one is returned. Of several splits at most one can stand, as no key index is
+        handed out twice.
 
         :param source: The GGO in the ledger's state.
         :raises PeerError: the ledger can't say now.
@@ -50,7 +51,7 @@ class BatchRedo:
     def redo_if_standing(
         self, source_id: int, source: LedgerGgo | None, state: LedgerState
     ) -> bool:
-        """Do that declined batch of a GGO again that stands on the ledger, if one does.
+        """If one of a GGO's declined batches stands on the ledger, do it again.
 
         :returns: whether one was done again.
         :raises PeerError: the ledger can't say now.
@@ -65,13 +66,13 @@ class BatchRedo:
 def redo(session: Session, batch_id: int, source_id: int) -> bool:
     """Do a declined batch again, as it was composed, and complete it.
 
-    :param session: Of `Outbox.transaction`, as the parts' owners are told by webhook.
+    :param session: Of `Outbox.transaction`, which announces the parts to their owners.
     :returns: whether the source was free for it; else nothing was done.
     """
     if not redo_batch(session, batch_id):
         return False
     complete_batches(session, [batch_id])
-    note(session, [(batch_id, "done again", "the ledger has it, part for part")])
+    add_events(session, [(batch_id, "done again", "the ledger has it, part for part")])
     repair = f"batch {batch_id}, declined before, is completed: the ledger has it"
     resolve_spent_on_ledger(session, source_id, repair)
     BATCHES_ENDED.labels("COMPLETED").inc()

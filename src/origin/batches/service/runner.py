@@ -46,7 +46,8 @@ class BatchRunner:
 
         Ends when nothing is due, when the ledger is out of reach, or after a lease's time.
 
-        :param before_claim: Called before each claim, which finds whatever was committed by then.
+        :param before_claim: Called before each claim. The claim finds all that was committed before
+            this call.
         :returns: how many batches were worked on.
         """
         if not self.settings.ledger_enabled:
@@ -121,8 +122,8 @@ class BatchRunner:
         settings = self.settings
         # Half the lease: batches that are not reached by then go back before the lease ends.
         deadline = Deadline(settings.lease_seconds / 2)
-        # Batches that are not reached are due again at once. One that has ended or has a schedule by
-        # then keeps it: it no longer has this lease.
+        # Batches that are not reached are due again at once. The others have ended or have a new
+        # schedule, and so no longer this lease: giving it back does not change them.
         delays_s = dict.fromkeys(leases, 0.0)
         self._held.update(leases)
         try:
@@ -132,7 +133,7 @@ class BatchRunner:
                 batches = load_claimed(
                     session,
                     leases,
-                    # A POST is counted before it begins, by half a lease at most.
+                    # A POST may begin up to half a lease after it was counted.
                     held_up_s=POST_HELD_UP_S + settings.lease_seconds,
                     resubmit_after_s=settings.batch_resubmit_after,
                 )

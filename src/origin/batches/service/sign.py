@@ -67,7 +67,7 @@ class BatchSigner:
     def sign_missing(self, batch_ids: Sequence[int], deadline: Deadline) -> list[int]:
         """Sign those of the batches that are not signed, until the deadline.
 
-        If two workers sign the same batch, both use the bytes of the first to store them.
+        If two workers sign the same batch, the bytes that are stored first win.
 
         :returns: the batches that cannot be signed; the reasons are logged.
         """
@@ -81,16 +81,16 @@ class BatchSigner:
         for batch_id, ggos_of_batch in groupby(ggos, key=attrgetter("batch_id")):
             if deadline.is_over():
                 break
-            made = _try_to_sign(batch_id, keys, list(ggos_of_batch))
-            if made is None:
+            signed_batch = _try_to_sign(batch_id, keys, list(ggos_of_batch))
+            if signed_batch is None:
                 failed.append(batch_id)
             else:
-                signed[batch_id] = made
+                signed[batch_id] = signed_batch
         if signed:
-            # Before the first POST: whatever happens later, the same bytes are posted again.
+            # Before the first POST, so that each repetition posts the same bytes.
             with self.database.transaction() as session:
                 store_signed(
-                    session, {each: (made.id, made.batch_list) for each, made in signed.items()}
+                    session, {each: (batch.id, batch.batch_list) for each, batch in signed.items()}
                 )
         return failed
 
@@ -124,7 +124,7 @@ def load_keys(
 
 
 def _try_to_sign(batch_id: int, keys: Keys, ggos: Sequence[UnsignedGgo]) -> SignedBatch | None:
-    """Sign one batch; None: it cannot be signed, which is logged and stops no other batch."""
+    """Return the signed batch; None: it cannot be signed, which is logged and stops no other batch."""
     source, *parts = ggos
     if source.user_id not in keys.masters:
         return None

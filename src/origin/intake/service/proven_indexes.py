@@ -85,17 +85,24 @@ class ProvenIndexes:
             if not is_older_than_a_recovery(session, user_id):
                 return
             owner = owner_of(session, user_id)
-        self.add(owner, self.find(owner, events))
+        self.add(owner, self.find(owner, self.master_key_of(owner), events))
 
-    def find(self, owner: Owner, events: Sequence[MeteringPointEvent]) -> list[ForgottenPoint]:
+    def master_key_of(self, owner: Owner) -> ExtendedKey:
+        """Return the user's master key.
+
+        :raises CannotUnseal: It is sealed with an unknown secret.
+        """
+        opened = self.sealer.open(owner.sealed_master_key, master_key_context(owner.subject))
+        return ExtendedKey.from_base58(opened)
+
+    def find(
+        self, owner: Owner, master: ExtendedKey, events: Sequence[MeteringPointEvent]
+    ) -> list[ForgottenPoint]:
         """Return those of these points that no user has, each with the index that is proven.
 
-        :raises CannotUnseal: The user's master key is sealed with an unknown secret.
         :raises TokensSpent: The user must log in again.
         :raises PeerError: DataHub is out of reach, or breaks the contract.
         """
-        opened = self.sealer.open(owner.sealed_master_key, master_key_context(owner.subject))
-        master = ExtendedKey.from_base58(opened)
         wanted = {event.gsrn: event for event in events}
         with self.database.reading() as session:
             known = points_with(session, wanted)

@@ -18,7 +18,7 @@ from origin.batches.rules.differences import (
 from origin.batches.rules.ledger_state import (
     LedgerGgo,
     LedgerSettlement,
-    settlement_address_of,
+    settlement_address_or_text,
 )
 from origin.batches.service.redo import BatchRedo
 from origin.batches.service.sign import Keys, load_keys
@@ -53,7 +53,8 @@ class PacedLedger:
         return self._ask(self._ledger.read_settlement, address)
 
     def _ask(self, read: Callable[[str], T], address: str) -> T:
-        # The interval counts from the last call's begin: a slow ledger is not asked still less.
+        # The interval counts from the start of the last call, so that a slow ledger does not slow the
+        # run down twice.
         interruptible_sleep(max(self._next_at - time.monotonic(), 0.0))
         self._next_at = time.monotonic() + self._interval_s
         return read(address)
@@ -85,7 +86,7 @@ class PageComparison:
     def compare(self, ggo_id: int) -> list[GgoDifference] | None:
         """Return the differences of this GGO; None: it is changing, and can't be compared now.
 
-        Does a declined batch of it again that stands on the ledger.
+        If a declined batch of it stands on the ledger, that batch is done again.
 
         :raises PeerUnavailable: the ledger can't be asked now.
         """
@@ -121,7 +122,7 @@ class PageComparison:
         return _holding(page.ggos[0], page, keys) != holding
 
     def _redo(self, holding: Holding) -> bool:
-        """Do a declined batch of this GGO again that stands on the ledger; whether one was."""
+        """If a declined batch of this GGO stands on the ledger, do it again; return whether one was."""
         try:
             on_ledger = self._ledger.read_ggo(holding.address)
             return self._batch_redo.redo_if_standing(holding.id, on_ledger, self._ledger)
@@ -158,7 +159,7 @@ def _holding(ggo: Row[Any], page: GgoPage, keys: Keys) -> Holding:
         spent_elsewhere=ggo.spent_elsewhere,
         parts=page.parts.get(ggo.id, {}),
         parent_address=page.parents.get(ggo.parent_id),
-        settlement=settlement_address_of(retired_to) if retired_to else None,
+        settlement=settlement_address_or_text(retired_to) if retired_to else None,
         retired_alongside=page.retired.get(retired_to, {}) if retired_to else {},
         # A GGO that was issued to a wrong address was reported then, and can't be spent.
         key_holds=ggo.key_mismatch or _key_holds(ggo, keys),

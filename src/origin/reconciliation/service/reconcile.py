@@ -1,7 +1,7 @@
 """Compares the database with the ledger's state, a page at a time, and stores the differences.
 
 A reconciliation run goes through the GGOs by id. Its cursor is in the database; the next process
-continues from there. A run skips a GGO that a batch under way concerns, and one whose row has
+continues from there. A run skips GGOs that are the source or a part of a batch under way, and those whose rows
 changed while the ledger was asked. It writes nothing but differences, with one exception: a declined
 batch that the ledger has after all is done again (`origin.batches.service.redo`). For repairs see
 `origin.reconciliation.service.repair`.
@@ -20,6 +20,7 @@ from origin.batches.service.redo import BatchRedo
 from origin.db.engine import Database
 from origin.db.models import LedgerDifference, ReconciliationRun
 from origin.errors import PeerError, PeerUnavailable
+from origin.ggos.queries.by_id import count_ggos, next_ids
 from origin.keys.sealing import Sealer
 from origin.reconciliation import queries
 from origin.reconciliation.queries import RunLease
@@ -31,7 +32,7 @@ CALLS_PER_SECOND = 50.0
 """Calls of `/state` that a run makes at most, unless told otherwise."""
 _PAGE = 50
 _SHARE_S = 300.0
-"""How long a run goes on that Beat starts, or half of the time until the next one, if longer."""
+"""How long Beat's task continues a run; half of RECONCILE_INTERVAL, if that is longer."""
 
 log = logging.getLogger(__name__)
 
@@ -113,13 +114,13 @@ class Reconciliation:
             lease = queries.claim_run(session, lease_s=self.settings.lease_seconds, anew=anew)
             if lease is None:
                 raise AlreadyRunning
-            total = queries.count_ggos(session, lease.cursor)
+            total = count_ggos(session, lease.cursor)
         ledger = PacedLedger(self.ledger, calls_per_second)
         done = 0
         try:
             while True:
                 with self.database.reading() as session:
-                    ids = queries.next_ids(session, lease.cursor, _PAGE)
+                    ids = next_ids(session, lease.cursor, _PAGE)
                 if not ids:
                     self._finish(lease)
                     yield Progress(done, max(done, total), finished=True)

@@ -9,10 +9,10 @@ from sqlalchemy.orm import Session
 
 from origin.db.engine import Database
 from origin.db.models import Ggo, Recovery, User
+from origin.keys.derivation import HARDENED
 
 _LOCK = "hashtextextended('recovery', 0)"
-MAX_INDEX = 2**31 - 1
-"""Beyond it an index would mean a hardened key."""
+MAX_INDEX = HARDENED - 1
 
 
 @dataclass(frozen=True)

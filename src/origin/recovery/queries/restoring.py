@@ -1,6 +1,5 @@
 """SQL that restores GGOs by the ledger's state: one source GGO a transaction."""
 
-from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,16 +9,21 @@ from typing import Any
 from sqlalchemy import ColumnElement, and_, delete, func, insert, or_, select, text, update
 from sqlalchemy.orm import Session, aliased
 
-from origin.batches.queries.operations import declined_operations, operations_on
+from origin.batches.queries.operations import (
+    declined_operations,
+    operations_on,
+    sources_under_way,
+)
 from origin.batches.queries.outcomes import (
     INHERITED_COLUMNS,
     complete_batches,
     decline_batch,
     redo_batch,
 )
-from origin.batches.queries.queue import note
-from origin.batches.rules.ledger_state import settlement_address_of
+from origin.batches.queries.queue import add_events
+from origin.batches.rules.ledger_state import settlement_address_or_text
 from origin.db.models import Batch, Ggo, Transaction
+from origin.ggos.queries.by_id import addresses_of, amounts_of_parts
 from origin.recovery.rules import (
     AddressOwner,
     DatabaseGgo,
@@ -37,8 +41,7 @@ _STORED = {"stored": True, "locked": False, "spent_elsewhere": False}
 _SPENT = {"stored": False, "locked": False, "spent_elsewhere": False}
 """The flags of a GGO whose parts or retirement the database has."""
 _BLOCKED = {"stored": False, "locked": True, "spent_elsewhere": True}
-"""The flags of a GGO that became something on the ledger that the database does not have, or not
-yet."""
+"""The flags of a GGO that is spent on the ledger, while the database lacks what it became."""
 
 _OWNERS_IN_DECLINED = text(
     "SELECT part->>'address' AS address, (part->>'owner_id')::bigint AS owner_id, "
@@ -76,20 +79,9 @@ class Outcome(Enum):
     FAILED = "it can't be put in place now; the log has the reason. Run it again"
 
 
-def count_ggos(session: Session, beyond: int) -> int:
-    """Return how many GGOs have an id above this one."""
-    return session.scalar(select(func.count(Ggo.id)).where(Ggo.id > beyond)) or 0
-
-
 def count_issued(session: Session) -> int:
     """Return how many issued GGOs there are."""
     return session.scalar(select(func.count(Ggo.id)).where(Ggo.issue_gsrn.is_not(None))) or 0
-
-
-def next_ids(session: Session, beyond: int, limit: int) -> list[int]:
-    """Return the next GGOs' ids above this one, ascending."""
-    query = select(Ggo.id).where(Ggo.id > beyond).order_by(Ggo.id).limit(limit)
-    return list(session.scalars(query))
 
 
 def read_by_ids(session: Session, ids: Collection[int]) -> list[KnownGgo]:
@@ -115,28 +107,15 @@ def _read_known(session: Session, condition: ColumnElement[bool]) -> list[KnownG
     rows = session.execute(select(Ggo).where(condition).order_by(Ggo.id)).scalars().all()
     ids = [row.id for row in rows]
     parent_ids = [row.parent_id for row in rows if row.parent_id is not None]
-    parents = {
-        row.id: row.address
-        for row in session.execute(select(Ggo.id, Ggo.address).where(Ggo.id.in_(parent_ids)))
-    }
-    live = set(
-        session.scalars(
-            select(Batch.ggo_id).where(
-                Batch.ended_at.is_(None), Batch.ggo_id.in_([*ids, *parent_ids])
-            )
-        )
-    )
-    parts: dict[int, dict[str, int]] = defaultdict(dict)
-    for part in session.execute(
-        select(Ggo.parent_id, Ggo.address, Ggo.amount).where(Ggo.parent_id.in_(ids))
-    ):
-        parts[part.parent_id][part.address] = part.amount
+    parents = addresses_of(session, parent_ids)
+    live = sources_under_way(session, [*ids, *parent_ids])
+    parts = amounts_of_parts(session, ids)
     return [
         KnownGgo(
             row.id,
             row.owner_id,
             row.begin,
-            _database_ggo(row, parts[row.id], is_live=row.id in live),
+            _database_ggo(row, parts.get(row.id, {}), is_live=row.id in live),
             None if row.parent_id is None else parents[row.parent_id],
             row.parent_id in live,
         )
@@ -151,7 +130,7 @@ def _database_ggo(ggo: Ggo, parts: Mapping[str, int], *, is_live: bool) -> Datab
         amount=ggo.amount,
         stored=ggo.stored,
         retired=ggo.retired,
-        settlement=None if retired_to is None else settlement_address_of(retired_to),
+        settlement=None if retired_to is None else settlement_address_or_text(retired_to),
         parts=parts,
         is_live=is_live,
         never_sent=ggo.never_sent,
@@ -276,7 +255,7 @@ def _end_live(
         _complete(session, wanted, source.id, batch_id)
         return Outcome.COMPLETED
     decline_batch(session, batch_id, "recovery: on the ledger another operation spent the source")
-    note(session, [(batch_id, "recovered", "another operation stands on the ledger")])
+    add_events(session, [(batch_id, "recovered", "another operation stands on the ledger")])
     session.expire_all()
     return _spend(session, wanted, source, {}, ())
 
@@ -292,7 +271,7 @@ def _complete(session: Session, wanted: Restoration, source_id: int, batch_id: i
             session.execute(parts.where(Ggo.address == part.address).values(_flags(part)))
     complete_batches(session, [batch_id])
     session.execute(parts.where(Ggo.address.in_(addresses)).values(_BLOCKED))
-    note(session, [(batch_id, "recovered", "the ledger has it, part for part")])
+    add_events(session, [(batch_id, "recovered", "the ledger has it, part for part")])
 
 
 def _declined_batch(
@@ -310,7 +289,7 @@ def _spend(
     live: dict[int, int],
     parts: Sequence[Ggo],
 ) -> Outcome:
-    """Spend the source as on the ledger: correct its parts, add what is missing, and a batch."""
+    """Spend the source as on the ledger: correct its parts, add the missing ones and a batch."""
     was_stored = source.stored
     is_known = bool(wanted.parts) or wanted.is_retired
     values: dict[str, Any] = dict(_SPENT if is_known else _BLOCKED)
@@ -419,7 +398,9 @@ def _add_batch(session: Session, source: Ggo, retired: Sequence[int], *, is_spli
             )
             .returning(Batch.id)
         ).one()
-    note(session, [(batch_id, "recovered", "it stands on the ledger; the database had lost it")])
+    add_events(
+        session, [(batch_id, "recovered", "it stands on the ledger; the database had lost it")]
+    )
     operations = [("split", source.id)] if is_split else []
     operations += [("retire", each) for each in retired]
     _add_transactions(session, batch_id, operations)

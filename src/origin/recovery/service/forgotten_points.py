@@ -6,7 +6,7 @@ from datetime import datetime
 from functools import partial
 
 from origin.db.engine import Database
-from origin.errors import PeerMisbehaved, PeerUnauthorized, TokensSpent
+from origin.errors import OwnerChanged, PeerMisbehaved, PeerUnauthorized, TokensSpent
 from origin.identity.service.tokens import UserTokens
 from origin.intake.queries.metering_points import key_indexes_of
 from origin.intake.queries.owners import Owner, owner_of
@@ -40,17 +40,20 @@ class ForgottenPoints:
     def recover_points(self, user_id: int, report: Report) -> list[tuple[str, int]]:
         """Add the points of this user that the database forgot; in a dry run, only report them.
 
-        :returns: gsrn and key index of those that were found, and have one.
+        :returns: GSRN and key index of the forgotten points that have an index.
+        :raises CannotUnseal: The user's master key is sealed with an unknown secret.
         :raises PeerUnavailable: DataHub or Hydra is out of reach.
         """
         with self.database.reading() as session:
             owner = owner_of(session, user_id)
+        # First: DataHub is not asked for a user whose key is lost.
+        master = self.proven_indexes.master_key_of(owner)
         try:
             known = retry_while_unavailable(
                 lambda: self.user_tokens.with_user_token(user_id, self.datahub.metering_points)
             )
             events = [MeteringPointEvent(each.gsrn, each.type, each.sector) for each in known.valid]
-            forgotten = self.proven_indexes.find(owner, events)
+            forgotten = self.proven_indexes.find(owner, master, events)
         except (TokensSpent, PeerMisbehaved, PeerUnauthorized) as error:
             report.add("not_asked", subject=owner.subject, reason=str(error))
             return []
@@ -62,31 +65,36 @@ class ForgottenPoints:
         with self.database.reading() as session:
             indexes = key_indexes_of(session, [each.event.gsrn for each in forgotten])
         for each in forgotten:
-            _tell(report, owner, each, indexes.get(each.event.gsrn))
+            _report_point(report, owner, each, indexes.get(each.event.gsrn))
         proven = {
             each.event.gsrn: each.key_index for each in forgotten if each.key_index is not None
         }
         return list((proven | indexes).items())
 
     def fetch_issued(self, metering_point_id: int, since: datetime) -> None:
-        """Make GGOs of all that was issued to this point, as `BackFill.fetch` does.
+        """Fetch and store all GGOs that were issued to this point, as `BackFill.fetch` does.
 
         :raises TokensSpent: its owner must log in again.
-        :raises PeerError: DataHub is out of reach, or answers what it shouldn't.
+        :raises PeerError: DataHub is out of reach, or breaks the contract.
         """
         months = self.back_fill.busy_months(metering_point_id, since)
         begin: datetime | None = since
         while begin is not None:
             end = end_of_stretch(begin, utcnow(), months=months, hours=None)
-            begin = retry_while_unavailable(
-                partial(self.back_fill.fetch, metering_point_id, begin, end)
-            )
+            begin = retry_while_unavailable(partial(self._fetch, metering_point_id, begin, end))
+
+    def _fetch(self, metering_point_id: int, begin: datetime, end: datetime) -> datetime | None:
+        try:
+            return self.back_fill.fetch(metering_point_id, begin, end)
+        except OwnerChanged:
+            # A rotation of keys came between look-up and insert; it changes a user once.
+            return self.back_fill.fetch(metering_point_id, begin, end)
 
     def unknown_issued(self, user_id: int, gsrn: str, since: datetime) -> Iterator[DataHubGgo]:
-        """What was issued to this point and the database doesn't have; nothing is changed.
+        """Yield the GGOs that were issued to this point and that the database lacks. Change nothing.
 
         :raises TokensSpent: its owner must log in again.
-        :raises PeerError: DataHub is out of reach, or answers what it shouldn't.
+        :raises PeerError: DataHub is out of reach, or breaks the contract.
         """
         for begin, end in _stretches(since):
 
@@ -101,7 +109,7 @@ class ForgottenPoints:
             yield from (ggo for ggo in found.valid if ggo.address not in known)
 
 
-def _tell(report: Report, owner: Owner, point: ForgottenPoint, index: int | None) -> None:
+def _report_point(report: Report, owner: Owner, point: ForgottenPoint, index: int | None) -> None:
     proof = "proven" if point.key_index is not None else "nothing is measured yet: a fresh key"
     if point.key_index is None and point.is_measured:
         proof = "DataHub has a key for it that isn't ours"
@@ -117,6 +125,7 @@ def _tell(report: Report, owner: Owner, point: ForgottenPoint, index: int | None
 
 
 def _stretches(since: datetime) -> Iterator[tuple[datetime, datetime]]:
+    """Yield begin and end of the stretches of time to ask DataHub for, one call each."""
     begin = since
     while begin < PAST_LAST_BEGIN:
         end = end_of_stretch(begin, utcnow(), months=None, hours=None)

@@ -14,6 +14,7 @@ from origin.batches.rules.ledger_state import LedgerGgo
 from origin.db.engine import Database
 from origin.db.sqlstates import affects_all_work
 from origin.errors import PeerMisbehaved
+from origin.ggos.queries.by_id import next_ids
 from origin.keys.derivation import AddressKind, IndexOutOfRange, period_index
 from origin.keys.public_branch_keys import PublicBranchKeys
 from origin.peers.retrying import retry_while_unavailable
@@ -51,7 +52,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Root:
-    """A GGO of the database that is spent on the ledger by what the database does not have.
+    """A GGO that was spent on the ledger by an operation that the database has lost.
 
     :ivar is_forced: One of its parts has another amount in the database.
     """
@@ -104,7 +105,7 @@ class LedgerRecovery:
         done = 0
         while True:
             with self._database.reading() as session:
-                ids = restoring.next_ids(session, cursor, _PAGE)
+                ids = next_ids(session, cursor, _PAGE)
                 known = restoring.read_by_ids(session, ids)
             if not ids:
                 self.restore_pending()
@@ -137,7 +138,7 @@ class LedgerRecovery:
         return retry_while_unavailable(lambda: read(address), _PAUSES_S)
 
     def _compare(self, known: Sequence[KnownGgo]) -> None:
-        """Compare GGOs with the ledger, and add those that are spent there by what is lost."""
+        """Compare GGOs with the ledger; add those that lost operations have spent there."""
         parents: set[str] = set()
         for each in known:
             if each.is_part_of_live:
@@ -189,7 +190,7 @@ class LedgerRecovery:
                     waiting += self._read_into(tree, source, address)
                 except PeerMisbehaved as error:
                     self._report_difference(address, str(error))
-                    # The origin, too: whether its batch retired this source is not known, either.
+                    # The origin, too: it is not known whether the origin's batch retired this source.
                     tree.unread.update((source.address, source.origin))
         return tree
 

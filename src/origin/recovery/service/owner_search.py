@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 
-from origin.keys.derivation import AddressKind, IndexOutOfRange, PublicBranchKey
+from origin.keys.derivation import AddressKind, IndexOutOfRange
 from origin.keys.public_branch_keys import PublicBranchKeys
 from origin.keys.sealing import CannotUnseal
 from origin.recovery.queries.progress import KeyOwner
@@ -11,7 +11,7 @@ from origin.recovery.rules import AddressOwner, TradeIndexSearch
 from origin.recovery.service.report import Report, ShowProgress
 
 WINDOW = 200
-"""So many indexes of one user are derived before the next user's."""
+"""How many indexes of one user are derived before the search turns to the next user."""
 
 log = logging.getLogger(__name__)
 
@@ -99,15 +99,15 @@ class OwnerSearch:
 
     def _addresses(self, key_owner: KeyOwner, window: range) -> Iterator[tuple[str, int]]:
         try:
-            branch: PublicBranchKey = self._public_branch_keys.trade(
+            branch_key = self._public_branch_keys.trade(
                 key_owner.subject, key_owner.sealed_master_key
             )
             for key_index in window:
-                yield branch.address(key_index, AddressKind.GGO), key_index
+                yield branch_key.address(key_index, AddressKind.GGO), key_index
         except CannotUnseal as error:
             log.error("No master key: %s", error, extra={"event": "user.no_key"})  # noqa: TRY400 - the message has the reason
             self._report.add("not_asked", subject=key_owner.subject, reason=str(error))
             del self._key_owners[key_owner.id]
         except IndexOutOfRange:
-            # The last index there is.
+            # The window goes beyond the last index.
             return

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING
 from origin.batches.client.ledger import LedgerClient
 from origin.db.engine import Database
 from origin.errors import CannotRecover, OriginError, PeerError, PeerUnavailable, TokensSpent
+from origin.ggos.queries.by_id import count_ggos
 from origin.intake.rules.events import FIRST_BEGIN
 from origin.intake.rules.key_indexes import RECOVERY_MARGIN
 from origin.keys.public_branch_keys import PublicBranchKeys
 from origin.recovery.queries import progress
 from origin.recovery.queries.metering_points import active_production_points, production_points
 from origin.recovery.queries.progress import KeyOwner
-from origin.recovery.queries.restoring import count_ggos, count_issued
+from origin.recovery.queries.restoring import count_issued
 from origin.recovery.service.forgotten_points import ForgottenPoints
 from origin.recovery.service.ledger_recovery import LedgerRecovery, PointsByUser, Root
 from origin.recovery.service.owner_search import OwnerSearch
@@ -43,7 +44,8 @@ class RecoveryOptions:
     :ivar goes_on: Continue where the last recovery stopped.
     :ivar margin: By how much the counters of key indexes move beyond what was found.
     :ivar reach: How many indexes beyond the last match are derived for each user.
-    :ivar since: DataHub is asked for GGOs that begin then or later; of new points, for all.
+    :ivar since: DataHub is asked for GGOs that begin then or later; for all, if the metering point is
+        new.
     :ivar calls_per_second: Calls of the ledger, at most.
     """
 
@@ -117,7 +119,7 @@ class _Run:
         self._end()
 
     def _begin(self) -> tuple[str, int]:
-        """Move the counters on, before anything else; return the stage and cursor to begin at."""
+        """Move the counters on, before anything else. Return the stage and cursor to begin at."""
         if self._options.is_dry:
             return "points", 0
         with self._service.database.transaction() as session:

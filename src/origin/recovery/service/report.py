@@ -14,7 +14,7 @@ ShowProgress = Callable[[str, int, int], None]
 
 @dataclass
 class Report:
-    """What was found and, unless it is a dry run, done. Programs read the names, as JSON.
+    """What was found and, unless it is a dry run, done. The names stand in the JSON report.
 
     :ivar counts: Of these kinds, and of others (`origin.cli.recovery` lists them).
     :ivar points: Metering points that the database had lost: subject, gsrn, key_index, proof.
