@@ -10,7 +10,7 @@ from typing import Literal
 from sqlalchemy.orm import Session
 
 from origin.intake.queries import kept_events
-from origin.intake.queries.owners import MeteringPointRef, Owner
+from origin.intake.queries.owners import MeteringPointRef, Owner, owner_of
 from origin.intake.rules.events import (
     Event,
     GgoEvent,
@@ -72,5 +72,6 @@ def apply_ggos(session: Session, issued_ggos: IssuedGgos, owner: Owner) -> bool:
                 "Dropped GGO %s: its metering point %s is another user's", event.address, event.gsrn
             )
     if events:
-        issued_ggos.issue(session, owner, events)
+        # A key rotation may have changed the user since the caller read it; under the lock none can.
+        issued_ggos.issue(session, owner_of(session, owner.id), events)
     return len(rows) == APPLIED_AT_ONCE

@@ -6,12 +6,12 @@ from sqlalchemy.orm import Session
 
 from origin.db.engine import Database
 from origin.db.locks import lock_subject, lock_user
-from origin.errors import OwnerChanged
 from origin.intake.queries.owners import Owner, find_owner, find_owner_and_point
 from origin.intake.rules.events import GgoEvent, MeteringPointEvent, MeteringPointOfAnother
 from origin.intake.service.early_events import keep
 from origin.intake.service.issued_ggos import IssuedGgos
 from origin.intake.service.metering_points import enqueue_import, store
+from origin.intake.service.owner_changes import retry_if_owner_changes
 from origin.shared.wakeups import Wakeups
 from origin.webhooks.service.outbox import Outbox
 
@@ -58,17 +58,19 @@ class DataHubEvents:
         :returns: False if the subject has no account, or the address is stored with other data.
         :raises GgoImpossible: The event breaks a rule.
         :raises MeteringPointOfAnother: The metering point is another user's.
+        :raises OwnerChanged: The owner's key changed twice meanwhile; nothing was stored.
         """
         event.check()
         if self.issued_ggos.issue_new(subject, event):
             return True
-        try:
-            return self._issue_or_keep(subject, event)
-        except OwnerChanged:
-            # A rotation of keys came between the look-up and the insert; it changes a user once.
-            return self._issue_or_keep(subject, event)
+        return retry_if_owner_changes(lambda: self._issue_or_keep(subject, event))
 
     def _issue_or_keep(self, subject: str, event: GgoEvent) -> bool:
+        """Do what `ggo_issued` does, in one transaction, whether or not the case is usual.
+
+        :raises MeteringPointOfAnother: The metering point is another user's.
+        :raises OwnerChanged: A key rotation came between the look-up and the insert.
+        """
         with self.outbox.transaction() as session:
             owner, point = find_owner_and_point(session, subject, event.gsrn)
             if owner is None:
