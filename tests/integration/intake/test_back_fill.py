@@ -50,7 +50,7 @@ def producing(world: World) -> World:
 
 
 def test_what_was_issued_before_the_subscription_is_fetched(producing: World) -> None:
-    """Of any year; each is stored once, though webhooks report some of them, too."""
+    """Whatever the year. Each GGO is stored once, even if a webhook reports it, too."""
     years = [BEGIN.replace(year=year) for year in (1999, 2019, 2020, 2021, 2026)]
     edges = [datetime(2020, 1, 1, tzinfo=UTC), datetime(2021, 1, 1, tzinfo=UTC)]
     addresses = issue(producing, *years, *edges)

@@ -31,8 +31,8 @@ log = logging.getLogger(__name__)
 def keep(session: Session, subject: str, event: Event) -> None:
     """Keep an event until its user or metering point is known.
 
-    A repeat changes nothing. Of a metering point only the latest event is kept, in the place of the
-    first.
+    A repeat changes nothing. Only the latest event of a metering point is kept, in the place of the
+    first one.
     """
     kind: Literal["ggo", "metering_point"] = (
         "ggo" if isinstance(event, GgoEvent) else "metering_point"
@@ -56,8 +56,8 @@ def take_metering_points(session: Session, subject: str) -> list[MeteringPointEv
 def apply_ggos(session: Session, issued_ggos: IssuedGgos, owner: Owner) -> bool:
     """Issue the kept GGOs whose metering point is known by now.
 
-    A GGO that breaks a rule is logged and dropped. Hold `lock_user`, so that no event is kept
-    meanwhile.
+    A GGO that breaks a rule is logged and dropped. Hold `lock_user`: no other transaction keeps an
+    event of this user meanwhile.
 
     :returns: Whether more may be left: this call has issued APPLIED_AT_ONCE.
     """

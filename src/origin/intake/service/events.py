@@ -31,7 +31,7 @@ class DataHubEvents:
         :returns: Whether the metering point is the subject's now.
         """
         with self.outbox.transaction() as session:
-            owner = _owner_for_sure(session, subject)
+            owner = _owner_or_lock_subject(session, subject)
             if owner is None:
                 keep(session, subject, event)
                 return False
@@ -74,12 +74,12 @@ class DataHubEvents:
         with self.outbox.transaction() as session:
             owner, point = find_owner_and_point(session, subject, event.gsrn)
             if owner is None:
-                owner = _owner_for_sure(session, subject)
+                owner = _owner_or_lock_subject(session, subject)
                 if owner is None:
                     keep(session, subject, event)
                     return False
             if point is None:
-                # The point may have been added since the look-up; the lock lets nobody add it now.
+                # The point may have been added since the look-up. Under the lock it cannot be added.
                 lock_user(session, owner.id)
                 _, point = find_owner_and_point(session, subject, event.gsrn)
             if point is not None:
@@ -92,8 +92,8 @@ class DataHubEvents:
         return True
 
 
-def _owner_for_sure(session: Session, subject: str) -> Owner | None:
-    """Return the user of this subject.
+def _owner_or_lock_subject(session: Session, subject: str) -> Owner | None:
+    """Return the user of this subject. If there is none, lock the subject and look again.
 
     If this returns None, the subject gets no account before the transaction ends.
     """

@@ -16,10 +16,10 @@ from origin.db.raw_connections import RawConnection
 from origin.ggos.queries.ggos import GGO_OBJECT
 from origin.webhooks.rules.deliveries import PAUSE_AFTER
 
-WAKE = f"""
+_WAKE = f"""
 WITH asleep AS (
     SELECT id FROM webhook_subscriptions
-    WHERE {{queues}} AND ended_at IS NULL AND (
+    WHERE id = ANY(%(queues)s) AND ended_at IS NULL AND (
         next_attempt_at IS NULL
         OR next_attempt_at > now() AND claim IS NULL AND failures < {PAUSE_AFTER}
     )
@@ -28,12 +28,10 @@ WITH asleep AS (
 UPDATE webhook_subscriptions SET next_attempt_at = now() FROM asleep
 WHERE webhook_subscriptions.id = asleep.id
 """
-"""What `wake` does, in the driver's form. `queues`: the condition that selects subscriptions.
+"""The statement of `wake`. It runs after the statement that writes the deliveries, never within it.
 
-It must be a statement of its own, after the deliveries are written: it must see the queues as they
-are under the locks that the writing has taken.
+It must see the queues as they are under the locks that writing the deliveries has taken.
 """
-_WAKE_THESE = WAKE.format(queues="id = ANY(%(queues)s)")
 
 _WRITTEN = "deliveries_written"
 
@@ -57,7 +55,7 @@ An owner receives a GGO once. So the event's id is derived from GGO and subscrip
 of the database writes the event a second time, receivers recognise it.
 """
 
-# What these batches have made, without what was retired.
+# The GGOs that these batches made, except those that were retired.
 _TELL_SETTLED = TELL.format(
     ggos="""(
     SELECT * FROM ggos WHERE stored AND NOT locked AND parent_id IN (
@@ -68,21 +66,21 @@ _TELL_ISSUED = TELL.format(ggos="(SELECT * FROM ggos WHERE address = ANY(%(addre
 
 
 def announce_issued(session: Session, addresses: Collection[str]) -> None:
-    """Write ON_GGO_RECEIVED to the owners of the GGOs at these addresses."""
+    """Write ON_GGO_RECEIVED for the owners of the GGOs at these addresses."""
     if addresses:
         _announce_ggos(session, _TELL_ISSUED, {"addresses": list(addresses)})
 
 
 def announce_settled(session: Session, batch_ids: Collection[int]) -> None:
-    """Write ON_GGO_RECEIVED for what these batches have made, once the ledger has committed them.
+    """Write ON_GGO_RECEIVED for the GGOs that these batches made, once the ledger has committed them.
 
-    That is transfers' targets and the sender's remainder, not what was retired.
+    Those are the transfers' targets and the senders' remainders; retired GGOs are left out.
     """
     _announce_ggos(session, _TELL_SETTLED, {"batches": list(batch_ids)})
 
 
 def announce_settled_on(connection: RawConnection, batch_id: int) -> bool:
-    """Do what `announce_settled` does, in a transaction of the driver's.
+    """Do what `announce_settled` does, over a raw connection in a transaction.
 
     :returns: Whether deliveries were written.
     """
@@ -93,7 +91,7 @@ def announce_settled_on(connection: RawConnection, batch_id: int) -> bool:
 
 
 def announce_forecast(session: Session, recipient_id: int, forecast: Mapping[str, Any]) -> None:
-    """Write ON_FORECAST_RECEIVED to the recipient's subscriptions.
+    """Write ON_FORECAST_RECEIVED for the recipient's subscriptions.
 
     :param forecast: The forecast object of the contract.
     """
@@ -123,12 +121,12 @@ def has_written(session: Session) -> bool:
 def wake(session: Session, subscription_ids: Iterable[int]) -> None:
     """Make queues due that sleep or wait for a retry; call it after their deliveries are written.
 
-    Queues that are claimed, due or paused are left alone; for these alone it takes no lock. A worker
-    puts a queue to sleep only while no writer is between writing and this call
+    Queues that are claimed, due or paused stay as they are, and are not locked. A worker puts a queue
+    to sleep only if no open transaction has written deliveries to it
     (`origin.webhooks.queries.delivery_queue.release`).
     """
     values = {"queues": sorted(set(subscription_ids))}
-    session.connection().exec_driver_sql(_WAKE_THESE, values)
+    session.connection().exec_driver_sql(_WAKE, values)
 
 
 def _announce_ggos(session: Session, sql: str, values: dict[str, Any]) -> None:
@@ -137,7 +135,7 @@ def _announce_ggos(session: Session, sql: str, values: dict[str, Any]) -> None:
 
 
 def wake_written(session: Session, subscription_ids: Iterable[int]) -> None:
-    """Wake the queues to which deliveries were written, and have `has_written` tell so."""
+    """Wake the queues to which deliveries were written, and make `has_written` return True."""
     queues = set(subscription_ids)
     if queues:
         wake(session, queues)
@@ -146,4 +144,4 @@ def wake_written(session: Session, subscription_ids: Iterable[int]) -> None:
 
 def wake_over(connection: RawConnection, subscription_ids: Iterable[int]) -> None:
     """Do what `wake` does, over a raw connection."""
-    connection.rows(_WAKE_THESE, {"queues": sorted(set(subscription_ids))})
+    connection.rows(_WAKE, {"queues": sorted(set(subscription_ids))})

@@ -1,4 +1,4 @@
-"""What operators ask and do about webhooks to subscribers."""
+"""Operators list, show, replay and end webhook subscriptions (`flask webhooks`)."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
