@@ -10,7 +10,7 @@ from sqlalchemy import Row, and_, func, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from origin.db.models import Batch, Ggo, LedgerWalk
+from origin.db.models import Batch, Ggo, ReconciliationRun
 
 
 @dataclass(frozen=True)
@@ -32,22 +32,24 @@ def claim_run(session: Session, *, lease_s: float, anew: bool = False) -> RunLea
     :returns: None if another process holds the run.
     """
     is_free = and_(
-        LedgerWalk.finished_at.is_(None),
-        or_(LedgerWalk.lease_until.is_(None), LedgerWalk.lease_until < func.now()),
+        ReconciliationRun.finished_at.is_(None),
+        or_(ReconciliationRun.lease_until.is_(None), ReconciliationRun.lease_until < func.now()),
     )
     if anew:
         session.execute(
-            update(LedgerWalk)
+            update(ReconciliationRun)
             .where(is_free)
             .values(finished_at=func.now(), last_error="begun anew", lease_until=None)
         )
     # At most one run is unfinished (a unique index).
-    session.execute(insert(LedgerWalk).values(started_at=func.now()).on_conflict_do_nothing())
+    session.execute(
+        insert(ReconciliationRun).values(started_at=func.now()).on_conflict_do_nothing()
+    )
     claimed = session.execute(
-        update(LedgerWalk)
+        update(ReconciliationRun)
         .where(is_free)
         .values(lease_until=func.now() + timedelta(seconds=lease_s))
-        .returning(LedgerWalk.id, LedgerWalk.cursor, LedgerWalk.lease_until)
+        .returning(ReconciliationRun.id, ReconciliationRun.cursor, ReconciliationRun.lease_until)
     ).one_or_none()
     return RunLease(claimed.id, claimed.cursor, claimed.lease_until) if claimed else None
 
@@ -71,24 +73,28 @@ def save_progress(
     """
     values: dict[str, Any] = {
         "cursor": cursor,
-        "ggos": LedgerWalk.ggos + compared,
+        "ggos": ReconciliationRun.ggos + compared,
         "lease_until": func.now() + timedelta(seconds=lease_s) if lease_s else None,
         "last_error": error,
     }
     if finished:
         values["finished_at"] = func.now()
     saved = session.execute(
-        update(LedgerWalk)
-        .where(LedgerWalk.id == lease.run_id, LedgerWalk.lease_until == lease.until)
+        update(ReconciliationRun)
+        .where(ReconciliationRun.id == lease.run_id, ReconciliationRun.lease_until == lease.until)
         .values(**values)
-        .returning(LedgerWalk.lease_until)
+        .returning(ReconciliationRun.lease_until)
     ).one_or_none()
     return RunLease(lease.run_id, cursor, saved.lease_until) if saved else None
 
 
-def last_runs(session: Session, limit: int = 5) -> list[LedgerWalk]:
+def last_runs(session: Session, limit: int = 5) -> list[ReconciliationRun]:
     """Return the latest runs, the newest first."""
-    return list(session.scalars(select(LedgerWalk).order_by(LedgerWalk.id.desc()).limit(limit)))
+    return list(
+        session.scalars(
+            select(ReconciliationRun).order_by(ReconciliationRun.id.desc()).limit(limit)
+        )
+    )
 
 
 _COLUMNS: tuple[Any, ...] = (

@@ -304,7 +304,7 @@ def test_a_peer_that_is_away_is_status_2(
 ):
     market = drill.market
     lost_split(drill)
-    monkeypatch.setattr("origin.peers.patience.interruptible_sleep", lambda _: None)
+    monkeypatch.setattr("origin.peers.retrying.interruptible_sleep", lambda _: None)
     sandbox = getattr(market.sandbox, peer)
     sandbox.fault("/state/*" if peer == "ledger" else "/meteringpoints", status=503, times=None)
     away = Recovered(drill, report)

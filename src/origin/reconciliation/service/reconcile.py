@@ -18,7 +18,7 @@ from origin.batches.queries.stuck import list_stuck
 from origin.batches.rules.differences import Difference, DifferenceKind
 from origin.batches.service.redo import BatchRedo
 from origin.db.engine import Database
-from origin.db.models import LedgerDifference, LedgerWalk
+from origin.db.models import LedgerDifference, ReconciliationRun
 from origin.errors import PeerError, PeerUnavailable
 from origin.keys.sealing import Sealer
 from origin.reconciliation import queries
@@ -216,7 +216,7 @@ class Reconciliation:
         with self.database.reading() as session:
             return differences.open_differences(session)
 
-    def last_runs(self) -> list[LedgerWalk]:
+    def last_runs(self) -> list[ReconciliationRun]:
         """Return the latest runs, the newest first."""
         with self.database.reading() as session:
             return queries.last_runs(session)

@@ -16,7 +16,7 @@ from origin.db.sqlstates import affects_all_work
 from origin.errors import PeerMisbehaved
 from origin.keys.derivation import AddressKind, IndexOutOfRange, period_index
 from origin.keys.public_branch_keys import PublicBranchKeys
-from origin.peers.patience import patiently
+from origin.peers.retrying import retry_while_unavailable
 from origin.recovery.queries import restoring
 from origin.recovery.queries.metering_points import UserPoints, points_of
 from origin.recovery.queries.progress import move_trade_counters
@@ -134,7 +134,7 @@ class LedgerRecovery:
         interruptible_sleep(max(self._next_at - time.monotonic(), 0.0))
         self._next_at = time.monotonic() + self._interval_s
         self._report.counts["ledger_calls"] += 1
-        return patiently(lambda: read(address), _PAUSES_S)
+        return retry_while_unavailable(lambda: read(address), _PAUSES_S)
 
     def _compare(self, known: Sequence[KnownGgo]) -> None:
         """Compare GGOs with the ledger, and add those that are spent there by what is lost."""
