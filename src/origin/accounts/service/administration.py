@@ -100,7 +100,7 @@ class UserAdministration:
         return sum(self._for_each(subject, _ask_for_keys))
 
     def resubscribe(self, subject: str | None) -> int:
-        """Have a worker subscribe at DataHub again for a user, and fetch what was missed.
+        """Have a worker subscribe a user at DataHub again, and fetch missed points and GGOs.
 
         The worker unsubscribes first, so that DataHub reports no event twice. It then imports
         metering points and fetches issued GGOs.

@@ -141,7 +141,7 @@ class _Sweep:
 
     @property
     def is_hopeless(self) -> bool:
-        """Whether the next user's refresh would fail, too."""
+        """Whether the refresh of the next user would most likely fail, too."""
         return (
             self._is_client_refused
             or self._failures >= UNAVAILABLE_TIMES

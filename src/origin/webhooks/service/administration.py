@@ -15,7 +15,7 @@ from origin.webhooks.queries.outbox import wake
 
 @dataclass(eq=False)
 class UnknownSubscription(OriginError):
-    """There is no subscription of that id, or, with `must_be_live`, none that is live."""
+    """No subscription has this id; if `must_be_live`: no live one has it."""
 
     subscription_id: int
     must_be_live: bool

@@ -42,10 +42,12 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class ClaimedQueue:
-    """A claimed delivery queue and what is due in it.
+    """A claimed delivery queue and its due deliveries.
 
-    `row`: as `delivery_queue.claim` returns it. `failures`: in a row. `held_until`: by
-    `time.monotonic`; nothing is begun afterwards unless the lease is renewed.
+    :ivar row: As `delivery_queue.claim` returns it.
+    :ivar failures: How many attempts in a row have failed.
+    :ivar held_until: No delivery is begun after this time (`time.monotonic`), unless the lease is
+        renewed.
     """
 
     row: Row[Any]

@@ -284,7 +284,7 @@ class _DeliveryRun:
         return done
 
     def _give_up_old(self, subscription_id: int) -> None:
-        """Give up what a pausing queue has not attempted for a day."""
+        """Give up a pausing queue's deliveries of events that are older than a day."""
         with self._runner.database.transaction() as session:
             count = delivery_queue.give_up(session, subscription_id, given_up_before(utcnow()))
         WEBHOOKS.labels(Outcome.GIVEN_UP.name.lower()).inc(count)
