@@ -16,10 +16,10 @@ from origin.db.raw_connections import RawConnection
 from origin.ggos.queries.ggos import GGO_OBJECT
 from origin.webhooks.rules.deliveries import PAUSE_AFTER
 
-_WAKE = f"""
+WAKE = f"""
 WITH asleep AS (
     SELECT id FROM webhook_subscriptions
-    WHERE id = ANY(%(queues)s) AND ended_at IS NULL AND (
+    WHERE {{queues}} AND ended_at IS NULL AND (
         next_attempt_at IS NULL
         OR next_attempt_at > now() AND claim IS NULL AND failures < {PAUSE_AFTER}
     )
@@ -28,10 +28,12 @@ WITH asleep AS (
 UPDATE webhook_subscriptions SET next_attempt_at = now() FROM asleep
 WHERE webhook_subscriptions.id = asleep.id
 """
-"""The statement of `wake`. It runs after the statement that writes the deliveries, never within it.
+"""The statement of `wake`, in the driver's form. `queues`: the condition that selects subscriptions.
 
-It must see the queues as they are under the locks that writing the deliveries has taken.
+Run it after the statement that writes the deliveries, never within it. It must see the queues as they
+are under the locks that writing the deliveries has taken.
 """
+_WAKE_THESE = WAKE.format(queues="id = ANY(%(queues)s)")
 
 _WRITTEN = "deliveries_written"
 
@@ -126,7 +128,7 @@ def wake(session: Session, subscription_ids: Iterable[int]) -> None:
     (`origin.webhooks.queries.delivery_queue.release`).
     """
     values = {"queues": sorted(set(subscription_ids))}
-    session.connection().exec_driver_sql(_WAKE, values)
+    session.connection().exec_driver_sql(_WAKE_THESE, values)
 
 
 def _announce_ggos(session: Session, sql: str, values: dict[str, Any]) -> None:
@@ -144,4 +146,4 @@ def wake_written(session: Session, subscription_ids: Iterable[int]) -> None:
 
 def wake_over(connection: RawConnection, subscription_ids: Iterable[int]) -> None:
     """Do what `wake` does, over a raw connection."""
-    connection.rows(_WAKE, {"queues": sorted(set(subscription_ids))})
+    connection.rows(_WAKE_THESE, {"queues": sorted(set(subscription_ids))})
