@@ -419,6 +419,20 @@ def test_a_kept_ggo_that_breaks_a_rule_is_dropped(
     assert "another user's" in caplog.text
 
 
+def test_the_first_of_two_kept_ggos_at_one_address_counts(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Also if they were issued to different metering points."""
+    world.point("alice", GSRN)
+    world.point("alice", OTHER)
+    world.ggo("alice", OTHER, amount=1)
+    world.ggo("alice", GSRN, amount=2)
+    world.new_user("alice")
+    assert world.rows("SELECT issue_gsrn, amount FROM ggos") == [(OTHER, 1)]
+    assert _kept(world) == 0
+    assert "contradicts the stored one in: issue_gsrn, amount" in caplog.text
+
+
 def test_many_kept_ggos_are_issued_in_portions(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

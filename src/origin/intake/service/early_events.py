@@ -62,16 +62,21 @@ def apply_ggos(session: Session, issued_ggos: IssuedGgos, owner: Owner) -> bool:
     :returns: Whether more may be left: this call has issued APPLIED_AT_ONCE.
     """
     rows = early_events.take_ggos(session, owner.subject, APPLIED_AT_ONCE)
-    events: dict[MeteringPointRef, list[GgoEvent]] = defaultdict(list)
+    first: dict[MeteringPointRef, list[GgoEvent]] = defaultdict(list)
+    repeated: dict[MeteringPointRef, list[GgoEvent]] = defaultdict(list)
+    addresses: set[str] = set()
     for row in rows:
         event = ggo_from_payload(row.payload)
-        if row.user_id == owner.id:
-            events[MeteringPointRef(owner.id, row.gsrn, row.key_index)].append(event)
-        else:
+        if row.user_id != owner.id:
             log.error(
                 "Dropped GGO %s: its metering point %s is another user's", event.address, event.gsrn
             )
-    if events:
+            continue
+        events = repeated if event.address in addresses else first
+        events[MeteringPointRef(owner.id, row.gsrn, row.key_index)].append(event)
+        addresses.add(event.address)
+    # Of two GGOs at one address the one that arrived first counts, also if their points differ.
+    for events in filter(None, (first, repeated)):
         # A key rotation may have changed the user since the caller read it; under the lock none can.
         issued_ggos.issue(session, owner_of(session, owner.id), events)
     return len(rows) == APPLIED_AT_ONCE
