@@ -62,7 +62,7 @@ log = logging.getLogger(__name__)
 class Runtime:
     """Settings, connections, clients, and the services made of them; each is made once.
 
-    `dataclasses.replace(runtime, ledger=…)` makes all services anew on changed resources.
+    `dataclasses.replace(runtime, ledger=…)` makes all services again, with another ledger client.
     """
 
     settings: Settings
@@ -204,7 +204,7 @@ class Runtime:
         )
 
     def _make_compose(self) -> None:
-        """Make what users ask for: composes, forecasts and declarations."""
+        """Make the services of composes, forecasts and declarations."""
         self.composer = Composer(
             database=self.database,
             wakeups=self.wakeups,
@@ -223,7 +223,7 @@ class Runtime:
         )
 
     def _make_administration(self) -> None:
-        """Make logins, and what operators ask for."""
+        """Make the services of logins, monitoring, administration and recovery."""
         self.probes = Probes(self.database, self.settings)
         self.database_gauges = DatabaseGauges(self.database.engine.url)
         self.logins = Logins(

@@ -1,10 +1,12 @@
 """The service in this process, with a real database and the sandbox's Hydra and DataHub."""
 
 import threading
+from importlib import import_module
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import orjson
+import pytest
 import requests
 from flask.testing import FlaskClient
 from pydantic import SecretStr
@@ -12,6 +14,7 @@ from sqlalchemy import text
 from werkzeug.test import TestResponse
 
 from origin.app import create_app
+from origin.keys.sealing import master_key_context
 from origin.runtime import Runtime, build_runtime
 from origin.settings import Settings
 from origin.web.provided import provide
@@ -110,6 +113,32 @@ class World:
     def run_jobs(self) -> int:
         """Run all due DataHub jobs; return their number."""
         return self.runtime.datahub_jobs.run_due()
+
+    def rotate_key(self, subject: str) -> None:
+        """Seal the subject's master key anew, as a key rotation does."""
+        sealer, context = self.runtime.sealer, master_key_context(subject)
+        sealed = self.value("SELECT master_key FROM users WHERE subject = :s", s=subject)
+        anew = sealer.seal(sealer.open(sealed, context), context)
+        self.rows("UPDATE users SET master_key = :key WHERE subject = :s", key=anew, s=subject)
+
+    def rotate_key_after(
+        self, monkeypatch: pytest.MonkeyPatch, look_up: str, subject: str, *, times: int
+    ) -> None:
+        """Rotate the subject's key right after each of the next calls of the function `look_up`.
+
+        :param look_up: The dotted name by which the code under test calls the function.
+        """
+        module, _, name = look_up.rpartition(".")
+        original = getattr(import_module(module), name)
+        left = iter(range(times))
+
+        def look_up_and_rotate(*args: Any, **kwargs: Any) -> Any:
+            found = original(*args, **kwargs)
+            if next(left, None) is not None:
+                self.rotate_key(subject)
+            return found
+
+        monkeypatch.setattr(look_up, look_up_and_rotate)
 
     def make_jobs_due(self) -> None:
         self.rows("UPDATE datahub_jobs SET next_attempt_at = now() WHERE next_attempt_at > now()")

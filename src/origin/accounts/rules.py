@@ -30,8 +30,8 @@ class LoginStateUnknown(Rejected):
 def is_allowed(url: str, origins: Iterable[str]) -> bool:
     """Tell whether the URL is http(s) and of one of these origins; `*` stands for any origin.
 
-    A URL that browsers and this parser might read differently is not allowed: one with white space,
-    control characters, backslashes, credentials, or a host beyond ASCII.
+    URLs that browsers and this parser might read differently are not allowed: URLs with white space,
+    control characters, backslashes, credentials, or a host that is not ASCII.
     """
     origin = _origin(url)
     if origin is None:

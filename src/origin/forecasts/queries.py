@@ -109,7 +109,7 @@ def find_by_ids(session: Session, ids: Sequence[int]) -> list[SizedForecast]:
 def find_newest(session: Session, user_id: int, wanted: ForecastFilter) -> ForecastObject | None:
     """Return the newest matching forecast that the user sent or received."""
     newest = select(Forecast.id).where(*_matches(user_id, wanted)).order_by(Forecast.id.desc())
-    # A subquery: the values of this one alone are read, however many match.
+    # A subquery, so that only this forecast's values are read, however many match.
     newest_id = newest.limit(1).scalar_subquery()
     row = session.execute(_objects().where(Forecast.id == newest_id)).mappings().one_or_none()
     return None if row is None else _to_object(row)

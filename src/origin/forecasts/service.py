@@ -42,7 +42,7 @@ class Forecasts:
         end = submission.end
         with self.outbox.transaction() as session:
             recipient_id = _active_recipient(session, submission.account)
-            # One at a time: otherwise each would leave what the other has just added.
+            # One at a time: otherwise two submissions would not count each other's forecast.
             take_advisory_lock(session, f"forecasts:{sender_id}:{recipient_id}")
             forecast = queries.add(session, sender_id, recipient_id, submission, end)
             queries.keep_newest(session, sender_id, recipient_id, MAX_KEPT)

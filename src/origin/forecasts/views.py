@@ -52,7 +52,7 @@ class Duration(fields.Field[tuple[str, timedelta]]):
 
 
 NO_ID = UUID(int=0)
-"""No forecast has this id: forecasts' ids are random."""
+"""No forecast has this id, because ids are random."""
 
 
 class ForecastId(fields.UUID):
@@ -109,7 +109,7 @@ class ForecastSubmitted(SuccessResponse):
     """The forecast's id."""
 
     id = fields.UUID(
-        metadata=described("What it is named by", "5b0a8a5e-3f0e-4a33-9d0c-6d0a5c2b7f41")
+        metadata=described("The forecast's id", "5b0a8a5e-3f0e-4a33-9d0c-6d0a5c2b7f41")
     )
 
 
@@ -117,7 +117,7 @@ class ForecastSchema(Schema):
     """A forecast."""
 
     id = fields.UUID(
-        metadata=described("What it is named by", "5b0a8a5e-3f0e-4a33-9d0c-6d0a5c2b7f41")
+        metadata=described("The forecast's id", "5b0a8a5e-3f0e-4a33-9d0c-6d0a5c2b7f41")
     )
     sender = fields.String(
         metadata=described("The account that sends it: its user's subject", "8d7b9c1e-anna")
@@ -144,20 +144,18 @@ class ForecastSchema(Schema):
 class ForecastRequest(Schema):
     """Which forecast."""
 
-    id = ForecastId(
-        metadata=described("What it is named by", "5b0a8a5e-3f0e-4a33-9d0c-6d0a5c2b7f41")
-    )
+    id = ForecastId(metadata=described("The forecast's id", "5b0a8a5e-3f0e-4a33-9d0c-6d0a5c2b7f41"))
     reference = Reference(metadata=REFERENCE)
     at_time = Time(data_key="atTime", metadata=AT_TIME)
 
 
 class ForecastResponse(SuccessResponse):
-    """The newest that matches; null where none does."""
+    """The newest match; null if there is none."""
 
     forecast = fields.Nested(
         ForecastSchema,
         allow_none=True,
-        metadata=described("The newest that matches; null: none does"),
+        metadata=described("The newest match; null if there is none"),
     )
 
 

@@ -9,7 +9,7 @@ from marshmallow import fields, post_load, validate
 
 from origin.errors import SignatureInvalid
 from origin.identity.authentication import Guard, mark
-from origin.intake.rules.events import GgoEvent, MeteringPointEvent
+from origin.intake.rules.events import TIMES, GgoEvent, MeteringPointEvent
 from origin.intake.service.events import DataHubEvents
 from origin.settings import Settings
 from origin.web.blueprint import Blueprint
@@ -42,7 +42,7 @@ blueprint = Blueprint("webhooks_in", __name__, url_prefix="/webhook")
 
 MAX_EMISSIONS = 100
 MAX_GRAMS_PER_WH = 1e12
-"""Far more than any real emission, and exact as a double."""
+"""Far more than any real emission. A double holds it exactly."""
 
 
 def signed(view: Callable[P, T]) -> Callable[P, T]:
@@ -145,8 +145,7 @@ class IssuedGgoSchema(Schema):
 
     @post_load
     def _make(self, data: dict[str, Any], **_: Any) -> GgoEvent:
-        times = ("begin", "end", "issue_time", "expire_time")
-        return GgoEvent(**{**data, **{name: in_utc(data[name]) for name in times}})
+        return GgoEvent(**{**data, **{name: in_utc(data[name]) for name in TIMES}})
 
 
 class MeteringPointAvailable(Schema):

@@ -42,7 +42,7 @@ for _started in (signals.worker_ready, signals.beat_init):
 
 @signals.setup_logging.connect
 def _keep_logging(**_: Any) -> None:
-    """Do nothing: a receiver of this signal keeps Celery from setting up its own logging."""
+    """Do nothing: with a receiver of this signal, Celery does not set up its own logging."""
 
 
 @signals.worker_init.connect

@@ -1,6 +1,6 @@
 """Beat: wakes the workers for everything that may be due, every SWEEP_INTERVAL, from its start on.
 
-It has no schedule: workers find in the database what is due. So its clock and its restarts do not
+Beat has no schedule: workers find due work in the database. So Beat's clock and its restarts do not
 matter, and a second Beat does no harm.
 """
 

@@ -51,7 +51,7 @@ def create_celery(settings: Settings, *, broker_timeout_s: float = _BROKER_TIMEO
         # Nobody reads results: what was done is in PostgreSQL.
         task_ignore_result=True,
         result_backend=settings.backend_url,
-        # Otherwise each task's greenlet would make a backend of its own, which nobody uses.
+        # Otherwise each task's greenlet would make an unused backend of its own.
         result_backend_thread_safe=True,
         task_publish_retry=False,
         broker_transport_options={
@@ -61,9 +61,9 @@ def create_celery(settings: Settings, *, broker_timeout_s: float = _BROKER_TIMEO
         broker_connection_timeout=connect_timeout_s,
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
-        # Wait for a Redis that answers with an error (READONLY, OOM, …) as for one that is away.
+        # Wait for a Redis that answers with an error (READONLY, OOM, …) as if it were out of reach.
         broker_channel_error_retry=True,
-        # Nobody controls workers through Redis, and such an error would end the control greenlet.
+        # Workers are not controlled through Redis; such an error would end the control greenlet.
         worker_enable_remote_control=False,
         worker_consumer="origin.tasks.consumer:PatientConsumer",
         worker_hijack_root_logger=False,

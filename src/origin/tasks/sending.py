@@ -17,10 +17,10 @@ from origin.telemetry.tasks import task_headers
 log = logging.getLogger(__name__)
 
 MAX_WAITING = 100
-"""Messages in Redis's queue; with as many, another wake-up would tell the workers nothing new."""
+"""How many messages Redis's queue may have. Beyond that, another wake-up would be of no use."""
 _TIMEOUT_S = 1.0
 _PAUSE_S = 5.0
-"""After a failure nothing is sent for this time: a hanging Redis must not slow every request."""
+"""How long nothing is sent after a failure: a hanging Redis must not slow every request."""
 
 
 class WakeupSender:
@@ -49,7 +49,7 @@ class WakeupSender:
                 self._celery.send_task(
                     task,
                     headers=task_headers() if headers is None else headers,
-                    # Otherwise Celery subscribes to the result, and retries for 20 s without Redis.
+                    # Otherwise Celery subscribes to the result. Without Redis it retries that for 20 s.
                     ignore_result=True,
                 )
         # Any error of Redis or its client: the request's own work is done and must be answered.

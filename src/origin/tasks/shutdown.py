@@ -1,7 +1,7 @@
-"""Shutdown of worker and Beat: claims handed back and the process gone within ten seconds.
+"""Shut worker and Beat down within ten seconds.
 
-Celery waits for tasks that have begun; while Redis or a peer hangs, that may take long. Here the wait
-has an end: batches that are still claimed then become due again at once, and the process exits.
+Celery waits for tasks that have begun. If Redis or a peer hangs, that may take long. This module
+limits the wait: it then gives claimed batches back, so that they are due at once, and exits.
 """
 
 import logging
@@ -39,7 +39,7 @@ def limit_shutdown(app: Celery, batches: BatchRunner) -> None:
             os._exit(0)
 
     def begin_shutdown(**_: Any) -> None:
-        # gevent's loop calls this, and nothing may block it, not even the start of a thread.
+        # gevent's loop calls this. Nothing here may block it, not even the start of a thread.
         _exit_after(_MAX_SHUTDOWN_S)
         request_shutdown()
         gevent.spawn_later(_GRACE_S, hand_back)

@@ -21,8 +21,8 @@ class WakeupMerger:
     def after_s(self, now: float, delay_s: float) -> float | None:
         """Return in how many seconds to send the wake-up that is wanted in `delay_s` seconds.
 
-        None: one is already on its way that comes in time. The caller has committed its work by now,
-        so that one finds it.
+        None: an earlier call's wake-up comes in time. The caller has committed its work, so that
+        wake-up finds it.
         """
         wanted = now + delay_s
         if wanted <= self._due <= wanted + MERGE_S:
@@ -60,7 +60,7 @@ class CeleryWakeups:
         if after_s <= 0:
             self._sender.send(task)
             return
-        # The wait is in this process, without a clock. If the process ends, Beat's sweep replaces it.
+        # This process waits, by no clock. If it ends before, Beat's next sweep replaces the wake-up.
         timer = threading.Timer(after_s, self._sender.send, (task, task_headers()))
         timer.daemon = True
         timer.start()

@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from origin.intake.rules.events import PAST_LAST_BEGIN
 from origin.intake.service import job_queue, job_work
 from tests.support.waiting import eventually
 from tests.support.world import World, ggo_of
@@ -49,7 +50,7 @@ def producing(world: World) -> World:
 
 
 def test_what_was_issued_before_the_subscription_is_fetched(producing: World) -> None:
-    """Of any year; each is stored once, though webhooks report some of them, too."""
+    """Whatever the year. Each GGO is stored once, even if a webhook reports it, too."""
     years = [BEGIN.replace(year=year) for year in (1999, 2019, 2020, 2021, 2026)]
     edges = [datetime(2020, 1, 1, tzinfo=UTC), datetime(2021, 1, 1, tzinfo=UTC)]
     addresses = issue(producing, *years, *edges)
@@ -234,6 +235,24 @@ def test_a_fetch_that_timed_out_is_retried_after_as_long(
     assert job.pause > timedelta(seconds=2)
     # Half of January is next.
     assert (job.fetch_hours, job.last_error) == (31 * 12, "DataHubService: ReadTimeoutError")
+
+
+@pytest.mark.parametrize("rotations", [2, 3])
+def test_key_rotations_during_a_fetch_fail_no_job(
+    producing: World, monkeypatch: pytest.MonkeyPatch, rotations: int
+) -> None:
+    """One while DataHub is asked, or also one between look-up and insert."""
+    addresses = issue(producing, BEGIN, BEGIN + timedelta(hours=1))
+    producing.datahub.clear_faults()
+    # The first two look-ups come before DataHub is asked, for the months and for the GGOs.
+    look_up = "origin.intake.service.back_fill.owner_and_point_of"
+    producing.rotate_key_after(monkeypatch, look_up, "alice", times=rotations)
+    monkeypatch.setattr(
+        "origin.intake.service.job_work.end_of_stretch", lambda *_, **__: PAST_LAST_BEGIN
+    )
+    run_all(producing)
+    assert {ggo["address"] for ggo in producing.listed("alice")} == set(addresses)
+    assert producing.rows("SELECT kind, last_error FROM datahub_jobs") == []
 
 
 def test_a_long_fetch_lets_other_jobs_run_first(

@@ -159,6 +159,68 @@ def test_a_cached_metering_point_is_compared_with_the_stored_one(
     assert world.value("SELECT key_mismatch FROM ggos") is False
 
 
+LOOK_UP = "origin.intake.service.events.find_owner_and_point"
+SECOND = "849c0b" + "2" * 64
+
+
+def _rotated_behind_the_cache(world: World) -> None:
+    """Alice has a point, a subscription and a GGO; the cached point has her key before a rotation."""
+    world.new_user("alice")
+    world.point("alice", GSRN)
+    body = {"url": "http://93.184.215.14/hook", "secret": "s"}
+    subscribed = world.post("/webhook/on-ggo-received/subscribe", body, world.token("alice"))
+    assert subscribed.json == {"success": True}
+    assert world.ggo("alice", GSRN).json == {"success": True}
+    world.rotate_key("alice")
+
+
+def test_a_key_rotation_between_look_up_and_insert_loses_no_ggo(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _rotated_behind_the_cache(world)
+    world.rotate_key_after(monkeypatch, LOOK_UP, "alice", times=1)
+    address = _address_of_our_key(world, "alice")
+    response = world.ggo("alice", GSRN, address=address, amount=7)
+    assert (response.status_code, response.json) == (200, {"success": True})
+    found = world.rows("SELECT amount, key_mismatch FROM ggos WHERE address = :a", a=address)
+    assert found == [(7, False)]
+    assert world.value("SELECT count(*) FROM webhook_deliveries") == 2
+    assert _kept(world) == 0
+    # A repeat finds the GGO, and announces nothing.
+    assert world.ggo("alice", GSRN, address=address, amount=7).json == {"success": True}
+    assert world.value("SELECT count(*) FROM webhook_deliveries") == 2
+
+
+def test_a_ggo_whose_owner_changes_twice_is_left_for_the_next_webhook(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _rotated_behind_the_cache(world)
+    world.rotate_key_after(monkeypatch, LOOK_UP, "alice", times=2)
+    response = world.ggo("alice", GSRN, address=SECOND)
+    assert response.status_code == 503
+    assert response.json == {"success": False, "message": "The account has just changed"}
+    assert "Retry-After" in response.headers
+    assert world.value("SELECT count(*) FROM ggos") == 1
+    assert world.value("SELECT count(*) FROM webhook_deliveries") == 1
+    assert world.ggo("alice", GSRN, address=SECOND).json == {"success": True}
+    assert world.value("SELECT count(*) FROM ggos") == 2
+    assert world.value("SELECT count(*) FROM webhook_deliveries") == 2
+
+
+def test_a_key_rotation_before_the_lock_loses_no_kept_ggo(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.new_user("alice")
+    assert world.ggo("alice", GSRN).json == {"success": True}
+    assert _kept(world) == 1
+    find_owner = "origin.intake.service.events.find_owner"
+    world.rotate_key_after(monkeypatch, find_owner, "alice", times=1)
+    response = world.point("alice", GSRN)
+    assert (response.status_code, response.json) == (200, {"success": True})
+    assert _kept(world) == 0
+    assert len(world.listed("alice")) == 1
+
+
 def test_on_ggos_issued_is_an_alias(world: World) -> None:
     world.new_user("alice")
     world.point("alice", GSRN)
@@ -355,6 +417,20 @@ def test_a_kept_ggo_that_breaks_a_rule_is_dropped(
     assert world.listed("alice") == []
     assert len(world.listed("bob")) == 1
     assert "another user's" in caplog.text
+
+
+def test_the_first_of_two_kept_ggos_at_one_address_counts(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Also if they were issued to different metering points."""
+    world.point("alice", GSRN)
+    world.point("alice", OTHER)
+    world.ggo("alice", OTHER, amount=1)
+    world.ggo("alice", GSRN, amount=2)
+    world.new_user("alice")
+    assert world.rows("SELECT issue_gsrn, amount FROM ggos") == [(OTHER, 1)]
+    assert _kept(world) == 0
+    assert "contradicts the stored one in: issue_gsrn, amount" in caplog.text
 
 
 def test_many_kept_ggos_are_issued_in_portions(

@@ -6,7 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from origin.intake.rules.back_fill import QUICK_S, end_of_stretch, longer, months_of, shorter
+from origin.intake.rules.back_fill import (
+    QUICK_S,
+    end_of_stretch,
+    hours_after_failure,
+    hours_after_success,
+    months_of,
+)
 from origin.intake.rules.events import FIRST_BEGIN, PAST_LAST_BEGIN
 
 NOW = datetime(2026, 11, 30, 12, tzinfo=UTC)
@@ -54,13 +60,13 @@ def test_end_of_a_stretch(begin: str, months: set[str] | None, hours: int | None
 
 def test_a_stretch_that_failed_is_halved_and_grows_again() -> None:
     begin = datetime(2020, 1, 1, tzinfo=UTC)
-    assert shorter(begin, begin + timedelta(days=31)) == 31 * 12
-    assert shorter(begin, begin + timedelta(hours=1)) == 1
-    assert shorter(begin, begin + timedelta(seconds=1)) == 1
-    assert longer(None, 0.1) is None
-    assert longer(12, 0.1) == 24
-    assert longer(12, QUICK_S + 1) == 12
-    assert longer(10**6, 0.1) == 10**6
+    assert hours_after_failure(begin, begin + timedelta(days=31)) == 31 * 12
+    assert hours_after_failure(begin, begin + timedelta(hours=1)) == 1
+    assert hours_after_failure(begin, begin + timedelta(seconds=1)) == 1
+    assert hours_after_success(None, 0.1) is None
+    assert hours_after_success(12, 0.1) == 24
+    assert hours_after_success(12, QUICK_S + 1) == 12
+    assert hours_after_success(10**6, 0.1) == 10**6
 
 
 def test_labels_must_be_months() -> None:

@@ -1,4 +1,4 @@
-"""The rules of DataHub's events, and their signatures."""
+"""The rules of DataHub's events."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -21,7 +21,6 @@ from origin.intake.rules.events import (
     to_payload,
 )
 from origin.keys.derivation import master_key, metering_point_key, period_key
-from origin.webhooks.rules.signatures import hub_signature, is_hub_signature
 
 EVENT = GgoEvent(
     address="849c0b",
@@ -126,21 +125,3 @@ def test_all_events_of_a_metering_point_have_one_digest() -> None:
     corrected = MeteringPointEvent("1", "consumption", "DK2")
     assert digest("metering_point", "alice", point) == digest("metering_point", "alice", corrected)
     assert digest("metering_point", "alice", point) != digest("metering_point", "bob", point)
-
-
-def test_known_signature() -> None:
-    # printf '{"a":1}' | openssl dgst -sha256 -hmac key -binary | base64
-    expected = "sha256=iKZ/JLvNrtDmyZdAS7eadDuvRMa6svTCcyjjAJ0i40I="
-    assert hub_signature("key", b'{"a":1}') == expected
-
-
-@given(st.text().filter(lambda t: t.isascii()), st.binary(), st.text(), st.binary(min_size=1))
-def test_only_the_right_signature_is_accepted(
-    secret: str, body: bytes, other: str, more: bytes
-) -> None:
-    signature = hub_signature(secret, body)
-    assert is_hub_signature(signature, secret, body)
-    assert not is_hub_signature(signature, secret, body + more)
-    assert not is_hub_signature(None, secret, body)
-    assert not is_hub_signature(signature.removeprefix("sha256="), secret, body)
-    assert not is_hub_signature(other, secret, body)

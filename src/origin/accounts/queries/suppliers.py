@@ -29,10 +29,11 @@ def suppliers(
     min_coverage: float,
     now: datetime,
 ) -> Select[str]:
-    """Return the query of `find_suppliers`. It reads only the range asked for of `ix_ggos_stored_begin`.
+    """Return the query of `find_suppliers`. It reads one range of the index `ix_ggos_stored_begin`.
 
-    An account matches if, of the begins at which it stores GGOs that have not expired, the share
-    with a sum of at least `min_amount` (Wh) is at least `min_coverage` (0 to 1).
+    Only GGOs that are stored and have not expired count. They are summed by account and begin. An
+    account matches if at least the share `min_coverage` (0 to 1) of its sums is at least
+    `min_amount` (Wh).
 
     :param begin: The first begin that counts.
     :param end: Begins from this one on don't count.

@@ -1,4 +1,4 @@
-"""What operators ask about users, and have done for them (`flask users`)."""
+"""Operators list, show and disable accounts, and start work for them (`flask users`, `flask tokens`)."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class UnknownUser(OriginError):
 
 @dataclass(eq=False)
 class DisabledUser(OriginError):
-    """The account is disabled: nothing is done for it."""
+    """The account is disabled, so no work is started for it."""
 
     subject: str
 
@@ -45,7 +45,7 @@ class Account:
 
 @dataclass(frozen=True)
 class UserAdministration:
-    """Shows accounts to operators, and asks workers for work on them."""
+    """Shows accounts to operators, disables them, and enqueues work for them."""
 
     database: Database
     wakeups: Wakeups
@@ -100,13 +100,13 @@ class UserAdministration:
         return sum(self._for_each(subject, _ask_for_keys))
 
     def resubscribe(self, subject: str | None) -> int:
-        """Have a worker subscribe at DataHub again for a user, and fetch what was missed.
+        """Have a worker subscribe a user at DataHub again, and fetch missed points and GGOs.
 
         The worker unsubscribes first, so that DataHub reports no event twice. It then imports
         metering points and fetches issued GGOs.
 
-        For use after PROJECT_URL or WEBHOOK_SECRET has changed, or after DataHub has given up: it
-        repeats a webhook for a day only.
+        Use it after PROJECT_URL or WEBHOOK_SECRET has changed, or after DataHub could not deliver
+        webhooks for a day: then it gives them up.
 
         Parameter, result and errors are those of `import_metering_points`.
         """

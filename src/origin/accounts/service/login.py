@@ -177,7 +177,7 @@ class Logins:
         if user.disabled_at is not None:
             return False
         record_login(session, user.id, sealed_tokens(self.sealer, subject, tokens))
-        # A web of an earlier version may have created the account without moving them.
+        # A web process of an earlier version may have created the account without making them live.
         early_subscriptions.make_live(session, self.sealer, user.id, subject)
         make_due(session, user.id)
         return True
@@ -196,7 +196,7 @@ class Logins:
         owner = Owner(user_id, subject, sealed, is_active=True)
         points = early_events.take_metering_points(session, subject)
         metering_points.store(session, self.issued_ggos, owner, points)
-        # Also without new points: this drops kept GGOs whose metering point is another user's.
+        # `store` does this only if it adds points. Kept GGOs of other users' points must be dropped, too.
         early_events.apply_ggos(session, self.issued_ggos, owner)
         log.info("User %s has logged in for the first time", user_id)
 

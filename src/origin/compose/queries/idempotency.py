@@ -79,7 +79,7 @@ def find(
 def answer(connection: RawConnection, hold: Hold, status: int, body: dict[str, Any]) -> bool:
     """Store the response to the key's request.
 
-    :returns: False if this holder has the key no more.
+    :returns: False if this holder no longer has the key.
     """
     values = {
         "user_id": hold.user_id,

@@ -57,14 +57,14 @@ class Composer:
         self,
         user_id: int,
         order: Order,
-        also: Callable[[RawConnection], None] | None = None,
+        before_commit: Callable[[RawConnection], None] | None = None,
     ) -> None:
         """Carry out an order on a GGO of this user's.
 
-        When it returns, every query shows the result; the ledger learns of it afterwards. Without
-        a ledger (LEDGER_ENABLED=0) it is final at once. Every error leaves the database unchanged.
+        When this returns, every query shows the result. The ledger gets it afterwards; without a
+        ledger (LEDGER_ENABLED=0) it is final at once. Every error leaves the database unchanged.
 
-        :param also: Called in the same transaction.
+        :param before_commit: Called in the same transaction, after the compose is written.
         :raises CallerDisabled: the account was disabled meanwhile.
         :raises Rejected: the order breaks a rule.
         :raises PeerError: DataHub cannot return the measurements now.
@@ -82,7 +82,7 @@ class Composer:
         accounts = [account.id for account in facts.accounts.values()]
         has_webhooks = False
         # A single statement is a transaction by itself.
-        is_single = not measurements and also is None and self.ledger_enabled
+        is_single = not measurements and before_commit is None and self.ledger_enabled
         with self.database.raw_connection(transaction=not is_single) as connection:
             if measurements:
                 queries.lock_measurements(connection, _addresses(measurements))
@@ -92,8 +92,8 @@ class Composer:
                 _reject(connection, user_id, order)
             if not self.ledger_enabled:
                 has_webhooks = queries.complete_unsent(connection, source.id, batch_id)
-            if also is not None:
-                also(connection)
+            if before_commit is not None:
+                before_commit(connection)
         self._wake(has_webhooks=has_webhooks)
 
     def _check(self, order: Order, facts: OrderFacts) -> Source:
@@ -188,7 +188,7 @@ def _check_headroom(
 
 
 def _reject(connection: RawConnection, user_id: int, order: Order) -> NoReturn:
-    """Reject the compose for what changed since the first, unlocked look.
+    """Reject the compose, because something changed after its facts were read without locks.
 
     :raises AccountUnavailable: an account is disabled.
     :raises GgoUnavailable: otherwise.

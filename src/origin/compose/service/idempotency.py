@@ -1,4 +1,4 @@
-"""Responses that are given once per Idempotency-Key (contract: http-api, compose).
+"""Store one response per Idempotency-Key, and repeat it (contract: http-api, compose).
 
 A request takes its key before the work, and stores its response in the work's own transaction. If
 the request dies, the next one with the same key takes over when the lease ends.
@@ -50,7 +50,7 @@ def take(
 
 
 def answer(connection: RawConnection, hold: Hold, response: StoredResponse) -> None:
-    """Store the response, in the transaction of the work that it tells of.
+    """Store the response, in the transaction of the work that it reports.
 
     :raises KeyInUse: another request has taken over; the work must be rolled back.
     """

@@ -47,7 +47,7 @@ class MeasurementReader:
                 return None
             return _measurement(found, metering_point_key(master, point.key_index))
 
-        # The first one alone: if the token has expired, it is refreshed once, not by all calls.
+        # Read the first one alone: if the token has expired, this refreshes it before the other calls.
         first, *others = points.values()
         found = {first.gsrn: read(first)}
         with ThreadPoolExecutor(max_workers=_CALLS_AT_ONCE) as pool:
@@ -65,6 +65,6 @@ def _measurement(found: datahub.DataHubMeasurement, point_key: ExtendedKey) -> M
         sector=found.sector,
         amount=found.amount,
         is_consumption=found.type == "consumption",
-        # This key signs the settlement. At any other address the ledger refuses it.
+        # This key signs the settlement. The ledger refuses a settlement at another key's address.
         has_derived_address=found.address == derived,
     )

@@ -1,7 +1,7 @@
 """Refresh one user's tokens at Hydra: by one process at a time, and without losing fresh ones.
 
-A refresh token may work only once. So a refresh holds a lease on the user's row, whatever process it
-runs in. No database connection is held while Hydra is asked, or while another refresh is awaited.
+A refresh token may work only once. So each refresh holds a lease on the user's row. It holds no
+database connection while it asks Hydra or waits for another refresh.
 """
 
 import logging
@@ -97,7 +97,7 @@ class TokenRefresher:
     ) -> str:
         """Exchange the user's refresh token for fresh tokens, unless someone has just done so.
 
-        :param still_wanted: Decides by the tokens that are stored when the lease is at hand.
+        :param still_wanted: Gets the stored tokens once no other refresh runs; returns whether to go on.
         :param though_refused: Whether to ask Hydra again if it has refused the refresh token before.
         :returns: The access token that is valid now.
         :raises TokensSpent: Hydra refuses the refresh token, or there is none.
@@ -128,7 +128,7 @@ class TokenRefresher:
         *,
         though_refused: bool,
     ) -> _Claim | str:
-        """Return the right to refresh, or the access token that another refresh has stored."""
+        """Wait for the lease; return it, or the access token that another refresh has stored."""
         deadline, pause_s = time.monotonic() + WAIT_S, _FIRST_PAUSE_S
         while time.monotonic() < deadline:
             with self.database.transaction() as session:

@@ -10,8 +10,8 @@
 - `UserTokens.refresh_due` skips the user, and the gauge `users_to_log_in` counts them.
 
 The user's next login (`origin.accounts.service.login`) stores new tokens, clears the mark and makes
-the jobs due. `flask tokens refresh` with a subject or `--refused` asks Hydra again, for when it had
-refused this service's own credentials.
+the jobs due. `flask tokens refresh` with a subject or `--refused` asks Hydra again. Operators use it
+after Hydra refused this service's own credentials.
 """
 
 import logging
@@ -39,9 +39,9 @@ from origin.shared.clock import utcnow
 DUE_BEFORE_EXPIRY = timedelta(hours=24)
 UNAVAILABLE_FOR_S = 20.0
 UNAVAILABLE_TIMES = 20
-"""A sweep ends after Hydra has failed for so long, or so often, in a row."""
+"""A sweep ends after Hydra has failed for this long, or this often, in a row."""
 _PAGE = 100
-"""Users that a sweep reads at a time."""
+"""How many users a sweep reads at a time."""
 
 T = TypeVar("T")
 
@@ -141,7 +141,7 @@ class _Sweep:
 
     @property
     def is_hopeless(self) -> bool:
-        """Whether the next user's refresh would fail, too."""
+        """Whether the refresh of the next user would most likely fail, too."""
         return (
             self._is_client_refused
             or self._failures >= UNAVAILABLE_TIMES

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from origin.db.models import DataHubJob
 
 _SPARE = 8
-"""A claim looks at so many times its limit, as other workers may hold some of the candidates."""
+"""A claim considers this many times its limit: other workers may hold some of the candidates."""
 
 _CLAIM = text(
     """
@@ -53,8 +53,8 @@ def claim(
     """Lease up to `limit` due jobs of these kinds. Two workers never get the same job.
 
     Kinds take turns; within a kind, new jobs and jobs that have failed before take turns; within
-    each of these, users take turns, each with their longest due job first. So a new user's key waits
-    for at most one job of every user whose key is new, whatever else waits or fails.
+    each of these, users take turns, each with the job that has been due longest. So a new user's key
+    waits for at most one job of each other user with a new key, however many jobs wait or fail.
 
     :returns: id, user_id, kind, metering_point_id, fetched_until, fetch_hours, attempts (this one
         included) and next_attempt_at, the end of the lease. Commit before working on them.
@@ -108,7 +108,7 @@ def schedule_retry(
 
 
 def park(session: Session, job_id: int, lease_until: datetime, reason: str) -> None:
-    """Have a job wait for the user's next login, if it is still the holder's."""
+    """Clear the time of a job's next attempt, so that it waits for a login, if it is still the holder's."""
     _change(session, job_id, lease_until, next_attempt_at=None, last_error=reason)
 
 

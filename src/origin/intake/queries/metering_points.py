@@ -69,8 +69,8 @@ def key_indexes_of(session: Session, gsrns: Iterable[str]) -> dict[str, int]:
 def used_indexes(session: Session, user_id: int) -> UsedIndexes:
     """Return which key indexes the user's metering points have."""
     used = session.scalars(select(MeteringPoint.key_index).where(MeteringPoint.user_id == user_id))
-    following = select(User.next_metering_point_index).where(User.id == user_id)
-    return UsedIndexes(set(used), session.scalars(following).one())
+    next_index = select(User.next_metering_point_index).where(User.id == user_id)
+    return UsedIndexes(set(used), session.scalars(next_index).one())
 
 
 def producing_points(session: Session, user_id: int) -> Sequence[int]:
@@ -93,7 +93,7 @@ def add_points(
     """
     if not points:
         return {}
-    following = session.scalars(
+    next_index = session.scalars(
         update(User)
         .where(User.id == user_id)
         .values(next_metering_point_index=User.next_metering_point_index + len(points))
@@ -101,13 +101,13 @@ def add_points(
     ).one()
     rows = [
         _row(user_id, point, key_index)
-        for key_index, point in enumerate(points, following - len(points))
+        for key_index, point in enumerate(points, next_index - len(points))
     ]
     added = session.execute(
         insert(MeteringPoint)
         .on_conflict_do_nothing(index_elements=["gsrn"])
         .returning(MeteringPoint.gsrn, MeteringPoint.id),
-        # In one order, so that two users who claim the same points don't wait for each other.
+        # Sorted, so that two users who claim the same points do not deadlock.
         sorted(rows, key=lambda row: str(row["gsrn"])),
     )
     return {row.gsrn: row.id for row in added}
@@ -170,9 +170,9 @@ def note_key_sent(session: Session, metering_point_id: int) -> None:
 
 
 def is_older_than_a_recovery(session: Session, user_id: int) -> bool:
-    """Tell whether the account existed before a recovery of the database began.
+    """Tell whether the account is older than a recovery of the database, or unknown.
 
-    Its keys may then be at DataHub under indexes that the database no longer knows.
+    If so, DataHub may have keys of indexes that the database no longer knows.
     """
     made = select(User.created_at).where(User.id == user_id).scalar_subquery()
     found = select(Recovery.id).where(or_(Recovery.started_at > made, made.is_(None))).limit(1)

@@ -83,9 +83,9 @@ WHERE owner.subject = %(subject)s AND point.gsrn = %(gsrn)s
 def find_own_point(
     database: Database, subject: str, gsrn: str
 ) -> tuple[Owner, MeteringPointRef] | None:
-    """Return the subject's metering point of this GSRN and its owner; None if there is no such.
+    """Return the subject's metering point of this GSRN and its owner; None if there is none.
 
-    A webhook of each metering point asks this once per process: it is prepared, for speed.
+    Each process asks this once for every metering point. The statement is prepared, for speed.
     """
     rows = database.prepared(_OWN_POINT, {"subject": subject, "gsrn": gsrn})
     if not rows:

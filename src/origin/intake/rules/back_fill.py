@@ -9,12 +9,12 @@ from datetime import UTC, datetime, timedelta
 from origin.intake.rules.events import PAST_LAST_BEGIN
 
 FIRST_MONTH = datetime(2020, 1, 1, tzinfo=UTC)
-"""Little was issued before this month: if the busy months are unknown, it is one stretch."""
+"""Little was issued before this month. If the busy months are unknown, that time is one stretch."""
 QUICK_S = 10.0
-"""After an answer within this time the next stretch may be longer."""
+"""If DataHub answers within this time, the next stretch may be longer."""
 _HOUR = timedelta(hours=1)
 _MOST_HOURS = 1_000_000
-"""More than lie between FIRST_BEGIN and PAST_LAST_BEGIN."""
+"""More hours than there are between FIRST_BEGIN and PAST_LAST_BEGIN."""
 
 
 def end_of_stretch(
@@ -24,7 +24,7 @@ def end_of_stretch(
 
     In a month with measurements it ends with the month, otherwise where the next such month begins.
 
-    :param now: The stretch that contains it goes on to PAST_LAST_BEGIN, if `months` is None.
+    :param now: The current time. If `months` is None, its stretch extends to PAST_LAST_BEGIN.
     :param months: The months with measurements, in UTC (`2020-01`). None: unknown; then every
         month from FIRST_MONTH on is a stretch.
     :param hours: The longest that the stretch may be; None: no limit.
@@ -53,13 +53,13 @@ def months_of(labels: Iterable[str]) -> frozenset[str]:
     return months
 
 
-def shorter(begin: datetime, end: datetime) -> int:
-    """Return the hours to ask for next, after this stretch has failed: half as many."""
+def hours_after_failure(begin: datetime, end: datetime) -> int:
+    """Return the most hours to ask for after this stretch has failed: half of its own, at least 1."""
     return max((end - begin) // _HOUR // 2, 1)
 
 
-def longer(hours: int | None, took_s: float) -> int | None:
-    """Return the most hours to ask for next, after a stretch was answered in `took_s` seconds."""
+def hours_after_success(hours: int | None, took_s: float) -> int | None:
+    """Return the most hours to ask for after a stretch of at most `hours` took `took_s` seconds."""
     if hours is None or took_s > QUICK_S:
         return hours
     return min(2 * hours, _MOST_HOURS)

@@ -14,7 +14,10 @@ from origin.shared.limits import MAX_TEXT_BYTES
 
 FIRST_BEGIN = datetime(1970, 1, 1, tzinfo=UTC)
 PAST_LAST_BEGIN = datetime(2038, 1, 19, 3, 14, 8, tzinfo=UTC)
-"""A period that begins from here on would have a hardened key (contract: domain, Keys and addresses)."""
+"""A period that begins at this time or later would have a hardened key.
+
+Contract: domain, Keys and addresses.
+"""
 
 
 class GgoFault(Enum):
@@ -29,9 +32,9 @@ class GgoFault(Enum):
 
 @dataclass(eq=False)
 class GgoImpossible(Rejected):
-    """An issued GGO cannot be one.
+    """An event describes a GGO that cannot exist.
 
-    :ivar faults: By the field's wire name.
+    :ivar faults: What is wrong, by the field's wire name.
     """
 
     code = "ggo_impossible"
@@ -100,7 +103,8 @@ class GgoEvent:
 
 Event = MeteringPointEvent | GgoEvent
 
-_TIMES = ("begin", "end", "issue_time", "expire_time")
+TIMES = ("begin", "end", "issue_time", "expire_time")
+"""The fields of a GGO event that are times."""
 
 
 def to_payload(event: Event) -> dict[str, Any]:
@@ -113,7 +117,7 @@ def to_payload(event: Event) -> dict[str, Any]:
 
 def ggo_from_payload(payload: dict[str, Any]) -> GgoEvent:
     """Return the GGO event of a stored payload."""
-    times = {name: datetime.fromisoformat(payload[name]) for name in _TIMES}
+    times = {name: datetime.fromisoformat(payload[name]) for name in TIMES}
     return GgoEvent(**{**payload, **times})
 
 
@@ -123,9 +127,9 @@ def metering_point_from_payload(payload: dict[str, Any]) -> MeteringPointEvent:
 
 
 def digest(kind: str, subject: str, event: Event) -> str:
-    """Return a digest under which an event is kept: a repeat has the same.
+    """Return the digest under which an event is kept. A repeat has the same digest.
 
-    All events of one metering point have the same digest, too, as only the latest counts.
+    So have all events of one metering point, because only the latest one counts.
     """
     named = event.gsrn if isinstance(event, MeteringPointEvent) else to_payload(event)
     canonical = orjson.dumps([kind, subject, named], option=orjson.OPT_SORT_KEYS)

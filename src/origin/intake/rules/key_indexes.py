@@ -10,14 +10,14 @@ from itertools import chain
 from origin.keys.derivation import METERING_POINT_BRANCH, AddressKind, ExtendedKey, period_index
 
 RECOVERY_MARGIN = 100_000
-"""By how much a recovery moves the counters of key indexes on, unless told otherwise.
+"""By how much a recovery advances the counters of key indexes, by default.
 
-Indexes handed out since the backup may still reach DataHub or the ledger.
+Indexes that were handed out after the backup may still reach DataHub or the ledger.
 """
 REACH = 1000
-"""How far beyond the known indexes of `m/1/i` a metering point's is looked for."""
+"""How many indexes beyond the highest known one of `m/1/i` the search tries."""
 LOST_RECOVERIES = 3
-"""How many earlier recoveries, themselves lost by a restore, the search allows for."""
+"""How many earlier recoveries the search allows for whose traces a restore has removed."""
 
 
 def point_candidates(
@@ -27,7 +27,7 @@ def point_candidates(
 
     :param used: Indexes of the user's other points: no index is handed out twice.
     :param counter: The next index that the database would hand out.
-    :param margin: By how much earlier, lost recoveries have moved the counter on.
+    :param margin: By how much each of the earlier recoveries advanced the counter.
     """
     top = max(used, default=-1) + 1
     end = max(counter, top)
@@ -43,7 +43,7 @@ def point_candidates(
 def proven_index(
     master: ExtendedKey, kind: AddressKind, begin: datetime, address: str, candidates: Iterable[int]
 ) -> int | None:
-    """Return the i of `m/1/i` whose address for the period that begins then is this one.
+    """Return the i of `m/1/i` whose key gives `address` for the period that begins at `begin`.
 
     :returns: None if no candidate matches.
     :raises IndexOutOfRange: A candidate or the period has no key.

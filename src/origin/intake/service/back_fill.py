@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
 from origin.db.engine import Database
 from origin.errors import PeerError
@@ -12,6 +13,7 @@ from origin.intake.queries.owners import owner_and_point_of
 from origin.intake.rules.back_fill import end_of_stretch, months_of
 from origin.intake.rules.events import PAST_LAST_BEGIN, GgoEvent, GgoImpossible
 from origin.intake.service.issued_ggos import IssuedGgos
+from origin.intake.service.owner_changes import retry_if_owner_changes
 from origin.peers.datahub import DataHubClient, DataHubGgo
 from origin.shared.clock import utcnow
 from origin.webhooks.service.outbox import Outbox
@@ -86,9 +88,14 @@ class BackFill:
             log.error("A GGO of metering point %s is left out: %s", point.gsrn, reason)
         events = [event for ggo in found.valid for event in _checked(point.gsrn, ggo)]
         for portion in _portions(events):
-            with self.outbox.transaction() as session:
-                self.issued_ggos.issue(session, owner, {point: portion})
+            retry_if_owner_changes(partial(self._issue, metering_point_id, portion))
         return end if end < PAST_LAST_BEGIN else None
+
+    def _issue(self, metering_point_id: int, events: Sequence[GgoEvent]) -> None:
+        with self.outbox.transaction() as session:
+            # Read anew: DataHub may have taken long, and a key rotation may have run meanwhile.
+            owner, point = owner_and_point_of(session, metering_point_id)
+            self.issued_ggos.issue(session, owner, {point: events})
 
 
 def _checked(gsrn: str, ggo: DataHubGgo) -> Iterator[GgoEvent]:

@@ -10,7 +10,7 @@ from typing import Literal
 from sqlalchemy.orm import Session
 
 from origin.intake.queries import early_events
-from origin.intake.queries.owners import MeteringPointRef, Owner
+from origin.intake.queries.owners import MeteringPointRef, Owner, owner_of
 from origin.intake.rules.events import (
     Event,
     GgoEvent,
@@ -31,8 +31,8 @@ log = logging.getLogger(__name__)
 def keep(session: Session, subject: str, event: Event) -> None:
     """Keep an event until its user or metering point is known.
 
-    A repeat changes nothing. Of a metering point only the latest event is kept, in the place of the
-    first.
+    A repeat changes nothing. Only the latest event of a metering point is kept, in the place of the
+    first one.
     """
     kind: Literal["ggo", "metering_point"] = (
         "ggo" if isinstance(event, GgoEvent) else "metering_point"
@@ -56,21 +56,27 @@ def take_metering_points(session: Session, subject: str) -> list[MeteringPointEv
 def apply_ggos(session: Session, issued_ggos: IssuedGgos, owner: Owner) -> bool:
     """Issue the kept GGOs whose metering point is known by now.
 
-    A GGO that breaks a rule is logged and dropped. Hold `lock_user`, so that no event is kept
-    meanwhile.
+    A GGO that breaks a rule is logged and dropped. Hold `lock_user`: no other transaction keeps an
+    event of this user meanwhile.
 
     :returns: Whether more may be left: this call has issued APPLIED_AT_ONCE.
     """
     rows = early_events.take_ggos(session, owner.subject, APPLIED_AT_ONCE)
-    events: dict[MeteringPointRef, list[GgoEvent]] = defaultdict(list)
+    first: dict[MeteringPointRef, list[GgoEvent]] = defaultdict(list)
+    repeated: dict[MeteringPointRef, list[GgoEvent]] = defaultdict(list)
+    addresses: set[str] = set()
     for row in rows:
         event = ggo_from_payload(row.payload)
-        if row.user_id == owner.id:
-            events[MeteringPointRef(owner.id, row.gsrn, row.key_index)].append(event)
-        else:
+        if row.user_id != owner.id:
             log.error(
                 "Dropped GGO %s: its metering point %s is another user's", event.address, event.gsrn
             )
-    if events:
-        issued_ggos.issue(session, owner, events)
+            continue
+        events = repeated if event.address in addresses else first
+        events[MeteringPointRef(owner.id, row.gsrn, row.key_index)].append(event)
+        addresses.add(event.address)
+    # Of two GGOs at one address the one that arrived first counts, also if their points differ.
+    for events in filter(None, (first, repeated)):
+        # A key rotation may have changed the user since the caller read it; under the lock none can.
+        issued_ggos.issue(session, owner_of(session, owner.id), events)
     return len(rows) == APPLIED_AT_ONCE

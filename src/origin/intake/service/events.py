@@ -6,12 +6,12 @@ from sqlalchemy.orm import Session
 
 from origin.db.engine import Database
 from origin.db.locks import lock_subject, lock_user
-from origin.errors import OwnerChanged
 from origin.intake.queries.owners import Owner, find_owner, find_owner_and_point
 from origin.intake.rules.events import GgoEvent, MeteringPointEvent, MeteringPointOfAnother
 from origin.intake.service.early_events import keep
 from origin.intake.service.issued_ggos import IssuedGgos
 from origin.intake.service.metering_points import enqueue_import, store
+from origin.intake.service.owner_changes import retry_if_owner_changes
 from origin.shared.wakeups import Wakeups
 from origin.webhooks.service.outbox import Outbox
 
@@ -31,7 +31,7 @@ class DataHubEvents:
         :returns: Whether the metering point is the subject's now.
         """
         with self.outbox.transaction() as session:
-            owner = _owner_for_sure(session, subject)
+            owner = _owner_or_lock_subject(session, subject)
             if owner is None:
                 keep(session, subject, event)
                 return False
@@ -58,26 +58,28 @@ class DataHubEvents:
         :returns: False if the subject has no account, or the address is stored with other data.
         :raises GgoImpossible: The event breaks a rule.
         :raises MeteringPointOfAnother: The metering point is another user's.
+        :raises OwnerChanged: The owner's key changed twice meanwhile; nothing was stored.
         """
         event.check()
         if self.issued_ggos.issue_new(subject, event):
             return True
-        try:
-            return self._issue_or_keep(subject, event)
-        except OwnerChanged:
-            # A rotation of keys came between the look-up and the insert; it changes a user once.
-            return self._issue_or_keep(subject, event)
+        return retry_if_owner_changes(lambda: self._issue_or_keep(subject, event))
 
     def _issue_or_keep(self, subject: str, event: GgoEvent) -> bool:
+        """Do what `ggo_issued` does, in one transaction, whether or not the case is usual.
+
+        :raises MeteringPointOfAnother: The metering point is another user's.
+        :raises OwnerChanged: A key rotation came between the look-up and the insert.
+        """
         with self.outbox.transaction() as session:
             owner, point = find_owner_and_point(session, subject, event.gsrn)
             if owner is None:
-                owner = _owner_for_sure(session, subject)
+                owner = _owner_or_lock_subject(session, subject)
                 if owner is None:
                     keep(session, subject, event)
                     return False
             if point is None:
-                # The point may have been added since the look-up; the lock lets nobody add it now.
+                # The point may have been added since the look-up. Under the lock it cannot be added.
                 lock_user(session, owner.id)
                 _, point = find_owner_and_point(session, subject, event.gsrn)
             if point is not None:
@@ -90,8 +92,8 @@ class DataHubEvents:
         return True
 
 
-def _owner_for_sure(session: Session, subject: str) -> Owner | None:
-    """Return the user of this subject.
+def _owner_or_lock_subject(session: Session, subject: str) -> Owner | None:
+    """Return the user of this subject. If there is none, lock the subject and look again.
 
     If this returns None, the subject gets no account before the transaction ends.
     """

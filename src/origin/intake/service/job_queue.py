@@ -1,4 +1,4 @@
-"""Claimed DataHub jobs, from the claim to their end."""
+"""Claim DataHub jobs, renew their leases, and record their results."""
 
 import logging
 import threading
@@ -20,10 +20,10 @@ log = logging.getLogger(__name__)
 class Job:
     """A claimed job. Hold `lock` while writing to its row: its lease is renewed while it runs.
 
-    :ivar fetched_until: Of `fetch_ggos`: GGOs that begin before then are stored.
-    :ivar fetch_hours: Of `fetch_ggos`: the longest stretch to ask for; None: no limit.
-    :ivar attempts: This one included.
-    :ivar lease_until: Tells whether the job is still this run's.
+    :ivar fetched_until: For `fetch_ggos`: GGOs that begin before this time are stored.
+    :ivar fetch_hours: For `fetch_ggos`: the longest stretch to ask for; None: no limit.
+    :ivar attempts: The number of attempts, including this one.
+    :ivar lease_until: The end of the lease. It shows whether this run still holds the job.
     """
 
     id: int
@@ -90,7 +90,7 @@ class JobQueue:
             job_queue.end_job(session, job.id, job.lease_until)
 
     def retry(self, job: Job, reason: str, took_s: float) -> None:
-        """Schedule another attempt, no sooner than after as long as this attempt took."""
+        """Schedule another attempt. The pause is at least as long as this attempt took."""
         delay_s = max(backoff_s(self.settings.datahub_retry_delay, job.attempts), took_s)
         with job.lock, self.database.transaction() as session:
             job_queue.schedule_retry(
@@ -103,9 +103,9 @@ class JobQueue:
             )
 
     def park(self, job: Job) -> None:
-        """Have the job wait for the user's next login, which makes it due.
+        """Park the job until the user's next login makes it due.
 
-        If the user has logged in meanwhile, the job is due already and stays so.
+        If the user has logged in meanwhile, the job is due already, and this changes nothing.
         """
         with job.lock, self.database.transaction() as session:
             job_queue.park(session, job.id, job.lease_until, "the user must log in again")
@@ -114,7 +114,7 @@ class JobQueue:
     def note_fetched(self, job: Job, until: datetime, *, is_due: bool) -> bool:
         """Record how far a fetch of GGOs has come.
 
-        :param is_due: Whether the job is given back, and due at once.
+        :param is_due: Whether to end the lease, so that the job is due at once.
         :returns: False if the job is no longer this run's.
         """
         job.attempts = 1

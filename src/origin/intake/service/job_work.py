@@ -17,7 +17,7 @@ from origin.intake.queries.metering_points import (
     types_and_sectors,
 )
 from origin.intake.queries.owners import owner_of
-from origin.intake.rules.back_fill import end_of_stretch, longer, shorter
+from origin.intake.rules.back_fill import end_of_stretch, hours_after_failure, hours_after_success
 from origin.intake.rules.events import FIRST_BEGIN, MeteringPointEvent
 from origin.intake.service import metering_points
 from origin.intake.service.back_fill import BackFill
@@ -35,7 +35,7 @@ from origin.shared.wakeups import Wakeups
 from origin.webhooks.service.outbox import Outbox
 
 FETCH_RUN_S = 10.0
-"""After this time a fetch of GGOs lets other jobs go first."""
+"""After this time a fetch of GGOs pauses, and other jobs run first."""
 
 _MAX_LOGGED_ROWS = 5
 
@@ -98,7 +98,7 @@ class JobWork:
         was_subscribed = self._subscribe(job, "on-meteringpoint-available")
         if job.attempts == 1 and not was_subscribed:
             return
-        # For a while no webhook has reported new points: the first import may have been too early.
+        # No webhook reported new points for a while, so the first import may have missed some.
         with self.database.transaction() as session:
             enqueue(session, job.user_id, ["import_metering_points"])
 
@@ -146,7 +146,7 @@ class JobWork:
         self.proven_indexes.add_forgotten_points(job.user_id, events)
         with self.outbox.transaction() as session:
             owner = owner_of(session, job.user_id)
-            metering_points.store(session, self.issued_ggos, owner, events, asked_when=known)
+            metering_points.store(session, self.issued_ggos, owner, events, stored_before=known)
         self.wakeups.datahub_jobs_due()
         has_more = True
         while has_more:
@@ -173,11 +173,11 @@ class JobWork:
             try:
                 until = self.back_fill.fetch(point_id, begin, end)
             except PeerError:
-                job.fetch_hours = shorter(begin, end)
+                job.fetch_hours = hours_after_failure(begin, end)
                 raise
             if until is None:
                 return True
-            job.fetch_hours = longer(job.fetch_hours, time.monotonic() - begun)
+            job.fetch_hours = hours_after_success(job.fetch_hours, time.monotonic() - begun)
             is_over = deadline.is_over()
             if not self.queue.note_fetched(job, until, is_due=is_over) or is_over:
                 return False

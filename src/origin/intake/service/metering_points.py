@@ -28,7 +28,7 @@ def store(
     owner: Owner,
     points: Sequence[MeteringPointEvent],
     *,
-    asked_when: Mapping[str, TypeAndSector] | None = None,
+    stored_before: Mapping[str, TypeAndSector] | None = None,
 ) -> bool:
     """Add the metering points that are new, and correct type and sector of the others.
 
@@ -36,7 +36,7 @@ def store(
     produces, fetch what was issued to it before. Kept GGOs of new points are issued. Call it in
     `Outbox.transaction`, and `Wakeups.datahub_jobs_due` after the commit.
 
-    :param asked_when: If the points come from an answer of DataHub: type and sector, by GSRN, as
+    :param stored_before: If the points come from an answer of DataHub: type and sector, by GSRN, as
         they were stored before DataHub was asked. A point that a webhook has changed since keeps
         that change.
     :returns: Whether all points are the owner's now. Points of other users are logged and left.
@@ -44,7 +44,7 @@ def store(
     if not points:
         return True
     lock_user(session, owner.id)
-    # If two contradict each other, the later one holds, in the place of the first.
+    # If two contradict each other, the later one counts; it takes the place of the first.
     wanted = {point.gsrn: point for point in points}
     known = points_with(session, wanted)
     added = add_points(session, owner.id, [wanted[gsrn] for gsrn in wanted if gsrn not in known])
@@ -53,12 +53,12 @@ def store(
     if foreign:
         log.error("Metering points claimed by user %s are another's: %s", owner.id, foreign)
     producing = [each for gsrn, each in added.items() if wanted[gsrn].type == "production"]
-    producing += _correct(session, owner, wanted, known, asked_when)
+    producing += _correct(session, owner, wanted, known, stored_before)
     if owner.is_active:
         enqueue_points(session, owner.id, "send_key", added.values())
         enqueue_points(session, owner.id, "fetch_ggos", producing)
     if added and apply_ggos(session, issued_ggos, owner):
-        # The import issues the rest.
+        # The import issues the other kept GGOs.
         enqueue_import(session, owner)
     return not foreign
 
@@ -74,7 +74,7 @@ def _correct(
     owner: Owner,
     wanted: Mapping[str, MeteringPointEvent],
     known: Mapping[str, StoredPoint],
-    asked_when: Mapping[str, TypeAndSector] | None,
+    stored_before: Mapping[str, TypeAndSector] | None,
 ) -> list[int]:
     """Update type and sector of the owner's known points; return the ids of those that now produce."""
     producing = []
@@ -82,7 +82,7 @@ def _correct(
         told = wanted[gsrn]
         if point.user_id != owner.id or point.type_and_sector == (told.type, told.sector):
             continue
-        if asked_when is None or point.type_and_sector == asked_when.get(gsrn):
+        if stored_before is None or point.type_and_sector == stored_before.get(gsrn):
             log.info("Metering point %s is now %s in %s", gsrn, told.type, told.sector)
             correct_point(session, told)
             producing += [point.id] if told.type == "production" else []

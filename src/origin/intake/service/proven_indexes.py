@@ -42,8 +42,8 @@ class ForgottenPoint:
     """A metering point that DataHub knows and the database doesn't.
 
     :ivar key_index: The i of `m/1/i` that DataHub's addresses prove; None: they prove none.
-    :ivar is_measured: DataHub has addresses for it. Without a proven index they are of a key that is
-        not the user's.
+    :ivar is_measured: DataHub has addresses for it. If they prove no index, they come from a key
+        that is not the user's.
     """
 
     event: MeteringPointEvent
@@ -53,7 +53,7 @@ class ForgottenPoint:
 
 @dataclass(frozen=True)
 class _Sample:
-    """An address that DataHub has derived for a metering point, for the period that begins then."""
+    """An address that DataHub has derived for a metering point and the period from `begin`."""
 
     kind: AddressKind
     begin: datetime
@@ -148,7 +148,7 @@ class ProvenIndexes:
 
 
 def _proven(master: ExtendedKey, sample: _Sample, used: set[int], counter: int) -> int | None:
-    """Return the index that the sample proves; None if it is of no key of this user."""
+    """Return the index that the sample proves; None if none of this user's keys gives its address."""
     candidates = point_candidates(used, counter, reach=REACH, margin=RECOVERY_MARGIN)
     try:
         return proven_index(
@@ -159,7 +159,7 @@ def _proven(master: ExtendedKey, sample: _Sample, used: set[int], counter: int) 
 
 
 def _yielding(candidates: Iterable[int]) -> Iterator[int]:
-    """Let other greenlets run in between: there may be a hundred thousand candidates."""
+    """Yield the candidates, and let other greenlets run: there may be a hundred thousand."""
     for place, candidate in enumerate(candidates):
         if place % 20 == 0:
             time.sleep(0)

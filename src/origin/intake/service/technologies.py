@@ -25,7 +25,7 @@ class Technologies:
         :raises PeerError: DataHub is out of reach, or its answer is empty or wrong. The stored
             labels stay.
         """
-        # If a pair of codes has two labels, the later one holds.
+        # If a pair of codes has two labels, the later one counts.
         labels = {
             (each.technologyCode, each.fuelCode): each.technology
             for each in self.datahub.technologies()

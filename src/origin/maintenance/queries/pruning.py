@@ -1,4 +1,4 @@
-"""Rows whose time is over, one condition for each table."""
+"""Outdated rows: a condition for each table."""
 
 from collections.abc import Mapping
 from typing import Any, cast
@@ -25,13 +25,13 @@ from origin.webhooks.queries import early_subscriptions
 
 
 def outdated_rows() -> Mapping[type[Base], ColumnElement[bool]]:
-    """Return, for each table to prune, the condition that a row's time is over.
+    """Return the condition for outdated rows of each table to prune.
 
-    The order matters: deliveries go before their subscriptions.
+    The order matters: deliveries are deleted before their subscriptions.
     """
     now = func.now()
     return {
-        # Events of a known user wait for a metering point: those are kept.
+        # Events of known users stay: they wait for a metering point.
         EarlyEvent: and_(
             EarlyEvent.received_at < now - retention.EARLY_EVENTS,
             ~exists().where(User.subject == EarlyEvent.subject),

@@ -20,9 +20,9 @@ class _Times:
 
 
 def claim_due(session: Session, schedules: Mapping[str, Schedule]) -> list[str]:
-    """Claim the work that is due, by name; nobody else gets it until its run ends or takes too long.
+    """Claim due work; return its names. No other process gets it until its run ends or takes too long.
 
-    Work that is not known yet counts as run just now.
+    Work that the table does not have yet is added as if it had run just now.
     """
     known = _times(session, schedules, lock=False)
     missing = sorted(schedules.keys() - known.keys())
@@ -31,7 +31,7 @@ def claim_due(session: Session, schedules: Mapping[str, Schedule]) -> list[str]:
         session.execute(new.on_conflict_do_nothing())
     if not _due(known, schedules):
         return []
-    # Another process that gets here at the same moment finds these rows locked, or claimed.
+    # If another process gets here at the same moment, it finds these rows locked or claimed.
     names = _due(_times(session, schedules, lock=True), schedules)
     if names:
         session.execute(
@@ -64,7 +64,7 @@ def _due(times: Mapping[str, _Times], schedules: Mapping[str, Schedule]) -> list
 
 
 def finish(session: Session, name: str) -> None:
-    """Note that the claimed run has ended; the next one counts from its begin."""
+    """Record that the claimed run has ended. The next one is due by the time at which it began."""
     session.execute(
         update(models.Schedule)
         .where(models.Schedule.name == name, models.Schedule.claimed_at.is_not(None))

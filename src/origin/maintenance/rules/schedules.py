@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 _MAX_RUN = timedelta(minutes=10)
-"""A run that has not ended after this time is taken for dead, and started anew."""
+"""A run that has not ended after this time counts as dead, and is started again."""
 
 
 @dataclass(frozen=True)
@@ -19,13 +19,16 @@ class Every:
 
     @property
     def claimed_for(self) -> timedelta:
-        """How long a run that does not end keeps the next one from starting."""
+        """How long a run that does not end blocks the next one."""
         return max(self.period, _MAX_RUN)
 
 
 @dataclass(frozen=True)
 class At:
-    """Due when one of these minutes has begun since the last run; of one hour, or of every hour."""
+    """Due when one of these minutes has begun since the last run.
+
+    :ivar hour: The hour of these minutes, 0 to 23; None: every hour.
+    """
 
     minutes: tuple[int, ...]
     hour: int | None = None

@@ -1,4 +1,4 @@
-"""Sealing everything with the first of KEY_ENCRYPTION_SECRETS, while the service runs."""
+"""Seal everything again with the first of KEY_ENCRYPTION_SECRETS, while the service runs."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ class RotationProgress:
 
 @dataclass(frozen=True)
 class KeyRotation:
-    """Seals all secret columns anew with the first of KEY_ENCRYPTION_SECRETS."""
+    """Seals all secret columns again with the first of KEY_ENCRYPTION_SECRETS."""
 
     database: Database
     sealer: Sealer
@@ -40,7 +40,7 @@ class KeyRotation:
     def rotate(self) -> Iterator[RotationProgress]:
         """Reseal everything with the first secret, and yield the progress after each transaction.
 
-        It can be stopped and started again at any time: what is done stays done. A row that no
+        It can be stopped and started again at any time: finished transactions stay. A row that no
         secret opens stays as it is, and counts as failed.
         """
         total = self.outdated()

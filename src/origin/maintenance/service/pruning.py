@@ -1,4 +1,4 @@
-"""Deleting rows whose time is over."""
+"""Delete outdated rows."""
 
 from origin.db.engine import Database
 from origin.maintenance.queries.pruning import delete_rows, outdated_rows

@@ -1,4 +1,4 @@
-"""Periodic work: the process that finds it due claims it, however often Beat is restarted."""
+"""Periodic work: the first process that finds it due claims it. Restarts of Beat do not matter."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -30,6 +30,6 @@ def send_due(
 
 
 def finish(database: Database, name: str) -> None:
-    """Note that a run has ended. A run that never ends is started anew some time later."""
+    """Record that a run has ended. A run that does not end in time is started again."""
     with database.transaction() as session:
         queries.finish(session, name)

@@ -1,1 +1,1 @@
-"""Metrics that are read from the database."""
+"""Use cases of monitoring."""

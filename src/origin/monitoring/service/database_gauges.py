@@ -22,7 +22,7 @@ from origin.monitoring import queries
 from origin.telemetry.metrics import NAMESPACE
 
 _FRESH_S = 5.0
-"""A process queries the database no more often: scrapes need no token, so anyone can send many."""
+"""For how long a process repeats its gauges. Scrapes need no token: anyone can send many."""
 
 log = logging.getLogger(__name__)
 
@@ -105,7 +105,7 @@ GAUGE_QUERIES = (
 
 
 class DatabaseGauges:
-    """Reads the gauges, on a connection of its own: an exhausted pool must not hide itself."""
+    """Reads the gauges on a connection of its own, so that it also works while the pool is exhausted."""
 
     def __init__(self, url: URL, gauge_queries: Sequence[GaugeQuery] = GAUGE_QUERIES) -> None:
         self._database = Database(url, 1)

@@ -11,14 +11,14 @@ from origin.db.engine import Database
 from origin.settings import Settings
 
 PROBE_TIMEOUT_S = 2.0
-"""A probe has its result after about this time, however a part fails."""
+"""A probe has a result after about this time, even if a part hangs."""
 _KEY = "account-service:probe"
 
 log = logging.getLogger(__name__)
 
 
 class Probes:
-    """Probes each part in a thread of its own. A part that hangs has one probe, which all share."""
+    """Probes each part in a thread of its own. Requests share the running probe of a part that hangs."""
 
     def __init__(self, database: Database, settings: Settings) -> None:
         self._settings = settings
@@ -57,7 +57,7 @@ class Probes:
             ) as client,
             client.pipeline() as pipeline,
         ):
-            # Writes as wake-ups do: a replica, or a server without memory, answers a PING as well.
+            # Write as wake-ups do: a PING succeeds also at a replica or a server without free memory.
             pipeline.lpush(_KEY, 1)
             pipeline.pexpire(_KEY, int(PROBE_TIMEOUT_S * 1000))
             pipeline.rpop(_KEY)

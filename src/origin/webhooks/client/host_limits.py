@@ -23,7 +23,7 @@ class HostLimits:
         self._silent: set[str] = set()
 
     def free(self) -> Mapping[str, int]:
-        """Return how many more queues may go to each host; hosts not in it have PER_HOST free."""
+        """Return how many more queues may go to each host. All hosts that are not in it have PER_HOST."""
         with self._lock:
             return {
                 host: (PER_SILENT_HOST if host in self._silent else PER_HOST)

@@ -1,4 +1,4 @@
-"""What operators read and change about subscriptions and deliveries."""
+"""Subscriptions and deliveries, as operators read and change them."""
 
 from collections.abc import Collection, Sequence
 from typing import Any

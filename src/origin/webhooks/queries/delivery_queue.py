@@ -108,9 +108,9 @@ _RELEASE = text(
 
 @dataclass(frozen=True)
 class AttemptResult:
-    """What becomes of a delivery after an attempt.
+    """The result of an attempt to deliver.
 
-    `delay_s`: seconds until the next attempt; None if there is none.
+    :ivar delay_s: Seconds until the next attempt; None if there is none.
     """
 
     outcome: Outcome

@@ -16,7 +16,7 @@ def is_outdated() -> ColumnElement[bool]:
 
 
 def delete_outdated(session: Session, subject: str) -> None:
-    """Delete what the subject subscribed to too long ago."""
+    """Delete the subject's outdated early subscriptions."""
     session.execute(
         delete(EarlySubscription).where(EarlySubscription.subject == subject, is_outdated())
     )

@@ -28,10 +28,10 @@ WITH asleep AS (
 UPDATE webhook_subscriptions SET next_attempt_at = now() FROM asleep
 WHERE webhook_subscriptions.id = asleep.id
 """
-"""What `wake` does, in the driver's form. `queues`: the condition that selects subscriptions.
+"""The statement of `wake`, in the driver's form. `queues`: the condition that selects subscriptions.
 
-It must be a statement of its own, after the deliveries are written: it must see the queues as they
-are under the locks that the writing has taken.
+Run it after the statement that writes the deliveries, never within it. It must see the queues as they
+are under the locks that writing the deliveries has taken.
 """
 _WAKE_THESE = WAKE.format(queues="id = ANY(%(queues)s)")
 
@@ -57,7 +57,7 @@ An owner receives a GGO once. So the event's id is derived from GGO and subscrip
 of the database writes the event a second time, receivers recognise it.
 """
 
-# What these batches have made, without what was retired.
+# The GGOs that these batches made, except those that were retired.
 _TELL_SETTLED = TELL.format(
     ggos="""(
     SELECT * FROM ggos WHERE stored AND NOT locked AND parent_id IN (
@@ -68,21 +68,21 @@ _TELL_ISSUED = TELL.format(ggos="(SELECT * FROM ggos WHERE address = ANY(%(addre
 
 
 def announce_issued(session: Session, addresses: Collection[str]) -> None:
-    """Write ON_GGO_RECEIVED to the owners of the GGOs at these addresses."""
+    """Write ON_GGO_RECEIVED for the owners of the GGOs at these addresses."""
     if addresses:
         _announce_ggos(session, _TELL_ISSUED, {"addresses": list(addresses)})
 
 
 def announce_settled(session: Session, batch_ids: Collection[int]) -> None:
-    """Write ON_GGO_RECEIVED for what these batches have made, once the ledger has committed them.
+    """Write ON_GGO_RECEIVED for the GGOs that these batches made, once the ledger has committed them.
 
-    That is transfers' targets and the sender's remainder, not what was retired.
+    Those are the transfers' targets and the senders' remainders; retired GGOs are left out.
     """
     _announce_ggos(session, _TELL_SETTLED, {"batches": list(batch_ids)})
 
 
 def announce_settled_on(connection: RawConnection, batch_id: int) -> bool:
-    """Do what `announce_settled` does, in a transaction of the driver's.
+    """Do what `announce_settled` does, over a raw connection in a transaction.
 
     :returns: Whether deliveries were written.
     """
@@ -93,7 +93,7 @@ def announce_settled_on(connection: RawConnection, batch_id: int) -> bool:
 
 
 def announce_forecast(session: Session, recipient_id: int, forecast: Mapping[str, Any]) -> None:
-    """Write ON_FORECAST_RECEIVED to the recipient's subscriptions.
+    """Write ON_FORECAST_RECEIVED for the recipient's subscriptions.
 
     :param forecast: The forecast object of the contract.
     """
@@ -123,8 +123,8 @@ def has_written(session: Session) -> bool:
 def wake(session: Session, subscription_ids: Iterable[int]) -> None:
     """Make queues due that sleep or wait for a retry; call it after their deliveries are written.
 
-    Queues that are claimed, due or paused are left alone; for these alone it takes no lock. A worker
-    puts a queue to sleep only while no writer is between writing and this call
+    Queues that are claimed, due or paused stay as they are, and are not locked. A worker puts a queue
+    to sleep only if no open transaction has written deliveries to it
     (`origin.webhooks.queries.delivery_queue.release`).
     """
     values = {"queues": sorted(set(subscription_ids))}
@@ -137,7 +137,7 @@ def _announce_ggos(session: Session, sql: str, values: dict[str, Any]) -> None:
 
 
 def wake_written(session: Session, subscription_ids: Iterable[int]) -> None:
-    """Wake the queues to which deliveries were written, and have `has_written` tell so."""
+    """Wake the queues to which deliveries were written, and make `has_written` return True."""
     queues = set(subscription_ids)
     if queues:
         wake(session, queues)

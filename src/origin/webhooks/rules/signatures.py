@@ -1,7 +1,7 @@
 """Signatures of webhooks: base64 of HMAC-SHA256 over the raw body (contract: http-api, peers).
 
-`hub_signature` is checked on DataHub's webhooks to us and computed for ours. `signed_headers` signs
-our webhooks to subscribers; the delivery calls it anew at each attempt.
+DataHub signs its webhooks with `hub_signature`. `signed_headers` signs our webhooks to subscribers;
+the delivery calls it at each attempt.
 """
 
 import hmac

@@ -1,4 +1,4 @@
-"""What operators ask and do about webhooks to subscribers."""
+"""Operators list, show, replay and end webhook subscriptions (`flask webhooks`)."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from origin.webhooks.queries.outbox import wake
 
 @dataclass(eq=False)
 class UnknownSubscription(OriginError):
-    """There is no subscription of that id, or, with `must_be_live`, none that is live."""
+    """No subscription has this id; if `must_be_live`: no live one has it."""
 
     subscription_id: int
     must_be_live: bool

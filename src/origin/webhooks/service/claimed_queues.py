@@ -1,4 +1,4 @@
-"""Sending the deliveries of one claimed delivery queue, in a thread of its own."""
+"""Send the deliveries of one claimed delivery queue, in a thread of its own."""
 
 import logging
 import threading
@@ -27,9 +27,9 @@ from origin.webhooks.rules.deliveries import (
 from origin.webhooks.rules.signatures import signed_headers
 
 MAX_DELIVERIES = 100
-"""Deliveries that are taken from a queue before it is released behind the others."""
+"""How many deliveries of a queue are sent before it is released, and the other queues go first."""
 MAX_QUEUE_S = 2.0
-"""How long deliveries of one queue are begun before it is released."""
+"""After this time no further delivery of a queue is begun, and the queue is released."""
 
 _HEADERS = {
     "Content-Type": "application/json",
@@ -42,10 +42,12 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class ClaimedQueue:
-    """A claimed delivery queue and what is due in it.
+    """A claimed delivery queue and its due deliveries.
 
-    `row`: as `delivery_queue.claim` returns it. `failures`: in a row. `held_until`: by
-    `time.monotonic`; nothing is begun afterwards unless the lease is renewed.
+    :ivar row: As `delivery_queue.claim` returns it.
+    :ivar failures: How many attempts in a row have failed.
+    :ivar held_until: No delivery is begun after this time (`time.monotonic`), unless the lease is
+        renewed.
     """
 
     row: Row[Any]

@@ -45,7 +45,7 @@ _CLAIM_EVERY_S = 1.0
 _RENEW_EVERY_S = 1.0
 """How often leases are renewed at least: it also notices subscriptions that have ended."""
 _KEEP_RESULTS_S = 300.0
-"""How long after its time a run keeps results that a failing database does not take."""
+"""How long a run that is over keeps results that a failing database does not store."""
 
 log = logging.getLogger(__name__)
 
@@ -111,7 +111,7 @@ class _DeliveryRun:
         self._claim_at = now
 
     def work(self) -> int:
-        """Go on until nothing is due and nothing in flight.
+        """Deliver until nothing is due or in flight.
 
         :returns: How many attempts were made.
         """
@@ -180,7 +180,7 @@ class _DeliveryRun:
             for row in new:
                 limits.take(row.host)
         for row in claimed:
-            # Our lease on this one had lapsed: its delivery in flight must end first.
+            # This run's lease on the queue had ended: its delivery in flight must end first.
             if row.id in self._queues:
                 self._queues[row.id].stop.set()
                 self._queues[row.id].is_lost = False
@@ -284,7 +284,7 @@ class _DeliveryRun:
         return done
 
     def _give_up_old(self, subscription_id: int) -> None:
-        """Give up what a pausing queue has not attempted for a day."""
+        """Give up a pausing queue's deliveries of events that are older than a day."""
         with self._runner.database.transaction() as session:
             count = delivery_queue.give_up(session, subscription_id, given_up_before(utcnow()))
         WEBHOOKS.labels(Outcome.GIVEN_UP.name.lower()).inc(count)

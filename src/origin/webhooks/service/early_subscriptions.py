@@ -67,7 +67,7 @@ def make_live(session: Session, sealer: Sealer, user_id: int, subject: str) -> N
         try:
             secret = sealer.open(row.secret, early_context)
         except CannotUnseal as error:
-            # The login must not fail for a subscription that nobody can sign for any more.
+            # The login must not fail because of a subscription whose secret is lost.
             log.warning("A subscription of user %s to %s is lost: %s", user_id, row.event, error)
             continue
         sealed = sealer.seal(secret, webhook_secret_context(user_id, row.event, row.url))
