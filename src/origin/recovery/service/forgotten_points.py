@@ -6,7 +6,7 @@ from datetime import datetime
 from functools import partial
 
 from origin.db.engine import Database
-from origin.errors import OwnerChanged, PeerMisbehaved, PeerUnauthorized, TokensSpent
+from origin.errors import PeerMisbehaved, PeerUnauthorized, TokensSpent
 from origin.identity.service.tokens import UserTokens
 from origin.intake.queries.metering_points import key_indexes_of
 from origin.intake.queries.owners import Owner, owner_of
@@ -81,14 +81,9 @@ class ForgottenPoints:
         begin: datetime | None = since
         while begin is not None:
             end = end_of_stretch(begin, utcnow(), months=months, hours=None)
-            begin = retry_while_unavailable(partial(self._fetch, metering_point_id, begin, end))
-
-    def _fetch(self, metering_point_id: int, begin: datetime, end: datetime) -> datetime | None:
-        try:
-            return self.back_fill.fetch(metering_point_id, begin, end)
-        except OwnerChanged:
-            # A rotation of keys came between look-up and insert; it changes a user once.
-            return self.back_fill.fetch(metering_point_id, begin, end)
+            begin = retry_while_unavailable(
+                partial(self.back_fill.fetch, metering_point_id, begin, end)
+            )
 
     def unknown_issued(self, user_id: int, gsrn: str, since: datetime) -> Iterator[DataHubGgo]:
         """Yield the GGOs that were issued to this point and that the database lacks. Change nothing.
