@@ -15,7 +15,7 @@ from origin.batches.client.sdk import Split, sign_batch
 from origin.batches.queries.outcomes import complete_batches, decline_batch
 from origin.batches.service.redo import redo
 from origin.errors import OwnerChanged
-from origin.intake.service.back_fill import BackFill
+from origin.intake.service.issued_ggos import IssuedGgos
 from origin.keys.derivation import ExtendedKey, metering_point_key, period_key
 from origin.recovery.queries import progress, restoring
 from tests.support.drill import Drill, composed, one, stored
@@ -168,17 +168,18 @@ def test_a_key_rotation_does_not_stop_a_recovery(
     drill.backup()
     drill.market.issue(500)
     drill.restore()
-    fetch, calls = BackFill.fetch, []
+    issue, calls = IssuedGgos.issue, []
 
     def changed_once(*arguments: Any) -> Any:
         calls.append(arguments)
         if len(calls) == 1:
             raise OwnerChanged
-        return fetch(*arguments)
+        return issue(*arguments)
 
-    monkeypatch.setattr(BackFill, "fetch", changed_once)
+    monkeypatch.setattr(IssuedGgos, "issue", changed_once)
     found = Recovered(drill, report)
     assert found.exit_code == 0, found.result.output
+    assert len(calls) > 1
     assert amounts(drill.market, "alice") == [500]
 
 
