@@ -28,7 +28,7 @@ demo: sync ## Run the whole system, and two users who trade GGOs (ARGS=--once: s
 unit: sync ## Run the unit tests, in seconds: no servers, no child processes (ARGS: arguments for pytest)
 	$(python) -m pytest --numprocesses 2 --no-loadscope-reorder tests/unit $(ARGS)
 
-test: check ## Run all checks and tests, and tell the branch coverage (ARGS='-k compose': arguments for pytest)
+test: check ## Run all checks and tests, and show the branch coverage (ARGS='-k compose': arguments for pytest)
 	@mkdir -p .run && rm -f .run/coverage.json
 	$(python) -m pytest --numprocesses 2 --no-loadscope-reorder $(COVERAGE) $(ARGS) || status=$$?; \
 	$(python) -m devstack.coverage_table .run/coverage.json || true; \

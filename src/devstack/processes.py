@@ -22,7 +22,7 @@ _READY_SECONDS = 100.0
 _POLL_SECONDS = 0.05
 _LOG_END_CHARACTERS = 3000
 
-# Tells from the output since the start whether the process is ready.
+# Returns from the output since the start whether the process is ready.
 Ready = Callable[[str], bool]
 # Returns the command that starts `web`, `worker` or `beat` with an environment.
 Command = Callable[[str, Mapping[str, str]], Sequence[str | Path]]

@@ -52,7 +52,7 @@ _OPENAPI: dict[str, Any] = {
 
 
 def _operations(settings: Settings) -> Iterator[Blueprint]:
-    """Return the blueprints for operators that the settings enable (contract: http-api, Operations)."""
+    """Yield the operators' blueprints that the settings enable (contract: http-api, Operations)."""
     if settings.health_enabled:
         yield health.blueprint
     if settings.metrics_enabled:
@@ -63,10 +63,10 @@ def _operations(settings: Settings) -> Iterator[Blueprint]:
         yield docs.blueprint
 
 
-def _exactly(origin: str) -> re.Pattern[str] | str:
+def _origin_pattern(origin: str) -> re.Pattern[str] | str:
     """Return a CORS origin as a pattern that matches it alone; `*` matches every origin.
 
-    flask-cors would read some characters of a string as those of a pattern.
+    Given a string with special characters, flask-cors would take it for a pattern itself.
     """
     return origin if origin == "*" else re.compile(f"^{re.escape(origin)}$")
 
@@ -77,7 +77,7 @@ def _allow_origins(app: Flask, origins: Sequence[str]) -> None:
     Other clients send no Origin, and skip it: it takes a twentieth of `/accounts`' time in Flask.
     """
 
-    @cross_origin(origins=[_exactly(origin) for origin in origins], automatic_options=False)
+    @cross_origin(origins=[_origin_pattern(origin) for origin in origins], automatic_options=False)
     def with_headers(response: Response) -> Response:
         return response
 

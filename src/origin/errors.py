@@ -21,7 +21,7 @@ class OriginError(Exception):
 
 
 class Rejected(OriginError):
-    """Base of all rules that a request can break. It is final, and nothing was changed."""
+    """Base of all errors for a request that breaks a rule: final, and nothing was changed."""
 
     def __str__(self) -> str:
         """Return the code and the facts, for logs."""
@@ -29,7 +29,7 @@ class Rejected(OriginError):
         return f"{self.code} ({facts})" if facts else str(self.code)
 
 
-# What is wrong with a request as a whole.
+# Requests as a whole.
 
 
 class BodyMissing(Rejected):
@@ -73,7 +73,7 @@ class BodyTooSlow(OriginError):
 
 
 class PlaceNeeded(OriginError):
-    """Another connection needs the place of this one, whose body is still on its way."""
+    """Another connection needs the place of this one before its body has arrived."""
 
     code = "too_busy_for_body"
 
@@ -89,7 +89,7 @@ class SchemaViolated(Rejected):
     messages: dict[str, Any]
 
 
-# Who asks, and how often.
+# Callers: tokens, scopes, signatures, rates.
 
 
 class AccessTokenMissing(OriginError):
@@ -131,12 +131,12 @@ class RateLimited(OriginError):
     wait_s: int
 
 
-# Rules that several features share.
+# Rules of several features.
 
 
 @dataclass(eq=False)
 class MeteringPointUnavailable(Rejected):
-    """These are no consumption metering points of the caller's."""
+    """The caller has no consumption metering points with these GSRNs."""
 
     code = "metering_point_unavailable"
     gsrns: Collection[str]
@@ -169,7 +169,7 @@ class TokensSpent(OriginError):
 
 
 class Recovering(OriginError):
-    """Operators recover the database: whatever would change GGOs or keys must wait."""
+    """Operators recover the database: requests that would change GGOs or keys must wait."""
 
     code = "recovering"
 
@@ -201,7 +201,7 @@ class PeerUnavailable(PeerError):
 
 
 class PeerUnreachable(PeerUnavailable):
-    """No connection was made: the request surely did not arrive."""
+    """No connection was made, so the request did not arrive."""
 
 
 class PeerTooSlow(PeerUnavailable):
@@ -211,7 +211,7 @@ class PeerTooSlow(PeerUnavailable):
 
 
 class PeerMisbehaved(PeerError):
-    """The peer's response has not the documented shape or status."""
+    """The peer's response does not have the documented shape or status."""
 
     code = "peer_misbehaved"
 
@@ -252,7 +252,7 @@ class ValueNotStorable(Rejected):
 
 
 class ConfigurationError(OriginError):
-    """The environment is wrong; the text names every variable and no value."""
+    """The environment is wrong. The text names each wrong variable, and no value."""
 
 
 class CannotRecover(OriginError):

@@ -1,6 +1,6 @@
-"""The image's health check, `python -m origin.healthcheck`: exit status 0 if this web is alive.
+"""The image's health check, `python -m origin.healthcheck`: exit status 0 if the web process is alive.
 
-It calls the address that the web is bound to, and ignores proxies in the environment.
+It calls the address that the web is bound to (BIND_HOST, PORT), and ignores proxies in the environment.
 """
 
 import http.client

@@ -23,9 +23,9 @@ from origin.telemetry.logs import configure_logging
 
 _INI = Path(__file__).resolve().parent.parent / "migrations" / "alembic.ini"
 _PATIENCE_S = 300.0
-"""How long to retry while a table is locked."""
+"""Seconds to retry while a table is locked."""
 _PAUSE_S = 1.0
-"""Between two tries, so that statements that queued behind ours can run."""
+"""Seconds between two tries, so that statements that queued behind ours can run."""
 
 log = logging.getLogger(__name__)
 
@@ -102,7 +102,7 @@ def _check_start(settings: Settings) -> None:
     """
     database = Database(settings.database_url, pool_size=1)
     try:
-        check_ledger_mode(settings, database)
+        check_ledger_mode(database, ledger_enabled=settings.ledger_enabled)
     finally:
         database.dispose()
 

@@ -116,7 +116,10 @@ class Runtime:
     def _make_batches(self) -> None:
         self.batch_signer = BatchSigner(database=self.database, sealer=self.sealer)
         self.batch_poster = BatchPoster(
-            settings=self.settings, database=self.database, ledger=self.ledger
+            database=self.database,
+            ledger=self.ledger,
+            poll_delay_s=self.settings.ledger_poll_delay,
+            submit_retry_delay_s=self.settings.ledger_submit_retry_delay,
         )
         self.batch_redo = BatchRedo(database=self.database, outbox=self.outbox)
         self.follower = Follower(
@@ -125,7 +128,7 @@ class Runtime:
             batch_poster=self.batch_poster,
             batch_redo=self.batch_redo,
             outbox=self.outbox,
-            settings=self.settings,
+            poll_delay_s=self.settings.ledger_poll_delay,
         )
         self.batch_runner = BatchRunner(
             settings=self.settings,
@@ -240,10 +243,10 @@ class Runtime:
             database=self.database,
             wakeups=self.wakeups,
             forgotten_points=self.forgotten_points,
-            settings=self.settings,
             ledger=self.ledger,
             public_branch_keys=self.public_branch_keys,
             outbox=self.outbox,
+            ledger_enabled=self.settings.ledger_enabled,
         )
 
 

@@ -1,6 +1,6 @@
 """The service's settings: environment variables, typed and validated at start (contract: operations).
 
-pydantic reads the values. Each setting stands once in its class: name, type, bounds and default.
+pydantic reads the values. A setting's name, type, bounds and default stand in one line of its class.
 """
 
 import os
@@ -154,9 +154,9 @@ class DatabaseSettings(BaseModel):
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Self:
-        """Return settings of these values by name, texts or typed. Other names are ignored.
+        """Return settings with these values by name, as texts or typed. Unknown names are ignored.
 
-        An empty text stands for the default. Only for CORS_ORIGINS it is a value: no origin.
+        An empty text means the default. Only CORS_ORIGINS may be empty: no origin is allowed then.
 
         :raises ConfigurationError: naming every variable that is missing or wrong, without values.
         """
@@ -168,7 +168,7 @@ class DatabaseSettings(BaseModel):
         try:
             return cls.model_validate(given)
         except ValidationError as error:
-            # One reason for each variable; of a list, that of its last wrong item.
+            # One reason for each variable. For a list it is the reason of the last wrong item.
             wrong = {
                 str(each["loc"][0]).upper(): each["msg"].removeprefix("Value error, ")
                 for each in error.errors(include_input=False, include_url=False)
@@ -256,11 +256,11 @@ class Settings(DatabaseSettings):
     @field_validator("key_encryption_secrets")
     @classmethod
     def _or_secret(cls, value: list[SecretStr], info: ValidationInfo) -> list[SecretStr]:
-        # A wrong SECRET is missing here; it is an error of its own.
+        # If SECRET itself is wrong, it is missing here, and has an error of its own.
         return value or ([info.data["secret"]] if "secret" in info.data else [])
 
     def weak_secrets(self) -> list[str]:
-        """Return a warning, without values, for each variable whose secret others may guess."""
+        """Return a warning, without values, for each variable whose secret is easy to guess."""
         given = {
             "SECRET": [self.secret],
             "KEY_ENCRYPTION_SECRETS": [
@@ -305,7 +305,7 @@ class Settings(DatabaseSettings):
 
 
 def load_settings(kind: type[T]) -> T:
-    """Read settings of this kind from the environment.
+    """Read settings of this class from the environment.
 
     :raises ConfigurationError: naming every variable that is missing or wrong, without values.
     """

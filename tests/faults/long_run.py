@@ -13,7 +13,7 @@ import json
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -81,7 +81,8 @@ class Tally:
         path.write_text(json.dumps(body, indent=2) + "\n")
 
 
-def _arguments() -> argparse.Namespace:
+def parse_arguments(given: Sequence[str]) -> argparse.Namespace:
+    """Read the command line (doc/faults.md)."""
     parser = argparse.ArgumentParser(prog="make faults")
     option = parser.add_argument
     option("--faults", type=int, default=0, help="run until this many faults were survived")
@@ -91,15 +92,20 @@ def _arguments() -> argparse.Namespace:
     option("--acts", type=int, default=60, help="faults per round")
     option("--only", action="append", default=[], metavar="FAULT", help="may be repeated")
     option("--without", action="append", default=[], metavar="FAULT", help="may be repeated")
-    option("--database_loss-every", type=int, default=3, help="rounds; 0: no database falls back")
+    option(
+        "--loss-every",
+        type=int,
+        default=3,
+        help="the database goes back in time in every such round; 0: never",
+    )
     option(
         "--rounds-per-system",
         type=int,
         default=6,
-        help="rounds, until all begins with empty servers",
+        help="rounds before all servers start empty again",
     )
     option("--json", type=Path, help="write the counts to this file, too, after each round")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(given)
     if arguments.minutes is None:
         arguments.minutes = float("inf") if arguments.faults else 10
     return arguments
@@ -117,7 +123,7 @@ def _place(logs: Path) -> Iterator[tuple[LiveSystem, tuple[ReplicatedPostgres, E
         yield system, (postgres, valkey)
 
 
-def _plan(arguments: argparse.Namespace, seed: int) -> FaultPlan:
+def plan_of(arguments: argparse.Namespace, seed: int) -> FaultPlan:
     """Return the plan of a round, which depends only on the seed and the arguments."""
     kinds = [
         kind
@@ -133,7 +139,7 @@ def _plan(arguments: argparse.Namespace, seed: int) -> FaultPlan:
 
 def main() -> int:
     """Run until enough faults were survived or time is up; return the exit status."""
-    arguments = _arguments()
+    arguments = parse_arguments(sys.argv[1:])
     tally = Tally()
     logs = ROOT / ".run" / f"faults-{arguments.seed}"
 
@@ -169,7 +175,7 @@ def _round(
     # Counts as failed until the round has ended.
     tally.failed_seed = seed
     found = fault_round(
-        system, servers, seed, _plan(arguments, seed), settled_within=_SETTLED_WITHIN_SECONDS
+        system, servers, seed, plan_of(arguments, seed), settled_within=_SETTLED_WITHIN_SECONDS
     )
     tally.failed_seed = None
     tally.add(seed, found)

@@ -69,20 +69,20 @@ class Drill:
         return [tuple(row) for row in self.market.rows(_POINTS)]
 
     def tables(self) -> dict[str, list[Any]]:
-        """All that a recovery might change."""
+        """Return the rows of all tables that a recovery may change."""
         names = ("metering_points", "datahub_jobs", "webhook_deliveries", "recoveries")
         rows = {name: self.market.rows(f"SELECT * FROM {name} ORDER BY 1") for name in names}  # noqa: S608
         return self.market.snapshot() | rows
 
 
 def one(market: Market, subject: str, amount: int) -> str:
-    """The address of the subject's settled GGO of this amount."""
+    """Return the address of the subject's GGO of this amount."""
     [found] = [ggo["address"] for ggo in market.listed(subject) if ggo["amount"] == amount]
     return str(found)
 
 
 def stored(market: Market, subject: str) -> list[dict[str, Any]]:
-    """What the subject may compose of, by the API."""
+    """Return the GGOs that the subject may compose, by the API."""
     body = {"filters": {"category": "stored"}}
     answer = market.post("/ggo", body, market.tokens[subject])
     assert answer.status_code == 200, answer.text

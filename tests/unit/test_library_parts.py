@@ -249,7 +249,7 @@ def test_urllib3_makes_connections_and_responses_of_our_classes():
     assert issubclass(Ours, http.client.HTTPConnection)
     assert http.client.HTTPConnection.response_class is http.client.HTTPResponse
     assert _says(http.client.HTTPConnection.getresponse, "self.response_class("), (
-        "`response_class` isn't heeded any more (peers/bounded.py, webhooks/client/receivers.py)"
+        "`response_class` is ignored now (peers/bounded.py, webhooks/client/connections.py)"
     )
 
 

@@ -1,4 +1,4 @@
-"""The operators' commands about the ledger: `flask ledger status`, `batch`, `reconcile`."""
+"""Commands about the ledger for operators: `flask ledger status`, `batch`, `reconcile`."""
 
 import sys
 from collections.abc import Callable, Sequence
@@ -10,8 +10,7 @@ import orjson
 from flask.cli import AppGroup
 
 from origin.batches.service import reports
-from origin.cli.output import print_table as _table
-from origin.cli.output import reports_errors as _told
+from origin.cli.output import print_table, reports_errors
 from origin.db.engine import Database
 from origin.db.models import LedgerDifference
 from origin.errors import PeerError
@@ -20,56 +19,56 @@ from origin.reconciliation.service.reconcile import Reconciliation
 from origin.reconciliation.service.repair import Repairs
 from origin.web.provided import provided
 
-DIFFERENCES, COULD_NOT_LOOK = 1, 2
-"""Exit statuses of `reconcile` and `status`; 0: all is in order."""
+DIFFERENCES, INCOMPLETE = 1, 2
+"""Exit statuses: something differs; not everything could be compared. 0: nothing differs."""
 
 P = ParamSpec("P")
 
-ledger = AppGroup("ledger", help="The ledger: how batches stand, and whether all is as it says.")
+ledger = AppGroup("ledger", help="Batches under way, and differences from the ledger.")
 
 
-def _looking(command: Callable[P, None]) -> Callable[P, None]:
-    """End with a status of its own where it couldn't look: 1 says that something differs."""
+def _exit_2_on_errors(command: Callable[P, None]) -> Callable[P, None]:
+    """End with status 2 on errors, as 1 says that something differs."""
 
     @wraps(command)
-    def looking(*args: P.args, **kwargs: P.kwargs) -> None:
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
         try:
             command(*args, **kwargs)
         except click.ClickException as error:
             error.show()
-            sys.exit(COULD_NOT_LOOK)
+            sys.exit(INCOMPLETE)
         except KeyboardInterrupt:
-            click.echo("Stopped; the next one goes on from here.", err=True)
-            sys.exit(COULD_NOT_LOOK)
+            click.echo("Stopped; the next one continues from here.", err=True)
+            sys.exit(INCOMPLETE)
 
-    return looking
+    return run
 
 
 @ledger.command("status")
-@_looking
-@_told
+@_exit_2_on_errors
+@reports_errors
 def status() -> None:
-    """Tell how batches stand, how far reconciliation is, and what differs.
+    """Show batches under way, the latest reconciliation runs, and known differences.
 
-    Ends with status 0 where nothing does, 1 where something differs, 2 where it couldn't look.
+    Ends with status 0 if there are no differences, 1 if there are, 2 on errors.
     """
-    _table(
+    print_table(
         ("BATCHES", "COUNT", "DUE", "ATTEMPTS (MOST)", "OLDEST"),
         [
             (row.state, row.count, row.due, row.attempts, row.oldest)
-            for row in reports.standing(provided(Database))
+            for row in reports.batches_under_way(provided(Database))
         ],
     )
     click.echo()
-    _table(
-        ("WALK", "BEGUN", "ENDED", "GGOS", "UP TO", "LAST ERROR"),
+    print_table(
+        ("RUN", "BEGUN", "ENDED", "GGOS", "UP TO", "LAST ERROR"),
         [
-            (walk.id, walk.started_at, walk.finished_at, walk.ggos, walk.cursor, walk.last_error)
-            for walk in provided(Reconciliation).last_walks()
+            (run.id, run.started_at, run.finished_at, run.ggos, run.cursor, run.last_error)
+            for run in provided(Reconciliation).last_runs()
         ],
     )
     click.echo()
-    found = provided(Reconciliation).report()
+    found = provided(Reconciliation).open_differences()
     _show(found)
     if found:
         sys.exit(DIFFERENCES)
@@ -77,17 +76,17 @@ def status() -> None:
 
 @ledger.command("batch")
 @click.argument("batch_id")
-@_told
+@reports_errors
 def batch(batch_id: str) -> None:
-    """Tell the whole history of a batch, by our id or the ledger's."""
+    """Show the whole history of a batch, by our id or the ledger's."""
     found = reports.history(provided(Database), batch_id)
     row = found.batch
     click.echo(f"Batch {row.id}: {row.state}, of {row.subject}")
     unsigned = "never sent (LEDGER_ENABLED=0)" if row.never_sent else "not signed yet"
     click.echo(f"On the ledger: {row.ledger_batch_id or unsigned}")
     click.echo(f"Source: {row.address}, {row.amount} Wh")
-    told = f"{row.posts} begun, {row.refused_posts} refused, {row.unarrived_posts} never arrived"
-    click.echo(f"POSTs: {told}\n")
+    posts = f"{row.posts} begun, {row.refused_posts} refused, {row.unarrived_posts} never arrived"
+    click.echo(f"POSTs: {posts}\n")
     events = [
         (row.created_at, "composed", None),
         *([(row.submitted_at, "taken by the ledger", None)] if row.submitted_at else []),
@@ -95,24 +94,24 @@ def batch(batch_id: str) -> None:
         *([(row.ended_at, row.state, row.last_error)] if row.ended_at else []),
         *([(row.next_attempt_at, "due", row.last_error)] if row.next_attempt_at else []),
     ]
-    _table(("AT", "EVENT", "DETAIL"), sorted(events, key=lambda event: event[0]))
+    print_table(("AT", "EVENT", "DETAIL"), sorted(events, key=lambda event: event[0]))
     click.echo()
-    _table(
+    print_table(
         ("PART", "WH", "OWNER", "RETIRED TO"),
         [(each.address, each.amount, each.subject, each.retire_gsrn) for each in found.parts],
     )
 
 
 @ledger.command("reconcile")
-@click.option("--repair", is_flag=True, help="Mend what is safe to mend, and look at it again.")
+@click.option("--repair", is_flag=True, help="Repair what is safe to repair, and compare it again.")
 @click.option(
-    "--anew", is_flag=True, help="Begin at the first GGO, not where the last walk stopped."
+    "--anew", is_flag=True, help="Begin at the first GGO, not where the last run stopped."
 )
 @click.option(
     "--json",
     "json_file",
     type=click.File("wb", lazy=False),
-    help="Write the report to this file as JSON, too.",
+    help="Write the report to this file, too, as JSON.",
 )
 @click.option(
     "--rate",
@@ -121,37 +120,37 @@ def batch(batch_id: str) -> None:
     show_default=True,
     help="Calls of the ledger a second, at most.",
 )
-@_looking
-@_told
+@_exit_2_on_errors
+@reports_errors
 def reconcile(*, repair: bool, anew: bool, json_file: BinaryIO | None, rate: float) -> None:
     """Compare all GGOs, batches and retirements with the ledger.
 
-    It may be stopped at any time: the next one goes on from there. Ends with status 0 where all is
-    in order, 1 where something differs, 2 where it couldn't look at everything.
+    It may be stopped at any time; the next one continues from there. Ends with status 0 if nothing
+    differs, 1 if something does, 2 if not everything could be compared.
     """
     try:
-        _walk(anew=anew, rate=rate)
+        _run(anew=anew, rate=rate)
         if repair and provided(Repairs).repair_all():
-            provided(Reconciliation).look_again(calls_per_second=rate)
+            provided(Reconciliation).compare_again(calls_per_second=rate)
     except PeerError as error:
-        click.echo(f"Couldn't look at everything: {error}", err=True)
+        click.echo(f"Couldn't compare everything: {error}", err=True)
         _report(json_file, complete=False)
-        sys.exit(COULD_NOT_LOOK)
+        sys.exit(INCOMPLETE)
     if _report(json_file, complete=True):
         sys.exit(DIFFERENCES)
 
 
-def _walk(*, anew: bool, rate: float) -> None:
+def _run(*, anew: bool, rate: float) -> None:
     with click.progressbar(length=1, label="Comparing") as bar:
-        for progress in provided(Reconciliation).walk(anew=anew, calls_per_second=rate):
+        for progress in provided(Reconciliation).run(anew=anew, calls_per_second=rate):
             bar.length = max(progress.total, 1)
             bar.pos = progress.done
             bar.update(0)
 
 
 def _report(json_file: BinaryIO | None, *, complete: bool) -> bool:
-    """Print what differs; whether something does."""
-    found = provided(Reconciliation).report()
+    """Print and write the known differences; return whether there are any."""
+    found = provided(Reconciliation).open_differences()
     if json_file is not None:
         differing = [_json(each) for each in found]
         body = {"complete": complete, "differences": differing}
@@ -170,7 +169,7 @@ def _show(found: Sequence[LedgerDifference]) -> None:
     if not found:
         click.echo("No differences are known.")
         return
-    _table(
+    print_table(
         ("DIFFERENCE", "GGO", "ADDRESS", "BATCH", "FIRST SEEN", "DETAIL", "REPAIR"),
         [
             (

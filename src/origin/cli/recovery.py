@@ -1,4 +1,4 @@
-"""The operators' command after a restore: `flask ledger recover` (doc/operations/restore.md)."""
+"""The command for operators after a restore: `flask ledger recover` (doc/operations/restore.md)."""
 
 import sys
 import time
@@ -8,29 +8,28 @@ from typing import BinaryIO
 import click
 import orjson
 
-from origin.cli.ledger import COULD_NOT_LOOK, DIFFERENCES, _looking, ledger
-from origin.cli.output import print_table as _table
-from origin.cli.output import reports_errors as _told
+from origin.cli.ledger import DIFFERENCES, INCOMPLETE, _exit_2_on_errors, ledger
+from origin.cli.output import print_table, reports_errors
 from origin.errors import CannotRecover, PeerError
 from origin.intake.rules.key_indexes import RECOVERY_MARGIN
 from origin.recovery.service import recover as recovery
-from origin.recovery.service.recover import Options, RecoveryService
+from origin.recovery.service.recover import RecoveryOptions, RecoveryService
 from origin.recovery.service.report import Report
 from origin.settings import Settings
 from origin.web.provided import provided
 
-_TOLD_EVERY_S = 2.0
+_PROGRESS_EVERY_S = 2.0
 
 _COUNTS = (
-    ("Metering points that were forgotten", "points"),
-    ("GGOs that were issued since", "issued"),
+    ("Metering points that the database had lost", "points"),
+    ("GGOs that were issued since the backup", "issued"),
     ("GGOs compared with the ledger", "ggos"),
-    ("Spent GGOs to put in place", "mended"),
-    ("Parts of them", "parts"),
+    ("Spent GGOs restored", "mended"),
+    ("Parts of these", "parts"),
     ("Wh in these parts", "parts_wh"),
-    ("Batches under way, or declined, that the ledger has committed", "completed"),
-    ("Batches under way declined: their addresses are in use", "declined"),
-    ("Users who couldn't be asked for", "not_asked"),
+    ("Batches completed: the ledger had committed them", "completed"),
+    ("Batches declined: their addresses are in use", "declined"),
+    ("Users for whom DataHub could not be asked", "not_asked"),
     ("GGOs that were never sent to the ledger (LEDGER_ENABLED=0)", "never_sent"),
     ("GGOs on the ledger that are not ours, or of a lost key", "unmatched"),
     ("Wh in these GGOs", "unmatched_wh"),
@@ -39,21 +38,23 @@ _COUNTS = (
 
 
 @ledger.command("recover")
-@click.option("--dry-run", "is_dry", is_flag=True, help="Change nothing; tell what would be done.")
-@click.option("--continue", "goes_on", is_flag=True, help="Go on where the last one was stopped.")
+@click.option("--dry-run", "is_dry", is_flag=True, help="Change nothing; show what would be done.")
+@click.option(
+    "--continue", "goes_on", is_flag=True, help="Continue where the last one was stopped."
+)
 @click.option(
     "--margin",
     type=click.IntRange(min=0),
     default=RECOVERY_MARGIN,
     show_default=True,
-    help="How far to move users' key indexes past the highest that was found.",
+    help="How far to move users' key indexes beyond the highest that was found.",
 )
 @click.option(
     "--reach",
     type=click.IntRange(min=1),
     default=recovery.REACH,
     show_default=True,
-    help="How many unused key indexes in a row to look beyond, for each user.",
+    help="How many unused key indexes in a row to try, for each user.",
 )
 @click.option(
     "--since",
@@ -71,10 +72,10 @@ _COUNTS = (
     "--json",
     "json_file",
     type=click.File("wb", lazy=False),
-    help="Write the report to this file as JSON, too.",
+    help="Write the report to this file, too, as JSON.",
 )
-@_looking
-@_told
+@_exit_2_on_errors
+@reports_errors
 def recover(
     *,
     is_dry: bool,
@@ -87,16 +88,18 @@ def recover(
 ) -> None:
     """Bring a restored database in step with DataHub and the ledger.
 
-    For after a restore from a backup, or the promotion of a standby that lagged; set RECOVERY_MODE=1
-    for web and workers first. It may be stopped at any time, and run again. Ends with status 0 where
-    all is in step, 1 where something differs or couldn't be recovered (of a dry run: also where it
-    would change something), 2 where it couldn't look at everything.
+    Use it after a restore from a backup, or the promotion of a standby that lagged. Set
+    RECOVERY_MODE=1 for web and workers first. It may be stopped at any time, and run again. Ends with
+    status 0 if all is in step, 1 if something differs or could not be recovered (a dry run: also if
+    it would change something), 2 if not everything could be compared.
     """
     if not (is_dry or provided(Settings).recovery_mode):
         click.echo("RECOVERY_MODE isn't set here: set it for web and workers as well.", err=True)
     if not provided(Settings).ledger_enabled:
-        click.echo("LEDGER_ENABLED=0: what was composed since can't come back.", err=True)
-    given = Options(
+        click.echo(
+            "LEDGER_ENABLED=0: what was composed since the backup can't be restored.", err=True
+        )
+    options = RecoveryOptions(
         is_dry=is_dry,
         goes_on=goes_on,
         margin=margin,
@@ -106,24 +109,24 @@ def recover(
     )
     report = Report(is_dry)
     try:
-        provided(RecoveryService).recover(given, report, _Teller())
+        provided(RecoveryService).recover(options, report, _ProgressLine())
     except PeerError as error:
-        click.echo(f"Couldn't look at everything: {error}. Run it again.", err=True)
+        click.echo(f"Couldn't compare everything: {error}. Run it again.", err=True)
     except CannotRecover:
         raise
     except BaseException:
-        # Interrupted, or the database is away: what was done by then stands.
+        # Interrupted, or the database is away: what was done by then stays.
         _show(report, json_file)
         raise
     _show(report, json_file)
     if not report.complete:
-        sys.exit(COULD_NOT_LOOK)
+        sys.exit(INCOMPLETE)
     if report.differs:
         sys.exit(DIFFERENCES)
 
 
-class _Teller:
-    """Tells how far it is, on standard error, every two seconds."""
+class _ProgressLine:
+    """Shows progress on standard error, every two seconds."""
 
     def __init__(self) -> None:
         self._what, self._next_at = "", 0.0
@@ -131,7 +134,7 @@ class _Teller:
     def __call__(self, what: str, done: int, total: int) -> None:
         now = time.monotonic()
         if what != self._what or now >= self._next_at:
-            self._what, self._next_at = what, now + _TOLD_EVERY_S
+            self._what, self._next_at = what, now + _PROGRESS_EVERY_S
             click.echo(f"{what}: {done} of {total}", err=True)
 
 
@@ -140,7 +143,7 @@ def _show(report: Report, json_file: BinaryIO | None) -> None:
         json_file.write(orjson.dumps(report.as_json(), option=orjson.OPT_INDENT_2))
     if report.is_dry:
         click.echo("A dry run: nothing was changed.\n")
-    _table(("FOUND", "COUNT"), [(words, report.counts[name]) for words, name in _COUNTS])
+    print_table(("FOUND", "COUNT"), [(words, report.counts[name]) for words, name in _COUNTS])
     for name, entries in (
         ("METERING POINT", report.points),
         ("USER NOT ASKED FOR", report.not_asked),
@@ -149,7 +152,7 @@ def _show(report: Report, json_file: BinaryIO | None) -> None:
     ):
         if entries:
             click.echo()
-            _table((name, *(key.upper() for key in list(entries[0])[1:])), map(_row, entries))
+            print_table((name, *(key.upper() for key in list(entries[0])[1:])), map(_row, entries))
 
 
 def _row(entry: dict[str, object]) -> tuple[object, ...]:

@@ -11,7 +11,7 @@ from origin.web.fields import Reference, Text, WholeNumber
 from origin.web.schema import Schema, SuccessResponse
 
 MAX_PARTS = 1_000
-"""The most transfers, and the most retires, of a compose: more would block the ledger for seconds."""
+"""The most transfers of a compose, and the most retires: more would block the ledger for seconds."""
 
 
 class TransferSchema(Schema):
@@ -63,5 +63,5 @@ class DoneResponse(SuccessResponse):
     """The compose is done."""
 
     message = fields.String(
-        allow_none=True, metadata=described("Why not: a sentence, or messages by field")
+        allow_none=True, metadata=described("null; in errors a sentence, or messages by field")
     )

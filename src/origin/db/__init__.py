@@ -1,1 +1,1 @@
-"""The database: tables, queries, the work queue and encryption at rest."""
+"""The database: tables, connections, session settings, locks, and what its errors mean."""

@@ -10,11 +10,11 @@ from origin.db.sqlstates import Fault, fault_in
 from origin.shared import clock
 from origin.telemetry.metrics import CLOCK_SKEW
 
-_EVERY_S = 60.0
+_INTERVAL_S = 60.0
 WARN_FROM_S = 2.0
 """Seconds of skew that certificates, tokens and signatures of peers tolerate."""
-_MOST_DOUBT_S = 1.0
-"""Seconds. A slower answer is asked for again: the process may have been stopped meanwhile."""
+_MAX_ERROR_S = 1.0
+"""If the error may be larger, ask again: the process may have been stopped during the call."""
 
 log = logging.getLogger(__name__)
 
@@ -29,8 +29,8 @@ def watch_clock(database: Database) -> None:
             except Exception as error:
                 # Transient errors of the database are logged elsewhere.
                 if fault_in(error) is Fault.BUG:
-                    log.exception("The clock can't be compared")
-            time.sleep(_EVERY_S)
+                    log.exception("The clock can't be compared with PostgreSQL's")
+            time.sleep(_INTERVAL_S)
 
     threading.Thread(target=watch, daemon=True, name="clock").start()
 
@@ -40,17 +40,17 @@ def sync_clock(database: Database) -> float:
 
     :raises SQLAlchemyError: the database is unavailable.
     """
-    server_time, reading, doubt_s = database.server_time()
-    if doubt_s > _MOST_DOUBT_S:
+    server_time, monotonic, error_s = database.server_time()
+    if error_s > _MAX_ERROR_S:
         # Of two answers, the more precise one counts.
-        server_time, reading, doubt_s = min(
-            (server_time, reading, doubt_s), database.server_time(), key=itemgetter(2)
+        server_time, monotonic, error_s = min(
+            (server_time, monotonic, error_s), database.server_time(), key=itemgetter(2)
         )
-    clock.set_server_time(server_time, reading)
-    here = time.time() - (time.monotonic() - reading)
-    skew_s = here - server_time.timestamp()
+    clock.set_server_time(server_time, monotonic)
+    machine_time = time.time() - (time.monotonic() - monotonic)
+    skew_s = machine_time - server_time.timestamp()
     CLOCK_SKEW.set(skew_s)
-    if abs(skew_s) - doubt_s > WARN_FROM_S:
+    if abs(skew_s) - error_s > WARN_FROM_S:
         log.warning(
             "This machine's clock is %.1f s %s PostgreSQL's",
             abs(skew_s),

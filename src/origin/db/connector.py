@@ -70,7 +70,7 @@ def make_engine(url: URL, limits: Mapping[str, str], **options: Any) -> Engine:
 
 @dataclass(frozen=True)
 class _Endpoint:
-    """One address to try. None: libpq takes its own default."""
+    """One address to try. For None, libpq takes its own default."""
 
     host: str | None
     address: str | None
@@ -89,7 +89,7 @@ class _Connector:
         :raises psycopg2.OperationalError: no endpoint does so in time.
         """
         if time.monotonic() < self._silent_until:
-            raise psycopg2.OperationalError("The database said nothing a moment ago")
+            raise psycopg2.OperationalError("The database did not respond a moment ago")
         deadline = time.monotonic() + CONNECT_TIMEOUT_S
         try:
             return _connect(parameters, deadline)
@@ -173,7 +173,9 @@ def _endpoints(parameters: Mapping[str, Any], deadline: float) -> Iterator[_Endp
         except OSError as error:
             failed = error
     if not found and failed is not None:
-        raise psycopg2.OperationalError(f"The database's name has no address: {failed}") from failed
+        raise psycopg2.OperationalError(
+            f"The database's host name can't be resolved: {failed}"
+        ) from failed
 
 
 def _comma_separated(value: Any) -> Sequence[str]:

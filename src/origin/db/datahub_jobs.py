@@ -26,7 +26,7 @@ NEW_USER_JOBS: Sequence[JobKind] = (
 
 
 def enqueue(session: Session, user_id: int, kinds: Iterable[JobKind]) -> None:
-    """Enqueue jobs of these kinds for the user. A job that exists becomes due and starts over.
+    """Enqueue jobs of these kinds for the user. A job that exists already becomes due and starts over.
 
     Call `Wakeups.datahub_jobs_due` after the commit.
     """

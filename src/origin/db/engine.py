@@ -24,7 +24,7 @@ POOL_TIMEOUT_S = 10
 """Seconds to wait for a free connection; then the request fails with 503."""
 
 _STALLED = "60s"
-"""PostgreSQL ends a snapshot whose reader is idle this long."""
+"""PostgreSQL ends a snapshot whose reader has been idle this long."""
 
 
 def _reset_isolation_level(connection: Any) -> None:
@@ -96,7 +96,7 @@ class Database:
     @contextmanager
     def transaction(self) -> Iterator[Session]:
         """Open a session with one transaction. It commits at the end of the block; exceptions roll it back."""
-        # After a bulk UPDATE or DELETE no session uses its objects again.
+        # No session uses its objects again after a bulk UPDATE or DELETE, so they need no update.
         with (
             Session(
                 self.engine,
@@ -128,15 +128,15 @@ class Database:
         pool = _pool_of(self.engine)
         try:
             entry = pool.check_out()
-            link = RawConnection(entry, transaction=transaction)
+            raw = RawConnection(entry, transaction=transaction)
             try:
-                yield link
-                link.end(commit=True)
+                yield raw
+                raw.end(commit=True)
             except BaseException:
-                link.end(commit=False)
+                raw.end(commit=False)
                 raise
             finally:
-                link.reset()
+                raw.reset()
         except psycopg2.Error as error:
             if state_of(error) == READ_ONLY:
                 pool.expire_connections()
@@ -158,16 +158,16 @@ class Database:
 
         :raises DBAPIError: of SQLAlchemy, like a session.
         """
-        with self.raw_connection() as link:
-            return link.rows(sql, values)
+        with self.raw_connection() as raw:
+            return raw.rows(sql, values)
 
     def prepared(self, sql: str, values: Values) -> Sequence[Row]:
         """Return the rows of one prepared statement, which is planned once for all values.
 
         :raises DBAPIError: of SQLAlchemy, like a session.
         """
-        with self.raw_connection() as link:
-            return link.prepared(sql, values)
+        with self.raw_connection() as raw:
+            return raw.prepared(sql, values)
 
     @contextmanager
     def snapshot(self) -> Iterator[Connection]:

@@ -1,6 +1,6 @@
-"""Leases on rows: the right to work on a row until a moment by PostgreSQL's clock.
+"""Leases on rows: the right to work on a row until a certain time by PostgreSQL's clock.
 
-A holder that dies blocks nobody for longer than its lease. Rows that are claimed by `next_attempt_at`
+If a holder dies, the row is free again when the lease ends. Rows that are claimed by `next_attempt_at`
 need only `lease_end`: they are free when they are due.
 """
 

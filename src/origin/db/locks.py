@@ -12,17 +12,17 @@ def take_advisory_lock(session: Session, name: str) -> None:
 
 
 def lock_subject(session: Session, subject: str) -> None:
-    """Lock the question whether this subject has an account.
+    """Serialize the transactions that depend on whether this subject has an account.
 
-    Take it before an account is created, and before work that depends on its absence.
+    Take this lock before you create the account, and before work that relies on its absence.
     """
     take_advisory_lock(session, f"subject:{subject}")
 
 
 def lock_user(session: Session, user_id: int) -> None:
-    """Lock the set of the user's metering points.
+    """Serialize the transactions that depend on which metering points the user has.
 
-    Take it before a metering point is added, and before work that depends on its absence. Rows that
-    refer to the user can still be written.
+    Take this lock before you add a metering point, and before work that relies on its absence. Other
+    transactions can still write rows that refer to the user.
     """
     session.execute(select(User.id).where(User.id == user_id).with_for_update(key_share=True))

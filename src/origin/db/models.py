@@ -96,7 +96,7 @@ class User(Identified, Base):
 
 
 class LoginState(Base):
-    """A login in progress. It is valid for one hour, once, in one browser (contract: http-api, Accounts and login)."""
+    """A login in progress. It is valid once, for one hour, in one browser (contract: http-api, Accounts and login)."""
 
     __tablename__ = "login_states"
 
@@ -161,7 +161,7 @@ class DataHubJob(Identified, Queued, Base):
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
-class KeptEvent(Identified, Base):
+class EarlyEvent(Identified, Base):
     """An event from DataHub that can't be applied yet: its user or metering point is unknown."""
 
     __tablename__ = "kept_events"
@@ -336,7 +336,7 @@ class Ggo(Identified, Base):
     spent_elsewhere: Mapped[bool] = mapped_column(server_default=text("false"))
     """Another party's operation spent it on the ledger. It is blocked until that is resolved."""
     never_sent: Mapped[bool] = mapped_column(server_default=text("false"))
-    """The source or a part of a batch that was never sent to the ledger."""
+    """This GGO is the source or a part of a batch that was never sent to the ledger."""
     retire_gsrn: Mapped[str | None] = mapped_column(ForeignKey("metering_points.gsrn"))
     retire_address: Mapped[str | None]
     """The ledger address of the measurement that it is retired to."""
@@ -459,7 +459,7 @@ class IdempotencyKey(Base):
     created_at: Mapped[datetime] = mapped_column(server_default=func.now(), index=True)
 
 
-class LedgerWalk(Identified, Base):
+class ReconciliationRun(Identified, Base):
     """A reconciliation run: compares all GGOs with the ledger, in slices. At most one is unfinished."""
 
     __tablename__ = "ledger_walks"
@@ -500,7 +500,7 @@ class LedgerDifference(Identified, Base):
     )
 
     kind: Mapped[str]
-    """See `origin.reconciliation.rules.Kind`."""
+    """See `origin.batches.rules.differences.DifferenceKind`."""
     address: Mapped[str]
     ggo_id: Mapped[int]
     """The compared GGO; not a foreign key, because a rollback may delete the GGO."""
@@ -676,7 +676,7 @@ class Forecast(Identified, Base):
 
 
 class Schedule(Base):
-    """When a periodic task last ran (see `origin.maintenance.rules`)."""
+    """When a periodic task last ran (see `origin.maintenance.rules.schedules`)."""
 
     __tablename__ = "schedules"
 

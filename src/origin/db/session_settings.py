@@ -32,9 +32,9 @@ _REQUIRED = {
     "tcp_user_timeout": "20s",
 }
 _PLANNING = {
-    # To compile a query takes longer than any of our queries.
+    # Compiling a query takes longer than running any of ours.
     "jit": "off",
-    # Random reads are cheap: sums need only indexes, which are in memory or on flash.
+    # Random reads are cheap: sums read only indexes, which are in memory or on flash.
     "random_page_cost": "1.1",
 }
 SERVICE_TIMEOUTS = {
@@ -47,7 +47,7 @@ SERVICE_TIMEOUTS = {
 MIGRATION_TIMEOUTS = {
     # While a change of a table waits for its lock, others queue behind it. So it gives up and retries.
     "lock_timeout": "3s",
-    # To build an index on a large table may take hours.
+    # Building an index on a large table may take hours.
     "statement_timeout": "0",
     "idle_in_transaction_session_timeout": "5min",
 }

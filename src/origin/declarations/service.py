@@ -77,7 +77,7 @@ class DeclarationService:
     ) -> tuple[Consumption, ResidualMix]:
         """Return the consumption, and the mix of at least its hours and sectors.
 
-        :param exact: The points with retired GGOs, whose periods must be told one by one.
+        :param exact: The points with retired GGOs, of which every single period is needed.
         """
         with _Calls() as calls:
             consuming = calls.start(lambda: self._consumption(user_id, query, exact, calls.go_on))

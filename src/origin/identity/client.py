@@ -207,8 +207,8 @@ class _KeyCache:
     def fetched_since(self, moment: float) -> "KeySet":
         """Return the keys as they were at this moment (`time.monotonic`) or later.
 
-        Concurrent callers share one fetch. Clients cannot cause fetches: ID tokens come from Hydra's
-        token endpoint alone.
+        Concurrent callers share one fetch. Clients cannot cause fetches, because ID tokens come from
+        Hydra's token endpoint only.
         """
         with self._lock:
             if self._keys is None or self._fetched_at < moment:
@@ -244,7 +244,7 @@ def _usable_key(entry: Any) -> "Key | None":
         key = RSAKey.import_key({**entry})
         key.check_use("sig")
         key.check_alg("RS256")
-        # Has the library check the numbers.
+        # This makes the library check the numbers.
         _ = key.public_key
     except Exception as error:  # noqa: BLE001 - the libraries raise many kinds for a broken key
         logger.warning("Ignoring a key of Hydra's: %s", type(error).__name__)

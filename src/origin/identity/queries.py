@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, or_, select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from origin.db.engine import Database
+from origin.db.leases import is_free, lease_end
 from origin.db.models import User
 
 
@@ -98,11 +99,8 @@ def lease_refresh(session: Session, user_id: int, lease_s: float) -> datetime | 
     """
     return session.scalars(
         update(User)
-        .where(
-            User.id == user_id,
-            or_(User.refreshing_until.is_(None), User.refreshing_until < func.now()),
-        )
-        .values(refreshing_until=func.now() + timedelta(seconds=lease_s))
+        .where(User.id == user_id, is_free(User.refreshing_until))
+        .values(refreshing_until=lease_end(lease_s))
         .returning(User.refreshing_until)
     ).one_or_none()
 

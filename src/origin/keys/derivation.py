@@ -59,7 +59,7 @@ class ExtendedKey:
     depth: int
     index: int
     parent_fingerprint: bytes | None = None
-    """Set if the key was read from Base58; otherwise None, and derived from `parent`."""
+    """Set only if the key was read from Base58; otherwise it is derived from `parent`."""
     parent: "ExtendedKey | None" = None
 
     def __repr__(self) -> str:
@@ -109,7 +109,7 @@ class ExtendedKey:
         # Python integers: coincurve would also derive the public key, which may not be needed.
         tweak = int.from_bytes(digest[:32], "big")
         secret = (tweak + int.from_bytes(self.private_key, "big")) % _CURVE_ORDER
-        # BIP32 skips such an index. Its probability is below 2⁻¹²⁷.
+        # Otherwise BIP32 skips the index. The probability of that is below 2⁻¹²⁷.
         assert tweak < _CURVE_ORDER
         assert secret
         return ExtendedKey(
@@ -209,8 +209,8 @@ def period_index(begin: datetime) -> int:
 def issued_ggo_address(metering_point: PublicBranchKey, begin: datetime) -> str:
     """Return the address of the GGO issued to a metering point for the period that begins then.
 
-    :param metering_point: The public half of `m/1/i`.
-    :param begin: Aware; its seconds are zeroed.
+    :param metering_point: The public branch key of `m/1/i`.
+    :param begin: Aware; its seconds count as 0.
     :raises IndexOutOfRange: as `period_key`.
     """
     return metering_point.address(period_index(begin), AddressKind.GGO)

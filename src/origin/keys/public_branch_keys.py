@@ -1,6 +1,6 @@
 """Caches the public branch keys of users, from which addresses are derived.
 
-To open a master key and derive from it takes several times as long as an address from this cache.
+Opening a master key and deriving from it takes several times as long as an address from this cache.
 """
 
 from functools import lru_cache

@@ -27,7 +27,7 @@ class CannotUnseal(OriginError):
 
 
 class Sealer:
-    """Seals with the first secret, opens with any."""
+    """Encrypts with the first secret, and decrypts with any of them."""
 
     def __init__(self, secrets: Sequence[str]) -> None:
         """Derive the keys.

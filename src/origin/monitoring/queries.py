@@ -6,8 +6,8 @@ from typing import Any, get_args
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from origin.batches.rules.differences import DifferenceKind
 from origin.db.datahub_jobs import JobKind
-from origin.reconciliation.rules import Kind
 
 
 def limit_statement_time(session: Session) -> None:
@@ -69,7 +69,7 @@ def ledger_differences(session: Session) -> Iterable[Sequence[Any]]:
         )
     )
     found = {row[0]: row[1] for row in rows}
-    return [(kind.value, found.get(kind.value, 0)) for kind in Kind]
+    return [(kind.value, found.get(kind.value, 0)) for kind in DifferenceKind]
 
 
 def ledger_walks(session: Session) -> Iterable[Sequence[Any]]:

@@ -1,1 +1,1 @@
-"""HTTP to peers, and DataHub's client."""
+"""HTTP calls to peers, with limits and typed errors; and the client of DataHub."""

@@ -1,7 +1,7 @@
 """DataHubService: metering points, measurements, technologies (contract: peers, DataHubService).
 
 All calls except `technologies` need a user's access token. Make them through
-`origin.identity.service.tokens.with_user_token`, which renews an expired token.
+`UserTokens.with_user_token` (`origin.identity.service.tokens`), which renews an expired token.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""The database's side of reconciliation: walks over the GGOs, and the differences they found."""
+"""SQL of reconciliation: its runs (table `ledger_walks`), and the GGOs that they compare."""
 
 from collections import defaultdict
 from collections.abc import Collection, Sequence
@@ -8,87 +8,93 @@ from typing import Any
 
 from sqlalchemy import Row, and_, func, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy.orm import Session
 
-from origin.db.models import Batch, Ggo, LedgerDifference, LedgerWalk
-from origin.reconciliation.rules import SPENT_ALONE_THERE, Difference, Kind
-
-
-@dataclass(frozen=True)
-class Turn:
-    """The right to go on with a walk, until another may: the lease is its token."""
-
-    walk_id: int
-    cursor: int
-    lease: datetime
+from origin.db.models import Batch, Ggo, ReconciliationRun
 
 
 @dataclass(frozen=True)
-class Found:
-    """A difference, and where."""
+class RunLease:
+    """The right to continue a run, until `until`; that time is the holder's token.
 
-    ggo_id: int
-    address: str
-    difference: Difference
-    batch_id: int | None = None
-
-
-def take_turn(session: Session, *, lease_s: float, anew: bool = False) -> Turn | None:
-    """Go on with the walk under way, or begin one.
-
-    :param anew: End the one under way, and begin at the first GGO.
-    :returns: None where another walks at this moment.
+    :ivar cursor: The id of the last GGO that was compared.
     """
-    mine = and_(
-        LedgerWalk.finished_at.is_(None),
-        or_(LedgerWalk.lease_until.is_(None), LedgerWalk.lease_until < func.now()),
+
+    run_id: int
+    cursor: int
+    until: datetime
+
+
+def claim_run(session: Session, *, lease_s: float, anew: bool = False) -> RunLease | None:
+    """Claim the run under way, or begin one.
+
+    :param anew: End the run under way, and begin one at the first GGO.
+    :returns: None if another process holds the run.
+    """
+    is_free = and_(
+        ReconciliationRun.finished_at.is_(None),
+        or_(ReconciliationRun.lease_until.is_(None), ReconciliationRun.lease_until < func.now()),
     )
     if anew:
         session.execute(
-            update(LedgerWalk)
-            .where(mine)
+            update(ReconciliationRun)
+            .where(is_free)
             .values(finished_at=func.now(), last_error="begun anew", lease_until=None)
         )
-    session.execute(insert(LedgerWalk).values(started_at=func.now()).on_conflict_do_nothing())
-    taken = session.execute(
-        update(LedgerWalk)
-        .where(mine)
+    # At most one run is unfinished (a unique index).
+    session.execute(
+        insert(ReconciliationRun).values(started_at=func.now()).on_conflict_do_nothing()
+    )
+    claimed = session.execute(
+        update(ReconciliationRun)
+        .where(is_free)
         .values(lease_until=func.now() + timedelta(seconds=lease_s))
-        .returning(LedgerWalk.id, LedgerWalk.cursor, LedgerWalk.lease_until)
+        .returning(ReconciliationRun.id, ReconciliationRun.cursor, ReconciliationRun.lease_until)
     ).one_or_none()
-    return Turn(taken.id, taken.cursor, taken.lease_until) if taken else None
+    return RunLease(claimed.id, claimed.cursor, claimed.lease_until) if claimed else None
 
 
-def save_turn(
+def save_progress(
     session: Session,
-    turn: Turn,
+    lease: RunLease,
     *,
     cursor: int,
     compared: int,
     lease_s: float,
     error: str | None = None,
     finished: bool = False,
-) -> Turn | None:
-    """Write down how far the walk has come, and go on.
+) -> RunLease | None:
+    """Store how far the run is, and renew the lease.
 
-    :param lease_s: 0 gives the turn back.
-    :returns: the turn to go on with; None where another has taken over: nothing was written.
+    :param compared: How many GGOs were compared since.
+    :param lease_s: 0: give the run back.
+    :returns: the lease to continue with; None: another process has taken the run over, and nothing
+        was written.
     """
     values: dict[str, Any] = {
         "cursor": cursor,
-        "ggos": LedgerWalk.ggos + compared,
+        "ggos": ReconciliationRun.ggos + compared,
         "lease_until": func.now() + timedelta(seconds=lease_s) if lease_s else None,
         "last_error": error,
     }
     if finished:
         values["finished_at"] = func.now()
-    lease = session.execute(
-        update(LedgerWalk)
-        .where(LedgerWalk.id == turn.walk_id, LedgerWalk.lease_until == turn.lease)
+    saved = session.execute(
+        update(ReconciliationRun)
+        .where(ReconciliationRun.id == lease.run_id, ReconciliationRun.lease_until == lease.until)
         .values(**values)
-        .returning(LedgerWalk.lease_until)
+        .returning(ReconciliationRun.lease_until)
     ).one_or_none()
-    return Turn(turn.walk_id, cursor, lease.lease_until) if lease else None
+    return RunLease(lease.run_id, cursor, saved.lease_until) if saved else None
+
+
+def last_runs(session: Session, limit: int = 5) -> list[ReconciliationRun]:
+    """Return the latest runs, the newest first."""
+    return list(
+        session.scalars(
+            select(ReconciliationRun).order_by(ReconciliationRun.id.desc()).limit(limit)
+        )
+    )
 
 
 _COLUMNS: tuple[Any, ...] = (
@@ -116,11 +122,14 @@ _COLUMNS: tuple[Any, ...] = (
 
 
 @dataclass(frozen=True)
-class Slice:
-    """Rows of `ggos`, and what around them a comparison needs.
+class GgoPage:
+    """Some GGOs, and the rows around them that a comparison needs.
 
-    `in_flight`: ids of those that a batch under way concerns. `parts`: Wh by address, by parent.
-    `retired`: Wh by address, by measurement. `parents`: addresses by id.
+    :ivar ggos: Rows of `_COLUMNS`, by id.
+    :ivar in_flight: The ids of those that are the source or a part of a batch under way.
+    :ivar parts: Wh by address, by the id of the GGO that was split.
+    :ivar parents: Addresses by id.
+    :ivar retired: Wh by GGO address, by measurement address.
     """
 
     ggos: Sequence[Row[Any]]
@@ -130,157 +139,55 @@ class Slice:
     retired: dict[str, dict[str, int]]
 
 
+def count_ggos(session: Session, beyond: int) -> int:
+    """Return how many GGOs have an id above this one."""
+    return session.scalar(select(func.count(Ggo.id)).where(Ggo.id > beyond)) or 0
+
+
 def next_ids(session: Session, beyond: int, limit: int) -> list[int]:
-    """The next GGOs' ids above this one, ascending."""
+    """Return the next GGOs' ids above this one, ascending."""
     query = select(Ggo.id).where(Ggo.id > beyond).order_by(Ggo.id).limit(limit)
     return list(session.scalars(query))
 
 
-def read_slice(session: Session, ids: Sequence[int]) -> Slice:
-    """Read these GGOs; one that is gone is left out. In one transaction, all as of one moment."""
+def read_page(session: Session, ids: Sequence[int]) -> GgoPage:
+    """Read these GGOs; those that are gone are left out.
+
+    :param session: Of a new transaction, which is set to read all as of one moment.
+    """
     session.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"))
     ggos = list(session.execute(select(*_COLUMNS).where(Ggo.id.in_(ids)).order_by(Ggo.id)))
-    child, parent = aliased(Ggo), aliased(Ggo)
-    parents = {
-        row.id: row.address
-        for row in session.execute(
-            select(parent.id, parent.address).where(
-                parent.id.in_([ggo.parent_id for ggo in ggos if ggo.parent_id])
-            )
-        )
-    }
+    parents = _addresses(session, [ggo.parent_id for ggo in ggos if ggo.parent_id])
     live = set(
         session.scalars(
             select(Batch.ggo_id).where(Batch.ended_at.is_(None), Batch.ggo_id.in_([*ids, *parents]))
         )
     )
-    parts: dict[int, dict[str, int]] = defaultdict(dict)
-    for row in session.execute(
-        select(child.parent_id, child.address, child.amount).where(child.parent_id.in_(ids))
-    ):
-        parts[row.parent_id][row.address] = row.amount
-    retired: dict[str, dict[str, int]] = defaultdict(dict)
-    addresses = {ggo.retire_address for ggo in ggos if ggo.retired}
-    for measurement, address, amount in session.execute(
-        select(Ggo.retire_address, Ggo.address, Ggo.amount).where(
-            Ggo.retired, Ggo.retire_address.in_(addresses)
-        )
-    ):
-        retired[str(measurement)][address] = amount
     in_flight = {ggo.id for ggo in ggos if ggo.id in live or ggo.parent_id in live}
-    return Slice(ggos, in_flight, parts, parents, retired)
+    measurements = {ggo.retire_address for ggo in ggos if ggo.retired}
+    return GgoPage(ggos, in_flight, _parts(session, ids), parents, _retired(session, measurements))
 
 
-def stuck_batches(session: Session, older_than_s: float) -> list[Row[Any]]:
-    """Batches that haven't ended so long after their compose: id, ggo_id, address, state."""
-    return list(
-        session.execute(
-            select(Batch.id, Batch.ggo_id, Batch.state, Batch.created_at, Ggo.address)
-            .join(Ggo, Ggo.id == Batch.ggo_id)
-            .where(
-                Batch.next_attempt_at.is_not(None),
-                Batch.created_at < func.now() - timedelta(seconds=older_than_s),
-            )
-            .order_by(Batch.id)
+def _addresses(session: Session, ids: Collection[int]) -> dict[int, str]:
+    rows = session.execute(select(Ggo.id, Ggo.address).where(Ggo.id.in_(ids)))
+    return {row.id: row.address for row in rows}
+
+
+def _parts(session: Session, ids: Collection[int]) -> dict[int, dict[str, int]]:
+    found: dict[int, dict[str, int]] = defaultdict(dict)
+    for row in session.execute(
+        select(Ggo.parent_id, Ggo.address, Ggo.amount).where(Ggo.parent_id.in_(ids))
+    ):
+        found[row.parent_id][row.address] = row.amount
+    return found
+
+
+def _retired(session: Session, measurements: Collection[str]) -> dict[str, dict[str, int]]:
+    found: dict[str, dict[str, int]] = defaultdict(dict)
+    for row in session.execute(
+        select(Ggo.retire_address, Ggo.address, Ggo.amount).where(
+            Ggo.retired, Ggo.retire_address.in_(measurements)
         )
-    )
-
-
-def write_found(session: Session, found: Sequence[Found]) -> None:
-    """Keep these differences, or note that they are still there."""
-    for each in found:
-        row = {
-            "kind": each.difference.kind.value,
-            "address": each.address,
-            "ggo_id": each.ggo_id,
-            "batch_id": each.batch_id,
-            "detail": each.difference.detail[:2000],
-        }
-        statement = insert(LedgerDifference).values(**row)
-        session.execute(
-            statement.on_conflict_do_update(
-                index_elements=["kind", "address"],
-                index_where=LedgerDifference.resolved_at.is_(None),
-                set_={
-                    "detail": row["detail"],
-                    "batch_id": row["batch_id"],
-                    "last_seen_at": func.now(),
-                },
-            )
-        )
-
-
-def resolve(
-    session: Session, beyond: int, up_to: int, *, kept: Collection[int], found: Sequence[Found]
-) -> None:
-    """Close the differences of GGOs in this range of ids that weren't found again.
-
-    :param beyond: Exclusive.
-    :param up_to: Inclusive.
-    :param kept: GGOs that couldn't be looked at now: theirs stay open.
-    """
-    still = {(each.ggo_id, each.difference.kind.value) for each in found}
-    rows = session.execute(
-        select(LedgerDifference.id, LedgerDifference.ggo_id, LedgerDifference.kind).where(
-            LedgerDifference.resolved_at.is_(None),
-            LedgerDifference.kind != Kind.STUCK_BATCH.value,
-            LedgerDifference.ggo_id > beyond,
-            LedgerDifference.ggo_id <= up_to,
-        )
-    )
-    over = [
-        row.id for row in rows if row.ggo_id not in kept and (row.ggo_id, row.kind) not in still
-    ]
-    _close(session, over)
-
-
-def resolve_stuck(session: Session, found: Sequence[Found]) -> None:
-    """Close the differences of stuck batches that aren't stuck any more."""
-    stuck = {each.batch_id for each in found}
-    rows = session.execute(
-        select(LedgerDifference.id, LedgerDifference.batch_id).where(
-            LedgerDifference.resolved_at.is_(None),
-            LedgerDifference.kind == Kind.STUCK_BATCH.value,
-        )
-    )
-    _close(session, [row.id for row in rows if row.batch_id not in stuck])
-
-
-def _close(session: Session, ids: Sequence[int]) -> None:
-    if ids:
-        session.execute(
-            update(LedgerDifference)
-            .where(LedgerDifference.id.in_(ids))
-            .values(resolved_at=func.now())
-        )
-
-
-def open_differences(session: Session) -> list[LedgerDifference]:
-    """What differs, as far as is known, oldest first."""
-    query = select(LedgerDifference).where(LedgerDifference.resolved_at.is_(None))
-    return list(session.scalars(query.order_by(LedgerDifference.id)))
-
-
-def note_repair(session: Session, difference_id: int, repair: str) -> None:
-    """Write down what was done; the next look tells whether it helped."""
-    session.execute(
-        update(LedgerDifference).where(LedgerDifference.id == difference_id).values(repair=repair)
-    )
-
-
-def close_repaired(session: Session, ggo_id: int, repair: str) -> None:
-    """Close what was known to be spent there of a GGO that is now spent here, for the same."""
-    session.execute(
-        update(LedgerDifference)
-        .where(
-            LedgerDifference.ggo_id == ggo_id,
-            LedgerDifference.resolved_at.is_(None),
-            LedgerDifference.kind.in_([each.value for each in SPENT_ALONE_THERE]),
-        )
-        .values(repair=repair, resolved_at=func.now())
-    )
-
-
-def last_walks(session: Session, limit: int = 5) -> list[LedgerWalk]:
-    """The latest walks, the newest first."""
-    return list(session.scalars(select(LedgerWalk).order_by(LedgerWalk.id.desc()).limit(limit)))
+    ):
+        found[str(row.retire_address)][row.address] = row.amount
+    return found

@@ -1,58 +1,64 @@
-"""What a database that fell back lacks, as the ledger tells it (contract: peers, The ledger).
+"""What a database that fell back lacks, by the ledger's state (contract: peers, The ledger).
 
-Pure rules: what the ledger's state has, and whose the addresses are, give what is to be mended.
+The ledger's state, and whose the addresses are, give what is to be restored.
 """
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
-from origin.batches.rules.standing import Settlement
+from origin.batches.rules.ledger_state import LedgerGgo, LedgerSettlement
+from origin.batches.rules.standing import Operation, spent_by
+from origin.batches.rules.verdicts import SpentBy
 from origin.intake.rules.key_indexes import LOST_RECOVERIES
 
 
 @dataclass(frozen=True)
-class There:
-    """A GGO as the ledger's state has it.
+class LedgerTree:
+    """A GGO on the ledger and all that it became: a `LedgerState`, read beforehand.
 
-    :ivar action: What spent it: SPLIT, RETIRE or TRANSFER; None: it is unspent.
-    :ivar addresses: What it was turned into, in the ledger's order.
-    """
-
-    address: str
-    origin: str
-    amount: int
-    action: str | None = None
-    addresses: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Tree:
-    """A GGO on the ledger and all that it was turned into, by address.
-
-    :ivar settlements: By the address of the GGO that was retired.
-    :ivar unread: Those of which not all could be read that they were turned into.
+    :ivar root: The GGO's address.
+    :ivar ggos: By address.
+    :ivar settlements: By address.
+    :ivar unread: Addresses of GGOs that became something which could not be read.
     """
 
     root: str
-    ggos: dict[str, There] = field(default_factory=dict)
-    settlements: dict[str, Settlement] = field(default_factory=dict)
+    ggos: dict[str, LedgerGgo] = field(default_factory=dict)
+    settlements: dict[str, LedgerSettlement] = field(default_factory=dict)
     unread: set[str] = field(default_factory=set)
 
-    def parts(self, source: There) -> Iterator[tuple[str, There | None]]:
-        """What a split GGO was turned into, each once; None: not the ledger's own split."""
-        for address in dict.fromkeys(source.addresses):
+    def read_ggo(self, address: str) -> LedgerGgo | None:
+        """Return the GGO at this address; None: the tree has none."""
+        return self.ggos.get(address)
+
+    def read_settlement(self, address: str) -> LedgerSettlement | None:
+        """Return the settlement at this address; None: the tree has none."""
+        return self.settlements.get(address)
+
+    def retirements(self) -> Iterator[tuple[LedgerGgo, LedgerSettlement]]:
+        """Return each retired GGO of the tree with its settlement."""
+        for ggo in self.ggos.values():
+            if ggo.action == "RETIRE":
+                for address in ggo.next_addresses:
+                    if address in self.settlements:
+                        yield ggo, self.settlements[address]
+
+    def parts(self, source: LedgerGgo) -> Iterator[tuple[str, LedgerGgo | None]]:
+        """Return each part of a split GGO once; None: the ledger's split did not make it."""
+        for address in dict.fromkeys(source.next_addresses):
             part = self.ggos.get(address)
             is_part = part is not None and part.origin == source.address and part.amount > 0
             yield address, part if is_part else None
 
 
 @dataclass(frozen=True)
-class Here:
+class DatabaseGgo:
     """A GGO as the database has it.
 
+    :ivar amount: Wh.
     :ivar settlement: The address of the settlement that it is retired to.
-    :ivar parts: Wh by address of what it was split into.
+    :ivar parts: Wh by address of the parts it was split into.
     :ivar is_live: A batch under way spends it.
     :ivar never_sent: It was composed, or made by a compose, while the ledger was switched off.
     """
@@ -67,8 +73,8 @@ class Here:
     never_sent: bool = False
 
 
-class Standing(Enum):
-    """How a GGO here stands to its record on the ledger."""
+class GgoState(Enum):
+    """How a GGO in the database compares with the ledger's. The values stand in reports."""
 
     IN_STEP = "in step"
     UNDER_WAY = "a batch under way, of which the ledger knows nothing yet"
@@ -81,44 +87,50 @@ class Standing(Enum):
     WRONG_AMOUNT = "another amount on the ledger"
 
 
-def compare(here: Here, there: There | None) -> Standing:
-    """Tell how a GGO stands, and so what is to be done about it."""
-    if here.never_sent:
-        return _compare_unsent(here, there)
-    if there is None:
-        return Standing.UNDER_WAY if here.is_live else Standing.ABSENT
-    if here.amount != there.amount:
-        return Standing.WRONG_AMOUNT
-    if there.action is None:
-        if here.is_live:
-            return Standing.UNDER_WAY
-        return Standing.IN_STEP if here.stored else Standing.SPENT_HERE_ALONE
-    if here.is_live:
-        return Standing.SPENT_UNDER_WAY
-    if here.retired:
-        same = there.action == "RETIRE" and there.addresses == (here.settlement,)
-        return Standing.IN_STEP if same else Standing.SPENT_OTHERWISE
-    if not here.parts:
-        return Standing.LOST
-    targets = set(there.addresses) if there.action == "SPLIT" else set()
-    if here.parts.keys() == targets:
-        return Standing.IN_STEP
-    return Standing.LOST if here.parts.keys() < targets else Standing.SPENT_OTHERWISE
+def compare(ggo: DatabaseGgo, on_ledger: LedgerGgo | None) -> GgoState:
+    """Return how a GGO in the database compares with the ledger's.
+
+    :param on_ledger: None: the ledger has nothing at its address.
+    """
+    if ggo.never_sent:
+        return _compare_unsent(ggo, on_ledger)
+    if on_ledger is None:
+        return GgoState.UNDER_WAY if ggo.is_live else GgoState.ABSENT
+    if ggo.amount != on_ledger.amount:
+        return GgoState.WRONG_AMOUNT
+    if on_ledger.next is None:
+        if ggo.is_live:
+            return GgoState.UNDER_WAY
+        return GgoState.IN_STEP if ggo.stored else GgoState.SPENT_HERE_ALONE
+    if ggo.is_live:
+        return GgoState.SPENT_UNDER_WAY
+    if ggo.retired:
+        is_same = on_ledger.action == "RETIRE" and on_ledger.next_addresses == (ggo.settlement,)
+        return GgoState.IN_STEP if is_same else GgoState.SPENT_OTHERWISE
+    if not ggo.parts:
+        return GgoState.LOST
+    targets = on_ledger.next.address_set if on_ledger.action == "SPLIT" else frozenset()
+    if ggo.parts.keys() == targets:
+        return GgoState.IN_STEP
+    return GgoState.LOST if ggo.parts.keys() < targets else GgoState.SPENT_OTHERWISE
 
 
-def _compare_unsent(here: Here, there: There | None) -> Standing:
-    """Of it the ledger has an unspent source at most; what it has beyond that is another operation's."""
-    if there is None:
-        return Standing.NEVER_SENT
-    if here.amount != there.amount:
-        return Standing.WRONG_AMOUNT
-    is_source = there.action is None and not here.stored
-    return Standing.NEVER_SENT if is_source else Standing.SPENT_OTHERWISE
+def _compare_unsent(ggo: DatabaseGgo, on_ledger: LedgerGgo | None) -> GgoState:
+    """Compare a GGO of a batch that was never sent: the ledger has an unspent source at most.
+
+    Anything else on the ledger is another operation's.
+    """
+    if on_ledger is None:
+        return GgoState.NEVER_SENT
+    if ggo.amount != on_ledger.amount:
+        return GgoState.WRONG_AMOUNT
+    is_source = on_ledger.next is None and not ggo.stored
+    return GgoState.NEVER_SENT if is_source else GgoState.SPENT_OTHERWISE
 
 
 @dataclass(frozen=True)
-class Holder:
-    """Whose an address is; `key_index` is the k of `m/0/k`, None for an issued GGO."""
+class AddressOwner:
+    """The owner of an address. `key_index` is the k of `m/0/k`; None: it is an issued GGO's."""
 
     owner_id: int
     key_index: int | None
@@ -126,19 +138,20 @@ class Holder:
 
 @dataclass(frozen=True)
 class RetiredTo:
-    """The address of a measurement, and its owner's metering point; None: it is none of theirs."""
+    """A measurement's address, and its owner's metering point; None: none of the owner's."""
 
     gsrn: str | None
     measurement: str
 
 
 @dataclass(frozen=True)
-class Part:
-    """A part of a split as it is to stand here.
+class RestoredPart:
+    """A part of a split as the database is to have it.
 
+    :ivar amount: Wh.
     :ivar position: Its place in the ledger's order, from 0.
-    :ivar is_unspent: The ledger has nothing that it was turned into.
-    :ivar retired_to: Where its sender retired it.
+    :ivar is_unspent: It is unspent on the ledger.
+    :ivar retired_to: What the sender retired it to, if so.
     """
 
     address: str
@@ -151,23 +164,24 @@ class Part:
 
     @property
     def is_retired(self) -> bool:
-        """Whether it is to stand here as retired by the batch of its split."""
+        """Whether the database is to have it as retired by the batch of its split."""
         return self.retired_to is not None and self.retired_to.gsrn is not None
 
 
 @dataclass(frozen=True)
-class Mend:
-    """What is to stand here of one spent GGO.
+class Restoration:
+    """What the database is to have of one GGO that is spent on the ledger.
 
-    :ivar parts: Those of its split whose owner is known.
-    :ivar unmatched: Wh by address of the others: of nobody here, or of a user whose key is lost.
-    :ivar retired_to: Where the whole of it was retired.
-    :ivar problem: Why not all of it can stand here; empty: all can.
-    :ivar is_read: All was read of what it was turned into; else it is left as it is.
+    :ivar source: The GGO.
+    :ivar parts: The parts of its split whose owner is known.
+    :ivar unmatched: Wh by address of the other parts: of no user, or of one whose key is lost.
+    :ivar retired_to: What the whole GGO was retired to, if so.
+    :ivar problem: Why not all of it can be restored; empty: all can.
+    :ivar is_read: All that the GGO became was read; if not, the GGO is left as it is.
     """
 
-    there: There
-    parts: tuple[Part, ...] = ()
+    source: LedgerGgo
+    parts: tuple[RestoredPart, ...] = ()
     unmatched: Mapping[str, int] = field(default_factory=dict)
     retired_to: RetiredTo | None = None
     problem: str = ""
@@ -175,103 +189,101 @@ class Mend:
 
     @property
     def is_retired(self) -> bool:
-        """Whether the whole of it is to stand here as retired."""
+        """Whether the database is to have the whole GGO as retired."""
         return self.retired_to is not None and self.retired_to.gsrn is not None
 
 
 def plan(
-    tree: Tree, holders: Mapping[str, Holder], retired_to: Mapping[str, RetiredTo]
-) -> list[Mend]:
-    """What is to stand here of a tree, sources before what they were turned into.
+    tree: LedgerTree, owners: Mapping[str, AddressOwner], retired_to: Mapping[str, RetiredTo]
+) -> list[Restoration]:
+    """Return what the database is to have of a tree, sources before their parts.
 
-    A part that its sender retired is taken for a part of the same compose: the ledger doesn't tell
-    it from one that was retired afterwards.
+    A part that its sender retired is taken for retired by the split's own compose: the ledger does
+    not tell that from a later retirement.
 
-    :param holders: By address, of those that are known; the root's is.
-    :param retired_to: By address of the GGO, of those that were retired.
+    :param owners: By address, those that are known. The root's must be.
+    :param retired_to: By address of the retired GGO.
     """
-    mends = []
+    restorations = []
     waiting = [tree.root]
     while waiting:
         source = tree.ggos[waiting.pop(0)]
-        if source.action is None:
+        if source.next is None:
             continue
         if source.address in tree.unread:
-            mends.append(Mend(source, problem="not all can be read on the ledger", is_read=False))
+            problem = "not all can be read on the ledger"
+            restorations.append(Restoration(source, problem=problem, is_read=False))
             continue
-        mend = _plan_one(tree, source, holders, retired_to)
-        mends.append(mend)
-        waiting += [part.address for part in mend.parts if not part.is_retired]
-    return mends
+        restoration = _plan_one(tree, source, owners, retired_to)
+        restorations.append(restoration)
+        waiting += [part.address for part in restoration.parts if not part.is_retired]
+    return restorations
 
 
 def _plan_one(
-    tree: Tree, source: There, holders: Mapping[str, Holder], retired_to: Mapping[str, RetiredTo]
-) -> Mend:
+    tree: LedgerTree,
+    source: LedgerGgo,
+    owners: Mapping[str, AddressOwner],
+    retired_to: Mapping[str, RetiredTo],
+) -> Restoration:
     if source.action == "RETIRE":
-        whole = retired_to.get(source.address)
-        mend = Mend(source, retired_to=whole)
+        whole = Restoration(source, retired_to=retired_to.get(source.address))
         problem = "retired to a measurement that isn't its owner's"
-        return mend if mend.is_retired else replace(mend, problem=problem)
+        return whole if whole.is_retired else replace(whole, problem=problem)
     if source.action != "SPLIT":
-        return Mend(source, problem=f"{source.action} on the ledger, which isn't ours")
-    owner_id = holders[source.address].owner_id
+        return Restoration(source, problem=f"{source.action} on the ledger, which isn't ours")
+    owner_id = owners[source.address].owner_id
     parts, unmatched = [], {}
     for position, (address, part) in enumerate(tree.parts(source)):
-        holder = holders.get(address)
-        if part is None or holder is None or holder.key_index is None:
+        owner = owners.get(address)
+        if part is None or owner is None or owner.key_index is None:
             unmatched[address] = part.amount if part else 0
             continue
-        by_sender = part.action == "RETIRE" and holder.owner_id == owner_id
+        is_retired_by_sender = part.action == "RETIRE" and owner.owner_id == owner_id
         parts.append(
-            Part(
+            RestoredPart(
                 address=address,
                 amount=part.amount,
-                owner_id=holder.owner_id,
-                key_index=holder.key_index,
+                owner_id=owner.owner_id,
+                key_index=owner.key_index,
                 position=position,
-                is_unspent=part.action is None,
-                retired_to=retired_to.get(address) if by_sender else None,
+                is_unspent=part.next is None,
+                retired_to=retired_to.get(address) if is_retired_by_sender else None,
             )
         )
     problem = f"{sum(unmatched.values())} Wh are not ours, or of a lost key" if unmatched else ""
     if not problem and sum(part.amount for part in parts) != source.amount:
         problem = "on the ledger the parts don't sum to what was split"
-    return Mend(source, tuple(parts), unmatched, problem=problem)
+    return Restoration(source, tuple(parts), unmatched, problem=problem)
 
 
-def is_same(
-    mend: Mend, parts: Mapping[str, tuple[int, str | None]], measurement: str | None
-) -> bool:
-    """Whether a batch of ours is what stands on the ledger, part for part.
+def stands(restoration: Restoration, operation: Operation, tree: LedgerTree) -> bool:
+    """Whether the operation of a batch of ours is what spent this GGO on the ledger.
 
-    :param parts: Wh and the measurement that it is retired to, by address, of the batch's split.
-    :param measurement: Where the batch retires the whole GGO.
+    False if a part has no known owner: the batch would store it, and what it became is not known.
     """
-    if not mend.is_read or mend.unmatched:
+    if not restoration.is_read or restoration.unmatched:
         return False
-    if mend.there.action == "RETIRE":
-        return mend.retired_to is not None and mend.retired_to.measurement == measurement
-    there = {part.address: part for part in mend.parts}
-    if measurement is not None or parts.keys() != there.keys():
+    try:
+        who = spent_by(operation, restoration.source, tree, allow_later_retirements=True)
+    except ValueError:
+        # The operation retires to text that is not an address: the ledger can't have it.
         return False
-    for address, (amount, retired_to) in parts.items():
-        part = there[address]
-        settled = part.retired_to.measurement if part.retired_to else None
-        if amount != part.amount or (retired_to is not None and retired_to != settled):
-            return False
-    return True
+    return who is SpentBy.THIS_BATCH
 
 
-class Trail:
-    """Which indexes k of a user's `m/0/k` to look at next, the likeliest first.
+class TradeIndexSearch:
+    """Which indexes k of a user's `m/0/k` to derive next, the likeliest first.
 
-    From the highest that is known on, then from the counter on, then where earlier recoveries, which
-    were lost too, would have moved the counter to: each as far as `reach` beyond the last match, since
-    composes that failed leave gaps. What was passed over below the counter comes last.
+    It begins at the highest index that is known, then at the counter, then where earlier recoveries,
+    which were lost too, would have moved the counter to. Each time it goes on for `reach` indexes
+    beyond the last match, since composes that failed leave gaps. Indexes below the counter that it
+    passed over come last.
 
     :param known: One more than the highest index that the database has of the user.
     :param counter: The next index that the database would hand out.
+    :param margin: By how much a recovery moves the counter.
+    :param window: How many indexes `next_window` returns at most.
     """
 
     def __init__(self, known: int, counter: int, *, reach: int, margin: int, window: int) -> None:
@@ -281,24 +293,24 @@ class Trail:
         self._begin = self._front = known
         self._limit = known + reach
         self._jumps = -1
-        """Since the last match: first to the counter, then beyond it by the margin."""
+        """Since the last match: the first goes to the counter, the others beyond by the margin."""
         self._seen: list[range] = []
         self._rest: list[range] | None = None
 
     def matched(self, key_index: int) -> None:
-        """Note that this index was found: look further."""
+        """Note that this index was found, so that the search goes on beyond it."""
         self._last = max(self._last, key_index + 1)
         self._limit = max(self._limit, key_index + 1 + self._reach)
         self._jumps = min(self._jumps, 0)
 
-    def window(self) -> range | None:
-        """The next indexes; None: all were looked at."""
+    def next_window(self) -> range | None:
+        """Return the next indexes; None: there are no more."""
         while self._rest is None:
             if self._front < self._limit:
                 found = range(self._front, min(self._front + self._window, self._limit))
                 self._front = found.stop
                 return found
-            self._turn()
+            self._jump()
         if not self._rest:
             return None
         first = self._rest.pop(0)
@@ -306,8 +318,8 @@ class Trail:
             self._rest.insert(0, first[self._window :])
         return first[: self._window]
 
-    def _turn(self) -> None:
-        """Go on from the next start, or to what was left out."""
+    def _jump(self) -> None:
+        """Go on from the next start, or to what was passed over."""
         self._seen.append(range(self._begin, self._front))
         self._jumps += 1
         if self._jumps > LOST_RECOVERIES:
@@ -318,7 +330,7 @@ class Trail:
         self._limit = max(self._limit, start + self._reach)
 
     def _gaps(self) -> Iterator[range]:
-        """What was passed over below the counter; what is beyond it was handed out by nobody."""
+        """Return what was passed over below the counter; indexes beyond it were not handed out."""
         begin = 0
         for seen in self._seen:
             end = min(seen.start, self._counter)

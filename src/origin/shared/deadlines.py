@@ -1,4 +1,4 @@
-"""Time limits of work, which also end when the process shuts down."""
+"""Time limits and sleeps, which end early when the process shuts down."""
 
 import threading
 import time

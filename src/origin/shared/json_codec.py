@@ -8,10 +8,10 @@ import msgspec
 import orjson
 
 MAX_EXACT = 2**64
-"""Numbers with a point or an exponent that reach this stay floats; no field allows as much."""
+"""Numbers with a point or an exponent stay floats from here on; no field allows such values."""
 
 MAX_EXACT_FLOAT = 2**53
-"""Up to this, a whole float equals the number that was written, if its fraction has few digits."""
+"""Up to this, a whole float equals the number as written, if its fraction has few digits."""
 
 
 def read_json(raw: bytes) -> Any:

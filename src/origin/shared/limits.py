@@ -4,4 +4,4 @@ MAX_WH = 2**63 - 1
 """Wh; the largest number that PostgreSQL's bigint holds."""
 
 MAX_TEXT_BYTES = 500
-"""Of a stored string, in UTF-8. Four such texts fit into one index entry of PostgreSQL (2,704 bytes)."""
+"""Bytes of a stored string, in UTF-8. Four such texts fit into one index entry of PostgreSQL (2,704 bytes)."""

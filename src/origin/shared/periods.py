@@ -1,4 +1,4 @@
-"""Periods of local time by which sums are told: summaries and declarations."""
+"""Periods of local time, by which summaries and declarations group their sums."""
 
 from datetime import datetime
 from enum import Enum

@@ -1,4 +1,4 @@
-"""When to try again."""
+"""When to retry: growing, jittered delays."""
 
 import random
 
@@ -16,5 +16,5 @@ def backoff_s(first_s: float, attempts: int, *, max_factor: float = MAX_FACTOR) 
 
 
 def jittered(seconds: float) -> float:
-    """Return this delay ±20 %, so that work that failed together is not tried again all at once."""
+    """Return this delay ±20 %, so that work that failed together is not retried all at once."""
     return seconds * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 - no secret

@@ -1,4 +1,4 @@
-"""Wake-ups of workers, as services ask for them."""
+"""What services call to wake the workers."""
 
 from typing import Protocol
 

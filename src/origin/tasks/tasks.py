@@ -32,7 +32,7 @@ def register_tasks(app: Celery, runtime: Runtime, sender: WakeupSender) -> None:
         names.TECHNOLOGIES: runtime.technologies.import_all,
         names.FIRST_TECHNOLOGIES: runtime.technologies.import_if_empty,
         names.PRUNING: lambda: pruning.prune(runtime.database),
-        names.RECONCILIATION: runtime.reconciliation.reconcile_slice,
+        names.RECONCILIATION: runtime.reconciliation.continue_run,
         names.SCHEDULES: lambda: schedules.send_due(runtime.database, periodic, sender.send),
         names.BATCHES: _run_batches(runtime),
     }

@@ -1,1 +1,1 @@
-"""Logs: one JSON object a line on stdout, and Azure Application Insights where configured."""
+"""Logs as JSON lines, metrics for Prometheus, and traces; Azure Application Insights if configured."""

@@ -42,7 +42,7 @@ class _CustomDimensions(logging.Filter):
 
 
 def log_handler(connection_string: str, service: str, redactor: Redactor) -> logging.Handler:
-    """Return a handler that sends records in the background; it drops what can't be sent."""
+    """Return a handler that sends records in the background and drops those that can't be sent."""
     _set_role_name(service)
     handler = AzureLogHandler(
         connection_string=connection_string,

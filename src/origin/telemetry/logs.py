@@ -13,7 +13,7 @@ from origin.telemetry.redaction import Redactor
 
 
 def configure_logging(settings: Settings) -> None:
-    """Send all logs and spans of this process where the settings say. A repeat replaces the first."""
+    """Send all logs and spans of this process where the settings say. A second call replaces the first."""
     redactor = Redactor(_secrets(settings))
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(JsonFormatter(settings.service_name, redactor))
@@ -46,10 +46,10 @@ def configure_logging(settings: Settings) -> None:
 
 
 def without_redis_traceback(record: logging.LogRecord) -> bool:
-    """Replace the traceback of a failure of Redis in Celery by the error's name, and return True.
+    """Replace the traceback of a Redis error in Celery's logs by the error's name, and return True.
 
-    Redis may be lost at any time, also while a worker acknowledges a message. Celery logs a traceback
-    then, which tells operators no more than the error's name does.
+    Redis may fail at any time, also while a worker acknowledges a message. Celery then logs a
+    traceback, which tells operators no more than the error's name.
     """
     error = record.exc_info[1] if record.exc_info else None
     if isinstance(error, redis.RedisError) and record.name.startswith(("celery.", "kombu.")):

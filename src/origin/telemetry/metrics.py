@@ -4,7 +4,7 @@ To add a metric, define it here and call `.labels(...).inc()` where the event ha
 queried from the database at each scrape stand in `origin.monitoring.service.database_gauges`.
 
 Under gunicorn the processes of one web share their counts in files in PROMETHEUS_MULTIPROC_DIR
-(`origin.web.gunicorn.conf` makes it), and each process answers for all. Worker and beat are one process
+(`origin.web.gunicorn.conf` makes it), and each process answers a scrape for all of them. Worker and beat are one process
 each. Labels have few values, which callers can't choose: no paths, subjects or ids.
 """
 
@@ -165,7 +165,7 @@ def _connections_used() -> int:
 def report_pools() -> None:
     """Update the gauge of connections in use, for the web's other processes; called once a second.
 
-    To count each checkout and checkin would add a tenth to the time of a short query.
+    Counting each checkout and checkin would add a tenth to the time of a short query.
     """
     POOL_CONNECTIONS_USED.set(_connections_used())
 

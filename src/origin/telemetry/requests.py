@@ -40,7 +40,7 @@ def _begin() -> None:
 
 
 def _request() -> Request:
-    """Return the request itself. An access through Flask's proxy takes some 40 times as long."""
+    """Return the request itself. Each access through Flask's proxy takes about 40 times as long."""
     return cast("Request", request._get_current_object())  # type: ignore[attr-defined] # noqa: SLF001 - werkzeug's public API
 
 

@@ -23,7 +23,7 @@ def task_headers() -> dict[str, str]:
 
 
 def watch_sending() -> None:
-    """Count the wake-ups that this process sends. A repeat changes nothing."""
+    """Count the wake-ups that this process sends. A second call changes nothing."""
     signals.after_task_publish.connect(_sent)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from marshmallow import ValidationError, fields, validate
 
 MAX_ERRORS = 50
-"""How many wrong items of a list an error names. Items after the last of them are not read."""
+"""The most wrong items of a list that an error names. The items after them are not read."""
 
 
 class Items(fields.List[Any]):

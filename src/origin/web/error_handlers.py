@@ -1,4 +1,4 @@
-"""Flask's handlers of errors: each error is answered as `origin.web.errors` words it."""
+"""Flask's error handlers. They answer each error with its entry in `origin.web.errors`."""
 
 import logging
 
@@ -19,7 +19,7 @@ from origin.errors import (
     ValueNotStorable,
 )
 from origin.telemetry.metrics import POOL_TIMEOUTS
-from origin.web.errors import TABLE, worded
+from origin.web.errors import worded
 from origin.web.messages import as_json
 
 log = logging.getLogger(__name__)
@@ -42,11 +42,12 @@ def _failure(status: int, body: object) -> Response:
 
 
 def _on_origin_error(error: OriginError) -> Response:
-    if not any(each in TABLE for each in type(error).__mro__):
+    try:
+        answer = worded(error)
+    except LookupError:
         return _on_unexpected(error)
     if isinstance(error, PeerError):
         log.warning("A peer failed: %s", error)
-    answer = worded(error)
     response = _failure(answer.status, answer.body)
     response.headers.extend(answer.headers)
     return response
@@ -60,7 +61,7 @@ def _on_database_error(error: DBAPIError | psycopg2.Error) -> Response:
         log.warning("The database failed: %s (%s)", type(driver_error).__name__, state)
         return _on_origin_error(DatabaseReadOnly() if state == READ_ONLY else DatabaseUnavailable())
     if fault is Fault.REQUEST:
-        # Schemas should have rejected the value: an operator must hear of it.
+        # An error, not a warning: a schema should have rejected the value.
         log.error("The database can't hold a value: %s (%s)", type(driver_error).__name__, state)
         return _on_origin_error(ValueNotStorable())
     return _on_unexpected(error)

@@ -20,18 +20,18 @@ from origin.shared.limits import MAX_TEXT_BYTES
 from origin.web.messages import Message, shortened
 from origin.webhooks.rules import subscriptions
 
-RETRY_AFTER_S = "10"
+_RETRY_AFTER_S = "10"
 _RETRY_AFTER_TIMEOUT_S = "60"
-"""Longer: the peer may still be working on a request that nobody waits for."""
+"""Longer, because the peer may still be working on the request that timed out."""
 _RETRY_AFTER_RECOVERY_S = "60"
 _CHALLENGE = 'Bearer realm="AccountService"'
 
 
 @dataclass(frozen=True)
-class Worded:
-    """An error as the API answers it.
+class ErrorAnswer:
+    """The API's answer to an error.
 
-    :ivar code: For version 2, whose answers carry it; the old API's do not.
+    :ivar code: The error's code: answers of version 2 have it, those of the old API do not.
     """
 
     status: int
@@ -54,24 +54,25 @@ class Wording:
     headers: Callable[[Any], Mapping[str, str]] = lambda _: {}
 
 
-def worded(error: OriginError) -> Worded:
+def worded(error: OriginError) -> ErrorAnswer:
     """Return the answer to this error, by the table's entry for its class or its nearest base.
 
-    :raises LookupError: The table has none: the error is not for clients.
+    :raises LookupError: The table has no such entry: the error is not for clients.
     """
-    found = next((TABLE[each] for each in type(error).__mro__ if each in TABLE), None)
-    if found is None or error.code is None:
+    wording = next((TABLE[each] for each in type(error).__mro__ if each in TABLE), None)
+    if wording is None or error.code is None:
         raise LookupError(type(error).__name__)
-    return Worded(found.status, error.code, shortened(found.message(error)), found.headers(error))
+    message = shortened(wording.message(error))
+    return ErrorAnswer(wording.status, error.code, message, wording.headers(error))
 
 
 def _sentence(text: str) -> Callable[[Any], Message]:
-    """A message without facts."""
+    """Return a message that is the same for every error of the class."""
     return lambda _: text
 
 
 def _field(name: str, text: str) -> Callable[[Any], Message]:
-    """A message about one field of the request, in the shape of a schema's messages."""
+    """Return a message about one field of the request, in the shape of a schema's messages."""
     return lambda _: {name: [text]}
 
 
@@ -247,7 +248,7 @@ _FEATURES: dict[type[OriginError], Wording] = {
 
 _SERVERS: dict[type[OriginError], Wording] = {
     errors.PeerUnavailable: Wording(
-        503, lambda error: f"{error.peer} is out of reach", _retry_after(RETRY_AFTER_S)
+        503, lambda error: f"{error.peer} is out of reach", _retry_after(_RETRY_AFTER_S)
     ),
     errors.PeerTooSlow: Wording(
         503, lambda error: f"{error.peer} is out of reach", _retry_after(_RETRY_AFTER_TIMEOUT_S)
@@ -257,15 +258,15 @@ _SERVERS: dict[type[OriginError], Wording] = {
         503, _sentence("The service is being recovered"), _retry_after(_RETRY_AFTER_RECOVERY_S)
     ),
     errors.OwnerChanged: Wording(
-        503, _sentence("The account has just changed"), _retry_after(RETRY_AFTER_S)
+        503, _sentence("The account has just changed"), _retry_after(_RETRY_AFTER_S)
     ),
     errors.DatabaseUnavailable: Wording(
-        503, _sentence("The database is out of reach"), _retry_after(RETRY_AFTER_S)
+        503, _sentence("The database is out of reach"), _retry_after(_RETRY_AFTER_S)
     ),
     errors.DatabaseReadOnly: Wording(
-        503, _sentence("The database can't be written now"), _retry_after(RETRY_AFTER_S)
+        503, _sentence("The database can't be written now"), _retry_after(_RETRY_AFTER_S)
     ),
-    errors.NoConnectionFree: Wording(503, _sentence("Too busy"), _retry_after(RETRY_AFTER_S)),
+    errors.NoConnectionFree: Wording(503, _sentence("Too busy"), _retry_after(_RETRY_AFTER_S)),
     errors.ValueNotStorable: Wording(
         400, _sentence("A value is too large, or none that can be stored")
     ),
@@ -278,4 +279,4 @@ TABLE: Mapping[type[OriginError], Wording] = {
     **_FEATURES,
     **_SERVERS,
 }
-"""Every error that a client may see. The messages are the old API's, to the letter."""
+"""Every error that a client may see. The old API's messages must stay as they are, to the letter."""

@@ -11,7 +11,7 @@ from origin.shared.limits import MAX_TEXT_BYTES, MAX_WH
 MAX_TEXT_LENGTH = MAX_TEXT_BYTES
 MAX_REFERENCE_LENGTH = 1000
 MAX_REFERENCE_BYTES = 2000
-"""Longer than other texts: a reference shares its index entries with numbers alone."""
+"""More than `MAX_TEXT_BYTES`: the indexes of references have no other texts beside them."""
 
 _NOT_A_TIME = "Not a valid datetime."
 _DATE_LENGTH = len("2020-01-01")
@@ -110,7 +110,7 @@ class WholeNumber(fields.Integer):
 
 
 class Time(fields.Field[datetime]):
-    """A time in ISO 8601, with `T` or a space. Without an offset it stays naive: see `in_utc`."""
+    """A time in ISO 8601, with `T` or a space. A time without an offset stays naive: see `in_utc`."""
 
     def _deserialize(
         self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any

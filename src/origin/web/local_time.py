@@ -56,8 +56,8 @@ class TimeRange(Schema):
 def range_in_utc(begin: datetime, end: datetime, zone: tzinfo = UTC) -> tuple[datetime, datetime]:
     """Return both ends in UTC. Naive ends are in `zone`, whose offset may change between them.
 
-    :raises ValidationError: they have different offsets, or the end is before the begin.
-    :raises OverflowError: an end has no place in UTC.
+    :raises ValidationError: The ends have different offsets, or the end is before the begin.
+    :raises OverflowError: An end is before year 1 or after year 9999 in UTC.
     """
     naive = begin.tzinfo is None and end.tzinfo is None
     begin, end = (time if time.tzinfo else time.replace(tzinfo=zone) for time in (begin, end))

@@ -9,7 +9,7 @@ Message = str | dict[str, Any]
 
 MAX_MESSAGE_BYTES = 64 * 1024
 _ROOM_BYTES = MAX_MESSAGE_BYTES * 3 // 4
-"""For the parts of a message that is too long: brackets and the last text come on top."""
+"""The budget of a shortened message. The other quarter is for brackets and the last text."""
 _MAX_TEXT_LENGTH = 300
 
 

@@ -1,4 +1,4 @@
-"""Hands the views what the composition root made for this app."""
+"""Gives views the objects that the composition root made for this app."""
 
 from collections.abc import Iterable
 from typing import TypeVar, cast

@@ -1,4 +1,4 @@
-"""Views that are closed while operators recover the database (contract: operations, RECOVERY_MODE)."""
+"""Closes views while operators recover the database (contract: operations, RECOVERY_MODE)."""
 
 from collections.abc import Callable
 from functools import wraps

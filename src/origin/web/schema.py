@@ -9,7 +9,7 @@ from marshmallow import fields, pre_load
 from origin.web.described import described
 
 MAX_UNKNOWN = 20
-"""How many unknown fields of one object an error names."""
+"""The most unknown fields of an object that an error names."""
 
 
 class Schema(MarshmallowSchema):
@@ -44,6 +44,6 @@ class Schema(MarshmallowSchema):
 
 
 class SuccessResponse(Schema):
-    """The base of all responses."""
+    """The base of all responses: each has `success`."""
 
     success = fields.Boolean(metadata=described("Whether it was done", example=True))

@@ -1,4 +1,4 @@
-"""A ledger that answers what it shouldn't, a batch that is poisoned, a worker that is late."""
+"""Unexpected answers of the ledger, batches that fail, and workers that are late."""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,7 +15,7 @@ from tests.support.market import BEGIN, Market
 
 
 def composed(market: Market, count: int = 1) -> None:
-    """So many GGOs of 1000 Wh, of each of which 100 are on their way to Bob."""
+    """Issue so many GGOs of 1000 Wh, and compose 100 Wh of each to Bob."""
     for number in range(count):
         address = market.issue(1000, begin=market.hour(number))
         assert market.compose(address, transfers=[(100, "bob")]).status_code == 200
@@ -26,15 +26,15 @@ def states(market: Market) -> list[str]:
 
 
 def events(caplog: pytest.LogCaptureFixture, level: str = "ERROR") -> list[str]:
-    """The names of what was logged."""
+    """Return the names of the logged events."""
     return [getattr(record, "event", "") for record in caplog.records if record.levelname == level]
 
 
 @pytest.mark.parametrize(("first", "end"), [(31, "DECLINED"), (15, "DECLINED"), (18, "PENDING")])
-def test_a_post_that_surely_never_arrived_does_not_stand_against_a_refusal(
+def test_a_post_that_certainly_did_not_arrive_does_not_delay_a_rollback(
     market: Market, first: int, end: str
 ):
-    """A validator that disconnects (18) may have taken it: only there the refusal decides nothing."""
+    """After a disconnect (18) the validator may have taken the batch: then the refusal decides nothing."""
     composed(market)
     market.sandbox.ledger.fault("/batches", code=first)
     market.run_batches()
@@ -45,14 +45,14 @@ def test_a_post_that_surely_never_arrived_does_not_stand_against_a_refusal(
     market.sandbox.ledger.clear_faults()
     market.settle()
     assert states(market) == ["COMPLETED" if end == "PENDING" else end]
-    told = [row[0] for row in market.rows("SELECT event FROM batch_events ORDER BY id")]
-    assert told[:2] == [
+    events = [row[0] for row in market.rows("SELECT event FROM batch_events ORDER BY id")]
+    assert events[:2] == [
         "posted: may have arrived" if first == 18 else "posted: did not arrive",
         "posted: refused",
     ]
 
 
-def test_a_refused_connection_is_a_post_that_never_arrived():
+def test_a_post_without_a_connection_did_not_arrive():
     ledger = LedgerClient(f"http://127.0.0.1:{free_port()}", tls_verify=True)
     assert ledger.post(b"").outcome is Posted.UNARRIVED
 
@@ -78,7 +78,7 @@ _ODD: dict[str, tuple[Callable[[str], Any], str]] = {
 
 
 @pytest.mark.parametrize("odd", _ODD)
-def test_odd_statuses_are_told_and_change_nothing(
+def test_unexpected_statuses_are_reported_and_change_nothing(
     market: Market, caplog: pytest.LogCaptureFixture, odd: str
 ):
     composed(market)
@@ -93,8 +93,8 @@ def test_odd_statuses_are_told_and_change_nothing(
     assert states(market) == ["COMPLETED"]
 
 
-def test_more_fields_than_documented_and_no_messages_are_understood(market: Market):
-    """INVALID without a message is a refusal all the same, once state confirms it."""
+def test_undocumented_fields_and_missing_messages_are_accepted(market: Market):
+    """INVALID without a message is a refusal if the state confirms it."""
     market.sandbox.ledger.refuse_next()
     composed(market)
     market.run_batches()
@@ -107,31 +107,31 @@ def test_more_fields_than_documented_and_no_messages_are_understood(market: Mark
     assert market.batches() == [("DECLINED", "no reason given")]
 
 
-def test_a_poisoned_batch_stops_no_other(
+def test_a_batch_that_fails_stops_no_other(
     market: Market, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
-    """One of three can't be signed at first, and then not be ended."""
+    """One of three batches can't be signed at first, and then can't be ended."""
     composed(market, 3)
     as_built, complete = sign._sign, follow.complete_batches
 
-    def poisoned_sign(keys: Any, source: Any, parts: Any) -> Any:
+    def failing_sign(keys: Any, source: Any, parts: Any) -> Any:
         if source.batch_id == 1:
-            raise ValueError("poison")
+            raise ValueError("broken")
         return as_built(keys, source, parts)
 
-    def poisoned_complete(session: Any, batch_ids: list[int]) -> list[int]:
+    def failing_complete(session: Any, batch_ids: list[int]) -> list[int]:
         if 1 in batch_ids:
-            raise ValueError("poison")
+            raise ValueError("broken")
         return complete(session, batch_ids)
 
     with monkeypatch.context() as patch:
-        patch.setattr(sign, "_sign", poisoned_sign)
+        patch.setattr(sign, "_sign", failing_sign)
         market.run_batches()
     assert states(market) == ["PENDING", "SUBMITTED", "SUBMITTED"]
     market.run_batches()
     market.sandbox.ledger.batches(count=3, wait=10)
     with monkeypatch.context() as patch:
-        patch.setattr(follow, "complete_batches", poisoned_complete)
+        patch.setattr(follow, "complete_batches", failing_complete)
         market.run_batches()
     assert states(market) == ["SUBMITTED", "COMPLETED", "COMPLETED"]
     assert {"batch.cannot_sign", "batch.cannot_end"} <= set(events(caplog))
@@ -139,7 +139,7 @@ def test_a_poisoned_batch_stops_no_other(
     assert states(market) == ["COMPLETED"] * 3
 
 
-def test_a_state_that_hangs_is_waited_for_once_in_a_run(
+def test_a_run_waits_only_once_for_a_state_that_hangs(
     market: Market, monkeypatch: pytest.MonkeyPatch
 ):
     market.sandbox.ledger.drop_next(3)
@@ -152,14 +152,14 @@ def test_a_state_that_hangs_is_waited_for_once_in_a_run(
         raise PeerUnavailable("Ledger", "ReadTimeout")
 
     with monkeypatch.context() as patch:
-        patch.setattr(market.runtime.ledger, "ggo_record", hanging)
+        patch.setattr(market.runtime.ledger, "read_ggo", hanging)
         market.run_batches()
     assert len(asked) == 1
     due = "SELECT count(*) FROM batches WHERE next_attempt_at < now() + interval '10 s'"
     assert market.rows(due)[0][0] == 0
 
 
-def test_a_late_worker_changes_no_schedule(market: Market):
+def test_a_worker_that_returns_after_its_lease_changes_no_schedule(market: Market):
     composed(market)
     database = market.runtime.database
     with database.transaction() as session:
@@ -172,14 +172,14 @@ def test_a_late_worker_changes_no_schedule(market: Market):
     assert market.rows("SELECT next_attempt_at FROM batches")[0][0] == lease
 
 
-def test_a_process_that_ends_gives_its_batches_back_at_once(
+def test_a_process_that_shuts_down_gives_its_batches_back_at_once(
     market: Market, monkeypatch: pytest.MonkeyPatch
 ):
     composed(market)
     with monkeypatch.context() as patch:
         patch.setattr(deadlines._shutdown_requested, "is_set", lambda: True)
         assert market.runtime.batch_runner.run_due() == 0
-        # Asked to end in the middle of its work:
+        # Asked to shut down in the middle of its work:
         patch.setattr(runner, "Deadline", lambda _: _Over())
         with market.runtime.database.transaction() as session:
             leases = queue.claim_due(session, limit=1, lease_s=60)
@@ -193,8 +193,8 @@ class _Over:
         return True
 
 
-def test_nobody_is_behind_anothers_backlog(market: Market):
-    """Alice has composed two thousand times before Bob did once: he is in the next hundred."""
+def test_a_user_does_not_wait_for_anothers_backlog(market: Market):
+    """Alice has composed 2,000 times before Bob: his batch is among the next 100."""
     market.rows(
         'INSERT INTO ggos (owner_id, address, amount, begin, "end", sector, technology_code, '
         "fuel_code, issue_time, expire_time, issue_gsrn, stored) "

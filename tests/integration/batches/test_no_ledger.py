@@ -1,4 +1,4 @@
-"""LEDGER_ENABLED=0: operations are final at once, and told apart if the ledger is switched on later."""
+"""LEDGER_ENABLED=0: operations are final at once, and recognised if the ledger is switched on later."""
 
 import json
 import logging
@@ -25,7 +25,7 @@ def market(new_market: Callable[..., Market]) -> Market:
 
 def switched_on(market: Market) -> Market:
     """The same service, with the ledger switched on."""
-    # Its users and points are there already: only the settings are new.
+    # On the same database: only the settings differ.
     other = object.__new__(Market)
     vars(other).update(vars(market))
     other.settings = type(market.settings).of(
@@ -40,7 +40,7 @@ def switched_on(market: Market) -> Market:
     return other
 
 
-def test_a_compose_is_final_when_it_answers(market: Market):
+def test_a_compose_is_final_at_once(market: Market):
     market.consume(amount=70)
     address = market.issue(1000)
     market.rows(
@@ -53,10 +53,10 @@ def test_a_compose_is_final_when_it_answers(market: Market):
     assert market.amounts("alice", category="stored") == [850]
     assert market.amounts("alice", category="retired") == [50]
     assert market.amounts("bob") == [100]
-    told = market.rows(
+    deliveries = market.rows(
         "SELECT convert_from(body, 'UTF8')::json->>'sub' FROM webhook_deliveries ORDER BY 1"
     )
-    assert [row[0] for row in told] == ["alice", "bob"]
+    assert [row[0] for row in deliveries] == ["alice", "bob"]
     assert market.rows("SELECT state, never_sent, ledger_batch_id, posts FROM batches") == [
         ("COMPLETED", True, None, 0)
     ]
@@ -66,7 +66,7 @@ def test_a_compose_is_final_when_it_answers(market: Market):
     assert market.sandbox.ledger.batches() == []
 
 
-def test_what_was_received_can_be_composed_on(market: Market):
+def test_received_ggos_can_be_composed(market: Market):
     market.sandbox.datahub.publish(BOBS_CONSUMPTION, market.begin, 100)
     market.compose(market.issue(1000), transfers=[(100, "bob")])
     [received] = market.listed("bob")
@@ -80,7 +80,7 @@ def test_what_was_received_can_be_composed_on(market: Market):
     }
 
 
-def test_switched_on_later_it_tells_apart_what_was_never_sent(
+def test_batches_that_were_never_sent_are_recognised_when_the_ledger_is_switched_on(
     market: Market, capsys: pytest.CaptureFixture[str]
 ):
     market.compose(market.issue(1000), transfers=[(100, "bob")])
@@ -93,11 +93,11 @@ def test_switched_on_later_it_tells_apart_what_was_never_sent(
     assert answer.json["message"] == f"GGO not found or is unavailable: {received['address']}"
     assert "never sent to the ledger" in capsys.readouterr().out
 
-    for _ in on.runtime.reconciliation.walk(anew=True, calls_per_second=10_000):
+    for _ in on.runtime.reconciliation.run(anew=True, calls_per_second=10_000):
         pass
-    kinds = sorted(each.kind for each in on.runtime.reconciliation.report())
+    kinds = sorted(each.kind for each in on.runtime.reconciliation.open_differences())
     assert kinds == ["never_sent"] * 3
-    # What the ledger does know goes on as ever.
+    # GGOs that the ledger has work as usual.
     assert on.compose(untouched, transfers=[(500, "bob")]).status_code == 200
     on.settle()
     assert on.amounts("bob") == [100, 500]
@@ -106,35 +106,35 @@ def test_switched_on_later_it_tells_apart_what_was_never_sent(
     assert "never sent (LEDGER_ENABLED=0)" in shown.output
 
 
-def test_it_does_not_start_while_batches_are_under_way(
+def test_the_service_does_not_start_while_batches_are_under_way(
     market: Market, caplog: pytest.LogCaptureFixture
 ):
     with caplog.at_level(logging.WARNING):
-        check_ledger_mode(market.settings, market.runtime.database)
+        check_ledger_mode(market.runtime.database, ledger_enabled=market.settings.ledger_enabled)
     assert "switched off" in caplog.text
     on = switched_on(market)
     on.compose(on.issue(1000), transfers=[(100, "bob")])
-    check_ledger_mode(on.settings, on.runtime.database)
+    check_ledger_mode(on.runtime.database, ledger_enabled=on.settings.ledger_enabled)
     with pytest.raises(ConfigurationError, match="batches are under way"):
-        check_ledger_mode(market.settings, market.runtime.database)
+        check_ledger_mode(market.runtime.database, ledger_enabled=market.settings.ledger_enabled)
     on.settle()
-    check_ledger_mode(market.settings, market.runtime.database)
+    check_ledger_mode(market.runtime.database, ledger_enabled=market.settings.ledger_enabled)
 
 
-def test_health_metrics_and_commands_say_so(market: Market):
+def test_health_metrics_and_commands_show_that_the_ledger_is_off(market: Market):
     ready = market.client().get("/health/ready")
     assert ready.json["ledger"] == "disabled"
     assert "account_service_ledger_enabled 0.0" in market.client().get("/metrics").text
     walked = market.app.test_cli_runner().invoke(args=["ledger", "reconcile"])
     assert walked.exit_code == 2
     assert "LEDGER_ENABLED=0" in walked.output
-    assert market.runtime.reconciliation.reconcile_slice() == 0
+    assert market.runtime.reconciliation.continue_run() == 0
     on = switched_on(market)
     assert "ledger" not in on.client().get("/health/ready").json
     assert "account_service_ledger_enabled 1.0" in on.client().get("/metrics").text
 
 
-def test_the_step_before_every_process_refuses_to_start(
+def test_migrate_fails_while_batches_are_under_way(
     market: Market, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     for name, value in market.environment().items():
@@ -146,8 +146,8 @@ def test_the_step_before_every_process_refuses_to_start(
     assert "batches are under way" in capsys.readouterr().err
 
 
-def test_a_recovery_tells_apart_what_was_never_sent(market: Market, tmp_path: Path):
-    """It is no difference: the ledger can't know of it."""
+def test_a_recovery_counts_batches_that_were_never_sent(market: Market, tmp_path: Path):
+    """They are no difference, as the ledger can't have them."""
     market.consume(amount=70)
     market.compose(market.issue(1000), transfers=[(100, "bob")], retires=[(50, CONSUMPTION)])
     market.compose(market.issue(20, begin=market.hour(1)), transfers=[(20, "bob")])
@@ -160,7 +160,7 @@ def test_a_recovery_tells_apart_what_was_never_sent(market: Market, tmp_path: Pa
     assert market.rows("SELECT * FROM ggos ORDER BY id") == before
 
 
-def test_a_recovery_without_a_ledger_brings_back_what_datahub_has(market: Market, tmp_path: Path):
+def test_a_recovery_without_a_ledger_restores_what_datahub_has(market: Market, tmp_path: Path):
     market.compose(market.issue(1000), transfers=[(100, "bob")])
     codes = {"technologyCode": "T020001", "fuelCode": "F01050100"}
     for hour in (1, 2):

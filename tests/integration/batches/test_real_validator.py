@@ -1,4 +1,4 @@
-"""What was seen on a real validator with the real processor (contract: peers, The ledger)."""
+"""Behaviour observed on a real validator with the real processor (contract: peers, The ledger)."""
 
 from dataclasses import replace
 from typing import Any
@@ -10,7 +10,7 @@ from tests.support.market import CONSUMPTION, Market
 
 
 def composed(market: Market, count: int = 1) -> None:
-    """So many GGOs of 1000 Wh, of each of which 100 are on their way to Bob."""
+    """Issue so many GGOs of 1000 Wh, and compose 100 Wh of each to Bob."""
     for number in range(count):
         address = market.issue(1000, begin=market.hour(number))
         assert market.compose(address, transfers=[(100, "bob")]).status_code == 200
@@ -21,7 +21,7 @@ def states(market: Market) -> list[str]:
 
 
 def impatient(market: Market) -> None:
-    """Give the ledger half a second for an answer, not fifteen."""
+    """Wait half a second for the ledger, not fifteen."""
     url = market.sandbox.urls["ledger"]
     ledger = LedgerClient(url, tls_verify=True, response_timeout_s=0.5)
     market.use(replace(market.runtime, ledger=ledger))
@@ -32,20 +32,20 @@ def events(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 
 def due_in_s(market: Market) -> float:
-    """Seconds until the one batch is due again."""
+    """Return the seconds until the one batch is due again."""
     return float(
         market.value("SELECT extract(epoch FROM next_attempt_at - clock_timestamp()) FROM batches")
     )
 
 
-def test_a_frozen_validator_makes_posts_hang_and_executes_them_when_it_thaws(market: Market):
-    """One hanging call for all; what was given up here is executed there, once."""
+def test_a_frozen_validator_makes_posts_hang_and_executes_them_later(market: Market):
+    """One call hangs, and no other is tried; the ledger executes the batch later, once."""
     impatient(market)
     composed(market, 3)
     with market.sandbox.ledger.frozen():
         market.run_batches()
         assert states(market) == ["PENDING"] * 3
-        # Asked about, it hangs as well; the rest isn't tried.
+        # The status call hangs as well; the rest is not tried.
         market.run_batches()
         assert states(market) == ["PENDING"] * 3
         assert market.sandbox.ledger.count("POST /batches") == 1
@@ -56,8 +56,8 @@ def test_a_frozen_validator_makes_posts_hang_and_executes_them_when_it_thaws(mar
     assert sum(market.amounts("bob")) == 300
 
 
-def test_a_post_that_hung_and_was_refused_in_the_end_is_undone_after_its_time(market: Market):
-    """The answer never came: it may be on its way still, until 600 s after it began."""
+def test_a_post_that_hung_and_was_refused_is_rolled_back_after_600_s(market: Market):
+    """Without an answer the POST may be on its way until 600 s after it began."""
     impatient(market)
     market.sandbox.ledger.refuse_next()
     composed(market)
@@ -96,18 +96,18 @@ _LATE: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("process", [False, True])
 @pytest.mark.parametrize("late", _LATE, ids=str)
-def test_a_post_that_may_have_arrived_stops_the_round_and_is_looked_up(
+def test_a_post_that_may_have_arrived_stops_the_run_and_is_followed(
     market: Market, late: dict[str, Any], process: bool
 ):
-    """A 408 (19) is the validator's lateness, not the request's fault: no other is tried at once."""
+    """A 408 (19) means that the validator is late: no other POST is tried at once."""
     market.sandbox.ledger.fault("/batches", **late, process=process)
     composed(market, 3)
     market.run_batches()
     assert states(market) == ["PENDING"] * 3
     assert market.sandbox.ledger.count("POST /batches") == 1
-    told = [row[0] for row in market.rows("SELECT event FROM batch_events ORDER BY id")]
-    assert told[0] == "posted: may have arrived"
-    assert set(told[1:]) == {"posted: did not arrive"}
+    events = [row[0] for row in market.rows("SELECT event FROM batch_events ORDER BY id")]
+    assert events[0] == "posted: may have arrived"
+    assert set(events[1:]) == {"posted: did not arrive"}
     market.settle()
     assert states(market) == ["COMPLETED"] * 3
     assert len(market.sandbox.ledger.batches()) == 3
@@ -115,10 +115,10 @@ def test_a_post_that_may_have_arrived_stops_the_round_and_is_looked_up(
 
 @pytest.mark.parametrize("late", _LATE, ids=str)
 @pytest.mark.parametrize("endpoint", ["/batch_statuses", "/state/*"])
-def test_a_question_that_is_not_answered_in_time_is_asked_again(
+def test_a_status_call_that_times_out_is_repeated(
     market: Market, caplog: pytest.LogCaptureFixture, late: dict[str, Any], endpoint: str
 ):
-    """It is a ledger out of reach, and none that gives odd answers."""
+    """The ledger counts as out of reach, not as giving unexpected answers."""
     market.sandbox.ledger.drop_next()
     composed(market)
     market.run_batches()
@@ -131,10 +131,10 @@ def test_a_question_that_is_not_answered_in_time_is_asked_again(
     assert states(market) == ["COMPLETED"]
 
 
-def test_an_invalid_batch_that_can_not_be_undone_yet_is_asked_about_ever_more_seldom(
+def test_the_delay_grows_while_an_invalid_batch_can_not_be_rolled_back(
     market: Market,
 ):
-    """Its bytes aren't posted while it is known; again once it was forgotten, and no oftener."""
+    """Its bytes are posted again only after the ledger has forgotten it."""
     market.sandbox.ledger.refuse_next(2)
     market.sandbox.ledger.fault("/batches", cut="after")
     composed(market)
@@ -160,10 +160,10 @@ def test_an_invalid_batch_that_can_not_be_undone_yet_is_asked_about_ever_more_se
     assert states(market) == ["DECLINED"]
 
 
-def test_an_invalid_batch_that_is_posted_again_is_not_executed_until_it_is_forgotten(
+def test_an_invalid_batch_is_not_executed_again_until_the_ledger_forgets_it(
     market: Market,
 ):
-    """After the rollback an equal compose has other bytes: it is executed."""
+    """An equal compose after the rollback has other bytes, and is executed."""
     market.consume(amount=1000)
     address = market.issue(1000)
     market.sandbox.ledger.refuse_next()
@@ -179,7 +179,7 @@ def test_an_invalid_batch_that_is_posted_again_is_not_executed_until_it_is_forgo
     assert states(market) == ["DECLINED", "COMPLETED"]
 
 
-def test_a_forgotten_processor_leaves_batches_pending_and_they_are_waited_for(market: Market):
+def test_batches_stay_pending_while_the_processor_is_away(market: Market):
     ledger = market.sandbox.ledger
     ledger.restart(processor_comes_back=False)
     composed(market)
@@ -193,10 +193,10 @@ def test_a_forgotten_processor_leaves_batches_pending_and_they_are_waited_for(ma
     assert states(market) == ["COMPLETED"]
 
 
-def test_a_batch_that_stays_pending_as_its_transactions_were_committed_is_completed_by_state(
+def test_a_pending_batch_whose_transactions_were_committed_is_completed_by_state(
     market: Market,
 ):
-    """As where somebody has wrapped them anew: it never becomes INVALID."""
+    """As if somebody had put them into another batch: this one never becomes INVALID."""
     composed(market)
     market.run_batches()
     [batch] = market.sandbox.ledger.batches(count=1, wait=10)
@@ -209,8 +209,8 @@ def test_a_batch_that_stays_pending_as_its_transactions_were_committed_is_comple
 
 
 @pytest.mark.parametrize("answer", [{}, {"link": 7}, "<html>"])
-def test_a_202_without_a_link_says_no_more_than_that(market: Market, answer: object):
-    """Nor does it say that the batch arrived: nonsense is answered 202 too."""
+def test_a_202_without_a_link_is_accepted_as_a_202(market: Market, answer: object):
+    """It does not prove that the batch arrived: the ledger answers nonsense with 202, too."""
     market.sandbox.ledger.fault("/batches", status=202, body=answer)
     composed(market)
     market.settle()
@@ -218,7 +218,7 @@ def test_a_202_without_a_link_says_no_more_than_that(market: Market, answer: obj
     assert market.sandbox.ledger.count("POST /batches") == 2
 
 
-def test_more_than_a_get_holds_are_asked_for_by_the_very_type(market: Market):
+def test_many_statuses_are_asked_for_by_post_with_the_exact_content_type(market: Market):
     composed(market, 20)
     market.settle()
     assert states(market) == ["COMPLETED"] * 20
@@ -229,7 +229,7 @@ def test_more_than_a_get_holds_are_asked_for_by_the_very_type(market: Market):
 
 
 def test_ggos_without_emissions_on_the_ledger_are_read(market: Market):
-    """The real ledger keeps none; what DataHub said of them stays here."""
+    """The real ledger stores none; the database has them from DataHub."""
     emissions = {"CO2": 1.5}
     address = market.issue(1000, emissions=emissions)
     market.compose(address, transfers=[(100, "bob")])

@@ -1,4 +1,4 @@
-"""Batches on their way: whatever the ledger does, each ends once, and right."""
+"""Batches under way: whatever the ledger does, each ends once and correctly."""
 
 from datetime import datetime
 
@@ -16,19 +16,19 @@ REFUSALS = [30, 34, 35, 42, 43, 46, 60, 62, 66]
 
 
 def composed(market: Market) -> str:
-    """A GGO of 1000 Wh, of which 100 are on their way to Bob; its address."""
+    """Issue a GGO of 1000 Wh, and compose 100 Wh to Bob; return its address."""
     address = market.issue(1000)
     assert market.compose(address, transfers=[(100, "bob")]).status_code == 200
     return address
 
 
 def held(market: Market) -> tuple[int, int]:
-    """What Alice and Bob have, settled: Wh."""
+    """Return the Wh that Alice and Bob have on offer."""
     stored = {"category": "stored"}
     return sum(market.amounts("alice", **stored)), sum(market.amounts("bob", **stored))
 
 
-def assert_settled(market: Market) -> None:
+def assert_completed(market: Market) -> None:
     assert [state for state, _ in market.batches()] == ["COMPLETED"]
     assert held(market) == (900, 100)
 
@@ -47,8 +47,8 @@ def test_an_invalid_batch_is_rolled_back_with_the_ledgers_reason(market: Market)
     assert_rolled_back(market, "Not on my watch")
 
 
-def test_a_refused_whole_retire_is_rolled_back_and_works_the_next_time(market: Market):
-    """The second batch differs in its bytes: the ledger remembers the first."""
+def test_a_retire_of_a_whole_ggo_works_again_after_its_rollback(market: Market):
+    """The second batch has other bytes, as the ledger remembers the first."""
     market.consume(amount=1000)
     address = market.issue(1000)
     market.sandbox.ledger.refuse_next()
@@ -63,12 +63,12 @@ def test_a_refused_whole_retire_is_rolled_back_and_works_the_next_time(market: M
 
 
 @pytest.mark.parametrize("cut", ["before", "after"])
-def test_a_cut_connection_is_no_refusal(market: Market, cut: str):
-    """Whether the batch arrived or not, the same bytes are posted, and it settles once."""
+def test_a_cut_connection_is_not_a_refusal(market: Market, cut: str):
+    """Whether the batch arrived or not, the same bytes are posted, and it is completed once."""
     market.sandbox.ledger.fault("/batches", cut=cut)
     composed(market)
     market.settle()
-    assert_settled(market)
+    assert_completed(market)
     [batch] = market.sandbox.ledger.batches()
     assert batch["status"] == "COMMITTED"
 
@@ -78,14 +78,14 @@ def test_a_ledger_that_is_not_ready_is_tried_again(market: Market, status: int, 
     market.sandbox.ledger.fault("/batches", status=status, code=code, times=2)
     composed(market)
     market.settle()
-    assert_settled(market)
+    assert_completed(market)
 
 
-def test_an_error_although_it_arrived(market: Market):
+def test_an_error_for_a_batch_that_arrived(market: Market):
     market.sandbox.ledger.fault("/batches", status=500, code=17, process=True)
     composed(market)
     market.settle()
-    assert_settled(market)
+    assert_completed(market)
 
 
 @pytest.mark.parametrize("code", REFUSALS)
@@ -101,8 +101,8 @@ def test_a_lasting_refusal_is_rolled_back_when_state_shows_the_source_unspent(
     assert held(market) == (1000, 0)
 
 
-def test_a_refusal_after_a_post_that_may_have_arrived_is_followed_on(market: Market):
-    """The first POST arrived and its answer was lost: the refusal of the second decides nothing."""
+def test_a_batch_is_followed_if_an_earlier_post_of_it_may_have_arrived(market: Market):
+    """The first POST arrived, and its answer was lost: the refusal of the second decides nothing."""
     ledger = market.sandbox.ledger
     with ledger.held():
         ledger.fault("/batches", cut="after")
@@ -113,21 +113,21 @@ def test_a_refusal_after_a_post_that_may_have_arrived_is_followed_on(market: Mar
         market.run_batches()
         assert market.batches()[0][0] == "PENDING"
     market.settle()
-    assert_settled(market)
+    assert_completed(market)
 
 
-def test_unknown_is_answered_by_the_same_bytes(market: Market):
+def test_an_unknown_batch_is_posted_again_with_the_same_bytes(market: Market):
     market.sandbox.ledger.drop_next()
     composed(market)
     market.settle()
-    assert_settled(market)
+    assert_completed(market)
     [batch] = market.sandbox.ledger.batches()
     assert batch["posts"] == 2
 
 
 @pytest.mark.parametrize("count", [1, 3, 20])
-def test_statuses_that_are_not_there_are_unknown(market: Market, count: int):
-    """Only one of them isn't, whatever the answer to all of them says; its bytes are posted."""
+def test_a_batch_without_a_status_is_unknown(market: Market, count: int):
+    """The ledger lacks one of them, and answers 404 for all; the bytes of that one are posted."""
     for number in range(count):
         address = market.issue(1000, begin=market.hour(number))
         assert market.compose(address, transfers=[(100, "bob")]).status_code == 200
@@ -142,14 +142,14 @@ def test_statuses_that_are_not_there_are_unknown(market: Market, count: int):
     assert sorted(posts) == [*[1] * (count - 1), 2]
 
 
-def test_an_invalid_that_state_contradicts_is_completed(market: Market):
-    """The ledger says INVALID, but the source is spent by this very split."""
+def test_an_invalid_batch_that_stands_on_the_ledger_is_completed(market: Market):
+    """The ledger says INVALID, but this split has spent the source."""
     composed(market)
     market.run_batches()
     [batch] = market.sandbox.ledger.batches(count=1, wait=10)
     market.sandbox.ledger.pretend(batch["id"], "INVALID")
     market.settle()
-    assert_settled(market)
+    assert_completed(market)
 
 
 def test_a_committed_batch_that_the_validator_forgot_is_completed(market: Market):
@@ -158,7 +158,7 @@ def test_a_committed_batch_that_the_validator_forgot_is_completed(market: Market
     market.sandbox.ledger.batches(count=1, wait=10)
     market.sandbox.ledger.forget(committed=True)
     market.settle()
-    assert_settled(market)
+    assert_completed(market)
 
 
 @pytest.mark.parametrize(
@@ -174,14 +174,14 @@ def test_a_committed_batch_that_the_validator_forgot_is_completed(market: Market
     ],
     ids=str,
 )
-def test_odd_answers_change_nothing(market: Market, fault: dict[str, object]):
+def test_unexpected_answers_change_nothing(market: Market, fault: dict[str, object]):
     composed(market)
     market.run_batches()
     market.sandbox.ledger.fault("/batch_statuses", times=1, **fault)
     market.run_batches()
     assert market.batches()[0][0] == "SUBMITTED"
     market.settle()
-    assert_settled(market)
+    assert_completed(market)
 
 
 @pytest.mark.parametrize(
@@ -197,7 +197,7 @@ def test_odd_answers_change_nothing(market: Market, fault: dict[str, object]):
     ids=str,
 )
 def test_no_rollback_while_state_can_not_be_read(market: Market, fault: dict[str, object]):
-    """An INVALID alone is not enough, nor is an answer that isn't about a GGO."""
+    """INVALID alone is not enough, nor with a state that is not a GGO."""
     market.sandbox.ledger.refuse_next(message="No")
     composed(market)
     market.run_batches()
@@ -213,11 +213,11 @@ def test_links_of_the_ledger_are_not_followed(market: Market):
     market.sandbox.ledger.link_prefix("http://127.0.0.1:1")
     composed(market)
     market.settle()
-    assert_settled(market)
+    assert_completed(market)
 
 
-def test_a_ledger_that_is_down_stops_the_round_and_keeps_everything(market: Market):
-    """One refused connection, not one for each batch."""
+def test_a_ledger_that_is_down_stops_the_run_and_changes_nothing(market: Market):
+    """One connection is tried, not one for each batch."""
     for number in range(3):
         address = market.issue(1000, begin=market.hour(number))
         market.compose(address, transfers=[(1, "bob")])
@@ -254,7 +254,7 @@ def test_two_workers_never_claim_the_same_batch(market: Market):
     assert len(claimed) == len(set(claimed)) == 20
 
 
-def test_a_batch_of_a_dead_worker_is_another_ones_after_the_lease(market: Market):
+def test_another_worker_gets_the_batch_of_a_dead_one_after_the_lease(market: Market):
     composed(market)
     with market.runtime.database.transaction() as session:
         assert list(queue.claim_due(session, limit=1, lease_s=0.01)) == [1]
@@ -262,7 +262,7 @@ def test_a_batch_of_a_dead_worker_is_another_ones_after_the_lease(market: Market
     assert market.runtime.batch_runner.run_due() == 1
 
 
-def test_signed_bytes_are_kept_by_whoever_stored_them_first(market: Market):
+def test_the_first_to_store_signed_bytes_wins(market: Market):
     composed(market)
     at_once(*[lambda: market.runtime.batch_signer.sign_missing([1], Deadline(60))] * 4)
     before = market.rows("SELECT signed_batch, ledger_batch_id FROM batches")
@@ -270,7 +270,7 @@ def test_signed_bytes_are_kept_by_whoever_stored_them_first(market: Market):
     assert market.rows("SELECT signed_batch, ledger_batch_id FROM batches") == before
 
 
-def test_a_key_that_can_not_be_opened_holds_up_nobody_else(market: Market):
+def test_a_key_that_can_not_be_unsealed_stops_no_other_batch(market: Market):
     composed(market)
     market.settle()
     [received] = market.listed("bob")
@@ -284,7 +284,7 @@ def test_a_key_that_can_not_be_opened_holds_up_nobody_else(market: Market):
     assert [state for state, _ in market.batches()] == ["COMPLETED", "PENDING", "COMPLETED"]
 
 
-def test_a_stuck_batch_is_posted_again_and_told_of(
+def test_a_stuck_batch_is_posted_again_and_reported(
     market: Market, caplog: pytest.LogCaptureFixture
 ):
     with market.sandbox.ledger.held():
@@ -296,12 +296,12 @@ def test_a_stuck_batch_is_posted_again_and_told_of(
     [batch] = market.sandbox.ledger.batches(count=1, wait=10)
     assert batch["posts"] == 2
     market.settle()
-    assert_settled(market)
+    assert_completed(market)
     assert market.runtime.batch_runner.resubmit_stuck() == 0
 
 
 def held_in(ggos: list[dict[str, object]]) -> int:
-    """The Wh that these rows of `ggos` hold, stored or retired."""
+    """Return the Wh that these rows of `ggos` hold, stored or retired."""
     return sum(int(str(row["amount"])) for row in ggos if row["stored"] or row["retired"])
 
 
@@ -322,7 +322,7 @@ wishes = st.lists(st.integers(1, 60), max_size=3)
 def test_a_batch_ends_once_and_energy_is_conserved(
     market: Market, transfers: list[int], retires: list[int], spare: int, ends: list[str]
 ):
-    """The first end holds, whatever is tried after it; a rollback restores every column."""
+    """Only the first end counts; a rollback restores every column."""
     if not transfers and not retires:
         return
     database = market.runtime.database
@@ -357,32 +357,32 @@ def test_a_batch_ends_once_and_energy_is_conserved(
     assert held_in(after) == amount
 
 
-def test_a_refusal_of_yesterday_declines_nothing_that_was_posted_since(market: Market):
-    """Another worker posts between our look at the status and our rollback."""
+def test_a_refusal_does_not_decline_a_batch_that_was_posted_since(market: Market):
+    """Another worker posts it between our status call and our rollback."""
     market.sandbox.ledger.refuse_next()
     composed(market)
     market.run_batches()
     market.sandbox.ledger.batches(count=1, wait=10)
-    asked = market.runtime.ledger.ggo_record
+    asked = market.runtime.ledger.read_ggo
 
     def posted_meanwhile(address: str) -> object:
         market.rows("UPDATE batches SET posts = posts + 1")
         return asked(address)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(market.runtime.ledger, "ggo_record", posted_meanwhile)
+        patch.setattr(market.runtime.ledger, "read_ggo", posted_meanwhile)
         market.run_batches()
     assert market.batches()[0][0] == "SUBMITTED"
 
 
-def test_a_reason_with_nul_is_stored_without(market: Market):
+def test_nul_is_removed_from_a_reason(market: Market):
     market.sandbox.ledger.refuse_next(message="No\0t")
     composed(market)
     market.settle()
     assert_rolled_back(market, "Not")
 
 
-def test_one_odd_answer_holds_up_only_its_own_batch(market: Market):
+def test_an_unexpected_answer_delays_only_its_own_batch(market: Market):
     for number in range(3):
         address = market.issue(1000, begin=market.hour(number))
         market.compose(address, transfers=[(1, "bob")])

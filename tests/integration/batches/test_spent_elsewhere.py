@@ -1,4 +1,4 @@
-"""A source that another operation spent on the ledger: nothing is made up, nothing counts twice."""
+"""Sources that another operation spent on the ledger: nothing is invented, nothing counts twice."""
 
 import base64
 import json
@@ -23,7 +23,7 @@ Wishes = dict[str, Sequence[tuple[int, str]]]
 
 
 def subscribed(market: Market) -> None:
-    """Both users want to hear of what they receive."""
+    """Subscribe both users to received GGOs."""
     market.rows(
         "INSERT INTO webhook_subscriptions (user_id, event, url, host, secret) "
         "SELECT id, 'ON_GGO_RECEIVED', 'http://app.example/hook', 'app.example', 's' FROM users"
@@ -31,7 +31,7 @@ def subscribed(market: Market) -> None:
 
 
 def restored(market: Market) -> None:
-    """The database as a backup has it that was made before the first compose."""
+    """Restore the database to a backup from before the first compose."""
     for table in ("webhook_deliveries", "batch_events", "transactions", "batches"):
         market.rows(f"DELETE FROM {table}")  # noqa: S608 - ours
     market.rows("DELETE FROM ggos WHERE parent_id IS NOT NULL")
@@ -43,7 +43,7 @@ def restored(market: Market) -> None:
 
 
 def amounts(market: Market, subject: str = "alice") -> dict[str, int]:
-    """The account's Wh by category."""
+    """Return the account's Wh by category."""
     categories = ("issued", "stored", "retired", "expired")
     return {each: market.total(subject, category=each) for each in categories}
 
@@ -74,10 +74,8 @@ _LOST_AND_AGAIN: dict[str, tuple[Wishes, Wishes]] = {
 
 
 @pytest.mark.parametrize("case", _LOST_AND_AGAIN)
-def test_after_a_restore_the_same_addresses_do_not_make_another_split_ours(
-    market: Market, case: str
-):
-    """The indexes fell back with the database: the addresses are the same, the operation is not."""
+def test_a_split_to_the_same_addresses_is_not_ours_after_a_restore(market: Market, case: str):
+    """The key indexes fell back with the database: the addresses are the same, the operation is not."""
     lost, again = _LOST_AND_AGAIN[case]
     market.consume(amount=1000)
     market.consume(gsrn=OTHER_CONSUMPTION, amount=1000)
@@ -104,8 +102,8 @@ def test_after_a_restore_the_same_addresses_do_not_make_another_split_ours(
         {"retires": [(1000, CONSUMPTION)]},
     ],
 )
-def test_after_a_restore_the_very_same_compose_is_completed(market: Market, wishes: Wishes):
-    """INVALID, as the source is spent; by this split, part for part."""
+def test_the_same_compose_is_completed_after_a_restore(market: Market, wishes: Wishes):
+    """It is INVALID as the source is spent, but by this split, part for part."""
     market.consume(amount=1000)
     market.consume(gsrn=OTHER_CONSUMPTION, amount=1000)
     address = market.issue(1000)
@@ -119,8 +117,8 @@ def test_after_a_restore_the_very_same_compose_is_completed(market: Market, wish
     assert [amounts(market, each) for each in ("alice", "bob")] == before
 
 
-def spend_behind_our_back(market: Market, begin: datetime | None = None) -> None:
-    """Someone has the key of the GGO of this hour, and splits it on the ledger."""
+def spend_by_another_operation(market: Market, begin: datetime | None = None) -> None:
+    """Split the GGO of this hour on the ledger, by its key, without the service."""
     point = ExtendedKey.from_base58(market.sandbox.datahub.keys(PRODUCTION)[PRODUCTION])
     key = period_key(point, begin or market.begin)
     target = point.child(7).address(AddressKind.GGO)
@@ -130,23 +128,25 @@ def spend_behind_our_back(market: Market, begin: datetime | None = None) -> None
 
 
 def complaints(market: Market) -> list[str]:
-    """What the auditor finds."""
+    """Return what the auditor finds."""
     uri = market.settings.database_uri.get_secret_value().replace("+psycopg2", "")
     return audit(read_books(uri), read_ledger(market.sandbox.urls["ledger"]))
 
 
-def walked(market: Market) -> list[tuple[str, str]]:
-    """Walk over everything: kind and address of what differs."""
-    for _ in market.runtime.reconciliation.walk(anew=True, calls_per_second=10_000):
+def reconciled(market: Market) -> list[tuple[str, str]]:
+    """Reconcile everything; return kind and address of each difference."""
+    for _ in market.runtime.reconciliation.run(anew=True, calls_per_second=10_000):
         pass
-    return sorted((each.kind, each.address) for each in market.runtime.reconciliation.report())
+    return sorted(
+        (each.kind, each.address) for each in market.runtime.reconciliation.open_differences()
+    )
 
 
-def test_an_operation_behind_our_back_ends_the_batch_and_blocks_its_source(market: Market):
+def test_a_foreign_operation_declines_the_batch_and_blocks_its_source(market: Market):
     market.consume(amount=1000)
     address = market.issue(1000)
     other = market.issue(77, begin=market.hour(1))
-    spend_behind_our_back(market)
+    spend_by_another_operation(market)
     wishes: Wishes = {"transfers": [(300, "bob")], "retires": [(50, CONSUMPTION)]}
     assert market.compose(address, **wishes).status_code == 200
     market.settle()
@@ -162,11 +162,11 @@ def test_an_operation_behind_our_back_ends_the_batch_and_blocks_its_source(marke
     assert again.json["message"] == f"GGO not found or is unavailable: {address}"
     assert market.compose(other, transfers=[(7, "bob")]).status_code == 200
     market.settle()
-    assert complaints(market) == [f"1000 Wh issued or received at {address} were spent elsewhere"]
+    assert complaints(market) == [f"1000 Wh at {address} were spent elsewhere"]
 
 
-def test_what_was_received_and_spent_elsewhere_counts_nowhere(market: Market):
-    """Issued to Alice, sent to Bob: his parts vanish, and hers stays what it was: sent."""
+def test_a_received_ggo_that_was_spent_elsewhere_counts_nowhere(market: Market):
+    """Issued to Alice, sent to Bob: Bob's parts are rolled back, and Alice's GGO stays sent."""
     market.consume(gsrn=BOBS_CONSUMPTION, amount=1000)
     market.compose(market.issue(1000), transfers=[(1000, "bob")])
     market.settle()
@@ -182,7 +182,7 @@ def test_what_was_received_and_spent_elsewhere_counts_nowhere(market: Market):
 
 
 def refused_and_read_as(market: Market, address: str, record: dict[str, object]) -> None:
-    """Settle, with a ledger that refuses the batch and says this once of its source."""
+    """Run the batch; the ledger refuses it, and gives this state of its source once."""
     market.sandbox.ledger.refuse_next()
     count = len(market.sandbox.ledger.batches())
     market.run_batches()
@@ -192,10 +192,10 @@ def refused_and_read_as(market: Market, address: str, record: dict[str, object])
     market.run_batches()
 
 
-def test_what_was_spent_elsewhere_is_told_until_it_is_mended(market: Market):
-    """At once, by status, reconciliation and metrics; no repair is safe."""
+def test_a_source_that_was_spent_elsewhere_is_reported_until_it_is_repaired(market: Market):
+    """Status, reconciliation and metrics report it at once; `--repair` leaves it alone."""
     address = market.issue(1000)
-    spend_behind_our_back(market)
+    spend_by_another_operation(market)
     market.compose(address, transfers=[(300, "bob")])
     market.settle()
     run = market.app.test_cli_runner().invoke
@@ -206,10 +206,10 @@ def test_what_was_spent_elsewhere_is_told_until_it_is_mended(market: Market):
         ["ledger", "status"],
     )
     for command in commands:
-        told = run(args=command)
-        assert told.exit_code == 1, told.output
-        assert "spent_elsewhere" in told.output
-        assert address in told.output
+        result = run(args=command)
+        assert result.exit_code == 1, result.output
+        assert "spent_elsewhere" in result.output
+        assert address in result.output
     metrics = market.client().get("/metrics").text
     assert 'account_service_ledger_differences{kind="spent_elsewhere"} 1.0' in metrics
     assert 'account_service_ledger_differences{kind="stranded"} 0.0' in metrics
@@ -217,7 +217,7 @@ def test_what_was_spent_elsewhere_is_told_until_it_is_mended(market: Market):
 
 
 def held_up(market: Market, **wishes: Sequence[tuple[int, str]]) -> tuple[str, bytes]:
-    """A GGO of 1000 Wh whose batch was declined; and the bytes of a POST that is still on its way."""
+    """Return a GGO of 1000 Wh whose batch was declined, and the bytes of a POST still on its way."""
     address = market.issue(1000)
     market.sandbox.ledger.refuse_next()
     assert market.compose(address, **wishes).status_code == 200
@@ -227,7 +227,7 @@ def held_up(market: Market, **wishes: Sequence[tuple[int, str]]) -> tuple[str, b
 
 
 def arrives(market: Market, late: bytes) -> None:
-    """The POST comes to a validator that has restarted since, and is executed."""
+    """Deliver the POST to a validator that has restarted since: it executes the batch."""
     market.sandbox.ledger.forget()
     market.runtime.ledger.post(late)
     market.sandbox.ledger.batches(count=1, wait=10)
@@ -240,10 +240,10 @@ _HELD_UP: list[Wishes] = [
 
 
 @pytest.mark.parametrize("wishes", _HELD_UP)
-def test_a_post_that_was_held_up_is_done_again_when_the_ggo_was_composed_anew(
+def test_a_declined_batch_is_done_again_when_its_ggo_was_composed_anew(
     market: Market, wishes: Wishes
 ):
-    """The owner composes it anew: that batch is declined, and the first one is completed."""
+    """The batch of the second compose is declined, and the first one is completed."""
     market.consume(amount=1000)
     address, late = held_up(market, **wishes)
     arrives(market, late)
@@ -260,79 +260,79 @@ def test_a_post_that_was_held_up_is_done_again_when_the_ggo_was_composed_anew(
     kept = 1000 - sent - retired
     assert amounts(market) == {"issued": 1000, "stored": kept, "retired": retired, "expired": 0}
     assert market.total("bob", category="stored") == sent
-    told = market.rows("SELECT count(*) FROM webhook_deliveries")[0][0]
-    assert told == (2 if sent else 0)
+    deliveries = market.rows("SELECT count(*) FROM webhook_deliveries")[0][0]
+    assert deliveries == (2 if sent else 0)
     assert complaints(market) == []
-    assert walked(market) == []
+    assert reconciled(market) == []
 
 
 @pytest.mark.parametrize("wishes", _HELD_UP)
-def test_a_post_that_was_held_up_is_found_by_reconciliation(market: Market, wishes: Wishes):
-    """Without --repair, and nobody composes it anew."""
+def test_reconciliation_does_a_declined_batch_again(market: Market, wishes: Wishes):
+    """Without `--repair`, and without another compose."""
     market.consume(amount=1000)
     address, late = held_up(market, **wishes)
     subscribed(market)
-    assert walked(market) == []
+    assert reconciled(market) == []
     arrives(market, late)
-    assert walked(market) == []
+    assert reconciled(market) == []
     assert [state for state, _ in market.batches()] == ["COMPLETED"]
     assert market.total("alice", category="retired") == sum(wh for wh, _ in wishes["retires"])
     assert market.compose(address, transfers=[(1, "bob")]).status_code == 400
-    told = market.rows("SELECT count(*) FROM webhook_deliveries")[0][0]
-    assert told == (2 if "transfers" in wishes else 0)
+    deliveries = market.rows("SELECT count(*) FROM webhook_deliveries")[0][0]
+    assert deliveries == (2 if "transfers" in wishes else 0)
     assert complaints(market) == []
 
 
-def test_doing_it_again_and_composing_at_the_same_moment(market: Market):
-    """Whoever comes first: the first batch is completed, and nothing counts twice."""
+def test_a_batch_is_done_again_while_its_ggo_is_composed(market: Market):
+    """In either order the first batch is completed, and nothing counts twice."""
     market.consume(amount=1000)
     address, late = held_up(market, **_HELD_UP[0])
     arrives(market, late)
     _, composed = at_once(
-        lambda: walked(market), lambda: market.compose(address, transfers=[(700, "bob")])
+        lambda: reconciled(market), lambda: market.compose(address, transfers=[(700, "bob")])
     )
     market.settle()
-    assert walked(market) == []
+    assert reconciled(market) == []
     ended = [state for state, _ in market.batches()]
     assert ended == ["COMPLETED", *(["DECLINED"] if composed.status_code == 200 else [])]
     assert amounts(market)["stored"] + market.total("bob") == 1000 - 70
     assert complaints(market) == []
 
 
-def test_what_was_blocked_is_completed_where_it_turns_out_to_stand_there(market: Market):
-    """A node that lagged told of another branch: the batch came to be after all."""
+def test_a_blocked_ggo_is_freed_if_its_batch_stands_on_the_ledger_after_all(market: Market):
+    """A node gave the state of another fork; the batch was committed after all."""
     address = market.issue(1000)
     market.compose(address, transfers=[(300, "bob")])
     forged = {"action": "SPLIT", "addresses": ["849c0b"]}
     record = {**market.sandbox.ledger.state()[address], "next": forged}
     refused_and_read_as(market, address, record)
-    assert walked(market) == [("spent_elsewhere", address)]
+    assert reconciled(market) == [("spent_elsewhere", address)]
     assert market.total("bob") == 0
     arrives(market, bytes(market.value("SELECT signed_batch FROM batches")))
-    assert walked(market) == []
+    assert reconciled(market) == []
     assert [state for state, _ in market.batches()] == ["COMPLETED"]
     assert (market.total("bob"), market.total("alice", category="stored")) == (300, 700)
     assert market.value("SELECT repair FROM ledger_differences") is not None
     assert complaints(market) == []
 
 
-def test_a_batch_that_can_not_be_done_again_stops_no_walk(
+def test_a_batch_that_can_not_be_done_again_does_not_stop_a_run(
     market: Market, caplog: pytest.LogCaptureFixture
 ):
-    """A part's address is taken here: told, and the walk goes on to its end."""
+    """A part's address is taken: that is logged, and the run goes on to its end."""
     address, late = held_up(market, transfers=[(300, "bob")])
     arrives(market, late)
     part = market.value("SELECT undone -> 'parts' -> 0 ->> 'address' FROM batches")
     market.issue(500, begin=market.hour(1))
     market.rows("UPDATE ggos SET address = :part WHERE amount = 500", part=part)
-    assert ("spent_there", address) in walked(market)
+    assert ("spent_there", address) in reconciled(market)
     assert "reconcile.cannot_redo" in [getattr(each, "event", "") for each in caplog.records]
     assert [state for state, _ in market.batches()] == ["DECLINED"]
     assert market.total("alice", category="stored") == 1500
 
 
-def test_a_batch_that_can_not_be_done_again_keeps_no_other_from_its_end(market: Market):
-    """The later batch is declined all the same: nothing of it counts any more, and it is told."""
+def test_a_later_batch_is_declined_if_the_earlier_one_can_not_be_done_again(market: Market):
+    """Nothing of the later batch counts any more, and its source is reported."""
     address, late = held_up(market, transfers=[(300, "bob")])
     arrives(market, late)
     part = market.value("SELECT undone -> 'parts' -> 0 ->> 'address' FROM batches")
@@ -343,16 +343,16 @@ def test_a_batch_that_can_not_be_done_again_keeps_no_other_from_its_end(market: 
     assert [state for state, _ in market.batches()] == ["DECLINED", "DECLINED"]
     assert market.total("bob") == 0
     assert market.total("alice", category="stored") == 500
-    assert ("spent_elsewhere", address) in walked(market)
+    assert ("spent_elsewhere", address) in reconciled(market)
 
 
 def test_a_batch_that_can_not_be_judged_stops_no_other(
     market: Market, caplog: pytest.LogCaptureFixture
 ):
-    """Whatever is wrong with it: those behind it in the run come to their end."""
+    """The batches behind it in the run are ended."""
     market.consume(amount=1000)
     spent, other = market.issue(1000), market.issue(500, begin=market.hour(1))
-    spend_behind_our_back(market)
+    spend_by_another_operation(market)
     assert market.compose(spent, retires=[(1000, CONSUMPTION)]).status_code == 200
     assert market.compose(other, transfers=[(300, "bob")]).status_code == 200
     market.sandbox.ledger.refuse_next(2)
@@ -364,13 +364,13 @@ def test_a_batch_that_can_not_be_judged_stops_no_other(
     assert "batch.cannot_judge" in [getattr(each, "event", "") for each in caplog.records]
 
 
-def test_a_blocked_ggo_stays_told_of_where_the_ledger_can_not_be_read(market: Market):
+def test_a_blocked_ggo_stays_reported_while_the_ledger_can_not_be_read(market: Market):
     address = market.issue(1000)
-    spend_behind_our_back(market)
+    spend_by_another_operation(market)
     market.compose(address, transfers=[(300, "bob")])
     market.settle()
     market.sandbox.ledger.fault(f"/state/{address}", status=200, body={"data": "bm8="}, times=None)
-    assert walked(market) == [("spent_elsewhere", address), ("unreadable", address)]
+    assert reconciled(market) == [("spent_elsewhere", address), ("unreadable", address)]
 
 
 def _forgotten(market: Market) -> None:
@@ -385,11 +385,11 @@ def _pending_for_long(market: Market) -> None:
 
 
 @pytest.mark.parametrize("become", [_forgotten, _pending_for_long])
-def test_unknown_and_pending_for_long_are_judged_by_state_too(
+def test_unknown_and_stuck_pending_batches_are_judged_by_state(
     market: Market, become: Callable[[Market], None]
 ):
     address = market.issue(1000)
-    spend_behind_our_back(market)
+    spend_by_another_operation(market)
     market.compose(address, transfers=[(300, "bob")])
     market.run_batches()
     market.sandbox.ledger.batches(count=2, wait=10)
@@ -399,7 +399,7 @@ def test_unknown_and_pending_for_long_are_judged_by_state_too(
     assert amounts(market)["stored"] == 0
 
 
-def test_pending_for_long_with_an_unspent_source_is_waited_for(market: Market):
+def test_a_stuck_pending_batch_with_an_unspent_source_waits(market: Market):
     with market.sandbox.ledger.held():
         market.compose(market.issue(1000), transfers=[(300, "bob")])
         market.run_batches()
@@ -410,10 +410,10 @@ def test_pending_for_long_with_an_unspent_source_is_waited_for(market: Market):
     assert market.batches()[0][0] == "COMPLETED"
 
 
-def test_parts_that_are_missing_at_addresses_that_the_ledger_names_decide_nothing(
+def test_a_split_whose_parts_are_missing_on_the_ledger_decides_nothing(
     market: Market, caplog: pytest.LogCaptureFixture
 ):
-    """It contradicts itself: what was read is of two moments."""
+    """The state contradicts itself: the reads are of two moments."""
     market.compose(market.issue(1000), transfers=[(300, "bob")])
     market.run_batches()
     [batch] = market.sandbox.ledger.batches(count=1, wait=10)
@@ -445,7 +445,7 @@ def test_nothing_is_declined_while_a_post_may_be_on_its_way(
     """Until 600 s after it began, by PostgreSQL's clock."""
     address = market.issue(1000)
     if behind_our_back:
-        spend_behind_our_back(market)
+        spend_by_another_operation(market)
     else:
         market.sandbox.ledger.refuse_next()
     market.sandbox.ledger.fault("/batches", **unanswered)
@@ -468,7 +468,7 @@ def test_nothing_is_declined_while_a_post_may_be_on_its_way(
 
 
 @pytest.mark.parametrize("answer", [{"code": 10}, {"code": 31}, {"status": 413, "body": "x"}])
-def test_an_answer_that_is_one_holds_nothing_up(market: Market, answer: dict[str, object]):
+def test_an_answered_post_delays_nothing(market: Market, answer: dict[str, object]):
     market.sandbox.ledger.fault("/batches", **answer)
     market.sandbox.ledger.refuse_next()
     market.compose(market.issue(1000), transfers=[(300, "bob")])
@@ -476,7 +476,7 @@ def test_an_answer_that_is_one_holds_nothing_up(market: Market, answer: dict[str
     assert market.batches()[0][0] == "DECLINED"
 
 
-def test_a_worker_that_died_between_counting_and_the_answer_holds_a_refusal_up(market: Market):
+def test_a_worker_that_died_before_the_answer_delays_a_rollback(market: Market):
     market.sandbox.ledger.refuse_next()
     market.compose(market.issue(1000), transfers=[(300, "bob")])
     market.run_batches()

@@ -17,12 +17,12 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from origin.batches.rules.standing import Operation, Settlement, Target, spent
+from origin.batches.rules.ledger_state import LedgerGgo, LedgerNext, LedgerSettlement
+from origin.batches.rules.standing import Operation, Target, spent_by
 from origin.batches.rules.verdicts import (
     POST_HELD_UP_S,
     BatchStatus,
-    Next,
-    Spent,
+    SpentBy,
     Verdict,
     judge,
     needs_state,
@@ -45,7 +45,6 @@ from origin.compose.rules import (
 )
 from origin.errors import Rejected
 from origin.keys.derivation import settlement_address
-from origin.reconciliation.rules import Record
 
 BEGIN = datetime(2020, 1, 1, tzinfo=UTC)
 END = BEGIN + timedelta(hours=1)
@@ -99,22 +98,23 @@ class ModelLedger:
 
     amounts: dict[str, int] = field(default_factory=dict)
     origins: dict[str, str] = field(default_factory=dict)
-    next_by_address: dict[str, Next] = field(default_factory=dict)
+    next_by_address: dict[str, LedgerNext] = field(default_factory=dict)
     settled: dict[str, dict[str, int]] = field(default_factory=dict)
     queue: list[ModelBatch] = field(default_factory=list)
     statuses: dict[int, BatchStatus] = field(default_factory=dict)
     committed: set[int] = field(default_factory=set)
 
-    def ggo_record(self, address: str) -> Record | None:
+    def read_ggo(self, address: str) -> LedgerGgo | None:
         if address not in self.amounts:
             return None
-        origin, next_ = self.origins[address], self.next_by_address.get(address)
-        return Record(origin, self.amounts[address], BEGIN, END, "DK1", "T", "F", next_)
+        origin, next_by_address = self.origins[address], self.next_by_address.get(address)
+        amount = self.amounts[address]
+        return LedgerGgo(address, origin, amount, BEGIN, END, "DK1", "T", "F", next_by_address)
 
-    def settlement(self, address: str) -> Settlement | None:
+    def read_settlement(self, address: str) -> LedgerSettlement | None:
         for measurement, parts in self.settled.items():
             if settlement_address(measurement) == address:
-                return Settlement(measurement, list(parts.items()))
+                return LedgerSettlement(measurement, dict(parts))
         return None
 
     def accept(self, batch: ModelBatch) -> None:
@@ -138,14 +138,14 @@ class ModelLedger:
         if targets:
             total = sum(each.amount for each in targets.values())
             assert total == self.amounts[operation.source]
-            self.next_by_address[operation.source] = Next("SPLIT", frozenset(targets))
+            self.next_by_address[operation.source] = LedgerNext("SPLIT", tuple(targets))
         self.settled = settled
         for each in targets.values():
             self.amounts[each.address] = each.amount
             self.origins[each.address] = operation.source
         for each in retired:
             at = settlement_address(str(each.retired_to))
-            self.next_by_address[each.address] = Next("RETIRE", frozenset([at]))
+            self.next_by_address[each.address] = LedgerNext("RETIRE", (at,))
         return True
 
 
@@ -338,21 +338,21 @@ class Trading(RuleBasedStateMachine):
             if status is BatchStatus.COMMITTED and not lose_committed
         }
 
-    @rule(pick=st.integers(0, 1000), crash=st.booleans(), overdue=st.booleans())
-    def follow(self, pick: int, crash: bool, overdue: bool) -> None:
-        """Ask for the status, judge it, and act; after a crash in between it is all done again later."""
+    @rule(pick=st.integers(0, 1000), crash=st.booleans(), is_stuck=st.booleans())
+    def follow(self, pick: int, crash: bool, is_stuck: bool) -> None:
+        """Ask, judge, and act; a crash in between means that all of it is done again later."""
         batch = self._picked(pick)
         if batch is not None and not crash:
-            self._follow(batch, overdue=overdue)
+            self._follow(batch, is_stuck=is_stuck)
 
-    def _follow(self, batch: ModelBatch, *, overdue: bool = False) -> None:
+    def _follow(self, batch: ModelBatch, *, is_stuck: bool = False) -> None:
         if batch.end or not batch.posts:
             return
         status = self.ledger.statuses.get(batch.uid, BatchStatus.UNKNOWN)
         source = None
-        if needs_state(status, overdue=overdue):
-            record = self.ledger.ggo_record(batch.operation.source)
-            source = spent(batch.operation, record, self.ledger)
+        if needs_state(status, is_stuck=is_stuck):
+            record = self.ledger.read_ggo(batch.operation.source)
+            source = spent_by(batch.operation, record, self.ledger)
         held_up = batch.last_post_s > self.clock_s - POST_HELD_UP_S
         verdict = judge(
             status,
@@ -378,10 +378,10 @@ class Trading(RuleBasedStateMachine):
         source = self.accounts[source_id]
         if not (source.spent_elsewhere or (source.stored and not source.locked)):
             return
-        record = self.ledger.ggo_record(source.address)
+        record = self.ledger.read_ggo(source.address)
         for batch in reversed(self.batches):
             is_declined = batch.source == source_id and batch.end == "DECLINED"
-            if is_declined and spent(batch.operation, record, self.ledger) is Spent.BY_THIS_BATCH:
+            if is_declined and spent_by(batch.operation, record, self.ledger) is SpentBy.THIS_BATCH:
                 self._redo(batch, source)
                 return
 
@@ -411,7 +411,7 @@ class Trading(RuleBasedStateMachine):
         if operation.retired_to:
             assert ledger.settled[operation.retired_to][operation.source] == operation.amount
         else:
-            assert ledger.next_by_address[operation.source].addresses == batch.targets.keys()
+            assert ledger.next_by_address[operation.source].address_set == batch.targets.keys()
         batch.end = "COMPLETED"
         for ggo in self.accounts.values():
             if ggo.id == batch.source or ggo.address in batch.targets:

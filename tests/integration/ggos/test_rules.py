@@ -105,7 +105,7 @@ def test_a_cursor_is_valid_for_its_filters_and_order_only(books: Books):
 
 
 def test_a_cursor_belongs_to_its_account(books: Books):
-    """A cursor of another account would tell how many GGOs that one has."""
+    """Otherwise a cursor would reveal how many GGOs its account has."""
     begin = datetime(2020, 1, 1, 1, tzinfo=UTC)
     mine = [example_row(begin + timedelta(hours=number)) for number in range(3)]
     books.write([*mine, *(each._replace(owner="bob") for each in mine)])

@@ -97,7 +97,7 @@ def test_expired_and_revoked_tokens(world: World) -> None:
     assert world.post("/accounts", token=token).status_code == 401
 
 
-def test_scope_short(world: World) -> None:
+def test_a_token_without_the_scope(world: World) -> None:
     world.new_user("alice")
     response = world.post("/accounts", token=world.token("alice", scope="openid ggo.read"))
     assert response.status_code == 403
@@ -105,6 +105,16 @@ def test_scope_short(world: World) -> None:
         'Bearer realm="AccountService", error="insufficient_scope", scope="profile"'
     )
     assert response.json["success"] is False
+
+
+def test_the_account_is_checked_before_the_scopes(world: World) -> None:
+    """Where no account is needed, only the scopes are checked."""
+    world.new_user("alice")
+    world.post("/auth/disable-user", token=world.token("alice"))
+    for subject in ("alice", "nobody"):
+        unscoped = world.token(subject, scope="openid")
+        assert world.post("/accounts", token=unscoped).status_code == 401
+        assert world.post("/auth/disable-user", token=unscoped).status_code == 403
 
 
 def test_two_scopes_are_both_needed(world: World) -> None:
@@ -225,8 +235,8 @@ def test_the_cache_can_be_disabled(new_world: Callable[..., World]) -> None:
 def test_a_cached_introspection_ends_with_the_token(world: World) -> None:
     world.new_user("alice")
     expires_at = int(time.time()) + 2
-    worth = _GOOD | {"exp": expires_at}
-    world.hydra.fault(endpoint="/oauth2/introspect", times=1, status=200, body=worth)
+    introspection = _GOOD | {"exp": expires_at}
+    world.hydra.fault(endpoint="/oauth2/introspect", times=1, status=200, body=introspection)
     assert world.post("/accounts", token="short-lived").status_code == 200
     time.sleep(max(expires_at - time.time(), 0) + 0.05)
     assert world.post("/accounts", token="short-lived").status_code == 401
@@ -285,16 +295,16 @@ def test_a_late_introspection_is_not_taken_for_another_tokens(
     hydra = ScriptedPeer()
     world = new_world(hydra_introspect_url=f"http://{hydra.address}/introspect")
 
-    def worth(subject: str) -> bytes:
+    def introspection(subject: str) -> bytes:
         token = {"active": True, "sub": subject, "scope": ALL_SCOPES, "token_type": "Bearer"}
         return http_answer(json.dumps(token).encode())
 
     def late(connection: socket.socket) -> None:
         connection.sendall(b"HTTP/1.1 102 Processing\r\n\r\n")
         hydra.over.wait(0.5)
-        connection.sendall(worth("alice"))
+        connection.sendall(introspection("alice"))
 
-    hydra.scripts = [late, lambda to: to.sendall(worth("bob"))]
+    hydra.scripts = [late, lambda to: to.sendall(introspection("bob"))]
     for subject in ("alice", "bob"):
         world.new_user(subject)
     alices, bobs = (world.post("/accounts", token=token) for token in ("alice's", "bob's"))

@@ -66,7 +66,7 @@ def test_the_clock_is_postgresqls(world: World, monkeypatch) -> None:
     """On a machine whose clock is a day ahead."""
     true_time = clock_watch.time.time
     monkeypatch.setattr("time.time", lambda: true_time() + 86_400)
-    monkeypatch.setattr(clock, "_told", None)
+    monkeypatch.setattr(clock, "_server_time", None)
     skew_s = clock_watch.sync_clock(world.runtime.database)
     assert abs(skew_s - 86_400) < 5
     told = world.value("SELECT clock_timestamp()")
@@ -85,7 +85,7 @@ def test_a_process_that_was_stopped_while_it_asked_asks_again(world: World, monk
         return answers[-1]
 
     monkeypatch.setattr(world.runtime.database, "server_time", held_up)
-    monkeypatch.setattr(clock, "_told", None)
+    monkeypatch.setattr(clock, "_server_time", None)
     clock_watch.sync_clock(world.runtime.database)
     told = world.value("SELECT clock_timestamp()")
     assert abs((clock.utcnow() - told).total_seconds()) < 5

@@ -84,8 +84,8 @@ def test_a_stuck_batch_and_a_peer_out_of_reach_are_counted(new_market: Callable[
     assert after.value("batch_alerts_total", reason="stuck") > before.value(
         "batch_alerts_total", reason="stuck"
     )
-    unheard = {"name": "peer_call_seconds_count", "peer": "Ledger", "status": "none"}
-    assert after.value(**unheard) > before.value(**unheard)
+    unanswered = {"name": "peer_call_seconds_count", "peer": "Ledger", "status": "none"}
+    assert after.value(**unanswered) > before.value(**unanswered)
 
 
 def test_unknown_paths_make_no_label(market: Market):
@@ -102,10 +102,10 @@ def test_without_a_database_the_process_still_has_metrics(market: Market):
         make_url("postgresql+psycopg2://nobody:hidden@127.0.0.1:1/none")
     )
     market.use(runtime)
-    blind = scrape(market)
-    assert blind.value("database_up") == 0
-    assert "account_service_batches" not in blind.names
-    assert blind.total("request_seconds_count") > 0
+    unreadable = scrape(market)
+    assert unreadable.value("database_up") == 0
+    assert "account_service_batches" not in unreadable.names
+    assert unreadable.total("request_seconds_count") > 0
 
 
 def test_each_can_be_disabled(new_market: Callable[..., Market]):

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from origin.batches.client.ledger import LedgerClient
-from origin.batches.rules.verdicts import Next
+from origin.batches.rules.ledger_state import LedgerNext
 from origin.errors import PeerMisbehaved
 from origin.peers.datahub import DataHubClient
 from tests.support.scripted_peer import ScriptedPeer, http_answer
@@ -214,13 +214,15 @@ def test_the_ledgers_batches(answering: Answering) -> None:
         _state(RECORD | {"next": {"action": "SPLIT", "addresses": ["b"]}}),
         _state({"measurement": "m", "parts": [{"ggo": "a", "amount": 7.0}]}),
     )
-    record = _ledger(url).ggo_record("a")
+    record = _ledger(url).read_ggo("a")
     assert record is not None
-    assert (record.amount, record.following) == (7, None)
-    split = _ledger(url).ggo_record("a")
+    assert (record.amount, record.next) == (7, None)
+    split = _ledger(url).read_ggo("a")
     assert split is not None
-    assert split.following == Next("SPLIT", frozenset({"b"}))
-    assert _ledger(url).settled("s") == {"a": 7}
+    assert split.next == LedgerNext("SPLIT", ("b",))
+    settlement = _ledger(url).read_settlement("s")
+    assert settlement is not None
+    assert settlement.amounts == {"a": 7}
 
 
 @pytest.mark.parametrize(
@@ -239,9 +241,9 @@ def test_the_ledgers_batches(answering: Answering) -> None:
         {"action": None, "addresses": ["b"]},
     ],
 )
-def test_an_unexpected_next_page(answering: Answering, following: Any) -> None:
+def test_an_unexpected_next_of_a_ggo(answering: Answering, following: Any) -> None:
     with pytest.raises(PeerMisbehaved):
-        _ledger(answering(_state(RECORD | {"next": following}))).ggo_record("a")
+        _ledger(answering(_state(RECORD | {"next": following}))).read_ggo("a")
 
 
 @pytest.mark.parametrize(
@@ -258,7 +260,7 @@ def test_an_unexpected_next_page(answering: Answering, following: Any) -> None:
     ],
 )
 def test_unexpected_states(answering: Answering, document: Any) -> None:
-    for ask in (LedgerClient.ggo_record, LedgerClient.settled):
+    for ask in (LedgerClient.read_ggo, LedgerClient.read_settlement):
         with pytest.raises(PeerMisbehaved):
             ask(_ledger(answering(document)), "a")
 
@@ -276,7 +278,7 @@ def test_unexpected_states(answering: Answering, document: Any) -> None:
 )
 def test_unexpected_records(answering: Answering, change: dict[str, Any]) -> None:
     with pytest.raises(PeerMisbehaved):
-        _ledger(answering(_state(RECORD | change))).ggo_record("a")
+        _ledger(answering(_state(RECORD | change))).read_ggo("a")
 
 
 @pytest.mark.parametrize(
@@ -291,12 +293,13 @@ def test_unexpected_records(answering: Answering, change: dict[str, Any]) -> Non
         [{"ggo": "a", "amount": True}],
         [{"ggo": "a", "amount": "7"}],
         [{"ggo": None, "amount": 7}],
+        [{"ggo": "a", "amount": 7}, {"ggo": "a", "amount": 7}],
         [{"ggo": "a", "amount": 7}, {"ggo": "a", "amount": 8}],
     ],
 )
 def test_an_unexpected_settlement(answering: Answering, parts: Any) -> None:
     with pytest.raises(PeerMisbehaved):
-        _ledger(answering(_state({"measurement": "m", "parts": parts}))).settled("s")
+        _ledger(answering(_state({"measurement": "m", "parts": parts}))).read_settlement("s")
 
 
 @pytest.mark.parametrize("document", [{}, {"data": None}, {"data": {}}, {"data": ""}])
@@ -312,4 +315,4 @@ def test_only_the_ledgers_own_code_means_that_nothing_is_there(
     answering: Answering, document: Any
 ) -> None:
     with pytest.raises(PeerMisbehaved):
-        _ledger(answering(document, status="404 Not Found")).ggo_record("a")
+        _ledger(answering(document, status="404 Not Found")).read_ggo("a")

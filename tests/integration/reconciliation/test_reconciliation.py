@@ -1,4 +1,4 @@
-"""Each way in which the database and the ledger may differ is found, and called by its name."""
+"""Reconciliation finds each way in which the database and the ledger may differ."""
 
 import json
 from collections.abc import Callable  # noqa: TC003 - as everywhere
@@ -12,11 +12,11 @@ from sqlalchemy.exc import ProgrammingError
 
 from origin.batches.client.sdk import Split, sign_batch
 from origin.batches.queries.outcomes import decline_batch
+from origin.batches.rules.ledger_state import LedgerGgo
 from origin.errors import PeerUnavailable
 from origin.keys.derivation import AddressKind, ExtendedKey, period_key
 from origin.reconciliation import queries
-from origin.reconciliation.rules import Record
-from origin.reconciliation.service import reconcile
+from origin.reconciliation.service import comparison, reconcile
 from tests.support.auditor import audit, read_books, read_ledger
 from tests.support.market import CONSUMPTION, OTHER_CONSUMPTION, PRODUCTION, Market
 from tests.support.world import ggo_of
@@ -44,13 +44,13 @@ def traded(market: Market) -> str:
     return market.issue(500, begin=market.hour(1))
 
 
-def walked(market: Market) -> list[tuple[str, int]]:
-    """Walk over everything: kind and Wh of what differs."""
-    for progress in market.runtime.reconciliation.walk(anew=True, calls_per_second=10_000):
+def reconciled(market: Market) -> list[tuple[str, int]]:
+    """Reconcile everything; return kind and Wh of each difference."""
+    for progress in market.runtime.reconciliation.run(anew=True, calls_per_second=10_000):
         assert progress.done <= progress.total
     return sorted(
         (each.kind, market.rows("SELECT amount FROM ggos WHERE id = :i", i=each.ggo_id)[0][0])
-        for each in market.runtime.reconciliation.report()
+        for each in market.runtime.reconciliation.open_differences()
     )
 
 
@@ -106,16 +106,16 @@ _CORRUPTIONS: dict[str, tuple[str, list[tuple[str, int]]]] = {
 }
 
 
-def test_what_is_wrong_in_the_database_is_found(market: Market):
-    """One corruption after another, each found alone, and none once it is mended."""
+def test_each_corruption_of_the_database_is_found(market: Market):
+    """One corruption at a time is found, and none after it is repaired."""
     traded(market)
-    assert walked(market) == []
+    assert reconciled(market) == []
     for name, (change, expected) in _CORRUPTIONS.items():
         market.rows("CREATE TABLE before AS SELECT * FROM ggos")
         market.rows(f"UPDATE ggos {change}")
-        assert walked(market) == expected, name
+        assert reconciled(market) == expected, name
         _restore(market)
-        assert walked(market) == [], name
+        assert reconciled(market) == [], name
     assert market.value("SELECT count(*) FROM ledger_walks WHERE finished_at IS NULL") == 0
 
 
@@ -130,14 +130,14 @@ def _restore(market: Market) -> None:
     market.rows("DROP TABLE before")
 
 
-def test_a_remainder_that_is_gone_here_is_found(market: Market):
+def test_a_remainder_that_the_database_lost_is_found(market: Market):
     traded(market)
     market.rows("DELETE FROM ggos WHERE amount = 850")
-    assert walked(market) == [("missing_remainder", 1000), ("not_here", 1000)]
+    assert reconciled(market) == [("missing_remainder", 1000), ("not_here", 1000)]
 
 
-def test_what_is_wrong_on_the_ledger_is_found(market: Market):
-    """Spent by another with the same key; never issued; no GGO at all."""
+def test_what_the_ledger_lacks_or_has_otherwise_is_found(market: Market):
+    """Spent by another operation; never issued; a record that is not a GGO."""
     untouched = traded(market)
     point = ExtendedKey.from_base58(market.sandbox.datahub.keys(PRODUCTION)[PRODUCTION])
     key, target = period_key(point, market.hour(1)), point.child(7).address(AddressKind.GGO)
@@ -153,41 +153,41 @@ def test_what_is_wrong_on_the_ledger_is_found(market: Market):
         amount=8,
     )
     assert market.webhook("on-ggo-issued", {"sub": "alice", "ggo": never}).status_code == 200
-    assert walked(market) == [("not_on_ledger", 8), ("spent_there", 500)]
+    assert reconciled(market) == [("not_on_ledger", 8), ("spent_there", 500)]
     market.sandbox.ledger.fault(f"/state/{untouched}", status=200, body={"data": "bm8="}, times=9)
-    assert walked(market) == [("not_on_ledger", 8), ("unreadable", 500)]
+    assert reconciled(market) == [("not_on_ledger", 8), ("unreadable", 500)]
     assert market.runtime.repairs.repair_all() == 0
 
 
-def test_what_is_under_way_or_changes_meanwhile_is_no_difference(
+def test_ggos_under_way_or_changed_meanwhile_are_no_differences(
     market: Market, monkeypatch: pytest.MonkeyPatch
 ):
     untouched = traded(market)
-    ask = market.runtime.ledger.ggo_record
+    ask = market.runtime.ledger.read_ggo
 
-    def composed_meanwhile(address: str) -> Record | None:
+    def composed_meanwhile(address: str) -> LedgerGgo | None:
         if address == untouched and not market.rows("SELECT 1 FROM ggos WHERE amount = 499"):
             market.compose(address, transfers=[(1, "bob")])
             market.settle()
         return ask(address)
 
     with monkeypatch.context() as patch:
-        patch.setattr(market.runtime.ledger, "ggo_record", composed_meanwhile)
-        assert walked(market) == []
+        patch.setattr(market.runtime.ledger, "read_ggo", composed_meanwhile)
+        assert reconciled(market) == []
     [received] = [ggo for ggo in market.listed("bob") if ggo["amount"] == 1]
     with market.sandbox.ledger.held():
         market.compose(received["address"], transfers=[(1, "alice")], subject="bob")
         market.run_batches()
-        assert walked(market) == []
+        assert reconciled(market) == []
         market.rows("UPDATE batches SET created_at = now() - interval '7 h' WHERE ended_at IS NULL")
-        assert walked(market) == [("stuck_batch", 1)]
+        assert reconciled(market) == [("stuck_batch", 1)]
         assert market.runtime.repairs.repair_all() == 1
     market.settle()
-    assert walked(market) == []
+    assert reconciled(market) == []
 
 
-def test_a_rollback_that_should_not_have_been_is_taken_back(market: Market):
-    """The ledger had committed what was declined here: the walk does it again, and the books are right."""
+def test_a_wrong_rollback_is_reversed(market: Market):
+    """The ledger has committed a declined batch: the run does it again, and the audit finds nothing."""
     traded(market)
     market.consume(begin=market.hour(3), amount=40)
     split = market.issue(300, begin=market.hour(3))
@@ -200,7 +200,7 @@ def test_a_rollback_that_should_not_have_been_is_taken_back(market: Market):
     with market.runtime.database.transaction() as session:
         for [batch_id] in market.rows("SELECT id FROM batches WHERE ended_at IS NULL ORDER BY id"):
             assert decline_batch(session, batch_id, "not so")
-    assert walked(market) == []
+    assert reconciled(market) == []
     after = market.rows("SELECT amount, owner_id, stored, retired, key_index FROM ggos ORDER BY 1")
     assert after == before
     assert [state for state, _ in market.batches()][-2:] == ["COMPLETED"] * 2
@@ -208,12 +208,12 @@ def test_a_rollback_that_should_not_have_been_is_taken_back(market: Market):
     assert audit(read_books(uri), read_ledger(market.sandbox.urls["ledger"])) == []
 
 
-def test_a_walk_goes_on_where_it_stopped_and_is_one_at_a_time(
+def test_a_run_continues_where_it_stopped_and_one_process_runs_at_a_time(
     market: Market, monkeypatch: pytest.MonkeyPatch
 ):
     traded(market)
     asked: list[str] = []
-    ask: Callable[[str], Any] = market.runtime.ledger.ggo_record
+    ask: Callable[[str], Any] = market.runtime.ledger.read_ggo
 
     def counting(address: str) -> Any:
         asked.append(address)
@@ -221,30 +221,32 @@ def test_a_walk_goes_on_where_it_stopped_and_is_one_at_a_time(
             raise PeerUnavailable("Ledger", "ReadTimeout")
         return ask(address)
 
-    monkeypatch.setattr(market.runtime.ledger, "ggo_record", counting)
+    monkeypatch.setattr(market.runtime.ledger, "read_ggo", counting)
     with pytest.raises(PeerUnavailable):
-        list(market.runtime.reconciliation.walk(calls_per_second=10_000))
+        list(market.runtime.reconciliation.run(calls_per_second=10_000))
     with market.runtime.database.transaction() as session:
-        turn = queries.take_turn(session, lease_s=60)
-        assert turn is not None
-        assert queries.take_turn(session, lease_s=60) is None
-    with pytest.raises(reconcile.AnotherWalks):
-        list(market.runtime.reconciliation.walk())
+        lease = queries.claim_run(session, lease_s=60)
+        assert lease is not None
+        assert queries.claim_run(session, lease_s=60) is None
+    with pytest.raises(reconcile.AlreadyRunning):
+        list(market.runtime.reconciliation.run())
     with market.runtime.database.transaction() as session:
-        queries.save_turn(session, turn, cursor=turn.cursor, compared=0, lease_s=0)
-    list(market.runtime.reconciliation.walk(calls_per_second=10_000))
+        queries.save_progress(session, lease, cursor=lease.cursor, compared=0, lease_s=0)
+    list(market.runtime.reconciliation.run(calls_per_second=10_000))
     count = market.value("SELECT count(*) FROM ggos")
-    # Each once, and that at which it stopped once more.
+    # Each GGO once, and the one at which the run stopped once more.
     assert len(asked) == count + 1
     assert len(set(asked)) == count
     assert market.value("SELECT ggos FROM ledger_walks") == count
 
 
-def test_what_the_ledger_takes_counts_as_pause(market: Market, monkeypatch: pytest.MonkeyPatch):
-    """Fifty calls a second are that many, however long the ledger thinks about each."""
+def test_the_time_of_a_call_counts_towards_the_pause(
+    market: Market, monkeypatch: pytest.MonkeyPatch
+):
+    """The rate is kept, however long the ledger takes for a call."""
     traded(market)
     now, asked = [0.0], []
-    ask: Callable[[str], Any] = market.runtime.ledger.ggo_record
+    ask: Callable[[str], Any] = market.runtime.ledger.read_ggo
 
     def slow(address: str) -> Any:
         asked.append(now[0])
@@ -254,25 +256,25 @@ def test_what_the_ledger_takes_counts_as_pause(market: Market, monkeypatch: pyte
     def waited(seconds: float) -> None:
         now[0] += seconds
 
-    monkeypatch.setattr(reconcile, "time", SimpleNamespace(monotonic=lambda: now[0]))
-    monkeypatch.setattr(reconcile, "pause", waited)
-    monkeypatch.setattr(market.runtime.ledger, "ggo_record", slow)
-    monkeypatch.setattr(market.runtime.ledger, "settled", lambda _: None)
-    list(market.runtime.reconciliation.walk(calls_per_second=1))
-    # Two, where a settlement was asked for between.
+    monkeypatch.setattr(comparison, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(comparison, "interruptible_sleep", waited)
+    monkeypatch.setattr(market.runtime.ledger, "read_ggo", slow)
+    monkeypatch.setattr(market.runtime.ledger, "read_settlement", lambda _: None)
+    list(market.runtime.reconciliation.run(calls_per_second=1))
+    # Two intervals if a settlement was read in between.
     assert {after - before for before, after in pairwise(asked)} == {1.0, 2.0}
 
 
-def test_the_commands_tell_by_their_exit_status(market: Market, tmp_path: Path):
+def test_exit_statuses_of_the_commands(market: Market, tmp_path: Path):
     traded(market)
     run = market.app.test_cli_runner().invoke
     clean = run(args=["ledger", "reconcile", "--rate", "10000"])
     assert clean.exit_code == 0, clean.output
     market.rows("UPDATE ggos SET amount = 499 WHERE amount = 500")
     report = tmp_path / "report.json"
-    told = run(args=["ledger", "reconcile", "--rate", "10000", "--json", str(report)])
-    assert told.exit_code == 1
-    assert "wrong_amount" in told.output
+    differing = run(args=["ledger", "reconcile", "--rate", "10000", "--json", str(report)])
+    assert differing.exit_code == 1
+    assert "wrong_amount" in differing.output
     found = json.loads(report.read_text())
     assert found["complete"] is True
     assert [each["kind"] for each in found["differences"]] == ["wrong_amount"]
@@ -284,23 +286,21 @@ def test_the_commands_tell_by_their_exit_status(market: Market, tmp_path: Path):
     market.sandbox.ledger.fault("/state/*", cut="before", times=None)
     away = run(args=["ledger", "reconcile"])
     assert away.exit_code == 2
-    assert "Couldn't look" in away.output
+    assert "Couldn't compare" in away.output
 
 
-def test_a_database_that_is_not_migrated_is_no_difference(
-    market: Market, monkeypatch: pytest.MonkeyPatch
-):
-    """Nor is one that is away: scripts tell the two by the status."""
+def test_a_database_error_is_status_2(market: Market, monkeypatch: pytest.MonkeyPatch):
+    """Scripts tell it from a difference, which is status 1."""
     error = ProgrammingError("SELECT 1", {}, Exception())
 
     def broken(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr(queries, "take_turn", broken)
-    monkeypatch.setattr(queries, "last_walks", broken)
+    monkeypatch.setattr(queries, "claim_run", broken)
+    monkeypatch.setattr(queries, "last_runs", broken)
     for command in ("reconcile", "status"):
-        told = market.app.test_cli_runner().invoke(args=["ledger", command])
-        assert told.exit_code == 2, told.output
+        result = market.app.test_cli_runner().invoke(args=["ledger", command])
+        assert result.exit_code == 2, result.output
 
 
 @pytest.mark.parametrize(
@@ -314,9 +314,9 @@ def test_a_database_that_is_not_migrated_is_no_difference(
         ),
     ],
 )
-def test_what_has_no_address_or_key_does_not_stop_a_walk(
+def test_a_ggo_without_address_or_key_does_not_stop_a_run(
     market: Market, spoiled: str, kinds: set[str]
 ):
     traded(market)
     market.rows(f"UPDATE ggos SET {spoiled}")  # noqa: S608 - the test's own
-    assert kinds <= {kind for kind, _ in walked(market)}
+    assert kinds <= {kind for kind, _ in reconciled(market)}

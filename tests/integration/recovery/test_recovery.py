@@ -1,4 +1,4 @@
-"""The restore drill: a backup, more trade, the restore; what the database lost comes back."""
+"""The restore drill: a backup, more trade, a restore, and a recovery of what the database lost."""
 
 import json
 import random
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from origin.recovery.queries import mending
+from origin.recovery.queries import restoring
 from tests.support.drill import Drill, composed, one, stored
 from tests.support.market import BOBS_CONSUMPTION, CONSUMPTION, OTHER_CONSUMPTION, Market
 from tests.support.world import at_once
@@ -17,7 +17,7 @@ _CODES = {"technologyCode": "T020001", "fuelCode": "F01050100"}
 
 
 def trade_before(market: Market) -> dict[str, str]:
-    """What the backup holds; addresses by what is to become of them."""
+    """Trade before the backup; return GGO addresses by their later use."""
     issued = {
         name: market.issue(amount, begin=market.hour(hour))
         for hour, (name, amount) in enumerate(
@@ -33,22 +33,22 @@ def trade_before(market: Market) -> dict[str, str]:
 
 
 def trade_after(market: Market, issued: dict[str, str]) -> None:
-    """What the backup lacks."""
+    """Trade after the backup."""
     market.settle()
     composed(market, issued["sent"], transfers=[(200, "bob")])
     composed(market, issued["whole"], retires=[(300, CONSUMPTION)])
-    # Composes that failed leave gaps.
+    # Composes that failed leave gaps in the key indexes.
     market.rows("UPDATE users SET next_trade_index = next_trade_index + 3000")
     composed(market, issued["parts"], transfers=[(50, "bob")], retires=[(150, CONSUMPTION)])
     composed(market, one(market, "bob", 100), transfers=[(40, "bob")], subject="bob")
     composed(market, one(market, "bob", 200), transfers=[(80, "alice")], subject="bob")
     composed(market, one(market, "alice", 80), transfers=[(30, "carol")])
     composed(market, one(market, "alice", 50), retires=[(50, CONSUMPTION)])
-    _learn_and_issue(market)
+    _add_points_and_issue(market)
 
 
-def _learn_and_issue(market: Market) -> None:
-    """Points and GGOs of after the backup."""
+def _add_points_and_issue(market: Market) -> None:
+    """Add metering points and GGOs after the backup."""
     late = market.issue(700, begin=market.hour(6))
     composed(market, late, transfers=[(100, "carol")])
     datahub = market.sandbox.datahub
@@ -64,7 +64,7 @@ def _learn_and_issue(market: Market) -> None:
 
 
 def trade_on(market: Market) -> None:
-    """Everybody composes, and all of it settles."""
+    """Let all users compose, and complete all of it."""
     before = len(market.batches())
     for subject, other in (("alice", "bob"), ("bob", "carol"), ("carol", "alice")):
         for ggo in stored(market, subject)[:3]:
@@ -75,8 +75,8 @@ def trade_on(market: Market) -> None:
     assert {state for state, _ in new} == {"COMPLETED"}
 
 
-def test_without_a_recovery_composes_are_undone(drill: Drill):
-    """Why all this is needed: key indexes are handed out again, and the ledger refuses them."""
+def test_without_a_recovery_composes_are_declined(drill: Drill):
+    """Why recovery is needed: key indexes are handed out again, and the ledger refuses the batches."""
     market = drill.market
     issued = trade_before(market)
     drill.backup()
@@ -90,7 +90,7 @@ def test_without_a_recovery_composes_are_undone(drill: Drill):
     assert drill.audit() != []
 
 
-def test_what_was_lost_comes_back(drill: Drill, tmp_path: Path):
+def test_what_was_lost_is_restored(drill: Drill, tmp_path: Path):
     market = drill.market
     issued = trade_before(market)
     drill.backup()
@@ -105,12 +105,12 @@ def test_what_was_lost_comes_back(drill: Drill, tmp_path: Path):
     dry = drill.recover("--dry-run", "--json", str(report))
     assert dry.exit_code == 1, dry.output
     assert drill.tables() == before
-    told = json.loads(report.read_text())
-    assert told["dry_run"]
-    assert told["complete"]
-    assert {point["gsrn"] for point in told["points"]} == {NEW_CONSUMPTION, NEW_PRODUCTION}
-    assert told["counts"]["issued"] == 2
-    assert told["unmatched"] == told["differing"] == told["not_asked"] == []
+    planned = json.loads(report.read_text())
+    assert planned["dry_run"]
+    assert planned["complete"]
+    assert {point["gsrn"] for point in planned["points"]} == {NEW_CONSUMPTION, NEW_PRODUCTION}
+    assert planned["counts"]["issued"] == 2
+    assert planned["unmatched"] == planned["differing"] == planned["not_asked"] == []
 
     done = drill.recover("--json", str(report))
     assert done.exit_code == 0, done.output
@@ -118,7 +118,7 @@ def test_what_was_lost_comes_back(drill: Drill, tmp_path: Path):
     assert drill.standing() == lost
     assert drill.points() == points
     counts = json.loads(report.read_text())["counts"]
-    assert told["counts"]["mended"] == counts["mended"] + counts["completed"]
+    assert planned["counts"]["mended"] == counts["mended"] + counts["completed"]
 
     again = drill.recover("--json", str(report))
     assert again.exit_code == 0, again.output
@@ -135,34 +135,34 @@ def test_what_was_lost_comes_back(drill: Drill, tmp_path: Path):
     assert margin
 
 
-def test_it_may_be_killed_at_any_source(drill: Drill, monkeypatch: pytest.MonkeyPatch):
-    """Each run dies after the first GGO that it mends: the next one goes on."""
+def test_a_recovery_may_be_killed_at_any_source(drill: Drill, monkeypatch: pytest.MonkeyPatch):
+    """Each run is killed after the first GGO that it restores; the next run continues."""
     market = drill.market
     issued = trade_before(market)
     drill.backup()
     trade_after(market, issued)
     lost = drill.standing()
     drill.restore(recovery_mode=True)
-    mend = mending.mend
-    mended: list[object] = []
+    restore = restoring.restore
+    restored: list[object] = []
 
-    def killed(*arguments: Any) -> mending.Outcome:
-        if mended:
+    def killed(*arguments: Any) -> restoring.Outcome:
+        if restored:
             raise KeyboardInterrupt
-        outcome = mend(*arguments)
-        if outcome is not mending.Outcome.NOTHING:
-            mended.append(outcome)
+        outcome = restore(*arguments)
+        if outcome is not restoring.Outcome.NOTHING:
+            restored.append(outcome)
         return outcome
 
-    monkeypatch.setattr(mending, "mend", killed)
+    monkeypatch.setattr(restoring, "restore", killed)
     assert drill.recover("--margin", "10").exit_code == 2
     runs = 1
-    # What was issued is here by now: to ask for all of it each time takes long.
+    # The issued GGOs are restored by now: asking for all of them each time takes long.
     again = ("--margin", "10", "--since", "2026-11-01")
-    mended.clear()
+    restored.clear()
     while (done := drill.recover(*again)).exit_code == 2:
-        assert mended
-        mended.clear()
+        assert restored
+        restored.clear()
         runs += 1
     assert done.exit_code == 0, done.output
     assert runs > 6
@@ -174,8 +174,8 @@ def test_it_may_be_killed_at_any_source(drill: Drill, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-def test_whatever_was_traded_comes_back(drill: Drill, seed: int):
-    """Rounds of random composes by everybody, some of them under way when the backup is taken."""
+def test_random_trade_is_restored(drill: Drill, seed: int):
+    """All users compose at random; some batches are under way when the backup is taken."""
     market, dice = drill.market, random.Random(seed)
     gsrns = {"alice": (CONSUMPTION, OTHER_CONSUMPTION), "bob": (BOBS_CONSUMPTION,), "carol": ()}
     for hour in range(4):
@@ -216,8 +216,8 @@ def test_whatever_was_traded_comes_back(drill: Drill, seed: int):
     assert drill.audit() == []
 
 
-def test_a_recovery_may_be_lost_with_the_database(drill: Drill):
-    """The same backup is restored twice: the first recovery's moves of the counters are looked beyond."""
+def test_an_earlier_recovery_may_be_lost_with_the_database(drill: Drill):
+    """The same backup is restored twice: the search goes beyond the first recovery's moved counters."""
     market = drill.market
     issued = trade_before(market)
     drill.backup()
@@ -237,8 +237,8 @@ def test_a_recovery_may_be_lost_with_the_database(drill: Drill):
     assert drill.audit() == []
 
 
-def test_beside_a_reconciliation_and_workers_it_does_no_harm(drill: Drill):
-    """Though nobody has set RECOVERY_MODE: batches are settled, and GGOs compared, at the same time."""
+def test_recovery_beside_reconciliation_and_workers(drill: Drill):
+    """RECOVERY_MODE is not set: workers run batches and a reconciliation runs at the same time."""
     market = drill.market
     issued = trade_before(market)
     drill.backup()
@@ -248,7 +248,7 @@ def test_beside_a_reconciliation_and_workers_it_does_no_harm(drill: Drill):
 
     def compare() -> None:
         for _ in range(3):
-            list(market.runtime.reconciliation.walk(anew=True, calls_per_second=10_000))
+            list(market.runtime.reconciliation.run(anew=True, calls_per_second=10_000))
 
     def settle() -> None:
         for _ in range(5):
@@ -260,5 +260,5 @@ def test_beside_a_reconciliation_and_workers_it_does_no_harm(drill: Drill):
     assert again.exit_code == 0, again.output
     assert drill.standing() == lost
     assert drill.audit() == []
-    list(market.runtime.reconciliation.walk(anew=True, calls_per_second=10_000))
-    assert market.runtime.reconciliation.report() == []
+    list(market.runtime.reconciliation.run(anew=True, calls_per_second=10_000))
+    assert market.runtime.reconciliation.open_differences() == []

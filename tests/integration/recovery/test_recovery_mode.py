@@ -1,4 +1,4 @@
-"""RECOVERY_MODE: what would change GGOs or keys rests, all else works."""
+"""RECOVERY_MODE: work that changes GGOs or keys rests, all else goes on."""
 
 import copy
 from collections.abc import Callable
@@ -19,7 +19,7 @@ RESTING = (names.BATCHES, names.STUCK_BATCHES, names.DATAHUB_JOBS)
 
 
 class Registered(dict[str, Callable[[], None]]):
-    """The tasks of a worker. Celery itself would share them among all apps of this process."""
+    """The tasks of a worker. Celery would share them among all apps of this process."""
 
     def task(self, *, name: str) -> Callable[[Callable[[], None]], None]:
         return lambda run: self.__setitem__(name, run)
@@ -49,7 +49,7 @@ def test_composes_and_webhooks_of_points_rest(drill: Drill):
         assert answer.status_code == 503, answer.text
         assert int(answer.headers["Retry-After"]) > 0
         assert answer.json == {"success": False, "message": "The service is being recovered"}
-    # Who isn't let in learns nothing of it.
+    # A request without a valid token is not told of the recovery mode.
     assert market.post("/ggo/compose", {}, "no token").status_code == 401
     assert (
         market.webhook("on-meteringpoints-available", {"sub": "a"}, "sha256=x").status_code == 401
@@ -84,7 +84,7 @@ def test_work_that_changes_what_is_recovered_rests(
 
 
 def resting(market: Market) -> Market:
-    """A worker on the same database, in recovery mode."""
+    """Return a worker on the same database, in recovery mode."""
     found = copy.copy(market)
     found.settings = market.settings.model_copy(update={"recovery_mode": True})
     found.runtime = replace(market.runtime, settings=found.settings)

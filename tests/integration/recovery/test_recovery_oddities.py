@@ -1,4 +1,4 @@
-"""What a recovery does where the restored database was worked on, or can't know all."""
+"""Recovery of a database that was used after the restore, or that can't know everything."""
 
 import json
 import threading
@@ -15,7 +15,7 @@ from origin.batches.client.sdk import Split, sign_batch
 from origin.batches.queries.outcomes import complete_batches, decline_batch
 from origin.batches.service.redo import redo
 from origin.keys.derivation import ExtendedKey, metering_point_key, period_key
-from origin.recovery.queries import mending, progress
+from origin.recovery.queries import progress, restoring
 from tests.support.drill import Drill, composed, one, stored
 from tests.support.market import BOBS_CONSUMPTION, CONSUMPTION, PRODUCTION, Market
 from tests.support.waiting import eventually
@@ -25,12 +25,12 @@ NEW_CONSUMPTION, NEW_PRODUCTION = "571313180400000128", "571313180400000111"
 
 
 class Recovered:
-    """What a run has told."""
+    """The result and the JSON report of a run."""
 
     def __init__(self, drill: Drill, path: Path, *arguments: str) -> None:
         self.result = drill.recover("--margin", "1000", "--json", str(path), *arguments)
         self.exit_code = self.result.exit_code
-        self.told = json.loads(path.read_text())
+        self.report = json.loads(path.read_text())
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def report(tmp_path: Path) -> Path:
 
 
 def lost_split(drill: Drill) -> str:
-    """500 Wh of Alice's, of which 200 went to Bob after the backup; the database is restored."""
+    """Issue 500 Wh to Alice, back up, send 200 Wh to Bob, and restore; return the GGO's address."""
     market = drill.market
     source = market.issue(500)
     composed(market, market.issue(1000, begin=market.hour(1)), transfers=[(100, "bob")])
@@ -57,7 +57,7 @@ def amounts(market: Market, subject: str) -> list[int]:
 def test_a_batch_under_way_that_the_ledger_contradicts_is_declined(
     drill: Drill, report: Path, order: tuple[int, str]
 ):
-    """To other addresses; and to the same ones, handed out again, with other amounts."""
+    """It splits to other addresses, or to the same ones, handed out again, with other amounts."""
     market = drill.market
     source = lost_split(drill)
     assert market.compose(source, transfers=[order]).status_code == 200
@@ -71,8 +71,8 @@ def test_a_batch_under_way_that_the_ledger_contradicts_is_declined(
     assert "another operation" in str(reason)
 
 
-def test_what_was_completed_with_wrong_amounts_gets_the_ledgers(drill: Drill, report: Path):
-    """And what was composed of a wrong part is declined."""
+def test_parts_with_wrong_amounts_get_those_of_the_ledger(drill: Drill, report: Path):
+    """A batch under way that spends a wrong part is declined."""
     market = drill.market
     source = lost_split(drill)
     assert market.compose(source, transfers=[(199, "bob")]).status_code == 200
@@ -90,22 +90,22 @@ def test_what_was_completed_with_wrong_amounts_gets_the_ledgers(drill: Drill, re
     assert [state for state, _ in market.batches()][-1] == "DECLINED"
 
 
-def test_an_address_that_was_handed_out_again_is_taken_back(drill: Drill, report: Path):
-    """Another GGO's batch, to the address that the lost split has on the ledger."""
+def test_a_batch_to_an_address_that_is_in_use_on_the_ledger_is_declined(drill: Drill, report: Path):
+    """Another GGO's batch splits to an address of the lost split."""
     market = drill.market
     lost_split(drill)
     other = market.issue(40, begin=market.hour(2))
     assert market.compose(other, transfers=[(30, "bob")]).status_code == 200
     found = Recovered(drill, report)
     assert found.exit_code == 0, found.result.output
-    assert found.told["counts"]["declined"] == 1
+    assert found.report["counts"]["declined"] == 1
     assert drill.audit() == []
     assert amounts(market, "alice") == [40, 300, 900]
     composed(market, other, transfers=[(30, "bob")])
     assert drill.audit() == []
 
 
-def test_a_declined_batch_that_stands_on_the_ledger_is_done_with_its_reference(
+def test_a_declined_batch_that_stands_on_the_ledger_is_done_again_with_its_reference(
     drill: Drill, report: Path
 ):
     market = drill.market
@@ -119,14 +119,14 @@ def test_a_declined_batch_that_stands_on_the_ledger_is_done_with_its_reference(
     drill.backup()
     found = Recovered(drill, report)
     assert found.exit_code == 0, found.result.output
-    assert found.told["counts"]["completed"] == 1
+    assert found.report["counts"]["completed"] == 1
     assert drill.audit() == []
     assert market.rows("SELECT reference FROM ggos WHERE amount = 200") == [("ref 0",)]
     assert market.batches() == [("COMPLETED", "not so")]
 
 
-def test_what_went_to_a_user_whose_key_is_lost_is_told(drill: Drill, report: Path):
-    """The rest of that split comes back, and can be traded."""
+def test_a_part_of_a_user_whose_key_is_lost_is_reported(drill: Drill, report: Path):
+    """The other parts are restored, and can be traded."""
     market = drill.market
     source = market.issue(500)
     drill.backup()
@@ -136,8 +136,10 @@ def test_what_went_to_a_user_whose_key_is_lost_is_told(drill: Drill, report: Pat
     for _ in range(2):
         found = Recovered(drill, report, "--reach", "300")
         assert found.exit_code == 1, found.result.output
-        assert [(each["wh"], each["source"]) for each in found.told["unmatched"]] == [(200, source)]
-        assert found.told["differing"] == []
+        assert [(each["wh"], each["source"]) for each in found.report["unmatched"]] == [
+            (200, source)
+        ]
+        assert found.report["differing"] == []
         assert "NOT OURS OR LOST KEY" in found.result.output
         assert amounts(market, "alice") == [250]
         assert amounts(market, "bob") == [50]
@@ -145,7 +147,7 @@ def test_what_went_to_a_user_whose_key_is_lost_is_told(drill: Drill, report: Pat
     composed(market, one(market, "alice", 250), transfers=[(1, "bob")])
 
 
-def test_a_ggo_of_which_nothing_can_stand_here_is_not_on_offer(drill: Drill, report: Path):
+def test_a_spent_ggo_whose_parts_are_all_unknown_is_not_on_offer(drill: Drill, report: Path):
     market = drill.market
     source = market.issue(500)
     drill.backup()
@@ -159,7 +161,7 @@ def test_a_ggo_of_which_nothing_can_stand_here_is_not_on_offer(drill: Drill, rep
 
 
 def learn(market: Market) -> int:
-    """Alice gets a metering point; its key index."""
+    """Add a metering point to Alice; return its key index."""
     market.sandbox.datahub.add_meteringpoint(
         "alice", NEW_CONSUMPTION, "consumption", webhooks="none"
     )
@@ -171,14 +173,14 @@ def learn(market: Market) -> int:
     )
 
 
-def test_a_point_that_nothing_proves_gets_a_fresh_key(drill: Drill, report: Path):
+def test_a_point_without_proof_of_its_key_gets_a_fresh_one(drill: Drill, report: Path):
     market = drill.market
     drill.backup()
     before = learn(market)
     drill.restore(recovery_mode=True)
     found = Recovered(drill, report)
     assert found.exit_code == 0, found.result.output
-    [point] = found.told["points"]
+    [point] = found.report["points"]
     assert point["key_index"] >= before + 1000
     assert "fresh key" in point["proof"]
     while market.run_jobs():
@@ -189,8 +191,8 @@ def test_a_point_that_nothing_proves_gets_a_fresh_key(drill: Drill, report: Path
     assert sent == metering_point_key(master, point["key_index"]).base58()
 
 
-def test_points_of_users_who_must_log_in_keep_their_keys_all_the_same(drill: Drill, report: Path):
-    """DataHub can't be asked for them; once they have logged in, the import heeds what it has."""
+def test_points_of_users_who_must_log_in_keep_their_keys(drill: Drill, report: Path):
+    """DataHub can't be asked for them at first; after the login the import uses DataHub's addresses."""
     market = drill.market
     drill.backup()
     before = learn(market)
@@ -199,7 +201,7 @@ def test_points_of_users_who_must_log_in_keep_their_keys_all_the_same(drill: Dri
     market.sandbox.hydra.revoke(sub="alice")
     found = Recovered(drill, report)
     assert found.exit_code == 1, found.result.output
-    assert {each["subject"] for each in found.told["not_asked"]} == {"alice"}
+    assert {each["subject"] for each in found.report["not_asked"]} == {"alice"}
     assert query_of(market.login("alice"))["success"] == "1"
     market.rows(
         "INSERT INTO datahub_jobs (user_id, kind) SELECT id, 'import_metering_points' FROM users "
@@ -216,7 +218,7 @@ def test_points_of_users_who_must_log_in_keep_their_keys_all_the_same(drill: Dri
 @pytest.mark.parametrize(
     ("measurements", "ggos"), [([{}], []), ([], [{}])], ids=["a measurement", "a GGO"]
 )
-def test_an_odd_answer_does_not_prove_that_a_point_has_no_key(
+def test_an_unexpected_answer_does_not_prove_that_a_point_has_no_key(
     market: Market, measurements: list[Any], ggos: list[Any]
 ):
     market.sandbox.datahub.add_meteringpoint(
@@ -239,8 +241,8 @@ def test_an_odd_answer_does_not_prove_that_a_point_has_no_key(
     assert market.value(error).startswith("DataHubService: ")
 
 
-def test_receivers_are_told_once_of_what_is_unspent(drill: Drill, report: Path):
-    """Not of what was spent on since; and what they may have heard of has the same webhook-id."""
+def test_unspent_parts_are_announced_once(drill: Drill, report: Path):
+    """Spent parts are not announced; a part that was announced before has the same webhook-id."""
     market = drill.market
     body = {"url": "https://93.184.216.34/", "secret": "a secret of some length"}
     path = "/webhook/on-ggo-received/subscribe"
@@ -255,12 +257,14 @@ def test_receivers_are_told_once_of_what_is_unspent(drill: Drill, report: Path):
     assert market.rows(query) == []
     for _ in range(2):
         assert Recovered(drill, report).exit_code == 0
-        [told] = market.rows(query)
-        assert json.loads(bytes(told.body))["ggo"]["amount"] == 120
-        assert told.webhook_id == remainder.webhook_id
+        [delivery] = market.rows(query)
+        assert json.loads(bytes(delivery.body))["ggo"]["amount"] == 120
+        assert delivery.webhook_id == remainder.webhook_id
 
 
-def test_it_goes_on_where_it_stopped(drill: Drill, report: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_recovery_continues_where_it_stopped(
+    drill: Drill, report: Path, monkeypatch: pytest.MonkeyPatch
+):
     market = drill.market
     lost_split(drill)
     refused = drill.recover("--continue")
@@ -275,8 +279,8 @@ def test_it_goes_on_where_it_stopped(drill: Drill, report: Path, monkeypatch: py
     assert moved > before
     found = Recovered(drill, report, "--continue")
     assert found.exit_code == 0, found.result.output
-    # Only the two parts that were added are looked at; nor are the counters moved again.
-    assert found.told["counts"]["ggos"] == 2
+    # Only the two parts that were added are compared, and the counters are not moved again.
+    assert found.report["counts"]["ggos"] == 2
     assert market.value(counters) == moved
 
 
@@ -284,7 +288,7 @@ def _interrupted(*_: Any) -> None:
     raise KeyboardInterrupt
 
 
-def test_one_at_a_time(drill: Drill):
+def test_one_recovery_at_a_time(drill: Drill):
     drill.backup()
     with progress.only_one(drill.market.runtime.database) as alone:
         assert alone
@@ -295,24 +299,24 @@ def test_one_at_a_time(drill: Drill):
 
 
 @pytest.mark.parametrize("peer", ["ledger", "datahub"])
-def test_a_peer_that_is_away_is_no_difference(
+def test_a_peer_that_is_away_is_status_2(
     drill: Drill, report: Path, monkeypatch: pytest.MonkeyPatch, peer: str
 ):
     market = drill.market
     lost_split(drill)
-    monkeypatch.setattr("origin.peers.patience.interruptible_sleep", lambda _: None)
+    monkeypatch.setattr("origin.peers.retrying.interruptible_sleep", lambda _: None)
     sandbox = getattr(market.sandbox, peer)
     sandbox.fault("/state/*" if peer == "ledger" else "/meteringpoints", status=503, times=None)
     away = Recovered(drill, report)
     assert away.exit_code == 2, away.result.output
-    assert away.told["complete"] is False
+    assert away.report["complete"] is False
     assert "Run it again" in away.result.output
     sandbox.clear_faults()
     assert Recovered(drill, report).exit_code == 0
     assert drill.audit() == []
 
 
-def test_what_is_here_alone_is_told(drill: Drill, report: Path):
+def test_what_only_the_database_has_is_reported(drill: Drill, report: Path):
     market = drill.market
     market.consume()
     source = market.issue(500)
@@ -323,14 +327,14 @@ def test_what_is_here_alone_is_told(drill: Drill, report: Path):
     )
     found = Recovered(drill, report)
     assert found.exit_code == 1, found.result.output
-    [differing] = found.told["differing"]
+    [differing] = found.report["differing"]
     assert differing["address"] == source
     assert "spent here" in differing["what"]
     assert market.rows("SELECT count(*) FROM ggos WHERE issue_gsrn = :g", g=PRODUCTION) == [(1,)]
 
 
-def test_an_odd_answer_declines_nothing(drill: Drill, report: Path):
-    """Of a batch under way that the ledger has committed one part can't be read for now."""
+def test_an_unexpected_answer_declines_nothing(drill: Drill, report: Path):
+    """One part of a batch under way, which the ledger has committed, can't be read for now."""
     market = drill.market
     source = market.issue(500)
     assert market.compose(source, transfers=[(200, "bob")]).status_code == 200
@@ -342,7 +346,7 @@ def test_an_odd_answer_declines_nothing(drill: Drill, report: Path):
     before = market.snapshot()["batches"]
     found = Recovered(drill, report)
     assert found.exit_code == 1, found.result.output
-    assert {each["address"] for each in found.told["differing"]} == {part, source}
+    assert {each["address"] for each in found.report["differing"]} == {part, source}
     assert market.snapshot()["batches"] == before
     market.sandbox.ledger.clear_faults()
     assert Recovered(drill, report).exit_code == 0
@@ -350,8 +354,8 @@ def test_an_odd_answer_declines_nothing(drill: Drill, report: Path):
     assert drill.audit() == []
 
 
-def test_a_split_that_stands_without_its_retire_is_another(drill: Drill, report: Path):
-    """The parts come back as the ledger has them: what isn't retired there isn't here."""
+def test_a_split_without_its_retirement_is_another_operation(drill: Drill, report: Path):
+    """The parts are restored as the ledger has them: not retired."""
     market = drill.market
     market.consume(amount=100)
     source = market.issue(500)
@@ -376,8 +380,8 @@ def test_a_split_that_stands_without_its_retire_is_another(drill: Drill, report:
     assert drill.audit() == []
 
 
-def test_posts_from_before_may_still_land(drill: Drill, report: Path):
-    """Their addresses aren't handed out again; and another run brings what they made."""
+def test_posts_from_before_the_restore_may_still_arrive(drill: Drill, report: Path):
+    """Their addresses are not handed out again, and another run restores their parts."""
     market = drill.market
     source, other = market.issue(500), market.issue(90, begin=market.hour(1))
     drill.backup()
@@ -397,8 +401,8 @@ def test_posts_from_before_may_still_land(drill: Drill, report: Path):
     assert drill.audit() == []
 
 
-def test_beside_a_reconciliation_that_does_a_batch_again_it_waits(drill: Drill, report: Path):
-    """Batches first, then GGOs: else the two would wait for each other, and one would fail."""
+def test_recovery_waits_for_a_reconciliation_that_does_a_batch_again(drill: Drill, report: Path):
+    """Both lock batches first, then GGOs: otherwise they would deadlock."""
     market = drill.market
     source = market.issue(500)
     assert market.compose(source, transfers=[(200, "bob")]).status_code == 200
@@ -423,22 +427,22 @@ def test_beside_a_reconciliation_that_does_a_batch_again_it_waits(drill: Drill, 
 
 
 def fails_once(monkeypatch: pytest.MonkeyPatch, error: BaseException, *, after: int = 0) -> None:
-    """Have one mending fail, after so many that didn't."""
-    mend, calls = mending.mend, [0]
+    """Make one restoration fail, after so many that succeed."""
+    restore, calls = restoring.restore, [0]
 
     def failing(*arguments: Any) -> Any:
         calls[0] += 1
         if calls[0] == after + 1:
             raise error
-        return mend(*arguments)
+        return restore(*arguments)
 
-    monkeypatch.setattr(mending, "mend", failing)
+    monkeypatch.setattr(restoring, "restore", failing)
 
 
-def test_parts_are_left_alone_while_their_source_is_under_way(
+def test_parts_are_not_changed_while_their_source_is_under_way(
     drill: Drill, report: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    """Of a source that couldn't be mended: else its batch could never be completed."""
+    """The source could not be restored: if its parts changed, its batch could never be completed."""
     market = drill.market
     source = market.issue(500)
     assert market.compose(source, transfers=[(200, "bob")]).status_code == 200
@@ -450,32 +454,32 @@ def test_parts_are_left_alone_while_their_source_is_under_way(
     fails_once(monkeypatch, IntegrityError("a statement", {}, UniqueViolation()))
     found = Recovered(drill, report, "--reach", "300")
     assert found.exit_code == 1, found.result.output
-    assert "can't be put in place now" in found.told["differing"][0]["what"]
+    assert "can't be put in place now" in found.report["differing"][0]["what"]
     assert market.batches() == [("PENDING", None)]
     again = Recovered(drill, report, "--reach", "300")
-    assert [each["wh"] for each in again.told["unmatched"]] == [200]
-    assert again.told["differing"] == []
+    assert [each["wh"] for each in again.report["unmatched"]] == [200]
+    assert again.report["differing"] == []
     assert market.batches() == [("COMPLETED", None)]
     assert (amounts(market, "alice"), amounts(market, "bob")) == ([300], [])
 
 
-def test_a_database_that_is_away_ends_it(
+def test_a_database_error_ends_the_recovery(
     drill: Drill, report: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    """It is no difference, and nothing is passed over."""
+    """It is no difference, and no GGO is skipped."""
     lost_split(drill)
     fails_once(monkeypatch, OperationalError("a statement", {}, psycopg2.OperationalError()))
     away = Recovered(drill, report)
     assert away.exit_code not in {0, 1}, away.result.output
-    assert away.told["differing"] == []
+    assert away.report["differing"] == []
     assert Recovered(drill, report, "--continue").exit_code == 0
     assert drill.audit() == []
 
 
-def test_a_part_that_is_known_is_not_told_as_lost(
+def test_a_known_part_is_not_reported_as_lost(
     drill: Drill, report: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    """Of a split that came back in part, by a recovery that was stopped after it."""
+    """Its split was restored in part, by a recovery that was stopped afterwards."""
     market = drill.market
     source = market.issue(500)
     drill.backup()
@@ -487,14 +491,14 @@ def test_a_part_that_is_known_is_not_told_as_lost(
         fails_once(patch, KeyboardInterrupt(), after=1)
         assert Recovered(drill, report, "--reach", "300").exit_code == 2
     found = Recovered(drill, report, "--reach", "300")
-    assert [(each["wh"], each["source"]) for each in found.told["unmatched"]] == [(200, source)]
+    assert [(each["wh"], each["source"]) for each in found.report["unmatched"]] == [(200, source)]
     assert (amounts(market, "bob"), amounts(market, "carol")) == ([40], [10])
 
 
-def test_going_on_it_asks_for_all_of_new_points(
+def test_a_continued_recovery_asks_for_all_ggos_of_new_points(
     drill: Drill, report: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    """Also of those that the run before had learnt: what was spent of them must not be on offer."""
+    """Also of points that the run before had added: their spent GGOs must not be on offer."""
     market = drill.market
     drill.backup()
     market.sandbox.datahub.add_meteringpoint("alice", NEW_PRODUCTION, "production", webhooks="none")
@@ -520,8 +524,8 @@ def test_going_on_it_asks_for_all_of_new_points(
     assert drill.audit() == []
 
 
-def test_what_was_retired_by_mistake_can_be_composed(drill: Drill, report: Path):
-    """By a batch that an earlier version has completed with wrong amounts."""
+def test_a_part_that_was_retired_by_mistake_can_be_composed(drill: Drill, report: Path):
+    """An earlier version had completed its batch with wrong amounts."""
     market = drill.market
     market.consume(amount=1000)
     source = lost_split(drill)
@@ -546,10 +550,10 @@ def test_what_was_retired_by_mistake_can_be_composed(drill: Drill, report: Path)
     ],
     ids=["another", "the same, spent on", "the same, retired since"],
 )
-def test_what_workers_have_judged_before_is_recovered(
+def test_batches_that_workers_ended_before_the_recovery(
     drill: Drill, report: Path, again: tuple[int, str], since: dict[str, Any], state: str
 ):
-    """Nobody has set RECOVERY_MODE: a compose from the lost source was declined, or completed."""
+    """RECOVERY_MODE was not set: a compose of the lost source was declined, or completed."""
     market = drill.market
     market.consume(BOBS_CONSUMPTION, amount=1000)
     source = market.issue(500)
@@ -560,13 +564,13 @@ def test_what_workers_have_judged_before_is_recovered(
     drill.restore()
     composed(market, source, transfers=[again])
     assert [each for each, _ in market.batches()] == [state]
-    list(market.runtime.reconciliation.walk(anew=True, calls_per_second=10_000))
-    assert market.runtime.reconciliation.report() != []
+    list(market.runtime.reconciliation.run(anew=True, calls_per_second=10_000))
+    assert market.runtime.reconciliation.open_differences() != []
     found = Recovered(drill, report)
     assert found.exit_code == 0, found.result.output
     assert {subject: amounts(market, subject) for subject in wanted} == wanted
     assert drill.audit() == []
-    list(market.runtime.reconciliation.walk(anew=True, calls_per_second=10_000))
-    assert market.runtime.reconciliation.report() == []
+    list(market.runtime.reconciliation.run(anew=True, calls_per_second=10_000))
+    assert market.runtime.reconciliation.open_differences() == []
     composed(market, one(market, "alice", 300), transfers=[(1, "bob")])
     assert drill.audit() == []

@@ -15,7 +15,7 @@ NAIVE = ["2020-03-29T02:30:00", "2020-10-25T02:30:00", "2020-06-30 23:00:00"]
 FIELDS = ("begin", "end", "amount")
 
 
-def told(world: World, name: str) -> dict[str, Any]:
+def answers(world: World, name: str) -> dict[str, Any]:
     """Return everything that depends on times and does not differ between two users."""
     for subject in (name, f"{name}-too"):
         world.new_user(subject)
@@ -56,10 +56,11 @@ def _introspections(world: World, token: str) -> int:
 
 
 def main() -> None:
-    """Print `told`, and the time zone of this process."""
+    """Print `answers`, and the time zone of this process."""
     database_uri, hydra, datahub, name = sys.argv[1:]
     world = World(database_uri, Peer(hydra), Peer(datahub), log_level="ERROR")
-    answer = {"zone": time.tzname[0], "local": datetime.fromtimestamp(0).hour, **told(world, name)}  # noqa: DTZ006 - to see that TZ holds
+    local = datetime.fromtimestamp(0).hour  # noqa: DTZ006 - shows that TZ is in effect
+    answer = {"zone": time.tzname[0], "local": local, **answers(world, name)}
     world.runtime.database.dispose()
     sys.stdout.write(orjson.dumps(answer).decode())
 

@@ -85,7 +85,7 @@ def _many_keys(form: str, value: str) -> bytes:
 
 
 @pytest.fixture
-def refuse(market: Market) -> Callable[..., Any]:
+def reject(market: Market) -> Callable[..., Any]:
     """Post a body that must be rejected quickly; return the answer."""
 
     def call(path: str, raw: bytes, *, signed: bool = False) -> Any:
@@ -108,7 +108,7 @@ def refuse(market: Market) -> Callable[..., Any]:
 
 @pytest.fixture(scope="module")
 def market(module_database_uri: str, sandbox: Sandbox) -> Iterator[Market]:
-    """One for all tests: none of them changes anything."""
+    """One market for all tests, as none of them changes anything."""
     sandbox.reset()
     made = Market(module_database_uri, sandbox)
     # Creates what is created at the first request, and does what a web process does after loading.
@@ -125,41 +125,41 @@ def market(module_database_uri: str, sandbox: Sandbox) -> Iterator[Market]:
 @pytest.mark.parametrize(("path", "body"), LISTS, ids=lambda part: str(part)[-40:])
 @pytest.mark.parametrize("item", ["{}", "1", '"x"', "[]"])
 def test_a_list_that_fills_the_body(
-    refuse: Callable[..., Any], path: str, body: dict[str, Any], item: str
+    reject: Callable[..., Any], path: str, body: dict[str, Any], item: str
 ):
-    answer = refuse(path, orjson.dumps(body).replace(b'"here"', _long(item)))
+    answer = reject(path, orjson.dumps(body).replace(b'"here"', _long(item)))
     assert "ength" in answer.text
 
 
 @pytest.mark.parametrize(("path", "body"), LISTS, ids=lambda part: str(part)[-40:])
 @pytest.mark.parametrize("item", ["{}", "null", '{"amount":"x","x":1,"y":{}}', '"\\u0000"'])
 def test_a_list_of_wrong_items(
-    refuse: Callable[..., Any], path: str, body: dict[str, Any], item: str
+    reject: Callable[..., Any], path: str, body: dict[str, Any], item: str
 ):
     """The list has as many items as it may have. The message names some of them."""
     count = {"transfers": 1000, "retires": 1000, "order": 4, "grouping": 5, "forecast": 35_136}
     most = next((count[name] for name in count if name in body), 10_000)
-    refuse(path, orjson.dumps(body).replace(b'"here"', _some(item, most)))
+    reject(path, orjson.dumps(body).replace(b'"here"', _some(item, most)))
 
 
 @pytest.mark.parametrize(("path", "body"), OBJECTS, ids=lambda part: str(part)[:30])
 @pytest.mark.parametrize("value", ["0", "null", "{}"])
 def test_very_many_unknown_fields(
-    refuse: Callable[..., Any], path: str, body: dict[str, Any], value: str
+    reject: Callable[..., Any], path: str, body: dict[str, Any], value: str
 ):
     unknown = _many_keys("unknown%d", value)
     if body:
         unknown = orjson.dumps(body)[:-1] + b"," + unknown[1:]
-    answer = refuse(path, unknown)
+    answer = reject(path, unknown)
     assert "Unknown field." in answer.text
 
 
 @pytest.mark.parametrize(("path", "body"), OBJECTS, ids=lambda part: str(part)[:30])
 @pytest.mark.parametrize("name", ["x" * 1_000_000, "\u0001" * 160_000, "\U0001f600" * 240_000])
 def test_a_very_long_unknown_field(
-    refuse: Callable[..., Any], path: str, body: dict[str, Any], name: str
+    reject: Callable[..., Any], path: str, body: dict[str, Any], name: str
 ):
-    refuse(path, orjson.dumps({**body, name: 1}))
+    reject(path, orjson.dumps({**body, name: 1}))
 
 
 @pytest.mark.parametrize(
@@ -182,30 +182,30 @@ def test_a_very_long_unknown_field(
     ],
     ids=range(14),
 )
-def test_odd_values(refuse: Callable[..., Any], raw: bytes):
-    refuse("/ggo", raw)
+def test_odd_values(reject: Callable[..., Any], raw: bytes):
+    reject("/ggo", raw)
 
 
 @pytest.mark.parametrize("part", [{"transfers": "here"}, {"retires": "here"}])
-def test_unknown_fields_within_items(refuse: Callable[..., Any], part: dict[str, Any]):
+def test_unknown_fields_within_items(reject: Callable[..., Any], part: dict[str, Any]):
     many = "{" + ",".join(f'"unknown{number}":0' for number in range(60)) + "}"
     body = orjson.dumps({"address": "a", **part})
-    refuse("/ggo/compose", body.replace(b'"here"', _some(many, 1000)))
-    refuse("/ggo/compose", body.replace(b'"here"', b"[" + _many_keys("unknown%d", "0") + b"]"))
+    reject("/ggo/compose", body.replace(b'"here"', _some(many, 1000)))
+    reject("/ggo/compose", body.replace(b'"here"', b"[" + _many_keys("unknown%d", "0") + b"]"))
 
 
-def test_a_long_message_about_each_of_many_items(refuse: Callable[..., Any]):
+def test_a_long_message_about_each_of_many_items(reject: Callable[..., Any]):
     """A thousand unknown accounts, each of which the message would name."""
     part = {"amount": 1, "account": "x" * 480, "reference": "y" * 400}
     transfers = [{**part, "account": f"{number:04}{part['account']}"} for number in range(1000)]
-    refuse("/ggo/compose", orjson.dumps({"address": "a", "transfers": transfers}))
+    reject("/ggo/compose", orjson.dumps({"address": "a", "transfers": transfers}))
 
 
 @pytest.mark.parametrize("value", ["1", '"x"', "{}", "null", "1e300"])
-def test_emissions_that_fill_the_body(refuse: Callable[..., Any], value: str):
+def test_emissions_that_fill_the_body(reject: Callable[..., Any], value: str):
     ggo = orjson.dumps({"sub": "alice", "ggo": ggo_of(PRODUCTION, emissions="here")})
     raw = ggo.replace(b'"here"', _many_keys("CO%d", value))
-    answer = refuse("on-ggo-issued", raw, signed=True)
+    answer = reject("on-ggo-issued", raw, signed=True)
     assert list(answer.json["message"]["ggo"]) == ["emissions"]
 
 

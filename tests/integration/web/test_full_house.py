@@ -26,7 +26,6 @@ class _Hydra:
         self.port = server.getsockname()[1]
         self.asked: list[socket.socket] = []
         self._server = server
-        self._come = Event()
         Thread(target=self._take, daemon=True).start()
 
     def _take(self) -> None:
@@ -41,9 +40,9 @@ class _Hydra:
         """Answer all waiting requests: their tokens are inactive."""
         body = b'{"active": false}'
         for client in self.asked:
-            heard = b""
-            while b"token=" not in heard:
-                heard += client.recv(65536)
+            received = b""
+            while b"token=" not in received:
+                received += client.recv(65536)
             client.sendall(
                 b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
                 b"Content-Length: %d\r\nConnection: close\r\n\r\n%b" % (len(body), body)
@@ -170,6 +169,6 @@ def test_a_client_whose_body_is_not_awaited_gets_a_408(web: Web):
 
 
 def test_the_log_has_a_warning_and_no_error(web: Web):
-    told = re.findall(r"All 4 places are taken: closing idle connections", web.process.output())
-    assert 1 <= len(told) <= 3
+    warnings = re.findall(r"All 4 places are taken: closing idle connections", web.process.output())
+    assert 1 <= len(warnings) <= 3
     assert not re.search(r"Traceback|\"ERROR\"", web.process.output())

@@ -17,7 +17,7 @@ from tests.support.waiting import eventually
 @pytest.fixture
 def limited(new_market: Callable[..., Market], valkey: Redis) -> Market:
     """A market whose accounts may make three requests a minute."""
-    return new_market(
+    market = new_market(
         rate_limit_per_minute=3,
         redis_host=valkey.host,
         redis_port=valkey.port,
@@ -25,15 +25,20 @@ def limited(new_market: Callable[..., Market], valkey: Redis) -> Market:
         redis_password=valkey.password,
         **{name.lower(): int(number) for name, number in redis_databases().items()},
     )
+    # Accounts of other tests may have the same ids.
+    with redis.Redis.from_url(market.settings.cache_url) as client:
+        for key in client.scan_iter("requests:*"):
+            client.delete(key)
+    return market
 
 
 def test_an_account_is_rate_limited(limited: Market):
     alice, bob = limited.tokens["alice"], limited.tokens["bob"]
     statuses = [limited.post("/accounts", token=alice).status_code for _ in range(5)]
     assert statuses == [200, 200, 200, 429, 429]
-    refused = limited.post("/accounts", token=alice)
-    assert refused.json == {"success": False, "message": "More than 3 requests in a minute"}
-    assert 0 < int(refused.headers["Retry-After"]) <= 60
+    rejected = limited.post("/accounts", token=alice)
+    assert rejected.json == {"success": False, "message": "More than 3 requests in a minute"}
+    assert 0 < int(rejected.headers["Retry-After"]) <= 60
     assert limited.post("/accounts", token=bob).status_code == 200
     # Redis's clock alone ends the window.
     with redis.Redis.from_url(limited.settings.cache_url) as client:
@@ -42,6 +47,16 @@ def test_an_account_is_rate_limited(limited: Market):
         client.pexpire(key, 1)
         eventually(lambda: not client.exists(key), "the minute ends")
     assert limited.post("/accounts", token=alice).status_code == 200
+
+
+def test_scopes_are_checked_before_the_rate_and_the_rate_before_the_body(limited: Market):
+    """A request without the scope is not counted."""
+    alice, unscoped = limited.tokens["alice"], limited.token("alice", scope="openid")
+    statuses = [limited.post("/ggo", {}, token).status_code for token in [unscoped] * 4]
+    assert statuses == [403] * 4
+    statuses = [limited.post("/ggo", {"wrong": 1}, alice).status_code for _ in range(4)]
+    assert statuses == [400, 400, 400, 429]
+    assert limited.post("/ggo", {}, unscoped).status_code == 403
 
 
 def test_without_redis_no_request_is_limited(new_market: Callable[..., Market]):

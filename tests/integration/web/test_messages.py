@@ -38,7 +38,7 @@ Call = Callable[[Market], TestResponse]
 
 @pytest.fixture(scope="module")
 def market(module_database_uri: str, sandbox: Sandbox) -> Iterator[Market]:
-    """One for all tests: each uses periods and accounts of its own."""
+    """One market for all tests. Each test uses its own periods and accounts."""
     sandbox.reset()
     made = Market(module_database_uri, sandbox)
     made.new_user("gone")
@@ -384,7 +384,7 @@ def test_recovery(market: Market):
 
 
 def test_a_begin_without_keys(market: Market):
-    """DataHub would have to tell of a GGO that can have no key."""
+    """DataHub sends a GGO of a period for which no key can be derived."""
     begin = datetime(2038, 1, 19, 4, tzinfo=UTC)
     ggo = ggo_of(CONSUMPTION, begin=begin.isoformat(), end=(begin + timedelta(hours=1)).isoformat())
     answer = market.webhook("on-ggo-issued", {"sub": "alice", "ggo": ggo})

@@ -1,4 +1,4 @@
-"""The server's own time zone changes nothing, nor do times without an offset."""
+"""The time zone of the server's process (TZ) changes no answer, also for times without an offset."""
 
 import json
 import os
@@ -9,8 +9,8 @@ from typing import Any
 from tests.support.world import World
 
 
-def told_under(zone: str, world: World) -> dict[str, Any]:
-    """What a process of its own says, whose environment has this TZ."""
+def answers_under(zone: str, world: World) -> dict[str, Any]:
+    """Return what `in_a_time_zone` prints in a process with this TZ."""
     uri = world.settings.database_uri.get_secret_value()
     name = zone.lower().replace("/", "-")
     done = subprocess.run(
@@ -28,7 +28,7 @@ def told_under(zone: str, world: World) -> dict[str, Any]:
 
 
 def test_the_servers_time_zone_changes_nothing(world: World) -> None:
-    here, there = told_under("UTC", world), told_under("Europe/Copenhagen", world)
+    here, there = answers_under("UTC", world), answers_under("Europe/Copenhagen", world)
     assert (here.pop("zone"), here.pop("local")) == ("UTC", 0)
     assert (there.pop("zone"), there.pop("local")) == ("CET", 1)
     assert there == here

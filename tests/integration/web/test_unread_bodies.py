@@ -14,12 +14,12 @@ from tests.support.waiting import eventually
 _LARGE = 30_000_000
 _PIECE = b"x" * 1_000_000
 
-_SENT_AWAY = {
+_UNREAD = {
     "without a token": (b"POST /ggo", 401),
     "to a path that leads nowhere": (b"POST /nowhere", 404),
     "by the wrong method": (b"PUT /ggo", 405),
     "too large": (b"POST /webhook/on-ggo-issued", 413),
-    "to what takes none": (b"GET /health/live", 200),
+    "to a path that needs none": (b"GET /health/live", 200),
 }
 
 
@@ -41,9 +41,9 @@ def _upload(connection: Connection, line: bytes, size: int, *, is_chunked: bool)
 
 
 @pytest.mark.parametrize("is_chunked", [False, True], ids=["by its length", "chunked"])
-@pytest.mark.parametrize("why", _SENT_AWAY)
+@pytest.mark.parametrize("why", _UNREAD)
 def test_its_sender_gets_the_answer_and_is_disconnected(web: Web, why: str, is_chunked: bool):
-    line, status = _SENT_AWAY[why]
+    line, status = _UNREAD[why]
     if is_chunked and status == 413:
         # The body is read up to the limit; the signature is checked after that.
         line = b"POST /webhook/on-ggo-issued"
@@ -111,18 +111,18 @@ def test_a_trickling_body_is_not_awaited(web: Web, is_chunked: bool):
         connection.say(_head(b"POST /ggo", framing))
         assert connection.answer().status == 401
 
-        def is_refused() -> bool:
+        def is_disconnected() -> bool:
             try:
                 connection.say(b"1\r\nx\r\n" if is_chunked else b"x")
             except (BrokenPipeError, ConnectionResetError):
                 return True
             return False
 
-        eventually(is_refused, "the rest isn't taken", within=10)
+        eventually(is_disconnected, "the connection is closed", within=10)
 
 
 def test_a_small_unread_body_keeps_the_connection_open(web: Web):
-    """Such as a body for a path that needs none, or with an expired token."""
+    """For example a body for a path that needs none, or with an expired token."""
     ask = (_head(b"POST /accounts", b"Content-Length: 15") + b'{"success": 1}\n') * 3
     with web.connect() as connection:
         for _ in range(3):
@@ -132,7 +132,7 @@ def test_a_small_unread_body_keeps_the_connection_open(web: Web):
 
 
 def test_the_next_request_follows_a_read_body(web: Web):
-    """With both kinds of bodies. Webhooks' are read before their signature is checked."""
+    """Also after a chunked body. A webhook's body is read before its signature is checked."""
     line = b"POST /webhook/on-ggo-issued"
     asks = (
         _head(line, b"Content-Length: 2") + b"{}",

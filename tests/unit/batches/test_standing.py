@@ -1,4 +1,4 @@
-"""An operation stands on the ledger where each part of it does; equal addresses prove nothing."""
+"""An operation stands on the ledger if each part of it does; equal addresses prove nothing."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from origin.batches.rules.standing import Operation, Settlement, Target, spent
-from origin.batches.rules.verdicts import Next, Spent
+from origin.batches.rules.ledger_state import LedgerGgo, LedgerNext, LedgerSettlement
+from origin.batches.rules.standing import Operation, Target, spent_by
+from origin.batches.rules.verdicts import SpentBy
 from origin.keys.derivation import settlement_address
-from origin.reconciliation.rules import Record
 
 BEGIN = datetime(2020, 1, 1, 12, tzinfo=UTC)
 SOURCE = "849c0b" + "0" * 64
@@ -22,40 +22,42 @@ STRANGER = "849c0b" + "f" * 64
 
 @dataclass
 class State:
-    """What the ledger's state holds."""
+    """A ledger state in memory."""
 
-    ggos: dict[str, Record] = field(default_factory=dict)
-    settlements: dict[str, Settlement] = field(default_factory=dict)
+    ggos: dict[str, LedgerGgo] = field(default_factory=dict)
+    settlements: dict[str, LedgerSettlement] = field(default_factory=dict)
 
-    def ggo_record(self, address: str) -> Record | None:
+    def read_ggo(self, address: str) -> LedgerGgo | None:
         return self.ggos.get(address)
 
-    def settlement(self, address: str) -> Settlement | None:
+    def read_settlement(self, address: str) -> LedgerSettlement | None:
         return self.settlements.get(address)
 
 
 def executed(operation: Operation) -> State:
-    """The state after the operation, as the domain's rules have it; others settled there, too."""
+    """Return the state after the operation; another GGO is in the same settlements."""
     state = State()
     end = BEGIN + timedelta(hours=1)
-    facts = Record("5a9839", operation.amount, BEGIN, end, "DK1", "T", "F", None)
-    state.ggos[operation.source] = replace(facts, following=operation.leads_to)
+    facts = LedgerGgo(SOURCE, "5a9839", operation.amount, BEGIN, end, "DK1", "T", "F")
+    state.ggos[operation.source] = replace(facts, next=operation.leads_to)
     for target in operation.targets:
-        state.ggos[target.address] = replace(facts, origin=operation.source, amount=target.amount)
+        state.ggos[target.address] = replace(
+            facts, address=target.address, origin=operation.source, amount=target.amount
+        )
     whole = Target(operation.source, operation.amount, operation.retired_to)
     for each in (whole, *operation.targets):
         if each.retired_to is not None:
             at = settlement_address(each.retired_to)
             record = state.ggos[each.address]
-            state.ggos[each.address] = replace(record, following=Next("RETIRE", frozenset([at])))
-            known = state.settlements.get(at, Settlement(each.retired_to, [("another", 5)]))
-            parts = [*known.parts, (each.address, each.amount)]
-            state.settlements[at] = Settlement(each.retired_to, parts)
+            state.ggos[each.address] = replace(record, next=LedgerNext("RETIRE", (at,)))
+            known = state.settlements.get(at, LedgerSettlement(each.retired_to, {"another": 5}))
+            amounts = {**known.amounts, each.address: each.amount}
+            state.settlements[at] = LedgerSettlement(each.retired_to, amounts)
     return state
 
 
-def judged(operation: Operation, state: State) -> Spent:
-    return spent(operation, state.ggo_record(operation.source), state)
+def judged(operation: Operation, state: State) -> SpentBy:
+    return spent_by(operation, state.read_ggo(operation.source), state)
 
 
 @st.composite
@@ -73,23 +75,23 @@ def operations(draw: st.DrawFn) -> Operation:
 
 
 @given(operations())
-def test_what_was_executed_stands(operation: Operation):
-    assert judged(operation, executed(operation)) is Spent.BY_THIS_BATCH
+def test_an_executed_operation_stands(operation: Operation):
+    assert judged(operation, executed(operation)) is SpentBy.THIS_BATCH
 
 
 @given(operations(), operations())
-def test_what_another_operation_made_does_not(ours: Operation, theirs: Operation):
-    """The addresses of both are alike; whatever else differs tells them apart."""
-    expected = Spent.BY_THIS_BATCH if ours == theirs else Spent.OTHERWISE
+def test_another_executed_operation_does_not_stand(ours: Operation, theirs: Operation):
+    """Both have the same addresses; any other difference tells them apart."""
+    expected = SpentBy.THIS_BATCH if ours == theirs else SpentBy.ANOTHER_OPERATION
     assert judged(ours, executed(theirs)) is expected
 
 
 @given(operations())
-def test_what_is_unspent_or_not_there_was_spent_by_nobody(operation: Operation):
+def test_an_unspent_or_missing_source_was_spent_by_nobody(operation: Operation):
     state = executed(operation)
-    state.ggos[SOURCE] = replace(state.ggos[SOURCE], following=None)
-    assert judged(operation, state) is Spent.NOT
-    assert judged(operation, State()) is Spent.NOT
+    state.ggos[SOURCE] = replace(state.ggos[SOURCE], next=None)
+    assert judged(operation, state) is SpentBy.NOBODY
+    assert judged(operation, State()) is SpentBy.NOBODY
 
 
 KEPT, RETIRED = "849c0b" + "1" * 64, "849c0b" + "2" * 64
@@ -105,31 +107,30 @@ def _changed(address: str, **changes: Any) -> Callable[[State], None]:
 
 
 def _settles(measurement: str, *parts: tuple[str, int]) -> Callable[[State], None]:
-    return lambda state: state.settlements.update({AT: Settlement(measurement, parts)})
+    return lambda state: state.settlements.update({AT: LedgerSettlement(measurement, dict(parts))})
 
 
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        (_changed(KEPT, amount=61), Spent.OTHERWISE),
-        (_changed(KEPT, origin=STRANGER), Spent.OTHERWISE),
-        (_changed(KEPT, sector="DK2"), Spent.OTHERWISE),
-        (_changed(KEPT, following=Next("RETIRE", frozenset([AT]))), Spent.OTHERWISE),
-        (_changed(KEPT, following=Next("SPLIT", frozenset([STRANGER]))), Spent.BY_THIS_BATCH),
-        (_changed(RETIRED, amount=39), Spent.OTHERWISE),
-        (_changed(RETIRED, following=None), Spent.OTHERWISE),
-        (_changed(SOURCE, amount=101), Spent.OTHERWISE),
-        (_changed(SOURCE, following=Next("TRANSFER", frozenset([STRANGER]))), Spent.OTHERWISE),
-        (_settles(MEASUREMENTS[0]), Spent.OTHERWISE),
-        (_settles(MEASUREMENTS[0], (RETIRED, 39)), Spent.OTHERWISE),
-        (_settles(MEASUREMENTS[0], (RETIRED, 40), (RETIRED, 40)), Spent.OTHERWISE),
-        (_settles(MEASUREMENTS[1], (RETIRED, 40)), Spent.OTHERWISE),
-        (lambda state: state.settlements.clear(), Spent.OTHERWISE),
-        (lambda state: state.ggos.pop(KEPT), Spent.CONTRADICTORY),
-        (lambda _: None, Spent.BY_THIS_BATCH),
+        (_changed(KEPT, amount=61), SpentBy.ANOTHER_OPERATION),
+        (_changed(KEPT, origin=STRANGER), SpentBy.ANOTHER_OPERATION),
+        (_changed(KEPT, sector="DK2"), SpentBy.ANOTHER_OPERATION),
+        (_changed(KEPT, next=LedgerNext("RETIRE", (AT,))), SpentBy.ANOTHER_OPERATION),
+        (_changed(KEPT, next=LedgerNext("SPLIT", (STRANGER,))), SpentBy.THIS_BATCH),
+        (_changed(RETIRED, amount=39), SpentBy.ANOTHER_OPERATION),
+        (_changed(RETIRED, next=None), SpentBy.ANOTHER_OPERATION),
+        (_changed(SOURCE, amount=101), SpentBy.ANOTHER_OPERATION),
+        (_changed(SOURCE, next=LedgerNext("TRANSFER", (STRANGER,))), SpentBy.ANOTHER_OPERATION),
+        (_settles(MEASUREMENTS[0]), SpentBy.ANOTHER_OPERATION),
+        (_settles(MEASUREMENTS[0], (RETIRED, 39)), SpentBy.ANOTHER_OPERATION),
+        (_settles(MEASUREMENTS[1], (RETIRED, 40)), SpentBy.ANOTHER_OPERATION),
+        (lambda state: state.settlements.clear(), SpentBy.ANOTHER_OPERATION),
+        (lambda state: state.ggos.pop(KEPT), SpentBy.CONTRADICTION),
+        (lambda _: None, SpentBy.THIS_BATCH),
     ],
 )
-def test_each_part_counts(change: Callable[[State], None], expected: Spent):
+def test_each_part_counts(change: Callable[[State], None], expected: SpentBy):
     state = executed(OURS)
     change(state)
     assert judged(OURS, state) is expected
@@ -139,4 +140,13 @@ def test_each_part_counts(change: Callable[[State], None], expected: Spent):
 def test_facts_of_the_source_itself_say_nothing_about_who_spent_it(codes: dict[str, str]):
     state = executed(OURS)
     state.ggos = {address: replace(each, **codes) for address, each in state.ggos.items()}
-    assert judged(OURS, state) is Spent.BY_THIS_BATCH
+    assert judged(OURS, state) is SpentBy.THIS_BATCH
+
+
+def test_an_operation_that_retires_to_no_address_can_not_be_judged():
+    whole = Operation(SOURCE, 100, MEASUREMENTS[0], [])
+    with pytest.raises(ValueError, match="hex"):
+        judged(replace(whole, retired_to="x"), executed(whole))
+    targets = [Target(KEPT, 60), Target(RETIRED, 40, "x")]
+    with pytest.raises(ValueError, match="hex"):
+        judged(replace(OURS, targets=targets), executed(OURS))

@@ -73,7 +73,7 @@ def test_an_amount_that_is_no_whole_number_is_the_peers_error(amount: Any) -> No
 
 @pytest.mark.parametrize("kind", ["", "Consumption", "s3cr3t"])
 def test_an_unknown_type_is_the_peers_error(kind: str) -> None:
-    """It isn't skipped, as production is."""
+    """Rows of production are skipped; this one is not."""
     with pytest.raises(PeerMisbehaved):
         _consumption([POINT | {"begin": "2020-02-29T22:00:00Z", "amount": 1, "type": kind}])
 

@@ -1,12 +1,13 @@
-"""Rules of comparison that need no ledger to be shown."""
+"""The comparison of a GGO with the ledger finds each kind of difference."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from origin.batches.rules.verdicts import Next
-from origin.reconciliation.rules import Holding, Kind, Record, differences
+from origin.batches.rules.differences import DifferenceKind as Kind
+from origin.batches.rules.ledger_state import LedgerGgo, LedgerNext, LedgerSettlement
+from origin.reconciliation.rules import Holding, differences
 
 BEGIN = datetime(2020, 1, 1, 12, tzinfo=UTC)
 HERE = Holding(
@@ -27,14 +28,14 @@ HERE = Holding(
     retired_alongside={},
     key_holds=True,
 )
-THERE = Record("P", 100, HERE.begin, HERE.end, "DK1", "T", "F", None)
+THERE = LedgerGgo("A", "P", 100, HERE.begin, HERE.end, "DK1", "T", "F")
 SPLIT = replace(HERE, stored=False, parts={"B": 60, "C": 40})
-SPLIT_THERE = replace(THERE, following=Next("SPLIT", frozenset("BC")))
+SPLIT_THERE = replace(THERE, next=LedgerNext("SPLIT", ("B", "C")))
 RETIRED = replace(
     HERE, stored=False, retired=True, settlement="S", retired_alongside={"A": 100, "Z": 1}
 )
-RETIRED_THERE = replace(THERE, following=Next("RETIRE", frozenset("S")))
-RETIRED_ELSEWHERE = replace(THERE, following=Next("RETIRE", frozenset("T")))
+RETIRED_THERE = replace(THERE, next=LedgerNext("RETIRE", ("S",)))
+RETIRED_ELSEWHERE = replace(THERE, next=LedgerNext("RETIRE", ("T",)))
 
 
 ELSEWHERE = replace(HERE, stored=False, locked=True, spent_elsewhere=True)
@@ -77,8 +78,9 @@ ELSEWHERE = replace(HERE, stored=False, locked=True, spent_elsewhere=True)
         (ELSEWHERE, None, None, [Kind.SPENT_ELSEWHERE, Kind.NOT_ON_LEDGER]),
     ],
 )
-def test_differences_are_called_by_their_names(
-    holding: Holding, record: Record | None, settled: dict[str, int] | None, kinds: list[Kind]
+def test_each_kind_of_difference(
+    holding: Holding, record: LedgerGgo | None, settled: dict[str, int] | None, kinds: list[Kind]
 ):
-    found = [each.kind for each in differences(holding, record, settled)]
+    settlement = None if settled is None else LedgerSettlement("M", settled)
+    found = [each.kind for each in differences(holding, record, settlement)]
     assert found == (kinds if kinds is not None else [Kind.WRONG_OWNER, Kind.WRONG_AMOUNT])

@@ -1,35 +1,44 @@
-"""What is planned from the ledger alone is what trade had left, whatever the database forgot of it."""
+"""Plans from the ledger alone restore what trade had left, whatever the database lost of it."""
 
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from origin.batches.rules.standing import Settlement
+from origin.batches.rules.ledger_state import LedgerGgo, LedgerNext, LedgerSettlement
+from origin.batches.rules.standing import Operation, Target
 from origin.intake.rules.key_indexes import LOST_RECOVERIES
+from origin.keys.derivation import settlement_address
 from origin.recovery.rules import (
-    Here,
-    Holder,
-    Mend,
-    Part,
+    AddressOwner,
+    DatabaseGgo,
+    GgoState,
+    LedgerTree,
+    Restoration,
     RetiredTo,
-    Standing,
-    There,
-    Trail,
-    Tree,
+    TradeIndexSearch,
     compare,
-    is_same,
     plan,
+    stands,
 )
 
 USERS = (1, 2, 3)
+BEGIN = datetime(2020, 1, 1, 12, tzinfo=UTC)
+
+
+def on_ledger(
+    address: str, origin: str, amount: int, became: LedgerNext | None = None
+) -> LedgerGgo:
+    """A GGO on the ledger; its period and codes do not matter here."""
+    return LedgerGgo(address, origin, amount, BEGIN, BEGIN, "DK1", "T", "F", became)
 
 
 @dataclass
 class Line:
-    """A GGO in plain books."""
+    """A GGO in the books."""
 
     owner: int
     amount: int
@@ -41,16 +50,16 @@ class Line:
 
 @dataclass
 class Oracle:
-    """Trade as it goes, written down in books and on a ledger at the same time."""
+    """Trade that is recorded in books and on a ledger at the same time."""
 
     books: dict[str, Line] = field(default_factory=dict)
-    ledger: dict[str, There] = field(default_factory=dict)
-    settlements: dict[str, str] = field(default_factory=dict)
+    ledger: dict[str, LedgerGgo] = field(default_factory=dict)
+    settlements: dict[str, LedgerSettlement] = field(default_factory=dict)
     following: dict[int, int] = field(default_factory=lambda: dict.fromkeys(USERS, 0))
 
     def issue(self, name: str, owner: int, amount: int) -> None:
         self.books[name] = Line(owner, amount)
-        self.ledger[name] = There(name, "measurement", amount)
+        self.ledger[name] = on_ledger(name, "measurement", amount)
 
     def split(self, name: str, parts: list[tuple[int, int, bool]]) -> None:
         """Parts: (owner, Wh, whether it is retired)."""
@@ -62,12 +71,12 @@ class Oracle:
             address = f"{owner}/{k}"
             standing = f"retired to point of {owner}" if is_retired else "stored"
             self.books[address] = Line(owner, amount, name, k, place, standing)
-            self.ledger[address] = There(address, name, amount)
+            self.ledger[address] = on_ledger(address, name, amount)
             if is_retired:
                 self._settle(address, owner)
             addresses.append(address)
         source.standing = "split"
-        self.ledger[name] = replace(self.ledger[name], action="SPLIT", addresses=tuple(addresses))
+        self.ledger[name] = replace(self.ledger[name], next=LedgerNext("SPLIT", tuple(addresses)))
 
     def retire(self, name: str) -> None:
         owner = self.books[name].owner
@@ -75,38 +84,41 @@ class Oracle:
         self._settle(name, owner)
 
     def _settle(self, name: str, owner: int) -> None:
-        self.settlements[name] = f"point of {owner}"
         there = self.ledger[name]
-        self.ledger[name] = replace(there, action="RETIRE", addresses=("settlement",))
+        address = f"settlement of {owner}"
+        known = self.settlements.get(address, LedgerSettlement(f"point of {owner}", {}))
+        self.settlements[address] = replace(known, amounts={**known.amounts, name: there.amount})
+        self.ledger[name] = replace(there, next=LedgerNext("RETIRE", (address,)))
 
     def unspent(self) -> list[str]:
         return [name for name, line in self.books.items() if line.standing == "stored"]
 
-    def tree(self, root: str) -> Tree:
-        found, waiting = Tree(root), [root]
+    def tree(self, root: str) -> LedgerTree:
+        found, waiting = LedgerTree(root), [root]
         while waiting:
             there = found.ggos[name] = self.ledger[name := waiting.pop()]
             if there.action == "SPLIT":
-                waiting += there.addresses
+                waiting += there.next_addresses
             elif there.action == "RETIRE":
-                found.settlements[name] = Settlement(self.settlements[name], [(name, there.amount)])
+                [address] = there.next_addresses
+                found.settlements[address] = self.settlements[address]
         return found
 
-    def mend(self, mend: Mend) -> None:
-        """Write into the books what is planned."""
-        source = self.books[mend.there.address]
-        assert not mend.problem
+    def restore(self, wanted: Restoration) -> None:
+        """Write a planned restoration into the books."""
+        source = self.books[wanted.source.address]
+        assert not wanted.problem
         source.standing = "split"
-        if mend.retired_to is not None:
-            source.standing = f"retired to {mend.retired_to.gsrn}"
-        for part in mend.parts:
+        if wanted.retired_to is not None:
+            source.standing = f"retired to {wanted.retired_to.gsrn}"
+        for part in wanted.parts:
             standing = "stored" if part.is_unspent else "split"
             if part.retired_to is not None:
                 standing = f"retired to {part.retired_to.gsrn}"
             self.books[part.address] = Line(
                 part.owner_id,
                 part.amount,
-                mend.there.address,
+                wanted.source.address,
                 part.key_index,
                 part.position,
                 standing,
@@ -139,165 +151,182 @@ def trade(data: st.DataObject, oracle: Oracle, steps: int) -> None:
 
 
 @given(data=st.data(), before=st.integers(0, 6), after=st.integers(0, 10))
-def test_what_was_forgotten_is_planned_as_it_was(data: st.DataObject, before: int, after: int):
+def test_what_the_database_lost_is_planned_as_it_was(data: st.DataObject, before: int, after: int):
     oracle = Oracle()
     for number, owner in enumerate((1, 1, 2)):
         oracle.issue(f"issued {number}", owner, data.draw(st.integers(1, 1000)))
     trade(data, oracle, before)
     backup = {name: replace(line) for name, line in oracle.books.items()}
     trade(data, oracle, after)
-    wanted = oracle.books
+    expected = oracle.books
     oracle.books = {name: replace(line) for name, line in backup.items()}
-    holders = {name: Holder(line.owner, line.key_index) for name, line in wanted.items()}
+    holders = {name: AddressOwner(line.owner, line.key_index) for name, line in expected.items()}
     for name, line in backup.items():
         standing = compare(_here(name, line, backup), oracle.ledger[name])
-        if line.standing == wanted[name].standing:
-            assert standing is Standing.IN_STEP
+        if line.standing == expected[name].standing:
+            assert standing is GgoState.IN_STEP
             continue
-        assert standing is Standing.LOST
+        assert standing is GgoState.LOST
         tree = oracle.tree(name)
         retired_to = {
-            address: RetiredTo(each.measurement, each.measurement)
-            for address, each in tree.settlements.items()
+            ggo.address: RetiredTo(settlement.measurement, settlement.measurement)
+            for ggo, settlement in tree.retirements()
         }
-        for mend in plan(tree, holders, retired_to):
-            # Never a part whose source isn't there yet.
-            assert mend.there.address in oracle.books
-            oracle.mend(mend)
-    assert oracle.books == wanted
+        for wanted in plan(tree, holders, retired_to):
+            # Sources come before their parts.
+            assert wanted.source.address in oracle.books
+            oracle.restore(wanted)
+    assert oracle.books == expected
 
 
-def _here(name: str, line: Line, books: dict[str, Line]) -> Here:
-    return Here(
+def _here(name: str, line: Line, books: dict[str, Line]) -> DatabaseGgo:
+    return DatabaseGgo(
         address=name,
         amount=line.amount,
         stored=line.standing == "stored",
         retired=line.standing.startswith("retired"),
-        settlement="settlement" if line.standing.startswith("retired") else None,
+        settlement=f"settlement of {line.owner}" if line.standing.startswith("retired") else None,
         parts={part: each.amount for part, each in books.items() if each.parent == name},
         is_live=False,
     )
 
 
-HERE = Here("a", 10, True, False, None, {}, False, False)  # noqa: FBT003 - positions of a literal
-SPLIT = There("a", "m", 10, "SPLIT", ("b", "c"))
-RETIRED = There("a", "m", 10, "RETIRE", ("s",))
+HERE = DatabaseGgo("a", 10, True, False, None, {}, False, False)  # noqa: FBT003 - positions of a literal
+SPLIT = on_ledger("a", "m", 10, LedgerNext("SPLIT", ("b", "c")))
+RETIRED = on_ledger("a", "m", 10, LedgerNext("RETIRE", ("s",)))
 SPENT: dict[str, Any] = {"stored": False}
 NEVER_SENT = replace(HERE, **SPENT, parts={"b": 9, "c": 1}, never_sent=True)
 
 
 @pytest.mark.parametrize(
-    ("here", "there", "standing"),
+    ("here", "on_ledger", "state"),
     [
-        (HERE, None, Standing.ABSENT),
-        (replace(HERE, is_live=True, stored=False), None, Standing.UNDER_WAY),
-        (HERE, There("a", "m", 10), Standing.IN_STEP),
-        (HERE, There("a", "m", 11), Standing.WRONG_AMOUNT),
-        (replace(HERE, is_live=True, stored=False), There("a", "m", 10), Standing.UNDER_WAY),
-        (replace(HERE, **SPENT), There("a", "m", 10), Standing.SPENT_HERE_ALONE),
-        (HERE, SPLIT, Standing.LOST),
-        (HERE, RETIRED, Standing.LOST),
-        (HERE, replace(RETIRED, action="TRANSFER"), Standing.LOST),
-        (replace(HERE, **SPENT), SPLIT, Standing.LOST),
-        (replace(HERE, **SPENT, is_live=True), SPLIT, Standing.SPENT_UNDER_WAY),
-        (replace(HERE, **SPENT, parts={"b": 10}), SPLIT, Standing.LOST),
-        (replace(HERE, **SPENT, parts={"b": 9, "c": 1}), SPLIT, Standing.IN_STEP),
-        (replace(HERE, **SPENT, parts={"b": 9, "d": 1}), SPLIT, Standing.SPENT_OTHERWISE),
-        (replace(HERE, **SPENT, parts={"b": 10}), RETIRED, Standing.SPENT_OTHERWISE),
-        (replace(HERE, **SPENT, retired=True, settlement="s"), RETIRED, Standing.IN_STEP),
-        (replace(HERE, **SPENT, retired=True, settlement="t"), RETIRED, Standing.SPENT_OTHERWISE),
-        (replace(HERE, **SPENT, retired=True, settlement="s"), SPLIT, Standing.SPENT_OTHERWISE),
-        (replace(HERE, never_sent=True), None, Standing.NEVER_SENT),
-        (NEVER_SENT, There("a", "m", 10), Standing.NEVER_SENT),
-        (replace(NEVER_SENT, parts={}, retired=True), There("a", "m", 10), Standing.NEVER_SENT),
-        (NEVER_SENT, There("a", "m", 11), Standing.WRONG_AMOUNT),
-        (replace(HERE, never_sent=True), There("a", "m", 10), Standing.SPENT_OTHERWISE),
-        (NEVER_SENT, SPLIT, Standing.SPENT_OTHERWISE),
+        (HERE, None, GgoState.ABSENT),
+        (replace(HERE, is_live=True, stored=False), None, GgoState.UNDER_WAY),
+        (HERE, on_ledger("a", "m", 10), GgoState.IN_STEP),
+        (HERE, on_ledger("a", "m", 11), GgoState.WRONG_AMOUNT),
+        (replace(HERE, is_live=True, stored=False), on_ledger("a", "m", 10), GgoState.UNDER_WAY),
+        (replace(HERE, **SPENT), on_ledger("a", "m", 10), GgoState.SPENT_HERE_ALONE),
+        (HERE, SPLIT, GgoState.LOST),
+        (HERE, RETIRED, GgoState.LOST),
+        (HERE, replace(RETIRED, next=LedgerNext("TRANSFER", ("s",))), GgoState.LOST),
+        (replace(HERE, **SPENT), SPLIT, GgoState.LOST),
+        (replace(HERE, **SPENT, is_live=True), SPLIT, GgoState.SPENT_UNDER_WAY),
+        (replace(HERE, **SPENT, parts={"b": 10}), SPLIT, GgoState.LOST),
+        (replace(HERE, **SPENT, parts={"b": 9, "c": 1}), SPLIT, GgoState.IN_STEP),
+        (replace(HERE, **SPENT, parts={"b": 9, "d": 1}), SPLIT, GgoState.SPENT_OTHERWISE),
+        (replace(HERE, **SPENT, parts={"b": 10}), RETIRED, GgoState.SPENT_OTHERWISE),
+        (replace(HERE, **SPENT, retired=True, settlement="s"), RETIRED, GgoState.IN_STEP),
+        (replace(HERE, **SPENT, retired=True, settlement="t"), RETIRED, GgoState.SPENT_OTHERWISE),
+        (replace(HERE, **SPENT, retired=True, settlement="s"), SPLIT, GgoState.SPENT_OTHERWISE),
+        (replace(HERE, never_sent=True), None, GgoState.NEVER_SENT),
+        (NEVER_SENT, on_ledger("a", "m", 10), GgoState.NEVER_SENT),
+        (replace(NEVER_SENT, parts={}, retired=True), on_ledger("a", "m", 10), GgoState.NEVER_SENT),
+        (NEVER_SENT, on_ledger("a", "m", 11), GgoState.WRONG_AMOUNT),
+        (replace(HERE, never_sent=True), on_ledger("a", "m", 10), GgoState.SPENT_OTHERWISE),
+        (NEVER_SENT, SPLIT, GgoState.SPENT_OTHERWISE),
     ],
 )
-def test_how_a_ggo_stands(here: Here, there: There | None, standing: Standing):
-    assert compare(here, there) is standing
+def test_how_a_ggo_compares_with_the_ledger(
+    here: DatabaseGgo, on_ledger: LedgerGgo | None, state: GgoState
+):
+    assert compare(here, on_ledger) is state
 
 
-def test_parts_of_nobody_are_told_and_the_others_come_back():
-    tree = Tree("a", {"a": SPLIT, "b": There("b", "a", 7), "c": There("c", "a", 3)})
-    [mend] = plan(tree, {"a": Holder(1, None), "c": Holder(2, 5)}, {})
-    assert mend.unmatched == {"b": 7}
-    assert [(part.address, part.owner_id, part.position) for part in mend.parts] == [("c", 2, 1)]
-    assert "7 Wh" in mend.problem
+def test_parts_without_an_owner_are_reported_and_the_others_restored():
+    tree = LedgerTree("a", {"a": SPLIT, "b": on_ledger("b", "a", 7), "c": on_ledger("c", "a", 3)})
+    [wanted] = plan(tree, {"a": AddressOwner(1, None), "c": AddressOwner(2, 5)}, {})
+    assert wanted.unmatched == {"b": 7}
+    assert [(part.address, part.owner_id, part.position) for part in wanted.parts] == [("c", 2, 1)]
+    assert "7 Wh" in wanted.problem
 
 
-def test_what_is_no_split_of_the_ledgers_is_not_taken_for_one():
-    """The processor accepts doubled targets and negative amounts; and a part has one origin."""
-    tree = Tree(
+def test_records_that_the_split_did_not_make_are_not_taken_for_its_parts():
+    """The processor accepts repeated targets and negative amounts; a part has one origin."""
+    tree = LedgerTree(
         "a",
         {
-            "a": replace(SPLIT, addresses=("b", "b", "c", "d")),
-            "b": There("b", "a", 12),
-            "c": There("c", "a", -2),
-            "d": There("d", "another", 4),
+            "a": replace(SPLIT, next=LedgerNext("SPLIT", ("b", "b", "c", "d"))),
+            "b": on_ledger("b", "a", 12),
+            "c": on_ledger("c", "a", -2),
+            "d": on_ledger("d", "another", 4),
         },
     )
-    holders = {name: Holder(1, place) for place, name in enumerate("bcd")}
-    [mend] = plan(tree, {"a": Holder(1, None), **holders}, {})
-    assert [part.address for part in mend.parts] == ["b"]
-    assert mend.problem
+    holders = {name: AddressOwner(1, place) for place, name in enumerate("bcd")}
+    [wanted] = plan(tree, {"a": AddressOwner(1, None), **holders}, {})
+    assert [part.address for part in wanted.parts] == ["b"]
+    assert wanted.problem
 
 
-def _mend(*parts: tuple[str, int, str | None]) -> Mend:
-    return Mend(
-        SPLIT,
-        tuple(
-            Part(name, wh, 1, place, place, to is None, RetiredTo("gsrn", to) if to else None)
-            for place, (name, wh, to) in enumerate(parts)
-        ),
-    )
+MEASUREMENT, OTHER_MEASUREMENT = ("5a9839" + digit * 64 for digit in "12")
+SETTLEMENT = settlement_address(MEASUREMENT)
+
+
+def retired(address: str, origin: str, amount: int) -> LedgerGgo:
+    return on_ledger(address, origin, amount, LedgerNext("RETIRE", (SETTLEMENT,)))
+
+
+def settling(**amounts: int) -> dict[str, LedgerSettlement]:
+    return {SETTLEMENT: LedgerSettlement(MEASUREMENT, amounts)}
 
 
 @pytest.mark.parametrize(
     ("ours", "measurement", "same"),
     [
-        ({"b": (7, None), "c": (3, "m")}, None, True),
-        ({"b": (6, None), "c": (4, "m")}, None, False),
-        ({"b": (7, None), "c": (3, "n")}, None, False),
-        ({"b": (7, "m"), "c": (3, "m")}, None, False),
+        ({"b": (7, None), "c": (3, MEASUREMENT)}, None, True),
+        ({"b": (6, None), "c": (4, MEASUREMENT)}, None, False),
+        ({"b": (7, None), "c": (3, OTHER_MEASUREMENT)}, None, False),
+        ({"b": (7, MEASUREMENT), "c": (3, MEASUREMENT)}, None, False),
         # Kept by the compose, retired since.
         ({"b": (7, None), "c": (3, None)}, None, True),
         ({"b": (7, None)}, None, False),
-        ({"b": (7, None), "c": (3, "m"), "d": (1, None)}, None, False),
-        ({}, "m", False),
+        ({"b": (7, None), "c": (3, MEASUREMENT), "d": (1, None)}, None, False),
+        ({}, MEASUREMENT, False),
     ],
 )
-def test_a_batch_of_ours_is_told_part_for_part(
+def test_a_batch_of_ours_stands_if_each_part_of_it_does(
     ours: dict[str, tuple[int, str | None]], measurement: str | None, same: bool
 ):
-    assert is_same(_mend(("b", 7, None), ("c", 3, "m")), ours, measurement) is same
+    ggos = {"a": SPLIT, "b": on_ledger("b", "a", 7), "c": retired("c", "a", 3)}
+    tree = LedgerTree("a", ggos, settling(c=3))
+    wanted, *_ = plan(
+        tree,
+        {"a": AddressOwner(1, None), "b": AddressOwner(1, 0), "c": AddressOwner(1, 1)},
+        {"c": RetiredTo("gsrn", MEASUREMENT)},
+    )
+    targets = [Target(name, wh, to) for name, (wh, to) in ours.items()]
+    assert stands(wanted, Operation("a", 10, measurement, targets), tree) is same
+    assert not stands(replace(wanted, unmatched={"b": 7}), Operation("a", 10, None, targets), tree)
 
 
-def test_a_whole_retire_is_told_by_its_measurement():
-    mend = Mend(RETIRED, retired_to=RetiredTo("gsrn", "m"))
-    assert is_same(mend, {}, "m")
-    assert not is_same(mend, {}, "n")
-    assert not is_same(mend, {"b": (10, None)}, None)
-    assert not is_same(replace(mend, is_read=False), {}, "m")
+def test_a_batch_that_retires_the_whole_stands_if_the_measurement_is_the_same():
+    tree = LedgerTree("a", {"a": retired("a", "m", 10)}, settling(a=10))
+    [wanted] = plan(tree, {"a": AddressOwner(1, None)}, {"a": RetiredTo("gsrn", MEASUREMENT)})
+    whole = Operation("a", 10, MEASUREMENT, [])
+    assert stands(wanted, whole, tree)
+    assert not stands(wanted, Operation("a", 10, OTHER_MEASUREMENT, []), tree)
+    assert not stands(wanted, Operation("a", 10, None, [Target("b", 10)]), tree)
+    assert not stands(wanted, Operation("a", 10, "no address", []), tree)
+    assert not stands(replace(wanted, is_read=False), whole, tree)
 
 
-def test_what_could_not_be_read_is_left_as_it_is():
-    """Else a batch of ours would be taken for another's, for an odd answer's sake."""
-    tree = Tree("a", {"a": SPLIT, "b": There("b", "a", 7)}, unread={"a"})
-    [mend] = plan(tree, {"a": Holder(1, None), "b": Holder(1, 0)}, {})
-    assert not mend.is_read
-    assert mend.parts == ()
+def test_a_ggo_that_can_not_be_read_completely_is_left_as_it_is():
+    """Otherwise an unexpected answer would make a batch of ours look like another's."""
+    tree = LedgerTree("a", {"a": SPLIT, "b": on_ledger("b", "a", 7)}, unread={"a"})
+    [wanted] = plan(tree, {"a": AddressOwner(1, None), "b": AddressOwner(1, 0)}, {})
+    assert not wanted.is_read
+    assert wanted.parts == ()
 
 
-def test_a_part_that_was_retired_to_no_point_of_its_sender_is_told():
-    retired = There("b", "a", 10, "RETIRE", ("s",))
-    tree = Tree("a", {"a": replace(SPLIT, addresses=("b",)), "b": retired})
-    holders = {"a": Holder(1, None), "b": Holder(1, 0)}
-    whole, part = plan(tree, holders, {"b": RetiredTo(None, "m")})
+def test_a_part_that_was_retired_to_no_point_of_its_sender_is_reported():
+    split = replace(SPLIT, next=LedgerNext("SPLIT", ("b",)))
+    tree = LedgerTree("a", {"a": split, "b": retired("b", "a", 10)}, settling(b=10))
+    holders = {"a": AddressOwner(1, None), "b": AddressOwner(1, 0)}
+    whole, part = plan(tree, holders, {"b": RetiredTo(None, MEASUREMENT)})
     assert not whole.parts[0].is_retired
     assert not whole.parts[0].is_unspent
-    assert is_same(whole, {"b": (10, "m")}, None)
+    operation = Operation("a", 10, None, [Target("b", 10, MEASUREMENT)])
+    assert stands(whole, operation, tree)
     assert "measurement" in part.problem
 
 
@@ -309,17 +338,17 @@ def test_a_part_that_was_retired_to_no_point_of_its_sender_is_told():
     window=st.integers(1, 7),
     wanted=st.sets(st.integers(0, 400), max_size=12),
 )
-def test_a_trail_finds_all_within_reach_and_ends(
+def test_the_index_search_finds_all_within_reach_and_ends(
     known: int, ahead: int, reach: int, margin: int, window: int, wanted: set[int]
 ):
     counter = known + ahead
-    trail = Trail(known, counter, reach=reach, margin=margin, window=window)
+    search = TradeIndexSearch(known, counter, reach=reach, margin=margin, window=window)
     seen: list[int] = []
-    while (part := trail.window()) is not None:
+    while (part := search.next_window()) is not None:
         assert 1 <= len(part) <= window
         seen += part
         for index in wanted & set(part):
-            trail.matched(index)
+            search.matched(index)
     assert len(seen) == len(set(seen))
     # All that was handed out before the backup, and gaps of `reach` beyond it and each match.
     starts = [counter, *(index + 1 for index in wanted & set(seen))]

@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from devstack.processes import ROOT
+from origin.batches.rules.differences import DifferenceKind
 from origin.monitoring.service.database_gauges import GAUGE_QUERIES
-from origin.reconciliation.rules import Kind
 from origin.telemetry.metrics import NAMESPACE, REGISTRY
 
 FOLDER = ROOT / "doc/operations"
@@ -43,7 +43,7 @@ def test_the_dashboard_shows_clocks_and_modes(name: str):
 def test_ggos_never_sent_raise_no_alarm():
     """Such GGOs stay different from the ledger forever: doc/architecture.md, Without a ledger."""
     rules = (FOLDER / "prometheus-alerts.yaml").read_text()
-    assert f'{NAMESPACE}_ledger_differences{{kind!="{Kind.NEVER_SENT.value}"}}' in rules
+    assert f'{NAMESPACE}_ledger_differences{{kind!="{DifferenceKind.NEVER_SENT.value}"}}' in rules
 
 
 def test_the_rules_are_complete():
@@ -57,7 +57,7 @@ def test_ggos_never_sent_are_excluded_from_alerts():
     document: dict[str, Any] = yaml.safe_load(Path(FOLDER / "prometheus-alerts.yaml").read_text())
     rules = [rule for group in document["groups"] for rule in group["rules"]]
     [rule] = [each for each in rules if "ledger_differences" in each["expr"]]
-    assert f'kind!="{Kind.NEVER_SENT}"' in rule["expr"]
+    assert f'kind!="{DifferenceKind.NEVER_SENT}"' in rule["expr"]
     for rule in rules:
         assert rule["expr"].count("(") == rule["expr"].count(")"), rule["alert"]
         assert rule["labels"]["severity"] in {"warning", "critical"}

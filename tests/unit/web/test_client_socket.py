@@ -9,7 +9,7 @@ from origin.web.gunicorn.worker import _MAX_HEAD_BYTES, _ClientSocket
 
 
 class Client:
-    """A socket on which as much comes as is asked for."""
+    """A socket that always receives as many bytes as requested."""
 
     def __init__(self) -> None:
         self.is_closed = False

@@ -39,10 +39,12 @@ class Query(Schema):
 
 
 class LoginQuery(Query):
-    """Parameters of a login's begin."""
+    """The parameters that begin a login."""
 
     returnUrl = Text(  # noqa: N815 - the wire's name
-        required=True, max_length=MAX_LENGTH, metadata=described("Where the login leads back to")
+        required=True,
+        max_length=MAX_LENGTH,
+        metadata=described("The page to which the login leads back"),
     )
 
 
@@ -50,18 +52,23 @@ class CallbackQuery(Query):
     """Hydra's parameters at the end of a login. Others (`scope`, `iss`) are not needed."""
 
     state = Text(
-        required=True, metadata=described("What ties the answer to the login that was begun")
+        required=True, metadata=described("Ties this request to the login that the browser began")
     )
-    code = Text(max_length=MAX_LENGTH, metadata=described("What Hydra hands out for a token"))
-    error = Text(max_length=MAX_LENGTH, metadata=described("Why Hydra gives no code"))
+    code = Text(
+        max_length=MAX_LENGTH,
+        metadata=described("The authorization code, which is exchanged for tokens"),
+    )
+    error = Text(
+        max_length=MAX_LENGTH, metadata=described("Hydra's error code if the login failed")
+    )
 
 
-_LOCATION = {"Location": {"description": "Where to", "schema": {"type": "string"}}}
+_LOCATION = {"Location": {"description": "The next URL", "schema": {"type": "string"}}}
 
 
 @blueprint.before_request
 def _reject_head() -> None:
-    """Answer 405: a HEAD of a link checker or a preview would use the login's state up."""
+    """Answer 405 to HEAD: a link checker or a preview would use up the login's state."""
     if request.method == "HEAD":
         raise MethodNotAllowed(valid_methods=["GET", "OPTIONS"])
 
@@ -74,7 +81,7 @@ def _never_store(response: Response) -> Response:
 
 @blueprint.get(LOGIN_PATH)
 @blueprint.arguments(LoginQuery, location="query", as_kwargs=True)
-@blueprint.response(303, headers=_LOCATION, description="Leads on")
+@blueprint.response(303, headers=_LOCATION, description="Redirects the browser")
 def begin(returnUrl: str) -> Response:  # noqa: N803 - the wire's name
     """Send the browser to Hydra to log in."""
     # One cookie for all logins of a browser, which may run side by side.
@@ -95,7 +102,7 @@ def begin(returnUrl: str) -> Response:  # noqa: N803 - the wire's name
 
 @blueprint.get(login.CALLBACK_PATH)
 @blueprint.arguments(CallbackQuery, location="query", as_kwargs=True)
-@blueprint.response(303, headers=_LOCATION, description="Leads on")
+@blueprint.response(303, headers=_LOCATION, description="Redirects the browser")
 def complete(state: str, code: str | None = None, error: str | None = None) -> Response:
     """Finish the login that Hydra sent the browser back from."""
     try:

@@ -1,6 +1,6 @@
 """The ledger's HTTP side: a Sawtooth REST API (contract: peers, The ledger).
 
-Links in its answers are never followed: the batch ids are known before.
+Links in its answers are never followed, as the batch ids are known before.
 """
 
 from base64 import b64decode
@@ -11,12 +11,10 @@ from datetime import UTC, datetime
 from enum import Enum
 from typing import Any, TypeVar
 
-from origin.batches.rules.standing import Settlement
-from origin.batches.rules.verdicts import BatchStatus, Next
+from origin.batches.rules.ledger_state import LedgerGgo, LedgerNext, LedgerSettlement
+from origin.batches.rules.verdicts import BatchStatus
 from origin.errors import PeerError, PeerMisbehaved, PeerUnavailable, PeerUnreachable
 from origin.peers.http import READ_TIMEOUT_S, PeerClient, PeerResponse
-from origin.reconciliation.rules import Record
-from origin.recovery.rules import There
 from origin.shared.json_codec import read_json
 from origin.telemetry.metrics import LEDGER_ERRORS
 
@@ -26,10 +24,10 @@ NAME = "Ledger"
 
 MAX_STATUSES_BY_GET = 15
 
-# Not 18: a validator that disconnects may have taken what it was sent.
+# Without 18: a validator that disconnects may have taken what it was sent.
 _UNARRIVED_CODES = frozenset({15, 31})
 _REFUSAL_CODES = frozenset({30, 34, 35, 42, 43, 46, 60, 62, 66})
-# The REST API gave up waiting, or lost the validator: what it sent may still be executed.
+# The REST API gave up waiting for the validator, or lost it: the batch may still be executed.
 _STILL_SENT_CODES = frozenset({17, 18, 19})
 _NOTHING_AT_ADDRESS = 75
 _NOT_THERE_CODES = frozenset({70, 71, 72, _NOTHING_AT_ADDRESS, 80})
@@ -37,44 +35,49 @@ _KNOWN_CODES = frozenset({10, 15, 17, 18, 19, 20, 21, 27, 31, *_REFUSAL_CODES, *
 
 
 class Posted(Enum):
-    """What a POST of a batch came to."""
+    """The outcome of a POST of a batch. The values stand in batches' histories."""
 
     ACCEPTED = "accepted"
     UNARRIVED = "did not arrive"
-    """It surely wasn't taken: no connection, a ledger that isn't ready yet, or a full queue."""
+    """It was certainly not taken: no connection, a ledger that is not ready, or a full queue."""
     REFUSED = "refused"
-    """The ledger says that the request is wrong, for good."""
+    """The ledger refuses the request for good."""
     UNCERTAIN = "may have arrived"
     """It may have arrived."""
 
 
 @dataclass(frozen=True)
 class PostAnswer:
-    """The outcome of a POST, and the ledger's own words where it had any."""
+    """The outcome of a POST.
+
+    :ivar reason: The ledger's words, if it had any.
+    :ivar is_of_this_batch: The ledger gave an unexpected answer, and may give a good one to the next
+        batch.
+    :ivar may_be_on_its_way: The batch may still reach the validator: nobody has answered, or not for
+        the validator.
+    """
 
     outcome: Posted
     reason: str = ""
     is_of_this_batch: bool = False
-    """The ledger answered, oddly, and may answer well to the next one."""
     may_be_on_its_way: bool = False
-    """It may reach the validator later still: nobody has answered, or not for the validator."""
 
 
 @dataclass(frozen=True)
 class StatusAnswer:
-    """The status of one batch; the reason is the ledger's for an INVALID one."""
+    """The status of one batch. `reason` is the ledger's, if the status is INVALID."""
 
     status: BatchStatus
     reason: str = ""
 
 
 class LedgerClient:
-    """Posts batches, and asks what became of them.
+    """Posts batches, and reads statuses and state.
 
-    A REST API whose validator is dead or frozen hangs for minutes: each call is given up long before.
+    A REST API whose validator is dead or frozen hangs for minutes; each call ends long before.
 
     :param url: LEDGER_URL, without a trailing slash.
-    :param response_timeout_s: How long a call may take.
+    :param response_timeout_s: Seconds that a call may take.
     """
 
     def __init__(
@@ -83,16 +86,8 @@ class LedgerClient:
         self._url = url
         self._http = PeerClient(NAME, tls_verify=tls_verify, response_timeout_s=response_timeout_s)
 
-    def ggo_there(self, address: str) -> There | None:
-        """Ask for what the GGO at this address holds, and what it was turned into, in order.
-
-        :returns: None where nothing is at that address.
-        :raises PeerError: the ledger can't say now, or says what isn't a GGO.
-        """
-        return self._read(address, lambda state: _there_in(address, state))
-
     def post(self, batch_list: bytes) -> PostAnswer:
-        """Post a serialised BatchList. Never raises for what the ledger does."""
+        """Post a serialised BatchList. Errors of the ledger are outcomes, not exceptions."""
         try:
             response = self._http.request(
                 "POST",
@@ -118,8 +113,8 @@ class LedgerClient:
     def statuses(self, batch_ids: Sequence[str]) -> dict[str, StatusAnswer]:
         """Ask for the statuses of many batches in one call.
 
-        :returns: by batch id; one that the ledger left out, gave two answers about, or gave a
-            status that the contract doesn't know, is missing.
+        :returns: statuses by batch id. A batch is missing if the ledger left it out, gave two
+            statuses for it, or one that the contract does not know.
         :raises PeerError: the ledger can't say now.
         """
         url = f"{self._url}/batch_statuses"
@@ -136,32 +131,25 @@ class LedgerClient:
         return _statuses_in(data, frozenset(batch_ids))
 
     def _not_there(self, batch_ids: Sequence[str]) -> dict[str, StatusAnswer]:
-        """The statuses of batches of which one at least isn't there: asked again by halves."""
+        """Return statuses of batches of which the ledger lacks at least one: it is asked by halves."""
         if len(batch_ids) <= 1:
             return {each: StatusAnswer(BatchStatus.UNKNOWN) for each in batch_ids}
         middle = len(batch_ids) // 2
         return self.statuses(batch_ids[:middle]) | self.statuses(batch_ids[middle:])
 
-    def ggo_record(self, address: str) -> Record | None:
-        """Ask for all that the state has of the GGO at this address.
+    def read_ggo(self, address: str) -> LedgerGgo | None:
+        """Return the GGO at this address; None: nothing is there.
 
-        :returns: None where nothing is at that address.
-        :raises PeerError: the ledger can't say now, or says what isn't a GGO.
+        :raises PeerError: the ledger can't say now, or what it has there is not a GGO.
         """
-        return self._read(address, _record_in)
+        return self._read(address, lambda state: _ggo_in(address, state))
 
-    def settlement(self, address: str) -> Settlement | None:
-        """Ask for the settlement at this address.
+    def read_settlement(self, address: str) -> LedgerSettlement | None:
+        """Return the settlement at this address; None: nothing is there.
 
-        :returns: None where nothing is at that address.
-        :raises PeerError: the ledger can't say now, or says what isn't a settlement.
+        :raises PeerError: the ledger can't say now, or what it has there is not a settlement.
         """
         return self._read(address, _settlement_in)
-
-    def settled(self, address: str) -> dict[str, int] | None:
-        """As `settlement`: Wh by GGO."""
-        found = self.settlement(address)
-        return None if found is None else dict(found.parts)
 
     def _read(self, address: str, parse: Callable[[Any], T]) -> T | None:
         response = self._http.request("GET", f"{self._url}/state/{address}")
@@ -182,7 +170,7 @@ class LedgerClient:
         raise kind(NAME, reason)
 
     def _error_of(self, response: PeerResponse) -> tuple[int | None, str]:
-        """The error code, where there is one, and words for logs and the batch's row."""
+        """Return the error code, if there is one, and words for logs and the batch's row."""
         try:
             error = self._http.json_object(response)["error"]
             code = error["code"]
@@ -191,7 +179,7 @@ class LedgerClient:
             LEDGER_ERRORS.labels("none").inc()
             return None, f"HTTP {response.status_code} without a Sawtooth error"
         reason = _storable(f"{code} {words}")
-        # Whatever JSON has in its place, a list say, can't even be looked up.
+        # JSON may have a list in its place, which a set cannot look up.
         if not isinstance(code, int):
             LEDGER_ERRORS.labels("other").inc()
             return None, reason
@@ -200,46 +188,46 @@ class LedgerClient:
 
 
 def _is_about_the_request(response: PeerResponse) -> bool:
-    """Whether another request may fare better now: not where the ledger is late (408) or full (429)."""
+    """Whether the error is about this request alone. A ledger that is late (408) or full (429) is not."""
     return response.status_code < 500 and response.status_code not in {408, 429}
 
 
-def _next_in(state: Any) -> Next | None:
-    following = state["next"]
-    if following is None:
+def _next_in(state: Any) -> LedgerNext | None:
+    became = state["next"]
+    if became is None:
         return None
-    addresses = _of(list, following["addresses"])
+    addresses = _of(list, became["addresses"])
     if not addresses:
         raise ValueError("next without addresses")
-    return Next(
-        _of(str, following["action"]), frozenset(_of(str, address) for address in addresses)
-    )
+    return LedgerNext(_of(str, became["action"]), tuple(_of(str, address) for address in addresses))
 
 
-def _settlement_in(state: Any) -> Settlement:
+def _settlement_in(state: Any) -> LedgerSettlement:
     parts = [(_of(str, part["ggo"]), _wh(part["amount"])) for part in _of(list, state["parts"])]
-    if len(dict(parts)) != len(parts):
+    amounts = dict(parts)
+    if len(amounts) != len(parts):
         raise ValueError("a GGO that is settled twice")
-    return Settlement(_of(str, state["measurement"]), parts)
+    return LedgerSettlement(_of(str, state["measurement"]), amounts)
 
 
 def _wh(value: Any) -> int:
-    """A whole number, which 7.0 is, too: JSON knows no difference."""
+    """Return a whole number; 7.0 is one, too, as JSON makes no difference."""
     return int(value) if type(value) is float and value.is_integer() else _of(int, value)
 
 
 def _of(kind: type[T], value: Any) -> T:
-    """The value, which must be of exactly this type: True is no number.
+    """Return the value, which must be of exactly this type: True is not a number.
 
-    :raises TypeError: it isn't.
+    :raises TypeError: it is of another type.
     """
     if type(value) is not kind:
         raise TypeError(kind.__name__)
     return value
 
 
-def _record_in(state: Any) -> Record:
-    return Record(
+def _ggo_in(address: str, state: Any) -> LedgerGgo:
+    return LedgerGgo(
+        address=address,
         origin=_of(str, state["origin"]),
         amount=_wh(state["amount"]),
         begin=_time(state["begin"]),
@@ -247,18 +235,18 @@ def _record_in(state: Any) -> Record:
         sector=state["sector"],
         technology_code=state["tech_type"],
         fuel_code=state["fuel_type"],
-        following=_next_in(state),
+        next=_next_in(state),
     )
 
 
 def _time(text: str) -> datetime:
-    """ISO 8601; without an offset it is UTC."""
+    """Parse ISO 8601. A time without an offset is UTC."""
     parsed = datetime.fromisoformat(text)
     return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
 
 
 def _storable(reason: str) -> str:
-    """What PostgreSQL takes of the ledger's words: not too many, and no NUL among them."""
+    """Return the ledger's words as PostgreSQL can store them: at most 1,000 characters, no NUL."""
     return reason.replace("\0", "")[:1000]
 
 
@@ -282,12 +270,3 @@ def _status_in(item: Any) -> StatusAnswer:
     messages = [each.get("message") for each in invalid]
     reason = "; ".join(str(message) for message in messages if message)
     return StatusAnswer(BatchStatus(item["status"]), _storable(reason))
-
-
-def _there_in(address: str, state: Any) -> There:
-    origin, amount = _of(str, state["origin"]), _wh(state["amount"])
-    following = state["next"]
-    if following is None:
-        return There(address, origin, amount)
-    targets = tuple(_of(str, each) for each in _of(list, following["addresses"]))
-    return There(address, origin, amount, _of(str, following["action"]), targets)

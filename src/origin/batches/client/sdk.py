@@ -1,4 +1,4 @@
-"""Signed batches for the ledger, built with the ledger SDK: the one place that imports it.
+"""Builds signed batches with the ledger SDK. The only module that imports it.
 
 Contract: domain, Batch and The ledger's rules.
 """
@@ -32,7 +32,7 @@ from origin.keys.derivation import AddressKind, ExtendedKey
 
 @dataclass(frozen=True)
 class Split:
-    """A GGO and what it is split into: (address, Wh) in the contract's order."""
+    """The split of a GGO. Targets are (address, Wh) in the contract's order."""
 
     source: ExtendedKey
     targets: Sequence[tuple[str, int]]
@@ -40,7 +40,7 @@ class Split:
 
 @dataclass(frozen=True)
 class Retirement:
-    """A GGO's key, and the key of the measurement that it is retired to."""
+    """The retirement of a GGO: its key, and the key of the measurement."""
 
     ggo: ExtendedKey
     measurement: ExtendedKey
@@ -48,36 +48,36 @@ class Retirement:
 
 @dataclass(frozen=True)
 class SignedBatch:
-    """A batch as it is posted, every time the same bytes; the id is its header's signature."""
+    """A batch as it is posted: always the same bytes. The id is its header's signature."""
 
     id: str
     batch_list: bytes
 
 
-class _PublicHalf:
-    """Of a signer: its public key, and signatures that nobody will look at."""
+class _KeyOnlySigner:
+    """A signer's public key, with empty signatures, for transactions that are signed afterwards."""
 
     def __init__(self, signer: Any) -> None:
         self.get_public_key = signer.get_public_key
 
     def sign(self, _: bytes) -> str:
-        """Nothing is signed, for a third of what signing a batch costs."""
+        """Return an empty signature; a real one would take a third of the time of signing a batch."""
         return ""
 
 
 class _WithNonce:
-    """Gives each transaction a nonce, which the SDK doesn't.
+    """Adds a nonce to each transaction, which the SDK does not.
 
     Without it, retiring a whole GGO again after a rollback would give the bytes of the refused
-    batch, which validators remember and don't execute again.
+    batch, which validators remember and do not execute again.
     """
 
     def sign_transaction(
         self, batch_signer: Any, transaction_signer: Any, *args: Any, **kwargs: Any
     ) -> Transaction:
-        """Have the SDK make it, and sign it with the nonce."""
+        """Let the SDK make the transaction; add the nonce, and sign it."""
         made = super().sign_transaction(  # type: ignore[misc] # mixed into the SDK's requests
-            batch_signer, _PublicHalf(transaction_signer), *args, **kwargs
+            batch_signer, _KeyOnlySigner(transaction_signer), *args, **kwargs
         )
         header = TransactionHeader.FromString(made.header)
         header.nonce = secrets.token_hex(16)
@@ -87,7 +87,7 @@ class _WithNonce:
         )
 
     def _to_bytes(self, schema: type[Schema], request: Any) -> bytes:
-        """As the SDK does, by a schema that is made once: making one takes longer than its use."""
+        """Serialise as the SDK does, with a schema made once: making one takes longer than using it."""
         text: str = _made(schema).dumps(request)
         return text.encode()
 

@@ -1,10 +1,10 @@
-"""Gives secp256k1 0.14 the names that the ledger SDK knows from 0.13.
+"""Adds the names of secp256k1 0.13, which the ledger SDK needs, to secp256k1 0.14.
 
-Import it before the SDK. Since 0.14 the library's context is global and its classes take none;
-under 0.13 this changes nothing.
+Import it before the SDK. Since 0.14 the library's context is global, and its classes take none. Under
+0.13 this changes nothing.
 """
 
-# The signatures are the library's of 0.13, unused arguments and all.
+# The signatures are those of 0.13, with arguments that are unused here.
 # ruff: noqa: ARG002, FBT001, FBT002
 
 from typing import Any

@@ -1,4 +1,4 @@
-"""What batches do on the ledger, from the rows: of those under way, and of those that were declined."""
+"""SQL that reads what batches do on the ledger: those under way, and those that were declined."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from origin.db.models import Batch, Ggo
 
 
 def operations_on(session: Session, source_ids: Sequence[int]) -> dict[int, Operation]:
-    """What is done to these GGOs as they stand here, by their ids."""
+    """Return what the database has of the spending of these GGOs, by their ids."""
     targets: dict[int, list[Target]] = defaultdict(list)
     for row in session.execute(
         select(Ggo.parent_id, Ggo.address, Ggo.amount, Ggo.retire_address)
@@ -29,7 +29,7 @@ def operations_on(session: Session, source_ids: Sequence[int]) -> dict[int, Oper
 
 
 def declined_operations(session: Session, source_id: int) -> dict[int, Operation]:
-    """What the declined batches of this GGO were to do, by their ids, the latest first."""
+    """Return what the declined batches of this GGO were to do, by batch id, the latest first."""
     rows = session.execute(
         select(Batch.id, Batch.undone, Ggo.address, Ggo.amount)
         .join(Ggo, Ggo.id == Batch.ggo_id)

@@ -1,4 +1,7 @@
-"""How a batch ends in the database: each end once, in one transaction of the caller's."""
+"""SQL that ends batches: completed, declined and rolled back, or done again.
+
+Each function runs in the caller's transaction, and ends a batch once.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -22,7 +25,7 @@ PART_COLUMNS = (
     "retire_gsrn",
     "retire_address",
 )
-"""What a part has of its own."""
+"""The columns that a part has of its own."""
 
 INHERITED_COLUMNS = (
     "begin",
@@ -34,11 +37,11 @@ INHERITED_COLUMNS = (
     "issue_time",
     "expire_time",
 )
-"""What a part has of its source."""
+"""The columns that a part inherits from its source."""
 
 
 def _lock_live(session: Session, batch_ids: Sequence[int]) -> dict[int, int]:
-    """Lock those that haven't ended, in id order: the source GGO by batch."""
+    """Lock those of these batches that have not ended, in id order; return their sources by batch."""
     rows = session.execute(
         select(Batch.id, Batch.ggo_id)
         .where(Batch.id.in_(batch_ids), Batch.ended_at.is_(None))
@@ -49,7 +52,7 @@ def _lock_live(session: Session, batch_ids: Sequence[int]) -> dict[int, int]:
 
 
 def _lock_ggos(session: Session, source_ids: Sequence[int]) -> None:
-    """Lock sources and children in id order, as everyone does who locks several."""
+    """Lock sources and their parts in id order. Others lock several GGOs in the same order."""
     session.execute(
         select(Ggo.id)
         .where(or_(Ggo.id.in_(source_ids), Ggo.parent_id.in_(source_ids)))
@@ -59,10 +62,11 @@ def _lock_ggos(session: Session, source_ids: Sequence[int]) -> None:
 
 
 def complete_batches(session: Session, batch_ids: Sequence[int]) -> list[int]:
-    """Commit what the ledger has committed.
+    """Complete batches that the ledger has committed.
 
-    The source is spent, or retired; its children are their owners', who are told by webhook.
+    Unlocks sources and parts, and announces the parts to their owners by webhook.
 
+    :param session: Of `Outbox.transaction`.
     :returns: the batches that this call ended; others had ended before.
     """
     live = _lock_live(session, batch_ids)
@@ -90,22 +94,22 @@ def complete_batches(session: Session, batch_ids: Sequence[int]) -> list[int]:
 def decline_batch(
     session: Session, batch_id: int, reason: str, *, spent_elsewhere: bool = False
 ) -> bool:
-    """Roll back what the ledger has refused.
+    """Decline a batch and roll its effects back. This is the one place that does so.
 
-    The children vanish and the source is as it was before the compose. The batch stays, with the
-    ledger's reason, the bytes that were refused, and what was removed.
+    Deletes the parts, and makes the source as it was before the compose. The batch stays, with the
+    reason, its signed bytes, and what was rolled back.
 
-    :param reason: The ledger's; where empty, what it said last stays.
-    :param spent_elsewhere: Another operation spent the source there: it doesn't come back, and is
-        blocked until that is mended.
-    :returns: whether this call ended it.
+    :param reason: The ledger's; if empty, the ledger's latest words on the batch stay.
+    :param spent_elsewhere: Another operation has spent the source on the ledger: the source is
+        blocked until an operator repairs it.
+    :returns: whether this call ended the batch.
     """
     live = _lock_live(session, [batch_id])
     if not live:
         return False
     source_id = live[batch_id]
     _lock_ggos(session, [source_id])
-    undone = _to_be_undone(session, source_id)
+    undone = _read_effects(session, source_id)
     session.execute(delete(Transaction).where(Transaction.batch_id == batch_id))
     session.execute(delete(Ggo).where(Ggo.parent_id == source_id))
     session.execute(
@@ -135,8 +139,8 @@ def decline_batch(
     return True
 
 
-def _to_be_undone(session: Session, source_id: int) -> dict[str, Any]:
-    """What a rollback removes: enough to do it again, should the ledger have it after all."""
+def _read_effects(session: Session, source_id: int) -> dict[str, Any]:
+    """Return what a rollback removes: enough to do the batch again, if the ledger has it after all."""
     source = session.execute(
         select(Ggo.retire_gsrn, Ggo.retire_address).where(Ggo.id == source_id)
     ).one()
@@ -152,7 +156,10 @@ def _to_be_undone(session: Session, source_id: int) -> dict[str, Any]:
 
 
 def make_due(session: Session, batch_id: int) -> bool:
-    """Have a batch taken up at once, where it hasn't ended; whoever holds it loses it."""
+    """Make a batch due at once, if it has not ended. A worker that holds it loses it.
+
+    :returns: whether it has not ended.
+    """
     return bool(
         session.scalar(
             update(Batch)
@@ -164,9 +171,9 @@ def make_due(session: Session, batch_id: int) -> bool:
 
 
 def redo_batch(session: Session, batch_id: int) -> bool:
-    """Take a rollback back: the batch is under way again, as its compose had left it.
+    """Reverse a rollback: the batch is under way again, as its compose left it.
 
-    :returns: whether its source still is as a rollback leaves it; else nothing was done.
+    :returns: False if the source is not as a rollback leaves it; then nothing was done.
     """
     batch = session.execute(
         select(Batch.ggo_id, Batch.undone)
@@ -210,7 +217,7 @@ def redo_batch(session: Session, batch_id: int) -> bool:
 
 
 def _insert_parts(session: Session, source_id: int, parts: Sequence[dict[str, Any]]) -> list[int]:
-    """Insert a source's parts anew, in flight; the ids of those that are retired, in order."""
+    """Insert a source's parts again, locked; return the ids of those that are retired, in order."""
     if not parts:
         return []
     source = session.execute(

@@ -1,23 +1,25 @@
-"""Batches as queue entries: claimed fairly among users, and given back by their holder alone.
+"""The queue of batches: its rows are claimed with a lease, fairly among users.
 
-A claim moves `next_attempt_at` one lease ahead; that very time is the holder's token. Whoever
-comes back after the lease, when another has claimed the row, changes its schedule no more.
+A claim moves `next_attempt_at` one lease ahead. That time is also the holder's token: a worker that
+returns after its lease has ended, when another has claimed the row, does not change the schedule.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import ColumnElement, func, or_, select, text, update
+from sqlalchemy import func, or_, select, text
 from sqlalchemy.orm import Session
 
+from origin.batches.queries.stuck import is_stuck
 from origin.db.models import Batch
 
 Leases = Mapping[int, datetime]
-"""The end of the lease by batch id: what the row's `next_attempt_at` is while it is held."""
+"""Ends of leases by batch id: each is the row's `next_attempt_at` while the lease is held."""
 
 _SPARE = 8
-"""So many times the limit are candidates, for those that other claimers hold at this moment."""
+"""The candidates are so many times the limit, as other claimers may hold some of them."""
 
 _CLAIM = text(
     """
@@ -43,11 +45,12 @@ _CLAIM = text(
 
 
 def claim_due(session: Session, *, limit: int, lease_s: float) -> dict[int, datetime]:
-    """Take up to `limit` due batches: every user's longest due first, then everyone's next.
+    """Claim up to `limit` due batches: every user's longest due first, then every user's second.
 
-    A user with one batch is not behind another's ten thousand. Two claimers never get the same.
+    So a user with one batch does not wait for another's ten thousand. Two claimers never get the
+    same batch.
 
-    :returns: the leases, by ascending id. Commit before working on them.
+    :returns: the leases by ascending batch id. Commit before working on the batches.
     """
     claimed = session.execute(
         _CLAIM,
@@ -56,39 +59,8 @@ def claim_due(session: Session, *, limit: int, lease_s: float) -> dict[int, date
     return dict(sorted((row.id, row.next_attempt_at) for row in claimed))
 
 
-def claim_stuck(
-    session: Session, *, beyond: int, older_than_s: float, limit: int, lease_s: float
-) -> dict[int, datetime]:
-    """Take batches that haven't ended so long after their compose, due or not.
-
-    A worker that holds one of them loses it.
-
-    :param beyond: Only ids above this one.
-    :returns: as `claim_due`.
-    """
-    stuck = (
-        select(Batch.id)
-        .where(
-            Batch.id > beyond,
-            Batch.ended_at.is_(None),
-            Batch.created_at < func.now() - timedelta(seconds=older_than_s),
-        )
-        .order_by(Batch.id)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-        .cte("stuck")
-    )
-    claimed = session.execute(
-        update(Batch)
-        .where(Batch.id == stuck.c.id)
-        .values(next_attempt_at=func.now() + timedelta(seconds=lease_s))
-        .returning(Batch.id, Batch.next_attempt_at)
-    )
-    return dict(sorted((row.id, row.next_attempt_at) for row in claimed))
-
-
 def give_back(session: Session, leases: Leases, delays_s: Mapping[int, float]) -> None:
-    """Make each batch due again after so many seconds, where the lease is still ours."""
+    """Make each batch due again after so many seconds, if its lease is still ours."""
     if not delays_s:
         return
     ids = sorted(delays_s)
@@ -111,10 +83,10 @@ def give_back(session: Session, leases: Leases, delays_s: Mapping[int, float]) -
 
 
 def count_posts(session: Session, known: Mapping[int, int]) -> set[int]:
-    """Count one more POST of each batch, before it is sent: a crash in between can't hide it.
+    """Count one more POST of each batch. Commit before sending: so a crash cannot hide a POST.
 
-    :param known: How many POSTs there were, by batch id, when it was looked at.
-    :returns: those that nobody has posted or ended meanwhile; the others aren't to be posted.
+    :param known: The POSTs by batch id, as they were when the batch was loaded.
+    :returns: the batches that nobody has posted or ended since. Do not post the others.
     """
     ids = sorted(known)
     counted = session.scalars(
@@ -134,13 +106,14 @@ def count_posts(session: Session, known: Mapping[int, int]) -> set[int]:
 
 @dataclass(frozen=True)
 class PostResult:
-    """What a counted POST came to.
+    """The result of a counted POST.
 
-    :param accepted: The ledger took it.
-    :param refused: The ledger refused it for good; `reason` has its words.
-    :param unarrived: It surely never reached the ledger's queue.
-    :param answered: It is surely not on its way any more.
-    :param delay_s: Seconds until the batch is due again.
+    :ivar outcome: For the batch's history, as `reason`.
+    :ivar accepted: The ledger took it.
+    :ivar refused: The ledger refused it for good; `reason` has the ledger's words.
+    :ivar unarrived: It certainly did not reach the ledger's queue.
+    :ivar answered: It is certainly not on its way any more.
+    :ivar delay_s: Seconds until the batch is due again.
     """
 
     batch_id: int
@@ -153,25 +126,89 @@ class PostResult:
     delay_s: float
 
 
-def none_on_its_way(held_up_s: float) -> ColumnElement[bool]:
-    """Whether no POST of a batch may reach the ledger any more.
+@dataclass(frozen=True)
+class ClaimedBatch:
+    """A signed batch under way, as a worker needs it.
+
+    :ivar ggo_id: The source.
+    :ivar posts: How many POSTs were begun; of them `refused_posts` were refused for good, and
+        `unarrived_posts` certainly did not reach the ledger's queue.
+    :ivar attempts: Claims since the batch last made progress.
+    :ivar none_on_its_way: No POST may reach the ledger any more.
+    :ivar is_stuck: See `origin.batches.queries.stuck`.
+    """
+
+    id: int
+    ggo_id: int
+    ledger_batch_id: str
+    signed_batch: bytes
+    posts: int
+    refused_posts: int
+    unarrived_posts: int
+    attempts: int
+    none_on_its_way: bool
+    is_stuck: bool
+
+    @property
+    def is_refused_throughout(self) -> bool:
+        """Whether each POST that may have arrived was refused for good, and there was one."""
+        arrived = self.posts - self.unarrived_posts
+        return arrived > 0 and arrived == self.refused_posts
+
+
+def load_claimed(
+    session: Session, batch_ids: Collection[int], *, held_up_s: float, resubmit_after_s: float
+) -> list[ClaimedBatch]:
+    """Return those of these batches that are signed and under way, by id.
 
     :param held_up_s: How long a POST without an answer may be on its way.
+    :param resubmit_after_s: BATCH_RESUBMIT_AFTER.
     """
     held_up = timedelta(seconds=held_up_s)
-    return or_(Batch.answered_posts >= Batch.posts, Batch.last_post_at < func.now() - held_up)
+    columns: tuple[Any, ...] = (
+        Batch.id,
+        Batch.ggo_id,
+        Batch.ledger_batch_id,
+        Batch.signed_batch,
+        Batch.posts,
+        Batch.refused_posts,
+        Batch.unarrived_posts,
+        Batch.attempts,
+        or_(Batch.answered_posts >= Batch.posts, Batch.last_post_at < func.now() - held_up),
+        is_stuck(resubmit_after_s),
+    )
+    rows = session.execute(
+        select(*columns)
+        .where(Batch.id.in_(batch_ids), Batch.ended_at.is_(None), Batch.signed_batch.is_not(None))
+        .order_by(Batch.id)
+    )
+    return [ClaimedBatch(*row) for row in rows]
+
+
+def lock_unless_posted(session: Session, batch: ClaimedBatch, also: int | None = None) -> bool:
+    """Lock a batch; return whether nobody has posted it since it was loaded.
+
+    If another POST has begun, the ledger may take it: a refusal of the earlier ones says nothing.
+
+    :param also: Another batch to lock, in the order of ids.
+    """
+    ids = [batch.id] if also is None else [also, batch.id]
+    rows = session.execute(
+        select(Batch.id, Batch.posts).where(Batch.id.in_(ids)).order_by(Batch.id).with_for_update()
+    )
+    return (batch.id, batch.posts) in [tuple(row) for row in rows]
 
 
 _STORE_RESULTS = text(
     """
-    WITH told AS (
+    WITH results AS (
         SELECT * FROM unnest(
             CAST(:ids AS bigint[]), CAST(:leases AS timestamptz[]), CAST(:accepted AS boolean[]),
             CAST(:refused AS boolean[]), CAST(:unarrived AS boolean[]),
             CAST(:answered AS boolean[]), CAST(:reasons AS text[]), CAST(:delays AS float8[])
         ) AS t (id, lease, accepted, refused, unarrived, answered, reason, delay_s)
     ), live AS (
-        SELECT told.* FROM batches JOIN told ON told.id = batches.id
+        SELECT results.* FROM batches JOIN results ON results.id = batches.id
         WHERE batches.ended_at IS NULL ORDER BY batches.id FOR UPDATE OF batches
     )
     UPDATE batches SET
@@ -196,7 +233,7 @@ _STORE_EVENTS = text(
 
 
 def store_results(session: Session, leases: Leases, results: Sequence[PostResult]) -> None:
-    """Write down what POSTs came to; a schedule changes only where the lease is still ours."""
+    """Store the results of POSTs; a schedule changes only if the lease is still ours."""
     session.execute(
         _STORE_RESULTS,
         {

@@ -1,40 +1,28 @@
 """Whether an operation stands on the ledger, part for part (contract: peers, The ledger).
 
-Addresses alone prove nothing: after a restore from a backup the same key indexes are handed out
+The one rule for batches under way, for declined batches that the ledger has after all, and for
+batches of a restored database (`origin.recovery`).
+
+Equal addresses prove nothing. After a restore from a backup the same key indexes are handed out
 again, and the ledger may hold another split to the same addresses.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
-from typing import Protocol
 
-from origin.batches.rules.verdicts import Next, Spent
+from origin.batches.rules.ledger_state import LedgerGgo, LedgerNext, LedgerSettlement, LedgerState
+from origin.batches.rules.verdicts import SpentBy
 from origin.keys.derivation import settlement_address
-from origin.reconciliation.rules import Record
-
-
-@dataclass(frozen=True)
-class Settlement:
-    """A settlement as the ledger's state has it: pairs of a GGO's address and its Wh."""
-
-    measurement: str
-    parts: Sequence[tuple[str, int]]
-
-
-class LedgerState(Protocol):
-    """What the ledger's state says; each call may raise a PeerError."""
-
-    def ggo_record(self, address: str) -> Record | None:
-        """The GGO at this address; None where nothing is there."""
-
-    def settlement(self, address: str) -> Settlement | None:
-        """The settlement at this address; None where nothing is there."""
 
 
 @dataclass(frozen=True)
 class Target:
-    """A part of a split. `retired_to`: the address of the measurement, where it is retired."""
+    """A part of a split.
+
+    :ivar amount: Wh.
+    :ivar retired_to: The address of the measurement that the part is retired to, if it is.
+    """
 
     address: str
     amount: int
@@ -45,8 +33,10 @@ class Target:
 class Operation:
     """What a batch does to its source: it splits it, or retires it whole.
 
-    :param retired_to: The address of the measurement that the whole source is retired to.
-    :param targets: What the source is split into, if it is.
+    :ivar source: The source's address.
+    :ivar amount: Wh of the source.
+    :ivar retired_to: The address of the measurement that the whole source is retired to.
+    :ivar targets: The parts of the split, if there is one.
     """
 
     source: str
@@ -55,80 +45,84 @@ class Operation:
     targets: Sequence[Target]
 
     @property
-    def leads_to(self) -> Next:
+    def leads_to(self) -> LedgerNext:
         """What the ledger says of the source once this operation stands there."""
         if self.retired_to is not None:
             return _retired(self.retired_to)
-        return Next("SPLIT", frozenset(target.address for target in self.targets))
+        return LedgerNext("SPLIT", tuple(target.address for target in self.targets))
 
 
-def spent(operation: Operation, source: Record | None, state: LedgerState) -> Spent:
-    """Who spent an operation's source.
+def spent_by(
+    operation: Operation,
+    source: LedgerGgo | None,
+    state: LedgerState,
+    *,
+    allow_later_retirements: bool = False,
+) -> SpentBy:
+    """Return who spent an operation's source.
 
-    :param source: The source in the ledger's state; None where nothing is at its address.
+    :param source: The source in the ledger's state; None: nothing is at its address.
+    :param allow_later_retirements: Whether a part that the operation does not retire may be retired
+        on the ledger. The ledger does not tell a later retirement from one in the split's own
+        batch, which would be another batch. So only recovery allows it, as it stores the part as
+        retired; others would store it as unspent.
     :raises PeerError: as `state`.
+    :raises ValueError: the operation retires to text that is not an address: nothing can be decided.
     """
-    if source is None or source.following is None:
-        return Spent.NOT
-    if source.following != operation.leads_to or source.amount != operation.amount:
-        return Spent.OTHERWISE
+    if source is None or source.next is None:
+        return SpentBy.NOBODY
+    if source.next != operation.leads_to or source.amount != operation.amount:
+        return SpentBy.ANOTHER_OPERATION
 
     @cache
-    def settlement(measurement: str) -> Settlement | None:
-        return state.settlement(settlement_address(measurement))
+    def settlement(measurement: str) -> LedgerSettlement | None:
+        return state.read_settlement(settlement_address(measurement))
 
     if operation.retired_to is not None:
         whole = Target(operation.source, operation.amount, operation.retired_to)
-        return Spent.BY_THIS_BATCH if _is_settled(whole, settlement) else Spent.OTHERWISE
+        return SpentBy.THIS_BATCH if _is_settled(whole, settlement) else SpentBy.ANOTHER_OPERATION
     for target in operation.targets:
-        record = state.ggo_record(target.address)
-        if record is None:
-            # The ledger's own split made it: what was read is of two moments.
-            return Spent.CONTRADICTORY
-        stands = _is_part(target, record, operation.source, source)
-        if not stands or not _is_settled(target, settlement):
-            return Spent.OTHERWISE
-    return Spent.BY_THIS_BATCH
+        part = state.read_ggo(target.address)
+        if part is None:
+            # The ledger's own split made it: the two reads are of two moments.
+            return SpentBy.CONTRADICTION
+        expected = replace(
+            # Period and codes of the source *on the ledger*: if ours differ, that is a difference
+            # of its own, and says nothing about who made the split.
+            source,
+            address=target.address,
+            origin=source.address,
+            amount=target.amount,
+            next=_expected_next(target, part, allow_later_retirements=allow_later_retirements),
+        )
+        if part != expected or not _is_settled(target, settlement):
+            return SpentBy.ANOTHER_OPERATION
+    return SpentBy.THIS_BATCH
 
 
-def _retired(measurement: str) -> Next:
-    return Next("RETIRE", frozenset([settlement_address(measurement)]))
+def _retired(measurement: str) -> LedgerNext:
+    return LedgerNext("RETIRE", (settlement_address(measurement),))
 
 
-def _is_part(target: Target, record: Record, source_address: str, source: Record) -> bool:
-    """Whether this is the part that the split was to make, retired or left as it was to be.
+def _expected_next(
+    target: Target, part: LedgerGgo, *, allow_later_retirements: bool
+) -> LedgerNext | None:
+    """Return what the ledger may say that a part of this split became.
 
-    A part that was to be left may have been split since, by a batch that a restored database forgot.
-    That it was retired can't be told from a retire in the split's own batch, which is another one.
-    Its period and codes are those of the source *there*: where ours differ from the ledger's, that
-    is a difference of its own, and says nothing about who made the split.
+    A part that the operation does not retire may have been split since, by a batch that a restored
+    database forgot.
     """
-    return record == Record(
-        origin=source_address,
-        amount=target.amount,
-        begin=source.begin,
-        end=source.end,
-        sector=source.sector,
-        technology_code=source.technology_code,
-        fuel_code=source.fuel_code,
-        following=_following(target, record),
-    )
-
-
-def _following(target: Target, record: Record) -> Next | None:
-    """What the ledger may say that a part of this split was turned into."""
     if target.retired_to is not None:
         return _retired(target.retired_to)
-    is_split = record.following is not None and record.following.action == "SPLIT"
-    return record.following if is_split else None
+    allowed = {"SPLIT", "RETIRE"} if allow_later_retirements else {"SPLIT"}
+    return part.next if part.action in allowed else None
 
 
-def _is_settled(target: Target, settlement: Callable[[str], Settlement | None]) -> bool:
-    """Whether the settlement has this GGO with its amount, once; True where none is wanted."""
+def _is_settled(target: Target, settlement: Callable[[str], LedgerSettlement | None]) -> bool:
+    """Whether the settlement has this GGO with its amount; True if the target is not retired."""
     if target.retired_to is None:
         return True
     found = settlement(target.retired_to)
     if found is None or found.measurement != target.retired_to:
         return False
-    amounts = [amount for address, amount in found.parts if address == target.address]
-    return amounts == [target.amount]
+    return found.amounts.get(target.address) == target.amount

@@ -1,17 +1,16 @@
-"""What a ledger's word means for a batch (contract: peers, The ledger; domain, Batch).
+"""What the ledger's status and state mean for a batch (contract: peers, The ledger; domain, Batch).
 
-A batch is rolled back only when the ledger has refused it and the ledger's state shows the
-source unspent. Time passing, a lost answer, or UNKNOWN are no refusals. Where the state shows that
-another operation spent the source, the batch can never be: it is declined, and the source does not
-come back. Nothing is declined while a POST of the batch may still be on its way.
+A batch is declined and rolled back only if the ledger has refused it and the ledger's state shows
+the source unspent. Time passing, a lost answer and UNKNOWN are no refusals. If the state shows that
+another operation spent the source, the ledger can never commit the batch: it is declined, and the
+source is blocked. No batch is declined while a POST of it may still be on its way.
 """
 
-from dataclasses import dataclass
 from enum import Enum
 
 
 class BatchStatus(Enum):
-    """What the ledger says of a batch."""
+    """The ledger's status of a batch."""
 
     UNKNOWN = "UNKNOWN"
     PENDING = "PENDING"
@@ -19,14 +18,14 @@ class BatchStatus(Enum):
     INVALID = "INVALID"
 
 
-class Spent(Enum):
-    """What the ledger's state says of a batch's source GGO."""
+class SpentBy(Enum):
+    """Who spent a batch's source GGO, by the ledger's state."""
 
-    NOT = "not"
-    BY_THIS_BATCH = "by this batch"
-    OTHERWISE = "otherwise"
-    CONTRADICTORY = "contradictory"
-    """By this batch, and what the batch made isn't there: it can't be so."""
+    NOBODY = "nobody"
+    THIS_BATCH = "this batch"
+    ANOTHER_OPERATION = "another operation"
+    CONTRADICTION = "contradiction"
+    """The source is split, but a part of that split is not there: the state contradicts itself."""
 
 
 class Verdict(Enum):
@@ -40,34 +39,27 @@ class Verdict(Enum):
     ALERT = "ask again later, and tell the operators"
 
 
-@dataclass(frozen=True)
-class Next:
-    """What the ledger's state says that a GGO was turned into."""
-
-    action: str
-    addresses: frozenset[str]
-
-
 POST_HELD_UP_S = 600.0
 """How long a POST without an answer may be on its way to the ledger."""
 
 
-def needs_state(status: BatchStatus | None, *, overdue: bool) -> bool:
-    """Whether the ledger's state must be asked before `judge` can decide.
+def needs_state(status: BatchStatus | None, *, is_stuck: bool) -> bool:
+    """Whether `judge` needs the ledger's state.
 
-    :param overdue: The batch is older than BATCH_RESUBMIT_AFTER.
+    :param is_stuck: The batch has not ended within BATCH_RESUBMIT_AFTER.
     """
     if status is BatchStatus.PENDING:
-        return overdue
+        return is_stuck
     return status in {BatchStatus.INVALID, BatchStatus.UNKNOWN}
 
 
 def judge(
-    status: BatchStatus, source: Spent | None, *, refused: bool, none_on_its_way: bool
+    status: BatchStatus, source: SpentBy | None, *, refused: bool, none_on_its_way: bool
 ) -> Verdict:
-    """What to do with a batch of which the ledger says this.
+    """Return what to do with a batch.
 
-    :param source: Needed where `needs_state` says so.
+    :param status: The ledger's; None: it gave none that is known.
+    :param source: None unless `needs_state`.
     :param refused: Every POST of the batch was answered with a lasting refusal.
     :param none_on_its_way: Every POST of the batch has an answer, or began `POST_HELD_UP_S` ago.
     """
@@ -76,11 +68,11 @@ def judge(
     if source is None:
         assert status is BatchStatus.PENDING
         return Verdict.WAIT
-    if source is Spent.BY_THIS_BATCH:
+    if source is SpentBy.THIS_BATCH:
         return Verdict.COMPLETE
-    if source is Spent.CONTRADICTORY:
+    if source is SpentBy.CONTRADICTION:
         return Verdict.ALERT
-    if source is Spent.OTHERWISE:
+    if source is SpentBy.ANOTHER_OPERATION:
         return Verdict.DECLINE_SPENT if none_on_its_way else Verdict.WAIT
     if status is BatchStatus.PENDING:
         return Verdict.WAIT

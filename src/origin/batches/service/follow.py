@@ -1,34 +1,30 @@
-"""Asks what became of posted batches, and does what the answers mean (contract: peers, The ledger).
+"""Asks what became of posted batches, and acts on the answers (contract: peers, The ledger).
 
-A batch that can't be dealt with never stops the others: it is logged, and tried again later.
+A batch that fails never stops the others: the failure is logged, and the batch is tried again later.
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
-from sqlalchemy import Row, select
 from sqlalchemy.orm import Session
 
 from origin.batches.client.ledger import LedgerClient, StatusAnswer
+from origin.batches.queries.differences import GgoDifference, store_differences
 from origin.batches.queries.operations import operations_on
 from origin.batches.queries.outcomes import complete_batches, decline_batch
-from origin.batches.queries.queue import note
-from origin.batches.rules.standing import Operation, spent
+from origin.batches.queries.queue import ClaimedBatch, lock_unless_posted, note
+from origin.batches.rules.differences import spent_elsewhere
+from origin.batches.rules.ledger_state import LedgerGgo
+from origin.batches.rules.standing import Operation, spent_by
 from origin.batches.rules.verdicts import BatchStatus, Verdict, judge, needs_state
 from origin.batches.service import redo
-from origin.batches.service.post import BatchPoster, refused_throughout
+from origin.batches.service.post import BatchPoster
 from origin.batches.service.redo import BatchRedo
 from origin.db.engine import Database
-from origin.db.models import Batch
 from origin.db.sqlstates import affects_all_work
 from origin.errors import PeerError, PeerUnavailable
-from origin.reconciliation import queries
-from origin.reconciliation.queries import Found
-from origin.reconciliation.rules import Record, spent_elsewhere
-from origin.settings import Settings
 from origin.shared.deadlines import Deadline
 from origin.shared.retries import backoff_s
 from origin.telemetry.metrics import BATCH_ALERTS, BATCHES_ENDED
@@ -36,21 +32,28 @@ from origin.webhooks.service.outbox import Outbox
 
 log = logging.getLogger(__name__)
 
+Batches = Sequence[ClaimedBatch]
+Answers = Mapping[str, StatusAnswer]
+"""By the ledger's batch id."""
+
 
 @dataclass(frozen=True)
 class Follower:
-    """Follows posted batches on the ledger."""
+    """Follows posted batches on the ledger.
+
+    :ivar poll_delay_s: LEDGER_POLL_DELAY.
+    """
 
     database: Database
     ledger: LedgerClient
     batch_poster: BatchPoster
     batch_redo: BatchRedo
     outbox: Outbox
-    settings: Settings
+    poll_delay_s: float
 
     def follow(
-        self, batches: Sequence[Row[Any]], deadline: Deadline, delays_s: dict[int, float]
-    ) -> tuple[bool, list[Row[Any]]]:
+        self, batches: Batches, deadline: Deadline, delays_s: dict[int, float]
+    ) -> tuple[bool, list[ClaimedBatch]]:
         """Follow some claimed batches one step.
 
         :param delays_s: Filled with the seconds until each batch that has not ended is due, by id.
@@ -59,53 +62,57 @@ class Follower:
         """
         run = _Run(self, deadline, delays_s)
         is_reachable = run.follow(batches)
-        return is_reachable, run.reposts
+        return is_reachable, run.to_repost
 
 
 class _Run:
+    """Follows batches once. Methods that return a bool return False if the ledger is out of reach."""
+
     def __init__(self, service: Follower, deadline: Deadline, delays_s: dict[int, float]) -> None:
         self._service = service
         self._deadline = deadline
         self._delays_s = delays_s
-        self.reposts: list[Row[Any]] = []
+        self.to_repost: list[ClaimedBatch] = []
 
-    def follow(self, batches: Sequence[Row[Any]]) -> bool:
-        """Ask about these in one call, and do what the answers mean.
-
-        :returns: False where the ledger is out of reach.
-        """
+    def follow(self, batches: Batches) -> bool:
+        """Ask for the batches' statuses in one call, and act on them."""
         if not batches:
             return True
         try:
             answers = self._service.ledger.statuses([batch.ledger_batch_id for batch in batches])
         except PeerUnavailable as error:
-            self._out_of_reach(batches, error)
+            self._note_out_of_reach(batches, error)
             return False
         except PeerError as error:
             BATCH_ALERTS.labels("odd_statuses").inc()
-            log.error(  # noqa: TRY400 - the peer's doing, not ours
-                "Odd statuses: %s",
+            log.error(  # noqa: TRY400 - the ledger is at fault
+                "Unexpected statuses: %s",
                 error,
                 extra={"event": "ledger.odd_statuses", "batches": len(batches)},
             )
             for batch in batches:
                 self._wait(batch)
             return True
+        return self._act_on(batches, answers)
+
+    def _act_on(self, batches: Batches, answers: Answers) -> bool:
+        """Act on statuses; ask for the ledger's state where a status alone does not decide."""
         self._complete(
             [batch for batch in batches if _status(answers, batch) is BatchStatus.COMMITTED]
         )
-        unclear = []
+        undecided = []
         for batch in batches:
             status = _status(answers, batch)
             if status is None:
                 self._alert(batch, "ledger.odd_status", "the ledger gave no status that is known")
-            elif needs_state(status, overdue=batch.overdue):
-                unclear.append(batch)
+            elif needs_state(status, is_stuck=batch.is_stuck):
+                undecided.append(batch)
             elif status is BatchStatus.PENDING:
                 self._wait(batch)
-        return self._settle_all(unclear, answers)
+        return self._decide_all(undecided, answers)
 
-    def _settle_all(self, batches: Sequence[Row[Any]], answers: dict[str, StatusAnswer]) -> bool:
+    def _decide_all(self, batches: Batches, answers: Answers) -> bool:
+        """Decide these batches by the ledger's state, until the deadline."""
         if not batches:
             return True
         with self._service.database.reading() as session:
@@ -115,9 +122,9 @@ class _Run:
                 # The rest is due again at once.
                 return True
             try:
-                self._settle(batch, answers[batch.ledger_batch_id], operations[batch.ggo_id])
+                self._decide(batch, answers[batch.ledger_batch_id], operations[batch.ggo_id])
             except PeerUnavailable as error:
-                self._out_of_reach(batches[index:], error)
+                self._note_out_of_reach(batches[index:], error)
                 return False
             except PeerError as error:
                 self._alert(batch, "ledger.odd_state", str(error))
@@ -132,17 +139,17 @@ class _Run:
                 self._wait(batch)
         return True
 
-    def _settle(self, batch: Row[Any], answer: StatusAnswer, operation: Operation) -> None:
-        """Let the ledger's state decide.
+    def _decide(self, batch: ClaimedBatch, answer: StatusAnswer, operation: Operation) -> None:
+        """Decide a batch by the ledger's state.
 
-        :raises PeerError: the ledger can't say now, or says what can't be.
+        :raises PeerError: the ledger can't say now, or its state is not as expected.
         """
         ledger = self._service.ledger
-        source = ledger.ggo_record(operation.source)
+        source = ledger.read_ggo(operation.source)
         verdict = judge(
             answer.status,
-            spent(operation, source, ledger),
-            refused=refused_throughout(batch),
+            spent_by(operation, source, ledger),
+            refused=batch.is_refused_throughout,
             none_on_its_way=batch.none_on_its_way,
         )
         if verdict is Verdict.COMPLETE:
@@ -151,9 +158,9 @@ class _Run:
             self._decline(batch, answer.reason)
         elif verdict is Verdict.DECLINE_SPENT:
             assert source is not None
-            self._decline_spent(batch, answer.reason, operation.source, source)
+            self._decline_spent(batch, answer.reason, source)
         elif verdict is Verdict.POST:
-            self.reposts.append(batch)
+            self.to_repost.append(batch)
         elif verdict is Verdict.WAIT:
             log.info(
                 "The ledger says %s, and the batch can't be ended yet",
@@ -164,38 +171,41 @@ class _Run:
         else:
             self._alert(batch, "ledger.odd_state", "the ledger's state contradicts itself")
 
-    def _complete(self, batches: Sequence[Row[Any]]) -> None:
-        """Commit them together; where that fails, one by one, so that one can't stop the others."""
+    def _complete(self, batches: Batches) -> None:
+        """Complete batches together; if that fails, one by one, so that one can't stop the others."""
         if not batches:
             return
-        if len(batches) > 1 and self._ended(batches, partial(_completed, batches)):
+        if len(batches) > 1 and self._try_to_end(batches, partial(_complete, batches)):
             return
         for batch in batches:
             if self._deadline.is_over():
                 return
-            if not self._ended([batch], partial(_completed, [batch])):
+            if not self._try_to_end([batch], partial(_complete, [batch])):
                 self._wait(batch)
 
-    def _decline(self, batch: Row[Any], reason: str) -> None:
-        if not self._ended([batch], partial(_declined, batch, reason)):
+    def _decline(self, batch: ClaimedBatch, reason: str) -> None:
+        if not self._try_to_end([batch], partial(_decline, batch, reason)):
             self._wait(batch)
 
-    def _decline_spent(self, batch: Row[Any], reason: str, address: str, source: Record) -> None:
+    def _decline_spent(self, batch: ClaimedBatch, reason: str, source: LedgerGgo) -> None:
         """Decline a batch whose source another operation has spent.
 
-        That may have been an earlier batch of ours, which was declined, and came to be all the same.
+        That may have been an earlier batch of ours, which was declined and which the ledger executed
+        all the same. It is done again, if possible; else the source is blocked.
         """
         earlier = self._service.batch_redo.find_standing(batch.ggo_id, source, self._service.ledger)
-        found = Found(batch.ggo_id, address, spent_elsewhere(source.following), batch.id)
-        end = partial(_declined_as_spent, batch, reason, found)
-        if earlier is not None and self._ended([batch], partial(end, earlier)):
+        found = GgoDifference(batch.ggo_id, source.address, spent_elsewhere(source.next), batch.id)
+        end = partial(_decline_spent, batch, reason, found)
+        if earlier is not None and self._try_to_end([batch], partial(end, earlier)):
             return
-        # One that can't be done again, whatever is wrong with it, is told of as somebody else's.
-        if not self._ended([batch], partial(end, None)):
+        if not self._try_to_end([batch], partial(end, None)):
             self._wait(batch)
 
-    def _ended(self, batches: Sequence[Row[Any]], end: Callable[[Session], None]) -> bool:
-        """Run what ends these in a transaction; False where it fails for what they are."""
+    def _try_to_end(self, batches: Batches, end: Callable[[Session], None]) -> bool:
+        """Run `end` in a transaction; return False if these batches make it fail.
+
+        :raises Exception: an error that would meet every batch, as when the database is away.
+        """
         try:
             with self._service.outbox.transaction() as session:
                 end(session)
@@ -210,20 +220,21 @@ class _Run:
             return False
         return True
 
-    def _alert(self, batch: Row[Any], event: str, told: str) -> None:
-        """Tell the operators, note it in the batch's history, and ask again later."""
+    def _alert(self, batch: ClaimedBatch, event: str, message: str) -> None:
+        """Alert the operators, note it in the batch's history, and ask again later."""
         BATCH_ALERTS.labels("needs_a_look").inc()
-        log.error("Batch needs a look: %s", told, extra={"event": event, "batch_id": batch.id})
+        log.error(
+            "Batch needs attention: %s", message, extra={"event": event, "batch_id": batch.id}
+        )
         with self._service.database.transaction() as session:
-            note(session, [(batch.id, event, told[:1000])])
+            note(session, [(batch.id, event, message[:1000])])
         self._wait(batch)
 
-    def _wait(self, batch: Row[Any]) -> None:
-        """Ask again later, the later the longer it takes."""
-        first = self._service.settings.ledger_poll_delay
-        self._delays_s[batch.id] = backoff_s(first, batch.attempts)
+    def _wait(self, batch: ClaimedBatch) -> None:
+        """Ask again later; the delay grows with the attempts."""
+        self._delays_s[batch.id] = backoff_s(self._service.poll_delay_s, batch.attempts)
 
-    def _out_of_reach(self, batches: Sequence[Row[Any]], error: PeerError) -> None:
+    def _note_out_of_reach(self, batches: Batches, error: PeerError) -> None:
         log.warning(
             "The ledger is out of reach: %s",
             error,
@@ -233,62 +244,50 @@ class _Run:
             self._delays_s[batch.id] = self._service.batch_poster.retry_delay_s(batch)
 
 
-def _status(answers: dict[str, StatusAnswer], batch: Row[Any]) -> BatchStatus | None:
+def _status(answers: Answers, batch: ClaimedBatch) -> BatchStatus | None:
     answer = answers.get(batch.ledger_batch_id)
     return answer.status if answer else None
 
 
-def _completed(batches: Sequence[Row[Any]], session: Session) -> None:
+def _complete(batches: Batches, session: Session) -> None:
     ended = complete_batches(session, [batch.id for batch in batches])
     if ended:
         BATCHES_ENDED.labels("COMPLETED").inc(len(ended))
         log.info("Batches completed", extra={"event": "batch.completed", "batch_ids": ended})
 
 
-def _declined(batch: Row[Any], reason: str, session: Session) -> None:
-    if _is_as_it_was(session, batch) and decline_batch(session, batch.id, reason):
+def _decline(batch: ClaimedBatch, reason: str, session: Session) -> None:
+    if lock_unless_posted(session, batch) and decline_batch(session, batch.id, reason):
         BATCHES_ENDED.labels("DECLINED").inc()
         log.warning(
             "Batch declined: %s", reason, extra={"event": "batch.declined", "batch_id": batch.id}
         )
 
 
-def _declined_as_spent(
-    batch: Row[Any], reason: str, found: Found, earlier: int | None, session: Session
+def _decline_spent(
+    batch: ClaimedBatch, reason: str, found: GgoDifference, earlier: int | None, session: Session
 ) -> None:
-    """Decline this one; and do an earlier batch again, or block the source and tell it."""
-    if not _is_as_it_was(session, batch, earlier):
+    """Decline a batch; and do an earlier batch again, or block the source and report it."""
+    if not lock_unless_posted(session, batch, earlier):
         return
     by = "another operation" if earlier is None else f"batch {earlier}, declined before,"
-    told = f"{by} spent the source on the ledger"
-    told = f"{told}; of this batch: {reason}" if reason else told
-    if not decline_batch(session, batch.id, told, spent_elsewhere=earlier is None):
+    why = f"{by} spent the source on the ledger"
+    why = f"{why}; of this batch: {reason}" if reason else why
+    if not decline_batch(session, batch.id, why, spent_elsewhere=earlier is None):
         return
     BATCHES_ENDED.labels("DECLINED").inc()
     if earlier is not None:
         if not redo.redo(session, earlier, batch.ggo_id):
             raise RuntimeError(f"batch {earlier} can't be done again")
         log.warning(
-            "Batch declined: %s", told, extra={"event": "batch.declined", "batch_id": batch.id}
+            "Batch declined: %s", why, extra={"event": "batch.declined", "batch_id": batch.id}
         )
         return
-    queries.write_found(session, [found])
+    store_differences(session, [found])
     BATCH_ALERTS.labels("spent_elsewhere").inc()
     log.error(
         "Batch declined, and its source blocked: %s; %s",
-        told,
+        why,
         found.difference.detail,
         extra={"event": "ledger.spent_otherwise", "batch_id": batch.id, "ggo_id": batch.ggo_id},
     )
-
-
-def _is_as_it_was(session: Session, batch: Row[Any], earlier: int | None = None) -> bool:
-    """Whether nobody has posted it since; locked, as the earlier one is, in the order of ids.
-
-    A POST that another has begun since may be taken: the refusal is then of yesterday.
-    """
-    ids = [batch.id] if earlier is None else [earlier, batch.id]
-    rows = session.execute(
-        select(Batch.id, Batch.posts).where(Batch.id.in_(ids)).order_by(Batch.id).with_for_update()
-    )
-    return (batch.id, batch.posts) in [tuple(row) for row in rows]

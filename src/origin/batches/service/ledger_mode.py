@@ -1,30 +1,27 @@
 """Running without a ledger: LEDGER_ENABLED=0 (contract: peers, No ledger).
 
-A compose is then final in its own transaction, and nothing is signed, posted or reconciled.
+A compose is then final in its own transaction; nothing is signed, posted or reconciled.
 """
 
 import logging
 
-from sqlalchemy import exists, select
-
+from origin.batches.queries.reports import any_under_way
 from origin.db.engine import Database
-from origin.db.models import Batch
 from origin.errors import ConfigurationError
-from origin.settings import Settings
 
 log = logging.getLogger(__name__)
 
 
-def check_ledger_mode(settings: Settings, database: Database) -> None:
-    """See that the service may start with LEDGER_ENABLED as it is. Log where the ledger is off.
+def check_ledger_mode(database: Database, *, ledger_enabled: bool) -> None:
+    """Check that the service may start with this LEDGER_ENABLED; log if the ledger is off.
 
-    :raises ConfigurationError: the ledger is switched off while batches are under way, which nobody
-        would take to their end.
+    :raises ConfigurationError: the ledger is off while batches are under way: nothing would end
+        them.
     """
-    if settings.ledger_enabled:
+    if ledger_enabled:
         return
     with database.reading() as session:
-        if session.scalar(select(exists().where(Batch.ended_at.is_(None)))):
+        if any_under_way(session):
             raise ConfigurationError(
                 "LEDGER_ENABLED=0, but batches are under way: start with LEDGER_ENABLED=1 until "
                 "`flask ledger status` shows none, then switch the ledger off"

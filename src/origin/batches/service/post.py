@@ -1,21 +1,23 @@
 """Posts the stored bytes of batches to the ledger (contract: peers, The ledger).
 
-A chunk at a time: all of its POSTs are counted in one transaction before the first is sent, and
-what they came to is written down in another.
+Batches go in chunks. One transaction counts the POSTs of a chunk before the first is sent, and
+another stores their results.
 """
 
 import logging
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
-
-from sqlalchemy import Row
 
 from origin.batches.client.ledger import LedgerClient, PostAnswer, Posted
-from origin.batches.queries.queue import Leases, PostResult, count_posts, store_results
+from origin.batches.queries.queue import (
+    ClaimedBatch,
+    Leases,
+    PostResult,
+    count_posts,
+    store_results,
+)
 from origin.db.engine import Database
-from origin.settings import Settings
 from origin.shared.deadlines import Deadline
 from origin.shared.retries import backoff_s
 from origin.telemetry.metrics import BATCH_ALERTS
@@ -29,39 +31,45 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class _Chunk:
-    """What became of a chunk. Those that were counted and aren't in `answers` weren't sent."""
+    """The answers to a chunk's POSTs by batch id. A counted batch without an answer was not sent.
+
+    :ivar failure: Why the ledger is out of reach; empty: it is not. Nothing more is sent then.
+    """
 
     answers: dict[int, PostAnswer] = field(default_factory=dict)
     failure: str = ""
-    """Why the ledger is out of reach, once it is: nothing more is sent then."""
 
 
 @dataclass(frozen=True)
 class BatchPoster:
-    """Posts the stored bytes of batches to the ledger."""
+    """Posts the stored bytes of batches to the ledger.
 
-    settings: Settings
+    :ivar poll_delay_s: LEDGER_POLL_DELAY.
+    :ivar submit_retry_delay_s: LEDGER_SUBMIT_RETRY_DELAY.
+    """
+
     database: Database
     ledger: LedgerClient
+    poll_delay_s: float
+    submit_retry_delay_s: float
 
     def post_all(
         self,
         leases: Leases,
-        batches: Sequence[Row[Any]],
+        batches: Sequence[ClaimedBatch],
         deadline: Deadline,
         delays_s: dict[int, float],
     ) -> bool:
-        """Post these, until the deadline, or until the ledger is out of reach.
+        """Post these batches, until the deadline, or until the ledger is out of reach.
 
-        :param batches: Rows with id, signed_batch, posts, refused_posts, unarrived_posts, attempts.
-        :param delays_s: Filled with the seconds until each that must wait for the ledger is due, by id.
-        :returns: False where the ledger is out of reach.
+        :param delays_s: Filled, by batch id, with the seconds until each batch is due that was not
+            sent because the ledger is out of reach.
+        :returns: False if the ledger is out of reach.
         """
         for start in range(0, len(batches), _CHUNK):
             if deadline.is_over():
                 break
-            chunk = batches[start : start + _CHUNK]
-            failure = self._post_chunk(leases, chunk, deadline)
+            failure = self._post_chunk(leases, batches[start : start + _CHUNK], deadline)
             if failure:
                 rest = batches[start + _CHUNK :]
                 log.warning(
@@ -69,44 +77,33 @@ class BatchPoster:
                     failure,
                     extra={"event": "ledger.unreachable", "waiting": len(rest)},
                 )
-                # The others would fare no better.
                 delays_s |= {batch.id: self.retry_delay_s(batch) for batch in rest}
                 return False
         return True
 
-    def retry_delay_s(self, batch: Row[Any]) -> float:
-        """Seconds until the next try, the more the longer the batch hasn't got on."""
-        return backoff_s(self.settings.ledger_submit_retry_delay, batch.attempts)
+    def retry_delay_s(self, batch: ClaimedBatch) -> float:
+        """Return the seconds until the next try; they grow with the attempts."""
+        return backoff_s(self.submit_retry_delay_s, batch.attempts)
 
-    def _post_chunk(self, leases: Leases, batches: Sequence[Row[Any]], deadline: Deadline) -> str:
-        """Post a chunk; why the ledger is out of reach, or the empty string."""
+    def _post_chunk(
+        self, leases: Leases, batches: Sequence[ClaimedBatch], deadline: Deadline
+    ) -> str:
+        """Post a chunk; return why the ledger is out of reach, or the empty string."""
         with self.database.transaction() as session:
             ours = count_posts(session, {batch.id: batch.posts for batch in batches})
-        # Posted or ended by another meanwhile: whoever did it has made the schedule.
+        # The others were posted or ended by another worker, which has made their schedule.
         counted = [batch for batch in batches if batch.id in ours]
         chunk = _Chunk()
 
-        def post(batch: Row[Any]) -> None:
+        def post(batch: ClaimedBatch) -> None:
             if chunk.failure or deadline.is_over():
                 return
-            try:
-                answer = self.ledger.post(batch.signed_batch)
-            except Exception as error:
-                log.exception(
-                    "A batch can't be posted",
-                    extra={"event": "batch.cannot_post", "batch_id": batch.id},
-                )
-                answer = PostAnswer(
-                    Posted.UNCERTAIN,
-                    type(error).__name__,
-                    is_of_this_batch=True,
-                    may_be_on_its_way=True,
-                )
+            answer = self._post(batch)
             chunk.answers[batch.id] = answer
             if _is_out_of_reach(answer):
                 chunk.failure = answer.reason
 
-        # The first alone: a ledger that is out of reach is asked once.
+        # The first alone, so that a ledger that is out of reach is asked once.
         for batch in counted[:1]:
             post(batch)
         with ThreadPoolExecutor(max_workers=_SIDE_BY_SIDE) as pool:
@@ -117,11 +114,27 @@ class BatchPoster:
                 store_results(session, leases, results)
         return chunk.failure
 
-    def _result(self, batch: Row[Any], answer: PostAnswer | None) -> PostResult:
+    def _post(self, batch: ClaimedBatch) -> PostAnswer:
+        """Post one batch; an unexpected error is logged, and stops no other batch."""
+        try:
+            return self.ledger.post(batch.signed_batch)
+        except Exception as error:
+            log.exception(
+                "A batch can't be posted",
+                extra={"event": "batch.cannot_post", "batch_id": batch.id},
+            )
+            return PostAnswer(
+                Posted.UNCERTAIN,
+                type(error).__name__,
+                is_of_this_batch=True,
+                may_be_on_its_way=True,
+            )
+
+    def _result(self, batch: ClaimedBatch, answer: PostAnswer | None) -> PostResult:
         answer = answer or PostAnswer(Posted.UNARRIVED, "it was not sent")
         outcome, reason = answer.outcome, answer.reason
         if outcome is Posted.ACCEPTED:
-            delay_s = backoff_s(self.settings.ledger_poll_delay, 1)
+            delay_s = backoff_s(self.poll_delay_s, 1)
         elif outcome is Posted.REFUSED:
             BATCH_ALERTS.labels("refused").inc()
             log.error(
@@ -129,10 +142,10 @@ class BatchPoster:
                 reason,
                 extra={"event": "ledger.batch_refused", "batch_id": batch.id},
             )
-            # Status and state decide what the refusal means: at once, where no other POST may have
-            # arrived; else the same bytes may have to be posted again, and not in a hurry.
-            first = batch.posts == batch.refused_posts + batch.unarrived_posts
-            delay_s = 0.0 if first else self.retry_delay_s(batch)
+            # Status and state decide what the refusal means. If no other POST may have arrived they
+            # are asked at once; else the same bytes may have to be posted again, after a delay.
+            is_only_one = batch.posts == batch.refused_posts + batch.unarrived_posts
+            delay_s = 0.0 if is_only_one else self.retry_delay_s(batch)
         else:
             delay_s = self.retry_delay_s(batch)
         return PostResult(
@@ -145,12 +158,6 @@ class BatchPoster:
             answered=not answer.may_be_on_its_way,
             delay_s=delay_s,
         )
-
-
-def refused_throughout(batch: Row[Any]) -> bool:
-    """Whether each POST that may have arrived was refused for good, and there was one."""
-    arrived = batch.posts - batch.unarrived_posts
-    return bool(arrived > 0 and arrived == batch.refused_posts)
 
 
 def _is_out_of_reach(answer: PostAnswer) -> bool:

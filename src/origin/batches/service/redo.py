@@ -1,6 +1,6 @@
-"""Does a declined batch again where the ledger turns out to have it (contract: peers, The ledger).
+"""Does a declined batch again if the ledger has it after all (contract: peers, The ledger).
 
-A POST may be held up for longer than anyone would think, and be executed after its batch was undone.
+A POST may be held up for longer than assumed, and be executed after its batch was declined.
 """
 
 import logging
@@ -8,14 +8,14 @@ from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
 
+from origin.batches.queries.differences import resolve_spent_on_ledger
 from origin.batches.queries.operations import declined_operations
 from origin.batches.queries.outcomes import complete_batches, redo_batch
 from origin.batches.queries.queue import note
-from origin.batches.rules.standing import LedgerState, spent
-from origin.batches.rules.verdicts import Spent
+from origin.batches.rules.ledger_state import LedgerGgo, LedgerState
+from origin.batches.rules.standing import spent_by
+from origin.batches.rules.verdicts import SpentBy
 from origin.db.engine import Database
-from origin.reconciliation import queries
-from origin.reconciliation.rules import Record
 from origin.telemetry.metrics import BATCHES_ENDED
 from origin.webhooks.service.outbox import Outbox
 
@@ -30,12 +30,12 @@ class BatchRedo:
     outbox: Outbox
 
     def find_standing(
-        self, source_id: int, source: Record | None, state: LedgerState
+        self, source_id: int, source: LedgerGgo | None, state: LedgerState
     ) -> int | None:
-        """Which of a GGO's declined batches stands on the ledger, part for part; None if none does.
+        """Return which of a GGO's declined batches stands on the ledger; None: none does.
 
-        Of two that retired the whole to the same measurement either may be meant, and it is the later:
-        they are the same but for their bytes. Of two splits it is one, as keys are never used twice.
+        If two retired the whole GGO to the same measurement, it is the later one: they differ in
+        nothing but their bytes. Of several splits one can stand, as no key is used twice.
 
         :param source: The GGO in the ledger's state.
         :raises PeerError: the ledger can't say now.
@@ -43,12 +43,14 @@ class BatchRedo:
         with self.database.reading() as session:
             declined = declined_operations(session, source_id)
         for batch_id, operation in declined.items():
-            if spent(operation, source, state) is Spent.BY_THIS_BATCH:
+            if spent_by(operation, source, state) is SpentBy.THIS_BATCH:
                 return batch_id
         return None
 
-    def redo_if_standing(self, source_id: int, source: Record | None, state: LedgerState) -> bool:
-        """Do again whichever of a GGO's declined batches stands on the ledger.
+    def redo_if_standing(
+        self, source_id: int, source: LedgerGgo | None, state: LedgerState
+    ) -> bool:
+        """Do that declined batch of a GGO again that stands on the ledger, if one does.
 
         :returns: whether one was done again.
         :raises PeerError: the ledger can't say now.
@@ -61,18 +63,17 @@ class BatchRedo:
 
 
 def redo(session: Session, batch_id: int, source_id: int) -> bool:
-    """Do a declined batch again, as it was composed, and complete it: one transaction with `session`.
+    """Do a declined batch again, as it was composed, and complete it.
 
-    Call it in `deliveries.transaction`: the parts' owners are told by webhook.
-
+    :param session: Of `Outbox.transaction`, as the parts' owners are told by webhook.
     :returns: whether the source was free for it; else nothing was done.
     """
     if not redo_batch(session, batch_id):
         return False
     complete_batches(session, [batch_id])
-    done = f"batch {batch_id}, declined before, is completed: the ledger has it"
     note(session, [(batch_id, "done again", "the ledger has it, part for part")])
-    queries.close_repaired(session, source_id, done)
+    repair = f"batch {batch_id}, declined before, is completed: the ledger has it"
+    resolve_spent_on_ledger(session, source_id, repair)
     BATCHES_ENDED.labels("COMPLETED").inc()
     log.warning(
         "A declined batch is completed after all: the ledger has it, part for part",

@@ -1,13 +1,13 @@
-"""What operators want to know of batches: how they stand as a whole, and one's whole history."""
+"""Reports about batches, for operators."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Row, func, select
+from sqlalchemy import Row
 
+from origin.batches.queries import reports as queries
 from origin.db.engine import Database
-from origin.db.models import Batch, BatchEvent, Ggo, Transaction, User
 from origin.errors import OriginError
 
 
@@ -18,27 +18,9 @@ class UnknownBatch(OriginError):
     batch_id: str
 
 
-def standing(database: Database) -> Sequence[Any]:
-    """The batches under way by state: state, count, due, attempts (most), oldest (created_at)."""
-    query = (
-        select(
-            Batch.state,
-            func.count().label("count"),
-            func.count().filter(Batch.next_attempt_at <= func.now()).label("due"),
-            func.max(Batch.attempts).label("attempts"),
-            func.min(Batch.created_at).label("oldest"),
-        )
-        .where(Batch.next_attempt_at.is_not(None))
-        .group_by(Batch.state)
-        .order_by(Batch.state)
-    )
-    with database.reading() as session:
-        return session.execute(query).all()
-
-
 @dataclass(frozen=True)
 class History:
-    """A batch, the GGOs that it is about, and what happened to it, oldest first."""
+    """A batch, its operations and parts, and what happened to it, oldest first."""
 
     batch: Row[Any]
     operations: Sequence[Any]
@@ -46,61 +28,23 @@ class History:
     events: Sequence[Any]
 
 
-def history(database: Database, batch_id: str) -> History:
-    """All that is known of a batch.
-
-    :param batch_id: Ours, or the ledger's.
-    :raises UnknownBatch: There is none.
-    """
-    is_ours = batch_id.isdecimal() and len(batch_id) < 19
-    wanted = Batch.id == int(batch_id) if is_ours else Batch.ledger_batch_id == batch_id
-    columns: tuple[Any, ...] = (
-        Batch.id,
-        Batch.state,
-        Batch.ledger_batch_id,
-        Batch.posts,
-        Batch.refused_posts,
-        Batch.unarrived_posts,
-        Batch.attempts,
-        Batch.next_attempt_at,
-        Batch.created_at,
-        Batch.submitted_at,
-        Batch.ended_at,
-        Batch.last_error,
-        Batch.never_sent,
-        Batch.undone,
-        Batch.ggo_id,
-        Ggo.address,
-        Ggo.amount,
-        User.subject,
-    )
+def batches_under_way(database: Database) -> Sequence[Any]:
+    """Return the batches under way by state: state, count, due, attempts (most), oldest."""
     with database.reading() as session:
-        batch = session.execute(
-            select(*columns)
-            .join(Ggo, Ggo.id == Batch.ggo_id)
-            .join(User, User.id == Batch.user_id)
-            .where(wanted)
-        ).one_or_none()
+        return queries.under_way_by_state(session)
+
+
+def history(database: Database, batch_id: str) -> History:
+    """Return all that is known of a batch.
+
+    :param batch_id: Our id, or the ledger's.
+    :raises UnknownBatch: there is none.
+    """
+    with database.reading() as session:
+        batch = queries.find_batch(session, batch_id)
         if batch is None:
             raise UnknownBatch(batch_id)
-        operations = session.execute(
-            select(Transaction.type, Ggo.address, Ggo.amount)
-            .join(Ggo, Ggo.id == Transaction.ggo_id)
-            .where(Transaction.batch_id == batch.id)
-            .order_by(Transaction.position)
-        ).all()
-        parts = session.execute(
-            select(Ggo.address, Ggo.amount, User.subject, Ggo.retire_gsrn)
-            .join(User, User.id == Ggo.owner_id)
-            .where(Ggo.parent_id == batch.ggo_id)
-            .order_by(Ggo.split_position)
-        ).all()
-        events = session.execute(
-            select(BatchEvent.at, BatchEvent.event, BatchEvent.detail)
-            .where(BatchEvent.batch_id == batch.id)
-            .order_by(BatchEvent.id)
-        ).all()
-    if batch.state == "DECLINED":
-        # The source may have been composed since: what is split off it now is another batch's.
-        parts = []
-    return History(batch, operations, parts, events)
+        # The source of a declined batch may have been composed again: those parts are not its own.
+        parts = [] if batch.state == "DECLINED" else queries.parts_of(session, batch.ggo_id)
+        operations = queries.operations_of(session, batch.id)
+        return History(batch, operations, parts, queries.events_of(session, batch.id))

@@ -1,24 +1,21 @@
 """Takes batches to the ledger and follows them to their end (contract: peers, The ledger).
 
-Every step can be repeated, by this worker or another, after a crash anywhere: what was done is in
-the database, and each change is guarded by the state that it leaves.
+Every step can be repeated, by this worker or another, after a crash at any point: the database knows
+what was done, and each change is guarded by the state that it leaves.
 """
 
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from typing import Any
+from datetime import datetime
 
-from sqlalchemy import Row, func, select
-
-from origin.batches.queries.queue import Leases, claim_due, claim_stuck, give_back, none_on_its_way
+from origin.batches.queries.queue import claim_due, give_back, load_claimed
+from origin.batches.queries.stuck import claim_stuck
 from origin.batches.rules.verdicts import POST_HELD_UP_S
 from origin.batches.service.follow import Follower
 from origin.batches.service.post import BatchPoster
 from origin.batches.service.sign import BatchSigner
 from origin.db.engine import Database
-from origin.db.models import Batch
 from origin.settings import Settings
 from origin.shared.deadlines import Deadline
 from origin.shared.retries import JITTER
@@ -26,13 +23,14 @@ from origin.shared.wakeups import Wakeups
 from origin.telemetry.metrics import BATCH_ALERTS
 
 CLAIM_LIMIT = 200
+"""Batches that are claimed at a time."""
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class BatchRunner:
-    """Takes claimed batches one step further at a time."""
+    """Claims batches and takes each one step further."""
 
     settings: Settings
     database: Database
@@ -41,28 +39,28 @@ class BatchRunner:
     batch_poster: BatchPoster
     follower: Follower
     _held: dict[int, datetime] = field(default_factory=dict, init=False)
-    """The leases that this process works on at this moment, by batch id."""
+    """The leases that this process holds at the moment, by batch id."""
 
-    def run_due(self, look: Callable[[], None] = lambda: None) -> int:
-        """Take the batches that are due one step further: sign and post, or ask and settle.
+    def run_due(self, before_claim: Callable[[], None] = lambda: None) -> int:
+        """Take the due batches one step further: sign and post them, or ask what became of them.
 
         Ends when nothing is due, when the ledger is out of reach, or after a lease's time.
 
-        :param look: Called before each look for what is due: whatever was committed by then is found.
-        :returns: how many were worked on.
+        :param before_claim: Called before each claim, which finds whatever was committed by then.
+        :returns: how many batches were worked on.
         """
         if not self.settings.ledger_enabled:
             return 0
         lease_s = self.settings.lease_seconds
         run = Deadline(lease_s)
         worked = 0
-        # Jittered delays reach that far: a wake-up sooner would find some rows not due yet.
+        # Delays are jittered: an earlier wake-up would find some batches not due yet.
         wake_up_s = self.settings.ledger_poll_delay * (1 + JITTER)
         while True:
             if run.is_over():
                 wake_up_s = 0
                 break
-            look()
+            before_claim()
             with self.database.transaction() as session:
                 leases = claim_due(session, limit=CLAIM_LIMIT, lease_s=lease_s)
             if not leases:
@@ -75,7 +73,7 @@ class BatchRunner:
         return worked
 
     def resubmit_stuck(self) -> int:
-        """Tell the operators of batches that take overly long, and post their bytes again.
+        """Report stuck batches to the operators, and post their bytes again.
 
         :returns: how many there are.
         """
@@ -88,7 +86,7 @@ class BatchRunner:
                 leases = claim_stuck(
                     session,
                     beyond=last_id,
-                    older_than_s=settings.batch_resubmit_after,
+                    resubmit_after_s=settings.batch_resubmit_after,
                     limit=CLAIM_LIMIT,
                     lease_s=settings.lease_seconds,
                 )
@@ -105,9 +103,10 @@ class BatchRunner:
             count, last_id = count + len(leases), max(leases)
 
     def give_back_all(self) -> None:
-        """Make due at once what this process still works on, as it ends before it is done.
+        """Make the batches that this process holds due at once, as the process shuts down.
 
-        A POST under way is counted: whoever takes the batch up asks for its status first.
+        A POST that is under way has been counted: the next worker asks for the batch's status
+        first.
         """
         leases = dict(self._held)
         with self.database.transaction() as session:
@@ -116,54 +115,36 @@ class BatchRunner:
     def _take_further(self, leases: dict[int, datetime], *, post_again: bool = False) -> bool:
         """Take claimed batches one step further.
 
-        :param post_again: Post all of them, whatever became of them so far.
-        :returns: False where the ledger is out of reach, and going on makes no sense now.
+        :param post_again: Post all of them, also those that were posted before.
+        :returns: False if the ledger is out of reach.
         """
-        # Half the lease: what isn't reached by then goes back before another may claim it.
-        deadline = Deadline(self.settings.lease_seconds / 2)
-        # What isn't reached, whatever happens, is due again at once. Who has ended or has a schedule
-        # by then keeps it: the lease is no longer there to be given back.
+        settings = self.settings
+        # Half the lease: batches that are not reached by then go back before the lease ends.
+        deadline = Deadline(settings.lease_seconds / 2)
+        # Batches that are not reached are due again at once. One that has ended or has a schedule by
+        # then keeps it: it no longer has this lease.
         delays_s = dict.fromkeys(leases, 0.0)
         self._held.update(leases)
         try:
             unsigned = self.batch_signer.sign_missing(list(leases), deadline)
-            delays_s |= dict.fromkeys(unsigned, self.settings.ledger_submit_retry_delay)
-            batches = self._load(leases)
-            fresh = [batch for batch in batches if post_again or batch.posts == 0]
-            known = [batch for batch in batches if not post_again and batch.posts > 0]
-            is_reachable, reposts = self.follower.follow(known, deadline, delays_s)
+            delays_s |= dict.fromkeys(unsigned, settings.ledger_submit_retry_delay)
+            with self.database.reading() as session:
+                batches = load_claimed(
+                    session,
+                    leases,
+                    # A POST is counted before it begins, by half a lease at most.
+                    held_up_s=POST_HELD_UP_S + settings.lease_seconds,
+                    resubmit_after_s=settings.batch_resubmit_after,
+                )
+            to_post = [batch for batch in batches if post_again or batch.posts == 0]
+            posted = [batch for batch in batches if not post_again and batch.posts > 0]
+            is_reachable, to_repost = self.follower.follow(posted, deadline, delays_s)
             if not is_reachable:
-                delays_s |= {batch.id: self.batch_poster.retry_delay_s(batch) for batch in fresh}
+                delays_s |= {batch.id: self.batch_poster.retry_delay_s(batch) for batch in to_post}
                 return False
-            return self.batch_poster.post_all(leases, [*reposts, *fresh], deadline, delays_s)
+            return self.batch_poster.post_all(leases, [*to_repost, *to_post], deadline, delays_s)
         finally:
             with self.database.transaction() as session:
                 give_back(session, leases, delays_s)
             for batch_id in leases:
                 self._held.pop(batch_id, None)
-
-    def _load(self, leases: Leases) -> list[Row[Any]]:
-        settings = self.settings
-        stuck_after = timedelta(seconds=settings.batch_resubmit_after)
-        columns: tuple[Any, ...] = (
-            Batch.id,
-            Batch.ggo_id,
-            Batch.ledger_batch_id,
-            Batch.signed_batch,
-            Batch.posts,
-            Batch.refused_posts,
-            Batch.unarrived_posts,
-            Batch.attempts,
-            # Counted before it is begun, by half a lease at most.
-            none_on_its_way(POST_HELD_UP_S + settings.lease_seconds).label("none_on_its_way"),
-            (Batch.created_at < func.now() - stuck_after).label("overdue"),
-        )
-        with self.database.reading() as session:
-            found = session.execute(
-                select(*columns)
-                .where(
-                    Batch.id.in_(leases), Batch.ended_at.is_(None), Batch.signed_batch.is_not(None)
-                )
-                .order_by(Batch.id)
-            )
-            return list(found)

@@ -27,12 +27,12 @@ _KIND: MeteringPointType = "consumption"
 _KINDS = get_args(MeteringPointType)
 
 _FEW = 100
-"""So many measurements cost DataHub no more than the question whether they are hourly."""
+"""Up to this many measurements are read at once: asking first whether they are hourly costs as much."""
 SUMMED_AT_ONCE = 35_040
 """Hours (times points) in one summary, for which DataHub needs a second."""
 
 _ADDED_WITHOUT_A_PAUSE = 2000
-"""Measurements."""
+"""How many measurements are added before other greenlets may run."""
 
 _ByPointAndSector = dict[str, dict[str, Measurements]]
 """Measurements by GSRN, then by sector."""
@@ -54,7 +54,7 @@ def read_consumption(
     is measured hourly, and for one with shorter periods that is not in `exact`: there each hour counts
     as one period. For all other points the measurements are read page by page.
 
-    :param exact: The points whose periods must be told one by one; None: all points.
+    :param exact: The points of which every single period is needed; None: all points.
     :param go_on: Called between calls. If it returns False, the result so far is returned.
     :raises PeerError: as DataHubClient.
     """
@@ -96,7 +96,7 @@ class _Reader:
         self.first, self.last = unix_s(begin), unix_s(end)
 
     def hourly(self, gsrns: Sequence[str]) -> tuple[Consumption, list[str]]:
-        """Return what the sums by hour tell, and the points for which sums don't suffice."""
+        """Return what the sums by hour give, and the points for which sums don't suffice."""
         if not self._go_on():
             return {}, []
         range_ = {"begin": self._begin, "end": self._end}
@@ -120,7 +120,7 @@ class _Reader:
         return found, others
 
     def _hours_suffice(self, gsrn: str, counted: MeasurementCount, hours: Measurements) -> bool:
-        """Return whether these sums tell all that is needed of the point."""
+        """Return whether these sums are all that is needed of the point."""
         if not counted.total:
             return not hours.begins
         shown = counted.measurements[0]
@@ -138,7 +138,7 @@ class _Reader:
         )
 
     def paged(self, gsrns: Sequence[str]) -> Consumption:
-        """Return what the measurements tell. One that moved to a later page comes twice and counts once."""
+        """Return the measurements, page by page. One that moved to a later page comes twice and counts once."""
         found: _ByPointAndSector = {gsrn: {} for gsrn in gsrns}
         for page in self._datahub.measurement_pages(
             self._token, gsrn=gsrns, begin=self._begin, end=self._end, kind=_KIND

@@ -26,7 +26,7 @@ _ROWS_WITHOUT_A_PAUSE = 4_000
 
 _ZERO = Decimal(0)
 _ARITHMETIC = Context(prec=100, Emax=39, traps=[InvalidOperation, Overflow])
-"""Digits enough for exact sums; a number of 10⁴⁰ or more is a mistake and raises `Overflow`."""
+"""Enough digits for exact sums. A number of 10⁴⁰ or more is a mistake and raises `Overflow`."""
 
 _Sums = defaultdict[str, dict[int, Decimal]]
 """By name, then by the begin of the hour (Unix time)."""

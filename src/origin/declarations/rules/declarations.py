@@ -31,7 +31,7 @@ Column = list[int | None]
 
 @dataclass(slots=True)
 class Mix:
-    """The residual mix of one sector, hour by hour."""
+    """The residual mix of one sector, by hour: Wh, Wh by technology, g by name of the emission."""
 
     amounts: Series = field(default_factory=dict)
     technologies: dict[str, Series] = field(default_factory=dict)

@@ -14,7 +14,7 @@ _SEEN_AS_EQUAL = 10**12
 """Values that differ by less than half of this are the same decimal."""
 
 _DIGITS = Context(prec=200)
-"""Digits enough to scale any number of the peers without rounding."""
+"""Enough digits to scale any number of the peers without rounding."""
 
 
 def exact(number: Decimal | int) -> int:

@@ -24,7 +24,7 @@ _HOUR = timedelta(hours=1)
 
 
 class RangeOutOfBounds(Rejected):
-    """The range of begins has no place in local time: it ends before year 1 or after year 9999."""
+    """In local time, the range of begins is not within the years 1 to 9999."""
 
     code = "range_out_of_bounds"
 
@@ -108,7 +108,7 @@ def filled_labels(
     """Return all labels from that of `begin` to that of `end`, in local time.
 
     :raises TooManyLabels: There are more than `MAX_LABELS`.
-    :raises RangeOutOfBounds: Local time ends before the range does.
+    :raises RangeOutOfBounds: In local time, the range is not within the years 1 to 9999.
     """
     if resolution is Resolution.ALL:
         return [ALL_TIME]

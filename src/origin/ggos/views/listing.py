@@ -126,7 +126,7 @@ def _json(body: bytes | Iterable[bytes]) -> Response:
 def _body(query: ListingQuery, total: int, found: Iterable[tuple[Any, ...]]) -> Iterator[bytes]:
     """Yield the body in chunks.
 
-    :param found: The rows; if there is a limit, one more than that, which shows that more follow.
+    :param found: The rows. With a limit there may be one row more, which shows that more follow.
     """
     yield b'{"success":true,"total":%d,"results":[' % total
     rows = iter(found)

@@ -113,7 +113,6 @@ def summary_response(selection: queries.Selection, body: dict[str, Any]) -> Resp
     """Return the answer with the sums of the selection.
 
     :param body: A loaded `SummaryRequest`.
-
     :raises Rejected: It would be too long, or the database does not know the zone.
     """
     resolution, grouping, zone = body["resolution"], body["grouping"], body["zone"]
@@ -130,6 +129,6 @@ def summary_response(selection: queries.Selection, body: dict[str, Any]) -> Resp
 
 
 def total_response(selection: queries.Selection) -> Response:
-    """Answer the sum of these GGOs, in Wh."""
+    """Return the answer with the sum of the selection in Wh."""
     amount = queries.total_amount(provided(Database), selection)
     return json_response({"success": True, "amount": amount})

@@ -68,6 +68,7 @@ class IntrospectionCache:
             return introspection
         finally:
             del self._calls[key]
+            # Does nothing if the call has a result: only an interrupted one is cancelled.
             call.cancel()
 
     def _call(self, key: bytes, token: str) -> Introspection | None:

@@ -15,7 +15,7 @@ from origin.telemetry.metrics import RATE_LIMIT_FAILURES, RATE_LIMITED
 _WINDOW_S = 60
 _TIMEOUT_S = 0.25
 _PAUSE_S = 5.0
-"""After a failure Redis is not asked for so long: a hanging server must not slow every request."""
+"""How long Redis is not asked after a failure: a hanging server must not slow every request."""
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from typing import Literal
 
 from sqlalchemy.orm import Session
 
-from origin.intake.queries import kept_events
+from origin.intake.queries import early_events
 from origin.intake.queries.owners import MeteringPointRef, Owner
 from origin.intake.rules.events import (
     Event,
@@ -37,7 +37,7 @@ def keep(session: Session, subject: str, event: Event) -> None:
     kind: Literal["ggo", "metering_point"] = (
         "ggo" if isinstance(event, GgoEvent) else "metering_point"
     )
-    kept_events.keep(
+    early_events.keep(
         session,
         kind=kind,
         subject=subject,
@@ -49,7 +49,7 @@ def keep(session: Session, subject: str, event: Event) -> None:
 
 def take_metering_points(session: Session, subject: str) -> list[MeteringPointEvent]:
     """Return the metering points kept for this subject, in order of arrival, and delete them."""
-    payloads = kept_events.take_metering_points(session, subject)
+    payloads = early_events.take_metering_points(session, subject)
     return [metering_point_from_payload(payload) for payload in payloads]
 
 
@@ -61,7 +61,7 @@ def apply_ggos(session: Session, issued_ggos: IssuedGgos, owner: Owner) -> bool:
 
     :returns: Whether more may be left: this call has issued APPLIED_AT_ONCE.
     """
-    rows = kept_events.take_ggos(session, owner.subject, APPLIED_AT_ONCE)
+    rows = early_events.take_ggos(session, owner.subject, APPLIED_AT_ONCE)
     events: dict[MeteringPointRef, list[GgoEvent]] = defaultdict(list)
     for row in rows:
         event = ggo_from_payload(row.payload)

@@ -33,7 +33,7 @@ from origin.intake.service.issued_ggos import IssuedGgos
 from origin.keys.derivation import AddressKind, ExtendedKey, IndexOutOfRange
 from origin.keys.sealing import Sealer, master_key_context
 from origin.peers.datahub import DataHubClient
-from origin.peers.patience import patiently
+from origin.peers.retrying import retry_while_unavailable
 from origin.webhooks.service.outbox import Outbox
 
 
@@ -137,7 +137,7 @@ class ProvenIndexes:
             first = next(iter(issued.valid), None)
             return None if first is None else _Sample(AddressKind.GGO, first.begin, first.address)
 
-        return patiently(lambda: self.user_tokens.with_user_token(owner.id, ask))
+        return retry_while_unavailable(lambda: self.user_tokens.with_user_token(owner.id, ask))
 
 
 def _proven(master: ExtendedKey, sample: _Sample, used: set[int], counter: int) -> int | None:

@@ -10,12 +10,12 @@ from origin.compose.queries import idempotency
 from origin.db.models import (
     Base,
     BatchEvent,
+    EarlyEvent,
     EarlySubscription,
     IdempotencyKey,
-    KeptEvent,
     LedgerDifference,
-    LedgerWalk,
     LoginState,
+    ReconciliationRun,
     User,
     WebhookDelivery,
     WebhookSubscription,
@@ -32,15 +32,15 @@ def outdated_rows() -> Mapping[type[Base], ColumnElement[bool]]:
     now = func.now()
     return {
         # Events of a known user wait for a metering point: those are kept.
-        KeptEvent: and_(
-            KeptEvent.received_at < now - retention.KEPT_EVENTS,
-            ~exists().where(User.subject == KeptEvent.subject),
+        EarlyEvent: and_(
+            EarlyEvent.received_at < now - retention.EARLY_EVENTS,
+            ~exists().where(User.subject == EarlyEvent.subject),
         ),
         EarlySubscription: early_subscriptions.is_outdated(),
         IdempotencyKey: idempotency.is_outdated(),
         LoginState: LoginState.expires_at < now,
         BatchEvent: BatchEvent.at < now - retention.BATCH_EVENTS,
-        LedgerWalk: LedgerWalk.finished_at < now - retention.RECONCILIATION_RUNS,
+        ReconciliationRun: ReconciliationRun.finished_at < now - retention.RECONCILIATION_RUNS,
         LedgerDifference: LedgerDifference.resolved_at < now - retention.RESOLVED_DIFFERENCES,
         WebhookDelivery: WebhookDelivery.ended_at < now - retention.ENDED_DELIVERIES,
         WebhookSubscription: and_(

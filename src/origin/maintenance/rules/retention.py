@@ -6,7 +6,7 @@ Login states carry their own end.
 
 from datetime import timedelta
 
-KEPT_EVENTS = timedelta(days=30)
+EARLY_EVENTS = timedelta(days=30)
 """Events of subjects that never logged in, after they were received."""
 ENDED_DELIVERIES = timedelta(days=30)
 """Webhook deliveries, after they ended."""

@@ -14,7 +14,7 @@ from origin.web.schema import SuccessResponse
 blueprint = Blueprint("health", __name__, url_prefix="/health")
 
 _REQUIRED = "database"
-"""Hardly a request works without it. Without Redis all work, and workers start a little later."""
+"""Almost every request needs it. Without Redis all requests work, and workers start a little later."""
 _UP_OR_DOWN = validate.OneOf(["up", "down"])
 
 
@@ -33,7 +33,7 @@ class Readiness(SuccessResponse):
     )
     ledger = fields.String(
         validate=validate.Equal("disabled"),
-        metadata=described("Only where the ledger is switched off (LEDGER_ENABLED=0)"),
+        metadata=described("Only if the ledger is switched off (LEDGER_ENABLED=0)"),
     )
     recovery = fields.String(
         validate=validate.Equal("under way"),
@@ -44,7 +44,7 @@ class Readiness(SuccessResponse):
 @blueprint.get("/live")
 @blueprint.response(200, Alive)
 def live() -> Response:
-    """Tell that the process answers; says nothing of its peers."""
+    """Report that the process answers. Its peers are not checked."""
     return json_response({"success": True})
 
 
@@ -52,7 +52,7 @@ def live() -> Response:
 @blueprint.response(200, Readiness)
 @blueprint.alt_response(503, schema=Readiness, description="The database is down")
 def ready() -> Response:
-    """Tell whether database and Redis can be used: 503 where the database can't, else 200."""
+    """Report whether the database and Redis can be used: 503 if the database cannot, else 200."""
     parts = provided(Probes).are_up()
     up = parts[_REQUIRED]
     body = {"success": up, **{name: "up" if ok else "down" for name, ok in parts.items()}}

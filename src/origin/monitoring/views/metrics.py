@@ -13,6 +13,6 @@ blueprint = Blueprint("metrics", __name__)
 @blueprint.get("/metrics")
 @blueprint.response(200, description="Metrics", content_type="text/plain")
 def metrics() -> Response:
-    """Answer all metrics of this web, and what stands in the database, in Prometheus' text format."""
+    """Return the metrics of this web and the database gauges, in Prometheus' text format."""
     gauges = StaticCollector(provided(DatabaseGauges).families())
     return Response(exposition(gauges), content_type=CONTENT_TYPE)

@@ -27,27 +27,29 @@ _SCHEMAS = "#/components/schemas/"
 _RESPONSES = "#/components/responses/"
 _METHODS = ("get", "post")
 _GROUPS = {
-    "login": ("Login", "The browser's way to Hydra and back."),
-    "accounts": ("Accounts", "The caller's account, and its end."),
+    "login": ("Login", "Logging in at Hydra with a browser."),
+    "accounts": ("Accounts", "The caller's account, disabling it, and finding suppliers."),
     "suppliers": ("Accounts", ""),
-    "ggos": ("GGOs", "What the caller holds, and what becomes of it."),
+    "ggos": ("GGOs", "The caller's GGOs: listing, summing and splitting them."),
     "compose": ("GGOs", ""),
-    "transfers": ("Transfers", "What the caller sent and received."),
-    "forecasts": ("Forecasts", "What a sender expects to transfer."),
-    "declarations": ("Environment declarations", "What consumption emitted and came from."),
+    "transfers": ("Transfers", "The transfers that the caller sent and received."),
+    "forecasts": ("Forecasts", "Forecasts of what a sender expects to transfer."),
+    "declarations": ("Environment declarations", "The emissions and technologies of consumption."),
     "webhooks_in": ("Webhooks in", "Called by DataHubService, signed with WEBHOOK_SECRET."),
-    "subscriptions": ("Webhook subscriptions", "Where the caller wants to be told of events."),
-    "operations": ("Operations", "For those who run the service."),
+    "subscriptions": ("Webhook subscriptions", "The URLs at which the caller receives events."),
+    "operations": ("Operations", "For the operators of the service."),
 }
 _DESCRIPTION = """\
-Accounts of granular guarantees of origin (GGOs): one hour of electricity of one meter, so many Wh.
+Accounts of granular guarantees of origin (GGOs). Each GGO stands for an amount of electricity, in Wh,
+that one meter measured in one hour.
 
 * Energy is in **Wh**, whole numbers. Emissions of a GGO are in grams per Wh.
 * Times are **ISO 8601**; without an offset they are in the request's `utcOffset`, else in UTC.
-* `null` for an optional field means that it is absent. A field that isn't known is an error.
-* Every answer has an `X-Request-ID`: the request's own where it sent a valid one, else a new one.
-* Errors have one shape: `{"success": false, "message": …}`, the message a sentence or, where the
-  body doesn't fit its schema, messages by field. `400` is final; after `5xx` and `429` try again.
+* `null` for an optional field means that it is absent. An unknown field is an error.
+* Every answer has an `X-Request-ID`: the request's own if it sent a valid one, else a new one.
+* Errors have one shape: `{"success": false, "message": …}`. The message is a sentence, or an object
+  of messages by field if the body does not fit its schema. `400` is final; after `5xx` and `429` try
+  again.
 """
 _ERRORS = {
     "400": "Rejected; nothing was changed",
@@ -62,7 +64,7 @@ _ERRORS = {
     "431": "The headers are too long, or too many",
     "500": "Unexpected",
     "502": "A peer answered what it should not",
-    "503": "A peer, the database or a free place is out of reach now; see Retry-After",
+    "503": "A peer or the database is unavailable now, or the service is too busy; see Retry-After",
 }
 _ERROR_EXAMPLES: dict[str, Any] = {
     "400": {"transfers": {"0": {"account": ["Missing data for required field."]}}},
@@ -129,7 +131,7 @@ _SECURITY_SCHEMES = {
     "token": {
         "type": "http",
         "scheme": "bearer",
-        "description": "An access token of Hydra's; the scopes that it must have stand beside it",
+        "description": "An access token of Hydra's with the listed scopes",
     },
     "signature": {
         "type": "apiKey",
@@ -146,7 +148,7 @@ def _path(rule: str) -> str:
 
 def _request_id_header() -> Json:
     return {
-        "description": "By which this request is found in the logs",
+        "description": "The id of this request in the logs",
         "schema": {"type": "string", "pattern": "^[A-Za-z0-9._~-]{1,128}$"},
     }
 
@@ -158,7 +160,7 @@ def _error_schema() -> Json:
             "success": {"const": False, "description": "Not done"},
             "message": {
                 "type": ["string", "object"],
-                "description": "A sentence; where a body doesn't fit, messages by field",
+                "description": "A sentence, or messages by field if the body does not fit its schema",
             },
         },
         "required": ["success", "message"],

@@ -1,67 +1,70 @@
-"""Compares what is here with the ledger's state, a slice at a time, and keeps what differs.
+"""Compares the database with the ledger's state, a page at a time, and stores the differences.
 
-A walk goes through the GGOs by id; how far it has come is in the database, and whoever comes next
-goes on from there. A GGO that a batch under way concerns is left to the batch; one whose row has
-changed while the ledger was asked is left to the next walk. Nothing is changed but the report, and
-a declined batch that the ledger turns out to have is done again (`origin.batches.service.redo`); for the
-rest see `origin.reconciliation.service.repair`.
+A reconciliation run goes through the GGOs by id. Its cursor is in the database; the next process
+continues from there. A run skips a GGO that a batch under way concerns, and one whose row has
+changed while the ledger was asked. It writes nothing but differences, with one exception: a declined
+batch that the ledger has after all is done again (`origin.batches.service.redo`). For repairs see
+`origin.reconciliation.service.repair`.
 """
 
 import logging
-import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
-
-from sqlalchemy import Row, func, select
+from dataclasses import dataclass, field
 
 from origin.batches.client.ledger import LedgerClient
-from origin.batches.rules.standing import Settlement
+from origin.batches.queries import differences
+from origin.batches.queries.differences import GgoDifference
+from origin.batches.queries.stuck import list_stuck
+from origin.batches.rules.differences import Difference, DifferenceKind
 from origin.batches.service.redo import BatchRedo
-from origin.batches.service.sign import Keys, load_keys
 from origin.db.engine import Database
-from origin.db.models import Ggo, LedgerDifference, LedgerWalk
-from origin.db.sqlstates import affects_all_work
+from origin.db.models import LedgerDifference, ReconciliationRun
 from origin.errors import PeerError, PeerUnavailable
-from origin.keys.derivation import AddressKind, IndexOutOfRange, settlement_address
 from origin.keys.sealing import Sealer
 from origin.reconciliation import queries
-from origin.reconciliation.queries import Found, Slice, Turn
-from origin.reconciliation.rules import (
-    SPENT_ALONE_THERE,
-    Difference,
-    Holding,
-    Kind,
-    Record,
-    differences,
-    spent_elsewhere,
-)
+from origin.reconciliation.queries import RunLease
+from origin.reconciliation.service.comparison import PacedLedger, PageComparison
 from origin.settings import Settings
-from origin.shared.deadlines import Deadline, interruptible_sleep
+from origin.shared.deadlines import Deadline
 
 CALLS_PER_SECOND = 50.0
-"""Calls of `/state` that a walk makes at most, unless told otherwise."""
-_SLICE = 50
-_SWEEP_S = 300.0
-"""How long Beat's share of a walk goes on, or half of the time until the next one, if longer."""
+"""Calls of `/state` that a run makes at most, unless told otherwise."""
+_PAGE = 50
+_SHARE_S = 300.0
+"""How long a run goes on that Beat starts, or half of the time until the next one, if longer."""
 
 log = logging.getLogger(__name__)
 
 
-class AnotherWalks(PeerError):
-    """Another process compares at this moment."""
+class AlreadyRunning(PeerError):
+    """Another process holds the reconciliation run."""
 
     def __init__(self) -> None:
-        super().__init__("Reconciliation", "another process walks at this moment; try again later")
+        super().__init__("Reconciliation", "another run is under way; try again later")
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a walk has come: `done` GGOs of about `total`; whether it is at its end."""
+    """How far a run is: `done` GGOs of about `total`, and whether it is finished."""
 
     done: int
     total: int
     finished: bool = False
+
+
+@dataclass
+class _PageResult:
+    """The comparison of a page.
+
+    :ivar cursor: The last GGO that was compared.
+    :ivar skipped: GGOs that were changing.
+    :ivar error: Why the ledger can't be asked any more; None: it can.
+    """
+
+    cursor: int
+    found: list[GgoDifference] = field(default_factory=list)
+    skipped: set[int] = field(default_factory=set)
+    error: PeerUnavailable | None = None
 
 
 @dataclass(frozen=True)
@@ -74,17 +77,19 @@ class Reconciliation:
     ledger: LedgerClient
     sealer: Sealer
 
-    def reconcile_slice(self) -> int:
-        """Walk on for Beat's share of the time.
+    def continue_run(self) -> int:
+        """Continue the run, or begin one, for Beat's share of the time.
 
-        :returns: how many GGOs were passed. A ledger out of reach ends it early, with a warning.
+        If the ledger is out of reach it ends early, with a warning.
+
+        :returns: how many GGOs were compared.
         """
         if not self.settings.ledger_enabled:
             return 0
-        deadline = Deadline(max(_SWEEP_S, self.settings.reconcile_interval / 2))
+        deadline = Deadline(max(_SHARE_S, self.settings.reconcile_interval / 2))
         done = 0
         try:
-            for progress in self.walk():
+            for progress in self.run():
                 done = progress.done
                 if deadline.is_over():
                     break
@@ -92,147 +97,150 @@ class Reconciliation:
             log.warning("Reconciliation stops: %s", error, extra={"event": "reconcile.stopped"})
         return done
 
-    def walk(
+    def run(
         self, *, anew: bool = False, calls_per_second: float = CALLS_PER_SECOND
     ) -> Iterator[Progress]:
-        """Go on with the walk under way, or begin one, to its end; stop whenever you like.
+        """Continue the run under way, or begin one, to its end. The caller may stop at any time.
 
-        :param anew: Begin at the first GGO in any case.
-        :raises AnotherWalks: another process does.
-        :raises PeerUnavailable: the ledger can't be asked now, or is switched off; what was compared
-            is kept.
+        :param anew: End the run under way, and begin one at the first GGO.
+        :raises AlreadyRunning: another process holds the run.
+        :raises PeerUnavailable: the ledger can't be asked now, or is switched off; the comparisons
+            made so far are stored.
         """
         if not self.settings.ledger_enabled:
             raise PeerUnavailable("Ledger", "it is switched off (LEDGER_ENABLED=0)")
-        lease_s = self.settings.lease_seconds
         with self.database.transaction() as session:
-            turn = queries.take_turn(session, lease_s=lease_s, anew=anew)
-            if turn is None:
-                raise AnotherWalks
-            total = session.scalar(select(func.count(Ggo.id)).where(Ggo.id > turn.cursor)) or 0
+            lease = queries.claim_run(session, lease_s=self.settings.lease_seconds, anew=anew)
+            if lease is None:
+                raise AlreadyRunning
+            total = queries.count_ggos(session, lease.cursor)
+        ledger = PacedLedger(self.ledger, calls_per_second)
         done = 0
         try:
             while True:
                 with self.database.reading() as session:
-                    ids = queries.next_ids(session, turn.cursor, _SLICE)
+                    ids = queries.next_ids(session, lease.cursor, _PAGE)
                 if not ids:
-                    self._finish(turn)
+                    self._finish(lease)
                     yield Progress(done, max(done, total), finished=True)
                     return
-                deadline = Deadline(lease_s / 2)
-                following, passed = self._compare(turn, ids, deadline, calls_per_second)
-                if following is None:
-                    raise AnotherWalks
-                turn = following
-                if not passed:
-                    # This process was asked to end.
+                lease, compared = self._compare_page(lease, ids, ledger)
+                if not compared:
+                    # This process shuts down.
                     return
-                done += passed
+                done += compared
                 yield Progress(done, max(done, total))
         finally:
             with self.database.transaction() as session:
-                queries.save_turn(session, turn, cursor=turn.cursor, compared=0, lease_s=0)
+                queries.save_progress(session, lease, cursor=lease.cursor, compared=0, lease_s=0)
 
-    def _compare(
-        self, turn: Turn, ids: Sequence[int], deadline: Deadline, calls_per_second: float
-    ) -> tuple[Turn | None, int]:
-        """Compare these GGOs, as many as the time allows, and keep what was found."""
-        found: list[Found] = []
-        kept: set[int] = set()
-        cursor, error = turn.cursor, None
-        look = _Look(self, ids, calls_per_second)
+    def _compare_page(
+        self, lease: RunLease, ids: Sequence[int], ledger: PacedLedger
+    ) -> tuple[RunLease, int]:
+        """Compare as many of these GGOs as half a lease allows, and store what was found.
+
+        :returns: the renewed lease, and how many GGOs were compared.
+        :raises AlreadyRunning: another process has taken the run over; nothing was stored.
+        """
+        result = self._compare_ids(lease.cursor, ids, ledger)
+        compared = sum(each <= result.cursor for each in ids)
+        with self.database.transaction() as session:
+            renewed = queries.save_progress(
+                session,
+                lease,
+                cursor=result.cursor,
+                compared=compared,
+                lease_s=0 if result.error else self.settings.lease_seconds,
+                error=str(result.error) if result.error else None,
+            )
+            if renewed is not None:
+                differences.resolve_differences(
+                    session, lease.cursor, result.cursor, kept=result.skipped, found=result.found
+                )
+                differences.store_differences(session, result.found)
+        _log_differences(result.found)
+        if result.error is not None:
+            raise result.error
+        if renewed is None:
+            raise AlreadyRunning
+        return renewed, compared
+
+    def _compare_ids(self, cursor: int, ids: Sequence[int], ledger: PacedLedger) -> _PageResult:
+        deadline = Deadline(self.settings.lease_seconds / 2)
+        result = _PageResult(cursor)
+        comparison = self._comparison(ids, ledger)
         for ggo_id in ids:
             if deadline.is_over():
                 break
             try:
-                differing = look.at(ggo_id)
-            except PeerUnavailable as unavailable:
-                error = unavailable
+                found = comparison.compare(ggo_id)
+            except PeerUnavailable as error:
+                result.error = error
                 break
-            cursor = ggo_id
-            if differing is None:
-                kept.add(ggo_id)
+            result.cursor = ggo_id
+            if found is None:
+                result.skipped.add(ggo_id)
             else:
-                found += differing
-        compared = sum(each <= cursor for each in ids)
-        with self.database.transaction() as session:
-            following = queries.save_turn(
-                session,
-                turn,
-                cursor=cursor,
-                compared=compared,
-                lease_s=0 if error else self.settings.lease_seconds,
-                error=str(error) if error else None,
-            )
-            if following is not None:
-                queries.resolve(session, turn.cursor, cursor, kept=kept, found=found)
-                queries.write_found(session, found)
-        _tell(found)
-        if error is not None:
-            raise error
-        return following, compared
+                result.found += found
+        return result
 
-    def _finish(self, turn: Turn) -> None:
-        """Look for stuck batches, and end the walk."""
-        older_than_s = self.settings.batch_resubmit_after
+    def _finish(self, lease: RunLease) -> None:
+        """Look for stuck batches, and finish the run."""
         with self.database.transaction() as session:
             found = [
-                Found(
+                GgoDifference(
                     batch.ggo_id,
                     batch.address,
                     Difference(
-                        Kind.STUCK_BATCH, f"{batch.state} since {batch.created_at.isoformat()}"
+                        DifferenceKind.STUCK_BATCH,
+                        f"{batch.state} since {batch.created_at.isoformat()}",
                     ),
                     batch.id,
                 )
-                for batch in queries.stuck_batches(session, older_than_s)
+                for batch in list_stuck(session, self.settings.batch_resubmit_after)
             ]
-            queries.resolve_stuck(session, found)
-            # What stood beyond the last GGO there is now: those GGOs are gone.
-            queries.resolve(session, turn.cursor, 2**63 - 1, kept=(), found=())
-            queries.write_found(session, found)
-            queries.save_turn(
-                session, turn, cursor=turn.cursor, compared=0, lease_s=0, finished=True
+            differences.resolve_stuck_batches(session, found)
+            # GGOs beyond the last one are gone, and their differences with them.
+            differences.resolve_differences(session, lease.cursor, 2**63 - 1, kept=(), found=())
+            differences.store_differences(session, found)
+            queries.save_progress(
+                session, lease, cursor=lease.cursor, compared=0, lease_s=0, finished=True
             )
-        _tell(found)
+        _log_differences(found)
 
-    def read(self, ids: Sequence[int]) -> tuple[Slice, Keys]:
-        """Read these GGOs as the database has them, and the keys that spend them."""
-        with self.database.transaction() as session:
-            rows = queries.read_slice(session, ids)
-            owners = {ggo.owner_id for ggo in rows.ggos}
-            return rows, load_keys(session, self.sealer, owners, rows.ggos)
+    def _comparison(self, ids: Sequence[int], ledger: PacedLedger) -> PageComparison:
+        return PageComparison(self.database, self.sealer, self.batch_redo, ledger, ids)
 
-    def report(self) -> list[LedgerDifference]:
-        """What differs, as far as is known, oldest first."""
+    def open_differences(self) -> list[LedgerDifference]:
+        """Return the known differences, oldest first."""
         with self.database.reading() as session:
-            return queries.open_differences(session)
+            return differences.open_differences(session)
 
-    def last_walks(self) -> list[LedgerWalk]:
-        """The latest walks, the newest first."""
+    def last_runs(self) -> list[ReconciliationRun]:
+        """Return the latest runs, the newest first."""
         with self.database.reading() as session:
-            return queries.last_walks(session)
+            return queries.last_runs(session)
 
-    def look_again(self, *, calls_per_second: float = CALLS_PER_SECOND) -> None:
-        """Look once more at what differs: what was mended is closed.
+    def compare_again(self, *, calls_per_second: float = CALLS_PER_SECOND) -> None:
+        """Compare the GGOs that differ once more, and resolve the differences that are gone.
 
         :raises PeerUnavailable: the ledger can't be asked now.
         """
-        open_ids = sorted({each.ggo_id for each in self.report()})
-        look = _Look(self, open_ids, calls_per_second)
-        for ggo_id in open_ids:
-            found = look.at(ggo_id)
+        ids = sorted({each.ggo_id for each in self.open_differences()})
+        comparison = self._comparison(ids, PacedLedger(self.ledger, calls_per_second))
+        for ggo_id in ids:
+            found = comparison.compare(ggo_id)
             if found is None:
                 continue
             with self.database.transaction() as session:
-                queries.resolve(session, ggo_id - 1, ggo_id, kept=(), found=found)
-                queries.write_found(session, found)
+                differences.resolve_differences(session, ggo_id - 1, ggo_id, kept=(), found=found)
+                differences.store_differences(session, found)
 
 
-def _tell(found: Sequence[Found]) -> None:
+def _log_differences(found: Sequence[GgoDifference]) -> None:
     for each in found:
         log.error(
-            "Here and the ledger differ: %s",
+            "The database and the ledger differ: %s",
             each.difference.detail,
             extra={
                 "event": "reconcile.difference",
@@ -242,141 +250,3 @@ def _tell(found: Sequence[Found]) -> None:
                 "batch_id": each.batch_id,
             },
         )
-
-
-class _Look:
-    """Looks at the GGOs of a slice, one by one."""
-
-    def __init__(
-        self, service: Reconciliation, ids: Sequence[int], calls_per_second: float
-    ) -> None:
-        self._service = service
-        self._pause_s = 1 / calls_per_second
-        self._next_at = time.monotonic() + self._pause_s
-        self._rows, self._keys = self._service.read(ids)
-        self._by_id = {ggo.id: ggo for ggo in self._rows.ggos}
-
-    def at(self, ggo_id: int) -> list[Found] | None:
-        """What differs of this GGO; None where that can't be told now: it is changing.
-
-        A declined batch of it that stands on the ledger is done again.
-
-        :raises PeerUnavailable: the ledger can't be asked now.
-        """
-        before = self._holding(ggo_id)
-        if before is None:
-            return None
-        differing = self._differences(before)
-        if differing and self._changed(ggo_id, before):
-            return None
-        if any(each.kind in SPENT_ALONE_THERE for each in differing) and self._done_again(before):
-            differing = [each for each in differing if each.kind not in SPENT_ALONE_THERE]
-        return [Found(before.id, before.address, each) for each in differing]
-
-    def _done_again(self, holding: Holding) -> bool:
-        try:
-            record = self.ggo_record(holding.address)
-            return self._service.batch_redo.redo_if_standing(holding.id, record, self)
-        except PeerUnavailable:
-            raise
-        except PeerError:
-            # What can't be read now is looked at in the next walk.
-            return False
-        except Exception as error:
-            if affects_all_work(error):
-                raise
-            # One that can't be done again, whatever is wrong with it, stops no walk.
-            log.exception(
-                "A declined batch can't be done again",
-                extra={"event": "reconcile.cannot_redo", "ggo_id": holding.id},
-            )
-            return False
-
-    def _holding(self, ggo_id: int) -> Holding | None:
-        ggo = self._by_id.get(ggo_id)
-        if ggo is None or ggo_id in self._rows.in_flight:
-            return None
-        return _holding(ggo, self._rows, self._keys)
-
-    def _changed(self, ggo_id: int, before: Holding) -> bool:
-        """Whether the row isn't as it was: then it is the older of the two that was compared."""
-        rows, keys = self._service.read([ggo_id])
-        if not rows.ggos or ggo_id in rows.in_flight:
-            return True
-        return _holding(rows.ggos[0], rows, keys) != before
-
-    def _differences(self, holding: Holding) -> list[Difference]:
-        try:
-            record = self.ggo_record(holding.address)
-            settled = None
-            if holding.settlement is not None:
-                settled = self._ask(self._service.ledger.settled, holding.settlement)
-        except PeerUnavailable:
-            raise
-        except PeerError as error:
-            blocked = [spent_elsewhere(None)] if holding.spent_elsewhere else []
-            return [*blocked, Difference(Kind.UNREADABLE, str(error))]
-        return differences(holding, record, settled)
-
-    def ggo_record(self, address: str) -> Record | None:
-        """Ask the ledger, when it is time to."""
-        found: Record | None = self._ask(self._service.ledger.ggo_record, address)
-        return found
-
-    def settlement(self, address: str) -> Settlement | None:
-        """Ask the ledger, when it is time to."""
-        found: Settlement | None = self._ask(self._service.ledger.settlement, address)
-        return found
-
-    def _ask(self, question: Any, address: str) -> Any:
-        # What the last call took counts: a slow ledger is not asked more slowly still.
-        interruptible_sleep(max(self._next_at - time.monotonic(), 0.0))
-        self._next_at = time.monotonic() + self._pause_s
-        return question(address)
-
-
-def _holding(ggo: Row[Any], rows: Slice, keys: Keys) -> Holding:
-    retired_to = ggo.retire_address if ggo.retired else None
-    return Holding(
-        id=ggo.id,
-        address=ggo.address,
-        amount=ggo.amount,
-        begin=ggo.begin,
-        end=ggo.end,
-        sector=ggo.sector,
-        technology_code=ggo.technology_code,
-        fuel_code=ggo.fuel_code,
-        stored=ggo.stored,
-        retired=ggo.retired,
-        locked=ggo.locked,
-        spent_elsewhere=ggo.spent_elsewhere,
-        parts=rows.parts.get(ggo.id, {}),
-        parent_address=rows.parents.get(ggo.parent_id),
-        settlement=_settlement(retired_to) if retired_to else None,
-        retired_alongside=rows.retired.get(retired_to, {}) if retired_to else {},
-        # One that was issued to a wrong address was told of then, and can't be spent.
-        key_holds=ggo.key_mismatch or _key_holds(ggo, keys),
-        never_sent=ggo.never_sent,
-    )
-
-
-def _settlement(retired_to: str) -> str:
-    """Where the ledger settles what is retired to this measurement.
-
-    What isn't an address stays as it is: that nothing is settled there is then what differs.
-    """
-    try:
-        return settlement_address(retired_to)
-    except ValueError:
-        return retired_to
-
-
-def _key_holds(ggo: Row[Any], keys: Keys) -> bool:
-    if ggo.owner_id not in keys.masters:
-        # It can't be opened, which was logged: that says nothing of the address.
-        return True
-    try:
-        return bool(keys.of_ggo(ggo).address(AddressKind.GGO) == ggo.address)
-    except (KeyError, IndexOutOfRange):
-        # Issued to a metering point that isn't the owner's, or in a period that has no key.
-        return False

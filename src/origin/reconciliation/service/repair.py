@@ -1,17 +1,17 @@
-"""Mends, of what reconciliation has found, what is safe to mend; never guesses.
+"""Repairs the differences that are safe to repair: a stuck batch is made due at once.
 
-A stuck batch is taken up at once. A declined batch that the ledger has is no matter of repairs:
-reconciliation does it again by itself (`origin.batches.service.redo`). All else is an operator's.
+A declined batch that the ledger has after all is done again by every reconciliation run
+(`origin.batches.service.redo`). All other differences are left to an operator.
 """
 
 import logging
 from dataclasses import dataclass
 
+from origin.batches.queries.differences import note_repair, open_differences
 from origin.batches.queries.outcomes import make_due
+from origin.batches.rules.differences import DifferenceKind
 from origin.db.engine import Database
 from origin.db.models import LedgerDifference
-from origin.reconciliation import queries
-from origin.reconciliation.rules import Kind
 from origin.shared.wakeups import Wakeups
 
 log = logging.getLogger(__name__)
@@ -19,32 +19,32 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Repairs:
-    """Repairs differences where that is safe."""
+    """Repairs differences that are safe to repair."""
 
     database: Database
     wakeups: Wakeups
 
     def repair_all(self) -> int:
-        """Mend what can be mended of the differences that are open.
+        """Repair those of the open differences that are safe to repair.
 
-        :returns: how many were.
+        :returns: how many were repaired.
         """
         with self.database.reading() as session:
-            found = queries.open_differences(session)
+            found = open_differences(session)
         return sum(self._repair(each) for each in found)
 
     def _repair(self, difference: LedgerDifference) -> bool:
-        if difference.kind != Kind.STUCK_BATCH.value or difference.batch_id is None:
+        if difference.kind != DifferenceKind.STUCK_BATCH.value or difference.batch_id is None:
             return False
-        done = f"batch {difference.batch_id} is due at once"
+        repair = f"batch {difference.batch_id} is due at once"
         with self.database.transaction() as session:
             if not make_due(session, difference.batch_id):
                 return False
-            queries.note_repair(session, difference.id, done)
+            note_repair(session, difference.id, repair)
         self.wakeups.batches_due()
         log.warning(
             "Repaired: %s",
-            done,
+            repair,
             extra={
                 "event": "reconcile.repaired",
                 "kind": difference.kind,

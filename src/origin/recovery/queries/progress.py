@@ -1,4 +1,4 @@
-"""How far a recovery has come, and what it moves first: the counters of key indexes."""
+"""SQL of a recovery's progress, and of the counters of key indexes, which it moves first."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,11 +16,12 @@ MAX_INDEX = 2**31 - 1
 
 
 @dataclass(frozen=True)
-class Keeper:
-    """A user, and what is known of the indexes of their keys.
+class KeyOwner:
+    """A user, and what the database knows of the indexes of their keys.
 
-    :ivar known: One more than the highest k that a GGO here has.
+    :ivar known: One more than the highest k of `m/0/k` that a GGO in the database has.
     :ivar next_trade_index: The next k that the database would hand out.
+    :ivar next_point_index: The next i of `m/1/i` that the database would hand out.
     """
 
     id: int
@@ -34,7 +35,10 @@ class Keeper:
 
 @contextmanager
 def only_one(database: Database) -> Iterator[bool]:
-    """Whether this is the only recovery of this database, for as long as the block lasts."""
+    """Hold the one recovery of this database for as long as the block lasts.
+
+    :returns: False if another process holds it.
+    """
     with database.engine.connect() as connection:
         connection.execution_options(isolation_level="AUTOCOMMIT")
         alone = connection.scalar(text(f"SELECT pg_try_advisory_lock({_LOCK})"))
@@ -46,20 +50,20 @@ def only_one(database: Database) -> Iterator[bool]:
 
 
 def unfinished(session: Session) -> Recovery | None:
-    """The recovery that was begun last, if it hasn't come to its end."""
+    """Return the recovery that was begun last, if it is not finished."""
     last = session.scalar(select(Recovery).order_by(Recovery.id.desc()).limit(1))
     return last if last is not None and last.finished_at is None else None
 
 
 def begin(session: Session, margin: int) -> Recovery:
-    """Begin one, and move all counters of key indexes on by the margin.
+    """Begin a recovery, and move all counters of key indexes on by the margin.
 
-    At once, in the same transaction: whatever happens from here on, no index that may have been
-    handed out since the backup is handed out again.
+    Both in one transaction: whatever happens later, no index that may have been handed out since the
+    backup is handed out again.
     """
     recovery = Recovery(margin=margin)
     session.add(recovery)
-    # In the order of the ids, as those who hand out indexes do.
+    # In the order of ids, as handing out indexes does.
     session.execute(select(User.id).order_by(User.id).with_for_update(key_share=True)).all()
     session.execute(
         update(User).values(
@@ -74,21 +78,21 @@ def begin(session: Session, margin: int) -> Recovery:
 
 
 def note_progress(session: Session, recovery_id: int, stage: str, cursor: int) -> None:
-    """Keep how far it has come."""
+    """Store how far a recovery is."""
     session.execute(
         update(Recovery).where(Recovery.id == recovery_id).values(stage=stage, cursor=cursor)
     )
 
 
 def finish(session: Session, recovery_id: int) -> None:
-    """Note that it has come to its end."""
+    """Store that a recovery is finished."""
     session.execute(
         update(Recovery).where(Recovery.id == recovery_id).values(finished_at=func.now())
     )
 
 
-def keepers(session: Session) -> list[Keeper]:
-    """All users, in the order of their ids."""
+def key_owners(session: Session) -> list[KeyOwner]:
+    """Return all users, by id."""
     highest = (
         select(Ggo.owner_id, func.max(Ggo.key_index).label("k"))
         .where(Ggo.key_index.is_not(None))
@@ -101,7 +105,7 @@ def keepers(session: Session) -> list[Keeper]:
         .order_by(User.id)
     )
     return [
-        Keeper(
+        KeyOwner(
             user.id,
             user.subject,
             user.master_key,
@@ -115,10 +119,10 @@ def keepers(session: Session) -> list[Keeper]:
 
 
 def move_trade_counters(session: Session, highest: Mapping[int, int], margin: int) -> int:
-    """Move counters past the highest k that was found, plus the margin; never back.
+    """Move the users' counters beyond the highest k by the margin; never back.
 
-    :param highest: By user id.
-    :returns: How many were moved.
+    :param highest: The highest k that was found, by user id.
+    :returns: how many counters were moved.
     """
     moved = 0
     for user_id in sorted(highest):

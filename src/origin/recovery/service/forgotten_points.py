@@ -18,8 +18,8 @@ from origin.intake.service.issued_ggos import IssuedGgos
 from origin.intake.service.proven_indexes import ForgottenPoint, ProvenIndexes
 from origin.peers import datahub
 from origin.peers.datahub import DataHubClient, DataHubGgo
-from origin.peers.patience import patiently
-from origin.recovery.queries.mending import addresses_here
+from origin.peers.retrying import retry_while_unavailable
+from origin.recovery.queries.restoring import addresses_here
 from origin.recovery.service.report import Report
 from origin.shared.clock import utcnow
 from origin.webhooks.service.outbox import Outbox
@@ -46,7 +46,7 @@ class ForgottenPoints:
         with self.database.reading() as session:
             owner = owner_of(session, user_id)
         try:
-            known = patiently(
+            known = retry_while_unavailable(
                 lambda: self.user_tokens.with_user_token(user_id, self.datahub.metering_points)
             )
             events = [MeteringPointEvent(each.gsrn, each.type, each.sector) for each in known.valid]
@@ -78,7 +78,9 @@ class ForgottenPoints:
         begin: datetime | None = since
         while begin is not None:
             end = end_of_stretch(begin, utcnow(), months=months, hours=None)
-            begin = patiently(partial(self.back_fill.fetch, metering_point_id, begin, end))
+            begin = retry_while_unavailable(
+                partial(self.back_fill.fetch, metering_point_id, begin, end)
+            )
 
     def unknown_issued(self, user_id: int, gsrn: str, since: datetime) -> Iterator[DataHubGgo]:
         """What was issued to this point and the database doesn't have; nothing is changed.
@@ -93,7 +95,7 @@ class ForgottenPoints:
             ) -> datahub.ParsedRows[DataHubGgo]:
                 return self.datahub.ggos(token, gsrn, begin, end)
 
-            found = patiently(partial(self.user_tokens.with_user_token, user_id, ask))
+            found = retry_while_unavailable(partial(self.user_tokens.with_user_token, user_id, ask))
             with self.database.reading() as session:
                 known = addresses_here(session, [ggo.address for ggo in found.valid])
             yield from (ggo for ggo in found.valid if ggo.address not in known)

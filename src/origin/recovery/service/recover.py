@@ -1,50 +1,50 @@
 """Brings a database that fell back in step with DataHub and the ledger (doc/operations/restore.md).
 
-After a restore from a backup, or the promotion of a standby that lagged: what was issued, learnt and
-composed since is on the ledger and at DataHub, and only there.
+After a restore from a backup, or the promotion of a standby that lagged, only the ledger and DataHub
+have what was issued, learnt and composed since.
 """
 
 import logging
 from dataclasses import dataclass
 from datetime import datetime
-
-from sqlalchemy import func, select
+from typing import TYPE_CHECKING
 
 from origin.batches.client.ledger import LedgerClient
 from origin.db.engine import Database
-from origin.db.models import Ggo, MeteringPoint, Recovery, User
 from origin.errors import CannotRecover, OriginError, PeerError, PeerUnavailable, TokensSpent
 from origin.intake.rules.events import FIRST_BEGIN
 from origin.intake.rules.key_indexes import RECOVERY_MARGIN
 from origin.keys.public_branch_keys import PublicBranchKeys
 from origin.recovery.queries import progress
-from origin.recovery.queries.progress import Keeper
+from origin.recovery.queries.metering_points import active_production_points, production_points
+from origin.recovery.queries.progress import KeyOwner
+from origin.recovery.queries.restoring import count_ggos, count_issued
 from origin.recovery.service.forgotten_points import ForgottenPoints
-from origin.recovery.service.ledger import LedgerRecovery, Root
-from origin.recovery.service.report import Report, Tell
-from origin.recovery.service.search import Search
-from origin.settings import Settings
+from origin.recovery.service.ledger_recovery import LedgerRecovery, PointsByUser, Root
+from origin.recovery.service.owner_search import OwnerSearch
+from origin.recovery.service.report import Report, ShowProgress
 from origin.shared.wakeups import Wakeups
 from origin.webhooks.service.outbox import Outbox
 
+if TYPE_CHECKING:
+    from origin.db.models import Recovery
+
 REACH = 5_000
 CALLS_PER_SECOND = 200.0
-
-_STAGES = ("points", "issued", "ledger")
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Options:
+class RecoveryOptions:
     """How to recover.
 
-    :ivar is_dry: Change nothing, tell what would be done.
-    :ivar goes_on: Go on where the last recovery stopped.
-    :ivar margin: By how much the counters of key indexes move past what was found.
-    :ivar reach: How far beyond the last match a user's keys are derived.
-    :ivar since: GGOs that begin before aren't asked for at DataHub, but of points that are new.
-    :ivar calls_per_second: Of the ledger, at most.
+    :ivar is_dry: Change nothing; report what would be done.
+    :ivar goes_on: Continue where the last recovery stopped.
+    :ivar margin: By how much the counters of key indexes move beyond what was found.
+    :ivar reach: How many indexes beyond the last match are derived for each user.
+    :ivar since: DataHub is asked for GGOs that begin then or later; of new points, for all.
+    :ivar calls_per_second: Calls of the ledger, at most.
     """
 
     is_dry: bool = False
@@ -57,59 +57,73 @@ class Options:
 
 @dataclass(frozen=True)
 class RecoveryService:
-    """Brings a restored database in step with DataHub and the ledger."""
+    """Brings a restored database in step with DataHub and the ledger.
+
+    :ivar ledger_enabled: LEDGER_ENABLED.
+    """
 
     database: Database
     wakeups: Wakeups
     forgotten_points: ForgottenPoints
-    settings: Settings
     ledger: LedgerClient
     public_branch_keys: PublicBranchKeys
     outbox: Outbox
+    ledger_enabled: bool
 
-    def recover(self, options: Options, report: Report, tell: Tell) -> None:
-        """Find what the database lacks and, unless it is a dry run, put it in place.
+    def recover(
+        self, options: RecoveryOptions, report: Report, show_progress: ShowProgress
+    ) -> None:
+        """Find what the database lacks and, unless it is a dry run, restore it.
 
-        It may be ended at any moment, and run again: what stands is left as it is.
+        It may be stopped at any time, and run again: what is restored is left as it is.
 
-        :param report: Filled as it goes on, so that it tells what was done also where this raises.
-        :raises CannotRecover: another recovery runs, or there is none to go on with.
+        :param report: Filled step by step, so that it tells what was done even if this raises.
+        :raises CannotRecover: another recovery runs, or there is none to continue.
         :raises PeerUnavailable: DataHub, Hydra or the ledger can't be asked now.
         """
         with progress.only_one(self.database) as alone:
             if not alone:
                 raise CannotRecover("Another recovery of this database is under way.")
-            _Run(self, options, report, tell).run()
+            _Run(self, options, report, show_progress).run()
 
 
 class _Run:
     def __init__(
-        self, service: RecoveryService, options: Options, report: Report, tell: Tell
+        self,
+        service: RecoveryService,
+        options: RecoveryOptions,
+        report: Report,
+        show_progress: ShowProgress,
     ) -> None:
         self._service, self._options = service, options
-        self._report, self._tell = report, tell
+        self._report, self._show_progress = report, show_progress
         with self._service.database.reading() as session:
-            # As they are before they are moved on: the lost indexes lie from there on.
-            self._keepers = progress.keepers(session)
-        self._points: dict[int, list[tuple[str, int]]] = {}
+            # Before the counters are moved: the lost indexes begin there.
+            self._key_owners = progress.key_owners(session)
+        self._points: PointsByUser = {}
         self._recovery: Recovery | None = None
 
     def run(self) -> None:
+        """Go through the stages, from where a recovery that is continued stopped."""
+        stages = {
+            "points": self._recover_points,
+            "issued": self._fetch_issued,
+            "ledger": self._follow_ledger,
+        }
         stage, cursor = self._begin()
-        first = _STAGES.index(stage)
-        for name in _STAGES[first:]:
-            work = {"points": self._learn, "issued": self._fetch, "ledger": self._follow}[name]
-            work(cursor if name == stage else 0)
+        names = list(stages)
+        for name in names[names.index(stage) :]:
+            stages[name](cursor if name == stage else 0)
         self._end()
 
     def _begin(self) -> tuple[str, int]:
-        """Move the counters on, before anything else; where to go on."""
+        """Move the counters on, before anything else; return the stage and cursor to begin at."""
         if self._options.is_dry:
-            return _STAGES[0], 0
+            return "points", 0
         with self._service.database.transaction() as session:
             if not self._options.goes_on:
                 self._recovery = progress.begin(session, self._options.margin)
-                return _STAGES[0], 0
+                return "points", 0
             self._recovery = progress.unfinished(session)
             if self._recovery is None:
                 raise CannotRecover("There is no recovery to go on with.")
@@ -118,148 +132,125 @@ class _Run:
     def _end(self) -> None:
         if self._recovery is not None:
             with self._service.database.transaction() as session:
-                highest = {each.id: each.known - 1 for each in progress.keepers(session)}
+                highest = {each.id: each.known - 1 for each in progress.key_owners(session)}
                 used = {owner: k for owner, k in highest.items() if k >= 0}
                 progress.move_trade_counters(session, used, self._options.margin)
                 progress.finish(session, self._recovery.id)
             self._service.wakeups.datahub_jobs_due()
         self._report.complete = True
 
-    def _keep(self, stage: str, cursor: int) -> None:
+    def _save_progress(self, stage: str, cursor: int) -> None:
         if self._recovery is not None:
             with self._service.database.transaction() as session:
                 progress.note_progress(session, self._recovery.id, stage, cursor)
 
-    def _learn(self, cursor: int) -> None:
-        """Metering points that were learnt since."""
-        for place, keeper in enumerate(self._keepers):
-            self._tell("Asking DataHub for metering points", place, len(self._keepers))
-            if keeper.id <= cursor or not keeper.is_active:
+    def _recover_points(self, cursor: int) -> None:
+        """Recover metering points that became known since the backup, of users above this id."""
+        for place, user in enumerate(self._key_owners):
+            self._show_progress("Asking DataHub for metering points", place, len(self._key_owners))
+            if user.id <= cursor or not user.is_active:
                 continue
             try:
-                found = self._service.forgotten_points.recover_points(keeper.id, self._report)
-                self._points[keeper.id] = found
+                found = self._service.forgotten_points.recover_points(user.id, self._report)
+                self._points[user.id] = found
             except PeerUnavailable:
                 raise
             except OriginError as error:
-                self._report.add("not_asked", subject=keeper.subject, reason=str(error))
-            self._keep("points", keeper.id)
-        self._keep("issued", 0)
+                self._report.add("not_asked", subject=user.subject, reason=str(error))
+            self._save_progress("points", user.id)
+        self._save_progress("issued", 0)
 
-    def _fetch(self, cursor: int) -> None:
-        """GGOs that were issued since."""
-        if self._options.is_dry:
-            # `_follow` asks for them.
+    def _fetch_issued(self, cursor: int) -> None:
+        """Fetch GGOs that were issued since the backup, of metering points above this id.
+
+        Nothing in a dry run: `_follow_ledger` asks for them.
+        """
+        if self._recovery is None:
             return
-        before = self._count()
-        producing = self._producing(cursor)
-        for place, (point_id, subject, gsrn, is_new) in enumerate(producing):
-            self._tell("Fetching GGOs from DataHub", place, len(producing))
-            since = FIRST_BEGIN if is_new else self._options.since
+        with self._service.database.reading() as session:
+            before = count_issued(session)
+            points = active_production_points(session, cursor, self._recovery.started_at)
+        for place, point in enumerate(points):
+            self._show_progress("Fetching GGOs from DataHub", place, len(points))
+            since = FIRST_BEGIN if point.is_new else self._options.since
             try:
-                self._service.forgotten_points.fetch_issued(point_id, since)
+                self._service.forgotten_points.fetch_issued(point.id, since)
             except PeerUnavailable:
                 raise
             except (TokensSpent, PeerError) as error:
-                self._report.add("not_asked", subject=subject, reason=f"GGOs of {gsrn}: {error}")
-            self._keep("issued", point_id)
-        self._report.counts["issued"] += self._count() - before
-        self._keep("ledger", 0)
-
-    def _count(self) -> int:
+                reason = f"GGOs of {point.gsrn}: {error}"
+                self._report.add("not_asked", subject=point.subject, reason=reason)
+            self._save_progress("issued", point.id)
         with self._service.database.reading() as session:
-            issued = select(func.count(Ggo.id)).where(Ggo.issue_gsrn.is_not(None))
-            return session.scalar(issued) or 0
+            self._report.counts["issued"] += count_issued(session) - before
+        self._save_progress("ledger", 0)
 
-    def _producing(self, beyond: int) -> list[tuple[int, str, str, bool]]:
-        """Producing points of active users: id, subject, gsrn, and whether this recovery added it."""
-        assert self._recovery is not None
-        is_new = MeteringPoint.created_at >= self._recovery.started_at
+    def _follow_ledger(self, cursor: int) -> None:
+        """Restore what became of GGOs above this id; nothing, if the ledger is switched off."""
+        ledger = self._ledger_recovery()
+        if self._options.is_dry:
+            self._add_unknown(ledger)
+        if not self._service.ledger_enabled:
+            return
         with self._service.database.reading() as session:
-            rows = session.execute(
-                select(MeteringPoint.id, User.subject, MeteringPoint.gsrn, is_new.label("is_new"))
-                .join(User, User.id == MeteringPoint.user_id)
-                .where(
-                    MeteringPoint.type == "production",
-                    MeteringPoint.id > beyond,
-                    User.disabled_at.is_(None),
-                )
-                .order_by(MeteringPoint.id)
-            )
-            return [(row.id, row.subject, row.gsrn, row.is_new) for row in rows]
+            total = count_ggos(session, cursor)
+        ledger.run(cursor, total, lambda last: self._save_progress("ledger", last))
 
-    def _follow(self, cursor: int) -> None:
-        """What became of all GGOs on the ledger; nothing, where it is switched off."""
-        options = self._options
-        service = self._service
-        search = Search(
+    def _ledger_recovery(self) -> LedgerRecovery:
+        service, options = self._service, self._options
+        search = OwnerSearch(
             service.public_branch_keys,
-            self._keepers,
+            self._key_owners,
             self._report,
-            self._tell,
+            self._show_progress,
             reach=options.reach,
             margin=options.margin,
         )
-        ledger = LedgerRecovery(
+        return LedgerRecovery(
             service.database,
             service.ledger,
             service.outbox,
             service.public_branch_keys,
             search,
             self._report,
-            self._tell,
+            self._show_progress,
             calls_per_second=options.calls_per_second,
             margin=options.margin,
             points=self._points,
         )
-        with self._service.database.reading() as session:
-            total = session.scalar(select(func.count(Ggo.id)).where(Ggo.id > cursor)) or 0
-        if options.is_dry:
-            self._add_unknown(ledger)
-        if not self._service.settings.ledger_enabled:
-            return
-        ledger.walk(cursor, total, lambda last: self._keep("ledger", last))
 
     def _add_unknown(self, ledger: LedgerRecovery) -> None:
-        """Of a dry run: what was issued since, and what became of it."""
-        owners = {each.id: each for each in self._keepers if each.is_active}
-        places = [
-            (owners[user_id], gsrn, since)
-            for user_id, gsrn, since in self._issuing()
-            if user_id in owners
-        ]
-        for place, (keeper, gsrn, since) in enumerate(places):
-            self._tell("Asking DataHub for GGOs", place, len(places))
+        """Of a dry run: add what was issued since the backup, and what became of it."""
+        owners = {each.id: each for each in self._key_owners if each.is_active}
+        points = [point for point in self._production_points() if point[0] in owners]
+        for place, (user_id, gsrn, since) in enumerate(points):
+            self._show_progress("Asking DataHub for GGOs", place, len(points))
             try:
-                self._add_unknown_of(ledger, keeper, gsrn, since)
+                self._add_unknown_of(ledger, owners[user_id], gsrn, since)
             except PeerUnavailable:
                 raise
             except (TokensSpent, PeerError) as error:
                 reason = f"GGOs of {gsrn}: {error}"
-                self._report.add("not_asked", subject=keeper.subject, reason=reason)
+                self._report.add("not_asked", subject=owners[user_id].subject, reason=reason)
 
-    def _issuing(self) -> list[tuple[int, str, datetime]]:
+    def _production_points(self) -> list[tuple[int, str, datetime]]:
+        """Return user id, GSRN, and the time from which on to ask for GGOs."""
         with self._service.database.reading() as session:
-            rows = session.execute(
-                select(MeteringPoint.user_id, MeteringPoint.gsrn).where(
-                    MeteringPoint.type == "production"
-                )
-            )
-            known = [(row.user_id, row.gsrn, self._options.since) for row in rows]
-        return known + [
+            known = production_points(session)
+        return [(user_id, gsrn, self._options.since) for user_id, gsrn in known] + [
             (user_id, gsrn, FIRST_BEGIN)
             for user_id, found in self._points.items()
             for gsrn, _ in found
         ]
 
     def _add_unknown_of(
-        self, ledger: LedgerRecovery, keeper: Keeper, gsrn: str, since: datetime
+        self, ledger: LedgerRecovery, user: KeyOwner, gsrn: str, since: datetime
     ) -> None:
-        unknown = self._service.forgotten_points.unknown_issued(keeper.id, gsrn, since)
+        unknown = self._service.forgotten_points.unknown_issued(user.id, gsrn, since)
         for ggo in {each.address: each for each in unknown}.values():
             self._report.counts["issued"] += 1
-            if not self._service.settings.ledger_enabled:
+            if not self._service.ledger_enabled:
                 continue
-            there = ledger.ask(self._service.ledger.ggo_there, ggo.address)
-            if there is not None and there.action is not None:
-                ledger.add(Root(ggo.address, keeper.id, ggo.begin, there))
+            on_ledger = ledger.ask(self._service.ledger.read_ggo, ggo.address)
+            if on_ledger is not None and on_ledger.next is not None:
+                ledger.add(Root(ggo.address, user.id, ggo.begin, on_ledger))

@@ -3,7 +3,7 @@
 import gc
 
 _THRESHOLD = 10_000
-"""New objects between two collections. With Python's 700, a large body is walked again and again."""
+"""New objects between two collections. With Python's 700, parsing a large body takes hundreds of them."""
 
 
 def tune_gc() -> None:

@@ -13,7 +13,7 @@ import gevent
 _UNREAD_S = 0.01
 """Before a connection is closed: time to read what has arrived already."""
 _PATIENCE_S = 0.2
-"""Every client may stay idle for this long, however many others wait for its place."""
+"""A client may stay idle for this long even if others wait for its place."""
 _WARN_S = 60.0
 """The shortest time between two warnings."""
 
@@ -114,6 +114,6 @@ class IdleConnections:
         gevent.spawn_later(_UNREAD_S, loop.run_callback, self._interrupt, timeout)
 
     def _interrupt(self, timeout: gevent.Timeout) -> None:
-        # Without a switch of greenlets between check and throw: a begun request goes on.
+        # No other greenlet runs between check and throw, so no request can have begun in between.
         if timeout in self._waits:
             self._waits[timeout].greenlet.throw(timeout)

@@ -8,7 +8,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.engine import Row
 from sqlalchemy.orm import Session
 
-from origin.db.models import KeptEvent, MeteringPoint
+from origin.db.models import EarlyEvent, MeteringPoint
 
 
 def keep(
@@ -21,7 +21,7 @@ def keep(
     digest: str,
 ) -> None:
     """Insert an event, or replace the payload of the one with the same digest."""
-    kept = insert(KeptEvent).values(
+    kept = insert(EarlyEvent).values(
         kind=kind, subject=subject, gsrn=gsrn, payload=payload, digest=digest
     )
     session.execute(
@@ -35,9 +35,9 @@ def keep(
 def take_metering_points(session: Session, subject: str) -> list[dict[str, Any]]:
     """Delete the subject's kept metering points; return their payloads in order of arrival."""
     taken = session.execute(
-        delete(KeptEvent)
-        .where(KeptEvent.subject == subject, KeptEvent.kind == "metering_point")
-        .returning(KeptEvent.id, KeptEvent.payload)
+        delete(EarlyEvent)
+        .where(EarlyEvent.subject == subject, EarlyEvent.kind == "metering_point")
+        .returning(EarlyEvent.id, EarlyEvent.payload)
     ).all()
     return [row.payload for row in sorted(taken, key=lambda row: row.id)]
 
@@ -48,19 +48,19 @@ def take_ggos(session: Session, subject: str, limit: int) -> Sequence[Row[Any]]:
     :returns: payload, and user_id, gsrn and key_index of the metering point, in order of arrival.
     """
     taken = (
-        select(KeptEvent.id, KeptEvent.gsrn, MeteringPoint.user_id, MeteringPoint.key_index)
-        .join(MeteringPoint, MeteringPoint.gsrn == KeptEvent.gsrn)
-        .where(KeptEvent.subject == subject, KeptEvent.kind == "ggo")
-        .order_by(KeptEvent.id)
+        select(EarlyEvent.id, EarlyEvent.gsrn, MeteringPoint.user_id, MeteringPoint.key_index)
+        .join(MeteringPoint, MeteringPoint.gsrn == EarlyEvent.gsrn)
+        .where(EarlyEvent.subject == subject, EarlyEvent.kind == "ggo")
+        .order_by(EarlyEvent.id)
         .limit(limit)
         .cte("taken")
     )
     rows = session.execute(
-        delete(KeptEvent)
-        .where(KeptEvent.id == taken.c.id)
+        delete(EarlyEvent)
+        .where(EarlyEvent.id == taken.c.id)
         .returning(
-            KeptEvent.id,
-            KeptEvent.payload,
+            EarlyEvent.id,
+            EarlyEvent.payload,
             taken.c.user_id,
             taken.c.gsrn,
             taken.c.key_index,

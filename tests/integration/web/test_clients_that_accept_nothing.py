@@ -1,4 +1,4 @@
-"""A client that takes nothing of its answer doesn't hold its place for ever."""
+"""A client that accepts no byte of its answer is disconnected."""
 
 import gevent
 import pytest
@@ -7,8 +7,8 @@ from gevent import socket
 from origin.web.gunicorn import worker
 
 
-def test_what_a_client_does_not_take_ends(monkeypatch: pytest.MonkeyPatch):
-    """The system's limit for unacknowledged data ends it, not a limit for each `send`."""
+def test_sending_to_a_client_that_accepts_nothing_is_bounded(monkeypatch: pytest.MonkeyPatch):
+    """By the kernel's limit on unacknowledged data, not by a limit on each `send`."""
     monkeypatch.setattr(worker, "SEND_TIMEOUT_S", 0.5)
     with (
         socket.create_server(("127.0.0.1", 0)) as server,

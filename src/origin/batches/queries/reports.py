@@ -1,0 +1,98 @@
+"""SQL of the operators' reports about batches."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Row, exists, func, select
+from sqlalchemy.orm import Session
+
+from origin.db.models import Batch, BatchEvent, Ggo, Transaction, User
+
+_BATCH_COLUMNS: tuple[Any, ...] = (
+    Batch.id,
+    Batch.state,
+    Batch.ledger_batch_id,
+    Batch.posts,
+    Batch.refused_posts,
+    Batch.unarrived_posts,
+    Batch.attempts,
+    Batch.next_attempt_at,
+    Batch.created_at,
+    Batch.submitted_at,
+    Batch.ended_at,
+    Batch.last_error,
+    Batch.never_sent,
+    Batch.undone,
+    Batch.ggo_id,
+    Ggo.address,
+    Ggo.amount,
+    User.subject,
+)
+
+
+def any_under_way(session: Session) -> bool:
+    """Whether a batch has not ended."""
+    return bool(session.scalar(select(exists().where(Batch.ended_at.is_(None)))))
+
+
+def under_way_by_state(session: Session) -> Sequence[Any]:
+    """Return the batches under way by state.
+
+    :returns: state, count, due, attempts (the most), oldest (the earliest created_at).
+    """
+    return session.execute(
+        select(
+            Batch.state,
+            func.count().label("count"),
+            func.count().filter(Batch.next_attempt_at <= func.now()).label("due"),
+            func.max(Batch.attempts).label("attempts"),
+            func.min(Batch.created_at).label("oldest"),
+        )
+        .where(Batch.next_attempt_at.is_not(None))
+        .group_by(Batch.state)
+        .order_by(Batch.state)
+    ).all()
+
+
+def find_batch(session: Session, batch_id: str) -> Row[Any] | None:
+    """Return a batch with its source's address and amount, and its user's subject.
+
+    :param batch_id: Our id, or the ledger's.
+    """
+    is_ours = batch_id.isdecimal() and len(batch_id) < 19
+    wanted = Batch.id == int(batch_id) if is_ours else Batch.ledger_batch_id == batch_id
+    return session.execute(
+        select(*_BATCH_COLUMNS)
+        .join(Ggo, Ggo.id == Batch.ggo_id)
+        .join(User, User.id == Batch.user_id)
+        .where(wanted)
+    ).one_or_none()
+
+
+def operations_of(session: Session, batch_id: int) -> Sequence[Any]:
+    """Return type, address and amount of a batch's operations, in their order."""
+    return session.execute(
+        select(Transaction.type, Ggo.address, Ggo.amount)
+        .join(Ggo, Ggo.id == Transaction.ggo_id)
+        .where(Transaction.batch_id == batch_id)
+        .order_by(Transaction.position)
+    ).all()
+
+
+def parts_of(session: Session, source_id: int) -> Sequence[Any]:
+    """Return address, amount, owner's subject and retire_gsrn of a GGO's parts, in their order."""
+    return session.execute(
+        select(Ggo.address, Ggo.amount, User.subject, Ggo.retire_gsrn)
+        .join(User, User.id == Ggo.owner_id)
+        .where(Ggo.parent_id == source_id)
+        .order_by(Ggo.split_position)
+    ).all()
+
+
+def events_of(session: Session, batch_id: int) -> Sequence[Any]:
+    """Return at, event and detail of a batch's events, oldest first."""
+    return session.execute(
+        select(BatchEvent.at, BatchEvent.event, BatchEvent.detail)
+        .where(BatchEvent.batch_id == batch_id)
+        .order_by(BatchEvent.id)
+    ).all()
