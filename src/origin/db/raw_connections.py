@@ -7,7 +7,7 @@ longer to plan a short statement than to execute it.
 import re
 import select
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
@@ -162,35 +162,71 @@ class RawConnection:
     def prepared(self, sql: str, values: Values) -> Sequence[Row]:
         """Return the rows of a prepared statement, whose plan is the same for all values.
 
-        Each parameter's type must follow from the statement. A stale statement is prepared again; within
-        a transaction it fails instead, and the connection is closed.
+        Each parameter's type must follow from the statement.
 
         :raises psycopg2.Error: it failed.
         """
         statement = prepare(sql)
+
+        def run(cursor: Any) -> Sequence[Row]:
+            self._prepare(cursor, [statement])
+            return self._fetch(cursor, statement.execute, values)
+
+        return self._retry_if_stale(run)
+
+    def execute_together(self, *statements_and_values: tuple[str, Values]) -> Sequence[Row]:
+        """Run prepared statements as one transaction in one round trip; return the rows of the last.
+
+        Each statement sees the effects of those before it.
+
+        :raises psycopg2.Error: one failed, and all were rolled back.
+        """
+        assert not self._before
+        assert not self._is_open
+        statements = [prepare(sql) for sql, _ in statements_and_values]
+
+        def run(cursor: Any) -> Sequence[Row]:
+            self._prepare(cursor, statements)
+            parts = [
+                cursor.mogrify(statement.execute, values)
+                for statement, (_, values) in zip(statements, statements_and_values, strict=True)
+            ]
+            # PostgreSQL runs the statements of one message as one transaction.
+            cursor.execute(b"; ".join(parts))
+            found: Sequence[Row] = cursor.fetchall()
+            return found
+
+        return self._retry_if_stale(run)
+
+    def _retry_if_stale(self, run: Callable[[Any], Sequence[Row]]) -> Sequence[Row]:
+        """Call `run`, and call it again if prepared statements were stale.
+
+        Within a transaction, the stale statement has made the transaction fail. Then close the
+        connection instead: a new one has no stale statements.
+        """
         with self._connection.cursor() as cursor:
             try:
-                return self._execute(cursor, statement, values)
+                return run(cursor)
             except psycopg2.Error as error:
                 if error.pgcode not in _STALE:
                     raise
                 self._prepared.clear()
                 if self._is_open:
-                    # The transaction has failed. A new connection has no stale statements.
                     self._connection.close()
                     raise
             cursor.execute("DEALLOCATE ALL")
-            return self._execute(cursor, statement, values)
+            return run(cursor)
 
-    def _execute(self, cursor: Any, statement: Statement, values: Values) -> Sequence[Row]:
-        """Prepare the statement if needed, and execute it. At `MAX_PREPARED`, drop all others first."""
-        if statement.name not in self._prepared:
-            if len(self._prepared) >= MAX_PREPARED:
-                cursor.execute("DEALLOCATE ALL")
-                self._prepared.clear()
-            cursor.execute(statement.prepare)
-            self._prepared.add(statement.name)
-        return self._fetch(cursor, statement.execute, values)
+    def _prepare(self, cursor: Any, statements: Sequence[Statement]) -> None:
+        """Prepare the missing ones of these statements. At `MAX_PREPARED`, drop all others first."""
+        missing = [each for each in statements if each.name not in self._prepared]
+        if missing and len(self._prepared) + len(missing) > MAX_PREPARED:
+            cursor.execute("DEALLOCATE ALL")
+            self._prepared.clear()
+            missing = list(statements)
+        for each in missing:
+            cursor.execute(each.prepare)
+            self._prepared.add(each.name)
 
     def _fetch(self, cursor: Any, sql: str, values: Values) -> Sequence[Row]:
         if self._before:

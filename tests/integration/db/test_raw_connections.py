@@ -98,18 +98,19 @@ def test_statements_stay_prepared(database: Database):
     assert database.prepared(sql, {"number": 3}) == [(4,)]
 
 
-def test_dropped_statements_are_prepared_again_at_every_number_of_statements(database: Database):
+def test_execute_together_prepares_dropped_statements_again(database: Database):
     def ask() -> object:
-        return [database.prepared(f"SELECT {number}", {}) for number in (1, 2, 3)]
+        with database.raw_connection() as link:
+            return link.execute_together(("SELECT 1", {}), ("SELECT 2", {}), ("SELECT 3", {}))
 
-    assert ask() == [[(1,)], [(2,)], [(3,)]]
+    assert ask() == [(3,)]
     database.query("DEALLOCATE ALL", {})
-    assert ask() == [[(1,)], [(2,)], [(3,)]]
-    # Up to the limit and beyond, so at each number at which room is made.
+    assert ask() == [(3,)]
+    # At every number of prepared statements, so at each place where room is made.
     for number in range(MAX_PREPARED + 5):
         database.prepared(f"SELECT {number} + 10", {})
         if number > MAX_PREPARED - 5:
-            assert ask() == [[(1,)], [(2,)], [(3,)]]
+            assert ask() == [(3,)]
 
 
 def test_a_statement_is_prepared_again_after_its_table_changed(database: Database):
@@ -124,8 +125,8 @@ def test_dropped_statements_in_a_transaction_are_a_transient_error(database: Dat
     sql = "SELECT %(number)s::int"
 
     def ask() -> object:
-        with database.raw_connection(transaction=True) as raw:
-            return raw.prepared(sql, {"number": 1})
+        with database.raw_connection(transaction=True) as link:
+            return link.prepared(sql, {"number": 1})
 
     assert ask() == [(1,)]
     database.query("DEALLOCATE ALL", {})
@@ -143,14 +144,14 @@ def test_the_number_of_prepared_statements_is_bounded(database: Database):
 
 
 def test_a_raw_connections_transaction_is_all_or_nothing(database: Database):
-    with database.raw_connection(transaction=True) as raw:
-        raw.rows("CREATE TABLE kept (number int)", {})
-        raw.prepared("INSERT INTO kept VALUES (%(number)s)", {"number": 1})
+    with database.raw_connection(transaction=True) as link:
+        link.rows("CREATE TABLE kept (number int)", {})
+        link.prepared("INSERT INTO kept VALUES (%(number)s)", {"number": 1})
 
     def insert_and(fail: Callable[[RawConnection], object]) -> None:
-        with database.raw_connection(transaction=True) as raw:
-            raw.prepared("INSERT INTO kept VALUES (%(number)s)", {"number": 2})
-            fail(raw)
+        with database.raw_connection(transaction=True) as link:
+            link.prepared("INSERT INTO kept VALUES (%(number)s)", {"number": 2})
+            fail(link)
 
     def interrupt(_: RawConnection) -> None:
         raise KeyboardInterrupt
@@ -158,15 +159,26 @@ def test_a_raw_connections_transaction_is_all_or_nothing(database: Database):
     with pytest.raises(KeyboardInterrupt):
         insert_and(interrupt)
     with pytest.raises(DBAPIError):
-        insert_and(lambda raw: raw.rows("SELECT 1 / 0", {}))
+        insert_and(lambda link: link.rows("SELECT 1 / 0", {}))
     assert database.query("SELECT number FROM kept", {}) == [(1,)]
+
+
+def test_execute_together_is_one_transaction(database: Database):
+    database.query("CREATE TABLE together (number int PRIMARY KEY)", {})
+    insert = "INSERT INTO together VALUES (%(number)s)"
+    count = "SELECT count(*) FROM together"
+    with database.raw_connection() as link:
+        assert link.execute_together((insert, {"number": 1}), (count, {})) == [(1,)]
+    with pytest.raises(DBAPIError), database.raw_connection() as link:
+        link.execute_together((insert, {"number": 2}), (insert, {"number": 1}), (count, {}))
+    assert database.query(count, {}) == [(1,)]
 
 
 def test_an_open_transaction_does_not_reach_the_next_user(database: Database):
     """The block begins a transaction itself and is interrupted."""
-    with database.raw_connection() as raw:
-        raw.rows("BEGIN", {})
-        raw.rows("CREATE TABLE left_open ()", {})
+    with database.raw_connection() as link:
+        link.rows("BEGIN", {})
+        link.rows("CREATE TABLE left_open ()", {})
     assert database.query("SELECT to_regclass('left_open')", {}) == [(None,)]
     with database.transaction() as session:
         assert session.scalar(text("SELECT 1")) == 1

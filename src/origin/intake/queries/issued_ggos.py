@@ -1,7 +1,6 @@
 """Insert issued GGOs, and the deliveries that tell subscribers of them."""
 
-from collections.abc import Callable, Collection, Iterable, Sequence
-from enum import Enum
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from sqlalchemy import select
@@ -11,7 +10,7 @@ from origin.db.models import Ggo
 from origin.db.raw_connections import RawConnection, Row, Values
 from origin.intake.queries.owners import MeteringPointRef, Owner
 from origin.shared.json_codec import encode_json
-from origin.webhooks.queries.outbox import TELL, wake_over, wake_written
+from origin.webhooks.queries.outbox import TELL, WAKE, wake_written
 
 IssuedRow = dict[str, Any]
 """An issued GGO by the names of the table's columns; amount in Wh, emissions in g/Wh."""
@@ -70,26 +69,37 @@ IDENTITY = (
 """Columns that must be equal for two issues at one address to be the same GGO."""
 
 
-class Outcome(Enum):
-    """What came of inserting a GGO."""
-
-    INSERTED_AND_QUEUED = "inserted and queued"
-    """It was inserted, and deliveries to subscribers were queued."""
-    INSERTED = "inserted"
-    """It was inserted; there are no subscribers."""
-    SKIPPED = "skipped"
-    """Its address is taken, or owner or metering point are stored otherwise than given."""
+_WAKE_OWNER = WAKE.format(queues="user_id = %(owner_id)s AND event = 'ON_GGO_RECEIVED'")
+_COLUMNS = ", ".join(f'"{name}"' for name in IDENTITY)
+_STORED = f"""
+SELECT EXISTS (
+    SELECT FROM webhook_subscriptions
+    WHERE user_id = %(owner_id)s AND event = 'ON_GGO_RECEIVED' AND ended_at IS NULL
+), {_COLUMNS}
+FROM ggos WHERE address = %(address)s
+"""
 
 
 def insert_alone(
     connection: RawConnection, owner: Owner, point: MeteringPointRef, row: IssuedRow
-) -> Outcome:
-    """Insert one GGO over a raw connection in a transaction: the statement is prepared, for speed."""
-    added, subscription_ids = _insert(connection.prepared, _INSERT_ONE, owner, point, [row])
-    if subscription_ids:
-        wake_over(connection, subscription_ids)
-        return Outcome.INSERTED_AND_QUEUED
-    return Outcome.INSERTED if added else Outcome.SKIPPED
+) -> tuple[IssuedRow | None, bool]:
+    """Insert one GGO unless its address is taken, and queue its deliveries, in one round trip.
+
+    The three statements are one transaction, prepared for speed.
+
+    :returns: The columns of `IDENTITY` as they are stored at the address now, and whether the owner has
+        subscribers. Nothing is stored if owner or point are stored otherwise than given.
+    """
+    of_owner = {"owner_id": owner.id}
+    found = connection.execute_together(
+        (_INSERT_ONE, _values(owner, point, [row])),
+        (_WAKE_OWNER, of_owner),
+        (_STORED, {**of_owner, "address": row["address"]}),
+    )
+    if not found:
+        return None, False
+    has_subscribers, *stored = found[0]
+    return dict(zip(IDENTITY, stored, strict=True)), has_subscribers
 
 
 def insert(
@@ -112,9 +122,9 @@ def insert(
     added: set[str] = set()
     to_wake: set[int] = set()
     for point, rows in issued:
-        addresses, subscription_ids = _insert(run, _INSERT, owner, point, rows)
-        added |= addresses
-        to_wake |= subscription_ids
+        inserted = run(_INSERT, _values(owner, point, rows))
+        added |= {row[0] for row in inserted}
+        to_wake |= set(inserted[0][1] or ()) if inserted else set()
     wake_written(session, to_wake)
     return added
 
@@ -128,23 +138,13 @@ def rows_at(session: Session, addresses: Collection[str]) -> dict[str, IssuedRow
     return {row["address"]: dict(row) for row in found.mappings()}
 
 
-def _insert(
-    run: Callable[[str, Values], Sequence[Row]],
-    sql: str,
-    owner: Owner,
-    point: MeteringPointRef,
-    rows: Sequence[IssuedRow],
-) -> tuple[set[str], set[int]]:
-    """Return the inserted addresses, and the subscriptions to which deliveries were written."""
-    found = run(
-        sql,
-        {
-            "ggos": encode_json(rows).decode(),
-            "owner_id": owner.id,
-            "subject": owner.subject,
-            "master_key": owner.sealed_master_key,
-            "gsrn": point.gsrn,
-            "key_index": point.key_index,
-        },
-    )
-    return {row[0] for row in found}, set(found[0][1] or ()) if found else set()
+def _values(owner: Owner, point: MeteringPointRef, rows: Sequence[IssuedRow]) -> Values:
+    """Return the values of `_insert_statement`."""
+    return {
+        "ggos": encode_json(rows).decode(),
+        "owner_id": owner.id,
+        "subject": owner.subject,
+        "master_key": owner.sealed_master_key,
+        "gsrn": point.gsrn,
+        "key_index": point.key_index,
+    }

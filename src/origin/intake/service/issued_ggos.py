@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from origin.db.engine import Database
 from origin.errors import OwnerChanged
 from origin.intake.queries import issued_ggos
-from origin.intake.queries.issued_ggos import IDENTITY, IssuedRow, Outcome
+from origin.intake.queries.issued_ggos import IDENTITY, IssuedRow
 from origin.intake.queries.owners import MeteringPointRef, Owner
 from origin.intake.rules.events import GgoEvent
 from origin.intake.service.known_points import KnownPoints
@@ -35,22 +35,24 @@ class IssuedGgos:
     wakeups: Wakeups
 
     def issue_new(self, subject: str, event: GgoEvent) -> bool:
-        """Store one GGO in the usual case: it is new, its user and metering point are known.
+        """Store one GGO in the usual case: its user and metering point are known, its address is ours.
 
-        :returns: False if this is not the usual case; then nothing has changed. Use `issue`.
+        :returns: Whether it is stored now as told. If not, nothing has changed: use `issue`.
         """
         known = self.known_points.find(subject, event.gsrn)
         if known is None:
             return False
         owner, point = known
         row = self._row(owner, point, event)
-        with self.database.raw_connection(transaction=True) as connection:
-            outcome = issued_ggos.insert_alone(connection, owner, point, row)
-        if outcome is Outcome.SKIPPED:
+        stored, has_subscribers = None, False
+        # A mismatch is reported once, by `issue`. Its reason may be that the known point is outdated.
+        if not row["key_mismatch"]:
+            with self.database.raw_connection() as connection:
+                stored, has_subscribers = issued_ggos.insert_alone(connection, owner, point, row)
+        if stored is None or _differing(stored, row):
             self.known_points.forget(subject, event.gsrn)
             return False
-        _report_mismatch(row)
-        if outcome is Outcome.INSERTED_AND_QUEUED:
+        if has_subscribers:
             self.wakeups.deliveries_due()
         return True
 
@@ -119,7 +121,7 @@ def _report_mismatch(row: IssuedRow) -> None:
 
 def _agree(stored: IssuedRow, told: IssuedRow) -> bool:
     """Tell whether both rows are the same GGO; log the columns that differ."""
-    differing = [name for name in IDENTITY if stored[name] != told[name]]
+    differing = _differing(stored, told)
     if differing:
         log.error(
             "An issue of GGO %s contradicts the stored one in: %s",
@@ -127,3 +129,8 @@ def _agree(stored: IssuedRow, told: IssuedRow) -> bool:
             ", ".join(differing),
         )
     return not differing
+
+
+def _differing(stored: IssuedRow, told: IssuedRow) -> list[str]:
+    """Return the columns in which two rows are not the same GGO."""
+    return [name for name in IDENTITY if stored[name] != told[name]]
