@@ -206,7 +206,7 @@ CASES = {
     ),
     "ledger: settlement": Case(
         ledger,
-        lambda ledger, _: ledger.settlement("a").measurement,
+        lambda ledger, _: ledger.read_settlement("a").measurement,
         lambda who: _state({"measurement": who, "parts": []}),
         lambda who: who,
     ),
