@@ -36,8 +36,14 @@ _POLICY = (
 
 
 @blueprint.get("/docs")
-@blueprint.response(200, description="The page", content_type="text/html")
-def docs() -> Response:
+@blueprint.response(
+    200,
+    {"type": "string"},
+    description="The page",
+    content_type="text/html",
+    example="<!doctype html>…",
+)
+def get_docs() -> Response:
     """Show the API's description as a page, on which requests can be tried."""
     # Users type tokens into it: no foreign script may run there.
     return Response(_PAGE, mimetype="text/html", headers={"Content-Security-Policy": _POLICY})
