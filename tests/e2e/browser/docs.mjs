@@ -72,7 +72,7 @@ try {
   );
   await logIn(page, process.argv[3]);
   const account = await tried(page, "Accounts-listAccounts");
-  const compose = await tried(page, "GGOs-composeGgo");
+  const compose = await tried(page, "GGO-composeGgo");
   console.log(
     JSON.stringify({
       title: await page.title(),

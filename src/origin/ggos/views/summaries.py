@@ -98,7 +98,7 @@ class TransferTotalRequest(TotalRequest):
     )
 
 
-class GroupSchema(Schema):
+class SummaryGroupSchema(Schema):
     """One group, and its Wh for each label."""
 
     group = fields.List(
@@ -117,7 +117,7 @@ class SummaryResponse(SuccessResponse):
         fields.String(), metadata=described("The periods, in local time", ["2026-01-31"])
     )
     groups = fields.List(
-        fields.Nested(GroupSchema), metadata=described("The groups, sorted by their values")
+        fields.Nested(SummaryGroupSchema), metadata=described("The groups, sorted by their values")
     )
 
 

@@ -86,7 +86,10 @@ def _info(found: Json, settings: Settings) -> Json:
         "summary": "Accounts of granular guarantees of origin",
         "description": _DESCRIPTION,
         "contact": {"name": f"Operator of {settings.service_name}", "url": settings.project_url},
-        "license": {"name": "Apache License 2.0", "identifier": "Apache-2.0"},
+        "license": {
+            "name": "Apache License 2.0",
+            "url": "https://www.apache.org/licenses/LICENSE-2.0",
+        },
     }
 
 

@@ -3,6 +3,11 @@
 from collections.abc import Iterator
 from typing import Any
 
+from origin.ggos.rules.filters import Category, Direction
+from origin.ggos.rules.listing import ORDERS
+from origin.ggos.rules.summaries import Grouping
+from origin.shared.periods import Resolution
+
 Json = dict[str, Any]
 
 _SCHEMAS = "#/components/schemas/"
@@ -17,20 +22,29 @@ _EXAMPLES: dict[str, Any] = {
     "TransferFilters": {"reference": ["wind"]},
 }
 """Examples, by the schema's name, where the examples of the fields do not go together."""
+_ENUMS: dict[str, tuple[str, ...]] = {
+    "Category": tuple(each.value for each in Category),
+    "Direction": tuple(each.value for each in Direction),
+    "Grouping": tuple(each.value for each in Grouping),
+    "Order": tuple(ORDERS),
+    "Resolution": tuple(each.value for each in Resolution),
+}
+"""Choices that get a schema, and so a type in generated clients, of their own."""
 
 
 def complete(found: Json) -> None:
     """Complete all schemas of the document in place."""
     schemas = found["components"]["schemas"]
+    _name_choices(schemas)
     requests: set[str] = set()
     answers: set[str] = set()
     for operations in found["paths"].values():
         for operation in operations.values():
             _gather(operation.get("requestBody", {}), schemas, requests)
             _gather(operation["responses"], schemas, answers)
-    for name in requests:
+    for name in requests - _ENUMS.keys():
         _complete_request(schemas[name])
-    for name in answers:
+    for name in answers - _ENUMS.keys():
         always = schemas[name]["properties"].keys() - _NOT_IN_EVERY_RESPONSE
         schemas[name]["required"] = sorted(always)
     for part in _parts(schemas):
@@ -44,13 +58,13 @@ def example(schema: Json, schemas: Json, name: str = "") -> Any:
     """Return a value that fits the schema, made of the examples of its fields."""
     if name in _EXAMPLES:
         return _EXAMPLES[name]
+    if schema.get("examples"):
+        return schema["examples"][0]
     if "$ref" in schema:
         target = schema["$ref"].removeprefix(_SCHEMAS)
         return example(schemas[target], schemas, target)
     if "anyOf" in schema:
         return example(schema["anyOf"][0], schemas)
-    if schema.get("examples"):
-        return schema["examples"][0]
     if "enum" in schema:
         return schema["enum"][0]
     kind = next(iter(_kinds(schema)), "object")
@@ -70,6 +84,24 @@ def resolved(schema: Json, schemas: Json) -> Json:
     """Return the schema that a reference leads to; another one as it is."""
     found: Json = schemas[schema["$ref"].removeprefix(_SCHEMAS)] if "$ref" in schema else schema
     return found
+
+
+def _name_choices(schemas: Json) -> None:
+    """Give the choices of `_ENUMS` schemas of their own, and let fields refer to them."""
+    names = {choices: name for name, choices in _ENUMS.items()}
+    for part in list(_parts(schemas)):
+        name = names.get(tuple(part.get("enum", ())))
+        if name is not None:
+            for keyword in ("type", "enum", "maxLength"):
+                part.pop(keyword, None)
+            part["$ref"] = f"{_SCHEMAS}{name}"
+    for name, choices in _ENUMS.items():
+        schemas[name] = {"type": "string", "enum": list(choices)}
+    # Names for generated clients, which can't make any of "-begin".
+    schemas["Order"]["x-enum-varnames"] = [
+        each.removeprefix("-").upper() + ("_DESCENDING" if each.startswith("-") else "")
+        for each in ORDERS
+    ]
 
 
 def _gather(part: Any, schemas: Json, names: set[str]) -> None:
@@ -103,9 +135,8 @@ def _complete_request(schema: Json) -> None:
 def _nullable(schema: Json) -> Json:
     """Return the schema with null allowed: for an optional field null means absent."""
     if "$ref" in schema:
-        description = schema.pop("description", None)
-        made: Json = {"anyOf": [schema, {"type": "null"}]}
-        return {**made, "description": description} if description else made
+        reference = {"$ref": schema.pop("$ref")}
+        return {**schema, "anyOf": [reference, {"type": "null"}]}
     kind = schema.get("type")
     if isinstance(kind, str):
         made = {**schema, "type": [kind, "null"]}
