@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from origin.accounts.service.administration import UserAdministration
 from origin.accounts.service.login import Logins
 from origin.batches.client.ledger import LedgerClient
+from origin.batches.service.carry_out import Verdicts
 from origin.batches.service.follow import Follower
 from origin.batches.service.post import BatchPoster
 from origin.batches.service.redo import BatchRedo
 from origin.batches.service.runner import BatchRunner
 from origin.batches.service.sign import BatchSigner
+from origin.batches.service.take_over import TakeOver
 from origin.compose.service.compose import Composer
 from origin.compose.service.measurements import MeasurementReader
 from origin.db.engine import Database
@@ -122,7 +124,7 @@ class Runtime:
             submit_retry_delay_s=self.settings.ledger_submit_retry_delay,
         )
         self.batch_redo = BatchRedo(database=self.database, outbox=self.outbox)
-        self.follower = Follower(
+        verdicts = Verdicts(
             database=self.database,
             ledger=self.ledger,
             batch_poster=self.batch_poster,
@@ -136,7 +138,8 @@ class Runtime:
             wakeups=self.wakeups,
             batch_signer=self.batch_signer,
             batch_poster=self.batch_poster,
-            follower=self.follower,
+            follower=Follower(ledger=self.ledger, verdicts=verdicts),
+            take_over=TakeOver(ledger=self.ledger, verdicts=verdicts),
         )
         self.reconciliation = Reconciliation(
             settings=self.settings,
