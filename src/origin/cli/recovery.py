@@ -30,7 +30,7 @@ _COUNTS = (
     ("Batches completed: the ledger had committed them", "completed"),
     ("Batches declined: their addresses are in use", "declined"),
     ("Users for whom DataHub could not be asked", "not_asked"),
-    ("GGOs that were never sent to the ledger (LEDGER_ENABLED=0)", "never_sent"),
+    ("GGOs that were never sent: the ledger was switched off", "never_sent"),
     ("GGOs on the ledger that are not ours, or of a lost key", "unmatched"),
     ("Wh in these GGOs", "unmatched_wh"),
     ("Other differences", "differing"),
