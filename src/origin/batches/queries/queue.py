@@ -165,6 +165,7 @@ class ClaimedBatch(LiveBatch):
     :ivar refused_posts: Of the POSTs, those that were refused for good.
     :ivar unarrived_posts: Of the POSTs, those that certainly did not reach the ledger's queue.
     :ivar none_on_its_way: No POST may reach the ledger any more.
+    :ivar original_batch_id: As of `AdoptedBatch`, if the batch was adopted and signed anew.
     """
 
     ledger_batch_id: str
@@ -172,6 +173,7 @@ class ClaimedBatch(LiveBatch):
     refused_posts: int
     unarrived_posts: int
     none_on_its_way: bool
+    original_batch_id: str | None
 
     @property
     def is_refused_throughout(self) -> bool:
@@ -216,7 +218,7 @@ def load_claimed(
         )
         .order_by(Batch.id)
     ).all()
-    claimed = [ClaimedBatch(*row[:-1]) for row in rows if row.signed_batch is not None]
+    claimed = [ClaimedBatch(*row) for row in rows if row.signed_batch is not None]
     adopted = [(*row[: len(live)], row[-1]) for row in rows if row.signed_batch is None]
     return claimed, [AdoptedBatch(*row) for row in adopted]
 

@@ -85,6 +85,14 @@ def judge(
     return Verdict.POST
 
 
+def may_be_executed(status: BatchStatus | None) -> bool:
+    """Whether the ledger may still execute a batch, or has done so.
+
+    :param status: None: the ledger gave none that the contract knows.
+    """
+    return status not in {BatchStatus.INVALID, BatchStatus.UNKNOWN}
+
+
 def judge_adopted(
     status: BatchStatus, source: SpentBy, *, is_on_ledger: bool, is_stuck: bool
 ) -> Verdict:

@@ -8,7 +8,7 @@ from functools import partial
 from origin.batches.client.ledger import LedgerClient, StatusAnswer
 from origin.batches.queries.queue import ClaimedBatch
 from origin.batches.rules.standing import Operation, spent_by
-from origin.batches.rules.verdicts import BatchStatus, judge, needs_state
+from origin.batches.rules.verdicts import BatchStatus, Verdict, judge, may_be_executed, needs_state
 from origin.batches.service.carry_out import Judgement, VerdictRun, Verdicts
 from origin.errors import PeerError, PeerUnavailable
 from origin.shared.deadlines import Deadline
@@ -89,7 +89,16 @@ class Follower:
             refused=batch.is_refused_throughout,
             none_on_its_way=batch.none_on_its_way,
         )
+        if verdict is Verdict.DECLINE and self._original_may_be_executed(batch):
+            verdict = Verdict.WAIT
         return Judgement(verdict, answer.reason, operation, source)
+
+    def _original_may_be_executed(self, batch: ClaimedBatch) -> bool:
+        """Whether the ledger may execute the original service's batch, which has the same parts."""
+        if not batch.original_batch_id:
+            return False
+        answer = self.ledger.statuses([batch.original_batch_id]).get(batch.original_batch_id)
+        return may_be_executed(None if answer is None else answer.status)
 
 
 def _status(answers: Answers, batch: ClaimedBatch) -> BatchStatus | None:

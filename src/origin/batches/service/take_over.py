@@ -49,7 +49,7 @@ class TakeOver:
         source = self.ledger.read_ggo(operation.source)
         spender = spent_by(operation, source, self.ledger)
         answer = _NEVER_POSTED
-        if spender is SpentBy.NOBODY and batch.original_batch_id is not None:
+        if spender is SpentBy.NOBODY and batch.original_batch_id:
             answer = self._status(batch.original_batch_id)
             # The batch may have been committed since, and another attempt refused.
             if answer.status is BatchStatus.INVALID:
