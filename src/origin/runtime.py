@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 from origin.accounts.service.administration import UserAdministration
 from origin.accounts.service.login import Logins
+from origin.adoption.service.adopt import AdoptionService
+from origin.adoption.service.early_rows import EarlyRows
 from origin.batches.client.ledger import LedgerClient
 from origin.batches.service.carry_out import Verdicts
 from origin.batches.service.follow import Follower
@@ -226,7 +228,7 @@ class Runtime:
         )
 
     def _make_administration(self) -> None:
-        """Make the services of logins, monitoring, administration and recovery."""
+        """Make the services of logins, monitoring, administration, adoption and recovery."""
         self.probes = Probes(self.database, self.settings)
         self.database_gauges = DatabaseGauges(self.database.engine.url)
         self.logins = Logins(
@@ -242,6 +244,15 @@ class Runtime:
             database=self.database, wakeups=self.wakeups, user_tokens=self.user_tokens
         )
         self.key_rotation = KeyRotation(database=self.database, sealer=self.sealer)
+        self.adoption = AdoptionService(
+            settings=self.settings,
+            sealer=self.sealer,
+            public_branch_keys=self.public_branch_keys,
+            early_rows=EarlyRows(
+                outbox=self.outbox, sealer=self.sealer, issued_ggos=self.issued_ggos
+            ),
+            wakeups=self.wakeups,
+        )
         self.recovery = RecoveryService(
             database=self.database,
             wakeups=self.wakeups,

@@ -534,6 +534,31 @@ class Recovery(Identified, Base):
     """The id of the last user, metering point or GGO that this stage has finished."""
 
 
+class Adoption(Identified, Base):
+    """An adoption of the original service's database (`flask adopt`), written when it is published."""
+
+    __tablename__ = "adoptions"
+
+    published_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    finished_at: Mapped[datetime | None]
+    """When early events and subscriptions of the adopted users were applied, too."""
+    report: Mapped[dict[str, Any]]
+    """See `origin.adoption.rules.Report`."""
+
+
+class AdoptionRejection(Identified, Base):
+    """A row of the original service's database that was not adopted."""
+
+    __tablename__ = "adoption_rejections"
+
+    adoption_id: Mapped[int] = mapped_column(ForeignKey("adoptions.id"), index=True)
+    kind: Mapped[str]
+    """See `origin.adoption.rules.Kind`."""
+    source_id: Mapped[int | None]
+    """The row's id in the original database; NULL: it has none."""
+    reason: Mapped[str]
+
+
 class WebhookSubscription(Identified, Base):
     """A webhook subscription of a user, and its delivery queue.
 
