@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from origin.shared.deadlines import Deadline
 from tests.support.market import Market
 
-_UNSIGNED = "signed_batch = NULL, ledger_batch_id = NULL, posts = 0, answered_posts = 0"
-
 
 @dataclass(frozen=True)
 class OriginalBatch:
@@ -14,6 +12,18 @@ class OriginalBatch:
 
     id: str
     batch_list: bytes
+
+
+def sign_as_original(market: Market, batch_id: int) -> OriginalBatch:
+    """Sign a batch that the service has not posted, as the original service did; forget the bytes."""
+    market.runtime.batch_signer.sign_missing([batch_id], Deadline(60))
+    [row] = market.rows(
+        "SELECT ledger_batch_id, signed_batch FROM batches WHERE id = :id", id=batch_id
+    )
+    market.rows(
+        "UPDATE batches SET signed_batch = NULL, ledger_batch_id = NULL WHERE id = :id", id=batch_id
+    )
+    return OriginalBatch(row[0], bytes(row[1]))
 
 
 def adopt_in_flight(market: Market, *, with_id: bool = True) -> OriginalBatch:
@@ -24,16 +34,15 @@ def adopt_in_flight(market: Market, *, with_id: bool = True) -> OriginalBatch:
     :param with_id: The original's handle had the batch's id. Else it knew of no POST.
     """
     [[number]] = market.rows("SELECT id FROM batches WHERE ended_at IS NULL")
-    market.runtime.batch_signer.sign_missing([number], Deadline(60))
-    [row] = market.rows(f"SELECT ledger_batch_id, signed_batch FROM batches WHERE id = {number}")  # noqa: S608 - ours
+    original = sign_as_original(market, number)
     market.rows(
-        f"UPDATE batches SET {_UNSIGNED}, adopted_at = now(), state = :state, "  # noqa: S608 - ours
-        "original_batch_id = :original, created_at = now() - interval '300 days' WHERE id = :id",
-        original=row[0] if with_id else None,
+        "UPDATE batches SET adopted_at = now(), state = :state, original_batch_id = :original, "
+        "created_at = now() - interval '300 days' WHERE id = :id",
+        original=original.id if with_id else None,
         state="SUBMITTED" if with_id else "PENDING",
         id=number,
     )
-    return OriginalBatch(row[0], bytes(row[1]))
+    return original
 
 
 def adopt_ended(market: Market) -> None:
