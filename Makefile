@@ -19,8 +19,8 @@ python := .venv/bin/python
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
-sync: ## Install pipenv (.tools) and the locked packages (.venv) if needed
-	@bin/bootstrap
+sync: ## Install pipenv (.tools) and the locked packages (.venv) if needed, and tell how to go on
+	@bin/bootstrap $(if $(filter sync,$(MAKECMDGOALS)),--next-steps)
 
 demo: sync ## Run the whole system, and two users who trade GGOs (ARGS=--once: stop afterwards)
 	@exec $(python) -m devstack.demo $(ARGS)
