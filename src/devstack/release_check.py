@@ -85,6 +85,9 @@ def _check_changelog() -> None:
 
 def _check_tag() -> None:
     tag = f"v{VERSION}"
+    others = set(_output("git", "tag", "--points-at", "HEAD").split()) - {tag}
+    if others:
+        raise ProcessFailedError(f"The version is {VERSION}, the tag {' '.join(others)}")
     tagged = _output("git", "tag", "--list", tag)
     if tagged and _output("git", "rev-parse", f"{tag}^{{commit}}") != _output(
         "git", "rev-parse", "HEAD"
