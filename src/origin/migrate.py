@@ -20,6 +20,8 @@ from origin.batches.service.ledger_mode import check_ledger_mode
 from origin.db.compatibility import oldest_usable_revision
 from origin.db.engine import Database
 from origin.errors import ConfigurationError
+from origin.keys.sealing import Sealer
+from origin.maintenance.service.secret_changes import SecretChanges
 from origin.settings import DatabaseSettings, Settings, load_settings
 from origin.telemetry.logs import configure_logging
 
@@ -135,6 +137,8 @@ def _check_start(settings: Settings) -> None:
     database = Database(settings.database_url, pool_size=1)
     try:
         check_ledger_mode(database, ledger_enabled=settings.ledger_enabled)
+        sealer = Sealer([each.get_secret_value() for each in settings.key_encryption_secrets])
+        SecretChanges(database, sealer).check_start()
     finally:
         database.dispose()
 
