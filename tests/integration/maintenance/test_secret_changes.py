@@ -129,6 +129,7 @@ def test_a_lost_secret_stops_the_start_until_an_operator_declares_it_lost(
     with patch.object(secret_changes.log, "warning") as warning:
         later.runtime.secret_changes.check_start()
     warning.assert_called_once()
+    later.new_user("bob")
     with pytest.raises(ConfigurationError):
         processes.with_secrets("a third secret of some length").runtime.secret_changes.check_start()
 
@@ -161,7 +162,7 @@ def test_the_secrets_that_rows_need_are_found_without_reading_the_rows(processes
     world.rows(
         "INSERT INTO users (subject, master_key) SELECT 'user ' || n, "
         "'v1.' || CASE WHEN n < 5 THEN '00000001' ELSE '00000002' END || '.' || repeat('x', 200) "
-        "FROM generate_series(1, 20000) AS n"
+        "FROM generate_series(1, 2000) AS n"
     )
     world.rows("ANALYZE users")
     with world.runtime.database.reading() as session:
