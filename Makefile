@@ -5,13 +5,16 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 MAKEFLAGS += --no-print-directory --no-builtin-rules
 .DEFAULT_GOAL := help
-.PHONY: help sync demo unit test faults check openapi format image-check compose-check deploy-check bench lock clean
+.PHONY: help sync demo unit test faults check openapi format image-check compose-check deploy-check bench capacity lock clean
 
 # Arguments for `demo` (--once), `unit`, `test` (pytest's) and others.
 ARGS ?=
 # How `test` measures branch coverage. It costs pytest's own processes a third of their time; the servers,
 # peers and services that tests start run at full speed.
 COVERAGE ?= --cov --cov-report=json:.run/coverage.json
+
+# The bench's result that `capacity` takes over.
+RESULT ?= .run/bench/result.json
 
 export PYTHONPATH := $(CURDIR)/src
 python := .venv/bin/python
@@ -62,6 +65,11 @@ deploy-check: sync ## Lint the Dockerfile, compose.yaml and the Helm chart; vali
 
 bench: sync ## Measure the speed of the main endpoints (half an hour; ARGS: see doc/bench.md)
 	@PYTHONPATH="$(CURDIR)/src:$(CURDIR)" exec $(python) -m bench $(ARGS)
+
+capacity: sync ## Take over the bench's last result: doc/operations/capacity.md, and doc/bench.md's tables
+	cp $(RESULT) doc/operations/bench-result.json
+	@PYTHONPATH="$(CURDIR)/src:$(CURDIR)" $(python) -m bench.capacity --tables > .run/capacity.md
+	mv .run/capacity.md doc/operations/capacity.md
 
 lock: sync ## Resolve the Pipfile into Pipfile.lock, without the address of a package index
 	PIPENV_VENV_IN_PROJECT=1 PIPENV_IGNORE_VIRTUALENVS=1 .tools/bin/python -m pipenv lock

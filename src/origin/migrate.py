@@ -82,13 +82,14 @@ def check_compatibility(database_url: URL | str) -> None:
     :raises ConfigurationError: this code is too old.
     :raises OperationalError: of SQLAlchemy; the database is unavailable.
     """
-    database = Database(make_url(database_url), pool_size=1)
+    config = alembic_config(database_url)
+    database = Database(config.attributes["database_url"], pool_size=1)
     try:
         with database.reading() as session:
             usable_from = oldest_usable_revision(session)
     finally:
         database.dispose()
-    script = ScriptDirectory.from_config(alembic_config(database_url))
+    script = ScriptDirectory.from_config(config)
     if usable_from not in {each.revision for each in script.walk_revisions()}:
         raise ConfigurationError(
             "A later version of the service has migrated the database, and this version is too old "
