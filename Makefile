@@ -5,7 +5,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 MAKEFLAGS += --no-print-directory --no-builtin-rules
 .DEFAULT_GOAL := help
-.PHONY: help sync demo unit test faults check openapi format image-check compose-check deploy-check bench capacity lock clean
+.PHONY: help sync demo unit test faults check openapi format image-check compose-check deploy-check rollback-check bench capacity lock clean
 
 # Arguments for `demo` (--once), `unit`, `test` (pytest's) and others.
 ARGS ?=
@@ -63,13 +63,16 @@ compose-check: sync ## Run the demo against what `docker compose up` has started
 deploy-check: sync ## Lint the Dockerfile, compose.yaml and the Helm chart; validate the chart's objects
 	@exec deploy/check
 
+rollback-check: sync ## Run another commit's code on today's schema (ARGS: the commit)
+	@exec $(python) -m devstack.rollback $(ARGS)
+
 bench: sync ## Measure the speed of the main endpoints (half an hour; ARGS: see doc/bench.md)
 	@PYTHONPATH="$(CURDIR)/src:$(CURDIR)" exec $(python) -m bench $(ARGS)
 
 capacity: sync ## Take over the bench's last result: doc/operations/capacity.md, and doc/bench.md's tables
+	@PYTHONPATH="$(CURDIR)/src:$(CURDIR)" $(python) -m bench.capacity --tables $(RESULT) > .run/capacity.md
 	cp $(RESULT) doc/operations/bench-result.json
-	@PYTHONPATH="$(CURDIR)/src:$(CURDIR)" $(python) -m bench.capacity --tables > .run/capacity.md
-	mv .run/capacity.md doc/operations/capacity.md
+	cp .run/capacity.md doc/operations/capacity.md
 
 lock: sync ## Resolve the Pipfile into Pipfile.lock, without the address of a package index
 	PIPENV_VENV_IN_PROJECT=1 PIPENV_IGNORE_VIRTUALENVS=1 .tools/bin/python -m pipenv lock
