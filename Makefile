@@ -71,8 +71,8 @@ bench: sync ## Measure the speed of the main endpoints (half an hour; ARGS: see 
 
 capacity: sync ## Take over the bench's last result: doc/operations/capacity.md, and doc/bench.md's tables
 	@PYTHONPATH="$(CURDIR)/src:$(CURDIR)" $(python) -m bench.capacity --tables $(RESULT) > .run/capacity.md
-	cp $(RESULT) doc/operations/bench-result.json
-	cp .run/capacity.md doc/operations/capacity.md
+	@[[ $(RESULT) -ef doc/operations/bench-result.json ]] || cp $(RESULT) doc/operations/bench-result.json
+	@cp .run/capacity.md doc/operations/capacity.md
 
 lock: sync ## Resolve the Pipfile into Pipfile.lock, without the address of a package index
 	PIPENV_VENV_IN_PROJECT=1 PIPENV_IGNORE_VIRTUALENVS=1 .tools/bin/python -m pipenv lock

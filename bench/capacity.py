@@ -6,12 +6,13 @@ With `--tables`, also renew the tables of doc/bench.md.
 import argparse
 import sys
 from dataclasses import dataclass
+from math import ceil
 from pathlib import Path
 from typing import Any
 
 import orjson
 
-from bench.growth import SETTLEMENT
+from bench.growth import SETTLEMENT, CostPoint, ratios
 from bench.paths import MANY_PARTS
 from bench.tables import markdown, path_results, with_tables
 from devstack.processes import ROOT
@@ -68,7 +69,12 @@ class Costs:
     paths: dict[str, Cost]
     batch: Cost
     many_parts: Cost
-    worker_per_second: float
+    worker_ms: float
+    """CPU ms of the worker alone for a batch."""
+    largest: int
+    """GGOs in the largest database of the group growth."""
+    growth: float
+    """The largest cost of an operation there, divided by that in the smallest database."""
     ggo_bytes: float
     batch_bytes: float
 
@@ -82,12 +88,9 @@ class Costs:
             )
             for each in path_results(result["paths"])
         }
-        settled = [
-            point["ms"]
-            for point in result["growth"]["GGOs in the database"]
-            if point["operation"] == SETTLEMENT
-        ]
-        backlog = result["settlement"]["settlement"][-1]
+        points = [CostPoint(**each) for each in result["growth"]["GGOs in the database"]]
+        settled_ms = [each.ms for each in points if each.operation == SETTLEMENT][-1]
+        worker_ms = result["settlement"]["settlement"][-1]["worker_ms"]
         compose = paths["/ggo/compose: half, many senders"]
         many_ms = result["paths"]["many_parts_ms"]
         return cls(
@@ -95,9 +98,11 @@ class Costs:
             day=result["when"][:10],
             ggos=result["options"]["size"],
             paths=paths,
-            batch=Cost(settled[-1], max(0.0, settled[-1] - backlog["worker_ms"])),
+            batch=Cost(settled_ms, max(0.0, settled_ms - worker_ms)),
             many_parts=Cost(many_ms, many_ms * compose.database_ms / compose.ms),
-            worker_per_second=backlog["per_second"],
+            worker_ms=worker_ms,
+            largest=max(each.x for each in points),
+            growth=max(ratio for _, ratio in ratios(points)),
             ggo_bytes=result["paths"]["ggo_bytes"],
             batch_bytes=result["settlement"]["batch_bytes"],
         )
@@ -136,7 +141,7 @@ def _node(costs: Costs) -> str:
 
 {markdown(header, rows)}
 
-A web process can use one core. A worker process alone took {costs.worker_per_second:.0f} batches a second to a ledger that commits at once.
+A web process can use one core, and so can a worker process: {1000 / costs.worker_ms:.0f} batches a second, if the ledger keeps up.
 
 A GGO takes {costs.ggo_bytes:.0f} bytes of disk with all its indexes: {costs.ggo_bytes * 5e6 / 1e9:.1f} GB for five million. A compose into two parts adds two GGOs and a batch of {costs.batch_bytes / 1000:.1f} kB, with its signed bytes, its operation and its history.
 """
@@ -176,10 +181,10 @@ def _country(costs: Costs) -> str:
 
 **In all {cores:.0f} cores**, {database:.0f} of them for PostgreSQL. If DataHub sends the GGOs of a quarter of an hour within its first minute, storing them takes {issue.cores(peak):.0f} cores for that minute ({peak:,.0f} a second).
 
-The batches of {MANY_PARTS} parts are counted like batches of two, because the bench measures no others. Retiring takes {retired / costs.worker_per_second:.0f} worker processes, and {retired:,.0f} batches a second. No Sawtooth ledger is known to commit thousands of batches a second, so the ledger is the limit, not this service. Put as much as possible into one batch: a compose can retire and transfer up to 1,000 parts each.
+The batches of {MANY_PARTS} parts are counted like batches of two, because the bench measures no others. Retiring takes {ceil(retired * costs.worker_ms / 1000)} worker processes, and {retired:,.0f} batches a second. No Sawtooth ledger is known to commit thousands of batches a second, so the ledger is the limit, not this service. Put as much as possible into one batch: a compose can retire and transfer up to 1,000 parts each.
 
 {_disk(costs)}
-These are calculations. The bench found no growth of costs up to the sizes in [bench.md](../bench.md#growth); beyond them nothing was measured.
+These are calculations. From the smallest to the largest database of the bench ({costs.largest:,} GGOs), the cost of an operation grew to {costs.growth:.2f} times at most ([bench.md](../bench.md#growth)); beyond that nothing was measured.
 """
 
 

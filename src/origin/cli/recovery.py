@@ -1,4 +1,4 @@
-"""The command for operators after a restore: `flask ledger recover` (doc/operations/restore.md)."""
+"""The command for operators after a restore: `flask ledger recover` (doc/operations/backup-and-restore.md)."""
 
 import sys
 import time
