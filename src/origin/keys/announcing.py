@@ -7,6 +7,7 @@ Without that, nobody could tell when it is safe to seal with a new secret or to 
 import atexit
 import logging
 import os
+import secrets
 import socket
 import threading
 import time
@@ -36,7 +37,9 @@ class SecretAnnouncer:
 
         :param kind: `web`, `worker` or `beat`.
         """
-        process = f"{kind} on {socket.gethostname()}, process {os.getpid()}"
+        # Containers may share the host's name, and have the same process ids.
+        unique = secrets.token_hex(2)
+        process = f"{kind} on {socket.gethostname()}, process {os.getpid()} ({unique})"
 
         def announce() -> None:
             while True:
