@@ -5,13 +5,16 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 MAKEFLAGS += --no-print-directory --no-builtin-rules
 .DEFAULT_GOAL := help
-.PHONY: help sync demo unit test faults check openapi format image-check compose-check deploy-check bench lock sbom workflow-check release-check clean
+.PHONY: help sync demo unit test faults check openapi format image-check compose-check deploy-check rollback-check bench capacity lock sbom workflow-check release-check clean
 
 # Arguments for `demo` (--once), `unit`, `test` (pytest's) and others.
 ARGS ?=
 # How `test` measures branch coverage. It costs pytest's own processes a third of their time; the servers,
 # peers and services that tests start run at full speed.
 COVERAGE ?= --cov --cov-report=json:.run/coverage.json
+
+# The bench's result that `capacity` takes over.
+RESULT ?= .run/bench/result.json
 
 export PYTHONPATH := $(CURDIR)/src
 python := .venv/bin/python
@@ -60,8 +63,16 @@ compose-check: sync ## Run the demo against what `docker compose up` has started
 deploy-check: sync ## Lint the Dockerfile, compose.yaml and the Helm chart; validate the chart's objects
 	@exec deploy/check
 
+rollback-check: sync ## Run another commit's code on today's schema (ARGS: the commit)
+	@exec $(python) -m devstack.rollback $(ARGS)
+
 bench: sync ## Measure the speed of the main endpoints (half an hour; ARGS: see doc/bench.md)
 	@PYTHONPATH="$(CURDIR)/src:$(CURDIR)" exec $(python) -m bench $(ARGS)
+
+capacity: sync ## Take over the bench's last result: doc/operations/capacity.md, and doc/bench.md's tables
+	@PYTHONPATH="$(CURDIR)/src:$(CURDIR)" $(python) -m bench.capacity --tables $(RESULT) > .run/capacity.md
+	@[[ $(RESULT) -ef doc/operations/bench-result.json ]] || cp $(RESULT) doc/operations/bench-result.json
+	@cp .run/capacity.md doc/operations/capacity.md
 
 sbom: sync ## Write the list of runtime packages (CycloneDX) into dist, and check it and the licences
 	@release/install

@@ -30,7 +30,7 @@ COMMANDS = {
     "users": ("list", "show", "disable", "resubscribe"),
     "metering-points": ("import", "resend-keys"),
     "tokens": ("refresh",),
-    "keys": ("status", "rotate"),
+    "keys": ("status", "rotate", "forget-lost"),
 }
 
 
