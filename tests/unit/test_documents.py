@@ -9,6 +9,7 @@ from urllib.parse import unquote
 import pytest
 
 from devstack.processes import ROOT
+from tests.support.document_blocks import RUNNABLE, SHOWN, blocks, pages
 
 DECISIONS = ROOT / "doc/decisions"
 SECTIONS = ["Context", "Options", "Decision", "Consequences"]
@@ -74,6 +75,28 @@ def _is_there(path: str) -> bool:
 def test_named_files_exist(document: str):
     gone = [path for path in _named_paths(_text(document)) if not _is_there(path)]
     assert gone == [], f"{document} names files that aren't there"
+
+
+@pytest.mark.parametrize("page", pages())
+def test_each_block_is_run_or_shown_or_says_why_not(page: str):
+    """`tests/docs` runs all blocks in these languages that give no reason."""
+    for block in blocks(ROOT / page):
+        where = f"{page}:{block.line}"
+        assert block.language in RUNNABLE | SHOWN, f"{where} names no language that we know"
+        assert block.reason is None or len(block.reason) > 10, f"{where} gives no reason"
+        assert block.reason is None or block.language in RUNNABLE, f"{where} is never run"
+
+
+def test_every_page_can_be_reached_from_the_readme():
+    reached, waiting = set(), ["README.md"]
+    while waiting:
+        page = waiting.pop()
+        reached.add(page)
+        links = {link.partition("#")[0] for link in _links(_text(page))}
+        found = {((ROOT / page).parent / unquote(link)).resolve() for link in links if link}
+        names = {each.relative_to(ROOT).as_posix() for each in found if each.is_relative_to(ROOT)}
+        waiting += (names & set(DOCUMENTS)) - reached
+    assert set(DOCUMENTS) - reached == set()
 
 
 def _records() -> list[Path]:
