@@ -1,14 +1,18 @@
 """The runner of the documents' blocks notices what a reader would stumble over."""
 
 import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from shutil import which
 
 import psutil
 import pytest
 
 from devstack.processes import ROOT
+from tests.docs.conftest import Desk
+from tests.support.curl import main as curl
 from tests.support.document_blocks import Block, blocks
 from tests.support.page_session import BlockFailed, PageSession, differences
 from tests.support.waiting import eventually
@@ -142,3 +146,28 @@ def test_shapes_are_compared_but_not_values(
     documented: object, actual: object, expected: list[str]
 ):
     assert differences(documented, actual, "it") == expected
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["-s", "{url}/health/live"],
+        ["-s", "-X", "POST", "{url}/accounts"],
+        ["-s", "{url}/ggo", "-H", "Authorization: Bearer {token}", "--json", '{{"filters": {{}}}}'],
+        ["-s", "-f", "{url}/nothing"],
+        ["-s", "{hydra}/oauth2/introspect", "-d", "token={token}"],
+        ["-s", "http://127.0.0.1:9/"],
+    ],
+    ids=lambda options: options[-1],
+)
+def test_the_stand_in_answers_like_curl(
+    desk: Desk, capfdbinary: pytest.CaptureFixture[bytes], options: list[str]
+):
+    """Where there is a curl: elsewhere every page depends on the stand-in."""
+    facts = {"url": desk.variables["SERVICE"], "hydra": desk.variables["HYDRA"]}
+    arguments = [each.format(**facts, token=desk.variables["ANNA_TOKEN"]) for each in options]
+    status = curl(arguments)
+    output = capfdbinary.readouterr().out
+    if which("curl"):
+        real = subprocess.run(["curl", *arguments], capture_output=True, check=False)
+        assert (status, output) == (real.returncode, real.stdout)
