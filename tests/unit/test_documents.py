@@ -1,5 +1,6 @@
 """The documents name what is there: links, files, decisions, checks."""
 
+import json
 import re
 from collections.abc import Iterator
 from functools import cache
@@ -97,6 +98,30 @@ def test_every_page_can_be_reached_from_the_readme():
         names = {each.relative_to(ROOT).as_posix() for each in found if each.is_relative_to(ROOT)}
         waiting += (names & set(DOCUMENTS)) - reached
     assert set(DOCUMENTS) - reached == set()
+
+
+def test_the_scopes_of_every_endpoint_are_documented():
+    """In the API's description each operation names its scopes, or no token at all."""
+    described: dict[str, set[str]] = {}
+    for path, operations in json.loads(_text("doc/openapi.json"))["paths"].items():
+        for operation in operations.values():
+            scopes = {
+                scope for way in operation["security"] for some in way.values() for scope in some
+            }
+            if scopes:
+                described.setdefault(" ".join(sorted(scopes)), set()).add(path)
+    rows = re.findall(
+        r"^\| (`[a-z.]+`(?: and `[a-z.]+`)*) \| (`/.+`) \|$",
+        _text("doc/integrating/tokens.md"),
+        re.MULTILINE,
+    )
+    documented = {
+        " ".join(sorted(re.findall(r"[a-z.]+[a-z]", scopes.replace(" and ", " ")))): set(
+            re.findall(r"`([^`]+)`", paths)
+        )
+        for scopes, paths in rows
+    }
+    assert documented == described
 
 
 def _records() -> list[Path]:
