@@ -12,9 +12,11 @@ import pytest
 from devstack.configured import Postgres, Redis
 from devstack.console import Console
 from devstack.demo import Demo, exports
+from devstack.environment import inherited
 from devstack.ports import free_port
 from devstack.postgres import tools_folder
-from devstack.processes import ROOT
+from devstack.processes import ROOT, SupervisedProcess, says
+from tests.support import command_server
 from tests.support.live_system import LiveSystem, running_system
 from tests.support.page_session import PageSession
 
@@ -31,12 +33,14 @@ _OWN_PORTS = (8401, 8402)
 
 # The commands of a reader, as scripts: our service's command line, our Python, and a browser.
 _COMMANDS = {
-    "flask": 'exec python -m flask --app "origin.app:create_app()" "$@"',
+    "flask": 'exec python -I -S "$COMMAND_SERVER" "$COMMAND_SOCKET" "$@"',
     "pipenv": 'shift; if [ "$1" = migrate ]; then exec python -m origin.migrate; fi; exec "$@"',
     "python": f'exec "{sys.executable}" "$@"',
     "python3": f'exec "{sys.executable}" "$@"',
     "browser": 'exec python -m tests.support.reader "$@"',
 }
+_SOCKET = "commands.socket"
+_PYTHONPATH = f"{ROOT / 'src'}{os.pathsep}{ROOT}"
 _WITHOUT_CURL = 'exec python -m tests.support.curl "$@"'
 
 OpenPage = Callable[[str], PageSession]
@@ -56,8 +60,10 @@ class Desk:
         return {
             **self.system.stack.environment,
             "PATH": os.pathsep.join([str(self.commands), str(tools_folder()), os.environ["PATH"]]),
-            "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}",
+            "PYTHONPATH": _PYTHONPATH,
             "BROWSER": f"{self.commands / 'browser'} %s &",
+            "COMMAND_SERVER": command_server.__file__,
+            "COMMAND_SOCKET": str(self.commands / _SOCKET),
         }
 
     def ports(self) -> dict[int, int]:
@@ -83,6 +89,16 @@ def _write_commands(folder: Path) -> Path:
     return folder
 
 
+def _command_server(folder: Path, logs: Path) -> SupervisedProcess:
+    return SupervisedProcess(
+        "commands",
+        [sys.executable, "-m", "tests.support.command_server", folder / _SOCKET],
+        env={**inherited(), "PYTHONPATH": _PYTHONPATH},
+        logs=logs,
+        ready=says("^ready"),
+    )
+
+
 @pytest.fixture(scope="package")
 def desk(
     postgres: Postgres, valkey: Redis, tmp_path_factory: pytest.TempPathFactory
@@ -90,11 +106,11 @@ def desk(
     """The system after the demo, in which Anna and Bo have traded."""
     postgres.drop_database(_DATABASE)
     uri = postgres.create_database(_DATABASE)
-    with running_system(uri, valkey, tmp_path_factory.mktemp("docs")) as system:
+    logs, commands = tmp_path_factory.mktemp("docs"), tmp_path_factory.mktemp("commands")
+    with _command_server(commands, logs), running_system(uri, valkey, logs) as system:
         demo = Demo(system.stack, Console())
         assert demo.run()
-        commands = _write_commands(tmp_path_factory.mktemp("commands"))
-        yield Desk(system, demo.variables(), commands)
+        yield Desk(system, demo.variables(), _write_commands(commands))
     postgres.drop_database(_DATABASE)
 
 

@@ -171,3 +171,12 @@ def test_the_stand_in_answers_like_curl(
     if which("curl"):
         real = subprocess.run(["curl", *arguments], capture_output=True, check=False)
         assert (status, output) == (real.returncode, real.stdout)
+
+
+def test_commands_of_operators_end_with_their_own_status(desk: Desk, tmp_path: Path):
+    command = "{} users show nobody || echo status $?\npipenv run flask users list >users.txt\n"
+    with PageSession("page.md", tmp_path, desk.environment(), {}) as opened:
+        result = opened.run(shell(command.format("flask")))
+    assert result.output.endswith("status 1\n")
+    assert "No account has the subject nobody" in result.errors
+    assert desk.variables["ANNA"] in (tmp_path / "users.txt").read_text()

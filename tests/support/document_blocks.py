@@ -36,8 +36,8 @@ class Block:
 
 
 def pages() -> list[str]:
-    """Return the paths, relative to the project, of all documents that may have blocks to run."""
-    found = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("doc/**/*.md")]
+    """Return the paths of all documents, relative to the project."""
+    found = [*ROOT.glob("*.md"), *ROOT.glob("doc/**/*.md")]
     return sorted(path.relative_to(ROOT).as_posix() for path in found)
 
 

@@ -14,9 +14,7 @@ from tests.support.document_blocks import RUNNABLE, SHOWN, blocks, pages
 
 DECISIONS = ROOT / "doc/decisions"
 SECTIONS = ["Context", "Options", "Decision", "Consequences"]
-DOCUMENTS = sorted(
-    path.relative_to(ROOT).as_posix() for path in [*ROOT.glob("*.md"), *ROOT.glob("doc/**/*.md")]
-)
+DOCUMENTS = pages()
 # Roots that the documents leave out of a path.
 BEGINNINGS = ("", "src/", "src/origin/", "src/migrations/versions/", "doc/", "tests/")
 
@@ -78,7 +76,7 @@ def test_named_files_exist(document: str):
     assert gone == [], f"{document} names files that aren't there"
 
 
-@pytest.mark.parametrize("page", pages())
+@pytest.mark.parametrize("page", DOCUMENTS)
 def test_each_block_is_run_or_shown_or_says_why_not(page: str):
     """`tests/docs` runs all blocks in these languages that give no reason."""
     for block in blocks(ROOT / page):
