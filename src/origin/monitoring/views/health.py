@@ -5,6 +5,7 @@ from marshmallow import fields, validate
 
 from origin.monitoring.service.probes import Probes
 from origin.settings import Settings
+from origin.shared.release import VERSION
 from origin.web.blueprint import Blueprint
 from origin.web.described import described
 from origin.web.errors import RETRY_AFTER_S
@@ -21,6 +22,8 @@ _UP_OR_DOWN = validate.OneOf(["up", "down"])
 
 class Alive(SuccessResponse):
     """The process is alive."""
+
+    version = fields.String(metadata=described("The version of the service", VERSION))
 
 
 class Readiness(SuccessResponse):
@@ -45,11 +48,11 @@ class Readiness(SuccessResponse):
 @blueprint.get("/live")
 @blueprint.response(200, Alive)
 def get_liveness() -> Response:
-    """Report that the process answers.
+    """Report that the process answers, and its version.
 
     Its peers are not checked.
     """
-    return json_response({"success": True})
+    return json_response({"success": True, "version": VERSION})
 
 
 @blueprint.get("/ready")
