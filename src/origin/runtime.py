@@ -9,12 +9,16 @@ from dataclasses import dataclass
 
 from origin.accounts.service.administration import UserAdministration
 from origin.accounts.service.login import Logins
+from origin.adoption.service.adopt import AdoptionService
+from origin.adoption.service.early_rows import EarlyRows
 from origin.batches.client.ledger import LedgerClient
+from origin.batches.service.carry_out import Verdicts
 from origin.batches.service.follow import Follower
 from origin.batches.service.post import BatchPoster
 from origin.batches.service.redo import BatchRedo
 from origin.batches.service.runner import BatchRunner
 from origin.batches.service.sign import BatchSigner
+from origin.batches.service.take_over import TakeOver
 from origin.compose.service.compose import Composer
 from origin.compose.service.measurements import MeasurementReader
 from origin.db.engine import Database
@@ -124,7 +128,7 @@ class Runtime:
             submit_retry_delay_s=self.settings.ledger_submit_retry_delay,
         )
         self.batch_redo = BatchRedo(database=self.database, outbox=self.outbox)
-        self.follower = Follower(
+        verdicts = Verdicts(
             database=self.database,
             ledger=self.ledger,
             batch_poster=self.batch_poster,
@@ -138,7 +142,8 @@ class Runtime:
             wakeups=self.wakeups,
             batch_signer=self.batch_signer,
             batch_poster=self.batch_poster,
-            follower=self.follower,
+            follower=Follower(ledger=self.ledger, verdicts=verdicts),
+            take_over=TakeOver(ledger=self.ledger, verdicts=verdicts),
         )
         self.reconciliation = Reconciliation(
             settings=self.settings,
@@ -225,7 +230,7 @@ class Runtime:
         )
 
     def _make_administration(self) -> None:
-        """Make the services of logins, monitoring, administration and recovery."""
+        """Make the services of logins, monitoring, administration, adoption and recovery."""
         self.probes = Probes(self.database, self.settings)
         self.database_gauges = DatabaseGauges(self.database.engine.url)
         self.logins = Logins(
@@ -244,6 +249,15 @@ class Runtime:
         self.secret_changes = SecretChanges(database=self.database, sealer=self.sealer)
         self.key_rotation = KeyRotation(
             database=self.database, sealer=self.sealer, changes=self.secret_changes
+        )
+        self.adoption = AdoptionService(
+            settings=self.settings,
+            sealer=self.sealer,
+            public_branch_keys=self.public_branch_keys,
+            early_rows=EarlyRows(
+                outbox=self.outbox, sealer=self.sealer, issued_ggos=self.issued_ggos
+            ),
+            wakeups=self.wakeups,
         )
         self.recovery = RecoveryService(
             database=self.database,

@@ -29,11 +29,13 @@ keys = AppGroup("keys", help="The keys that encrypt secrets in the database.")
 def register_commands(app: Flask) -> None:
     """Add all commands to the application."""
     import origin.cli.recovery  # noqa: F401 - adds a command to `ledger`
+    from origin.cli.adoption import adopt
     from origin.cli.ledger import ledger
+    from origin.cli.version import version
     from origin.cli.webhooks import webhooks
 
-    for group in (users, metering_points, token_commands, keys, ledger, webhooks):
-        app.cli.add_command(group)
+    for command in (users, metering_points, token_commands, keys, ledger, webhooks, adopt, version):
+        app.cli.add_command(command)
 
 
 def of_subject_or_all(command: Callable[[str | None], None]) -> Callable[..., None]:

@@ -373,6 +373,7 @@ class Batch(Identified, Queued, Base):
         CheckConstraint(
             "NOT never_sent OR (state = 'COMPLETED' AND signed_batch IS NULL)", name="never_sent"
         ),
+        CheckConstraint("original_batch_id IS NULL OR adopted_at IS NOT NULL", name="adopted"),
         CheckConstraint("refused_posts <= posts", name="refused_posts"),
         CheckConstraint("refused_posts + unarrived_posts <= posts", name="unarrived_posts"),
         CheckConstraint("answered_posts <= posts", name="answered_posts"),
@@ -411,7 +412,11 @@ class Batch(Identified, Queued, Base):
     last_error: Mapped[str | None]
     """The ledger's last error; the reason of a declined batch."""
     never_sent: Mapped[bool] = mapped_column(server_default=text("false"))
-    """Completed without the ledger (LEDGER_ENABLED=0)."""
+    """Completed while the ledger was switched off, here or by the original service."""
+    original_batch_id: Mapped[str | None]
+    """The ledger's id of the batch that the original service posted; its bytes are not here."""
+    adopted_at: Mapped[datetime | None]
+    """When the batch was adopted from the original service's database; NULL: it was composed here."""
     undone: Mapped[dict[str, Any] | None]
     """The rows that a rollback deleted (see `origin.batches.queries.outcomes`), for reconciliation."""
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
@@ -535,6 +540,31 @@ class Recovery(Identified, Base):
     """The current stage: users' metering points, GGOs issued to them, or GGOs on the ledger."""
     cursor: Mapped[int] = mapped_column(server_default="0")
     """The id of the last user, metering point or GGO that this stage has finished."""
+
+
+class Adoption(Identified, Base):
+    """An adoption of the original service's database (`flask adopt`), written when it is published."""
+
+    __tablename__ = "adoptions"
+
+    published_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    finished_at: Mapped[datetime | None]
+    """When early events and subscriptions of the adopted users were applied, too."""
+    report: Mapped[dict[str, Any]]
+    """See `origin.adoption.rules.Report`."""
+
+
+class AdoptionRejection(Identified, Base):
+    """A row of the original service's database that was not adopted."""
+
+    __tablename__ = "adoption_rejections"
+
+    adoption_id: Mapped[int] = mapped_column(ForeignKey("adoptions.id"), index=True)
+    kind: Mapped[str]
+    """See `origin.adoption.rules.Kind`."""
+    source_id: Mapped[int | None]
+    """The row's id in the original database; NULL: it has none."""
+    reason: Mapped[str]
 
 
 class WebhookSubscription(Identified, Base):
