@@ -1,0 +1,1 @@
+"""Adoption: takes over the database of the original service (`flask adopt`; doc/operations/adopting.md)."""
