@@ -1,5 +1,6 @@
 """The previous release's code works on the schema of this one, and each migration can be taken back."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,6 +10,7 @@ from alembic.script import Script, ScriptDirectory
 from sqlalchemy import Connection, Engine, create_engine, inspect, make_url, text
 from sqlalchemy.orm import Session
 
+from devstack.processes import ROOT
 from origin.db.compatibility import oldest_usable_revision
 from origin.migrate import alembic_config, upgrade
 from tests.support.schema_changes import contractions, read_schema
@@ -173,6 +175,14 @@ def test_each_migration_can_be_taken_back_with_data(database_uri: str):
     with engine.connect() as connected:
         assert connected.scalar(text("SELECT count(*) FROM ggos")) == 3
     engine.dispose()
+
+
+def test_the_page_about_downgrades_says_what_each_loses():
+    page = (ROOT / "doc/operations/upgrade.md").read_text()
+    told = re.findall(r"^\| (\d{4})(?: and older)? \|", page, re.MULTILINE)
+    revisions = [each.revision for each in _scripts()]
+    assert told == [each for each in reversed(revisions) if each >= told[-1]]
+    assert f"alembic downgrade {BASE}" in page
 
 
 def test_a_downgrade_also_takes_back_what_older_code_may_use(database_uri: str):
