@@ -87,6 +87,10 @@ def test_each_migration_only_adds(empty_database_uri: str):
         ("ALTER TABLE users ALTER next_trade_index DROP DEFAULT", "has no default any more"),
         ("ALTER TABLE users ADD nickname text NOT NULL", "users.nickname is new and required"),
         ("ALTER TABLE ggos ADD CHECK (amount < 1000)", "ggos has a new rule: CHECK"),
+        (
+            "ALTER TABLE ggos ADD later text, ADD CHECK (later = 'x' OR amount < 1000)",
+            "ggos has a new rule: CHECK",
+        ),
         ("CREATE UNIQUE INDEX ON ggos (issue_gsrn)", "ggos has a new rule: UNIQUE"),
         ("ALTER TABLE ggos ADD FOREIGN KEY (sector) REFERENCES users (subject)", "REFERENCES"),
     ],
@@ -104,7 +108,8 @@ def test_additions_are_no_contractions(connection: Connection):
     for change in (
         "ALTER TABLE ggos ADD later text",
         "ALTER TABLE ggos ADD later_count bigint NOT NULL DEFAULT 7",
-        "CREATE INDEX ON ggos (later)",
+        "ALTER TABLE ggos ADD CHECK (later IS NULL OR later_count > 0)",
+        "CREATE UNIQUE INDEX ON ggos (later)",
         "CREATE TABLE later_things (id bigint PRIMARY KEY, ggo_id bigint REFERENCES ggos)",
         "ALTER TABLE ggos ALTER amount DROP NOT NULL",
     ):
