@@ -18,7 +18,7 @@ from origin.adoption.queries.tables import (
     USERS,
     SourceTable,
 )
-from origin.adoption.rules import Count, EnergyRow, EnergyState, Rejection, Report
+from origin.adoption.rules import Count, EnergyRow, EnergyState, Kind, Rejection, Report
 from origin.shared.json_codec import encode_json, read_json
 
 
@@ -112,7 +112,7 @@ def make_report(
             table.kind.value: Count(
                 counts[table], _adopted(cursor, table), rejected.get(table.kind.value, 0)
             )
-            for table in TABLES
+            for table in sorted(TABLES, key=lambda table: list(Kind).index(table.kind))
         },
         energy=Count(
             energy_wh,
@@ -121,7 +121,7 @@ def make_report(
         ),
         energy_rows=energy_rows,
         batches=dict(_rows(cursor, _BATCHES)),
-        notes={words: int(_rows(cursor, query)[0][0]) for words, query in _NOTES.items()},
+        notes={words: int(_rows(cursor, _NOTES[words])[0][0]) for words in sorted(_NOTES)},
     )
 
 
