@@ -59,12 +59,15 @@ def main() -> None:
             [*command, "--json", str(report)],
             env={**os.environ, **world.environment(), "ADOPT_FROM": source},
             stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
         )
+        assert running.stderr is not None
         peak_mb = 0.0
-        while running.poll() is None:
+        for line in running.stderr:
+            print(f"{time.monotonic() - begun:6.1f} s  {line}", end="", file=sys.stderr)
             peak_mb = peak_memory_mb(running.pid) or peak_mb
-            time.sleep(0.1)
-        assert running.returncode == 0, running.returncode
+        assert running.wait() == 0, running.returncode
         seconds = time.monotonic() - begun
         print(f"{ggos} GGOs: {seconds:.0f} s, at most {peak_mb:.0f} MB of memory")
 
