@@ -5,7 +5,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 MAKEFLAGS += --no-print-directory --no-builtin-rules
 .DEFAULT_GOAL := help
-.PHONY: help sync demo unit test faults check openapi format image-check compose-check deploy-check bench lock clean
+.PHONY: help sync demo unit test faults check openapi format image-check compose-check deploy-check bench adopt-bench lock clean
 
 # Arguments for `demo` (--once), `unit`, `test` (pytest's) and others.
 ARGS ?=
@@ -62,6 +62,9 @@ deploy-check: sync ## Lint the Dockerfile, compose.yaml and the Helm chart; vali
 
 bench: sync ## Measure the speed of the main endpoints (half an hour; ARGS: see doc/bench.md)
 	@PYTHONPATH="$(CURDIR)/src:$(CURDIR)" exec $(python) -m bench $(ARGS)
+
+adopt-bench: sync ## Measure `flask adopt` on a generated database (ARGS: how many GGOs; default a million)
+	@PYTHONPATH="$(CURDIR)/src:$(CURDIR)" exec $(python) -m bench.adopt $(ARGS)
 
 lock: sync ## Resolve the Pipfile into Pipfile.lock, without the address of a package index
 	PIPENV_VENV_IN_PROJECT=1 PIPENV_IGNORE_VIRTUALENVS=1 .tools/bin/python -m pipenv lock

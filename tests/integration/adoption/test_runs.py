@@ -108,6 +108,13 @@ def test_a_report_goes_to_a_file(world: World, history: OriginalDatabase, tmp_pa
     assert by_user[5, "stored"]["rejected"] == by_user[5, "stored"]["source"] > 0
 
 
+def test_a_report_that_cannot_be_written_is_known_at_once(world: World, history: OriginalDatabase):
+    write(world, history, constraints=False)
+    message = refusal(world, "--schema", "original", "--json", "/nowhere/report.json")
+    assert message == "Error: /nowhere/report.json: No such file or directory"
+    assert world.value("SELECT count(*) FROM adoptions") == 0
+
+
 def test_another_database_is_read_by_its_uri(
     world: World, history: OriginalDatabase, postgres: Postgres
 ):
@@ -338,7 +345,7 @@ def test_no_secret_is_stored_or_shown(
     secrets += [row["secret"] for row in history.rows["webhook_subscription"]]
 
     def all_texts() -> str:
-        """Return all rows of all tables, staging included, but for the source's own."""
+        """Return all rows of all tables, staging included, except the source's."""
         names = world.rows(
             "SELECT oid::regclass::text AS name FROM pg_class WHERE relkind = 'r' AND "
             "relnamespace = 'public'::regnamespace"

@@ -423,7 +423,7 @@ def _reject_lineages(cursor: Cursor) -> None:
         WITH RECURSIVE gone AS (
             SELECT DISTINCT staged.id FROM {GGOS.staged} AS staged
             JOIN {REJECTIONS} AS r ON r.kind = '{GGOS.kind}' AND r.row_no = staged.row_no
-            WHERE staged.id NOT IN (SELECT id FROM {adoptable(GGOS)} WHERE id IS NOT NULL)
+            WHERE NOT EXISTS (SELECT FROM {adoptable(GGOS)} AS ok WHERE ok.id = staged.id)
             UNION
             SELECT part.id FROM {GGOS.staged} AS part JOIN gone ON part.parent_id = gone.id
         )
