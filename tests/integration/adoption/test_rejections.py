@@ -375,6 +375,30 @@ def test_a_duplicate_of_a_part_leaves_its_lineage_alone(world: World):
     assert world.value("SELECT count(*) FROM ggos") == 4
 
 
+def test_a_repeated_transaction_leaves_its_batch_alone(world: World):
+    books = Books()
+    ggo, parts = books.split("SUBMITTED")
+    split, retire = books.rows["ledger_transaction"]
+    books.rows["ledger_transaction"] += [dict(split), {**retire, "id": 9}]
+    write(world, books, constraints=False)
+    assert rejections(adopt(world, status=1)) == {
+        ("transaction", split["id"]): "Its id occurs more than once; the first row counts",
+        ("transaction", 9): f"Transaction {retire['id']} is the same operation",
+    }
+    assert world.value("SELECT count(*) FROM ggos WHERE locked") == len([ggo, *parts])
+    operations = world.rows("SELECT position, type FROM transactions ORDER BY position")
+    assert [tuple(each) for each in operations] == [(0, "split"), (1, "retire")]
+
+
+def test_the_issue_gsrn_of_a_part_is_left_out(world: World):
+    books = Books()
+    _, parts = books.split()
+    parts[0]["issue_gsrn"] = books.mill["gsrn"]
+    write(world, books)
+    adopt(world)
+    assert world.value("SELECT count(*) FROM ggos WHERE issue_gsrn IS NOT NULL") == 1
+
+
 def test_never_sent_is_known_even_if_the_batch_is_rejected(world: World):
     books = Books()
     books.compose(books.issued(), [(1, books.bert)], handle=None)

@@ -1,5 +1,6 @@
 """Counts what an adoption did, and keeps its report and rejections."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,7 +20,7 @@ from origin.adoption.queries.tables import (
     SourceTable,
 )
 from origin.adoption.rules import Count, EnergyRow, EnergyState, Kind, Rejection, Report
-from origin.shared.json_codec import encode_json, read_json
+from origin.shared.json_codec import encode_json
 
 
 @dataclass(frozen=True)
@@ -156,7 +157,7 @@ def last_adoption(cursor: Cursor) -> PublishedAdoption | None:
         return None
     adoption_id, published_at, finished_at, report = found
     return PublishedAdoption(
-        adoption_id, published_at, finished_at, Report.from_json(read_json(report.encode()))
+        adoption_id, published_at, finished_at, Report.from_json(json.loads(report))
     )
 
 
