@@ -55,7 +55,7 @@ def status() -> None:
     print_table(
         ("BATCHES", "COUNT", "DUE", "ATTEMPTS (MOST)", "OLDEST"),
         [
-            (row.state, row.count, row.due, row.attempts, row.oldest)
+            (_kind(row), row.count, row.due, row.attempts, row.oldest)
             for row in reports.batches_under_way(provided(Database))
         ],
     )
@@ -78,17 +78,23 @@ def status() -> None:
 @click.argument("batch_id")
 @reports_errors
 def batch(batch_id: str) -> None:
-    """Show the whole history of a batch, by our id or the ledger's."""
+    """Show the whole history of a batch.
+
+    BATCH_ID is our id or the ledger's, or the address of a GGO that the batch spends or made.
+    """
     found = reports.history(provided(Database), batch_id)
     row = found.batch
     click.echo(f"Batch {row.id}: {row.state}, of {row.subject}")
-    unsigned = "never sent (LEDGER_ENABLED=0)" if row.never_sent else "not signed yet"
-    click.echo(f"On the ledger: {row.ledger_batch_id or unsigned}")
+    click.echo(f"On the ledger: {row.ledger_batch_id or _why_unsigned(row)}")
+    if row.adopted_at is not None:
+        original = row.original_batch_id or "no id is known"
+        click.echo(f"Adopted from the original service; its batch on the ledger: {original}")
     click.echo(f"Source: {row.address}, {row.amount} Wh")
     posts = f"{row.posts} begun, {row.refused_posts} refused, {row.unarrived_posts} never arrived"
     click.echo(f"POSTs: {posts}\n")
     events = [
         (row.created_at, "composed", None),
+        *([(row.adopted_at, "adopted", row.original_batch_id)] if row.adopted_at else []),
         *([(row.submitted_at, "taken by the ledger", None)] if row.submitted_at else []),
         *((each.at, each.event, each.detail) for each in found.events),
         *([(row.ended_at, row.state, row.last_error)] if row.ended_at else []),
@@ -100,6 +106,23 @@ def batch(batch_id: str) -> None:
         ("PART", "WH", "OWNER", "RETIRED TO"),
         [(each.address, each.amount, each.subject, each.retire_gsrn) for each in found.parts],
     )
+
+
+def _kind(row: Any) -> str:
+    """Return the state of batches under way, and whether they are adopted and not signed yet."""
+    return f"{row.state} (adopted, not signed yet)" if row.is_adopted_unsigned else str(row.state)
+
+
+def _why_unsigned(row: Any) -> str:
+    """Return why this service has not signed a batch."""
+    if row.never_sent:
+        return (
+            "never sent to the ledger: it was completed while the ledger was switched off, "
+            "here or by the original service"
+        )
+    if row.ended_at is not None:
+        return "ended without being signed here"
+    return "not signed yet" if row.adopted_at is None else "adopted, not signed yet"
 
 
 @ledger.command("reconcile")

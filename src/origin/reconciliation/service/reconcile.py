@@ -194,7 +194,7 @@ class Reconciliation:
                     batch.address,
                     Difference(
                         DifferenceKind.STUCK_BATCH,
-                        f"{batch.state} since {batch.created_at.isoformat()}",
+                        f"{batch.state} since {batch.since.isoformat()}",
                     ),
                     batch.id,
                 )
