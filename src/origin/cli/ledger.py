@@ -1,4 +1,4 @@
-"""Commands about the ledger for operators: `flask ledger status`, `batch`, `reconcile`."""
+"""Commands about the ledger for operators: `flask ledger status`, `batch`, `decline`, `reconcile`."""
 
 import sys
 from collections.abc import Callable, Sequence
@@ -10,6 +10,7 @@ import orjson
 from flask.cli import AppGroup
 
 from origin.batches.service import reports
+from origin.batches.service.take_over import TakeOver
 from origin.cli.output import print_table, reports_errors
 from origin.db.engine import Database
 from origin.db.models import LedgerDifference
@@ -106,6 +107,19 @@ def batch(batch_id: str) -> None:
         ("PART", "WH", "OWNER", "RETIRED TO"),
         [(each.address, each.amount, each.subject, each.retire_gsrn) for each in found.parts],
     )
+
+
+@ledger.command("decline")
+@click.argument("batch_id", type=int)
+@reports_errors
+def decline(batch_id: int) -> None:
+    """Decline an adopted batch that nothing can execute, and roll its effects back.
+
+    The batch must not be signed, and the ledger must not have its source, or be switched off
+    (LEDGER_ENABLED=0). BATCH_ID is our id.
+    """
+    provided(TakeOver).decline(batch_id)
+    click.echo(f"Batch {batch_id} is declined; its effects are rolled back.")
 
 
 def _kind(row: Any) -> str:
