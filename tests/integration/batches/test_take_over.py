@@ -164,6 +164,21 @@ def test_a_refused_batch_is_rolled_back_with_the_ledgers_reason(market: Market):
     assert reconciled(market) == []
 
 
+def test_a_declined_batch_that_the_ledger_executes_after_all_is_done_again(market: Market):
+    """A validator forgot the refusal, and got the original's POST a second time."""
+    market.sandbox.ledger.refuse_next()
+    original = adopted(market)
+    arrives(market, original)
+    executed(market)
+    market.run_batches()
+    assert states(market) == ["DECLINED"]
+    market.sandbox.ledger.forget()
+    arrives(market, original)
+    executed(market)
+    assert reconciled(market) == []
+    assert_completed(market)
+
+
 def test_a_refusal_counts_only_if_the_source_is_unspent_afterwards(market: Market):
     """The batch is committed after the first look at the state, and then called INVALID."""
     original = adopted(market)

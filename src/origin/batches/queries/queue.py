@@ -230,7 +230,8 @@ def find_unsigned_adopted(
 
     :returns: None: it is not such a batch.
     """
-    query = select(Batch.ggo_id, Batch.original_batch_id).where(
+    columns: tuple[Any, ...] = (Batch.ggo_id, Batch.original_batch_id)
+    query = select(*columns).where(
         Batch.id == batch_id,
         Batch.ended_at.is_(None),
         Batch.adopted_at.is_not(None),
