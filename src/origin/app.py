@@ -21,6 +21,7 @@ from origin.intake import views as intake
 from origin.monitoring.views import docs, health, metrics, openapi
 from origin.runtime import build_runtime
 from origin.settings import Settings, load_settings
+from origin.shared.release import VERSION
 from origin.tasks.sending import WakeupSender
 from origin.tasks.wakeups import CeleryWakeups
 from origin.telemetry.logs import configure_logging
@@ -46,7 +47,7 @@ _BLUEPRINTS = (
 
 _OPENAPI: dict[str, Any] = {
     "API_TITLE": "AccountService",
-    "API_VERSION": "1",
+    "API_VERSION": VERSION,
     "OPENAPI_VERSION": "3.1.0",
 }
 

@@ -39,9 +39,11 @@ from origin.intake.service.jobs import DataHubJobs
 from origin.intake.service.known_points import KnownPoints
 from origin.intake.service.proven_indexes import ProvenIndexes
 from origin.intake.service.technologies import Technologies
+from origin.keys.announcing import SecretAnnouncer
 from origin.keys.public_branch_keys import PublicBranchKeys
 from origin.keys.sealing import Sealer, Signer
 from origin.maintenance.service.key_rotation import KeyRotation
+from origin.maintenance.service.secret_changes import SecretChanges
 from origin.monitoring.service.database_gauges import DatabaseGauges
 from origin.monitoring.service.probes import Probes
 from origin.peers.datahub import DataHubClient
@@ -248,7 +250,11 @@ class Runtime:
         self.user_administration = UserAdministration(
             database=self.database, wakeups=self.wakeups, user_tokens=self.user_tokens
         )
-        self.key_rotation = KeyRotation(database=self.database, sealer=self.sealer)
+        self.secret_announcer = SecretAnnouncer(database=self.database, sealer=self.sealer)
+        self.secret_changes = SecretChanges(database=self.database, sealer=self.sealer)
+        self.key_rotation = KeyRotation(
+            database=self.database, sealer=self.sealer, changes=self.secret_changes
+        )
         self.adoption = AdoptionService(
             settings=self.settings,
             sealer=self.sealer,

@@ -1,4 +1,4 @@
-"""The command for operators after a restore: `flask ledger recover` (doc/operations/restore.md)."""
+"""The command for operators after a restore: `flask ledger recover` (doc/operations/backup-and-restore.md)."""
 
 import sys
 from datetime import UTC, datetime
@@ -11,6 +11,7 @@ from origin.cli.ledger import DIFFERENCES, INCOMPLETE, exits_2_on_errors, ledger
 from origin.cli.output import ProgressLine, print_table, reports_errors
 from origin.errors import CannotRecover, PeerError
 from origin.intake.rules.key_indexes import RECOVERY_MARGIN
+from origin.maintenance.service.secret_changes import SecretChanges
 from origin.recovery.service import recover as recovery
 from origin.recovery.service.recover import RecoveryOptions, RecoveryService
 from origin.recovery.service.report import Report
@@ -90,6 +91,7 @@ def recover(
     status 0 if all is in step, 1 if something differs or could not be recovered (a dry run: also if
     it would change something), 2 if not everything could be compared.
     """
+    provided(SecretChanges).check_start()
     if not (is_dry or provided(Settings).recovery_mode):
         click.echo("RECOVERY_MODE isn't set here: set it for web and workers as well.", err=True)
     if not provided(Settings).ledger_enabled:

@@ -31,6 +31,13 @@ _CODES = ("sector", "technology_code", "fuel_code")
 """The columns by which GGOs are grouped and filtered."""
 
 
+def _sealed_by(table: str, *columns: str) -> tuple[Index, ...]:
+    """Return indexes that find the secrets by which these columns are sealed (`origin.keys.sealing`)."""
+    return tuple(
+        Index(f"ix_{table}_{column}_sealed_by", text(f'"left"({column}, 12)')) for column in columns
+    )
+
+
 class Base(DeclarativeBase):
     """Base of all tables: names of constraints, and the SQL types of Python types."""
 
@@ -73,6 +80,7 @@ class User(Identified, Base):
     """An account: the subject of tokens, and the owner of keys, metering points and GGOs."""
 
     __tablename__ = "users"
+    __table_args__ = _sealed_by("users", "master_key", "access_token", "refresh_token")
 
     subject: Mapped[str] = mapped_column(unique=True)
     master_key: Mapped[str]
@@ -591,6 +599,7 @@ class WebhookSubscription(Identified, Base):
             "next_attempt_at",
             postgresql_where=text("next_attempt_at IS NOT NULL"),
         ),
+        *_sealed_by("webhook_subscriptions", "secret"),
     )
 
     user_id: Mapped[int] = mapped_column(ForeignKey("users.id"))
@@ -622,6 +631,7 @@ class EarlySubscription(Identified, Base):
         CheckConstraint("event IN ('ON_GGO_RECEIVED', 'ON_FORECAST_RECEIVED')", name="event"),
         Index("ix_early_subscriptions_subject", "subject"),
         Index("ix_early_subscriptions_subscribed_at", "subscribed_at"),
+        *_sealed_by("early_subscriptions", "secret"),
     )
 
     subject: Mapped[str]
@@ -716,3 +726,35 @@ class Schedule(Base):
     """When the last completed run began."""
     claimed_at: Mapped[datetime | None]
     """When the current run began; NULL: there is none."""
+
+
+class SchemaCompatibility(Base):
+    """Which code may use this database, in one row; each migration writes it (`migrations/env.py`)."""
+
+    __tablename__ = "schema_compatibility"
+    __table_args__ = (CheckConstraint("is_row", name="one_row"),)
+
+    is_row: Mapped[bool] = mapped_column(primary_key=True, server_default="true")
+    usable_from: Mapped[str]
+    """The oldest revision whose code works with this schema: code that has this migration may start."""
+
+
+class ProcessSecrets(Base):
+    """Which of KEY_ENCRYPTION_SECRETS a running process knows (see `origin.keys.announcing`)."""
+
+    __tablename__ = "process_secrets"
+
+    process: Mapped[str] = mapped_column(primary_key=True)
+    """What operators call it: `web on host-1, process 4711`."""
+    prefixes: Mapped[list[str]] = mapped_column(ARRAY(Text))
+    """How texts begin that its secrets have sealed. The process seals with the first."""
+    seen_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class LostSecret(Base):
+    """A secret that operators have declared lost: a process starts although rows still need it."""
+
+    __tablename__ = "lost_secrets"
+
+    prefix: Mapped[str] = mapped_column(primary_key=True)
+    lost_at: Mapped[datetime] = mapped_column(server_default=func.now())

@@ -50,7 +50,7 @@ def eco_declaration(query: DeclarationQuery) -> Response:
     content_type="application/pdf",
 )
 def export_pdf(query: DeclarationQuery) -> Response:
-    """Declare the same on two pages, in the language that `Accept-Language` prefers."""
+    """Declare the same as a PDF, in the language that `Accept-Language` prefers."""
     found = provided(DeclarationService).answer(current_user().id, query)
     language = request.accept_languages.best_match(LANGUAGES, default="en")
     issuer = Issuer(provided(Settings).service_name, provided(Settings).project_url, utcnow())

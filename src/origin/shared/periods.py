@@ -1,6 +1,6 @@
 """Periods of local time, by which summaries and declarations group their sums."""
 
-from datetime import datetime
+from datetime import datetime, tzinfo
 from enum import Enum
 
 
@@ -31,3 +31,37 @@ def period_begin(local: datetime, resolution: Resolution) -> datetime:
             return hour.replace(hour=0)
         case Resolution.HOUR:
             return hour
+
+
+def period_number(local: datetime, resolution: Resolution) -> int:
+    """Return the number of the period that holds this local time. Successive periods count up by one.
+
+    :param resolution: All but `ALL`.
+    """
+    match resolution:
+        case Resolution.ALL:
+            raise ValueError(resolution)
+        case Resolution.YEAR:
+            return local.year
+        case Resolution.MONTH:
+            return 12 * local.year + local.month - 1
+        case Resolution.DAY:
+            return local.toordinal()
+        case Resolution.HOUR:
+            return 24 * local.toordinal() + local.hour
+
+
+def numbered_period(number: int, resolution: Resolution, zone: tzinfo) -> datetime:
+    """Return the begin, in this zone, of the period that `period_number` gives this number."""
+    match resolution:
+        case Resolution.ALL:
+            raise ValueError(resolution)
+        case Resolution.YEAR:
+            return datetime(number, 1, 1, tzinfo=zone)
+        case Resolution.MONTH:
+            return datetime(number // 12, number % 12 + 1, 1, tzinfo=zone)
+        case Resolution.DAY:
+            return datetime.fromordinal(number).replace(tzinfo=zone)
+        case Resolution.HOUR:
+            day = datetime.fromordinal(number // 24)
+            return day.replace(hour=number % 24, tzinfo=zone)

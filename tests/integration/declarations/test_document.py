@@ -1,14 +1,17 @@
 """The declaration's PDF: its pages, tags, languages and numbers."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import pytest
 from pypdf import PdfReader
 
+from devstack.processes import ROOT
 from origin.declarations.pdf.document import Issuer, content, document_id, render
-from origin.declarations.pdf.example import example
+from origin.declarations.pdf.example import example, main
 from origin.declarations.pdf.words import LANGUAGES, WORDS, Language
 from origin.declarations.rules.consumption import RetiredGgo
 from origin.declarations.rules.declarations import (
@@ -47,7 +50,7 @@ def declared(
 
 @pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.parametrize("days", [1, 14])
-def test_two_pages_with_fonts_title_language_and_tags(language: Language, days: int) -> None:
+def test_pages_with_fonts_title_language_and_tags(language: Language, days: int) -> None:
     pdf = render(*example(days), ISSUER, language)
     reader = PdfReader(BytesIO(pdf))
     assert len(reader.pages) == 2
@@ -85,11 +88,20 @@ def test_hostile_or_long_contents_fit_on_two_pages() -> None:
             assert len(PdfReader(BytesIO(pdf)).pages) == 2
 
 
-def test_an_empty_declaration_says_so() -> None:
-    pdf = render(*declared({("1", "DK1"): {}}, [], {}), ISSUER, "en")
-    reader = PdfReader(BytesIO(pdf))
-    assert len(reader.pages) == 2
-    assert "Nothing was consumed" in reader.pages[0].extract_text()
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("resolution", Resolution)
+def test_an_empty_declaration_is_one_page_of_text(
+    language: Language, resolution: Resolution
+) -> None:
+    query, found = declared({("571313180400000001", "DK1"): {}}, [], {})
+    pdf = render(replace(query, resolution=resolution), found, ISSUER, language)
+    (page,) = PdfReader(BytesIO(pdf)).pages
+    text = page.extract_text()
+    phrases = WORDS[language].phrases
+    assert phrases["empty"][:30] in text
+    assert "571313180400000001" in text
+    for heading in ("technologies", "coverage", "emissions", "by_day", "by_month"):
+        assert phrases[heading] not in text
 
 
 def test_the_same_declaration_has_the_same_number() -> None:
@@ -107,6 +119,19 @@ def test_percentages_are_never_rounded_to_0_or_100() -> None:
         retired = [RetiredGgo("1", first, amount, "Wind", None)] if amount else []
         query, found = declared(consumption, ["Coal"], {"CO2": 0.000_04}, retired)
         assert content(query, found, ISSUER, "en")["covered"] == said
+
+
+def test_the_example_in_the_documents_is_fresh(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = tmp_path / "example.pdf"
+    monkeypatch.setattr("sys.argv", ["example", str(made)])
+    main()
+    now, documented = (
+        [page.extract_text() for page in PdfReader(path).pages]
+        for path in (made, ROOT / "doc/environment-declaration.pdf")
+    )
+    assert now == documented
 
 
 def test_both_languages_have_the_same_phrases() -> None:

@@ -1,7 +1,9 @@
-"""The environment declaration as a PDF of two pages (contract: http-api.md, export-pdf).
+"""The environment declaration as a PDF (contract: http-api.md, export-pdf).
 
 `content` makes all that the pages show, as plain texts and numbers. `document.typ` is the layout: it takes
-them as data, never as markup. The charts are in `origin.declarations.pdf.charts`.
+them as data, never as markup. The charts are in `charts`, what follows the resolution in `development`.
+
+A declaration of no consumption is one page of text.
 """
 
 import hashlib
@@ -12,7 +14,8 @@ from typing import Any
 
 import orjson
 
-from origin.declarations.pdf.charts import coverage_chart, technology_chart
+from origin.declarations.pdf.charts import technology_chart
+from origin.declarations.pdf.development import coverage, development
 from origin.declarations.pdf.formatting import Formatter
 from origin.declarations.pdf.words import Language
 from origin.declarations.rules.declarations import (
@@ -86,27 +89,43 @@ def content(
 ) -> dict[str, Any]:
     """Return all that `document.typ` shows, by the names under which it looks it up."""
     formatter = Formatter(language, query.offset)
-    own, general = found.individual.total, found.general.total
-    names = _technologies_in_order(own, general)
-    return {
+    front = {
         "language": language,
         "phrases": _phrases(query, found, formatter),
         "issuer": f"{issuer.name}, {issuer.address}",
         "issued": formatter.time(issuer.now),
         "id": document_id(query, found),
-        "empty": not own.consumed,
+        "points": list(query.gsrns[:_MAX_POINTS]),
+        "more_points": formatter.more("more_points", len(query.gsrns) - _MAX_POINTS),
+    }
+    if not found.individual.total.consumed:
+        return {**front, "empty": True}
+    return {**front, "empty": False, **_figures(query, found, formatter)}
+
+
+def _figures(
+    query: DeclarationQuery, found: EnvironmentDeclaration, formatter: Formatter
+) -> dict[str, Any]:
+    """Return what the pages show of a consumption above 0."""
+    own, general = found.individual.total, found.general.total
+    names = _technologies_in_order(own, general)
+    carbon = next((name for name in general.emissions if name.lower() == "co2"), None)
+    covered = coverage(query, found.by_hour, formatter)
+    retired = formatter.energy_of(own.retired, own.consumed)
+    return {
         "consumed": " ".join(formatter.energy(own.consumed)),
         "covered": f"{formatter.percent(own.retired, own.consumed)} %",
-        "retired": " ".join(formatter.energy(own.retired)),
-        "carbon": _carbon(own, general, formatter),
+        "covered_text": formatter.say("covered" if own.retired else "covered_none", amount=retired),
+        "carbon": _carbon(own, general, carbon, formatter),
         "technologies": [
             technology_chart(each, names, formatter) for each in (found.individual, found.general)
         ],
-        "points": list(query.gsrns[:_MAX_POINTS]),
-        "more_points": formatter.more("more_points", len(query.gsrns) - _MAX_POINTS),
         "emissions": _emissions(own, general, formatter),
         "more_emissions": formatter.more("more_emissions", len(own.emissions) - _MAX_EMISSIONS),
-        "coverage": coverage_chart(found.by_hour, formatter),
+        "coverage": covered,
+        "development": development(
+            query, found.by_hour, carbon, formatter, hours_are_drawn="bars" in covered
+        ),
     }
 
 
@@ -118,7 +137,7 @@ def _phrases(
     return {
         **formatter.words.phrases,
         "subtitle": formatter.say(
-            "subtitle", begin=formatter.time(query.begin), end=formatter.time(query.end)
+            "subtitle", begin=formatter.time(query.begin), end=formatter.end_of_hour(query.end)
         ),
         "zone": formatter.say("zone", offset=formatter.utc_offset()),
         "method_sources": formatter.say(
@@ -138,9 +157,10 @@ def _technologies_in_order(own: Totals, general: Totals) -> list[str]:
     return sorted(shown, key=lambda label: (-amounts[label][0], -amounts[label][1], label))
 
 
-def _carbon(own: Totals, general: Totals, formatter: Formatter) -> dict[str, str] | None:
-    """Return CO2 in g/kWh; None if the mix tells none."""
-    name = next((name for name in general.emissions if name.lower() == "co2"), None)
+def _carbon(
+    own: Totals, general: Totals, name: str | None, formatter: Formatter
+) -> dict[str, str] | None:
+    """Return the emission of this name in g/kWh; None if the mix has none."""
     if name is None:
         return None
     individual, of_mix = (

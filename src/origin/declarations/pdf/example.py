@@ -1,6 +1,6 @@
 """Writes an example of the PDF from made-up figures, which are always the same.
 
-python -m origin.declarations.pdf.example doc/environment-declaration.pdf [--language da] [--days 7]
+python -m origin.declarations.pdf.example doc/environment-declaration.pdf [--language da] [--days 7] [--resolution day]
 
 """
 
@@ -45,13 +45,15 @@ _SOURCES = {
 }
 
 
-def example(days: int) -> tuple[DeclarationQuery, EnvironmentDeclaration]:
+def example(
+    days: int, resolution: Resolution = Resolution.ALL
+) -> tuple[DeclarationQuery, EnvironmentDeclaration]:
     """Return the declaration of a bakery that bought wind and sun for most of its hours."""
     query = DeclarationQuery(
         gsrns=GSRNS,
         begin=BEGIN,
         end=BEGIN + timedelta(days=days) - timedelta(hours=1),
-        resolution=Resolution.ALL,
+        resolution=resolution,
         offset=timedelta(hours=1),
     )
     consumption: Consumption = {(gsrn, "DK1"): Measurements([], []) for gsrn in GSRNS}
@@ -94,9 +96,10 @@ def main() -> None:
     parser.add_argument("path", type=Path)
     parser.add_argument("--language", choices=LANGUAGES, default="en")
     parser.add_argument("--days", type=int, default=365)
+    parser.add_argument("--resolution", type=Resolution, default=Resolution.MONTH)
     wish = parser.parse_args()
     issuer = Issuer("AccountService", "https://accounts.example", BEGIN + timedelta(days=400))
-    wish.path.write_bytes(render(*example(wish.days), issuer, wish.language))
+    wish.path.write_bytes(render(*example(wish.days, wish.resolution), issuer, wish.language))
 
 
 if __name__ == "__main__":

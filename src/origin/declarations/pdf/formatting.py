@@ -6,6 +6,7 @@ from datetime import datetime, timedelta, timezone
 from origin.declarations.pdf.words import WORDS, Language, Words
 from origin.declarations.rules.consumption import HOUR_S
 from origin.declarations.rules.exact import as_float, per
+from origin.shared.periods import Resolution
 
 _LABEL_LENGTH = 22
 _GRAMS = ((1e6, "t"), (1e3, "kg"), (1.0, "g"), (1e-3, "mg"))
@@ -34,8 +35,32 @@ class Formatter:
         return self.say(phrase, count=count) if count > 0 else None
 
     def time(self, time: datetime) -> str:
-        """Return the time in local time."""
-        return time.astimezone(self.zone).strftime(self.words.date)
+        """Return the day and the time of day, in local time."""
+        local = time.astimezone(self.zone)
+        return self._moment(local, local.strftime(self.words.clock))
+
+    def end_of_hour(self, time: datetime) -> str:
+        """Return the end of the hour that holds this time, in local time; midnight ends the old day."""
+        local = time.astimezone(self.zone)
+        return self._moment(local, self.clock(local.hour + 1))
+
+    def period(self, begin: datetime, resolution: Resolution) -> str:
+        """Return the name of the period that begins at this local time.
+
+        :param resolution: All but `ALL`.
+        """
+        if resolution is Resolution.HOUR:
+            hours = (self.clock(begin.hour), self.clock(begin.hour + 1))
+            return self._moment(begin, "\N{EN DASH}".join(hours))
+        return begin.strftime(self.words.periods[resolution])
+
+    def clock(self, hour: int) -> str:
+        """Return a full hour of the day, 0 to 24."""
+        return self.words.clock.replace("%H", f"{hour:02}").replace("%M", "00")
+
+    def _moment(self, local: datetime, clock: str) -> str:
+        day = local.strftime(self.words.periods[Resolution.DAY])
+        return self.say("moment", day=day, clock=clock)
 
     def utc_offset(self) -> str:
         """Return the offset in hours with its sign, or an empty text for UTC."""
@@ -63,6 +88,12 @@ class Formatter:
         divisor, unit = next((by, unit) for least, by, unit in _WATT_HOURS if wh >= least)
         value = wh / divisor
         return self.number(value, 1 if value >= 10 or not value else 3), unit
+
+    def energy_of(self, part: int, of_all: int) -> str:
+        """Return the part's Wh with their unit. If less than all would read as all, say so."""
+        text = " ".join(self.energy(part))
+        rounded_up = part < of_all and text == " ".join(self.energy(of_all))
+        return self.say("nearly", amount=text) if rounded_up else text
 
     def energy_in(self, amount: int, unit: str) -> str:
         """Return Wh in exact units as a number of this unit."""

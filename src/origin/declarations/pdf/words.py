@@ -6,6 +6,8 @@ Names in braces are filled in by `origin.declarations.pdf.document` and `charts`
 from dataclasses import dataclass
 from typing import Literal
 
+from origin.shared.periods import Resolution
+
 Language = Literal["en", "da"]
 LANGUAGES: tuple[Language, ...] = ("en", "da")
 
@@ -19,8 +21,10 @@ class Words:
 
     thousands: str
     decimal: str
-    date: str
-    """The format of a time, for `strftime`."""
+    clock: str
+    """The format of a time of day, for `strftime`."""
+    periods: dict[Resolution, str]
+    """The format of a day, a month and a year, for `strftime`."""
     phrases: dict[str, str]
     emissions: dict[str, str]
     """The meaning of each emission."""
@@ -32,7 +36,8 @@ class Words:
 _ENGLISH = Words(
     thousands=",",
     decimal=".",
-    date="%Y-%m-%d %H:%M",
+    clock="%H:%M",
+    periods={Resolution.DAY: "%Y-%m-%d", Resolution.MONTH: "%Y-%m", Resolution.YEAR: "%Y"},
     phrases={
         "title": "Environment declaration",
         "subtitle": "for electricity consumed from {begin} to {end}",
@@ -40,9 +45,13 @@ _ENGLISH = Words(
         "issued": "Issued",
         "id": "Document",
         "period": "Period",
-        "zone": "Times are UTC{offset}; the end is the beginning of the last period counted.",
+        "moment": "{day} {clock}",
+        "zone": "Times are UTC{offset} all through, without summer time. 24:00 is midnight at the "
+        "end of the day.",
         "consumed": "consumed",
-        "covered": "covered, hour by hour, by guarantees of origin that were retired for it",
+        "nearly": "nearly {amount}",
+        "covered_none": "covered: no guarantees of origin were retired for it",
+        "covered": "{amount} covered, hour by hour, by guarantees of origin that were retired for it",
         "carbon": "of CO₂ for each kWh; the general declaration has {general}",
         "technologies": "Where the electricity came from",
         "individual": "Individual declaration",
@@ -66,21 +75,33 @@ _ENGLISH = Words(
         "meaning": "What it means",
         "more_emissions": "{count} more emissions are in the data, and not shown here.",
         "coverage": "How much was covered, hour by hour",
-        "coverage_bars": "Each bar is an hour: its height is what was consumed, the dark part what "
-        "was covered by retired guarantees of origin. The highest is {peak}.",
-        "coverage_carpet": "Each column is {days}, each row an hour of the day from 0 at the top to "
-        "23 at the bottom. The darker, the more of the consumption was covered by retired "
+        "coverage_none": "None of it: no guarantees of origin were retired for this consumption.",
+        "bars_of": "Each bar is {period}: its height is what was consumed, the dark part what was "
+        "covered by retired guarantees of origin. The highest is {peak}.",
+        "coverage_carpet": "Each column is {days}, each row an hour of the day. "
+        "The darker, the more of the consumption was covered by retired "
         "guarantees of origin.",
+        "hour": "an hour",
         "day": "a day",
+        "month": "a month",
+        "year": "a year",
         "days": "{count} days",
         "none": "none",
         "up_to": "up to {percent} %",
-        "below_all": "less than all",
+        "below_all": "almost all",
         "all": "all",
         "hours": "{full} of {hours} hours with consumption were covered in full, {part} in part, and "
         "{none} not at all.",
         "bar_uncovered": "not covered",
         "bar_covered": "covered",
+        "by_hour": "Hour by hour",
+        "by_day": "Day by day",
+        "by_month": "Month by month",
+        "by_year": "Year by year",
+        "rows_are": "Each row of this table is {period}.",
+        "period_covered": "Covered",
+        "period_consumed": "Consumed",
+        "alt_bars": "Consumption, and the part of it that retired guarantees of origin cover. {text}",
         "method": "How this was computed",
         "method_hours": "Everything is computed for each hour and then summed. In an hour, retired "
         "guarantees of origin (GGOs: one hour of one production meter's electricity) count with "
@@ -93,7 +114,8 @@ _ENGLISH = Words(
         "left_out": "; here these are {count}",
         "method_id": "The document's number is a digest of the question and of every hour's "
         "figures: the same declaration always has the same number.",
-        "empty": "Nothing was consumed in this period, or no residual mix is known for it.",
+        "empty": "Nothing was consumed in this period, or no residual mix is known for it. So there "
+        "is nothing to declare.",
         "alt_coverage": "Share of each hour's consumption that retired guarantees of origin cover. "
         "{summary}",
         "page": "Page {page} of {pages}",
@@ -126,7 +148,8 @@ _ENGLISH = Words(
 _DANISH = Words(
     thousands=".",
     decimal=",",
-    date="%d.%m.%Y kl. %H.%M",
+    clock="%H.%M",
+    periods={Resolution.DAY: "%d.%m.%Y", Resolution.MONTH: "%m.%Y", Resolution.YEAR: "%Y"},
     phrases={
         "title": "Miljødeklaration",
         "subtitle": "for elektricitet forbrugt fra {begin} til {end}",
@@ -134,10 +157,13 @@ _DANISH = Words(
         "issued": "Udstedt",
         "id": "Dokument",
         "period": "Periode",
-        "zone": "Tider er UTC{offset}; slutningen er begyndelsen på den sidste periode, der er "
-        "talt med.",
+        "moment": "{day} kl. {clock}",
+        "zone": "Tider er UTC{offset} hele vejen, uden sommertid. Kl. 24.00 er midnat, når døgnet "
+        "slutter.",
         "consumed": "forbrugt",
-        "covered": "dækket, time for time, af oprindelsesgarantier annulleret til forbruget",
+        "nearly": "næsten {amount}",
+        "covered_none": "dækket: ingen oprindelsesgarantier er annulleret til forbruget",
+        "covered": "{amount} dækket, time for time, af oprindelsesgarantier annulleret til forbruget",
         "carbon": "CO₂ for hver kWh; den generelle deklaration har {general}",
         "technologies": "Hvor elektriciteten kom fra",
         "individual": "Individuel deklaration",
@@ -161,20 +187,32 @@ _DANISH = Words(
         "meaning": "Hvad det betyder",
         "more_emissions": "{count} flere udledninger findes i data og er ikke vist her.",
         "coverage": "Hvor meget der var dækket, time for time",
-        "coverage_bars": "Hver søjle er en time: højden er forbruget, den mørke del er dækket af "
+        "coverage_none": "Intet: ingen oprindelsesgarantier er annulleret til dette forbrug.",
+        "bars_of": "Hver søjle er {period}: højden er forbruget, den mørke del er dækket af "
         "annullerede oprindelsesgarantier. Den højeste er {peak}.",
-        "coverage_carpet": "Hver kolonne er {days}, hver række en time på døgnet fra 0 øverst til 23 "
-        "nederst. Jo mørkere, jo mere af forbruget var dækket af annullerede oprindelsesgarantier.",
+        "coverage_carpet": "Hver kolonne er {days}, hver række en time på døgnet. "
+        "Jo mørkere, jo mere af forbruget var dækket af annullerede oprindelsesgarantier.",
+        "hour": "en time",
         "day": "et døgn",
+        "month": "en måned",
+        "year": "et år",
         "days": "{count} døgn",
         "none": "intet",
         "up_to": "op til {percent} %",
-        "below_all": "mindre end alt",
+        "below_all": "næsten alt",
         "all": "alt",
         "hours": "{full} af {hours} timer med forbrug var helt dækket, {part} delvist og {none} "
         "slet ikke.",
         "bar_uncovered": "ikke dækket",
         "bar_covered": "dækket",
+        "by_hour": "Time for time",
+        "by_day": "Dag for dag",
+        "by_month": "Måned for måned",
+        "by_year": "År for år",
+        "rows_are": "Hver række i denne tabel er {period}.",
+        "period_covered": "Dækket",
+        "period_consumed": "Forbrugt",
+        "alt_bars": "Forbruget, og den del af det, som annullerede oprindelsesgarantier dækker. {text}",
         "method": "Sådan er det beregnet",
         "method_hours": "Alt er beregnet for hver time og derefter lagt sammen. I en time tæller "
         "annullerede oprindelsesgarantier (GGO'er: en times elektricitet fra én produktionsmåler) "
@@ -187,7 +225,8 @@ _DANISH = Words(
         "left_out": "; her er det {count}",
         "method_id": "Dokumentets nummer er et fingeraftryk af spørgsmålet og af hver times tal: den "
         "samme deklaration har altid samme nummer.",
-        "empty": "Intet blev forbrugt i denne periode, eller der kendes intet restmiks for den.",
+        "empty": "Intet blev forbrugt i denne periode, eller der kendes intet restmiks for den. Der "
+        "er derfor intet at deklarere.",
         "alt_coverage": "Andelen af hver times forbrug, som annullerede oprindelsesgarantier dækker. "
         "{summary}",
         "page": "Side {page} af {pages}",

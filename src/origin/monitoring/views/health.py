@@ -5,6 +5,7 @@ from marshmallow import fields, validate
 
 from origin.monitoring.service.probes import Probes
 from origin.settings import Settings
+from origin.shared.release import VERSION
 from origin.web.blueprint import Blueprint
 from origin.web.described import described
 from origin.web.provided import provided
@@ -20,6 +21,8 @@ _UP_OR_DOWN = validate.OneOf(["up", "down"])
 
 class Alive(SuccessResponse):
     """The process is alive."""
+
+    version = fields.String(metadata=described("The version of the service", VERSION))
 
 
 class Readiness(SuccessResponse):
@@ -44,8 +47,8 @@ class Readiness(SuccessResponse):
 @blueprint.get("/live")
 @blueprint.response(200, Alive)
 def live() -> Response:
-    """Report that the process answers. Its peers are not checked."""
-    return json_response({"success": True})
+    """Report that the process answers, and its version. Its peers are not checked."""
+    return json_response({"success": True, "version": VERSION})
 
 
 @blueprint.get("/ready")

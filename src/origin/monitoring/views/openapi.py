@@ -15,6 +15,7 @@ from flask import Flask, Response, current_app
 
 from origin.identity.authentication import Guard, guard_of
 from origin.intake.views import GramsPerWh
+from origin.shared.release import VERSION
 from origin.web.blueprint import Blueprint
 from origin.web.fields import Time
 
@@ -113,7 +114,7 @@ def document(app: Flask) -> Json:
     schemas["Error"] = _error_schema()
     return {
         "openapi": found["openapi"],
-        "info": {"title": "AccountService", "version": "1", "description": _DESCRIPTION},
+        "info": {"title": "AccountService", "version": VERSION, "description": _DESCRIPTION},
         # Relative to the document's own URL, which keeps the path of PROJECT_URL.
         "servers": [{"url": "."}],
         "tags": [{"name": name, "description": text} for name, text in _GROUPS.values() if text],
