@@ -5,7 +5,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 MAKEFLAGS += --no-print-directory --no-builtin-rules
 .DEFAULT_GOAL := help
-.PHONY: help sync demo unit test faults check openapi api-check format image-check compose-check deploy-check rollback-check bench capacity lock sbom workflow-check release-check clean
+.PHONY: help sync demo unit test faults check openapi api-check format image-check compose-check deploy-check rollback-check bench adopt-bench capacity lock sbom workflow-check release-check clean
 
 # Arguments for `demo` (--once), `unit`, `test` (pytest's) and others.
 ARGS ?=
@@ -73,6 +73,9 @@ rollback-check: sync ## Run another commit's code on today's schema (ARGS: the c
 
 bench: sync ## Measure the speed of the main endpoints (half an hour; ARGS: see doc/bench.md)
 	@PYTHONPATH="$(CURDIR)/src:$(CURDIR)" exec $(python) -m bench $(ARGS)
+
+adopt-bench: sync ## Measure `flask adopt` on a generated database (ARGS: how many GGOs; default a million)
+	@PYTHONPATH="$(CURDIR)/src:$(CURDIR)" exec $(python) -m bench.adopt $(ARGS)
 
 capacity: sync ## Take over the bench's last result: doc/operations/capacity.md, and doc/bench.md's tables
 	@PYTHONPATH="$(CURDIR)/src:$(CURDIR)" $(python) -m bench.capacity --tables $(RESULT) > .run/capacity.md
