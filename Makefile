@@ -5,7 +5,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 MAKEFLAGS += --no-print-directory --no-builtin-rules
 .DEFAULT_GOAL := help
-.PHONY: help sync demo unit test faults check openapi format image-check compose-check deploy-check rollback-check bench adopt-bench capacity lock sbom workflow-check release-check clean
+.PHONY: help sync demo unit test faults check openapi api-check format image-check compose-check deploy-check rollback-check bench adopt-bench capacity lock sbom workflow-check release-check clean
 
 # Arguments for `demo` (--once), `unit`, `test` (pytest's) and others.
 ARGS ?=
@@ -49,6 +49,11 @@ check: sync ## Check lint, formatting, types and import rules
 
 openapi: sync ## Write doc/openapi.json from the views and schemas (a test compares them)
 	$(python) -m devstack.openapi_document doc/openapi.json
+
+# Node comes with .venv. The packages come from the registries that npm and pip are set up with, into .run.
+api-check: sync ## Lint doc/openapi.json, and try clients generated from it (minutes; downloads from npm and PyPI)
+	@printf 'This installs locked packages from npm and PyPI into .run at its first run (150 MB).\n'
+	$(python) -m pytest --numprocesses 0 tests/api_check/check_*.py $(ARGS)
 
 format: sync ## Format the code, and fix what the linter can fix
 	$(python) -m ruff check --fix

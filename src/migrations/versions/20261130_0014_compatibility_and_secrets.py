@@ -1,6 +1,6 @@
 """which code may use the database, and which secrets processes know
 
-Revision: 0014, after 0011.
+Revision: 0014, after 0013.
 
 New tables and indexes only. The indexes find the secrets that rows are sealed with, without reading the
 rows.

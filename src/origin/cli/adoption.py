@@ -12,6 +12,7 @@ from origin.adoption.rules import Count, Rejection, Report
 from origin.adoption.service.adopt import AdoptionService
 from origin.cli.ledger import DIFFERENCES, exits_2_on_errors
 from origin.cli.output import ProgressLine, print_table, reports_errors
+from origin.maintenance.service.secret_changes import SecretChanges
 from origin.web.provided import provided
 
 SHOWN_ENERGY_ROWS = 200
@@ -62,6 +63,7 @@ def adopt(
     if source_uri is None and schema is None:
         raise click.UsageError("Give --from URI, or --schema NAME for tables in this database.")
     shown = _ShownReport(json_path)
+    provided(SecretChanges).check_start()
     earlier = provided(AdoptionService).adopt(
         source_uri, schema or "public", ProgressLine(), shown, is_dry=is_dry
     )

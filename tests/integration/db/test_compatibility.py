@@ -1,5 +1,6 @@
 """The previous release's code works on the schema of this one, and each migration can be taken back."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,6 +10,7 @@ from alembic.script import Script, ScriptDirectory
 from sqlalchemy import Connection, Engine, create_engine, inspect, make_url, text
 from sqlalchemy.orm import Session
 
+from devstack.processes import ROOT
 from origin.db.compatibility import oldest_usable_revision
 from origin.migrate import alembic_config, upgrade
 from tests.support.schema_changes import contractions, read_schema
@@ -85,6 +87,10 @@ def test_each_migration_only_adds(empty_database_uri: str):
         ("ALTER TABLE users ALTER next_trade_index DROP DEFAULT", "has no default any more"),
         ("ALTER TABLE users ADD nickname text NOT NULL", "users.nickname is new and required"),
         ("ALTER TABLE ggos ADD CHECK (amount < 1000)", "ggos has a new rule: CHECK"),
+        (
+            "ALTER TABLE ggos ADD later text, ADD CHECK (later = 'x' OR amount < 1000)",
+            "ggos has a new rule: CHECK",
+        ),
         ("CREATE UNIQUE INDEX ON ggos (issue_gsrn)", "ggos has a new rule: UNIQUE"),
         ("ALTER TABLE ggos ADD FOREIGN KEY (sector) REFERENCES users (subject)", "REFERENCES"),
     ],
@@ -102,7 +108,8 @@ def test_additions_are_no_contractions(connection: Connection):
     for change in (
         "ALTER TABLE ggos ADD later text",
         "ALTER TABLE ggos ADD later_count bigint NOT NULL DEFAULT 7",
-        "CREATE INDEX ON ggos (later)",
+        "ALTER TABLE ggos ADD CHECK (later IS NULL OR later_count > 0)",
+        "CREATE UNIQUE INDEX ON ggos (later)",
         "CREATE TABLE later_things (id bigint PRIMARY KEY, ggo_id bigint REFERENCES ggos)",
         "ALTER TABLE ggos ALTER amount DROP NOT NULL",
     ):
@@ -173,6 +180,14 @@ def test_each_migration_can_be_taken_back_with_data(database_uri: str):
     with engine.connect() as connected:
         assert connected.scalar(text("SELECT count(*) FROM ggos")) == 3
     engine.dispose()
+
+
+def test_the_page_about_downgrades_says_what_each_loses():
+    page = (ROOT / "doc/operations/upgrade.md").read_text()
+    told = re.findall(r"^\| (\d{4})(?: and older)? \|", page, re.MULTILINE)
+    revisions = [each.revision for each in _scripts()]
+    assert told == [each for each in reversed(revisions) if each >= told[-1]]
+    assert f"alembic downgrade {BASE}" in page
 
 
 def test_a_downgrade_also_takes_back_what_older_code_may_use(database_uri: str):
