@@ -5,7 +5,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 MAKEFLAGS += --no-print-directory --no-builtin-rules
 .DEFAULT_GOAL := help
-.PHONY: help sync demo unit test faults check openapi format image-check compose-check deploy-check rollback-check bench capacity lock sbom workflow-check release-check clean
+.PHONY: help sync demo unit test faults check openapi api-check format image-check compose-check deploy-check rollback-check bench adopt-bench capacity lock sbom workflow-check release-check clean
 
 # Arguments for `demo` (--once), `unit`, `test` (pytest's) and others.
 ARGS ?=
@@ -50,6 +50,11 @@ check: sync ## Check lint, formatting, types and import rules
 openapi: sync ## Write doc/openapi.json from the views and schemas (a test compares them)
 	$(python) -m devstack.openapi_document doc/openapi.json
 
+# Node comes with .venv. The packages come from the registries that npm and pip are set up with, into .run.
+api-check: sync ## Lint doc/openapi.json, and try clients generated from it (minutes; downloads from npm and PyPI)
+	@printf 'This installs locked packages from npm and PyPI into .run at its first run (150 MB).\n'
+	$(python) -m pytest --numprocesses 0 tests/api_check/check_*.py $(ARGS)
+
 format: sync ## Format the code, and fix what the linter can fix
 	$(python) -m ruff check --fix
 	$(python) -m ruff format
@@ -68,6 +73,9 @@ rollback-check: sync ## Run another commit's code on today's schema (ARGS: the c
 
 bench: sync ## Measure the speed of the main endpoints (half an hour; ARGS: see doc/bench.md)
 	@PYTHONPATH="$(CURDIR)/src:$(CURDIR)" exec $(python) -m bench $(ARGS)
+
+adopt-bench: sync ## Measure `flask adopt` on a generated database (ARGS: how many GGOs; default a million)
+	@PYTHONPATH="$(CURDIR)/src:$(CURDIR)" exec $(python) -m bench.adopt $(ARGS)
 
 capacity: sync ## Take over the bench's last result: doc/operations/capacity.md, and doc/bench.md's tables
 	@PYTHONPATH="$(CURDIR)/src:$(CURDIR)" $(python) -m bench.capacity --tables $(RESULT) > .run/capacity.md

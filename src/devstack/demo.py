@@ -57,10 +57,10 @@ _COLUMNS = ("issued", "received", "sent", "stored", "retired")
 class Demo:
     """Runs the scenario against a running system."""
 
-    def __init__(self, system: System, console: Console) -> None:
+    def __init__(self, system: System, console: Console, scenario: Scenario | None = None) -> None:
         self._system = system
         self._console = console
-        self._scenario = Scenario()
+        self._scenario = scenario or Scenario()
         self._apis: dict[str, ApiClient] = {}
         self._right = True
 
@@ -313,7 +313,8 @@ def _run(console: Console, logs: Path, *, once: bool) -> bool:
     """Start everything, and run the scenario; return whether every balance is right."""
     begin = time.monotonic()
     with _system(console, logs, known_ports=not once) as stack:
-        demo = Demo(stack, console)
+        is_new = not os.environ.get("DATABASE_URI")
+        demo = Demo(stack, console, Scenario(in_new_database=is_new))
         right = demo.run()
         console.say(f"  It took {time.monotonic() - begin:.0f} s.")
         if not once:

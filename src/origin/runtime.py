@@ -136,6 +136,11 @@ class Runtime:
             outbox=self.outbox,
             poll_delay_s=self.settings.ledger_poll_delay,
         )
+        self.take_over = TakeOver(
+            ledger=self.ledger,
+            verdicts=verdicts,
+            ledger_enabled=self.settings.ledger_enabled,
+        )
         self.batch_runner = BatchRunner(
             settings=self.settings,
             database=self.database,
@@ -143,7 +148,7 @@ class Runtime:
             batch_signer=self.batch_signer,
             batch_poster=self.batch_poster,
             follower=Follower(ledger=self.ledger, verdicts=verdicts),
-            take_over=TakeOver(ledger=self.ledger, verdicts=verdicts),
+            take_over=self.take_over,
         )
         self.reconciliation = Reconciliation(
             settings=self.settings,

@@ -107,10 +107,16 @@ def desk(
     postgres.drop_database(_DATABASE)
     uri = postgres.create_database(_DATABASE)
     logs, commands = tmp_path_factory.mktemp("docs"), tmp_path_factory.mktemp("commands")
-    with _command_server(commands, logs), running_system(uri, valkey, logs) as system:
+    with (
+        _command_server(commands, logs),
+        running_system(uri, valkey, logs, {"WORKERS": "1"}) as system,
+    ):
         demo = Demo(system.stack, Console())
         assert demo.run()
         yield Desk(system, demo.variables(), _write_commands(commands))
+        # Faster than a graceful end, which other tests check.
+        for process in system.processes:
+            process.kill()
     postgres.drop_database(_DATABASE)
 
 

@@ -26,6 +26,7 @@ import io
 import itertools
 import json
 import random
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -387,8 +388,8 @@ class OriginalDatabase:
     ) -> None:
         """Create the schema's tables if they are missing, and append all rows.
 
-        :param constraints: False: no primary keys, no unique, no foreign keys, NULL allowed, and
-            amounts may have any size.
+        :param constraints: False: no primary keys, no unique, no foreign keys, NULL allowed,
+            amounts of any size, and texts instead of enums.
         :param naive: Times are `timestamp` without time zone, in UTC.
         """
         with (
@@ -451,10 +452,11 @@ def create_statements(schema: str, *, constraints: bool = True, naive: bool = Fa
 def _without_constraints(columns: str) -> str:
     kept = []
     for each in columns.split(","):
-        text = each.partition("REFERENCES")[0].replace("serial", "integer")
+        text = each.partition("REFERENCES")[0].replace("serial", "bigint")
         for constraint in _CONSTRAINTS:
             text = text.replace(constraint, "")
-        kept.append(text.replace("amount integer", "amount numeric"))
+        text = text.replace("amount integer", "amount numeric").replace("integer", "bigint")
+        kept.append(re.sub(r"(\S+) (batchstate|event|meteringpointtype)\s*$", r"\1 text", text))
     # What is left of constraints of several columns are bare lists of names.
     joined = ",".join(kept)
     for remains in (

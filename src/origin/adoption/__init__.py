@@ -1,1 +1,1 @@
-"""Adoption: takes over the database of the original service (`flask adopt`; doc/operations/adopting.md)."""
+"""Adoption: brings the original service's database into this one (`flask adopt`; doc/operations/adopting.md)."""

@@ -140,11 +140,11 @@ class Report:
 
     @classmethod
     def from_json(cls, document: dict[str, Any]) -> "Report":
-        """Return the report that `as_json` wrote."""
+        """Return the report that `as_json` wrote; PostgreSQL doesn't keep the order of names."""
         return cls(
             source=document["source"],
             is_dry=document["dryRun"],
-            kinds={kind: Count(**count) for kind, count in document["kinds"].items()},
+            kinds={kind.value: Count(**document["kinds"][kind]) for kind in Kind},
             energy=Count(**document["energy"]),
             energy_rows=[
                 EnergyRow(
@@ -155,8 +155,8 @@ class Report:
                 )
                 for row in document["energyByUser"]
             ],
-            batches=document["batches"],
-            notes=document["notes"],
+            batches=dict(sorted(document["batches"].items())),
+            notes=dict(sorted(document["notes"].items())),
         )
 
 

@@ -1,8 +1,9 @@
-"""The command that takes over the original service's database: `flask adopt` (doc/operations/adopting.md)."""
+"""The command that adopts the original service's database: `flask adopt` (doc/operations/adopting.md)."""
 
 import json
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import click
 from flask.cli import with_appcontext
@@ -53,7 +54,7 @@ Next steps (doc/operations/adopting.md):
 def adopt(
     *, source_uri: str | None, schema: str | None, is_dry: bool, json_path: str | None
 ) -> None:
-    """Take over the database of the original service.
+    """Adopt the database of the original service.
 
     Stop the original service first. All rows are published at once, when source = adopted + rejected
     in rows and in Wh. The command may be stopped at any time, and run again. Ends with status 0 if all
@@ -83,6 +84,12 @@ class _ShownReport:
 
     def __init__(self, json_path: str | None) -> None:
         self._json_path = json_path
+        if json_path not in {None, "-"}:
+            # Whether it can be written is better known before the adoption.
+            try:
+                Path(str(json_path)).touch()
+            except OSError as error:
+                raise click.ClickException(f"{json_path}: {error.strerror}") from error
         self.has_rejections = False
 
     def __call__(self, report: Report, rejections: Iterator[Rejection]) -> None:

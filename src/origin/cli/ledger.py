@@ -1,7 +1,7 @@
-"""Commands about the ledger for operators: `flask ledger status`, `batch`, `reconcile`."""
+"""Commands about the ledger for operators: `flask ledger status`, `batch`, `decline`, `reconcile`."""
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import wraps
 from typing import Any, BinaryIO, ParamSpec
 
@@ -10,6 +10,7 @@ import orjson
 from flask.cli import AppGroup
 
 from origin.batches.service import reports
+from origin.batches.service.take_over import TakeOver
 from origin.cli.output import print_table, reports_errors
 from origin.db.engine import Database
 from origin.db.models import LedgerDifference
@@ -21,6 +22,9 @@ from origin.web.provided import provided
 
 DIFFERENCES, INCOMPLETE = 1, 2
 """Exit statuses: something differs; not everything could be compared. 0: nothing differs."""
+
+SHOWN_NEVER_SENT = 20
+"""Differences of the kind `never_sent` that are printed. There may be a million."""
 
 P = ParamSpec("P")
 
@@ -68,9 +72,7 @@ def status() -> None:
         ],
     )
     click.echo()
-    found = provided(Reconciliation).open_differences()
-    _show(found)
-    if found:
+    if _show_differences():
         sys.exit(DIFFERENCES)
 
 
@@ -106,6 +108,19 @@ def batch(batch_id: str) -> None:
         ("PART", "WH", "OWNER", "RETIRED TO"),
         [(each.address, each.amount, each.subject, each.retire_gsrn) for each in found.parts],
     )
+
+
+@ledger.command("decline")
+@click.argument("batch_id", type=int)
+@reports_errors
+def decline(batch_id: int) -> None:
+    """Decline an adopted batch that nothing can execute, and roll its effects back.
+
+    The batch must not be signed, and the ledger must not have its source, or be switched off
+    (LEDGER_ENABLED=0). BATCH_ID is our id.
+    """
+    provided(TakeOver).decline(batch_id)
+    click.echo(f"Batch {batch_id} is declined; its effects are rolled back.")
 
 
 def _kind(row: Any) -> str:
@@ -173,13 +188,11 @@ def _run(*, anew: bool, rate: float) -> None:
 
 def _report(json_file: BinaryIO | None, *, complete: bool) -> bool:
     """Print and write the known differences; return whether there are any."""
-    found = provided(Reconciliation).open_differences()
     if json_file is not None:
-        differing = [_json(each) for each in found]
+        differing = [_json(each) for each in provided(Reconciliation).open_differences()]
         body = {"complete": complete, "differences": differing}
         json_file.write(orjson.dumps(body, option=orjson.OPT_INDENT_2))
-    _show(found)
-    return bool(found)
+    return _show_differences()
 
 
 def _json(difference: LedgerDifference) -> dict[str, Any]:
@@ -188,10 +201,12 @@ def _json(difference: LedgerDifference) -> dict[str, Any]:
     return {name: getattr(difference, name) for name in (*names, *times)}
 
 
-def _show(found: Sequence[LedgerDifference]) -> None:
+def _show_differences() -> bool:
+    """Print the known differences, some of the kind `never_sent`; return whether there are any."""
+    found = provided(Reconciliation).open_differences(never_sent=SHOWN_NEVER_SENT)
     if not found:
         click.echo("No differences are known.")
-        return
+        return False
     print_table(
         ("DIFFERENCE", "GGO", "ADDRESS", "BATCH", "FIRST SEEN", "DETAIL", "REPAIR"),
         [
@@ -207,3 +222,10 @@ def _show(found: Sequence[LedgerDifference]) -> None:
             for each in found
         ],
     )
+    never_sent = provided(Reconciliation).count_never_sent()
+    if never_sent > SHOWN_NEVER_SENT:
+        click.echo(
+            f"{never_sent} GGOs were never sent to the ledger, of which {SHOWN_NEVER_SENT} are shown; "
+            "`flask ledger reconcile --json FILE` writes all."
+        )
+    return True

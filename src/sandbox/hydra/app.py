@@ -9,7 +9,7 @@ from urllib.parse import unquote_plus
 from flask import Flask, Response, jsonify, request
 
 from sandbox.faults import status_phrase
-from sandbox.hydra.clients import registered
+from sandbox.hydra.clients import allows_origin, registered
 from sandbox.hydra.control import add_control
 from sandbox.hydra.errors import OAuthError
 from sandbox.hydra.grants import WANTED_SCOPES, Grants, TokenSet
@@ -56,6 +56,10 @@ class Hydra:
         if client_id == self.client.id:
             return redirect_uri in self.client.redirect_uris
         return registered(redirect_uri, self.public.get(client_id, ()))
+
+    def allows_origin(self, origin: str) -> bool:
+        """Return whether pages of this origin may fetch tokens: those of public clients."""
+        return any(allows_origin(origin, uris) for uris in self.public.values())
 
     def issuer(self) -> str:
         """Return the issuer's URL, without a trailing slash."""
@@ -111,6 +115,16 @@ def _add_tokens(app: Flask, hydra: Hydra) -> None:
     def token() -> Response:
         client_id = _caller(hydra)
         return _uncached(jsonify(_token_answer(hydra, client_id, _granted(hydra, client_id))))
+
+    @app.after_request
+    def allow_public_clients(response: Response) -> Response:
+        # As Hydra's CORS does: by a simple request, or after asking for these headers.
+        origin = request.headers.get("Origin", "")
+        if request.path == "/oauth2/token" and hydra.allows_origin(origin):
+            response.headers["Access-Control-Allow-Origin"] = origin
+            response.headers["Access-Control-Allow-Headers"] = "Authorization, Content-Type"
+            response.headers["Vary"] = "Origin"
+        return response
 
     @app.post("/oauth2/introspect")
     def introspect() -> Response:

@@ -14,6 +14,11 @@ def registered(redirect_uri: str, uris: Iterable[str]) -> bool:
     return any(redirect_uri == uri or _same_but_port(redirect_uri, uri) for uri in uris)
 
 
+def allows_origin(origin: str, uris: Iterable[str]) -> bool:
+    """Return whether one of these redirect URIs has this origin, on a loopback address with any port."""
+    return any(registered(f"{origin}{urlsplit(uri).path}", [uri]) for uri in uris)
+
+
 def _same_but_port(given: str, uri: str) -> bool:
     one, other = urlsplit(given), urlsplit(uri)
     return (

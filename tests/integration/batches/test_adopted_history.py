@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from origin.cli import ledger as cli
 from origin.maintenance.service.pruning import prune
 from tests.support.adopted import adopt_ended, adopt_in_flight
 from tests.support.auditor import audit, read_books, read_ledger
@@ -117,6 +118,33 @@ def never_sent(new_market: Callable[..., Market]) -> tuple[Market, str]:
     market.compose(market.issue(500, begin=market.hour(1)), transfers=[(200, "bob")])
     market.settle()
     return market, part
+
+
+def test_a_million_that_were_never_sent_hide_nothing_and_cost_no_calls(
+    never_sent: tuple[Market, str],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """Commands print some of them, after all else; the ledger is not asked about them."""
+    market, _ = never_sent
+    monkeypatch.setattr(cli, "SHOWN_NEVER_SENT", 2)
+    market.sandbox.ledger.forget_calls()
+    stranded = market.value("SELECT address FROM ggos WHERE amount = 200")
+    market.rows("UPDATE ggos SET locked = true WHERE address = :address", address=stranded)
+    assert reconciled(market) == ["never_sent"] * 3 + ["stranded"]
+    # The other three of the six GGOs are asked about.
+    assert market.sandbox.ledger.count("GET /state/<address>") == 3
+    errors = [each.kind for each in caplog.records if each.levelname == "ERROR"]  # type: ignore[attr-defined]
+    assert errors == ["stranded"]
+    status = market.app.test_cli_runner().invoke(args=["ledger", "status"])
+    assert status.output.count("never_sent") == 2
+    assert status.output.index("stranded") < status.output.index("never_sent")
+    assert "3 GGOs were never sent to the ledger, of which 2 are shown" in status.output
+    written = market.app.test_cli_runner().invoke(
+        args=["ledger", "reconcile", "--repair", "--rate", "100000", "--json", "-"]
+    )
+    assert written.exit_code == 1
+    assert written.output.count('"never_sent"') == 3
 
 
 def test_ggos_that_the_original_never_sent_are_a_kind_of_their_own(

@@ -3,12 +3,16 @@
 import base64
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import pytest
 
 from origin.batches.client.sdk import Split, sign_batch
 from origin.batches.service import sign
+from origin.batches.service.ledger_mode import check_ledger_mode
+from origin.errors import ConfigurationError
 from origin.keys.derivation import AddressKind, ExtendedKey, period_key
+from origin.web.provided import provide
 from tests.support.adopted import OriginalBatch, adopt_in_flight
 from tests.support.market import CONSUMPTION, OTHER_CONSUMPTION, PRODUCTION, Market
 from tests.support.world import at_once
@@ -158,6 +162,21 @@ def test_a_refused_batch_is_rolled_back_with_the_ledgers_reason(market: Market):
     market.settle()
     assert states(market) == ["DECLINED", "COMPLETED"]
     assert reconciled(market) == []
+
+
+def test_a_declined_batch_that_the_ledger_executes_after_all_is_done_again(market: Market):
+    """A validator forgot the refusal, and got the original's POST a second time."""
+    market.sandbox.ledger.refuse_next()
+    original = adopted(market)
+    arrives(market, original)
+    executed(market)
+    market.run_batches()
+    assert states(market) == ["DECLINED"]
+    market.sandbox.ledger.forget()
+    arrives(market, original)
+    executed(market)
+    assert reconciled(market) == []
+    assert_completed(market)
 
 
 def test_a_refusal_counts_only_if_the_source_is_unspent_afterwards(market: Market):
@@ -397,3 +416,46 @@ def test_the_command_shows_an_adopted_batch_by_any_of_its_names(market: Market):
     assert market.value("SELECT ledger_batch_id FROM batches") in shown(part)
     market.rows("UPDATE batches SET original_batch_id = NULL")
     assert "no id is known" in shown(part)
+
+
+def declined_by_hand(market: Market, number: int = 1) -> str:
+    """Decline a batch by the command; return what it says."""
+    result = market.app.test_cli_runner().invoke(args=["ledger", "decline", str(number)])
+    assert (result.exit_code == 0) == ("is declined" in result.output), result.output
+    return str(result.output)
+
+
+def test_an_operator_declines_only_what_the_ledger_can_not_execute(market: Market):
+    """Not a batch that is unknown or signed, nor one whose source or batch the ledger has."""
+    ledger = market.sandbox.ledger
+    address = composed(market)
+    assert "Only an adopted batch" in declined_by_hand(market)
+    original = adopt_in_flight(market)
+    assert "Only an adopted batch" in declined_by_hand(market, 77)
+    assert "The ledger has the batch's source" in declined_by_hand(market)
+    ledger.fault(f"/state/{address}", status=404, code=75, times=None)
+    with ledger.held():
+        arrives(market, original)
+        assert "is PENDING on the ledger" in declined_by_hand(market)
+        ledger.forget()
+    ledger.fault("/batch_statuses", code=15)
+    assert "Ledger" in declined_by_hand(market)
+    assert "is declined" in declined_by_hand(market)
+    [(state, reason)] = market.batches()
+    assert (state, reason) == (
+        "DECLINED",
+        "an operator declined it: the ledger does not have its source",
+    )
+    assert market.total("alice", category="stored") == 1000
+    assert [kind for kind, _ in reconciled(market)] == ["not_on_ledger"]
+
+
+def test_without_a_ledger_an_operator_declines_what_was_in_flight(market: Market):
+    """The service does not start with LEDGER_ENABLED=0 before."""
+    composed(market)
+    adopt_in_flight(market)
+    with pytest.raises(ConfigurationError):
+        check_ledger_mode(market.runtime.database, ledger_enabled=False)
+    provide(market.app, [replace(market.runtime.take_over, ledger_enabled=False)])
+    assert "is declined" in declined_by_hand(market)
+    check_ledger_mode(market.runtime.database, ledger_enabled=False)

@@ -321,3 +321,20 @@ def test_a_public_client_cannot_use_the_codes_of_another(http):
 def test_only_the_port_of_a_loopback_address_may_differ(http, uri):
     answer = http.get("/oauth2/auth", query_string={**PUBLIC, "redirect_uri": uri})
     assert answer.status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("origin", "allowed"),
+    [
+        ("https://page.example", True),
+        ("http://127.0.0.1:5173", True),
+        ("http://page.example", False),
+        ("https://page.example.evil.example", False),
+        ("null", False),
+    ],
+)
+def test_pages_of_public_clients_may_fetch_tokens(http, origin, allowed):
+    for ask in (http.post, http.options):
+        answer = ask("/oauth2/token", headers={"Origin": origin})
+        assert answer.headers.get("Access-Control-Allow-Origin") == (origin if allowed else None)
+    assert "Access-Control-Allow-Origin" not in http.post("/oauth2/introspect").headers

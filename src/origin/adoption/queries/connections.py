@@ -1,5 +1,6 @@
 """The connections of an adoption: long statements, COPY, and one advisory lock."""
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -9,18 +10,21 @@ from psycopg2.extensions import connection as DriverConnection  # noqa: N812 - a
 from psycopg2.extensions import cursor as Cursor  # noqa: N812 - a class
 from sqlalchemy import NullPool, create_engine
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import ArgumentError
 
 from origin.adoption.rules import CannotAdopt
 from origin.db.connector import make_engine
 
 _LOCK_KEY = 5_713_131_805
 """The advisory lock of adoptions; an arbitrary number. Only its holder adopts."""
+_LOCK_PATIENCE_S = 5.0
 _STREAMED_AT_ONCE = 10_000
 _LIMITS = {
     "lock_timeout": "30s",
     "statement_timeout": "0",
     "idle_in_transaction_session_timeout": "0",
+    # A killed run lets go of its locks.
+    "client_connection_check_interval": "1s",
     # Sums and joins over all rows.
     "work_mem": "64MB",
 }
@@ -66,8 +70,8 @@ def source_connection(url: URL) -> Iterator[DriverConnection]:
     )
     try:
         made = engine.raw_connection()
-    except DBAPIError as error:
-        raise CannotAdopt(f"The source can't be reached: {reason_of(error.orig)}") from error
+    except psycopg2.Error as error:
+        raise CannotAdopt(f"The source can't be reached: {reason_of(error)}") from error
     try:
         yield _driver_connection(made)
     finally:
@@ -80,20 +84,30 @@ def target_connection(url: URL) -> Iterator[DriverConnection]:
     """Open a connection to this service's database that holds the lock of adoptions.
 
     :raises CannotAdopt: another adoption runs.
-    :raises DBAPIError: of SQLAlchemy; the database can't be reached.
+    :raises psycopg2.Error: the database can't be reached.
     """
     engine = make_engine(url, _LIMITS, poolclass=NullPool)
     made = engine.raw_connection()
     try:
         connection = _driver_connection(made)
-        with transaction(connection) as cursor:
-            cursor.execute("SELECT pg_try_advisory_lock(%s)", (_LOCK_KEY,))
-            if cursor.fetchone() != (True,):
-                raise CannotAdopt("Another adoption is running")
+        if not _lock(connection):
+            raise CannotAdopt("Another adoption is running")
         yield connection
     finally:
         made.close()
         engine.dispose()
+
+
+def _lock(connection: DriverConnection) -> bool:
+    """Take the lock of adoptions; wait a moment, because a killed run's session may still end."""
+    deadline = time.monotonic() + _LOCK_PATIENCE_S
+    while True:
+        with transaction(connection) as cursor:
+            cursor.execute("SELECT pg_try_advisory_lock(%s)", (_LOCK_KEY,))
+            ((is_taken,),) = cursor.fetchall()
+        if is_taken or time.monotonic() > deadline:
+            return bool(is_taken)
+        time.sleep(0.2)
 
 
 def _driver_connection(made: Any) -> DriverConnection:

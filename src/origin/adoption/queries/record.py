@@ -1,5 +1,6 @@
 """Counts what an adoption did, and keeps its report and rejections."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,8 +19,8 @@ from origin.adoption.queries.tables import (
     USERS,
     SourceTable,
 )
-from origin.adoption.rules import Count, EnergyRow, EnergyState, Rejection, Report
-from origin.shared.json_codec import encode_json, read_json
+from origin.adoption.rules import Count, EnergyRow, EnergyState, Kind, Rejection, Report
+from origin.shared.json_codec import encode_json
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,7 @@ def make_report(
             table.kind.value: Count(
                 counts[table], _adopted(cursor, table), rejected.get(table.kind.value, 0)
             )
-            for table in TABLES
+            for table in sorted(TABLES, key=lambda table: list(Kind).index(table.kind))
         },
         energy=Count(
             energy_wh,
@@ -121,7 +122,7 @@ def make_report(
         ),
         energy_rows=energy_rows,
         batches=dict(_rows(cursor, _BATCHES)),
-        notes={words: int(_rows(cursor, query)[0][0]) for words, query in _NOTES.items()},
+        notes={words: int(_rows(cursor, _NOTES[words])[0][0]) for words in sorted(_NOTES)},
     )
 
 
@@ -156,7 +157,7 @@ def last_adoption(cursor: Cursor) -> PublishedAdoption | None:
         return None
     adoption_id, published_at, finished_at, report = found
     return PublishedAdoption(
-        adoption_id, published_at, finished_at, Report.from_json(read_json(report.encode()))
+        adoption_id, published_at, finished_at, Report.from_json(json.loads(report))
     )
 
 

@@ -268,7 +268,8 @@ def _ggo_flags() -> list[Case]:
 def _ggo_origin() -> list[Case]:
     issue_gsrn = _reference_case("issue_gsrn", "metering point", POINTS, "gsrn")
     retire_gsrn = _reference_case("retire_gsrn", "metering point of the retirement", POINTS, "gsrn")
-    is_part = "parent_id IS NOT NULL AND key_index IS NOT NULL AND issue_gsrn IS NULL"
+    # The GSRN of a part is left out: its root has it.
+    is_part = "parent_id IS NOT NULL AND key_index IS NOT NULL"
     is_issued = "parent_id IS NULL AND key_index IS NULL AND issue_gsrn IS NOT NULL"
     return [
         (
@@ -302,6 +303,12 @@ def _reject_transactions(cursor: Cursor) -> None:
             ('"order" IS NULL', "'It has no order'"),
             _reference_case("parent_ggo_id", "GGO", GGOS),
         ],
+    )
+    _reject_repeats(
+        cursor,
+        TRANSACTIONS,
+        ("batch_id", "type", "parent_ggo_id"),
+        "Transaction %s is the same operation",
     )
 
 
@@ -346,19 +353,22 @@ def _reject_batches(cursor: Cursor) -> None:
 def _collect_batch_facts(cursor: Cursor) -> None:
     """Collect, by batch: its source, and counts of its transactions and of the source's parts.
 
-    `lost` counts rejected transactions, `strangers` those that retire something else than a part.
+    A repeated transaction counts once. `lost` counts those of which no row is adoptable, `strangers`
+    those that retire something else than a part.
     """
     cursor.execute(f"DROP TABLE IF EXISTS {_FACTS}")
     cursor.execute(f"""
         CREATE TEMPORARY TABLE {_FACTS} AS
-        WITH judged AS (
-            SELECT t.batch_id, t.type, t.id IS NOT NULL AND ok.row_no IS NULL AS is_lost,
-                first_value(t.parent_ggo_id) OVER (
-                    PARTITION BY t.batch_id ORDER BY t.type = 'split' DESC, t."order", t.id
-                ) AS source_id,
-                t.parent_ggo_id
+        WITH operations AS (
+            SELECT t.batch_id, t.type, t.parent_ggo_id, min(t."order") AS place, min(t.id) AS id,
+                bool_and(ok.row_no IS NULL) AS is_lost
             FROM {TRANSACTIONS.staged} AS t
             LEFT JOIN {adoptable(TRANSACTIONS)} AS ok USING (row_no)
+            GROUP BY t.batch_id, t.type, t.parent_ggo_id
+        ), judged AS (
+            SELECT *, first_value(parent_ggo_id) OVER (
+                PARTITION BY batch_id ORDER BY operations.type = 'split' DESC, place, id
+            ) AS source_id FROM operations
         ), facts AS (
             SELECT batch_id, min(source_id) AS source_id, count(*) AS total,
                 count(*) FILTER (WHERE judged.type = 'split') AS splits,
@@ -423,7 +433,7 @@ def _reject_lineages(cursor: Cursor) -> None:
         WITH RECURSIVE gone AS (
             SELECT DISTINCT staged.id FROM {GGOS.staged} AS staged
             JOIN {REJECTIONS} AS r ON r.kind = '{GGOS.kind}' AND r.row_no = staged.row_no
-            WHERE staged.id NOT IN (SELECT id FROM {adoptable(GGOS)} WHERE id IS NOT NULL)
+            WHERE NOT EXISTS (SELECT FROM {adoptable(GGOS)} AS ok WHERE ok.id = staged.id)
             UNION
             SELECT part.id FROM {GGOS.staged} AS part JOIN gone ON part.parent_id = gone.id
         )

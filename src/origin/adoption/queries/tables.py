@@ -221,6 +221,10 @@ _HELPERS = {
     _ORIGIN: "source text NOT NULL, fingerprint text NOT NULL",
 }
 _INDEXES = (
+    f"{USERS.staged} (id)",
+    f"{POINTS.staged} (gsrn)",
+    f"{BATCHES.staged} (id)",
+    f"{TRANSACTIONS.staged} (id)",
     f"{GGOS.staged} (id)",
     f"{GGOS.staged} (parent_id)",
     f"{GGOS.staged} (user_id)",

@@ -1,4 +1,4 @@
-"""Takes over the database of the original service (doc/operations/adopting.md)."""
+"""Adopts the database of the original service (doc/operations/adopting.md)."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -149,8 +149,9 @@ class _Run:
         KeyCheck(self.target, self.service.public_branch_keys, self.show_progress).run()
 
     def _open_staging(self) -> None:
-        """Create staging, and empty it unless it holds rows of the same source as it is now."""
-        wanted = (self.read.name, f"{tables.layout()} {self.read.fingerprint}")
+        """Create staging, and empty it unless it holds rows of the same source, sealed as now."""
+        layout = f"{tables.layout()} {self.service.sealer.current_prefix}"
+        wanted = (self.read.name, f"{layout} {self.read.fingerprint}")
         with transaction(self.target) as cursor:
             tables.create_staging(cursor, is_dry=self.is_dry)
             staged = tables.staged_origin(cursor)
@@ -178,6 +179,7 @@ class _Run:
                 record.record_publication(cursor, report)
                 tables.drop_staging(cursor)
                 publishing.advance_identities(cursor)
+                publishing.analyze(cursor)
 
     def _check_unchanged(self) -> None:
         self.source.release()

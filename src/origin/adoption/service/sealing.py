@@ -29,19 +29,20 @@ def sealed_users(sealer: Sealer, rows: Iterable[Row]) -> list[list[Any]]:
 
 def _sealed_user(sealer: Sealer, row: Row) -> list[Any]:
     subject = row["sub"] or ""
-    has_tokens = row["disabled"] == "false"
-
-    def token(name: str, context: str) -> str | None:
-        return sealer.seal(row[name], context) if has_tokens and row[name] else None
-
+    is_active = row["disabled"] == "false"
+    # An active user has an access token, even one that no peer accepts: it is refreshed.
+    access = sealer.seal(row["access_token"] or "", access_token_context(subject))
+    refresh = row["refresh_token"] and sealer.seal(
+        row["refresh_token"], refresh_token_context(subject)
+    )
     key = row["master_extended_key"]
     return [
         row["id"],
         row["created"],
         row["sub"],
         sealer.seal(key, master_key_context(subject)) if _is_master_key(key) else None,
-        token("access_token", access_token_context(subject)),
-        token("refresh_token", refresh_token_context(subject)),
+        access if is_active else None,
+        (refresh or None) if is_active else None,
         row["token_expire"],
         row["last_login"],
         row["disabled"],

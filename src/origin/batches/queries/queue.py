@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import and_, func, or_, select, text
+from sqlalchemy import Row, and_, func, or_, select, text
 from sqlalchemy.orm import Session
 
 from origin.batches.queries.stuck import is_stuck
@@ -221,6 +221,23 @@ def load_claimed(
     claimed = [ClaimedBatch(*row) for row in rows if row.signed_batch is not None]
     adopted = [(*row[: len(live)], row[-1]) for row in rows if row.signed_batch is None]
     return claimed, [AdoptedBatch(*row) for row in adopted]
+
+
+def find_unsigned_adopted(
+    session: Session, batch_id: int, *, lock: bool = False
+) -> Row[Any] | None:
+    """Return ggo_id and original_batch_id of a batch that is adopted, under way and not signed here.
+
+    :returns: None: it is not such a batch.
+    """
+    columns: tuple[Any, ...] = (Batch.ggo_id, Batch.original_batch_id)
+    query = select(*columns).where(
+        Batch.id == batch_id,
+        Batch.ended_at.is_(None),
+        Batch.adopted_at.is_not(None),
+        Batch.signed_batch.is_(None),
+    )
+    return session.execute(query.with_for_update() if lock else query).one_or_none()
 
 
 def lock_unless_posted(session: Session, batch: LiveBatch, also: int | None = None) -> bool:

@@ -173,7 +173,7 @@ class VerdictRun:
         )
         with self._tools.database.transaction() as session:
             store_differences(session, [found])
-        BATCH_ALERTS.labels("needs_a_look").inc()
+        BATCH_ALERTS.labels("source_not_on_ledger").inc()
         log.error(
             "Batch needs attention: the ledger does not have its source",
             extra={

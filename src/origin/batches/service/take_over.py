@@ -9,25 +9,36 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from origin.batches.client.ledger import LedgerClient, StatusAnswer
-from origin.batches.queries.queue import AdoptedBatch
+from origin.batches.queries.operations import operations_on
+from origin.batches.queries.outcomes import decline_batch
+from origin.batches.queries.queue import AdoptedBatch, add_events, find_unsigned_adopted
 from origin.batches.rules.standing import Operation, spent_by
-from origin.batches.rules.verdicts import BatchStatus, SpentBy, judge_adopted
+from origin.batches.rules.verdicts import BatchStatus, SpentBy, judge_adopted, may_be_executed
 from origin.batches.service.carry_out import Judgement, VerdictRun, Verdicts
-from origin.errors import PeerMisbehaved
+from origin.errors import OriginError, PeerMisbehaved
 from origin.shared.deadlines import Deadline
 
 log = logging.getLogger(__name__)
 
 _NEVER_POSTED = StatusAnswer(BatchStatus.UNKNOWN)
 """Of a batch that the original service had no answer to a POST for."""
+_BY_OPERATOR = "an operator declined it: the ledger does not have its source"
+
+
+class CannotDecline(OriginError):
+    """An operator may not decline this batch; the text says why."""
 
 
 @dataclass(frozen=True)
 class TakeOver:
-    """Finds out what became of adopted batches that are not signed here."""
+    """Finds out what became of adopted batches that are not signed here.
+
+    :ivar ledger_enabled: LEDGER_ENABLED.
+    """
 
     ledger: LedgerClient
     verdicts: Verdicts
+    ledger_enabled: bool
 
     def judge_all(
         self, batches: Sequence[AdoptedBatch], deadline: Deadline, delays_s: dict[int, float]
@@ -40,6 +51,40 @@ class TakeOver:
         run = VerdictRun(self.verdicts, deadline, delays_s)
         is_reachable = run.judge_all(batches, self._judge)
         return is_reachable, sorted(run.to_send)
+
+    def decline(self, batch_id: int) -> None:
+        """Decline an adopted batch that nothing can execute, as an operator orders.
+
+        Without the order it waits for ever: it is not signed, and the ledger does not have its
+        source, or is switched off.
+
+        :raises CannotDecline: it is not such a batch.
+        :raises PeerError: the ledger can't say now.
+        """
+        database = self.verdicts.database
+        with database.reading() as session:
+            batch = find_unsigned_adopted(session, batch_id)
+            if batch is None:
+                raise CannotDecline("Only an adopted batch that is not signed can be declined")
+            operation = operations_on(session, [batch.ggo_id])[batch.ggo_id]
+        if self.ledger_enabled and self.ledger.read_ggo(operation.source) is not None:
+            raise CannotDecline("The ledger has the batch's source: it decides")
+        if self.ledger_enabled and batch.original_batch_id:
+            status = self._status(batch.original_batch_id).status
+            if may_be_executed(status):
+                raise CannotDecline(
+                    f"The original's batch is {status.value} on the ledger: it decides"
+                )
+        with database.transaction() as session:
+            if find_unsigned_adopted(session, batch_id, lock=True) is None:
+                raise CannotDecline("The batch has been signed or has ended meanwhile")
+            decline_batch(session, batch_id, _BY_OPERATOR)
+            add_events(session, [(batch_id, "declined by an operator", "")])
+        log.warning(
+            "Batch declined: %s",
+            _BY_OPERATOR,
+            extra={"event": "batch.declined", "batch_id": batch_id},
+        )
 
     def _judge(self, batch: AdoptedBatch, operation: Operation) -> Judgement:
         """Judge a batch by the state of its source, and then by its status.
