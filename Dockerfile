@@ -27,7 +27,9 @@ RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf --mount=type=secret,id=
 
 FROM ${PYTHON_IMAGE}
 LABEL org.opencontainers.image.title="AccountService" \
-      org.opencontainers.image.description="Accounts of granular guarantees of origin"
+      org.opencontainers.image.description="Accounts of granular guarantees of origin" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="1.0.0"
 RUN groupadd --gid 10001 service \
  && useradd --no-log-init --uid 10001 --gid 10001 --no-create-home --home-dir /nonexistent \
       --shell /usr/sbin/nologin service
@@ -37,8 +39,11 @@ COPY entrypoint.web.sh entrypoint.worker.sh entrypoint.beat.sh ./
 COPY bin/service.sh bin/
 COPY src/origin src/origin
 COPY src/migrations src/migrations
+# The git revision, for example: docker build --build-arg REVISION="$(git rev-parse HEAD)" .
+ARG REVISION=""
+LABEL org.opencontainers.image.revision="${REVISION}"
 # Compiled here, because the file system may be read-only when the service runs.
-RUN python -m compileall -q src
+RUN printf '%s' "${REVISION}" >src/origin/REVISION && python -m compileall -q src
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONPATH=/opt/service/src \

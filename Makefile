@@ -5,7 +5,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 MAKEFLAGS += --no-print-directory --no-builtin-rules
 .DEFAULT_GOAL := help
-.PHONY: help sync demo unit test faults check openapi format image-check compose-check deploy-check bench lock clean
+.PHONY: help sync demo unit test faults check openapi api-check format image-check compose-check deploy-check rollback-check bench adopt-bench capacity lock sbom workflow-check release-check clean
 
 # Arguments for `demo` (--once), `unit`, `test` (pytest's) and others.
 ARGS ?=
@@ -13,14 +13,17 @@ ARGS ?=
 # peers and services that tests start run at full speed.
 COVERAGE ?= --cov --cov-report=json:.run/coverage.json
 
+# The bench's result that `capacity` takes over.
+RESULT ?= .run/bench/result.json
+
 export PYTHONPATH := $(CURDIR)/src
 python := .venv/bin/python
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
-sync: ## Install pipenv (.tools) and the locked packages (.venv) if needed
-	@bin/bootstrap
+sync: ## Install pipenv (.tools) and the locked packages (.venv) if needed, and tell how to go on
+	@bin/bootstrap $(if $(filter sync,$(MAKECMDGOALS)),--next-steps)
 
 demo: sync ## Run the whole system, and two users who trade GGOs (ARGS=--once: stop afterwards)
 	@exec $(python) -m devstack.demo $(ARGS)
@@ -47,6 +50,11 @@ check: sync ## Check lint, formatting, types and import rules
 openapi: sync ## Write doc/openapi.json from the views and schemas (a test compares them)
 	$(python) -m devstack.openapi_document doc/openapi.json
 
+# Node comes with .venv. The packages come from the registries that npm and pip are set up with, into .run.
+api-check: sync ## Lint doc/openapi.json, and try clients generated from it (minutes; downloads from npm and PyPI)
+	@printf 'This installs locked packages from npm and PyPI into .run at its first run (150 MB).\n'
+	$(python) -m pytest --numprocesses 0 tests/api_check/check_*.py $(ARGS)
+
 format: sync ## Format the code, and fix what the linter can fix
 	$(python) -m ruff check --fix
 	$(python) -m ruff format
@@ -60,13 +68,35 @@ compose-check: sync ## Run the demo against what `docker compose up` has started
 deploy-check: sync ## Lint the Dockerfile, compose.yaml and the Helm chart; validate the chart's objects
 	@exec deploy/check
 
+rollback-check: sync ## Run another commit's code on today's schema (ARGS: the commit)
+	@exec $(python) -m devstack.rollback $(ARGS)
+
 bench: sync ## Measure the speed of the main endpoints (half an hour; ARGS: see doc/bench.md)
 	@PYTHONPATH="$(CURDIR)/src:$(CURDIR)" exec $(python) -m bench $(ARGS)
+
+adopt-bench: sync ## Measure `flask adopt` on a generated database (ARGS: how many GGOs; default a million)
+	@PYTHONPATH="$(CURDIR)/src:$(CURDIR)" exec $(python) -m bench.adopt $(ARGS)
+
+capacity: sync ## Take over the bench's last result: doc/operations/capacity.md, and doc/bench.md's tables
+	@PYTHONPATH="$(CURDIR)/src:$(CURDIR)" $(python) -m bench.capacity --tables $(RESULT) > .run/capacity.md
+	@[[ $(RESULT) -ef doc/operations/bench-result.json ]] || cp $(RESULT) doc/operations/bench-result.json
+	@cp .run/capacity.md doc/operations/capacity.md
+
+sbom: sync ## Write the list of runtime packages (CycloneDX) into dist, and check it and the licences
+	@release/install
+	@.tools/release/bin/python release/sbom.py "$$($(python) -c 'import origin; print(origin.__version__)')"
+
+workflow-check: sync ## Lint .github/workflows by actionlint and zizmor
+	@release/install
+	@release/check-workflows
+
+release-check: sync ## Check all that a release must hold (ARGS=--with-tests: run `make test`, too)
+	@exec $(python) -m devstack.release_check $(ARGS)
 
 lock: sync ## Resolve the Pipfile into Pipfile.lock, without the address of a package index
 	PIPENV_VENV_IN_PROJECT=1 PIPENV_IGNORE_VIRTUALENVS=1 .tools/bin/python -m pipenv lock
 	$(python) -m devstack.strip_lock Pipfile.lock
 
 clean: ## Remove everything that the other targets have created
-	rm -rf .venv .tools .run .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .tools .run dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find src tests -name __pycache__ -prune -exec rm -rf {} +

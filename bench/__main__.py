@@ -15,7 +15,7 @@ from typing import Any
 
 import orjson
 
-from bench import chart, cpu, dataset, growth, measures, paths, running, settlement
+from bench import chart, cpu, dataset, growth, measures, paths, running, settlement, tables
 from devstack.console import Console
 from devstack.postgres import EmbeddedPostgres
 from devstack.processes import ROOT
@@ -23,8 +23,6 @@ from devstack.processes import ROOT
 GROUPS = ("paths", "settlement", "growth", "scale")
 USUAL = GROUPS[:3]
 CHART = ROOT / "doc" / "bench-growth.svg"
-_WEB_MB = 150
-_WORKER_MB = 160
 _LATENCY = 4
 """How many times the median the 95th percentile of a read may be."""
 
@@ -78,6 +76,7 @@ class _Bench:
         """Compare each path with its limit."""
         options = self._options
         made = dataset.prepare(postgres, options.size, self._console)
+        ggo_bytes = dataset.bytes_per_row(made.uri, "ggos")
         found: list[paths.PathResult] = []
         with ExitStack() as stack:
             peers, redis = stack.enter_context(running.peers_and_redis())
@@ -99,41 +98,40 @@ class _Bench:
             found.append(
                 paths.one_sender(context, ours, runs=options.runs, seconds=options.seconds)
             )
+            many_parts_ms = paths.many_parts_ms(
+                context, ours, runs=options.runs, seconds=options.seconds
+            )
             memory = max(map(cpu.resident_mb, service.worker_pids()))
             dataset.reset_writes(made)
         self._tell_paths(found, memory)
-        return {"paths": [asdict(each) for each in found], "web_mb": memory}
+        return {
+            "paths": [asdict(each) for each in found],
+            "web_mb": memory,
+            "many_parts_ms": many_parts_ms,
+            "ggo_bytes": ggo_bytes,
+        }
 
     def _tell_paths(self, found: Sequence[paths.PathResult], memory: float) -> None:
-        header = (
-            "path", "share of its limit", "floor", "", "requests/CPU s", "limit", "requests/s",
-            "limit", "p50 ms", "p95 : p50", "spread",
-        )  # fmt: skip
-        self._console.table(header, [_path_cells(each) for each in found])
+        self._console.table(tables.PATH_HEADER, [tables.path_cells(each) for each in found])
         self._console.say(
-            f"  web process {memory:.0f} MB (at most {_WEB_MB}); p95 : p50 of reads at most {_LATENCY}"
+            f"  web process {memory:.0f} MB (at most {tables.WEB_MB}); p95 : p50 of reads at most {_LATENCY}"
         )
 
     def measure_settlement(self, postgres: EmbeddedPostgres) -> Any:
         """Measure how fast composes are committed on the ledger."""
         options = self._options
-        found, worker_mb = settlement.measure(
+        found, worker_mb, batch_bytes = settlement.measure(
             postgres, options.batches, options.runs, self._console
         )
         self._console.table(
-            ("settlement", "batches/s", "floor", "worker CPU ms per batch"),
-            [
-                (
-                    each.name,
-                    f"{each.per_second:.0f}",
-                    f"≥ {settlement.TARGET_PER_S}",
-                    f"{each.worker_ms:.1f}",
-                )
-                for each in found
-            ],
+            tables.SETTLEMENT_HEADER, [tables.settlement_cells(**asdict(each)) for each in found]
         )
-        self._console.say(f"  worker process {worker_mb:.0f} MB (at most {_WORKER_MB})")
-        return {"settlement": [asdict(each) for each in found], "worker_mb": worker_mb}
+        self._console.say(f"  worker process {worker_mb:.0f} MB (at most {tables.WORKER_MB})")
+        return {
+            "settlement": [asdict(each) for each in found],
+            "worker_mb": worker_mb,
+            "batch_bytes": batch_bytes,
+        }
 
     def measure_growth(self, postgres: EmbeddedPostgres) -> Any:
         """Measure the cost of requests in databases of different sizes, and with more accounts."""
@@ -158,7 +156,7 @@ class _Bench:
         for title, points in panels:
             self._console.table(
                 (title, *(f"{x:,}" for x in sorted({point.x for point in points})), "last : first"),
-                list(_growth_rows(points)),
+                list(tables.growth_rows(points)),
             )
         if options.chart:
             chart.write_chart(panels, CHART)
@@ -215,30 +213,6 @@ def _scale(
         yield from measures.growth(other, service, runs)
     yield from measures.neighbours(service, runs, seconds)
     yield from measures.memory(service)
-
-
-def _path_cells(each: paths.PathResult) -> tuple[str, ...]:
-    ours, limit = each.ours, each.limit
-    tail = ours.p95_ms / ours.p50_ms
-    return (
-        each.name,
-        f"{each.share:.2f}",
-        f"≥ {each.target}",
-        "met" if each.met else "missed",
-        f"{ours.per_cpu_second:.0f}",
-        f"{limit.per_cpu_second:.0f}",
-        f"{ours.per_second:.0f}",
-        f"{limit.per_second:.0f}",
-        f"{ours.p50_ms:.1f}",
-        f"{tail:.1f}",
-        f"{each.spread:.2f}",
-    )
-
-
-def _growth_rows(points: Sequence[growth.CostPoint]) -> Iterator[tuple[str, ...]]:
-    for name, ratio in growth.ratios(points):
-        costs = [point.ms for point in points if point.operation == name]
-        yield (f"{name}, CPU ms", *(f"{ms:.2f}" for ms in costs), f"{ratio:.2f}")
 
 
 def _scale_cells(each: measures.ScaleResult) -> tuple[str, ...]:

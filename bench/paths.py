@@ -22,6 +22,8 @@ from bench.workload import PostRequest
 from origin.keys.derivation import AddressKind, ExtendedKey, period_key
 
 CLIENTS = 16
+MANY_PARTS = 20
+"""Parts of a compose with many: the rest stays with the sender."""
 _SLICES = 5
 """Slices of a run; the two sides alternate."""
 _ISSUED_FROM = datetime(2026, 1, 1, tzinfo=UTC)
@@ -30,7 +32,7 @@ _MONTHS = [(year, month) for year in range(2016, 2026) for month in range(1, 13)
 
 @dataclass(frozen=True)
 class Side:
-    """A web and its database server: the web's port, and the first process of each."""
+    """A web and its database server: the web's port, and the first process of each, PostgreSQL's last."""
 
     port: int
     pids: Sequence[int]
@@ -38,6 +40,10 @@ class Side:
     def cost(self) -> float:
         """Return the CPU seconds used so far."""
         return sum(map(cpu.seconds, self.pids))
+
+    def database_cost(self) -> float:
+        """Return the CPU seconds that PostgreSQL has used so far."""
+        return cpu.seconds(self.pids[-1])
 
 
 @dataclass(frozen=True)
@@ -48,6 +54,8 @@ class Run:
     per_second: float
     p50_ms: float
     p95_ms: float
+    database_share: float
+    """How much of the CPU time PostgreSQL used, 0 to 1."""
 
 
 @dataclass(frozen=True)
@@ -88,14 +96,16 @@ class MeasuredSide:
         self._requests = iter(requests)
         self._clients = clients
         self._cost = 0.0
+        self._database_cost = 0.0
         self._seconds = 0.0
         self._times: list[float] = []
 
     def run_for(self, seconds: float) -> None:
         """Send requests for some seconds."""
-        before = self._side.cost()
+        before, database_before = self._side.cost(), self._side.database_cost()
         seen = load.many(self._side.port, self._requests, clients=self._clients, seconds=seconds)
         self._cost += self._side.cost() - before
+        self._database_cost += self._side.database_cost() - database_before
         self._seconds += seen.seconds
         self._times.extend(seen.times)
 
@@ -112,6 +122,7 @@ class MeasuredSide:
             seen.per_second,
             1000 * seen.median,
             1000 * seen.quantile(0.95),
+            self._database_cost / self._cost,
         )
 
 
@@ -184,7 +195,13 @@ def _median(runs: Sequence[Run]) -> Run:
 
 
 def _values(each: Run) -> tuple[float, ...]:
-    return (each.per_cpu_second, each.per_second, each.p50_ms, each.p95_ms)
+    return (
+        each.per_cpu_second,
+        each.per_second,
+        each.p50_ms,
+        each.p95_ms,
+        each.database_share,
+    )
 
 
 def _limit(path: str, *values: dict[str, Any]) -> Callable[[BenchContext], Iterable[bytes]]:
@@ -324,16 +341,31 @@ def _issued_for_the_limit(context: BenchContext) -> Iterator[bytes]:
 
 
 def composes(
-    context: BenchContext, subjects: Sequence[str], path: str = "/ggo/compose"
+    context: BenchContext,
+    subjects: Sequence[str],
+    path: str = "/ggo/compose",
+    *,
+    transfers: int = 1,
 ) -> Iterator[bytes]:
-    """Yield composes that send half of a GGO to another user, by these users in turn.
+    """Yield composes that send half of a GGO to other users, by these users in turn.
 
     Two generators that run at the same time need different users, or they spend the same GGOs.
+
+    :param transfers: How many others get an equal share. GGOs that are too small are left out.
     """
     for subject, address, amount in unspent(context.dataset, subjects):
-        recipient = f"user {hash(address) % CROWD}"
-        transfer = {"amount": amount // 2, "account": recipient, "reference": "bench"}
-        body = {"address": address, "transfers": [transfer], "retires": []}
+        wh = amount // (2 * transfers)
+        if wh == 0:
+            continue
+        first = hash(address)
+        body = {
+            "address": address,
+            "transfers": [
+                {"amount": wh, "account": f"user {(first + n) % CROWD}", "reference": "bench"}
+                for n in range(transfers)
+            ],
+            "retires": [],
+        }
         yield PostRequest(path, body).as_http(context.tokens[subject])
 
 
@@ -365,3 +397,11 @@ def one_sender(context: BenchContext, ours: Side, *, runs: int, seconds: float) 
     line = compared("/ggo/compose: one sender : many", pairs, 0.9)
     rates = [alone.per_second / many.per_second for alone, many in pairs]
     return replace(line, share=statistics.median(rates), spread=max(rates) / min(rates))
+
+
+def many_parts_ms(context: BenchContext, ours: Side, *, runs: int, seconds: float) -> float:
+    """Return the CPU ms of web and PostgreSQL for a compose into `MANY_PARTS` parts."""
+    side = MeasuredSide(ours, composes(context, _EVERYBODY, transfers=MANY_PARTS - 1), CLIENTS)
+    side.run_for(runs * seconds)
+    cost, count = side.spent
+    return 1000 * cost / count

@@ -15,7 +15,7 @@ import requests
 from sqlalchemy.engine import make_url
 
 from bench import cpu, load, workload
-from bench.dataset import FOLDER, connect, secret
+from bench.dataset import FOLDER, bytes_per_row, connect, secret
 from devstack.console import Console
 from devstack.databases import create_database, drop_database, with_database
 from devstack.environment import service_environment
@@ -62,10 +62,11 @@ class _Ggo:
 
 def measure(
     postgres: EmbeddedPostgres, count: int, runs: int, console: Console
-) -> tuple[list[SettlementRate], float]:
+) -> tuple[list[SettlementRate], float, float]:
     """Compose `count` times in each run: with a running worker, and before the worker is started.
 
-    :returns: The rates of both, and the worker's memory afterwards, in MB.
+    :returns: The rates of both; the worker's memory afterwards, in MB; and the bytes on disk of a batch
+        into two parts, with its operation and its history.
     """
     at_work, backlog = [], []
     with _running_service(postgres, 2 * runs * count, console) as running:
@@ -74,6 +75,9 @@ def measure(
             backlog.append(running.settle((2 * run + 1) * count, count, backlog=True))
             console.bar("settlement", run + 1, runs)
         memory = cpu.resident_mb(_pid(running.services.worker.pid))
+        batch_bytes = bytes_per_row(
+            running.uri, "batches", "batches", "transactions", "batch_events"
+        )
     settled = [
         SettlementRate(name, *(statistics.median(values) for values in zip(*found, strict=True)))
         for name, found in (
@@ -81,7 +85,7 @@ def measure(
             ("a backlog, the worker alone", backlog),
         )
     ]
-    return settled, memory
+    return settled, memory, batch_bytes
 
 
 @dataclass(frozen=True)

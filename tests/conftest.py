@@ -77,7 +77,7 @@ class _FolderTogether(LoadScopeScheduling):
     """Hands out files; a folder whose tests share running processes goes to one worker as a whole."""
 
     def _split_scope(self, nodeid: str) -> str:
-        for folder in ("tests/e2e", "tests/faults"):
+        for folder in ("tests/e2e", "tests/faults", "tests/docs"):
             if nodeid.startswith(folder + "/"):
                 return folder
         return nodeid.partition("::")[0]

@@ -7,6 +7,7 @@ behind, and no data unless DATABASE_URI or REDIS_HOST names a server.
 
 import argparse
 import os
+import shlex
 import shutil
 import signal
 import sys
@@ -23,6 +24,7 @@ from devstack.configured import Redis, postgres_server, redis_server
 from devstack.console import Console
 from devstack.guarded import ProcessFailedError
 from devstack.holdings import Holding, Ledger, holdings_on_ledger, settled_wh
+from devstack.ports import LOOPBACK, wanted_port
 from devstack.processes import ROOT
 from devstack.scenario import Order, Person, Scenario
 from devstack.stack import (
@@ -36,6 +38,16 @@ from devstack.stack import (
 from sandbox.clients import ControlError
 
 _RUN = ROOT / ".run"
+_VARIABLES = _RUN / "demo.env"
+# Where the documents expect everything; those of `.env.example`.
+_SERVICE_PORT = 8085
+_PEERS_PORTS = {
+    "hydra": 24444,
+    "datahub": 24445,
+    "energytype": 24446,
+    "ledger": 24447,
+    "receiver": 24448,
+}
 _WAIT_SECONDS = 60.0
 # The page that a login returns to.
 _LANDING = "/health/ready"
@@ -45,10 +57,10 @@ _COLUMNS = ("issued", "received", "sent", "stored", "retired")
 class Demo:
     """Runs the scenario against a running system."""
 
-    def __init__(self, system: System, console: Console) -> None:
+    def __init__(self, system: System, console: Console, scenario: Scenario | None = None) -> None:
         self._system = system
         self._console = console
-        self._scenario = Scenario()
+        self._scenario = scenario or Scenario()
         self._apis: dict[str, ApiClient] = {}
         self._right = True
 
@@ -179,10 +191,32 @@ class Demo:
         if self._right:
             self._console.say("  Every balance is right, in the service and on the ledger.")
 
-    def token_for_curl(self) -> str:
-        """Return a new access token of Anna's, for trying the API."""
+    def variables(self) -> dict[str, str]:
+        """Return what one needs to try the API, by the names of environment variables.
+
+        Each person has a new access token, which is valid for an hour.
+        """
+        anna, bo = self._scenario.people
+        return {
+            "SERVICE": self._system.url,
+            **{name.upper(): url for name, url in self._system.sandbox.urls.items()},
+            "ANNA": anna.subject,
+            "ANNA_TOKEN": self._token(anna),
+            "ANNA_PRODUCTION": anna.production_gsrn or "",
+            "ANNA_CONSUMPTION": anna.consumption_gsrn,
+            "BO": bo.subject,
+            "BO_TOKEN": self._token(bo),
+            "BO_CONSUMPTION": bo.consumption_gsrn,
+        }
+
+    def _token(self, person: Person) -> str:
         with closing(Browser()) as browser:
-            return self._system.oauth.token(browser, self._scenario.anna.subject)
+            return self._system.oauth.token(browser, person.subject)
+
+
+def exports(variables: Mapping[str, str]) -> str:
+    """Return the commands that export these variables in a shell."""
+    return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in variables.items())
 
 
 def _parts(wh: int, **others: Any) -> Iterable[dict[str, Any]]:
@@ -191,9 +225,13 @@ def _parts(wh: int, **others: Any) -> Iterable[dict[str, Any]]:
 
 
 @contextmanager
-def _system(console: Console, logs: Path) -> Iterator[Stack]:
-    """Run all servers and processes, and show each step."""
-    url = free_url()
+def _system(console: Console, logs: Path, *, known_ports: bool) -> Iterator[Stack]:
+    """Run all servers and processes, and show each step.
+
+    `known_ports`: use the ports that the documents name, as far as they are free.
+    """
+    url = f"http://{LOOPBACK}:{wanted_port(_SERVICE_PORT)}" if known_ports else free_url()
+    ports = {name: wanted_port(port) for name, port in _PEERS_PORTS.items()} if known_ports else {}
     with ExitStack() as stack:
         with console.step(_server_title("PostgreSQL", "DATABASE_URI")):
             postgres = stack.enter_context(postgres_server())
@@ -203,7 +241,7 @@ def _system(console: Console, logs: Path) -> Iterator[Stack]:
             redis: Redis = stack.enter_context(redis_server())
         with console.step("The peers: Hydra, DataHub, EnergyType, the ledger, a receiver"):
             sandbox = stack.enter_context(
-                running_sandbox(redirect_uris=redirect_uris(url), logs=logs)
+                running_sandbox(redirect_uris=redirect_uris(url), logs=logs, ports=ports)
             )
         with console.step("Migrations, then web, worker and beat"):
             running = stack.enter_context(
@@ -216,7 +254,7 @@ def _server_title(name: str, variable: str) -> str:
     return f"{name} ({f'of {variable}' if os.environ.get(variable) else 'embedded'})"
 
 
-def _invite(console: Console, stack: Stack, demo: Demo, logs: Path) -> None:
+def _invite(console: Console, stack: Stack, token: str, logs: Path) -> None:
     """Print what there is to try while everything runs."""
     console.say()
     console.say(f"  The service        {stack.url}")
@@ -226,12 +264,14 @@ def _invite(console: Console, stack: Stack, demo: Demo, logs: Path) -> None:
     console.say()
     console.say("  To log in with a browser, with any account id:")
     console.say(f"    {stack.url}/auth/login?returnUrl={stack.url}{_LANDING}")
-    console.say("  To list Anna's GGOs with a token:")
-    console.say(f"    TOKEN={demo.token_for_curl()}")
+    console.say("  To try the API, in another terminal (doc/getting-started.md goes on from here):")
+    console.say(f"    cd {shlex.quote(str(ROOT))} && . {_VARIABLES.relative_to(ROOT)}")
     console.say(
-        f'    curl {stack.url}/ggo -H "Authorization: Bearer $TOKEN" --json \''
+        '    curl -s $SERVICE/ggo -H "Authorization: Bearer $ANNA_TOKEN" --json \''
         '{"filters": {"category": "stored"}, "limit": 3}\''
     )
+    console.say("  Anna's access token, valid for an hour:")
+    console.say(f"    TOKEN={token}")
     console.say()
     console.say("  Ctrl-C stops everything.")
 
@@ -272,14 +312,31 @@ def main(arguments: Sequence[str]) -> int:
 def _run(console: Console, logs: Path, *, once: bool) -> bool:
     """Start everything, and run the scenario; return whether every balance is right."""
     begin = time.monotonic()
-    with _system(console, logs) as stack:
-        demo = Demo(stack, console)
+    with _system(console, logs, known_ports=not once) as stack:
+        is_new = not os.environ.get("DATABASE_URI")
+        demo = Demo(stack, console, Scenario(in_new_database=is_new))
         right = demo.run()
         console.say(f"  It took {time.monotonic() - begin:.0f} s.")
         if not once:
-            _invite(console, stack, demo, logs)
-            signal.pause()
+            variables = demo.variables()
+            with _written(exports(variables)):
+                _invite(console, stack, variables["ANNA_TOKEN"], logs)
+                signal.pause()
     return right
+
+
+@contextmanager
+def _written(commands: str) -> Iterator[None]:
+    """Keep the variables in a file for the shells of this user, while the demo runs."""
+    _VARIABLES.unlink(missing_ok=True)
+    _VARIABLES.touch(mode=0o600)
+    _VARIABLES.write_text(commands)
+    try:
+        yield
+    finally:
+        # Another demo in this clone may have replaced it.
+        if _VARIABLES.exists() and _VARIABLES.read_text() == commands:
+            _VARIABLES.unlink()
 
 
 def _new_folder() -> Path:

@@ -7,6 +7,7 @@ the image is as required, every balance is right, and all three processes end at
 """
 
 import argparse
+import json
 import secrets
 import shlex
 import shutil
@@ -30,6 +31,7 @@ from devstack.guarded import ProcessFailedError
 from devstack.ports import LOOPBACK, free_port
 from devstack.processes import ROOT
 from devstack.stack import free_url, redirect_uris, running_sandbox, running_services
+from origin.shared.release import VERSION
 from sandbox.clients import ControlError
 
 _NAMES = ("web", "worker", "beat")
@@ -84,6 +86,9 @@ class ImageCheck:
             # The package index belongs to the build's configuration, not into the image.
             if any(name in told for name in ("INDEX_URL", "PIP_CONFIG", "PIP_TRUSTED_HOST")):
                 found += "Its history or environment names a package index\n"
+            version = (image["Config"]["Labels"] or {}).get("org.opencontainers.image.version")
+            if version != VERSION:
+                found += f"Its label says version {version}, not {VERSION}\n"
             if found:
                 raise ProcessFailedError(f"The image isn't as required:\n{found}")
         with self._console.step("The health check fails if no web is running"):
@@ -136,6 +141,10 @@ class ImageCheck:
     def _look_at_running(self, url: str) -> None:
         web = self._containers["web"]
         with self._console.step("Health check and operators' commands in the running web"):
+            told = json.loads(self._engine.execute(web, ["flask", "version", "--json"]))
+            labels = self._engine.image(self._image)["Config"]["Labels"]
+            if (told["revision"] or "") != labels["org.opencontainers.image.revision"]:
+                raise ProcessFailedError(f"`flask version` differs from the image's labels: {told}")
             self._engine.execute(web, _health_command(self._engine.image(self._image)["Config"]))
             users = self._engine.execute(web, ["flask", "users", "list"])
             if len(users.splitlines()) < 1 + 2:

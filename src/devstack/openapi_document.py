@@ -5,21 +5,21 @@ import sys
 from pathlib import Path
 
 from origin.app import create_app
-from origin.monitoring.views.openapi import document
+from origin.monitoring.views.description import document
 from origin.settings import Settings
 
-# The description doesn't contain these, and nothing connects to these addresses.
+# Nothing connects to these addresses. The description contains those of example.com alone.
 _URL = "http://127.0.0.1:1"
-_SETTINGS = {
+SETTINGS = {
     "service_name": "AccountService",
     "secret": "unused, but long enough",
     "cors_origins": "",
-    "project_url": _URL,
+    "project_url": "https://accounts.example.com",
     "datahub_service_url": _URL,
     "ledger_url": _URL,
     "energy_type_service_url": _URL,
     "webhook_secret": "unused, but long enough",
-    "hydra_url": _URL,
+    "hydra_url": "https://hydra.example.com",
     "hydra_introspect_url": _URL,
     "hydra_client_id": "unused",
     "hydra_client_secret": "unused",
@@ -34,7 +34,7 @@ _SETTINGS = {
 
 def openapi_text() -> str:
     """Return the description as doc/openapi.json contains it."""
-    app = create_app(Settings.of(_SETTINGS))
+    app = create_app(Settings.of(SETTINGS))
     return json.dumps(document(app), indent=2, ensure_ascii=False) + "\n"
 
 

@@ -26,6 +26,11 @@ def is_free(port: int) -> bool:
     return True
 
 
+def wanted_port(port: int) -> int:
+    """Return this port of 127.0.0.1 if it is free now, else a random free one."""
+    return port if is_free(port) else free_port()
+
+
 def free_port() -> int:
     """Return a random port of 127.0.0.1 that is free now; another process may still take it."""
     source = random.SystemRandom()

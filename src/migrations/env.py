@@ -6,9 +6,11 @@ It runs in `pipenv run migrate`, at the start of each container (`origin.migrate
 
 import logging
 import time
+from collections.abc import Collection
 from typing import cast
 
 from alembic import context
+from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, pool, text
 from sqlalchemy.engine import URL
 
@@ -43,6 +45,22 @@ def _wait_for_turn(connection: Connection) -> None:
     connection.commit()
 
 
+def _record_compatibility(*, ctx: MigrationContext, heads: Collection[str], **_: object) -> None:
+    """Write which code may use the schema that a migration has just made, in its own transaction."""
+    [head] = heads or [None]
+    module = head and context.script.get_revision(head).module
+    usable_from = getattr(module, "usable_from", None)
+    if usable_from is None:
+        return  # The table isn't there before revision 0014.
+    ctx.connection.execute(
+        text(
+            "INSERT INTO schema_compatibility (usable_from) VALUES (:usable_from) "
+            "ON CONFLICT (is_row) DO UPDATE SET usable_from = excluded.usable_from"
+        ),
+        {"usable_from": usable_from},
+    )
+
+
 def run() -> None:
     """Migrate under the lock, so that many containers may start at once."""
     engine = make_engine(_url(), MIGRATION_TIMEOUTS, poolclass=pool.NullPool)
@@ -57,6 +75,7 @@ def run() -> None:
             compare_server_default=True,
             # Each migration releases its table locks before the next one starts.
             transaction_per_migration=True,
+            on_version_apply=_record_compatibility,
         )
         with context.begin_transaction():
             context.run_migrations()

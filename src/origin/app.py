@@ -18,9 +18,10 @@ from origin.errors import ConfigurationError
 from origin.forecasts import views as forecasts
 from origin.ggos.views import ggos, transfers
 from origin.intake import views as intake
-from origin.monitoring.views import docs, health, metrics, openapi
+from origin.monitoring.views import description, docs, health, metrics, openapi
 from origin.runtime import build_runtime
 from origin.settings import Settings, load_settings
+from origin.shared.release import VERSION
 from origin.tasks.sending import WakeupSender
 from origin.tasks.wakeups import CeleryWakeups
 from origin.telemetry.logs import configure_logging
@@ -46,7 +47,7 @@ _BLUEPRINTS = (
 
 _OPENAPI: dict[str, Any] = {
     "API_TITLE": "AccountService",
-    "API_VERSION": "1",
+    "API_VERSION": VERSION,
     "OPENAPI_VERSION": "3.1.0",
 }
 
@@ -120,7 +121,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     watch_sending()
     _allow_origins(app, settings.cors_origins)
     api = flask_smorest.Api(app)
-    openapi.prepare(api)
+    description.prepare(api)
     for blueprint in (*_BLUEPRINTS, *_operations(settings)):
         api.register_blueprint(blueprint)
     if settings.docs_enabled:

@@ -255,5 +255,9 @@ class ConfigurationError(OriginError):
     """The environment is wrong. The text names each wrong variable, and no value."""
 
 
+class CannotRotate(OriginError):
+    """Rows must not be sealed with the first secret yet; the text says why."""
+
+
 class CannotRecover(OriginError):
     """The database cannot be recovered now; the text says why."""

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
+from alembic.script import ScriptDirectory
 from alembic.script.revision import ResolutionError
 from alembic.util import CommandError
 from psycopg2.errors import DeadlockDetected, LockNotAvailable
@@ -16,8 +17,11 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import OperationalError
 
 from origin.batches.service.ledger_mode import check_ledger_mode
+from origin.db.compatibility import oldest_usable_revision
 from origin.db.engine import Database
 from origin.errors import ConfigurationError
+from origin.keys.sealing import Sealer
+from origin.maintenance.service.secret_changes import SecretChanges
 from origin.settings import DatabaseSettings, Settings, load_settings
 from origin.telemetry.logs import configure_logging
 
@@ -43,8 +47,11 @@ def upgrade(database_url: URL | str) -> None:
     If a table is locked, the migration fails quickly and tries again, so that other statements don't
     queue behind it.
 
+    A database that a later version of the service has migrated stays as it is. A warning is logged
+    if this version may use it (`schema_compatibility`).
+
     :raises ConfigurationError: the server lacks what the service needs, or a later version of the
-        service has migrated the database.
+        service has migrated the database, and this version is too old for it.
     :raises OperationalError: of SQLAlchemy; the database is unavailable, or stays locked.
     """
     deadline = time.monotonic() + _PATIENCE_S
@@ -54,8 +61,8 @@ def upgrade(database_url: URL | str) -> None:
         except CommandError as error:
             if not isinstance(error.__cause__, ResolutionError):
                 raise
-            message = "A later version of the service has migrated the database: start that one"
-            raise ConfigurationError(message) from error
+            check_compatibility(database_url)
+            return
         except OperationalError as error:
             is_busy = isinstance(error.orig, LockNotAvailable | DeadlockDetected)
             if not is_busy or time.monotonic() > deadline:
@@ -64,6 +71,34 @@ def upgrade(database_url: URL | str) -> None:
             time.sleep(_PAUSE_S)
         else:
             return
+
+
+def check_compatibility(database_url: URL | str) -> None:
+    """Check that this code may use a database that a later version has migrated; log a warning.
+
+    Each migration names the oldest revision whose code works with its schema (decision 33). This
+    code is new enough if it has that revision.
+
+    :raises ConfigurationError: this code is too old.
+    :raises OperationalError: of SQLAlchemy; the database is unavailable.
+    """
+    config = alembic_config(database_url)
+    database = Database(config.attributes["database_url"], pool_size=1)
+    try:
+        with database.reading() as session:
+            usable_from = oldest_usable_revision(session)
+    finally:
+        database.dispose()
+    script = ScriptDirectory.from_config(config)
+    if usable_from not in {each.revision for each in script.walk_revisions()}:
+        raise ConfigurationError(
+            "A later version of the service has migrated the database, and this version is too old "
+            "for it: start that one (doc/operations/upgrade.md)"
+        )
+    log.warning(
+        "A later version of the service has migrated the database; this version works with it",
+        extra={"event": "schema.later"},
+    )
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -103,6 +138,8 @@ def _check_start(settings: Settings) -> None:
     database = Database(settings.database_url, pool_size=1)
     try:
         check_ledger_mode(database, ledger_enabled=settings.ledger_enabled)
+        sealer = Sealer([each.get_secret_value() for each in settings.key_encryption_secrets])
+        SecretChanges(database, sealer).check_start()
     finally:
         database.dispose()
 

@@ -9,12 +9,16 @@ from dataclasses import dataclass
 
 from origin.accounts.service.administration import UserAdministration
 from origin.accounts.service.login import Logins
+from origin.adoption.service.adopt import AdoptionService
+from origin.adoption.service.early_rows import EarlyRows
 from origin.batches.client.ledger import LedgerClient
+from origin.batches.service.carry_out import Verdicts
 from origin.batches.service.follow import Follower
 from origin.batches.service.post import BatchPoster
 from origin.batches.service.redo import BatchRedo
 from origin.batches.service.runner import BatchRunner
 from origin.batches.service.sign import BatchSigner
+from origin.batches.service.take_over import TakeOver
 from origin.compose.service.compose import Composer
 from origin.compose.service.measurements import MeasurementReader
 from origin.db.engine import Database
@@ -35,9 +39,11 @@ from origin.intake.service.jobs import DataHubJobs
 from origin.intake.service.known_points import KnownPoints
 from origin.intake.service.proven_indexes import ProvenIndexes
 from origin.intake.service.technologies import Technologies
+from origin.keys.announcing import SecretAnnouncer
 from origin.keys.public_branch_keys import PublicBranchKeys
 from origin.keys.sealing import Sealer, Signer
 from origin.maintenance.service.key_rotation import KeyRotation
+from origin.maintenance.service.secret_changes import SecretChanges
 from origin.monitoring.service.database_gauges import DatabaseGauges
 from origin.monitoring.service.probes import Probes
 from origin.peers.datahub import DataHubClient
@@ -122,7 +128,7 @@ class Runtime:
             submit_retry_delay_s=self.settings.ledger_submit_retry_delay,
         )
         self.batch_redo = BatchRedo(database=self.database, outbox=self.outbox)
-        self.follower = Follower(
+        verdicts = Verdicts(
             database=self.database,
             ledger=self.ledger,
             batch_poster=self.batch_poster,
@@ -130,13 +136,19 @@ class Runtime:
             outbox=self.outbox,
             poll_delay_s=self.settings.ledger_poll_delay,
         )
+        self.take_over = TakeOver(
+            ledger=self.ledger,
+            verdicts=verdicts,
+            ledger_enabled=self.settings.ledger_enabled,
+        )
         self.batch_runner = BatchRunner(
             settings=self.settings,
             database=self.database,
             wakeups=self.wakeups,
             batch_signer=self.batch_signer,
             batch_poster=self.batch_poster,
-            follower=self.follower,
+            follower=Follower(ledger=self.ledger, verdicts=verdicts),
+            take_over=self.take_over,
         )
         self.reconciliation = Reconciliation(
             settings=self.settings,
@@ -223,7 +235,7 @@ class Runtime:
         )
 
     def _make_administration(self) -> None:
-        """Make the services of logins, monitoring, administration and recovery."""
+        """Make the services of logins, monitoring, administration, adoption and recovery."""
         self.probes = Probes(self.database, self.settings)
         self.database_gauges = DatabaseGauges(self.database.engine.url)
         self.logins = Logins(
@@ -238,7 +250,20 @@ class Runtime:
         self.user_administration = UserAdministration(
             database=self.database, wakeups=self.wakeups, user_tokens=self.user_tokens
         )
-        self.key_rotation = KeyRotation(database=self.database, sealer=self.sealer)
+        self.secret_announcer = SecretAnnouncer(database=self.database, sealer=self.sealer)
+        self.secret_changes = SecretChanges(database=self.database, sealer=self.sealer)
+        self.key_rotation = KeyRotation(
+            database=self.database, sealer=self.sealer, changes=self.secret_changes
+        )
+        self.adoption = AdoptionService(
+            settings=self.settings,
+            sealer=self.sealer,
+            public_branch_keys=self.public_branch_keys,
+            early_rows=EarlyRows(
+                outbox=self.outbox, sealer=self.sealer, issued_ggos=self.issued_ggos
+            ),
+            wakeups=self.wakeups,
+        )
         self.recovery = RecoveryService(
             database=self.database,
             wakeups=self.wakeups,

@@ -220,6 +220,7 @@ class Settings(DatabaseSettings):
     health_enabled: bool = True
     openapi_enabled: bool = True
     docs_enabled: bool = True
+    docs_client_id: str = ""
     ledger_submit_retry_delay: Seconds = 20
     ledger_poll_delay: Seconds = 10
     batch_resubmit_after: Seconds = 6 * 3600

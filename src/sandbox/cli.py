@@ -41,6 +41,13 @@ def parser() -> argparse.ArgumentParser:
     option("--client-id", default=CLIENT_ID, help="Hydra: the client's id")
     option("--client-secret", default=CLIENT_SECRET, help="Hydra: the client's secret")
     option("--redirect-uri", action="append", default=[], help="Hydra: a redirect URI to register")
+    option(
+        "--public-client",
+        action="append",
+        default=[],
+        metavar="ID=URI",
+        help="Hydra: a frontend's client without a secret, and its redirect URI",
+    )
     option("--issuer", help="Hydra: iss of ID tokens (default: its URL)")
     option(
         "--introspect-auth",
@@ -151,9 +158,18 @@ def _hydra(options: argparse.Namespace, urls: dict[str, str]) -> "Flask":
     return hydra.create_app(
         Client(options.client_id, options.client_secret),
         redirect_uris=options.redirect_uri,
+        public_clients=_public_clients(options.public_client),
         issuer=options.issuer or urls["hydra"],
         introspect_auth=options.introspect_auth,
     )
+
+
+def _public_clients(values: Sequence[str]) -> dict[str, list[str]]:
+    """Return the redirect URIs of each client id, of values like `ID=URI`."""
+    clients: dict[str, list[str]] = {}
+    for client_id, _, uri in (value.partition("=") for value in values):
+        clients.setdefault(client_id, []).append(uri)
+    return clients
 
 
 def _datahub(options: argparse.Namespace, urls: dict[str, str]) -> "Flask":

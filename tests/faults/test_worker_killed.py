@@ -5,8 +5,10 @@ flushed meanwhile.
 """
 
 from collections.abc import Callable
+from contextlib import closing
 from typing import Any
 
+import psycopg2
 import pytest
 
 from sandbox.clients import LedgerClient
@@ -39,6 +41,14 @@ _POINTS: dict[str, tuple[str, dict[str, Any], Callable[[LedgerClient], None], st
 }
 
 
+_WAIT_BEFORE_STORING = """
+CREATE FUNCTION wait_before_storing() RETURNS trigger LANGUAGE plpgsql AS
+    'BEGIN PERFORM pg_advisory_xact_lock(17); RETURN new; END';
+CREATE TRIGGER wait_before_storing BEFORE UPDATE OF signed_batch ON batches
+    FOR EACH ROW EXECUTE FUNCTION wait_before_storing()
+"""
+
+
 @pytest.mark.parametrize("point", _POINTS)
 def test_the_worker_is_killed_when(system: LiveSystem, point: str):
     endpoint, hold, prepare, end = _POINTS[point]
@@ -59,6 +69,38 @@ def test_the_worker_is_killed_when(system: LiveSystem, point: str):
     kept, sent = (850, 100) if end == "COMPLETED" else (1000, 0)
     assert [ggo["amount"] for ggo in anna.stored()] == [kept]
     assert sum(ggo["amount"] for ggo in bo.stored()) == sent
+
+
+def test_the_worker_is_killed_between_the_look_at_an_adopted_batch_and_its_signature(
+    system: LiveSystem,
+):
+    """It has seen the source unspent, and can't store the bytes. The next worker looks again."""
+    ledger, worker = system.sandbox.ledger, system.services.worker
+    anna, bo = system.households("anna", "bo")
+    address = system.issue(anna, 0, 1000)
+    worker.kill()
+    assert anna.compose(address, transfers=[(100, bo)]).status_code == 200
+    [batch] = system.rows(
+        "UPDATE batches SET adopted_at = now() "
+        "WHERE signed_batch IS NULL AND ended_at IS NULL RETURNING id"
+    )
+    before = len(ledger.batches())
+    with closing(psycopg2.connect(system.database_uri)) as connection:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_lock(17)")
+        system.rows(_WAIT_BEFORE_STORING)
+        worker.start()
+        waiting = "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+        eventually(lambda: system.rows(waiting), "the worker waits to store the bytes")
+        worker.kill()
+    system.rows("DROP FUNCTION wait_before_storing CASCADE")
+    assert system.rows("SELECT id FROM batches WHERE id = %s AND signed_batch IS NULL", batch["id"])
+    assert len(ledger.batches()) == before
+    worker.start()
+    system.settle_and_audit()
+    assert system.batch_states(address) == ["COMPLETED"]
+    assert len(ledger.batches()) == before + 1
+    assert [ggo["amount"] for ggo in bo.stored()] == [100]
 
 
 def test_a_slow_worker_does_not_decline_what_another_posts_again(system: LiveSystem):

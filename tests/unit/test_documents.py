@@ -1,5 +1,6 @@
 """The documents name what is there: links, files, decisions, checks."""
 
+import json
 import re
 from collections.abc import Iterator
 from functools import cache
@@ -9,12 +10,11 @@ from urllib.parse import unquote
 import pytest
 
 from devstack.processes import ROOT
+from tests.support.document_blocks import RUNNABLE, SHOWN, blocks, pages
 
 DECISIONS = ROOT / "doc/decisions"
 SECTIONS = ["Context", "Options", "Decision", "Consequences"]
-DOCUMENTS = sorted(
-    path.relative_to(ROOT).as_posix() for path in [*ROOT.glob("*.md"), *ROOT.glob("doc/**/*.md")]
-)
+DOCUMENTS = pages()
 # Roots that the documents leave out of a path.
 BEGINNINGS = ("", "src/", "src/origin/", "src/migrations/versions/", "doc/", "tests/")
 
@@ -74,6 +74,53 @@ def _is_there(path: str) -> bool:
 def test_named_files_exist(document: str):
     gone = [path for path in _named_paths(_text(document)) if not _is_there(path)]
     assert gone == [], f"{document} names files that aren't there"
+
+
+@pytest.mark.parametrize("page", DOCUMENTS)
+def test_each_block_is_run_or_shown_or_says_why_not(page: str):
+    """`tests/docs` runs all blocks in these languages that give no reason."""
+    for block in blocks(ROOT / page):
+        where = f"{page}:{block.line}"
+        assert block.language in RUNNABLE | SHOWN, f"{where} names no language that we know"
+        assert block.reason is None or len(block.reason) > 10, f"{where} gives no reason"
+        assert block.reason is None or block.language in RUNNABLE, f"{where} is never run"
+
+
+def test_every_page_can_be_reached_from_the_readme():
+    reached, waiting = set(), ["README.md"]
+    while waiting:
+        page = waiting.pop()
+        reached.add(page)
+        links = {link.partition("#")[0] for link in _links(_text(page))}
+        found = {((ROOT / page).parent / unquote(link)).resolve() for link in links if link}
+        names = {each.relative_to(ROOT).as_posix() for each in found if each.is_relative_to(ROOT)}
+        waiting += (names & set(DOCUMENTS)) - reached
+    moved = {page for page in DOCUMENTS if "\nThis page has moved: " in _text(page)}
+    assert set(DOCUMENTS) - moved - reached == set()
+
+
+def test_the_scopes_of_every_endpoint_are_documented():
+    """In the API's description each operation names its scopes, or no token at all."""
+    described: dict[str, set[str]] = {}
+    for path, operations in json.loads(_text("doc/openapi.json"))["paths"].items():
+        for operation in operations.values():
+            scopes = {
+                scope for way in operation["security"] for some in way.values() for scope in some
+            }
+            if scopes:
+                described.setdefault(" ".join(sorted(scopes)), set()).add(path)
+    rows = re.findall(
+        r"^\| (`[a-z.]+`(?: and `[a-z.]+`)*) \| (`/.+`) \|$",
+        _text("doc/integrating/tokens.md"),
+        re.MULTILINE,
+    )
+    documented = {
+        " ".join(sorted(re.findall(r"[a-z.]+[a-z]", scopes.replace(" and ", " ")))): set(
+            re.findall(r"`([^`]+)`", paths)
+        )
+        for scopes, paths in rows
+    }
+    assert documented == described
 
 
 def _records() -> list[Path]:

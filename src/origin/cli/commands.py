@@ -13,6 +13,7 @@ from origin.accounts.service.administration import UserAdministration
 from origin.cli.output import print_table, reports_errors
 from origin.identity.service.tokens import UserTokens
 from origin.maintenance.service.key_rotation import KeyRotation
+from origin.maintenance.service.secret_changes import SecretChanges
 from origin.web.provided import provided
 
 users = AppGroup(
@@ -28,11 +29,13 @@ keys = AppGroup("keys", help="The keys that encrypt secrets in the database.")
 def register_commands(app: Flask) -> None:
     """Add all commands to the application."""
     import origin.cli.recovery  # noqa: F401 - adds a command to `ledger`
+    from origin.cli.adoption import adopt
     from origin.cli.ledger import ledger
+    from origin.cli.version import version
     from origin.cli.webhooks import webhooks
 
-    for group in (users, metering_points, token_commands, keys, ledger, webhooks):
-        app.cli.add_command(group)
+    for command in (users, metering_points, token_commands, keys, ledger, webhooks, adopt, version):
+        app.cli.add_command(command)
 
 
 def of_subject_or_all(command: Callable[[str | None], None]) -> Callable[..., None]:
@@ -138,6 +141,7 @@ def refresh_tokens(subject: str | None, refused: bool) -> None:  # noqa: FBT001 
     """
     if subject is not None and refused:
         raise click.UsageError("Give a SUBJECT, or --refused.")
+    provided(SecretChanges).check_start()
     if subject is not None:
         provided(UserAdministration).refresh_tokens(subject)
         click.echo("Renewed.")
@@ -150,8 +154,26 @@ def refresh_tokens(subject: str | None, refused: bool) -> None:  # noqa: FBT001 
 @keys.command("status")
 @reports_errors
 def key_status() -> None:
-    """Count the users and webhooks with secrets not encrypted with the first key."""
-    click.echo(f"{provided(KeyRotation).outdated()} rows to rotate.")
+    """Show where a key rotation stands: rows, running processes, and what to do next.
+
+    Secrets are numbered as in this command's KEY_ENCRYPTION_SECRETS.
+    """
+    status = provided(SecretChanges).status()
+    numbers = {prefix: str(number) for number, prefix in enumerate(status.own, 1)}
+    click.echo(f"{status.outdated} rows to rotate.\n")
+    print_table(
+        ("PROCESS", "SEEN", "ENCRYPTS WITH", "KNOWS"),
+        [
+            (
+                each.process,
+                each.seen_at,
+                numbers.get(each.prefixes[0], "another"),
+                ", ".join(numbers.get(prefix, "another") for prefix in each.prefixes),
+            )
+            for each in status.processes
+        ],
+    )
+    click.echo(f"\nNext: {status.next_step}")
 
 
 @keys.command("rotate")
@@ -159,9 +181,9 @@ def key_status() -> None:
 def rotate_keys() -> None:
     """Encrypt all secrets anew with the first of KEY_ENCRYPTION_SECRETS.
 
-    The service may run meanwhile. Put the new secret first and keep the old one; restart web,
-    worker and Beat, so that all of them know it; rotate; when `flask keys status` says 0, remove the
-    old one. You may stop this command and start it again at any time.
+    The service may run meanwhile. This is the third step of doc/operations/keys.md. The command
+    refuses if a running process doesn't know the new secret, or still encrypts with another. You may
+    stop it and start it again at any time.
     """
     failed = 0
     rotation = provided(KeyRotation).rotate()
@@ -175,4 +197,18 @@ def rotate_keys() -> None:
             failed = progress.failed
     if failed:
         raise click.ClickException(f"{failed} rows open with none of KEY_ENCRYPTION_SECRETS.")
-    click.echo(f"{provided(KeyRotation).outdated()} rows left.")
+    click.echo(f"{provided(SecretChanges).status().outdated} rows left.")
+
+
+@keys.command("forget-lost")
+@click.confirmation_option(
+    prompt="Let the service start although rows need secrets that this command doesn't have?"
+)
+@reports_errors
+def forget_lost_secrets() -> None:
+    """Declare lost all secrets that rows need and KEY_ENCRYPTION_SECRETS lacks.
+
+    Without this, no process starts. The users whose keys such a secret encrypts can't move their
+    GGOs any more, so look for it in every backup first.
+    """
+    click.echo(f"{provided(SecretChanges).declare_lost()} rows can't be read.")

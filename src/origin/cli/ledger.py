@@ -1,7 +1,7 @@
-"""Commands about the ledger for operators: `flask ledger status`, `batch`, `reconcile`."""
+"""Commands about the ledger for operators: `flask ledger status`, `batch`, `decline`, `reconcile`."""
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import wraps
 from typing import Any, BinaryIO, ParamSpec
 
@@ -10,6 +10,7 @@ import orjson
 from flask.cli import AppGroup
 
 from origin.batches.service import reports
+from origin.batches.service.take_over import TakeOver
 from origin.cli.output import print_table, reports_errors
 from origin.db.engine import Database
 from origin.db.models import LedgerDifference
@@ -21,6 +22,9 @@ from origin.web.provided import provided
 
 DIFFERENCES, INCOMPLETE = 1, 2
 """Exit statuses: something differs; not everything could be compared. 0: nothing differs."""
+
+SHOWN_NEVER_SENT = 20
+"""Differences of the kind `never_sent` that are printed. There may be a million."""
 
 P = ParamSpec("P")
 
@@ -55,7 +59,7 @@ def status() -> None:
     print_table(
         ("BATCHES", "COUNT", "DUE", "ATTEMPTS (MOST)", "OLDEST"),
         [
-            (row.state, row.count, row.due, row.attempts, row.oldest)
+            (_kind(row), row.count, row.due, row.attempts, row.oldest)
             for row in reports.batches_under_way(provided(Database))
         ],
     )
@@ -68,9 +72,7 @@ def status() -> None:
         ],
     )
     click.echo()
-    found = provided(Reconciliation).open_differences()
-    _show(found)
-    if found:
+    if _show_differences():
         sys.exit(DIFFERENCES)
 
 
@@ -78,17 +80,23 @@ def status() -> None:
 @click.argument("batch_id")
 @reports_errors
 def batch(batch_id: str) -> None:
-    """Show the whole history of a batch, by our id or the ledger's."""
+    """Show the whole history of a batch.
+
+    BATCH_ID is our id or the ledger's, or the address of a GGO that the batch spends or made.
+    """
     found = reports.history(provided(Database), batch_id)
     row = found.batch
     click.echo(f"Batch {row.id}: {row.state}, of {row.subject}")
-    unsigned = "never sent (LEDGER_ENABLED=0)" if row.never_sent else "not signed yet"
-    click.echo(f"On the ledger: {row.ledger_batch_id or unsigned}")
+    click.echo(f"On the ledger: {row.ledger_batch_id or _why_unsigned(row)}")
+    if row.adopted_at is not None:
+        original = row.original_batch_id or "no id is known"
+        click.echo(f"Adopted from the original service; its batch on the ledger: {original}")
     click.echo(f"Source: {row.address}, {row.amount} Wh")
     posts = f"{row.posts} begun, {row.refused_posts} refused, {row.unarrived_posts} never arrived"
     click.echo(f"POSTs: {posts}\n")
     events = [
         (row.created_at, "composed", None),
+        *([(row.adopted_at, "adopted", row.original_batch_id)] if row.adopted_at else []),
         *([(row.submitted_at, "taken by the ledger", None)] if row.submitted_at else []),
         *((each.at, each.event, each.detail) for each in found.events),
         *([(row.ended_at, row.state, row.last_error)] if row.ended_at else []),
@@ -100,6 +108,36 @@ def batch(batch_id: str) -> None:
         ("PART", "WH", "OWNER", "RETIRED TO"),
         [(each.address, each.amount, each.subject, each.retire_gsrn) for each in found.parts],
     )
+
+
+@ledger.command("decline")
+@click.argument("batch_id", type=int)
+@reports_errors
+def decline(batch_id: int) -> None:
+    """Decline an adopted batch that nothing can execute, and roll its effects back.
+
+    The batch must not be signed, and the ledger must not have its source, or be switched off
+    (LEDGER_ENABLED=0). BATCH_ID is our id.
+    """
+    provided(TakeOver).decline(batch_id)
+    click.echo(f"Batch {batch_id} is declined; its effects are rolled back.")
+
+
+def _kind(row: Any) -> str:
+    """Return the state of batches under way, and whether they are adopted and not signed yet."""
+    return f"{row.state} (adopted, not signed yet)" if row.is_adopted_unsigned else str(row.state)
+
+
+def _why_unsigned(row: Any) -> str:
+    """Return why this service has not signed a batch."""
+    if row.never_sent:
+        return (
+            "never sent to the ledger: it was completed while the ledger was switched off, "
+            "here or by the original service"
+        )
+    if row.ended_at is not None:
+        return "ended without being signed here"
+    return "not signed yet" if row.adopted_at is None else "adopted, not signed yet"
 
 
 @ledger.command("reconcile")
@@ -150,13 +188,11 @@ def _run(*, anew: bool, rate: float) -> None:
 
 def _report(json_file: BinaryIO | None, *, complete: bool) -> bool:
     """Print and write the known differences; return whether there are any."""
-    found = provided(Reconciliation).open_differences()
     if json_file is not None:
-        differing = [_json(each) for each in found]
+        differing = [_json(each) for each in provided(Reconciliation).open_differences()]
         body = {"complete": complete, "differences": differing}
         json_file.write(orjson.dumps(body, option=orjson.OPT_INDENT_2))
-    _show(found)
-    return bool(found)
+    return _show_differences()
 
 
 def _json(difference: LedgerDifference) -> dict[str, Any]:
@@ -165,10 +201,12 @@ def _json(difference: LedgerDifference) -> dict[str, Any]:
     return {name: getattr(difference, name) for name in (*names, *times)}
 
 
-def _show(found: Sequence[LedgerDifference]) -> None:
+def _show_differences() -> bool:
+    """Print the known differences, some of the kind `never_sent`; return whether there are any."""
+    found = provided(Reconciliation).open_differences(never_sent=SHOWN_NEVER_SENT)
     if not found:
         click.echo("No differences are known.")
-        return
+        return False
     print_table(
         ("DIFFERENCE", "GGO", "ADDRESS", "BATCH", "FIRST SEEN", "DETAIL", "REPAIR"),
         [
@@ -184,3 +222,10 @@ def _show(found: Sequence[LedgerDifference]) -> None:
             for each in found
         ],
     )
+    never_sent = provided(Reconciliation).count_never_sent()
+    if never_sent > SHOWN_NEVER_SENT:
+        click.echo(
+            f"{never_sent} GGOs were never sent to the ledger, of which {SHOWN_NEVER_SENT} are shown; "
+            "`flask ledger reconcile --json FILE` writes all."
+        )
+    return True

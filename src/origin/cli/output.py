@@ -1,5 +1,6 @@
 """What all commands print: tables, and expected errors in one line."""
 
+import time
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from functools import wraps
@@ -14,6 +15,8 @@ from origin.batches.service.reports import UnknownBatch
 from origin.db.sqlstates import READ_ONLY, Fault, fault_in, state_of
 from origin.errors import OriginError
 from origin.webhooks.service.administration import UnknownSubscription
+
+_PROGRESS_EVERY_S = 2.0
 
 P = ParamSpec("P")
 
@@ -62,6 +65,20 @@ def _database_failure(error: DBAPIError | PoolTimeoutError) -> str:
         name = type(error.orig).__name__
         return f"The database isn't as it should be ({name}): is it migrated?"
     raise error
+
+
+class ProgressLine:
+    """Shows progress on standard error, at most every two seconds."""
+
+    def __init__(self) -> None:
+        self._what, self._next_at = "", 0.0
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        """Show what is done of a total, if it is time to."""
+        now = time.monotonic()
+        if what != self._what or now >= self._next_at:
+            self._what, self._next_at = what, now + _PROGRESS_EVERY_S
+            click.echo(f"{what}: {done} of {total}" if total > 1 else what, err=True)
 
 
 def print_table(headings: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

@@ -1,7 +1,6 @@
-"""The command for operators after a restore: `flask ledger recover` (doc/operations/restore.md)."""
+"""The command for operators after a restore: `flask ledger recover` (doc/operations/backup-and-restore.md)."""
 
 import sys
-import time
 from datetime import UTC, datetime
 from typing import BinaryIO
 
@@ -9,16 +8,15 @@ import click
 import orjson
 
 from origin.cli.ledger import DIFFERENCES, INCOMPLETE, exits_2_on_errors, ledger
-from origin.cli.output import print_table, reports_errors
+from origin.cli.output import ProgressLine, print_table, reports_errors
 from origin.errors import CannotRecover, PeerError
 from origin.intake.rules.key_indexes import RECOVERY_MARGIN
+from origin.maintenance.service.secret_changes import SecretChanges
 from origin.recovery.service import recover as recovery
 from origin.recovery.service.recover import RecoveryOptions, RecoveryService
 from origin.recovery.service.report import Report
 from origin.settings import Settings
 from origin.web.provided import provided
-
-_PROGRESS_EVERY_S = 2.0
 
 _COUNTS = (
     ("Metering points that the database had lost", "points"),
@@ -30,7 +28,7 @@ _COUNTS = (
     ("Batches completed: the ledger had committed them", "completed"),
     ("Batches declined: their addresses are in use", "declined"),
     ("Users for whom DataHub could not be asked", "not_asked"),
-    ("GGOs that were never sent to the ledger (LEDGER_ENABLED=0)", "never_sent"),
+    ("GGOs that were never sent: the ledger was switched off", "never_sent"),
     ("GGOs on the ledger that are not ours, or of a lost key", "unmatched"),
     ("Wh in these GGOs", "unmatched_wh"),
     ("Other differences", "differing"),
@@ -93,6 +91,7 @@ def recover(
     status 0 if all is in step, 1 if something differs or could not be recovered (a dry run: also if
     it would change something), 2 if not everything could be compared.
     """
+    provided(SecretChanges).check_start()
     if not (is_dry or provided(Settings).recovery_mode):
         click.echo("RECOVERY_MODE isn't set here: set it for web and workers as well.", err=True)
     if not provided(Settings).ledger_enabled:
@@ -109,7 +108,7 @@ def recover(
     )
     report = Report(is_dry)
     try:
-        provided(RecoveryService).recover(options, report, _ProgressLine())
+        provided(RecoveryService).recover(options, report, ProgressLine())
     except PeerError as error:
         click.echo(f"Couldn't compare everything: {error}. Run it again.", err=True)
     except CannotRecover:
@@ -123,19 +122,6 @@ def recover(
         sys.exit(INCOMPLETE)
     if report.differs:
         sys.exit(DIFFERENCES)
-
-
-class _ProgressLine:
-    """Shows progress on standard error, every two seconds."""
-
-    def __init__(self) -> None:
-        self._what, self._next_at = "", 0.0
-
-    def __call__(self, what: str, done: int, total: int) -> None:
-        now = time.monotonic()
-        if what != self._what or now >= self._next_at:
-            self._what, self._next_at = what, now + _PROGRESS_EVERY_S
-            click.echo(f"{what}: {done} of {total}", err=True)
 
 
 def _show(report: Report, json_file: BinaryIO | None) -> None:

@@ -6,7 +6,14 @@ from marshmallow import fields, post_load
 
 from origin.compose.rules import Order, Retire, Transfer
 from origin.web.collections import Items
-from origin.web.described import ADDRESS, AMOUNT, GSRN, RECIPIENT, REFERENCE, described
+from origin.web.described import (
+    ADDRESS,
+    AMOUNT,
+    CONSUMPTION_GSRN,
+    RECIPIENT,
+    REFERENCE,
+    described,
+)
 from origin.web.fields import Reference, Text, WholeNumber
 from origin.web.schema import Schema, SuccessResponse
 
@@ -30,7 +37,7 @@ class RetireSchema(Schema):
     """A retirement of an amount to the consumption of a metering point."""
 
     amount = WholeNumber(least=1, required=True, metadata=AMOUNT)
-    gsrn = Text(required=True, metadata=GSRN)
+    gsrn = Text(required=True, metadata=CONSUMPTION_GSRN)
 
     @post_load
     def _make(self, data: dict[str, Any], **_: Any) -> Retire:

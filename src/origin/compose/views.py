@@ -1,17 +1,30 @@
 """Splitting a GGO into transfers and retires (contract: http-api.md, `POST /ggo/compose`)."""
 
+from datetime import UTC, datetime
+
 from flask import Response, request
 
-from origin.compose.rules import Order
+from origin.compose.rules import (
+    AccountUnavailable,
+    AmountExceedsAvailable,
+    GgoUnavailable,
+    HeadroomExceeded,
+    MeasurementUnavailable,
+    MeasurementUnfit,
+    NothingOrdered,
+    Order,
+    UnknownRecipients,
+)
 from origin.compose.schemas import ComposeRequest, DoneResponse
 from origin.compose.service import idempotency
 from origin.compose.service.compose import Composer
 from origin.db.engine import Database
-from origin.errors import IdempotencyKeyInvalid, Rejected
+from origin.errors import IdempotencyKeyInvalid, MeteringPointUnavailable, Rejected
 from origin.identity.authentication import current_user, requires
 from origin.settings import Settings
 from origin.web.blueprint import Blueprint
 from origin.web.bodies import raw_body
+from origin.web.described import A_CONSUMPTION_GSRN, A_GGO_ADDRESS, rejects
 from origin.web.errors import worded
 from origin.web.provided import provided
 from origin.web.recovery_mode import rests_in_recovery
@@ -29,17 +42,51 @@ _IDEMPOTENCY_KEY = {
     "schema": {"type": "string", "minLength": 1, "maxLength": MAX_IDEMPOTENCY_KEY_LENGTH},
 }
 _DONE = {"success": True, "message": None}
+_TRANSFER = {"amount": 100, "reference": "wind", "account": "bo"}
+_RETIRE = {"amount": 50, "gsrn": A_CONSUMPTION_GSRN}
+_EXAMPLES = {
+    "transfer": {
+        "summary": "Transfer 100 Wh; the rest stays with the caller",
+        "value": {"address": A_GGO_ADDRESS, "transfers": [_TRANSFER], "retires": []},
+    },
+    "retire": {
+        "summary": "Retire 50 Wh to the caller's own consumption",
+        "value": {"address": A_GGO_ADDRESS, "transfers": [], "retires": [_RETIRE]},
+    },
+    "both": {
+        "summary": "Transfer a part and retire a part, both or none",
+        "value": {"address": A_GGO_ADDRESS, "transfers": [_TRANSFER], "retires": [_RETIRE]},
+    },
+}
 
 
 @blueprint.post("/ggo/compose")
 @blueprint.post("/compose")
 @requires("ggo.transfer", "ggo.retire", cached=False)
 @rests_in_recovery
+@rejects(
+    NothingOrdered(),
+    AmountExceedsAvailable(),
+    GgoUnavailable(A_GGO_ADDRESS),
+    UnknownRecipients({0: "nobody"}),
+    AccountUnavailable("bo"),
+    MeteringPointUnavailable([A_CONSUMPTION_GSRN]),
+    MeasurementUnavailable(A_CONSUMPTION_GSRN, datetime(2026, 1, 31, 12, tzinfo=UTC)),
+    MeasurementUnfit("5a9839" + "7a" * 32),
+    HeadroomExceeded(200, 300),
+    IdempotencyKeyInvalid(MAX_IDEMPOTENCY_KEY_LENGTH),
+)
 @blueprint.doc(parameters=[_IDEMPOTENCY_KEY])
-@blueprint.arguments(ComposeRequest)
-@blueprint.response(200, DoneResponse)
+@blueprint.arguments(ComposeRequest, examples=_EXAMPLES)
+@blueprint.response(200, DoneResponse, example=_DONE)
 def compose_ggo(order: Order) -> Response:
-    """Split a GGO into transfers and retires."""
+    """Split a GGO into transfers and retirements.
+
+    Each transfer's amount goes to another account, each retirement's amount is retired to the caller's
+    own consumption, and the rest stays with the caller. All of it is done or nothing. Every answer
+    shows the effects at once. The ledger confirms them later, or refuses them: then they are rolled
+    back.
+    """
     key = request.headers.get("Idempotency-Key")
     if key is None:
         provided(Composer).compose(current_user().id, order)

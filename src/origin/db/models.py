@@ -31,6 +31,13 @@ _CODES = ("sector", "technology_code", "fuel_code")
 """The columns by which GGOs are grouped and filtered."""
 
 
+def _sealed_by(table: str, *columns: str) -> tuple[Index, ...]:
+    """Return indexes that find the secrets by which these columns are sealed (`origin.keys.sealing`)."""
+    return tuple(
+        Index(f"ix_{table}_{column}_sealed_by", text(f'"left"({column}, 12)')) for column in columns
+    )
+
+
 class Base(DeclarativeBase):
     """Base of all tables: names of constraints, and the SQL types of Python types."""
 
@@ -73,6 +80,7 @@ class User(Identified, Base):
     """An account: the subject of tokens, and the owner of keys, metering points and GGOs."""
 
     __tablename__ = "users"
+    __table_args__ = _sealed_by("users", "master_key", "access_token", "refresh_token")
 
     subject: Mapped[str] = mapped_column(unique=True)
     master_key: Mapped[str]
@@ -365,6 +373,7 @@ class Batch(Identified, Queued, Base):
         CheckConstraint(
             "NOT never_sent OR (state = 'COMPLETED' AND signed_batch IS NULL)", name="never_sent"
         ),
+        CheckConstraint("original_batch_id IS NULL OR adopted_at IS NOT NULL", name="adopted"),
         CheckConstraint("refused_posts <= posts", name="refused_posts"),
         CheckConstraint("refused_posts + unarrived_posts <= posts", name="unarrived_posts"),
         CheckConstraint("answered_posts <= posts", name="answered_posts"),
@@ -403,7 +412,11 @@ class Batch(Identified, Queued, Base):
     last_error: Mapped[str | None]
     """The ledger's last error; the reason of a declined batch."""
     never_sent: Mapped[bool] = mapped_column(server_default=text("false"))
-    """Completed without the ledger (LEDGER_ENABLED=0)."""
+    """Completed while the ledger was switched off, here or by the original service."""
+    original_batch_id: Mapped[str | None]
+    """The ledger's id of the batch that the original service posted; its bytes are not here."""
+    adopted_at: Mapped[datetime | None]
+    """When the batch was adopted from the original service's database; NULL: it was composed here."""
     undone: Mapped[dict[str, Any] | None]
     """The rows that a rollback deleted (see `origin.batches.queries.outcomes`), for reconciliation."""
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
@@ -529,6 +542,31 @@ class Recovery(Identified, Base):
     """The id of the last user, metering point or GGO that this stage has finished."""
 
 
+class Adoption(Identified, Base):
+    """An adoption of the original service's database (`flask adopt`), written when it is published."""
+
+    __tablename__ = "adoptions"
+
+    published_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    finished_at: Mapped[datetime | None]
+    """When early events and subscriptions of the adopted users were applied, too."""
+    report: Mapped[dict[str, Any]]
+    """See `origin.adoption.rules.Report`."""
+
+
+class AdoptionRejection(Identified, Base):
+    """A row of the original service's database that was not adopted."""
+
+    __tablename__ = "adoption_rejections"
+
+    adoption_id: Mapped[int] = mapped_column(ForeignKey("adoptions.id"), index=True)
+    kind: Mapped[str]
+    """See `origin.adoption.rules.Kind`."""
+    source_id: Mapped[int | None]
+    """The row's id in the original database; NULL: it has none."""
+    reason: Mapped[str]
+
+
 class WebhookSubscription(Identified, Base):
     """A webhook subscription of a user, and its delivery queue.
 
@@ -561,6 +599,7 @@ class WebhookSubscription(Identified, Base):
             "next_attempt_at",
             postgresql_where=text("next_attempt_at IS NOT NULL"),
         ),
+        *_sealed_by("webhook_subscriptions", "secret"),
     )
 
     user_id: Mapped[int] = mapped_column(ForeignKey("users.id"))
@@ -592,6 +631,7 @@ class EarlySubscription(Identified, Base):
         CheckConstraint("event IN ('ON_GGO_RECEIVED', 'ON_FORECAST_RECEIVED')", name="event"),
         Index("ix_early_subscriptions_subject", "subject"),
         Index("ix_early_subscriptions_subscribed_at", "subscribed_at"),
+        *_sealed_by("early_subscriptions", "secret"),
     )
 
     subject: Mapped[str]
@@ -686,3 +726,35 @@ class Schedule(Base):
     """When the last completed run began."""
     claimed_at: Mapped[datetime | None]
     """When the current run began; NULL: there is none."""
+
+
+class SchemaCompatibility(Base):
+    """Which code may use this database, in one row; each migration writes it (`migrations/env.py`)."""
+
+    __tablename__ = "schema_compatibility"
+    __table_args__ = (CheckConstraint("is_row", name="one_row"),)
+
+    is_row: Mapped[bool] = mapped_column(primary_key=True, server_default="true")
+    usable_from: Mapped[str]
+    """The oldest revision whose code works with this schema: code that has this migration may start."""
+
+
+class ProcessSecrets(Base):
+    """Which of KEY_ENCRYPTION_SECRETS a running process knows (see `origin.keys.announcing`)."""
+
+    __tablename__ = "process_secrets"
+
+    process: Mapped[str] = mapped_column(primary_key=True)
+    """What operators call it: `web on host-1, process 4711`."""
+    prefixes: Mapped[list[str]] = mapped_column(ARRAY(Text))
+    """How texts begin that its secrets have sealed. The process seals with the first."""
+    seen_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class LostSecret(Base):
+    """A secret that operators have declared lost: a process starts although rows still need it."""
+
+    __tablename__ = "lost_secrets"
+
+    prefix: Mapped[str] = mapped_column(primary_key=True)
+    lost_at: Mapped[datetime] = mapped_column(server_default=func.now())

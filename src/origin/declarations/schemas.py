@@ -8,7 +8,14 @@ from marshmallow import ValidationError, fields, post_load
 from origin.declarations.rules.declarations import DeclarationQuery
 from origin.shared.periods import Resolution
 from origin.web.collections import Items
-from origin.web.described import A_BEGIN, BEGIN_RANGE, EMISSIONS_PER_WH, RESOLUTION, described
+from origin.web.described import (
+    A_BEGIN,
+    A_CONSUMPTION_GSRN,
+    BEGIN_RANGE,
+    EMISSIONS_PER_WH,
+    RESOLUTION,
+    described,
+)
 from origin.web.fields import Text, in_utc
 from origin.web.local_time import TimeRange, UtcOffset, range_in_utc
 from origin.web.schema import Schema, SuccessResponse
@@ -29,7 +36,7 @@ class DeclarationRequest(Schema):
         least=1,
         most=MAX_POINTS,
         required=True,
-        metadata=described("The caller's consumption metering points", ["571313180400000012"]),
+        metadata=described("The caller's consumption metering points", [A_CONSUMPTION_GSRN]),
     )
     resolution = fields.Enum(Resolution, by_value=True, required=True, metadata=RESOLUTION)
     begin_range = fields.Nested(

@@ -18,39 +18,73 @@ from origin.declarations.rules.declarations import (
 from origin.declarations.rules.exact import ONE, as_float, as_number, per, whole
 from origin.declarations.schemas import DeclarationRequest, DeclarationResponse
 from origin.declarations.service import DeclarationService
+from origin.errors import MeteringPointUnavailable
 from origin.identity.authentication import current_user, requires
 from origin.settings import Settings
 from origin.shared.clock import utcnow
 from origin.shared.json_codec import encode_json
 from origin.shared.native_threads import run_in_native_thread
 from origin.web.blueprint import Blueprint
+from origin.web.described import A_CONSUMPTION_GSRN, rejects
 from origin.web.provided import provided
 
 blueprint = Blueprint("declarations", __name__)
 
 PDF_NAME = "EnvironmentDeclaration.pdf"
 
+_REJECTIONS = (MeteringPointUnavailable([A_CONSUMPTION_GSRN]),)
+_ACCEPT_LANGUAGE = {
+    "name": "Accept-Language",
+    "in": "header",
+    "required": False,
+    "description": "The languages that the reader knows; English if none of them is available",
+    "schema": {"type": "string"},
+    "example": "da, en;q=0.8",
+}
+_HEADERS = {
+    "Content-Disposition": {
+        "description": "The file's name",
+        "schema": {"type": "string"},
+        "example": f'attachment; filename="{PDF_NAME}"',
+    },
+    "Content-Language": {
+        "description": "The language of the document",
+        "schema": {"type": "string", "enum": list(LANGUAGES)},
+        "example": "en",
+    },
+}
+
 
 @blueprint.post("/eco-declaration")
 @requires("ggo.read")
+@rejects(*_REJECTIONS)
 @blueprint.arguments(DeclarationRequest)
 @blueprint.response(200, DeclarationResponse)
-def eco_declaration(query: DeclarationQuery) -> Response:
-    """Declare the emissions and technologies of the caller's consumption."""
+def declare_consumption(query: DeclarationQuery) -> Response:
+    """Declare the emissions and technologies of the caller's consumption.
+
+    `individual` is about the caller's consumption, with what is retired to it. `general` is about all
+    consumption in the same sectors.
+    """
     found = provided(DeclarationService).answer(current_user().id, query)
     return Response(run_in_native_thread(written, found), mimetype="application/json")
 
 
 @blueprint.post("/eco-declaration/export-pdf")
 @requires("ggo.read")
+@rejects(*_REJECTIONS)
+@blueprint.doc(parameters=[_ACCEPT_LANGUAGE])
 @blueprint.arguments(DeclarationRequest)
 @blueprint.response(
     200,
     {"type": "string", "format": "binary"},
+    description="The PDF",
     content_type="application/pdf",
+    example="%PDF-1.7 …",
+    headers=_HEADERS,
 )
-def export_pdf(query: DeclarationQuery) -> Response:
-    """Declare the same as a PDF, in the language that `Accept-Language` prefers."""
+def export_declaration(query: DeclarationQuery) -> Response:
+    """Declare the same as a PDF."""
     found = provided(DeclarationService).answer(current_user().id, query)
     language = request.accept_languages.best_match(LANGUAGES, default="en")
     issuer = Issuer(provided(Settings).service_name, provided(Settings).project_url, utcnow())

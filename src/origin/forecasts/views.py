@@ -10,7 +10,13 @@ import orjson
 from flask import Response
 from marshmallow import ValidationError, fields, post_load
 
-from origin.forecasts.rules import ForecastFilter, SubmittedForecast, fixed_duration
+from origin.forecasts.rules import (
+    ForecastFilter,
+    ForecastTooLong,
+    RecipientUnknown,
+    SubmittedForecast,
+    fixed_duration,
+)
 from origin.forecasts.service import Forecasts
 from origin.identity.authentication import current_user, requires
 from origin.shared.limits import MAX_WH
@@ -19,13 +25,14 @@ from origin.web.collections import Items
 from origin.web.described import (
     AT_TIME,
     BEGIN,
-    END,
+    BEGIN_IN_UTC,
     OFFSET,
     RECIPIENT,
     REFERENCE,
     SECTOR,
     TOTAL,
     described,
+    rejects,
 )
 from origin.web.fields import Reference, Text, Time, WholeNumber, in_utc
 from origin.web.provided import provided
@@ -120,16 +127,18 @@ class ForecastSchema(Schema):
         metadata=described("The forecast's id", "5b0a8a5e-3f0e-4a33-9d0c-6d0a5c2b7f41")
     )
     sender = fields.String(
-        metadata=described("The account that sends it: its user's subject", "8d7b9c1e-anna")
+        metadata=described("The account that sends it: its user's subject", "anna")
     )
     recipient = fields.String(
-        metadata=described("The account that is to receive it: its user's subject", "8d7b9c1e-bo")
+        metadata=described("The account that is to receive it: its user's subject", "bo")
     )
     created = fields.AwareDateTime(
         metadata=described("When it was received, in UTC", "2026-01-31T12:00:00+00:00")
     )
-    begin = fields.AwareDateTime(metadata=BEGIN)
-    end = fields.AwareDateTime(metadata=END)
+    begin = fields.AwareDateTime(metadata=BEGIN_IN_UTC)
+    end = fields.AwareDateTime(
+        metadata=described("When the last period ends, in UTC", "2026-01-31T14:00:00+00:00")
+    )
     sector = fields.String(metadata=SECTOR)
     reference = fields.String(metadata=REFERENCE)
     forecast = fields.List(
@@ -186,20 +195,24 @@ class ForecastSeriesResponse(SuccessResponse):
 
     sent = fields.List(
         fields.String(),
-        metadata=described("References of forecasts that were sent", ["contract 7"]),
+        metadata=described("References of forecasts that were sent", ["wind"]),
     )
     received = fields.List(
         fields.String(),
-        metadata=described("References of forecasts that were received", ["contract 7"]),
+        metadata=described("References of forecasts that were received", ["wind"]),
     )
 
 
 @blueprint.post("/submit")
 @requires("ggo.read")
+@rejects(RecipientUnknown("nobody"), ForecastTooLong())
 @blueprint.arguments(ForecastSubmission)
 @blueprint.response(200, ForecastSubmitted)
-def submit(submission: SubmittedForecast) -> Response:
-    """Send a forecast to an account."""
+def submit_forecast(submission: SubmittedForecast) -> Response:
+    """Send a forecast to an account.
+
+    The recipient's subscribers are told. Of one sender to one recipient, the newest 1,000 are kept.
+    """
     forecast_id = provided(Forecasts).submit(current_user().id, submission)
     return json_response({"success": True, "id": str(forecast_id)})
 
@@ -209,7 +222,10 @@ def submit(submission: SubmittedForecast) -> Response:
 @blueprint.arguments(ForecastRequest)
 @blueprint.response(200, ForecastResponse)
 def get_forecast(body: dict[str, Any]) -> Response:
-    """Get the newest match among the forecasts that the caller sent or received."""
+    """Get the newest match among the forecasts that the caller sent or received.
+
+    If there is none, `success` is false and `forecast` is null, with status 200.
+    """
     found = provided(Forecasts).find_newest(current_user().id, _filter(body))
     return json_response({"success": found is not None, "forecast": found})
 
@@ -245,7 +261,7 @@ def _written(total: int, parts: Iterable[list[dict[str, Any]]]) -> Iterator[byte
 @blueprint.post("/series")
 @requires("ggo.read")
 @blueprint.response(200, ForecastSeriesResponse)
-def series() -> Response:
+def list_forecast_references() -> Response:
     """List the references under which the caller sent and received forecasts."""
     sent, received = provided(Forecasts).references(current_user().id)
     return json_response({"success": True, "sent": sent, "received": received})

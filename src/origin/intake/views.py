@@ -9,13 +9,21 @@ from marshmallow import fields, post_load, validate
 
 from origin.errors import SignatureInvalid
 from origin.identity.authentication import Guard, mark
-from origin.intake.rules.events import TIMES, GgoEvent, MeteringPointEvent
+from origin.intake.rules.events import (
+    TIMES,
+    GgoEvent,
+    GgoFault,
+    GgoImpossible,
+    MeteringPointEvent,
+    MeteringPointOfAnother,
+)
 from origin.intake.service.events import DataHubEvents
 from origin.settings import Settings
 from origin.web.blueprint import Blueprint
 from origin.web.bodies import raw_body
 from origin.web.collections import Entries
 from origin.web.described import (
+    A_PRODUCTION_GSRN,
     ADDRESS,
     AMOUNT,
     BEGIN,
@@ -27,6 +35,7 @@ from origin.web.described import (
     SUBJECT,
     TECHNOLOGY_CODE,
     described,
+    rejects,
 )
 from origin.web.fields import Text, Time, WholeNumber, in_utc
 from origin.web.provided import provided
@@ -121,7 +130,7 @@ class IssuedGgoSchema(Schema):
         required=True,
         data_key="issueTime",
         metadata=described(
-            "When it was issued; ISO 8601; without an offset it is in the request's utcOffset, else UTC",
+            "When it was issued; ISO 8601; without an offset in UTC",
             "2026-02-01T00:00:00+00:00",
         ),
     )
@@ -129,7 +138,7 @@ class IssuedGgoSchema(Schema):
         required=True,
         data_key="expireTime",
         metadata=described(
-            "When it can no longer be used; ISO 8601; without an offset it is in the request's utcOffset, else UTC",
+            "When it can no longer be used; ISO 8601; without an offset in UTC",
             "2027-01-31T13:00:00+00:00",
         ),
     )
@@ -172,17 +181,21 @@ class GgoIssued(Schema):
     )
 
 
-class Heard(SuccessResponse):
-    """Whether it is done."""
+class EventResponse(SuccessResponse):
+    """Whether the event is stored; false if the user is unknown."""
 
 
 @blueprint.post("/on-meteringpoint-available")
 @signed
 @rests_in_recovery
 @blueprint.arguments(MeteringPointAvailable)
-@blueprint.response(200, Heard)
+@blueprint.response(200, EventResponse)
 def on_metering_point_available(body: dict[str, Any]) -> Response:
-    """Store a metering point."""
+    """Store a metering point of a user.
+
+    `success` is false if the user is unknown: the event is kept for 30 days, and applied at the first
+    login.
+    """
     done = provided(DataHubEvents).metering_point_available(body["sub"], body["meteringpoint"])
     return json_response({"success": done})
 
@@ -191,9 +204,12 @@ def on_metering_point_available(body: dict[str, Any]) -> Response:
 @signed
 @rests_in_recovery
 @blueprint.arguments(MeteringPointsAvailable)
-@blueprint.response(200, Heard)
+@blueprint.response(200, EventResponse)
 def on_metering_points_available(body: dict[str, Any]) -> Response:
-    """Import a user's metering points; success tells whether the user exists."""
+    """Import a user's metering points from DataHub.
+
+    `success` tells whether the user exists.
+    """
     return json_response(
         {"success": provided(DataHubEvents).metering_points_available(body["sub"])}
     )
@@ -202,8 +218,16 @@ def on_metering_points_available(body: dict[str, Any]) -> Response:
 @blueprint.post("/on-ggo-issued")
 @blueprint.post("/on-ggos-issued")
 @signed
+@rejects(
+    GgoImpossible({"end": GgoFault.END_NOT_AFTER_BEGIN}),
+    MeteringPointOfAnother(A_PRODUCTION_GSRN),
+)
 @blueprint.arguments(GgoIssued)
-@blueprint.response(200, Heard)
+@blueprint.response(200, EventResponse)
 def on_ggo_issued(body: dict[str, Any]) -> Response:
-    """Store an issued GGO."""
+    """Store a GGO that was issued to a user.
+
+    `success` is false if the user is unknown: the event is kept for 30 days, and applied at the first
+    login. It is also false if the address is known with other data.
+    """
     return json_response({"success": provided(DataHubEvents).ggo_issued(body["sub"], body["ggo"])})

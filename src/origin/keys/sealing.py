@@ -7,6 +7,7 @@ additional data, so a sealed text that is copied to another row can't be opened 
 
 import hmac
 import os
+import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
 from hashlib import sha256
@@ -18,6 +19,9 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from origin.errors import OriginError
 
+PREFIX = re.compile(r"v1\.[0-9a-f]{8}\.")
+"""How a sealed text begins. It tells the secret, and the database has indexes on it."""
+PREFIX_LENGTH = 12
 _VERSION = "v1"
 _NONCE_BYTES = 12
 
@@ -50,6 +54,11 @@ class Sealer:
         nonce = os.urandom(_NONCE_BYTES)
         sealed = self._ciphers[self._current].encrypt(nonce, plaintext.encode(), context.encode())
         return f"{_VERSION}.{self._current}.{urlsafe_b64encode(nonce + sealed).decode()}"
+
+    @property
+    def prefixes(self) -> list[str]:
+        """How the texts begin that each secret has sealed, in the order of the secrets."""
+        return [f"{_VERSION}.{key_id}." for key_id in self._ciphers]
 
     @property
     def current_prefix(self) -> str:

@@ -19,7 +19,8 @@ def batches(session: Session) -> Iterable[Sequence[Any]]:
     """Return (state, count, age of the oldest in seconds) of the batches that have not ended."""
     rows = session.execute(
         text(
-            "SELECT state, count(*), extract(epoch FROM now() - min(created_at)) FROM batches "
+            "SELECT state, count(*), "
+            "extract(epoch FROM now() - min(coalesce(adopted_at, created_at))) FROM batches "
             "WHERE next_attempt_at IS NOT NULL GROUP BY state"
         )
     )

@@ -31,7 +31,8 @@ class BoundedAdapter(HTTPAdapter):
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         """Make pools whose connections read a `TimedResponse`; called by `requests`."""
         super().init_poolmanager(*args, **kwargs)
-        response_class = partial(TimedResponse, self._response_timeout_s)
+        # From Python 3.14 on, a partial in a class becomes a method: it would be given the connection.
+        response_class = staticmethod(partial(TimedResponse, self._response_timeout_s))
 
         class Plain(_CleanConnection, HTTPConnection):
             """A connection by HTTP."""

@@ -8,6 +8,7 @@ from origin.batches.rules.differences import (
     Difference,
     DifferenceKind,
     describe_next,
+    not_on_ledger,
     spent_elsewhere,
 )
 from origin.batches.rules.ledger_state import LedgerGgo, LedgerNext, LedgerSettlement
@@ -64,7 +65,7 @@ def differences(
         # Whatever the ledger says by now: it stays blocked until an operator repairs it.
         found.append(spent_elsewhere(None if on_ledger is None else on_ledger.next))
     if on_ledger is None:
-        return [*found, Difference(DifferenceKind.NOT_ON_LEDGER, f"{holding.amount} Wh")]
+        return [*found, not_on_ledger(holding.amount)]
     return [
         *found,
         *_facts(holding, on_ledger),

@@ -35,9 +35,16 @@ register_tasks(celery_app, _runtime, _sender)
 use_sweeper(celery_app, _sender, _settings.sweep_interval)
 limit_shutdown(celery_app, _runtime.batch_runner)
 watch_tasks(_settings)
-for _started in (signals.worker_ready, signals.beat_init):
-    # Not weak: nothing else refers to the lambda.
-    _started.connect(lambda **_: watch_clock(_runtime.database), weak=False)
+
+
+def _watch(kind: str) -> None:
+    watch_clock(_runtime.database)
+    _runtime.secret_announcer.start(kind)
+
+
+# Not weak: nothing else refers to the lambdas.
+signals.worker_ready.connect(lambda **_: _watch("worker"), weak=False)
+signals.beat_init.connect(lambda **_: _watch("beat"), weak=False)
 
 
 @signals.setup_logging.connect

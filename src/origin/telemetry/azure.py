@@ -4,6 +4,7 @@ import logging
 import os
 from collections.abc import Callable
 
+from origin.shared.release import VERSION
 from origin.telemetry.formatters import RedactedFormatter, fields_of
 from origin.telemetry.redaction import Redactor
 from origin.telemetry.tracing import FinishedSpan, SpanKind
@@ -43,7 +44,7 @@ class _CustomDimensions(logging.Filter):
 
 def log_handler(connection_string: str, service: str, redactor: Redactor) -> logging.Handler:
     """Return a handler that sends records in the background and drops those that can't be sent."""
-    _set_role_name(service)
+    _name_the_service(service)
     handler = AzureLogHandler(
         connection_string=connection_string,
         export_interval=EXPORT_INTERVAL_S,
@@ -57,7 +58,7 @@ def log_handler(connection_string: str, service: str, redactor: Redactor) -> log
 
 def span_exporter(connection_string: str, service: str) -> Callable[[FinishedSpan], None]:
     """Return a function that sends spans in the background."""
-    _set_role_name(service)
+    _name_the_service(service)
     exporter = AzureExporter(
         connection_string=connection_string,
         export_interval=EXPORT_INTERVAL_S,
@@ -70,8 +71,9 @@ def span_exporter(connection_string: str, service: str) -> Callable[[FinishedSpa
     return export
 
 
-def _set_role_name(service: str) -> None:
+def _name_the_service(service: str) -> None:
     utils.azure_monitor_context["ai.cloud.role"] = service
+    utils.azure_monitor_context["ai.application.ver"] = VERSION
 
 
 def _span_data(ended: FinishedSpan) -> SpanData:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from origin.shared.json_codec import encode_json
+from origin.shared.release import VERSION
 from origin.telemetry.context import current_request_id, current_span
 from origin.telemetry.redaction import Redactor
 
@@ -58,6 +59,7 @@ class JsonFormatter(logging.Formatter):
             "time": datetime.fromtimestamp(record.created, UTC),
             "level": record.levelname,
             "service": self._service,
+            "version": VERSION,
             "logger": record.name,
             "message": self._redactor.text(record.getMessage()),
             **fields_of(record, self._redactor),

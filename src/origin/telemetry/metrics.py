@@ -9,6 +9,7 @@ each. Labels have few values, which callers can't choose: no paths, subjects or 
 """
 
 import os
+import platform
 import weakref
 from collections.abc import Iterable
 from typing import Any
@@ -22,11 +23,13 @@ from prometheus_client import (
     start_http_server,
 )
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
-from prometheus_client.metrics_core import Metric
+from prometheus_client.metrics_core import InfoMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
+
+from origin.shared.release import VERSION, revision
 
 NAMESPACE = "account_service"
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
@@ -114,6 +117,7 @@ def exposition(*more: Collector) -> bytes:
         report_pools()
         registry = CollectorRegistry()
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call] # it has no types
+        registry.register(BUILD_INFO)
     else:
         registry = REGISTRY
     return b"".join(map(generate_latest, (registry, *map(_registry_of, more))))
@@ -134,6 +138,24 @@ class StaticCollector(Collector):
     def collect(self) -> Iterable[Metric]:
         """Return the metrics."""
         return self._families
+
+
+BUILD_INFO = StaticCollector(
+    [
+        InfoMetricFamily(
+            f"{NAMESPACE}_build",
+            "1; the labels tell the service's version, its git revision, and Python's version",
+            value={
+                "version": VERSION,
+                "revision": revision() or "",
+                "python": platform.python_version(),
+            },
+        )
+    ]
+)
+"""`account_service_build_info`. The library's own `Info` fails where several processes share metrics."""
+
+REGISTRY.register(BUILD_INFO)
 
 
 def watch_pool(engine: Engine) -> None:

@@ -20,7 +20,8 @@ from origin.shared.limits import MAX_TEXT_BYTES
 from origin.web.messages import Message, shortened
 from origin.webhooks.rules import subscriptions
 
-_RETRY_AFTER_S = "10"
+RETRY_AFTER_S = "10"
+"""Seconds after which to try again what is unavailable now."""
 _RETRY_AFTER_TIMEOUT_S = "60"
 """Longer, because the peer may still be working on the request that timed out."""
 _RETRY_AFTER_RECOVERY_S = "60"
@@ -248,7 +249,7 @@ _FEATURES: dict[type[OriginError], Wording] = {
 
 _SERVERS: dict[type[OriginError], Wording] = {
     errors.PeerUnavailable: Wording(
-        503, lambda error: f"{error.peer} is out of reach", _retry_after(_RETRY_AFTER_S)
+        503, lambda error: f"{error.peer} is out of reach", _retry_after(RETRY_AFTER_S)
     ),
     errors.PeerTooSlow: Wording(
         503, lambda error: f"{error.peer} is out of reach", _retry_after(_RETRY_AFTER_TIMEOUT_S)
@@ -258,15 +259,15 @@ _SERVERS: dict[type[OriginError], Wording] = {
         503, _sentence("The service is being recovered"), _retry_after(_RETRY_AFTER_RECOVERY_S)
     ),
     errors.OwnerChanged: Wording(
-        503, _sentence("The account has just changed"), _retry_after(_RETRY_AFTER_S)
+        503, _sentence("The account has just changed"), _retry_after(RETRY_AFTER_S)
     ),
     errors.DatabaseUnavailable: Wording(
-        503, _sentence("The database is out of reach"), _retry_after(_RETRY_AFTER_S)
+        503, _sentence("The database is out of reach"), _retry_after(RETRY_AFTER_S)
     ),
     errors.DatabaseReadOnly: Wording(
-        503, _sentence("The database can't be written now"), _retry_after(_RETRY_AFTER_S)
+        503, _sentence("The database can't be written now"), _retry_after(RETRY_AFTER_S)
     ),
-    errors.NoConnectionFree: Wording(503, _sentence("Too busy"), _retry_after(_RETRY_AFTER_S)),
+    errors.NoConnectionFree: Wording(503, _sentence("Too busy"), _retry_after(RETRY_AFTER_S)),
     errors.ValueNotStorable: Wording(
         400, _sentence("A value is too large, or none that can be stored")
     ),

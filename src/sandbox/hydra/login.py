@@ -1,6 +1,6 @@
 """The authorization endpoint: checks the request, shows the login page, redirects back."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import TypeVar
 from urllib.parse import urlencode
 
@@ -55,19 +55,26 @@ _REFUSED = """<!doctype html>
 """
 
 
-def add_login(app: Flask, grants: Grants, belongs: ClientCheck) -> None:
-    """Add `GET` (the page) and `POST` (its form) of `/oauth2/auth`."""
+def add_login(
+    app: Flask, grants: Grants, belongs: ClientCheck, *, public: Container[str] = ()
+) -> None:
+    """Add `GET` (the page) and `POST` (its form) of `/oauth2/auth`.
+
+    `public`: the ids of public clients, which must use PKCE.
+    """
 
     @app.get("/oauth2/auth")
     def ask() -> BaseResponse:
-        return _respond(belongs, lambda wish: _asked(grants, wish))
+        return _respond(belongs, public, lambda wish: _asked(grants, wish))
 
     @app.post("/oauth2/auth")
     def answer() -> BaseResponse:
-        return _respond(belongs, lambda wish: _answered(grants, wish))
+        return _respond(belongs, public, lambda wish: _answered(grants, wish))
 
 
-def _respond(belongs: ClientCheck, proceed: Callable[[AuthRequest], BaseResponse]) -> BaseResponse:
+def _respond(
+    belongs: ClientCheck, public: Container[str], proceed: Callable[[AuthRequest], BaseResponse]
+) -> BaseResponse:
     client_id = request.args.get("client_id", "")
     redirect_uri = request.args.get("redirect_uri", "")
     if not belongs(client_id, redirect_uri):
@@ -77,14 +84,14 @@ def _respond(belongs: ClientCheck, proceed: Callable[[AuthRequest], BaseResponse
             "The client is unknown, or the redirect_uri is none of those registered for it.",
         )
     try:
-        return proceed(_checked(client_id, redirect_uri))
+        return proceed(_checked(client_id, redirect_uri, needs_pkce=client_id in public))
     except OAuthError as error:
         return _back(
             redirect_uri, error=error.error, error_description=error.description, state=_state()
         )
 
 
-def _checked(client_id: str, redirect_uri: str) -> AuthRequest:
+def _checked(client_id: str, redirect_uri: str, *, needs_pkce: bool) -> AuthRequest:
     """Return the validated request; an OAuthError is reported to the client by redirect."""
     query = request.args
     if query.get("response_type") != "code":
@@ -98,6 +105,8 @@ def _checked(client_id: str, redirect_uri: str) -> AuthRequest:
     challenge = query.get("code_challenge")
     if challenge is not None and query.get("code_challenge_method") != "S256":
         raise OAuthError("invalid_request", "The code_challenge_method is S256.")
+    if needs_pkce and challenge is None:
+        raise OAuthError("invalid_request", "A public client must use PKCE.")
     return AuthRequest(client_id, redirect_uri, scope, _state(), query.get("nonce"), challenge)
 
 

@@ -1,5 +1,6 @@
-// node docs.mjs URL: opens the API's documentation page in Chromium, tries an operation with the token in
-// TOKEN, and prints what it saw as JSON. CHROMIUM is the browser's path; without it, one from npm is unpacked.
+// node docs.mjs URL SUBJECT: opens the API's documentation page in Chromium, logs in at Hydra by the page's
+// "Authorize" as SUBJECT, tries two operations, and prints what it saw as JSON. CHROMIUM is the browser's
+// path; without it, one from npm is unpacked.
 import { existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
@@ -26,6 +27,29 @@ async function unpacked() {
   return `${tmpdir()}/chromium`;
 }
 
+async function logIn(page, subject) {
+  await page.click(".auth-wrapper .authorize");
+  const oauth = await page.waitForSelector("::-p-xpath(//div[contains(@class, 'auth-container')][.//h4[contains(., 'oauth2')]])");
+  const opened = new Promise((resolve) => page.once("popup", resolve));
+  await (await oauth.waitForSelector("button.authorize")).click();
+  const login = await opened;
+  await (await login.waitForSelector("input[name=subject]")).type(subject);
+  await login.click("button[value=accept]");
+  await oauth.waitForSelector("::-p-xpath(.//button[contains(., 'Logout')])");
+  await page.click(".btn-done");
+}
+
+async function tried(page, name) {
+  const block = `#operations-${name}`;
+  await page.click(`${block} .opblock-summary-control`);
+  await (await page.waitForSelector(`${block} .try-out__btn`)).click();
+  await (await page.waitForSelector(`${block} .execute`)).click();
+  const live = `${block} .live-responses-table tbody`;
+  await page.waitForSelector(`${live} .response-col_status`);
+  const seen = (part) => page.$eval(`${live} ${part}`, (each) => each.textContent);
+  return { status: await seen(".response-col_status"), body: await seen(".response-col_description") };
+}
+
 const browser = await puppeteer.launch({
   executablePath,
   headless: "shell",
@@ -46,20 +70,15 @@ try {
       return `${text(".opblock-summary-method").toLowerCase()} ${text(".opblock-summary-path")}`;
     }),
   );
-  // Does the same as the page's "Authorize" dialog.
-  await page.evaluate((token) => window.ui.preauthorizeApiKey("token", token), process.env.TOKEN);
-  const block = "#operations-Accounts-accounts";
-  await page.click(`${block} .opblock-summary-control`);
-  await (await page.waitForSelector(`${block} .try-out__btn`)).click();
-  await (await page.waitForSelector(`${block} .execute`)).click();
-  await page.waitForSelector(`${block} .live-responses-table tbody .response-col_status`);
-  const seen = (name) => page.$eval(`${block} .live-responses-table tbody ${name}`, (each) => each.textContent);
+  await logIn(page, process.argv[3]);
+  const account = await tried(page, "Accounts-listAccounts");
+  const compose = await tried(page, "GGO-composeGgo");
   console.log(
     JSON.stringify({
       title: await page.title(),
       operations,
-      status: await seen(".response-col_status"),
-      body: await seen(".response-col_description"),
+      account,
+      compose,
       asked,
       complaints,
     }),

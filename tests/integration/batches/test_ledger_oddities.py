@@ -8,7 +8,7 @@ import pytest
 from devstack.ports import free_port
 from origin.batches.client.ledger import LedgerClient, Posted
 from origin.batches.queries import queue
-from origin.batches.service import follow, runner, sign
+from origin.batches.service import carry_out, runner, sign
 from origin.errors import PeerUnavailable
 from origin.shared import deadlines
 from tests.support.market import BEGIN, Market
@@ -112,7 +112,7 @@ def test_a_batch_that_fails_stops_no_other(
 ):
     """One of three batches can't be signed at first, and then can't be ended."""
     composed(market, 3)
-    as_built, complete = sign._sign, follow.complete_batches
+    as_built, complete = sign._sign, carry_out.complete_batches
 
     def failing_sign(keys: Any, source: Any, parts: Any) -> Any:
         if source.batch_id == 1:
@@ -131,7 +131,7 @@ def test_a_batch_that_fails_stops_no_other(
     market.run_batches()
     market.sandbox.ledger.batches(count=3, wait=10)
     with monkeypatch.context() as patch:
-        patch.setattr(follow, "complete_batches", failing_complete)
+        patch.setattr(carry_out, "complete_batches", failing_complete)
         market.run_batches()
     assert states(market) == ["SUBMITTED", "COMPLETED", "COMPLETED"]
     assert {"batch.cannot_sign", "batch.cannot_end"} <= set(events(caplog))

@@ -1,15 +1,20 @@
 """Operators' commands, on a database with users."""
 
+import json
 import os
+import platform
 import re
 import subprocess
 import sys
 from collections.abc import Callable
 
 import pytest
+from alembic.script import ScriptDirectory
 
+from devstack.processes import ROOT
 from origin.app import create_app
 from origin.settings import Settings
+from origin.shared.release import VERSION
 from tests.support.world import World
 
 GSRN = "571313180400000012"
@@ -25,7 +30,7 @@ COMMANDS = {
     "users": ("list", "show", "disable", "resubscribe"),
     "metering-points": ("import", "resend-keys"),
     "tokens": ("refresh",),
-    "keys": ("status", "rotate"),
+    "keys": ("status", "rotate", "forget-lost"),
 }
 
 
@@ -51,6 +56,18 @@ def test_flask_finds_the_commands(world: World):
         [*command_line, "users", "list"], env=away, capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stderr) == (1, "Error: The database is out of reach.\n")
+
+
+def test_version_tells_what_runs(world: World):
+    told = json.loads(run(world, "version", "--json"))
+    migrations = ScriptDirectory(str(ROOT / "src/migrations"))
+    assert told == {
+        "version": VERSION,
+        "revision": None,
+        "python": platform.python_version(),
+        "schema": migrations.get_current_head(),
+    }
+    assert run(world, "version").splitlines()[0].split() == ["ACCOUNTSERVICE", VERSION]
 
 
 def test_an_unmigrated_database_is_reported_in_one_line(

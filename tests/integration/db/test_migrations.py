@@ -216,6 +216,7 @@ def test_a_database_of_a_later_version_is_reported_in_one_line(empty_database_ur
     engine = engine_of(empty_database_uri)
     with engine.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+        connection.execute(text("UPDATE schema_compatibility SET usable_from = '9999'"))
     engine.dispose()
     ended = subprocess.run(
         [sys.executable, "-m", "origin.migrate"],

@@ -11,6 +11,7 @@ from devstack.configured import Redis
 from origin.app import create_app
 from origin.monitoring.service.probes import Probes
 from origin.settings import Settings
+from origin.shared.release import VERSION
 from origin.web.provided import provided_by
 from tests.support.world import World
 
@@ -31,6 +32,11 @@ def ready(world: World, **changes: object) -> tuple[int, dict[str, object], floa
         started = time.monotonic()
         answer = client.get("/health/ready")
         return answer.status_code, answer.json, time.monotonic() - started
+
+
+def test_alive_with_its_version(world: World) -> None:
+    answer = world.client().get("/health/live")
+    assert (answer.status_code, answer.json) == (200, {"success": True, "version": VERSION})
 
 
 def test_a_busy_pool_is_no_failure(new_world: Callable[..., World]) -> None:

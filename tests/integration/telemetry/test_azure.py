@@ -8,6 +8,7 @@ import pytest
 from opencensus.ext.azure.statsbeat.state import is_statsbeat_enabled
 from pydantic import SecretStr
 
+from origin.shared.release import VERSION
 from origin.telemetry.logs import configure_logging
 from tests.support.market import CONSUMPTION, Market
 from tests.support.recording_server import Recorder, recording_server
@@ -63,6 +64,7 @@ def test_a_request_its_calls_and_its_log_lines_are_one_operation(watched: Market
     assert request["iKey"] == KEY
     assert request["tags"]["ai.operation.parentId"] == PARENT
     assert request["tags"]["ai.cloud.role"] == "accounts"
+    assert request["tags"]["ai.application.ver"] == VERSION
     assert (data["name"], data["responseCode"], data["success"]) == (
         "POST /ggo/compose",
         "200",

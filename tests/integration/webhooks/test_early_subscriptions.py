@@ -315,14 +315,14 @@ def test_secrets_are_sealed_for_their_row_and_rotate(market: Market, newcomer: s
     assert sealed.startswith(market.runtime.sealer.current_prefix)
     with pytest.raises(CannotUnseal):
         market.runtime.sealer.open(sealed, webhook_secret_context(0, event, url))
-    assert market.runtime.key_rotation.outdated() == 0
+    assert market.runtime.secret_changes.status().outdated == 0
 
     secret = market.settings.key_encryption_secrets[0].get_secret_value()
     rotated = replace(market.runtime, sealer=Sealer(["a new secret of some length", secret]))
-    before = rotated.key_rotation.outdated()
+    before = rotated.secret_changes.status().outdated
     last = list(rotated.key_rotation.rotate())[-1]
     assert (last.done, last.failed) == (before, 0)
-    assert rotated.key_rotation.outdated() == 0
+    assert rotated.secret_changes.status().outdated == 0
     assert market.value("SELECT secret FROM early_subscriptions") != sealed
     # Rotate back for the following tests; then the login opens it.
     back = replace(market.runtime, sealer=Sealer([secret, "a new secret of some length"]))

@@ -1,6 +1,7 @@
 """The demo's scenario: expected holdings add up, and the service must accept each order."""
 
 from devstack.scenario import HOURS_PER_DAY, Scenario
+from origin.web.described import A_CONSUMPTION_GSRN, A_PRODUCTION_GSRN
 
 
 def test_energy_is_conserved():
@@ -40,3 +41,11 @@ def test_gsrns_and_subjects_differ_from_run_to_run():
     assert first.anna.subject != second.anna.subject
     assert first.anna.consumption_gsrn != second.anna.consumption_gsrn
     assert all(len(point["gsrn"]) == 18 for each in first.people for point in each.points())
+
+
+def test_in_a_new_database_it_has_the_users_of_the_descriptions_examples():
+    scenario = Scenario(in_new_database=True)
+    assert [each.subject for each in scenario.people] == ["anna", "bo"]
+    assert scenario.anna.consumption_gsrn == A_CONSUMPTION_GSRN
+    assert scenario.anna.production_gsrn == A_PRODUCTION_GSRN
+    assert scenario.bo.consumption_gsrn not in {A_CONSUMPTION_GSRN, A_PRODUCTION_GSRN}

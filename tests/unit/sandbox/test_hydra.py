@@ -27,7 +27,11 @@ ASKED = {
 @pytest.fixture(scope="module")
 def app():
     # Shared, because generating its RSA key takes long.
-    return create_app(Client("me", "s3cret+"), redirect_uris=[BACK])
+    return create_app(
+        Client("me", "s3cret+"),
+        redirect_uris=[BACK],
+        public_clients={"page": ["https://page.example/in", "http://127.0.0.1/in"]},
+    )
 
 
 @pytest.fixture
@@ -256,3 +260,81 @@ def test_faults_work_for_hydra(http):
     answer = http.post("/oauth2/introspect", data={"token": "x"})
     assert (answer.status_code, answer.json["error"]) == (503, "server_error")
     assert introspect(http, "x") == {"active": False}
+
+
+VERIFIER = "v" * 43
+CHALLENGE = (
+    base64.urlsafe_b64encode(hashlib.sha256(VERIFIER.encode()).digest()).rstrip(b"=").decode()
+)
+PUBLIC = {
+    **ASKED,
+    "client_id": "page",
+    "redirect_uri": "http://127.0.0.1:5173/in",
+    "code_challenge": CHALLENGE,
+    "code_challenge_method": "S256",
+    "login_hint": "anna",
+}
+
+
+def redirected(answer):
+    assert answer.status_code == 303, answer.text
+    return {name: value[0] for name, value in parse_qs(urlsplit(answer.location).query).items()}
+
+
+def test_a_public_client_gets_tokens_of_its_own_without_a_secret(http):
+    code = redirected(http.get("/oauth2/auth", query_string=PUBLIC))["code"]
+    sent = {"client_id": "page", "redirect_uri": PUBLIC["redirect_uri"], "code_verifier": VERIFIER}
+    tokens = exchange(http, code, headers={}, **sent).json
+    assert introspect(http, tokens["access_token"])["client_id"] == "page"
+    renewed = http.post(
+        "/oauth2/token",
+        data={
+            "grant_type": "refresh_token",
+            "refresh_token": tokens["refresh_token"],
+            "client_id": "page",
+        },
+    )
+    assert introspect(http, renewed.json["access_token"])["active"]
+
+
+def test_a_public_client_must_use_pkce(http):
+    without = {name: PUBLIC[name] for name in PUBLIC if not name.startswith("code_")}
+    assert redirected(http.get("/oauth2/auth", query_string=without))["error"] == "invalid_request"
+
+
+def test_a_public_client_cannot_use_the_codes_of_another(http):
+    sent = {"client_id": "page", "code_verifier": VERIFIER}
+    assert exchange(http, login(http), headers={}, **sent).json["error"] == "invalid_grant"
+    assert exchange(http, login(http), headers={}, client_id="nobody").status_code == 401
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "https://page.example:8443/in",
+        "http://127.0.0.1:5173/elsewhere",
+        "http://localhost:5173/in",
+        "http://127.0.0.1@evil.example/in",
+        "http://127.0.0.1:5173@127.0.0.1/in",
+    ],
+)
+def test_only_the_port_of_a_loopback_address_may_differ(http, uri):
+    answer = http.get("/oauth2/auth", query_string={**PUBLIC, "redirect_uri": uri})
+    assert answer.status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("origin", "allowed"),
+    [
+        ("https://page.example", True),
+        ("http://127.0.0.1:5173", True),
+        ("http://page.example", False),
+        ("https://page.example.evil.example", False),
+        ("null", False),
+    ],
+)
+def test_pages_of_public_clients_may_fetch_tokens(http, origin, allowed):
+    for ask in (http.post, http.options):
+        answer = ask("/oauth2/token", headers={"Origin": origin})
+        assert answer.headers.get("Access-Control-Allow-Origin") == (origin if allowed else None)
+    assert "Access-Control-Allow-Origin" not in http.post("/oauth2/introspect").headers

@@ -69,3 +69,35 @@ def test_the_dashboards_panels_do_not_overlap():
     places = {(panel["gridPos"]["x"], panel["gridPos"]["y"]) for panel in panels}
     assert len(places) == len(panels) == len({panel["id"] for panel in panels})
     assert all(target["expr"] for panel in panels for target in panel["targets"])
+
+
+def _rules() -> list[dict[str, Any]]:
+    document: dict[str, Any] = yaml.safe_load((FOLDER / "prometheus-alerts.yaml").read_text())
+    return [rule for group in document["groups"] for rule in group["rules"]]
+
+
+def test_the_runbook_has_a_section_for_each_alert_and_for_nothing_else():
+    sections = re.findall(r"^## (\w+)$", (FOLDER / "runbook.md").read_text(), re.MULTILINE)
+    assert sections == [rule["alert"] for rule in _rules()]
+
+
+@pytest.mark.parametrize("rule", _rules(), ids=lambda rule: str(rule["alert"]))
+def test_an_alert_leads_to_its_section(rule: dict[str, Any]):
+    """The section says what the alert means, how to look, and what to do."""
+    base = "https://example.org/account-service/blob/main/"
+    path, anchor = rule["annotations"]["runbook_url"].removeprefix(base).split("#")
+    text = (ROOT / path).read_text()
+    assert anchor == rule["alert"].lower()
+    _, _, section = text.partition(f"\n## {rule['alert']}\n")
+    section = section.partition("\n## ")[0]
+    assert [section.count(each) for each in ("**It means:**", "**Look:**", "**Do")] == [1, 1, 1]
+    # The section's variables and metrics exist: test_variables_page.py and METRIC below.
+    assert set(METRIC.findall(section)) <= known_names()
+
+
+def test_the_runbook_explains_each_reason_of_a_batch_that_needs_a_look():
+    alerts = re.compile(r'BATCH_ALERTS\.labels\("(\w+)"\)')
+    sources = (ROOT / "src/origin").rglob("*.py")
+    reasons = {reason for path in sources for reason in alerts.findall(path.read_text())}
+    told = re.findall(r"^\| (`[\w`, ]+) \|", (FOLDER / "runbook.md").read_text(), re.MULTILINE)
+    assert {name for row in told for name in re.findall(r"`(\w+)`", row)} == reasons

@@ -1,6 +1,7 @@
 """The table of errors: every error that a client may see has one code, one status and one message."""
 
 import importlib
+import json
 import pkgutil
 import re
 from collections.abc import Iterator
@@ -9,8 +10,11 @@ from http import HTTPStatus
 import pytest
 
 import origin
+from devstack.processes import ROOT
 from origin import errors
 from origin.errors import OriginError, PeerClientRefused, Rejected
+from origin.intake.rules.events import GgoImpossible
+from origin.keys.derivation import IndexOutOfRange
 from origin.web.errors import TABLE, worded
 
 _PROGRAMS = ("origin.tasks", "origin.web.gunicorn", "origin.migrate", "origin.healthcheck")
@@ -148,3 +152,48 @@ def test_answers_are_those_of_the_old_api_to_the_letter(
 def test_an_error_that_is_not_for_clients_has_no_words():
     with pytest.raises(LookupError):
         worded(OriginError("secret"))
+
+
+class _Varying(str):
+    """Stands for what an error says: text, a number, a time or a collection."""
+
+    __slots__ = ()
+
+    def __format__(self, _spec: str) -> str:
+        return "…"
+
+    def isoformat(self) -> str:
+        return "…"
+
+    def items(self) -> list[tuple[str, str]]:
+        return [("…", "…")]
+
+
+class _Facts:
+    def __getattr__(self, _name: str) -> _Varying:
+        return _Varying("…")
+
+
+_ALL_VARYING = {IndexOutOfRange: "…", GgoImpossible: '{"ggo": {"…": ["…"]}}'}
+"""Errors whose whole message depends on what happened."""
+
+
+def _catalogued(error: type[OriginError]) -> tuple[int, str] | None:
+    """Return the status and the message that the catalogue must have, None if no client sees it."""
+    wording = next((TABLE[each] for each in error.__mro__ if each in TABLE), None)
+    if wording is None or error in _ALL_VARYING:
+        return wording and (wording.status, _ALL_VARYING[error])
+    message = wording.message(_Facts())
+    text = message if isinstance(message, str) else json.dumps(message, ensure_ascii=False)
+    return wording.status, text
+
+
+def test_the_documents_catalogue_has_every_error_as_it_is_answered():
+    page = (ROOT / "doc/integrating/errors.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \| (\d+) \| `(.+?)` \| ", page, re.MULTILINE)
+    listed = {code: (int(status), message) for code, status, message in rows}
+    assert len(listed) == len(rows), "a code is listed twice"
+    answered = {each.code: _catalogued(each) for each in _errors() if each.code is not None}
+    assert listed == {code: answer for code, answer in answered.items() if answer is not None}
+    explained = {int(status) for status in re.findall(r"`(\d{3})`", page)}
+    assert {wording.status for wording in TABLE.values()} <= explained

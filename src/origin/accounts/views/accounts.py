@@ -42,7 +42,10 @@ class DisabledResponse(SuccessResponse):
 @requires("profile")
 @blueprint.response(200, AccountsResponse)
 def list_accounts() -> Response:
-    """List the ids under which the caller can receive transfers."""
+    """List the ids under which the caller can receive transfers.
+
+    Today it is one: the subject of the caller.
+    """
     return json_response({"success": True, "accounts": [{"id": current_user().subject}]})
 
 
@@ -50,7 +53,11 @@ def list_accounts() -> Response:
 @requires_token("profile", cached=False)
 @blueprint.response(200, DisabledResponse)
 def disable_user() -> Response:
-    """Disable the caller's account for good; again, or without an account, nothing happens."""
+    """Disable the caller's account for good.
+
+    Its tokens are not valid any more, it receives nothing, and its GGOs stay. If there is no account,
+    or it is disabled already, the answer is the same.
+    """
     user_id = current_account_id()
     if user_id is not None:
         users.disable(provided(Database), user_id)

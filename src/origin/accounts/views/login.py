@@ -7,13 +7,18 @@ from flask import Response, request
 from marshmallow import EXCLUDE, ValidationError
 from werkzeug.exceptions import MethodNotAllowed
 
-from origin.accounts.rules import MAX_LENGTH, with_result
+from origin.accounts.rules import (
+    MAX_LENGTH,
+    LoginStateUnknown,
+    ReturnUrlNotAllowed,
+    with_result,
+)
 from origin.accounts.service import login
 from origin.accounts.service.login import Logins
 from origin.errors import SchemaViolated
 from origin.settings import Settings
 from origin.web.blueprint import Blueprint
-from origin.web.described import described
+from origin.web.described import described, rejects
 from origin.web.fields import Text
 from origin.web.provided import provided
 from origin.web.schema import Schema
@@ -44,7 +49,11 @@ class LoginQuery(Query):
     returnUrl = Text(  # noqa: N815 - the wire's name
         required=True,
         max_length=MAX_LENGTH,
-        metadata=described("The page to which the login leads back"),
+        metadata=described(
+            "The page to which the login leads back: of an origin in LOGIN_RETURN_ORIGINS",
+            "https://app.example/home",
+            format="uri",
+        ),
     )
 
 
@@ -52,18 +61,31 @@ class CallbackQuery(Query):
     """Hydra's parameters at the end of a login. Others (`scope`, `iss`) are not needed."""
 
     state = Text(
-        required=True, metadata=described("Ties this request to the login that the browser began")
+        required=True,
+        metadata=described("Ties this request to the login that the browser began", "bB3nJ0QmVw"),
     )
     code = Text(
         max_length=MAX_LENGTH,
-        metadata=described("The authorization code, which is exchanged for tokens"),
+        metadata=described("The authorization code, which is exchanged for tokens", "qX8sTz1f"),
     )
     error = Text(
-        max_length=MAX_LENGTH, metadata=described("Hydra's error code if the login failed")
+        max_length=MAX_LENGTH,
+        metadata=described("Hydra's error code if the login failed", "access_denied"),
     )
 
 
-_LOCATION = {"Location": {"description": "The next URL", "schema": {"type": "string"}}}
+_HEADERS = {
+    "Location": {
+        "description": "The next URL",
+        "schema": {"type": "string", "format": "uri"},
+        "example": "https://app.example/home?success=1",
+    },
+    "Cache-Control": {
+        "description": "Nothing may store the answer",
+        "schema": {"type": "string"},
+        "example": "no-store",
+    },
+}
 
 
 @blueprint.before_request
@@ -80,10 +102,14 @@ def _never_store(response: Response) -> Response:
 
 
 @blueprint.get(LOGIN_PATH)
+@rejects(ReturnUrlNotAllowed())
 @blueprint.arguments(LoginQuery, location="query", as_kwargs=True)
-@blueprint.response(303, headers=_LOCATION, description="Redirects the browser")
-def begin(returnUrl: str) -> Response:  # noqa: N803 - the wire's name
-    """Send the browser to Hydra to log in."""
+@blueprint.response(303, headers=_HEADERS, description="Redirects the browser")
+def begin_login(returnUrl: str) -> Response:  # noqa: N803 - the wire's name
+    """Send the browser to Hydra to log in.
+
+    A frontend sends its user's browser here. The first login creates the account.
+    """
     # One cookie for all logins of a browser, which may run side by side.
     browser_id = _browser_id() or login.new_browser_id()
     response = _see_other(provided(Logins).begin(returnUrl, browser_id))
@@ -101,10 +127,15 @@ def begin(returnUrl: str) -> Response:  # noqa: N803 - the wire's name
 
 
 @blueprint.get(login.CALLBACK_PATH)
+@rejects(LoginStateUnknown())
 @blueprint.arguments(CallbackQuery, location="query", as_kwargs=True)
-@blueprint.response(303, headers=_LOCATION, description="Redirects the browser")
-def complete(state: str, code: str | None = None, error: str | None = None) -> Response:
-    """Finish the login that Hydra sent the browser back from."""
+@blueprint.response(303, headers=_HEADERS, description="Redirects the browser")
+def complete_login(state: str, code: str | None = None, error: str | None = None) -> Response:
+    """Finish a login when Hydra sends the browser back.
+
+    The redirect leads to the `returnUrl` with `success=1`, or with `success=0` and `msg` if the login
+    failed.
+    """
     try:
         return_url = provided(Logins).complete(
             state=state, browser_id=_browser_id() or "", code=code, error=error

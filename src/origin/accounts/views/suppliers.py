@@ -6,7 +6,7 @@ from typing import Any
 from flask import Response
 from marshmallow import ValidationError, fields, validate, validates_schema
 
-from origin.accounts.queries.suppliers import find_suppliers
+from origin.accounts.queries import suppliers as queries
 from origin.db.engine import Database
 from origin.identity.authentication import current_user, requires
 from origin.shared.clock import utcnow
@@ -71,7 +71,7 @@ class SuppliersResponse(SuccessResponse):
 
     suppliers = fields.List(
         fields.String(metadata=described("An account's subject")),
-        metadata=described("Accounts that could supply, the best first", ["8d7b9c1e-bo"]),
+        metadata=described("Accounts that could supply, the best first", ["bo"]),
     )
 
 
@@ -79,11 +79,14 @@ class SuppliersResponse(SuccessResponse):
 @requires("profile")
 @blueprint.arguments(SuppliersRequest)
 @blueprint.response(200, SuppliersResponse)
-def suppliers(body: dict[str, Any]) -> Response:
-    """Find other accounts that store enough, often enough."""
+def find_suppliers(body: dict[str, Any]) -> Response:
+    """Find other accounts that store enough, often enough.
+
+    The account that reaches `minAmount` in the most periods comes first. Expired GGOs don't count.
+    """
     days = body["date_range"]
     with provided(Database).reading() as session:
-        found = find_suppliers(
+        found = queries.find_suppliers(
             session,
             current_user().id,
             begin=_midnight(days["begin"]),

@@ -31,6 +31,8 @@ _REFUSAL_CODES = frozenset({30, 34, 35, 42, 43, 46, 60, 62, 66})
 _STILL_SENT_CODES = frozenset({17, 18, 19})
 _NOTHING_AT_ADDRESS = 75
 _NOT_THERE_CODES = frozenset({70, 71, 72, _NOTHING_AT_ADDRESS, 80})
+_NO_BATCH_CODES = frozenset({60, *_NOT_THERE_CODES})
+"""No batch has the id that was asked for. 60: it is not one that a batch can have."""
 _KNOWN_CODES = frozenset({10, 15, 17, 18, 19, 20, 21, 27, 31, *_REFUSAL_CODES, *_NOT_THERE_CODES})
 
 
@@ -121,7 +123,7 @@ class LedgerClient:
             response = self._http.request("GET", url, params={"id": ",".join(batch_ids)})
         else:
             response = self._http.post_json(url, list(batch_ids))
-        if response.status_code == 404 and self._error_of(response)[0] in _NOT_THERE_CODES:
+        if response.status_code in {400, 404} and self._error_of(response)[0] in _NO_BATCH_CODES:
             return self._statuses_by_halves(batch_ids)
         self._expect_ok(response)
         data = self._http.json_object(response).get("data")

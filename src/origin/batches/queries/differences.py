@@ -116,10 +116,28 @@ def resolve_spent_on_ledger(session: Session, ggo_id: int, repair: str) -> None:
     )
 
 
-def open_differences(session: Session) -> list[LedgerDifference]:
-    """Return the differences that are not resolved, oldest first."""
+def open_differences(session: Session, *, never_sent: int | None = None) -> list[LedgerDifference]:
+    """Return the differences that are not resolved, oldest first.
+
+    :param never_sent: Return at most so many of the kind `never_sent`, and those last; None: all.
+        Where the ledger was once switched off, there may be a million, and they never go away.
+    """
     query = select(LedgerDifference).where(LedgerDifference.resolved_at.is_(None))
-    return list(session.scalars(query.order_by(LedgerDifference.id)))
+    query = query.order_by(LedgerDifference.id)
+    if never_sent is None:
+        return list(session.scalars(query))
+    is_never_sent = LedgerDifference.kind == DifferenceKind.NEVER_SENT.value
+    some = session.scalars(query.where(is_never_sent).limit(never_sent)).all()
+    return [*session.scalars(query.where(~is_never_sent)), *some]
+
+
+def count_never_sent(session: Session) -> int:
+    """Return how many differences of the kind `never_sent` are open."""
+    query = select(func.count()).where(
+        LedgerDifference.resolved_at.is_(None),
+        LedgerDifference.kind == DifferenceKind.NEVER_SENT.value,
+    )
+    return session.scalar(query) or 0
 
 
 def note_repair(session: Session, difference_id: int, repair: str) -> None:

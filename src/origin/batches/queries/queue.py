@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import func, or_, select, text
+from sqlalchemy import Row, and_, func, or_, select, text
 from sqlalchemy.orm import Session
 
 from origin.batches.queries.stuck import is_stuck
@@ -131,27 +131,49 @@ class PostResult:
 
 
 @dataclass(frozen=True)
-class ClaimedBatch:
-    """A signed batch under way, as a worker needs it.
+class LiveBatch:
+    """A batch under way.
 
     :ivar ggo_id: The source.
-    :ivar posts: How many POSTs were begun; of them `refused_posts` were refused for good, and
-        `unarrived_posts` certainly did not reach the ledger's queue.
+    :ivar posts: How many POSTs were begun here.
     :ivar attempts: Claims since the batch last made progress.
-    :ivar none_on_its_way: No POST may reach the ledger any more.
     :ivar is_stuck: See `origin.batches.queries.stuck`.
     """
 
     id: int
     ggo_id: int
+    posts: int
+    attempts: int
+    is_stuck: bool
+
+
+@dataclass(frozen=True)
+class AdoptedBatch(LiveBatch):
+    """A batch under way that was adopted from the original service, and is not signed here.
+
+    :ivar original_batch_id: The ledger's id of the batch that the original posted; None: the
+        original knew of no POST, but one may have arrived.
+    """
+
+    original_batch_id: str | None
+
+
+@dataclass(frozen=True)
+class ClaimedBatch(LiveBatch):
+    """A signed batch under way, as a worker needs it.
+
+    :ivar refused_posts: Of the POSTs, those that were refused for good.
+    :ivar unarrived_posts: Of the POSTs, those that certainly did not reach the ledger's queue.
+    :ivar none_on_its_way: No POST may reach the ledger any more.
+    :ivar original_batch_id: As of `AdoptedBatch`, if the batch was adopted and signed anew.
+    """
+
     ledger_batch_id: str
     signed_batch: bytes
-    posts: int
     refused_posts: int
     unarrived_posts: int
-    attempts: int
     none_on_its_way: bool
-    is_stuck: bool
+    original_batch_id: str | None
 
     @property
     def is_refused_throughout(self) -> bool:
@@ -162,34 +184,63 @@ class ClaimedBatch:
 
 def load_claimed(
     session: Session, batch_ids: Collection[int], *, held_up_s: float, resubmit_after_s: float
-) -> list[ClaimedBatch]:
-    """Return those of these batches that are signed and under way, by id.
+) -> tuple[list[ClaimedBatch], list[AdoptedBatch]]:
+    """Return those of these batches that are under way, by id: the signed, and the adopted unsigned.
 
     :param held_up_s: How long a POST without an answer may be on its way.
     :param resubmit_after_s: BATCH_RESUBMIT_AFTER.
     """
-    held_up = timedelta(seconds=held_up_s)
-    columns: tuple[Any, ...] = (
+    held_up = func.now() - timedelta(seconds=held_up_s)
+    live: tuple[Any, ...] = (
         Batch.id,
         Batch.ggo_id,
+        Batch.posts,
+        Batch.attempts,
+        is_stuck(resubmit_after_s).label("is_stuck"),
+    )
+    signed: tuple[Any, ...] = (
         Batch.ledger_batch_id,
         Batch.signed_batch,
-        Batch.posts,
         Batch.refused_posts,
         Batch.unarrived_posts,
-        Batch.attempts,
-        or_(Batch.answered_posts >= Batch.posts, Batch.last_post_at < func.now() - held_up),
-        is_stuck(resubmit_after_s),
+        and_(
+            or_(Batch.answered_posts >= Batch.posts, Batch.last_post_at < held_up),
+            # The original service may have posted its own batch until then.
+            or_(Batch.adopted_at.is_(None), Batch.adopted_at < held_up),
+        ),
     )
     rows = session.execute(
-        select(*columns)
-        .where(Batch.id.in_(batch_ids), Batch.ended_at.is_(None), Batch.signed_batch.is_not(None))
+        select(*live, *signed, Batch.original_batch_id)
+        .where(
+            Batch.id.in_(batch_ids),
+            Batch.ended_at.is_(None),
+            or_(Batch.signed_batch.is_not(None), Batch.adopted_at.is_not(None)),
+        )
         .order_by(Batch.id)
+    ).all()
+    claimed = [ClaimedBatch(*row) for row in rows if row.signed_batch is not None]
+    adopted = [(*row[: len(live)], row[-1]) for row in rows if row.signed_batch is None]
+    return claimed, [AdoptedBatch(*row) for row in adopted]
+
+
+def find_unsigned_adopted(
+    session: Session, batch_id: int, *, lock: bool = False
+) -> Row[Any] | None:
+    """Return ggo_id and original_batch_id of a batch that is adopted, under way and not signed here.
+
+    :returns: None: it is not such a batch.
+    """
+    columns: tuple[Any, ...] = (Batch.ggo_id, Batch.original_batch_id)
+    query = select(*columns).where(
+        Batch.id == batch_id,
+        Batch.ended_at.is_(None),
+        Batch.adopted_at.is_not(None),
+        Batch.signed_batch.is_(None),
     )
-    return [ClaimedBatch(*row) for row in rows]
+    return session.execute(query.with_for_update() if lock else query).one_or_none()
 
 
-def lock_unless_posted(session: Session, batch: ClaimedBatch, also: int | None = None) -> bool:
+def lock_unless_posted(session: Session, batch: LiveBatch, also: int | None = None) -> bool:
     """Lock a batch; return whether nobody has posted it since it was loaded.
 
     If another POST has begun, the ledger may take it: a refusal of the earlier ones says nothing.

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Row, exists, func, select
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, Row, and_, exists, func, or_, select
+from sqlalchemy.dialects.postgresql import array
+from sqlalchemy.orm import Session, aliased
 
 from origin.db.models import Batch, BatchEvent, Ggo, Transaction, User
 
@@ -22,6 +23,8 @@ _BATCH_COLUMNS: tuple[Any, ...] = (
     Batch.ended_at,
     Batch.last_error,
     Batch.never_sent,
+    Batch.original_batch_id,
+    Batch.adopted_at,
     Batch.undone,
     Batch.ggo_id,
     Ggo.address,
@@ -36,37 +39,53 @@ def any_under_way(session: Session) -> bool:
 
 
 def under_way_by_state(session: Session) -> Sequence[Any]:
-    """Return the batches under way by state.
+    """Return the batches under way, by state, and by whether they are adopted and not signed yet.
 
-    :returns: state, count, due, attempts (the most), oldest (the earliest created_at).
+    :returns: state, is_adopted_unsigned, count, due, attempts (the most), oldest (the earliest
+        created_at).
     """
+    is_adopted_unsigned = and_(Batch.adopted_at.is_not(None), Batch.signed_batch.is_(None))
     return session.execute(
         select(
             Batch.state,
+            is_adopted_unsigned.label("is_adopted_unsigned"),
             func.count().label("count"),
             func.count().filter(Batch.next_attempt_at <= func.now()).label("due"),
             func.max(Batch.attempts).label("attempts"),
             func.min(Batch.created_at).label("oldest"),
         )
         .where(Batch.next_attempt_at.is_not(None))
-        .group_by(Batch.state)
-        .order_by(Batch.state)
+        .group_by(Batch.state, is_adopted_unsigned)
+        .order_by(Batch.state, is_adopted_unsigned)
     ).all()
 
 
 def find_batch(session: Session, batch_id: str) -> Row[Any] | None:
     """Return a batch with its source's address and amount, and its user's subject.
 
-    :param batch_id: Our id, or the ledger's.
+    :param batch_id: Our id; or the ledger's, also that of the original service's batch; or a GGO's
+        address: the latest batch that spends it, or made it.
     """
-    is_ours = batch_id.isdecimal() and len(batch_id) < 19
-    wanted = Batch.id == int(batch_id) if is_ours else Batch.ledger_batch_id == batch_id
     return session.execute(
         select(*_BATCH_COLUMNS)
         .join(Ggo, Ggo.id == Batch.ggo_id)
         .join(User, User.id == Batch.user_id)
-        .where(wanted)
+        .where(_is_meant(batch_id))
+        .order_by(Batch.id.desc())
+        .limit(1)
     ).one_or_none()
+
+
+def _is_meant(batch_id: str) -> ColumnElement[bool]:
+    if batch_id.isdecimal() and len(batch_id) < 19:
+        return Batch.id == int(batch_id)
+    named = aliased(Ggo)
+    concerned = select(func.unnest(array([named.id, named.parent_id])))
+    return or_(
+        Batch.ledger_batch_id == batch_id,
+        Batch.original_batch_id == batch_id,
+        Batch.ggo_id.in_(concerned.where(named.address == batch_id)),
+    )
 
 
 def operations_of(session: Session, batch_id: int) -> Sequence[Any]:

@@ -13,7 +13,9 @@ from origin.db.models import MeteringPoint, User
 # By batch the source, then the parts in the contract's order.
 _UNSIGNED = """
 WITH unsigned AS MATERIALIZED (
-    SELECT id, user_id, ggo_id FROM batches WHERE id = ANY(%(ids)s) AND signed_batch IS NULL
+    SELECT id, user_id, ggo_id FROM batches
+    WHERE id = ANY(%(ids)s) AND signed_batch IS NULL AND ended_at IS NULL
+        AND (adopted_at IS NOT NULL) = %(adopted)s
 ), sources AS (
     SELECT unsigned.id AS batch_id, user_id, -1 AS place, ggos.*
     FROM unsigned JOIN ggos ON ggos.id = ggo_id
@@ -30,7 +32,7 @@ _STORE = text(
     "WITH signed AS (SELECT * FROM unnest(CAST(:ids AS bigint[]), CAST(:ledger_ids AS text[]), "
     "CAST(:payloads AS bytea[])) AS t (id, ledger_id, payload)), "
     "missing AS (SELECT signed.* FROM batches JOIN signed ON signed.id = batches.id "
-    "WHERE signed_batch IS NULL ORDER BY batches.id FOR UPDATE OF batches) "
+    "WHERE signed_batch IS NULL AND ended_at IS NULL ORDER BY batches.id FOR UPDATE OF batches) "
     "UPDATE batches SET signed_batch = missing.payload, ledger_batch_id = missing.ledger_id "
     "FROM missing WHERE missing.id = batches.id"
 )
@@ -54,17 +56,24 @@ class UnsignedGgo(NamedTuple):
     retire_gsrn: str | None
 
 
-def unsigned_ggos(database: Database, batch_ids: Sequence[int]) -> list[UnsignedGgo]:
-    """Return sources and parts of those of these batches that are not signed.
+def unsigned_ggos(
+    database: Database, batch_ids: Sequence[int], *, adopted: bool
+) -> list[UnsignedGgo]:
+    """Return sources and parts of those of these batches that are under way and not signed.
 
     By batch id; of each batch the source first, then its parts in their order.
+
+    :param adopted: Only batches that were adopted; else only those that were composed here.
     """
-    rows = database.prepared(_UNSIGNED, {"ids": list(batch_ids)})
+    rows = database.prepared(_UNSIGNED, {"ids": list(batch_ids), "adopted": adopted})
     return [UnsignedGgo(*row) for row in rows]
 
 
 def store_signed(session: Session, signed: Mapping[int, tuple[str, bytes]]) -> None:
-    """Store signed batches: ledger batch id and bytes by batch id. The first to store wins."""
+    """Store signed batches: ledger batch id and bytes by batch id. The first to store wins.
+
+    A batch that has ended meanwhile is left as it is.
+    """
     ids = sorted(signed)
     session.execute(
         _STORE,

@@ -14,11 +14,19 @@ from origin.db.models import Batch, Ggo
 
 
 def is_stuck(resubmit_after_s: float) -> ColumnElement[bool]:
-    """Return the condition: the batch has not ended so many seconds after its compose."""
+    """Return the condition: the batch has not ended so many seconds after its compose.
+
+    Of an adopted batch: after its adoption. The time before was the original service's.
+    """
     return and_(
         Batch.ended_at.is_(None),
-        Batch.created_at < func.now() - timedelta(seconds=resubmit_after_s),
+        under_way_since() < func.now() - timedelta(seconds=resubmit_after_s),
     )
+
+
+def under_way_since() -> ColumnElement[datetime]:
+    """Return when this service has had the batch: since its compose, or since its adoption."""
+    return func.coalesce(Batch.adopted_at, Batch.created_at)
 
 
 def claim_stuck(
@@ -47,12 +55,12 @@ def claim_stuck(
 
 
 def list_stuck(session: Session, resubmit_after_s: float) -> list[Row[Any]]:
-    """Return the stuck batches by id: id, ggo_id, state, created_at, address (the source's)."""
+    """Return the stuck batches by id: id, ggo_id, state, since, address (the source's)."""
     columns: tuple[Any, ...] = (
         Batch.id,
         Batch.ggo_id,
         Batch.state,
-        Batch.created_at,
+        under_way_since().label("since"),
         Ggo.address,
     )
     found = session.execute(

@@ -36,7 +36,8 @@ class DifferenceKind(StrEnum):
     STRANDED = "stranded"
     """Locked, but no batch is under way that would unlock it."""
     NEVER_SENT = "never_sent"
-    """Composed while the ledger was switched off (LEDGER_ENABLED=0): the ledger has none of it."""
+    """Composed while the ledger was switched off, here or by the original service: the ledger has
+    none of it."""
     UNREADABLE = "unreadable"
     """What the ledger has at its address is not a GGO."""
     STUCK_BATCH = "stuck_batch"
@@ -62,6 +63,14 @@ def spent_elsewhere(became: LedgerNext | None) -> Difference:
     """
     detail = "nothing is known of that by now" if became is None else describe_next(became)
     return Difference(DifferenceKind.SPENT_ELSEWHERE, detail)
+
+
+def not_on_ledger(amount: int) -> Difference:
+    """Return the difference of a GGO at whose address the ledger has nothing.
+
+    :param amount: Wh.
+    """
+    return Difference(DifferenceKind.NOT_ON_LEDGER, f"{amount} Wh")
 
 
 def describe_next(became: LedgerNext) -> str:

@@ -13,6 +13,7 @@ from origin.batches.client.ledger import LedgerClient, PostAnswer, Posted
 from origin.batches.queries.queue import (
     ClaimedBatch,
     Leases,
+    LiveBatch,
     PostResult,
     count_posts,
     store_results,
@@ -82,7 +83,7 @@ class BatchPoster:
                 return False
         return True
 
-    def retry_delay_s(self, batch: ClaimedBatch) -> float:
+    def retry_delay_s(self, batch: LiveBatch) -> float:
         """Return the seconds until the next try; they grow with the attempts."""
         return backoff_s(self.submit_retry_delay_s, batch.attempts)
 

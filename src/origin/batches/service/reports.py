@@ -29,7 +29,7 @@ class History:
 
 
 def batches_under_way(database: Database) -> Sequence[Any]:
-    """Return the batches under way by state: state, count, due, attempts (most), oldest."""
+    """Return the batches under way, as `queries.under_way_by_state`."""
     with database.reading() as session:
         return queries.under_way_by_state(session)
 
@@ -37,7 +37,7 @@ def batches_under_way(database: Database) -> Sequence[Any]:
 def history(database: Database, batch_id: str) -> History:
     """Return all that is known of a batch.
 
-    :param batch_id: Our id, or the ledger's.
+    :param batch_id: As `queries.find_batch`.
     :raises UnknownBatch: there is none.
     """
     with database.reading() as session:

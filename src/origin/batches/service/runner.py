@@ -5,16 +5,24 @@ what was done, and each change is guarded by the state that it leaves.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from origin.batches.queries.queue import claim_due, give_back, load_claimed
+from origin.batches.queries.queue import (
+    AdoptedBatch,
+    ClaimedBatch,
+    add_events,
+    claim_due,
+    give_back,
+    load_claimed,
+)
 from origin.batches.queries.stuck import claim_stuck
 from origin.batches.rules.verdicts import POST_HELD_UP_S
 from origin.batches.service.follow import Follower
 from origin.batches.service.post import BatchPoster
 from origin.batches.service.sign import BatchSigner
+from origin.batches.service.take_over import TakeOver
 from origin.db.engine import Database
 from origin.settings import Settings
 from origin.shared.deadlines import Deadline
@@ -24,6 +32,8 @@ from origin.telemetry.metrics import BATCH_ALERTS
 
 CLAIM_LIMIT = 200
 """Batches that are claimed at a time."""
+
+_WHY_SIGNED = "adopted; on the ledger its source is unspent"
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +48,7 @@ class BatchRunner:
     batch_signer: BatchSigner
     batch_poster: BatchPoster
     follower: Follower
+    take_over: TakeOver
     _held: dict[int, datetime] = field(default_factory=dict, init=False)
     """The leases that this process holds at the moment, by batch id."""
 
@@ -76,6 +87,8 @@ class BatchRunner:
     def resubmit_stuck(self) -> int:
         """Report stuck batches to the operators, and post their bytes again.
 
+        Adopted batches that are not signed are judged again.
+
         :returns: how many there are.
         """
         settings = self.settings
@@ -96,7 +109,7 @@ class BatchRunner:
             for batch_id in leases:
                 BATCH_ALERTS.labels("stuck").inc()
                 log.error(
-                    "Batch is stuck; posting it again",
+                    "Batch is stuck; trying it again",
                     extra={"event": "batch.stuck", "batch_id": batch_id},
                 )
             if not self._take_further(leases, post_again=True):
@@ -129,19 +142,16 @@ class BatchRunner:
         try:
             unsigned = self.batch_signer.sign_missing(list(leases), deadline)
             delays_s |= dict.fromkeys(unsigned, settings.ledger_submit_retry_delay)
-            with self.database.reading() as session:
-                batches = load_claimed(
-                    session,
-                    leases,
-                    # A POST may begin up to half a lease after it was counted.
-                    held_up_s=POST_HELD_UP_S + settings.lease_seconds,
-                    resubmit_after_s=settings.batch_resubmit_after,
-                )
+            batches, adopted = self._load(leases)
             to_post = [batch for batch in batches if post_again or batch.posts == 0]
             posted = [batch for batch in batches if not post_again and batch.posts > 0]
             is_reachable, to_repost = self.follower.follow(posted, deadline, delays_s)
+            if is_reachable and adopted:
+                is_reachable, signed = self._take_over(adopted, deadline, delays_s)
+                to_post += signed
             if not is_reachable:
-                delays_s |= {batch.id: self.batch_poster.retry_delay_s(batch) for batch in to_post}
+                waiting = [*to_post, *adopted]
+                delays_s |= {batch.id: self.batch_poster.retry_delay_s(batch) for batch in waiting}
                 return False
             return self.batch_poster.post_all(leases, [*to_repost, *to_post], deadline, delays_s)
         finally:
@@ -149,3 +159,33 @@ class BatchRunner:
                 give_back(session, leases, delays_s)
             for batch_id in leases:
                 self._held.pop(batch_id, None)
+
+    def _take_over(
+        self, adopted: Sequence[AdoptedBatch], deadline: Deadline, delays_s: dict[int, float]
+    ) -> tuple[bool, list[ClaimedBatch]]:
+        """Judge adopted batches, and sign anew those that the ledger knows nothing of.
+
+        :returns: whether the ledger is in reach, and the batches that are signed now.
+        """
+        is_reachable, to_sign = self.take_over.judge_all(adopted, deadline, delays_s)
+        if not is_reachable or not to_sign:
+            return is_reachable, []
+        unsigned = self.batch_signer.sign_missing(to_sign, deadline, adopted=True)
+        delays_s |= dict.fromkeys(unsigned, self.settings.ledger_submit_retry_delay)
+        loaded, _ = self._load(to_sign)
+        # Another worker may have signed and posted one meanwhile.
+        signed = [batch for batch in loaded if batch.posts == 0]
+        with self.database.transaction() as session:
+            add_events(session, [(batch.id, "signed anew", _WHY_SIGNED) for batch in signed])
+        return is_reachable, signed
+
+    def _load(self, batch_ids: Collection[int]) -> tuple[list[ClaimedBatch], list[AdoptedBatch]]:
+        settings = self.settings
+        with self.database.reading() as session:
+            return load_claimed(
+                session,
+                batch_ids,
+                # A POST may begin up to half a lease after it was counted.
+                held_up_s=POST_HELD_UP_S + settings.lease_seconds,
+                resubmit_after_s=settings.batch_resubmit_after,
+            )

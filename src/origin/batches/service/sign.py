@@ -64,14 +64,18 @@ class BatchSigner:
     database: Database
     sealer: Sealer
 
-    def sign_missing(self, batch_ids: Sequence[int], deadline: Deadline) -> list[int]:
+    def sign_missing(
+        self, batch_ids: Sequence[int], deadline: Deadline, *, adopted: bool = False
+    ) -> list[int]:
         """Sign those of the batches that are not signed, until the deadline.
 
         If two workers sign the same batch, the bytes that are stored first win.
 
+        :param adopted: Sign only batches that were adopted: those that `TakeOver` has judged. Else
+            sign only those that were composed here.
         :returns: the batches that cannot be signed; the reasons are logged.
         """
-        ggos = unsigned_ggos(self.database, batch_ids)
+        ggos = unsigned_ggos(self.database, batch_ids, adopted=adopted)
         if not ggos:
             return []
         with self.database.reading() as session:

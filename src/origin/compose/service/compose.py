@@ -100,7 +100,8 @@ class Composer:
         source = facts.source
         if self.ledger_enabled and source is not None and source.never_sent:
             log.warning(
-                "A GGO that was never sent to the ledger can't be composed",
+                "A GGO that was never sent to the ledger can't be composed: it was composed while "
+                "the ledger was switched off, here or by the original service",
                 extra={"event": "compose.never_sent", "address": order.address},
             )
         points = {gsrn: ConsumptionPoint(each.id, gsrn) for gsrn, each in facts.points.items()}

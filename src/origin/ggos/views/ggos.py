@@ -8,10 +8,18 @@ from marshmallow import ValidationError, fields, validate, validates_schema
 from origin.db.engine import Database
 from origin.ggos.queries.ggos import synchronized
 from origin.ggos.queries.summaries import own_ggos
-from origin.ggos.rules.listing import MAX_CURSOR_LENGTH, ORDERS, Listing, read_cursor, sort_keys
+from origin.ggos.rules.listing import (
+    MAX_CURSOR_LENGTH,
+    ORDERS,
+    CursorInvalid,
+    Listing,
+    read_cursor,
+    sort_keys,
+)
 from origin.ggos.schemas import FilteredRequest, GgoFiltersSchema
 from origin.ggos.views.listing import ListingQuery, listing_response
 from origin.ggos.views.summaries import (
+    SUMMARY_REJECTIONS,
     SummaryRequest,
     SummaryResponse,
     TotalRequest,
@@ -27,9 +35,9 @@ from origin.web.collections import Items
 from origin.web.described import (
     ADDRESS,
     AMOUNT,
-    BEGIN,
+    BEGIN_IN_UTC,
     EMISSIONS_PER_WH,
-    END,
+    END_IN_UTC,
     FUEL_CODE,
     ISSUE_GSRN,
     OFFSET,
@@ -37,6 +45,7 @@ from origin.web.described import (
     TECHNOLOGY_CODE,
     TOTAL,
     described,
+    rejects,
 )
 from origin.web.fields import Text, WholeNumber
 from origin.web.provided import provided
@@ -44,14 +53,37 @@ from origin.web.schema import Schema, SuccessResponse
 
 blueprint = Blueprint("ggos", __name__)
 
+_EXAMPLES = {
+    "stored": {
+        "summary": "The newest 20 GGOs that can be spent",
+        "value": {"filters": {"category": "stored"}, "limit": 20, "order": ["-begin"]},
+    },
+    "period": {
+        "summary": "All of one day, of one sector",
+        "value": {
+            "filters": {
+                "beginRange": {
+                    "begin": "2026-01-31T00:00:00+01:00",
+                    "end": "2026-01-31T23:00:00+01:00",
+                },
+                "sector": ["DK1"],
+            }
+        },
+    },
+    "first_page": {
+        "summary": "The first page of many, by cursor",
+        "value": {"filters": {}, "limit": 1000, "cursor": ""},
+    },
+}
+
 
 class GgoSchema(Schema):
     """A GGO."""
 
     address = fields.String(metadata=ADDRESS)
     sector = fields.String(metadata=SECTOR)
-    begin = fields.AwareDateTime(metadata=BEGIN)
-    end = fields.AwareDateTime(metadata=END)
+    begin = fields.AwareDateTime(metadata=BEGIN_IN_UTC)
+    end = fields.AwareDateTime(metadata=END_IN_UTC)
     amount = fields.Integer(metadata=AMOUNT)
     technology = fields.String(
         allow_none=True, metadata=described("The label of technology and fuel code", "Wind")
@@ -108,10 +140,15 @@ class GgoListResponse(SuccessResponse):
 
 @blueprint.post("/ggo")
 @requires("ggo.read")
-@blueprint.arguments(GgoListRequest)
+@rejects(CursorInvalid())
+@blueprint.arguments(GgoListRequest, examples=_EXAMPLES)
 @blueprint.response(200, GgoListResponse)
 def list_ggos(body: dict[str, Any]) -> Response:
-    """List the caller's GGOs that are in step with the ledger."""
+    """List the caller's GGOs that are in step with the ledger.
+
+    To read many, send `cursor`: empty at first, then the `nextCursor` of the page before. A GGO with a
+    compose under way is not listed.
+    """
     keys = sort_keys(body["order"])
     cursor = body.get("cursor")
     listing = Listing(current_user().subject, body["filters"], keys)
@@ -129,10 +166,15 @@ def list_ggos(body: dict[str, Any]) -> Response:
 
 @blueprint.post("/ggo/summary")
 @requires("ggo.read")
+@rejects(*SUMMARY_REJECTIONS)
 @blueprint.arguments(SummaryRequest)
 @blueprint.response(200, SummaryResponse)
-def summary(body: dict[str, Any]) -> Response:
-    """Sum the caller's GGOs by time and groups, operations in flight counted as done."""
+def summarize_ggos(body: dict[str, Any]) -> Response:
+    """Sum the caller's GGOs by time and groups.
+
+    Operations in flight count as done. Without a `category` every record counts, a spent GGO beside
+    its parts: such a sum is a history, not a balance.
+    """
     return summary_response(own_ggos(current_user().id, body["filters"], utcnow()), body)
 
 
@@ -140,6 +182,9 @@ def summary(body: dict[str, Any]) -> Response:
 @requires("ggo.read")
 @blueprint.arguments(TotalRequest)
 @blueprint.response(200, TotalResponse)
-def total_amount(body: dict[str, Any]) -> Response:
-    """Sum the caller's GGOs, operations in flight counted as done."""
+def sum_ggos(body: dict[str, Any]) -> Response:
+    """Sum the caller's GGOs.
+
+    Operations in flight count as done.
+    """
     return total_response(own_ggos(current_user().id, body["filters"], utcnow()))

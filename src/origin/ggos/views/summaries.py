@@ -8,7 +8,17 @@ from marshmallow import fields
 from origin.db.engine import Database
 from origin.ggos.queries import summaries as queries
 from origin.ggos.rules.filters import Direction
-from origin.ggos.rules.summaries import Grouping, filled_labels, summarise
+from origin.ggos.rules.summaries import (
+    MAX_LABELS,
+    MAX_VALUES,
+    Grouping,
+    RangeOutOfBounds,
+    TimeZoneUnknown,
+    TooManyLabels,
+    TooManyValues,
+    filled_labels,
+    summarise,
+)
 from origin.ggos.schemas import (
     FilteredRequest,
     GgoFiltersSchema,
@@ -21,6 +31,14 @@ from origin.web.described import AMOUNT, RESOLUTION, described
 from origin.web.provided import provided
 from origin.web.responses import json_response
 from origin.web.schema import Schema, SuccessResponse
+
+SUMMARY_REJECTIONS = (
+    RangeOutOfBounds(),
+    TooManyLabels(MAX_LABELS),
+    TooManyValues(MAX_VALUES, 100_000, 60),
+    TimeZoneUnknown(),
+)
+"""Samples of what a summary is rejected for."""
 
 
 class SummaryRequest(LocalRequest):
@@ -80,7 +98,7 @@ class TransferTotalRequest(TotalRequest):
     )
 
 
-class GroupSchema(Schema):
+class SummaryGroupSchema(Schema):
     """One group, and its Wh for each label."""
 
     group = fields.List(
@@ -99,7 +117,7 @@ class SummaryResponse(SuccessResponse):
         fields.String(), metadata=described("The periods, in local time", ["2026-01-31"])
     )
     groups = fields.List(
-        fields.Nested(GroupSchema), metadata=described("The groups, sorted by their values")
+        fields.Nested(SummaryGroupSchema), metadata=described("The groups, sorted by their values")
     )
 
 

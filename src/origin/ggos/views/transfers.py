@@ -6,6 +6,7 @@ from flask import Response
 
 from origin.ggos.queries import summaries as queries
 from origin.ggos.views.summaries import (
+    SUMMARY_REJECTIONS,
     SummaryResponse,
     TotalResponse,
     TransferSummaryRequest,
@@ -16,16 +17,21 @@ from origin.ggos.views.summaries import (
 from origin.identity.authentication import current_user, requires
 from origin.shared.clock import utcnow
 from origin.web.blueprint import Blueprint
+from origin.web.described import rejects
 
 blueprint = Blueprint("transfers", __name__)
 
 
 @blueprint.post("/transfer/summary")
 @requires("ggo.transfer")
+@rejects(*SUMMARY_REJECTIONS)
 @blueprint.arguments(TransferSummaryRequest)
 @blueprint.response(200, SummaryResponse)
-def summary(body: dict[str, Any]) -> Response:
-    """Sum the caller's transfers by time and groups, those in flight counted as done."""
+def summarize_transfers(body: dict[str, Any]) -> Response:
+    """Sum the caller's transfers by time and groups.
+
+    Those in flight count as done.
+    """
     return summary_response(_chosen(body), body)
 
 
@@ -34,8 +40,11 @@ def summary(body: dict[str, Any]) -> Response:
 @requires("ggo.transfer")
 @blueprint.arguments(TransferTotalRequest)
 @blueprint.response(200, TotalResponse)
-def total_amount(body: dict[str, Any]) -> Response:
-    """Sum the caller's transfers, those in flight counted as done."""
+def sum_transfers(body: dict[str, Any]) -> Response:
+    """Sum the caller's transfers.
+
+    Those in flight count as done.
+    """
     return total_response(_chosen(body))
 
 

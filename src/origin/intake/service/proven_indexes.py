@@ -1,7 +1,7 @@
 """Add metering points that a restored database has forgotten, under the keys that DataHub has.
 
 A forgotten point must not get a new key: DataHub has derived addresses from its old one. Those
-addresses prove the old key's index (doc/operations/restore.md).
+addresses prove the old key's index (doc/operations/backup-and-restore.md).
 """
 
 import time

@@ -12,6 +12,8 @@ ENDED_DELIVERIES = timedelta(days=30)
 """Webhook deliveries, after they ended."""
 ENDED_SUBSCRIPTIONS = timedelta(days=30)
 """Subscriptions without deliveries, after they ended."""
+SILENT_PROCESSES = timedelta(days=1)
+"""Which secrets processes know, after they have told it last."""
 BATCH_EVENTS = timedelta(days=90)
 """Entries of batches' histories."""
 RECONCILIATION_RUNS = timedelta(days=90)

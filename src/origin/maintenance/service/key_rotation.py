@@ -8,6 +8,7 @@ from origin.db.engine import Database
 from origin.keys.sealing import CannotUnseal, Sealer
 from origin.maintenance.queries import sealed_columns
 from origin.maintenance.queries.sealed_columns import SEALED_COLUMNS, SealedTable
+from origin.maintenance.service.secret_changes import SecretChanges
 
 ROWS_AT_ONCE = 200
 """Rows that are resealed in one transaction."""
@@ -28,27 +29,26 @@ class KeyRotation:
 
     database: Database
     sealer: Sealer
-
-    def outdated(self) -> int:
-        """Count the rows with a text that is not sealed with the first secret."""
-        prefix = self.sealer.current_prefix
-        with self.database.reading() as session:
-            return sum(
-                sealed_columns.count_outdated(session, table, prefix) for table in SEALED_COLUMNS
-            )
+    changes: SecretChanges
 
     def rotate(self) -> Iterator[RotationProgress]:
         """Reseal everything with the first secret, and yield the progress after each transaction.
 
         It can be stopped and started again at any time: finished transactions stay. A row that no
         secret opens stays as it is, and counts as failed.
+
+        :raises CannotRotate: a running process doesn't know the first secret, or seals with another.
+            This is checked before each transaction, because processes may start meanwhile.
         """
-        total = self.outdated()
+        self.changes.check_rotation()
+        with self.database.reading() as session:
+            total = sealed_columns.count_all_outdated(session, self.sealer.current_prefix)
         done = failed = 0
         yield RotationProgress(done, failed, total)
         for table in SEALED_COLUMNS:
             last_id = 0
             while True:
+                self.changes.check_rotation()
                 with self.database.transaction() as session:
                     rows = sealed_columns.next_outdated(
                         session,

@@ -5,8 +5,10 @@ from marshmallow import fields, validate
 
 from origin.monitoring.service.probes import Probes
 from origin.settings import Settings
+from origin.shared.release import VERSION
 from origin.web.blueprint import Blueprint
 from origin.web.described import described
+from origin.web.errors import RETRY_AFTER_S
 from origin.web.provided import provided
 from origin.web.responses import json_response
 from origin.web.schema import SuccessResponse
@@ -20,6 +22,8 @@ _UP_OR_DOWN = validate.OneOf(["up", "down"])
 
 class Alive(SuccessResponse):
     """The process is alive."""
+
+    version = fields.String(metadata=described("The version of the service", VERSION))
 
 
 class Readiness(SuccessResponse):
@@ -43,16 +47,27 @@ class Readiness(SuccessResponse):
 
 @blueprint.get("/live")
 @blueprint.response(200, Alive)
-def live() -> Response:
-    """Report that the process answers. Its peers are not checked."""
-    return json_response({"success": True})
+def get_liveness() -> Response:
+    """Report that the process answers, and its version.
+
+    Its peers are not checked.
+    """
+    return json_response({"success": True, "version": VERSION})
 
 
 @blueprint.get("/ready")
 @blueprint.response(200, Readiness)
-@blueprint.alt_response(503, schema=Readiness, description="The database is down")
-def ready() -> Response:
-    """Report whether the database and Redis can be used: 503 if the database cannot, else 200."""
+@blueprint.alt_response(
+    503,
+    schema=Readiness,
+    description="The database is down",
+    example={"success": False, "database": "down", "redis": "up"},
+)
+def get_readiness() -> Response:
+    """Report whether the database and Redis can be used.
+
+    The status is 503 if the database can't be used. Without Redis all requests work: it is 200.
+    """
     parts = provided(Probes).are_up()
     up = parts[_REQUIRED]
     body = {"success": up, **{name: "up" if ok else "down" for name, ok in parts.items()}}
@@ -61,4 +76,8 @@ def ready() -> Response:
         body["ledger"] = "disabled"
     if settings.recovery_mode:
         body["recovery"] = "under way"
-    return json_response(body, 200 if up else 503)
+    if up:
+        return json_response(body)
+    response = json_response(body, 503)
+    response.headers["Retry-After"] = RETRY_AFTER_S
+    return response

@@ -11,8 +11,17 @@ blueprint = Blueprint("metrics", __name__)
 
 
 @blueprint.get("/metrics")
-@blueprint.response(200, description="Metrics", content_type="text/plain")
-def metrics() -> Response:
-    """Return the metrics of this web and the database gauges, in Prometheus' text format."""
+@blueprint.response(
+    200,
+    {"type": "string"},
+    description="Metrics",
+    content_type="text/plain",
+    example="account_service_ledger_enabled 1.0\n",
+)
+def get_metrics() -> Response:
+    """Return the metrics of this web and the database gauges.
+
+    They are in Prometheus' text format.
+    """
     gauges = StaticCollector(provided(DatabaseGauges).families())
     return Response(exposition(gauges), content_type=CONTENT_TYPE)

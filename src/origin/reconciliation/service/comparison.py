@@ -102,6 +102,9 @@ class PageComparison:
         return [GgoDifference(holding.id, holding.address, each) for each in found]
 
     def _differences(self, holding: Holding) -> list[Difference]:
+        if holding.never_sent:
+            # The ledger can't have it: asking would only delay the comparison of others.
+            return differences(holding, None, None)
         try:
             on_ledger = self._ledger.read_ggo(holding.address)
             settlement = None

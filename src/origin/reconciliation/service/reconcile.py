@@ -194,7 +194,7 @@ class Reconciliation:
                     batch.address,
                     Difference(
                         DifferenceKind.STUCK_BATCH,
-                        f"{batch.state} since {batch.created_at.isoformat()}",
+                        f"{batch.state} since {batch.since.isoformat()}",
                     ),
                     batch.id,
                 )
@@ -212,10 +212,15 @@ class Reconciliation:
     def _comparison(self, ids: Sequence[int], ledger: PacedLedger) -> PageComparison:
         return PageComparison(self.database, self.sealer, self.batch_redo, ledger, ids)
 
-    def open_differences(self) -> list[LedgerDifference]:
-        """Return the known differences, oldest first."""
+    def open_differences(self, *, never_sent: int | None = None) -> list[LedgerDifference]:
+        """Return the known differences, as `queries.differences.open_differences`."""
         with self.database.reading() as session:
-            return differences.open_differences(session)
+            return differences.open_differences(session, never_sent=never_sent)
+
+    def count_never_sent(self) -> int:
+        """Return how many GGOs are known that were never sent to the ledger."""
+        with self.database.reading() as session:
+            return differences.count_never_sent(session)
 
     def last_runs(self) -> list[ReconciliationRun]:
         """Return the latest runs, the newest first."""
@@ -225,9 +230,11 @@ class Reconciliation:
     def compare_again(self, *, calls_per_second: float = CALLS_PER_SECOND) -> None:
         """Compare the GGOs that differ once more, and resolve the differences that are gone.
 
+        Those of the kind `never_sent` never go, and are left out.
+
         :raises PeerUnavailable: the ledger can't be asked now.
         """
-        ids = sorted({each.ggo_id for each in self.open_differences()})
+        ids = sorted({each.ggo_id for each in self.open_differences(never_sent=0)})
         comparison = self._comparison(ids, PacedLedger(self.ledger, calls_per_second))
         for ggo_id in ids:
             found = comparison.compare(ggo_id)
@@ -240,7 +247,10 @@ class Reconciliation:
 
 def _log_differences(found: Sequence[GgoDifference]) -> None:
     for each in found:
-        log.error(
+        # Nothing ends this kind, and an adopted database may have a million.
+        is_permanent = each.difference.kind is DifferenceKind.NEVER_SENT
+        log.log(
+            logging.INFO if is_permanent else logging.ERROR,
             "The database and the ledger differ: %s",
             each.difference.detail,
             extra={

@@ -30,7 +30,7 @@ class Repairs:
         :returns: how many were repaired.
         """
         with self.database.reading() as session:
-            found = open_differences(session)
+            found = open_differences(session, never_sent=0)
         return sum(self._repair(each) for each in found)
 
     def _repair(self, difference: LedgerDifference) -> bool:

@@ -1,4 +1,4 @@
-"""Brings a database that fell back in step with DataHub and the ledger (doc/operations/restore.md).
+"""Brings a database that fell back in step with DataHub and the ledger (doc/operations/backup-and-restore.md).
 
 After a restore from a backup, or the promotion of a standby that lagged, only the ledger and DataHub
 have what was issued, learnt and composed since.

@@ -53,13 +53,15 @@ def post_fork(_server: Any, _worker: Any) -> None:
 
 
 def post_worker_init(worker: Any) -> None:
-    """Watch the database's clock and tune the GC, once the application is loaded."""
+    """Watch the database's clock, announce the secrets and tune the GC, once the application is loaded."""
     from origin.db.clock_watch import watch_clock
     from origin.db.engine import Database
+    from origin.keys.announcing import SecretAnnouncer
     from origin.web.gunicorn.gc_tuning import tune_gc
     from origin.web.provided import provided_by
 
     watch_clock(provided_by(worker.wsgi, Database))
+    provided_by(worker.wsgi, SecretAnnouncer).start("web")
     tune_gc()
 
 

@@ -1,0 +1,1 @@
+"""SQL of the adoption: the source, staging, rejections, publication, and its record."""

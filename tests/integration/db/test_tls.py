@@ -1,0 +1,66 @@
+"""TLS to PostgreSQL by the URI's parameters, as doc/operations/tls.md tells."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import make_url, text
+from sqlalchemy.exc import OperationalError
+
+from devstack.configured import Postgres
+from origin.db.engine import Database
+from tests.support.certificates import loopback_certificate
+from tests.support.tls_front import tls_front
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return loopback_certificate(tmp_path_factory.mktemp("tls"))
+
+
+@pytest.fixture(scope="module")
+def tls_uri(postgres: Postgres, certificate: Path) -> Iterator[str]:
+    """A server that speaks TLS only, with a certificate for 127.0.0.1."""
+    url = make_url(postgres.uri)
+    assert url.port is not None
+    with tls_front(url.port, certificate) as port:
+        yield url.set(host="127.0.0.1", port=port).render_as_string(hide_password=False)
+
+
+def _answers(uri: str) -> bool:
+    url = make_url(uri).set(drivername="postgresql+psycopg2")
+    database = Database(url, pool_size=1)
+    try:
+        with database.reading() as session:
+            return session.scalar(text("SELECT true")) is True
+    finally:
+        database.dispose()
+
+
+@pytest.mark.parametrize("mode", ["verify-full", "verify-ca"])
+def test_the_servers_certificate_is_verified_by_the_authoritys(
+    tls_uri: str, certificate: Path, mode: str
+):
+    assert _answers(f"{tls_uri}?sslmode={mode}&sslrootcert={certificate}")
+
+
+def test_verify_full_compares_the_name_in_the_uri(tls_uri: str, certificate: Path):
+    """The name counts, not the address that this service has resolved it to."""
+    other = tls_uri.replace("127.0.0.1", "localhost")
+    with pytest.raises(OperationalError, match="does not match host name"):
+        _answers(f"{other}?sslmode=verify-full&sslrootcert={certificate}")
+
+
+def test_a_certificate_of_a_stranger_is_not_accepted(tls_uri: str, tmp_path: Path):
+    stranger = loopback_certificate(tmp_path)
+    with pytest.raises(OperationalError, match="certificate verify failed"):
+        _answers(f"{tls_uri}?sslmode=verify-full&sslrootcert={stranger}")
+
+
+def test_require_encrypts_but_verifies_nothing(tls_uri: str):
+    assert _answers(f"{tls_uri}?sslmode=require")
+
+
+def test_without_tls_this_server_is_out_of_reach(tls_uri: str):
+    with pytest.raises(OperationalError):
+        _answers(f"{tls_uri}?sslmode=disable")
