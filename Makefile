@@ -28,13 +28,13 @@ sync: ## Install pipenv (.tools) and the locked packages (.venv) if needed, and 
 demo: sync ## Run the whole system, and two users who trade GGOs (ARGS=--once: stop afterwards)
 	@exec $(python) -m devstack.demo $(ARGS)
 
-# The plugins that unit tests don't use take a second to load in each process.
 unit: sync ## Run the unit tests, in seconds: no servers, no child processes (ARGS: arguments for pytest)
-	$(python) -m pytest --numprocesses 2 --no-loadscope-reorder -p no:schemathesis -p no:anyio -p no:typeguard tests/unit $(ARGS)
+	$(python) -m pytest --numprocesses 2 --no-loadscope-reorder tests/unit $(ARGS)
 
+# Three processes keep two cores busy: tests of running systems wait much of their time.
 test: check ## Run all checks and tests, and show the branch coverage (ARGS='-k compose': arguments for pytest)
 	@mkdir -p .run && rm -f .run/coverage.json
-	$(python) -m pytest --numprocesses 2 --no-loadscope-reorder $(COVERAGE) $(ARGS) || status=$$?; \
+	$(python) -m pytest --numprocesses 3 --no-loadscope-reorder $(COVERAGE) $(ARGS) || status=$$?; \
 	$(python) -m devstack.coverage_table .run/coverage.json || true; \
 	exit $${status:-0}
 

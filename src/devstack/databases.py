@@ -13,12 +13,19 @@ def with_database(uri: str, name: str) -> str:
     return make_url(uri).set(database=name).render_as_string(hide_password=False)
 
 
-def create_database(uri: str, name: str, *, template: str | None = None) -> None:
+def create_database(
+    uri: str, name: str, *, template: str | None = None, by_files: bool = False
+) -> None:
     """Create a database on the server of `uri`, as a copy of `template` if given.
+
+    :param by_files: Copy the template's files instead of logging each block. It takes a third of the
+        CPU time, but also two checkpoints, which are slow if the server waits for its disk.
 
     Raises PermissionError, with instructions, if the user lacks the CREATEDB privilege.
     """
     copied = sql.SQL(" TEMPLATE {}").format(sql.Identifier(template)) if template else sql.SQL("")
+    if template and by_files:
+        copied += sql.SQL(" STRATEGY FILE_COPY")
     statement = sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)) + copied
     with closing(_connect(uri)) as connection, connection.cursor() as cursor:
         try:

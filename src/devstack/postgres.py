@@ -157,7 +157,7 @@ class EmbeddedPostgres:
 
     def create_database(self, name: str, *, template: str | None = None) -> str:
         """Create a database and return its URI. A `template` must have no connections meanwhile."""
-        create_database(self.uri, name, template=template)
+        create_database(self.uri, name, template=template, by_files=not self.fsync)
         return with_database(self.uri, name)
 
     def drop_database(self, name: str) -> None:

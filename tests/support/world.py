@@ -8,6 +8,7 @@ from urllib.parse import parse_qsl, urlsplit
 import orjson
 import pytest
 import requests
+from flask import Flask
 from flask.testing import FlaskClient
 from pydantic import SecretStr
 from sqlalchemy import text
@@ -17,6 +18,7 @@ from origin.app import create_app
 from origin.keys.sealing import master_key_context
 from origin.runtime import Runtime, build_runtime
 from origin.settings import Settings
+from origin.telemetry.logs import configure_logging
 from origin.web.provided import provide
 from origin.webhooks.rules.signatures import SIGNATURE_HEADER, hub_signature
 
@@ -70,6 +72,31 @@ class CountingWakeups:
         self.deliveries += 1
 
 
+_ADDRESSES = {
+    "database_uri",
+    "hydra_url",
+    "hydra_introspect_url",
+    "datahub_service_url",
+    "energy_type_service_url",
+    "ledger_url",
+}
+"""Settings that only the runtime uses, which each world makes for itself."""
+
+_idle_apps: dict[str, list[Flask]] = {}
+"""Apps that no world uses, by their other settings. Making an app takes longer than most tests."""
+
+
+def _shape(settings: Settings) -> str:
+    """Return all settings by which apps differ."""
+    return repr(
+        [
+            value.get_secret_value() if isinstance(value, SecretStr) else value
+            for name, value in settings
+            if name not in _ADDRESSES
+        ]
+    )
+
+
 class World:
     """One service with its database and peers."""
 
@@ -77,9 +104,17 @@ class World:
         self.hydra = hydra
         self.datahub = datahub
         self.settings = Settings.of({**_settings(database_uri, hydra.url, datahub.url), **settings})
-        self.app = create_app(self.settings)
+        self._shape = _shape(self.settings)
+        idle = _idle_apps.setdefault(self._shape, [])
+        self.app = self._borrowed = idle.pop() if idle else create_app(self.settings)
+        configure_logging(self.settings)
         self.wakeups = CountingWakeups()
         self.use(build_runtime(self.settings, self.wakeups))
+
+    def close(self) -> None:
+        """Close the database's connections, and leave the app to the next world."""
+        self.runtime.database.dispose()
+        _idle_apps[self._shape].append(self._borrowed)
 
     def use(self, runtime: Runtime) -> None:
         """Let the app use this runtime."""

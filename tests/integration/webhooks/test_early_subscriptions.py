@@ -153,6 +153,8 @@ def test_urls_and_scopes_are_checked_without_an_account(market: Market, newcomer
     assert early_count(market) == 0
 
 
+# With a database of its own: other tests here share a market in the module's.
+@pytest.mark.usefixtures("database_uri")
 def test_private_addresses_are_rejected_without_an_account(new_market: Callable[..., Market]):
     market = new_market()
     market.tokens["dora"] = market.token("dora")
