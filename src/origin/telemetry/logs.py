@@ -1,7 +1,8 @@
-"""Configures logging: JSON lines on stdout, and Azure Application Insights if it is set."""
+"""Configures logging: JSON lines on standard output, and Azure Application Insights if it is set."""
 
 import logging
 import sys
+from typing import TextIO
 
 import redis
 from pydantic import SecretStr
@@ -12,10 +13,13 @@ from origin.telemetry.formatters import JsonFormatter
 from origin.telemetry.redaction import Redactor
 
 
-def configure_logging(settings: Settings) -> None:
-    """Send all logs and spans of this process where the settings say. A second call replaces the first."""
+def configure_logging(settings: Settings, stream: TextIO | None = None) -> None:
+    """Send all logs and spans of this process where the settings say. A second call replaces the first.
+
+    :param stream: Where the JSON lines go; None: standard output.
+    """
     redactor = Redactor(_secrets(settings))
-    handler = logging.StreamHandler(sys.stdout)
+    handler = logging.StreamHandler(stream or sys.stdout)
     handler.setFormatter(JsonFormatter(settings.service_name, redactor))
     handlers: list[logging.Handler] = [handler]
     connection_string = settings.azure_app_insights_conn_string.get_secret_value()
