@@ -60,9 +60,7 @@ def never_sent_batches() -> str:
 
     Rejected batches count as well: their GGOs were not sent, either.
     """
-    return (
-        f"SELECT id FROM {BATCHES.staged} WHERE state = 'COMPLETED' AND coalesce(handle, '') = ''"
-    )
+    return f"SELECT id FROM {BATCHES.staged} WHERE state = 'COMPLETED' AND coalesce(btrim(handle), '') = ''"
 
 
 _MARK_NEVER_SENT = f"""
@@ -159,7 +157,7 @@ INSERT INTO batches (id, user_id, ggo_id, state, next_attempt_at, last_error, ne
 OVERRIDING SYSTEM VALUE
 SELECT id, user_id, facts.source_id, state, CASE WHEN NOT has_ended THEN now() END,
     CASE WHEN state = 'DECLINED' THEN '{_DECLINED}' END,
-    state = 'COMPLETED' AND coalesce(handle, '') = '',
+    state = 'COMPLETED' AND coalesce(btrim(handle), '') = '',
     substring(handle FROM '(?:[?&]id=|^)([0-9A-Za-z]+)(?:[&#]|$)'), now(),
     coalesce(created, submitted, now()), submitted,
     CASE WHEN has_ended THEN coalesce(submitted, created, now()) END
