@@ -6,6 +6,7 @@
 import argparse
 import os
 import re
+import resource
 import subprocess
 import sys
 import tempfile
@@ -41,6 +42,15 @@ def peak_memory_mb(pid: int) -> float:
     return int(found[1]) / 1024 if found else 0.0
 
 
+def cpu_seconds(server: object) -> float:
+    """Return the CPU seconds of an embedded server and of its sessions that have ended; else 0."""
+    pid = getattr(server, "pid", None)
+    if pid is None:
+        return 0.0
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+
+
 def main() -> None:
     """Generate, adopt, and print what it took."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -54,7 +64,7 @@ def main() -> None:
         world = World(target, nobody, nobody)
         report = Path(folder) / "report.json"
         command = [sys.executable, "-m", "flask", "--app", "origin.app:create_app()", "adopt"]
-        begun = time.monotonic()
+        begun, cpu_before = time.monotonic(), cpu_seconds(server)
         running = subprocess.Popen(  # noqa: S603 - our own command
             [*command, "--json", str(report)],
             env={**os.environ, **world.environment(), "ADOPT_FROM": source},
@@ -65,11 +75,16 @@ def main() -> None:
         assert running.stderr is not None
         peak_mb = 0.0
         for line in running.stderr:
-            print(f"{time.monotonic() - begun:6.1f} s  {line}", end="", file=sys.stderr)
+            print(f"{time.monotonic() - begun:6.1f} s  {line}", end="", file=sys.stderr, flush=True)
             peak_mb = peak_memory_mb(running.pid) or peak_mb
         assert running.wait() == 0, running.returncode
         seconds = time.monotonic() - begun
-        print(f"{ggos} GGOs: {seconds:.0f} s, at most {peak_mb:.0f} MB of memory")
+        own = resource.getrusage(resource.RUSAGE_CHILDREN)
+        print(
+            f"{ggos} GGOs: {seconds:.0f} s; CPU {own.ru_utime + own.ru_stime:.0f} s in the command, "
+            f"{cpu_seconds(server) - cpu_before:.0f} s in PostgreSQL; "
+            f"at most {peak_mb:.0f} MB of memory in the command"
+        )
 
 
 if __name__ == "__main__":

@@ -53,6 +53,8 @@ def test_sigterm_lets_running_requests_and_posts_finish(system: LiveSystem):
     assert [process.wait(15) for process in system.services.all] == [0, 0, 0]
     assert time.monotonic() - begin < 10
     assert system.batch_states(posted) == ["SUBMITTED"]
+    # Each has withdrawn what it had announced (tests/e2e/test_secrets.py).
+    assert system.rows("SELECT process FROM process_secrets") == []
     for process in system.services.all:
         process.launch()
     for process in system.services.all:

@@ -59,16 +59,15 @@ def test_a_release_that_is_too_old_refuses_in_one_line(
 ):
     migrate_as_next_release(empty_database_uri, tmp_path, usable_from="9999")
     before = rows(empty_database_uri, "SELECT * FROM alembic_version")
-    for name in ("web", "worker", "beat"):
-        ended = subprocess.run(
-            [ROOT / f"entrypoint.{name}.sh"],
-            env={**system.stack.environment, "DATABASE_URI": empty_database_uri},
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        assert ended.returncode == 2
-        assert "this version is too old for it" in ended.stderr.splitlines()[-1]
-        assert "Traceback" not in ended.stderr
+    ended = subprocess.run(
+        [ROOT / "entrypoint.web.sh"],
+        env={**system.stack.environment, "DATABASE_URI": empty_database_uri},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.returncode == 2
+    assert "this version is too old for it" in ended.stderr.splitlines()[-1]
+    assert "Traceback" not in ended.stderr
     assert rows(empty_database_uri, "SELECT * FROM alembic_version") == before

@@ -42,16 +42,3 @@ def test_a_change_that_running_processes_could_not_read_is_refused(system: LiveS
     status, said = _end(system, *flask, "keys", "rotate", secrets=f"{_NEW},{old}")
     assert (status, "Running processes don't know the first" in said) == (1, True)
     assert system.rows("SELECT master_key FROM users ORDER BY id") == before
-
-
-def test_a_process_that_ends_withdraws_its_announcement(system: LiveSystem):
-    eventually(lambda: _announced(system) == {"web", "worker", "beat"}, "all have announced")
-    for process in system.services.all:
-        process.ask_to_end()
-    for process in system.services.all:
-        assert process.wait(30) == 0
-    assert _announced(system) == set()
-    for process in system.services.all:
-        process.launch()
-    for process in system.services.all:
-        process.wait_until_ready()

@@ -58,7 +58,7 @@ def adopt(
 
     Stop the original service first. All rows are published at once, when source = adopted + rejected
     in rows and in Wh. The command may be stopped at any time, and run again. Ends with status 0 if all
-    rows were adopted, 1 if some were rejected, 2 if nothing could be adopted.
+    rows were adopted, 1 if some were rejected, 2 if it couldn't finish.
     """
     if source_uri is None and schema is None:
         raise click.UsageError("Give --from URI, or --schema NAME for tables in this database.")

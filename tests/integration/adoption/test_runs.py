@@ -95,6 +95,12 @@ def test_a_second_run_says_so_and_changes_nothing(world: World, history: Origina
     assert contents(world) == before
     # Neither is the source needed any more.
     assert adopt(world, schema="nowhere", status=1) == first
+    # What is left to do after the publication is no matter of a dry run.
+    world.rows("UPDATE adoptions SET finished_at = NULL")
+    assert adopt(world, "--dry-run", status=1) == first
+    assert world.value("SELECT finished_at FROM adoptions") is None
+    assert adopt(world, status=1) == first
+    assert world.value("SELECT finished_at FROM adoptions") is not None
 
 
 def test_a_report_goes_to_a_file(world: World, history: OriginalDatabase, tmp_path: Any):

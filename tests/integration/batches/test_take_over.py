@@ -2,8 +2,9 @@
 
 import base64
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
@@ -13,6 +14,7 @@ from origin.batches.service.ledger_mode import check_ledger_mode
 from origin.errors import ConfigurationError
 from origin.keys.derivation import AddressKind, ExtendedKey, period_key
 from origin.web.provided import provide
+from sandbox.running import Sandbox
 from tests.support.adopted import OriginalBatch, adopt_in_flight
 from tests.support.market import CONSUMPTION, OTHER_CONSUMPTION, PRODUCTION, Market
 from tests.support.world import at_once
@@ -26,6 +28,28 @@ SPLIT: Wishes = {
     "retires": [(50, CONSUMPTION), (20, OTHER_CONSUMPTION)],
 }
 WHOLE: Wishes = {"retires": [(1000, CONSUMPTION)]}
+
+
+@pytest.fixture(scope="module")
+def shared_market(module_database_uri: str, sandbox: Sandbox) -> Iterator[Market]:
+    """Users, metering points and tokens for all tests: to make them takes longer than a test."""
+    sandbox.reset()
+    made = Market(module_database_uri, sandbox)
+    yield made
+    made.runtime.database.dispose()
+    sandbox.reset()
+
+
+@pytest.fixture
+def market(shared_market: Market) -> Iterator[Market]:
+    """A market without GGOs, whose hours no other test has used."""
+    shared_market.begin += timedelta(days=1)
+    runtime = shared_market.runtime
+    yield shared_market
+    shared_market.use(runtime)
+    shared_market.sandbox.ledger.reset()
+    # Through foreign keys also transactions, histories, differences and deliveries.
+    shared_market.rows("TRUNCATE ggos, batches, ledger_walks, webhook_subscriptions CASCADE")
 
 
 def composed(market: Market, wishes: Wishes = SPLIT) -> str:
@@ -126,9 +150,8 @@ def test_a_batch_that_the_ledger_does_not_know_is_signed_anew(
     assert events == ["signed anew", "posted: accepted"]
 
 
-@pytest.mark.parametrize("with_id", [True, False])
-def test_a_batch_whose_source_another_operation_spent_is_declined(market: Market, with_id: bool):
-    adopted(market, with_id=with_id)
+def test_a_batch_whose_source_another_operation_spent_is_declined(market: Market):
+    adopted(market)
     spend_by_a_stranger(market)
     market.run_batches()
     [(state, reason)] = market.batches()
@@ -288,7 +311,7 @@ def test_a_ledger_out_of_reach_decides_nothing(market: Market, endpoint: str):
     assert_completed(market)
 
 
-@pytest.mark.parametrize("name", ["F" * 128, "a,ø b&id=1", ""])
+@pytest.mark.parametrize("name", ["F" * 128, "a,ø b&id=1"])
 def test_an_id_that_no_batch_can_have_is_unknown(market: Market, name: str):
     """The original's handle was no status link of this ledger."""
     adopted(market)
@@ -297,17 +320,16 @@ def test_an_id_that_no_batch_can_have_is_unknown(market: Market, name: str):
     assert_completed(market)
 
 
-@pytest.mark.parametrize("with_id", [True, False])
 def test_a_source_that_is_not_on_the_ledger_is_reported_and_waits(
-    market: Market, caplog: pytest.LogCaptureFixture, with_id: bool
+    market: Market, caplog: pytest.LogCaptureFixture
 ):
     """The issuing body has not published it; once it has, the batch goes on."""
-    adopted(market, with_id=with_id)
+    adopted(market)
     source = market.value("SELECT address FROM ggos WHERE parent_id IS NULL")
     market.sandbox.ledger.fault(f"/state/{source}", status=404, code=75, times=None)
     for _ in range(2):
         market.run_batches()
-    assert states(market) == ["SUBMITTED" if with_id else "PENDING"]
+    assert states(market) == ["SUBMITTED"]
     assert posts(market) == 0
     assert events(caplog) == ["batch.source_not_on_ledger"] * 2
     shown = market.app.test_cli_runner().invoke(args=["ledger", "status"])
@@ -418,8 +440,9 @@ def test_the_command_shows_an_adopted_batch_by_any_of_its_names(market: Market):
     assert "no id is known" in shown(part)
 
 
-def declined_by_hand(market: Market, number: int = 1) -> str:
-    """Decline a batch by the command; return what it says."""
+def declined_by_hand(market: Market, number: int | None = None) -> str:
+    """Decline the batch by the command; return what it says."""
+    number = number or market.value("SELECT id FROM batches")
     result = market.app.test_cli_runner().invoke(args=["ledger", "decline", str(number)])
     assert (result.exit_code == 0) == ("is declined" in result.output), result.output
     return str(result.output)
@@ -431,7 +454,7 @@ def test_an_operator_declines_only_what_the_ledger_can_not_execute(market: Marke
     address = composed(market)
     assert "Only an adopted batch" in declined_by_hand(market)
     original = adopt_in_flight(market)
-    assert "Only an adopted batch" in declined_by_hand(market, 77)
+    assert "Only an adopted batch" in declined_by_hand(market, 7777)
     assert "The ledger has the batch's source" in declined_by_hand(market)
     ledger.fault(f"/state/{address}", status=404, code=75, times=None)
     with ledger.held():

@@ -109,7 +109,7 @@ def test_a_running_process_learns_that_another_encrypts_with_a_secret_it_lacks(
 
 def test_a_process_that_is_silent_for_three_minutes_does_not_count(processes: Processes):
     world = processes.restart(OLD)
-    world.rows("UPDATE process_secrets SET seen_at = now() - interval '179 seconds'")
+    world.rows("UPDATE process_secrets SET seen_at = now() - interval '2 minutes'")
     with pytest.raises(ConfigurationError):
         processes.restart(NEW, OLD, names=("beat on c, process 3",))
     world.rows("UPDATE process_secrets SET seen_at = now() - interval '181 seconds'")

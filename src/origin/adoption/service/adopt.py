@@ -73,10 +73,7 @@ class AdoptionService:
         """
         own_url = self.settings.database_url
         url = own_url if source_uri is None else source_url(source_uri)
-        with (
-            _errors_named(),
-            target_connection(own_url) as target,
-        ):
+        with _errors_named(), target_connection(own_url) as target:
             earlier = self._earlier(target)
             if earlier is None:
                 with source_connection(url) as connection:
@@ -85,7 +82,9 @@ class AdoptionService:
                     run.stage(_name(url, schema))
                     run.publish(show_report)
             if earlier is not None or not is_dry:
-                self._finish(target, show_report)
+                self._show(target, show_report)
+            if not is_dry:
+                self._finish(target)
         return earlier
 
     def _earlier(self, target: DriverConnection) -> PublishedAdoption | None:
@@ -100,16 +99,21 @@ class AdoptionService:
                 publishing.check_empty(cursor)
         return earlier
 
-    def _finish(self, target: DriverConnection, show_report: ShowReport) -> None:
-        """Apply what came before the published adoption, unless that was done, and show its report."""
+    def _show(self, target: DriverConnection, show_report: ShowReport) -> None:
+        """Show the report of the published adoption."""
         with transaction(target) as cursor:
             adoption = record.last_adoption(cursor)
             assert adoption is not None
             show_report(adoption.report, record.kept_rejections(cursor, adoption.id))
+
+    def _finish(self, target: DriverConnection) -> None:
+        """Apply what came before the published adoption, unless that was done."""
+        with transaction(target) as cursor:
+            adoption = record.last_adoption(cursor)
+            assert adoption is not None
+            subjects = record.subjects_with_early_rows(cursor)
         if adoption.finished_at is not None:
             return
-        with transaction(target) as cursor:
-            subjects = record.subjects_with_early_rows(cursor)
         for subject in subjects:
             self.early_rows.apply(subject)
         with transaction(target) as cursor:
@@ -161,7 +165,11 @@ class _Run:
                 tables.record_origin(cursor, *wanted)
         if staged is not None:
             same = staged == wanted
-            words = "Continuing where the last run was" if same else "The source has changed: anew"
+            words = (
+                "Continuing where the last run was"
+                if same
+                else "The source has changed: starting over"
+            )
             self.show_progress(words, 0, 1)
 
     def publish(self, show_report: ShowReport) -> None:
