@@ -183,6 +183,8 @@ def differences(market: Market) -> list[tuple[str, str]]:
     return sorted((each.kind, each.address) for each in found)
 
 
+# The original's market has a database of its own: the module's is adopted into.
+@pytest.mark.usefixtures("database_uri")
 def test_an_adopted_database_is_taken_to_its_end_and_traded_on(
     history: History, target: Market, environment: dict[str, str], tmp_path: Path
 ):
