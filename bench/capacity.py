@@ -14,7 +14,7 @@ import orjson
 
 from bench.growth import SETTLEMENT, CostPoint, ratios
 from bench.paths import MANY_PARTS
-from bench.tables import markdown, path_results, with_tables
+from bench.tables import caution, markdown, path_results, with_tables
 from devstack.processes import ROOT
 
 RESULT = ROOT / "doc/operations/bench-result.json"
@@ -66,6 +66,8 @@ class Costs:
     machine: str
     day: str
     ggos: int
+    caution: str
+    """A sentence if the bench's runs were short; else nothing."""
     paths: dict[str, Cost]
     batch: Cost
     many_parts: Cost
@@ -97,6 +99,7 @@ class Costs:
             machine=result["machine"],
             day=result["when"][:10],
             ggos=result["options"]["size"],
+            caution=caution(result["options"]),
             paths=paths,
             batch=Cost(settled_ms, max(0.0, settled_ms - worker_ms)),
             many_parts=Cost(many_ms, many_ms * compose.database_ms / compose.ms),
@@ -117,7 +120,7 @@ def page(result: Any) -> str:
 def _head(costs: Costs) -> str:
     return f"""# Capacity: one node, and a whole country
 
-`make capacity` computes this page from [bench-result.json](bench-result.json), the result of `make bench` on {costs.day}: {costs.machine}, {costs.ggos:,} GGOs, with web, worker and PostgreSQL on the same machine ([bench.md](../bench.md)). Don't edit it by hand. To see the figures of your machine, run `make bench`, then `make capacity`. How many processes and connections to run is in [sizing.md](sizing.md).
+`make capacity` computes this page from [bench-result.json](bench-result.json), the result of `make bench` on {costs.day}: {costs.machine}, {costs.ggos:,} GGOs, with web, worker and PostgreSQL on the same machine ([bench.md](../bench.md)).{costs.caution} Don't edit it by hand. To see the figures of your machine, run `make bench`, then `make capacity`. How many processes and connections to run is in [sizing.md](sizing.md).
 """
 
 

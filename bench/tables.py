@@ -9,6 +9,8 @@ from bench.settlement import TARGET_PER_S
 
 WEB_MB = 150
 WORKER_MB = 160
+RELIABLE_S = 3
+"""Shorter runs give rough figures only."""
 PATH_HEADER = (
     "path", "share of its limit", "floor", "", "requests/CPU s", "limit", "requests/s",
     "limit", "p50 ms", "p95 : p50", "spread",
@@ -82,11 +84,18 @@ def path_results(group: Any) -> list[PathResult]:
     ]
 
 
+def caution(options: Any) -> str:
+    """Return a sentence, after a space, if the runs were too short for reliable figures; else nothing."""
+    if options["seconds"] >= RELIABLE_S:
+        return ""
+    return " Such short runs give rough figures only, and may miss a floor."
+
+
 def _paths(group: Any, options: Any) -> str:
     rows = [path_cells(each) for each in path_results(group)]
     return (
-        f"{options['size']:,} GGOs; {options['runs']} runs of {options['seconds']:g} seconds on each "
-        f"side.\n\n{markdown(PATH_HEADER, rows)}\n\nA web process had {group['web_mb']:.0f} MB "
+        f"{options['size']:,} GGOs; {options['runs']} runs of {options['seconds']:g} s on each "
+        f"side.{caution(options)}\n\n{markdown(PATH_HEADER, rows)}\n\nA web process had {group['web_mb']:.0f} MB "
         f"afterwards (at most {WEB_MB})."
     )
 

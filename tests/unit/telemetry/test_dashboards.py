@@ -23,7 +23,11 @@ def known_names() -> set[str]:
     for query in GAUGE_QUERIES:
         names |= {f"{NAMESPACE}_{name}" for name in query.gauges}
     for family in REGISTRY.collect():
-        suffixes = {"counter": ["_total"], "histogram": ["_bucket", "_count", "_sum"]}
+        suffixes = {
+            "counter": ["_total"],
+            "histogram": ["_bucket", "_count", "_sum"],
+            "info": ["_info"],
+        }
         names |= {f"{family.name}{suffix}" for suffix in suffixes.get(family.type, [""])}
     return names
 
@@ -95,9 +99,43 @@ def test_an_alert_leads_to_its_section(rule: dict[str, Any]):
     assert set(METRIC.findall(section)) <= known_names()
 
 
-def test_the_runbook_explains_each_reason_of_a_batch_that_needs_a_look():
-    alerts = re.compile(r'BATCH_ALERTS\.labels\("(\w+)"\)')
+def _first_cells(text: str) -> list[str]:
+    """Return the names in code marks in the first cells of the text's tables, row by row."""
+    rows = re.findall(r"^\| (`[\w`, .]+) \|", text, re.MULTILINE)
+    return [name for row in rows for name in re.findall(r"`([\w.]+)`", row)]
+
+
+def _section(page: str, heading: str) -> str:
+    _, _, rest = (FOLDER / page).read_text().partition(f"\n## {heading}\n")
+    return rest.partition("\n## ")[0]
+
+
+def _found_in_the_code(pattern: str) -> set[str]:
     sources = (ROOT / "src/origin").rglob("*.py")
-    reasons = {reason for path in sources for reason in alerts.findall(path.read_text())}
-    told = re.findall(r"^\| (`[\w`, ]+) \|", (FOLDER / "runbook.md").read_text(), re.MULTILINE)
-    assert {name for row in told for name in re.findall(r"`(\w+)`", row)} == reasons
+    return {name for path in sources for name in re.findall(pattern, path.read_text())}
+
+
+def test_the_runbook_explains_each_reason_of_a_batch_that_needs_a_look():
+    reasons = _found_in_the_code(r'BATCH_ALERTS\.labels\("(\w+)"\)')
+    assert set(_first_cells(_section("runbook.md", "AccountServiceBatchNeedsALook"))) == reasons
+
+
+def test_the_runbook_explains_each_kind_of_difference():
+    told = _first_cells(_section("runbook.md", "AccountServiceDiffersFromLedger"))
+    assert sorted(told) == sorted(kind.value for kind in DifferenceKind)
+
+
+def test_the_page_on_observing_lists_each_metric():
+    told = _first_cells(_section("observing.md", "Metrics"))
+    names = {re.sub(r"_(bucket|count|sum)$", "", name) for name in known_names()}
+    ours = {name for name in names if name.startswith(NAMESPACE)}
+    assert sorted(f"{NAMESPACE}_{name}" for name in told) == sorted(ours)
+
+
+def test_the_page_on_observing_lists_each_event():
+    said = _found_in_the_code(r'"event": "([a-z]+\.[a-z_]+)"')
+    said |= _found_in_the_code(r'\.alert\([\w]+, "([a-z]+\.[a-z_]+)"')
+    told = _first_cells(_section("observing.md", "Log"))
+    assert len(told) == len(set(told))
+    assert said <= set(told)
+    assert {name for name in told if "." in name} == said
