@@ -14,6 +14,7 @@ from origin.keys.derivation import AddressKind, IndexOutOfRange, issued_ggo_addr
 from origin.keys.public_branch_keys import CACHE_SIZE, PublicBranchKeys
 
 OWNERS_AT_ONCE = min(1000, CACHE_SIZE)
+_GGOS_AT_ONCE = 10_000
 _STEP = "key check"
 
 
@@ -40,12 +41,16 @@ class KeyCheck:
         with transaction(self.target) as cursor:
             owners = staged_rows.owners_after(cursor, after, OWNERS_AT_ONCE)
             by_id = {owner.id: owner for owner in owners}
-            wrong, checked = [], before.rows
+            wrong: list[int] = []
+            checked = before.rows
             for ggo in staged_rows.ggos_of(cursor, list(by_id)):
                 if self._address(by_id[ggo.owner_id], ggo) != ggo.address:
                     wrong.append(ggo.id)
                 checked += 1
-                if checked % 10_000 == 0:
+                if checked % _GGOS_AT_ONCE == 0:
+                    # Written at once, so that memory stays flat if many don't match.
+                    staged_rows.add_mismatches(cursor, wrong)
+                    wrong = []
                     self.show_progress("Checking addresses", checked, total)
             staged_rows.add_mismatches(cursor, wrong)
             last = _last_id(owners, before)
