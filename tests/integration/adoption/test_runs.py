@@ -261,6 +261,36 @@ def test_a_bug_does_not_look_like_an_adoption(
     assert "a bug" in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("statement", "words", "others", "kind"),
+    [
+        ("_TECHNOLOGIES", "SELECT technology_code", "SELECT 'x' || technology_code", "technology"),
+        ("_USERS", "1 + greatest(", "0 + greatest(", "metering point index"),
+        ("_TRANSACTIONS", "SELECT t.id,", "SELECT t.id + 1000,", "transaction"),
+        ("_GGOS", "target.reference", "NULL", "split target"),
+        ("_LIVE_SUBSCRIPTIONS", "USING (subject)", "ON false", "subscription"),
+    ],
+)
+def test_rows_that_get_lost_while_publishing_are_noticed(
+    world: World,
+    monkeypatch: pytest.MonkeyPatch,
+    statement: str,
+    words: str,
+    others: str,
+    kind: str,
+):
+    original = OriginalDatabase(7)
+    original.trade(40, users=3)
+    original.rows["auth_user"][0]["disabled"] = True
+    original.technology("Wind", "T020001", "F01050100")
+    write(world, original)
+    text = getattr(publishing, statement)
+    assert words in text
+    monkeypatch.setattr(publishing, statement, text.replace(words, others))
+    assert f"Error: source ≠ adopted + rejected: {kind} " in refusal(world, "--schema", "original")
+    assert world.value("SELECT count(*) FROM users") == 0
+
+
 def test_logs_of_a_command_leave_its_report_alone(world: World):
     """Standard output holds the JSON of `--json`, and nothing else."""
     with click.Context(click.Command("adopt")):
