@@ -110,7 +110,8 @@ def create_app(settings: Settings | None = None) -> Flask:
     :raises ConfigurationError: The environment is wrong.
     """
     settings = settings or _settings()
-    configure_logging(settings)
+    # Programs read what `flask version --json` prints: no log line may come before it.
+    configure_logging(settings, to_stderr={"version", "--json"} <= set(sys.argv))
     app = Flask(__name__, static_folder=None)
     app.config.update(
         _OPENAPI, MAX_CONTENT_LENGTH=settings.max_body_bytes + 1, DEBUG=settings.debug

@@ -12,10 +12,13 @@ from origin.telemetry.formatters import JsonFormatter
 from origin.telemetry.redaction import Redactor
 
 
-def configure_logging(settings: Settings) -> None:
-    """Send all logs and spans of this process where the settings say. A second call replaces the first."""
+def configure_logging(settings: Settings, *, to_stderr: bool = False) -> None:
+    """Send all logs and spans of this process where the settings say. A second call replaces the first.
+
+    :param to_stderr: Write lines to stderr instead of stdout.
+    """
     redactor = Redactor(_secrets(settings))
-    handler = logging.StreamHandler(sys.stdout)
+    handler = logging.StreamHandler(sys.stderr if to_stderr else sys.stdout)
     handler.setFormatter(JsonFormatter(settings.service_name, redactor))
     handlers: list[logging.Handler] = [handler]
     connection_string = settings.azure_app_insights_conn_string.get_secret_value()
