@@ -11,6 +11,8 @@ from uuid import UUID
 
 from origin.errors import Rejected
 
+MAX_VALUES = 35_136
+"""A leap year in quarters of an hour."""
 MAX_KEPT = 1000
 """Forecasts of one sender to one recipient; older ones are deleted."""
 MAX_LISTED_VALUES = 1_000_000

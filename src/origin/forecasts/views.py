@@ -11,6 +11,7 @@ from flask import Response
 from marshmallow import ValidationError, fields, post_load
 
 from origin.forecasts.rules import (
+    MAX_VALUES,
     ForecastFilter,
     ForecastTooLong,
     RecipientUnknown,
@@ -40,9 +41,6 @@ from origin.web.responses import json_response
 from origin.web.schema import Schema, SuccessResponse
 
 blueprint = Blueprint("forecasts", __name__, url_prefix="/forecast")
-
-MAX_VALUES = 35_136
-"""A leap year in quarters of an hour."""
 
 
 class Duration(fields.Field[tuple[str, timedelta]]):

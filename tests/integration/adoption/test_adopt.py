@@ -261,6 +261,33 @@ def test_key_indexes_are_never_used_again(world: World):
     assert [tuple(row) for row in found] == [(42, 5), (0, 78)]
 
 
+def test_texts_arrive_letter_by_letter(world: World):
+    odd = "tab\t line\n back\\slash \\N \\. 'quote' \"double\" {brace} Æ€😀"
+    original = OriginalDatabase()
+    user, other = original.user(odd), original.user("\\N")
+    user["access_token"] = odd
+    mill = original.point(user, "production", gsrn=odd, sector=odd)
+    ggo = original.issue(mill, BEGIN, 10, technology_code=odd)
+    original.compose(ggo, [(4, other)])
+    original.rows["ledger_split_target"][0]["reference"] = odd
+    original.forecast(user, other, [1], reference=odd)
+    original.subscription(odd, HOOK, odd)
+    write(world, original)
+    adopt(world)
+    subjects = [row.subject for row in world.rows("SELECT subject FROM users ORDER BY id")]
+    assert subjects == [odd, "\\N"]
+    sealer = world.runtime.sealer
+    sealed = world.value("SELECT access_token FROM users WHERE id = 1")
+    assert sealer.open(sealed, access_token_context(odd)) == odd
+    point = world.rows("SELECT gsrn, sector FROM metering_points")[0]
+    assert (point.gsrn, point.sector) == (odd, odd)
+    assert world.value("SELECT technology_code FROM ggos WHERE id = 1") == odd
+    assert world.value("SELECT reference FROM ggos WHERE amount = 4") == odd
+    assert world.value("SELECT reference FROM forecasts") == odd
+    secret = world.value("SELECT secret FROM webhook_subscriptions")
+    assert sealer.open(secret, webhook_secret_context(1, "ON_GGO_RECEIVED", HOOK)) == odd
+
+
 def test_technologies_that_are_here_stay(world: World):
     world.rows("INSERT INTO technologies VALUES ('T020001', 'F01050100', 'Ours')")
     original = small_history()

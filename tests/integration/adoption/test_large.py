@@ -2,17 +2,19 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 import pytest
 
 from tests.support.adopting import adopt, rejections, write
-from tests.support.original_database import OriginalDatabase, Row
+from tests.support.original_database import BEGIN, OriginalDatabase, Row
 from tests.support.world import World
 
 ROWS = 200_000
-GGOS = 69_000
+GGOS = 52_000
+DAYS = 1300
 
 Energy = dict[tuple[int, str], int]
 
@@ -71,6 +73,12 @@ def without_zeros(energy: Mapping[tuple[int, str], int]) -> Energy:
 def test_two_hundred_thousand_rows_add_up(world: World):
     original = OriginalDatabase(17)
     original.trade(GGOS, users=40)
+    users = original.rows["auth_user"]
+    for day in range(DAYS):
+        begin = BEGIN + timedelta(days=day)
+        for sender, recipient in pairwise(users):
+            end = begin + timedelta(days=1)
+            original.forecast(sender, recipient, [day] * 24, begin=begin, end=end)
     spoil(original)
     assert sum(map(len, original.rows.values())) >= ROWS
     write(world, original, constraints=False)
@@ -78,7 +86,12 @@ def test_two_hundred_thousand_rows_add_up(world: World):
 
     reasons = rejections(report)
     rejected_rows = Counter(kind for kind, _ in reasons)
-    kinds = {"GGO": "ggo_ggo", "user": "auth_user", "batch": "ledger_batch"}
+    kinds = {
+        "GGO": "ggo_ggo",
+        "user": "auth_user",
+        "batch": "ledger_batch",
+        "forecast": "forecast_forecast",
+    }
     for kind, table in kinds.items():
         source = len(original.rows[table])
         assert report["kinds"][kind] == {

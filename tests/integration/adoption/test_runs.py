@@ -167,7 +167,7 @@ def test_the_target_must_be_empty(world: World):
 def test_the_target_must_be_migrated(empty_database_uri: str):
     world = service(empty_database_uri)
     assert refusal(world, "--schema", "original") == (
-        "Error: This service's database is not migrated: run `pipenv run migrate` first"
+        "Error: The database isn't as it should be (UndefinedTable): is it migrated?"
     )
     world.runtime.database.dispose()
 

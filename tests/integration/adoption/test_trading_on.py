@@ -4,12 +4,13 @@ The service itself writes the history, on the sandbox's ledger; it is exported i
 tables, adopted by the command, and taken to its end by a real worker.
 """
 
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
-from devstack.configured import Redis
+from devstack.configured import Postgres, Redis
 from devstack.environment import service_environment
 from devstack.ports import free_port
 from devstack.processes import WORKER_READY, SupervisedProcess, entry_point, says
@@ -106,7 +107,15 @@ def history(market: Market) -> History:
 
 
 @pytest.fixture
-def target(history: History, module_database_uri: str) -> Iterator[Market]:
+def target_uri(postgres: Postgres, migrated_template: str) -> Iterator[str]:
+    """A second database beside the market's."""
+    name = f"test_target_{os.getpid()}"
+    yield postgres.create_database(name, template=migrated_template)
+    postgres.drop_database(name)
+
+
+@pytest.fixture
+def target(history: History, target_uri: str) -> Iterator[Market]:
     """The same users and peers, with a database that holds the original's tables in a schema."""
     source = history.market
     uri = source.settings.database_uri.get_secret_value().replace("+psycopg2", "")
@@ -124,10 +133,10 @@ def target(history: History, module_database_uri: str) -> Iterator[Market]:
             meteringpoint_id=None,
             measurement_address=None,
         )
-    original.write(module_database_uri.replace("+psycopg2", ""), schema="original")
+    original.write(target_uri.replace("+psycopg2", ""), schema="original")
     made = object.__new__(Market)
     vars(made).update(vars(source))
-    changed = {**vars(source.settings), "database_uri": module_database_uri}
+    changed = {**vars(source.settings), "database_uri": target_uri}
     made.settings = type(source.settings).of(changed)
     made.app = create_app(made.settings)
     made.use(build_runtime(made.settings, made.wakeups))
@@ -174,6 +183,8 @@ def differences(market: Market) -> list[tuple[str, str]]:
     return sorted((each.kind, each.address) for each in found)
 
 
+# The original's market has a database of its own: the module's is adopted into.
+@pytest.mark.usefixtures("database_uri")
 def test_an_adopted_database_is_taken_to_its_end_and_traded_on(
     history: History, target: Market, environment: dict[str, str], tmp_path: Path
 ):

@@ -26,7 +26,6 @@ from origin.keys.derivation import HARDENED
 from origin.webhooks.rules.subscriptions import EARLY_KEPT_FOR
 
 _EARLY_KEPT = f"interval '{EARLY_KEPT_FOR.days} days'"
-_NEEDED = ("adoptions", "adoption_rejections")
 _NUMBERED = (
     "users",
     "metering_points",
@@ -37,18 +36,6 @@ _NUMBERED = (
     "webhook_subscriptions",
 )
 _DECLINED = "It was declined before it was adopted from the original service"
-
-
-def check_migrated(cursor: Cursor) -> None:
-    """Check that this service's database is at the newest schema.
-
-    :raises CannotAdopt: it isn't.
-    """
-    cursor.execute(
-        "SELECT count(*) FROM unnest(%s) AS name WHERE to_regclass(name) IS NULL", (list(_NEEDED),)
-    )
-    if cursor.fetchone() != (0,):
-        raise CannotAdopt("This service's database is not migrated: run `pipenv run migrate` first")
 
 
 def check_empty(cursor: Cursor) -> None:

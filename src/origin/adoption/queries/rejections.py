@@ -25,13 +25,12 @@ from origin.adoption.queries.tables import (
     USERS,
     SourceTable,
 )
+from origin.forecasts.rules import MAX_VALUES
 from origin.keys.derivation import HARDENED
 from origin.shared.limits import MAX_TEXT_BYTES, MAX_WH
 
 MAX_REFERENCE_BYTES = 2000
 """Bytes of a forecast's reference, in UTF-8: it is part of an index."""
-MAX_FORECAST_VALUES = 35_136
-"""Values of a forecast."""
 
 _FACTS = "adoption_batch_facts"
 _REACHED = "adoption_reached"
@@ -552,9 +551,9 @@ def _reject_forecasts(cursor: Cursor) -> None:
             (
                 (
                     "coalesce(array_ndims(forecast), 0) <> 1 "
-                    f"OR cardinality(forecast) > {MAX_FORECAST_VALUES}"
+                    f"OR cardinality(forecast) > {MAX_VALUES}"
                 ),
-                f"'It is not a list of 1 to {MAX_FORECAST_VALUES} amounts'",
+                f"'It is not a list of 1 to {MAX_VALUES} amounts'",
             ),
             (
                 (

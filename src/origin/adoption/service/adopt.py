@@ -93,7 +93,6 @@ class AdoptionService:
         :raises CannotAdopt: there is none, and the database isn't one to adopt into.
         """
         with transaction(target) as cursor:
-            publishing.check_migrated(cursor)
             earlier = record.last_adoption(cursor)
             if earlier is None:
                 publishing.check_empty(cursor)
