@@ -115,8 +115,8 @@ def create_app(settings: Settings | None = None) -> Flask:
     :raises ConfigurationError: The environment is wrong.
     """
     settings = settings or _settings()
-    # A command's standard output is its result, which may be JSON.
-    configure_logging(settings, sys.stderr if _is_command() else None)
+    # Programs read what a command prints, as `flask adopt --json`: no log line may come between.
+    configure_logging(settings, to_stderr=_is_command())
     app = Flask(__name__, static_folder=None)
     app.config.update(
         _OPENAPI, MAX_CONTENT_LENGTH=settings.max_body_bytes + 1, DEBUG=settings.debug

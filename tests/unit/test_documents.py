@@ -7,9 +7,12 @@ from functools import cache
 from pathlib import Path
 from urllib.parse import unquote
 
+import click
 import pytest
+from flask import Flask
 
 from devstack.processes import ROOT
+from origin.cli.commands import register_commands
 from tests.support.document_blocks import RUNNABLE, SHOWN, blocks, pages
 
 DECISIONS = ROOT / "doc/decisions"
@@ -97,6 +100,28 @@ def test_every_page_can_be_reached_from_the_readme():
         waiting += (names & set(DOCUMENTS)) - reached
     moved = {page for page in DOCUMENTS if "\nThis page has moved: " in _text(page)}
     assert set(DOCUMENTS) - moved - reached == set()
+
+
+def _commands(group: click.Group, beginning: str = "") -> Iterator[str]:
+    """Yield the names of all commands of our own, for example `users list`."""
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from _commands(command, f"{name} ")
+        else:
+            yield beginning + name
+
+
+def test_the_readme_lists_each_command():
+    """A row names the group once: `keys status`, `rotate`."""
+    app = Flask(__name__)
+    register_commands(app)
+    section = _text("README.md").partition("\n### Operators' commands\n")[2].partition("\n## ")[0]
+    told = []
+    for row in re.findall(r"^\| (`[^|]+`) \|", section, re.MULTILINE):
+        names = _CODE.findall(row)
+        group, _, _ = names[0].rpartition(" ")
+        told += [names[0], *(f"{group} {name}" for name in names[1:])]
+    assert sorted(told) == sorted(_commands(app.cli))
 
 
 def test_the_scopes_of_every_endpoint_are_documented():

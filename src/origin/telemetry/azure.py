@@ -51,6 +51,8 @@ def log_handler(connection_string: str, service: str, redactor: Redactor) -> log
         # Nothing is written to disk.
         enable_local_storage=False,
     )
+    # The library's handler has no lock, which logging requires from Python 3.13 on.
+    logging.Handler.createLock(handler)
     handler.addFilter(_CustomDimensions(redactor))
     handler.setFormatter(RedactedFormatter(redactor))
     return handler  # type: ignore[no-any-return] # the library has no types

@@ -1,8 +1,7 @@
-"""Configures logging: JSON lines on standard output, and Azure Application Insights if it is set."""
+"""Configures logging: JSON lines on stdout, and Azure Application Insights if it is set."""
 
 import logging
 import sys
-from typing import TextIO
 
 import redis
 from pydantic import SecretStr
@@ -13,13 +12,13 @@ from origin.telemetry.formatters import JsonFormatter
 from origin.telemetry.redaction import Redactor
 
 
-def configure_logging(settings: Settings, stream: TextIO | None = None) -> None:
+def configure_logging(settings: Settings, *, to_stderr: bool = False) -> None:
     """Send all logs and spans of this process where the settings say. A second call replaces the first.
 
-    :param stream: Where the JSON lines go; None: standard output.
+    :param to_stderr: Write lines to stderr instead of stdout.
     """
     redactor = Redactor(_secrets(settings))
-    handler = logging.StreamHandler(stream or sys.stdout)
+    handler = logging.StreamHandler(sys.stderr if to_stderr else sys.stdout)
     handler.setFormatter(JsonFormatter(settings.service_name, redactor))
     handlers: list[logging.Handler] = [handler]
     connection_string = settings.azure_app_insights_conn_string.get_secret_value()

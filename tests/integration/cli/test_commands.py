@@ -70,6 +70,20 @@ def test_version_tells_what_runs(world: World):
     assert run(world, "version").splitlines()[0].split() == ["ACCOUNTSERVICE", VERSION]
 
 
+def test_log_lines_stay_out_of_json(world: World):
+    environment = {**os.environ, **world.environment(), "PYTHONPATH": "src", "TLS_VERIFY": "0"}
+    command_line = [sys.executable, "-m", "flask", "--app", "origin.app:create_app()"]
+    done = subprocess.run(
+        [*command_line, "version", "--json"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert json.loads(done.stdout)["version"] == VERSION
+    assert "TLS_VERIFY=0" in done.stderr
+
+
 def test_an_unmigrated_database_is_reported_in_one_line(
     new_world: Callable[..., World], empty_database_uri: str
 ):
