@@ -236,7 +236,9 @@ class OriginalDatabase:
         assert rest >= 0, rest
         split = self._transaction(batch, ggo, "split", 0)
         ggo.update(_flags(in_flight=in_flight))
-        wanted = [(amount, user["id"], f"reference {amount}") for amount, user in transfers]
+        wanted: list[tuple[int, int, str | None]] = [
+            (amount, user["id"], f"reference {amount}") for amount, user in transfers
+        ]
         wanted += [(rest, ggo["user_id"], None)] * bool(rest)
         wanted += [(amount, ggo["user_id"], None) for amount, _ in retires]
         parts = [self._part(split, ggo, *each, in_flight=in_flight) for each in wanted]
@@ -305,7 +307,8 @@ class OriginalDatabase:
 
     def measurement_address(self, point: Row, begin: datetime) -> str:
         """Return the address of the point's measurement of the period that begins then."""
-        return self._point_branch(point).address(period_index(begin), AddressKind.MEASUREMENT)
+        branch = self._point_branch(point)
+        return str(branch.address(period_index(begin), AddressKind.MEASUREMENT))
 
     def technology(self, label: str, technology_code: str, fuel_code: str) -> Row:
         """Add a technology."""

@@ -139,7 +139,7 @@ class World:
 
     def rows(self, sql: str, **parameters: Any) -> list[Any]:
         with self.runtime.database.transaction() as session:
-            result = session.execute(text(sql), parameters)
+            result: Any = session.execute(text(sql), parameters)
             return list(result) if result.returns_rows else []
 
     def value(self, sql: str, **parameters: Any) -> Any:
@@ -239,7 +239,8 @@ class World:
         """Return the subject's GGOs, as the API lists them."""
         response = self.post("/ggo", {"filters": {}}, self.token(subject))
         assert response.status_code == 200, response.text
-        return list(response.json["results"])
+        found: Any = response.json
+        return list(found["results"])
 
 
 def ggo_of(gsrn: str, **fields: Any) -> dict[str, Any]:
