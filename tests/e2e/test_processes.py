@@ -26,6 +26,21 @@ def _refuses(url: str) -> bool:
         return probe.connect_ex((host, int(port))) != 0
 
 
+def _announced(system: LiveSystem) -> set[str]:
+    """Return the names of the processes that have announced their secrets, killed ones included."""
+    return {row["process"] for row in system.rows("SELECT process FROM process_secrets")}
+
+
+def _running(system: LiveSystem) -> set[str]:
+    """Return the announced processes that run."""
+    pids = {name: name.split("process ")[1].split()[0] for name in _announced(system)}
+    return {name for name, pid in pids.items() if Path("/proc", pid).exists()}
+
+
+def _kinds(names: set[str]) -> set[str]:
+    return {name.split()[0] for name in names}
+
+
 def test_sigterm_lets_running_requests_and_posts_finish(system: LiveSystem):
     """A compose that waits for DataHub is still answered, and a POST to the ledger finishes.
 
@@ -34,6 +49,8 @@ def test_sigterm_lets_running_requests_and_posts_finish(system: LiveSystem):
     anna, bo = system.households("anna", "bo")
     posted, waiting = system.issue(anna, 0, 100), system.issue(anna, 1, 100)
     system.publish_consumption(anna, 1, 100)
+    eventually(lambda: _kinds(_running(system)) == set(_NAMES), "all have announced their secrets")
+    running = _running(system)
     datahub, ledger = system.sandbox.datahub, system.sandbox.ledger
     ledger.fault("/batches", times=None, delay_after=60)
     assert anna.compose(posted, transfers=[(40, bo)]).status_code == 200
@@ -54,7 +71,7 @@ def test_sigterm_lets_running_requests_and_posts_finish(system: LiveSystem):
     assert time.monotonic() - begin < 10
     assert system.batch_states(posted) == ["SUBMITTED"]
     # Each has withdrawn what it had announced (tests/e2e/test_secrets.py).
-    assert system.rows("SELECT process FROM process_secrets") == []
+    assert not running & _announced(system)
     for process in system.services.all:
         process.launch()
     for process in system.services.all:
