@@ -98,9 +98,14 @@ def _settings() -> Settings:
     try:
         return load_settings(Settings)
     except ConfigurationError as error:
-        if get_current_context(silent=True) is not None:
+        if _is_command():
             sys.exit(str(error))
         raise
+
+
+def _is_command() -> bool:
+    """Whether a `flask` command runs."""
+    return get_current_context(silent=True) is not None
 
 
 def create_app(settings: Settings | None = None) -> Flask:
@@ -110,8 +115,8 @@ def create_app(settings: Settings | None = None) -> Flask:
     :raises ConfigurationError: The environment is wrong.
     """
     settings = settings or _settings()
-    # Programs read what `flask version --json` prints: no log line may come before it.
-    configure_logging(settings, to_stderr={"version", "--json"} <= set(sys.argv))
+    # Programs read what a command prints, as `flask adopt --json`: no log line may come between.
+    configure_logging(settings, to_stderr=_is_command())
     app = Flask(__name__, static_folder=None)
     app.config.update(
         _OPENAPI, MAX_CONTENT_LENGTH=settings.max_body_bytes + 1, DEBUG=settings.debug

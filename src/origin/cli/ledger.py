@@ -1,5 +1,6 @@
 """Commands about the ledger for operators: `flask ledger status`, `batch`, `decline`, `reconcile`."""
 
+import logging
 import sys
 from collections.abc import Callable
 from functools import wraps
@@ -28,6 +29,8 @@ SHOWN_NEVER_SENT = 20
 
 P = ParamSpec("P")
 
+log = logging.getLogger(__name__)
+
 ledger = AppGroup("ledger", help="Batches under way, and differences from the ledger.")
 
 
@@ -43,6 +46,10 @@ def exits_2_on_errors(command: Callable[P, None]) -> Callable[P, None]:
             sys.exit(INCOMPLETE)
         except KeyboardInterrupt:
             click.echo("Stopped; the next one continues from here.", err=True)
+            sys.exit(INCOMPLETE)
+        except Exception:
+            # Python's own status for it, 1, would say that all is done.
+            log.exception("The command failed", extra={"event": "command.failed"})
             sys.exit(INCOMPLETE)
 
     return run

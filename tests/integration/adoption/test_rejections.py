@@ -356,6 +356,27 @@ def test_each_row_that_does_not_fit_is_named_with_its_reason(world: World, spoil
     assert issued == held
 
 
+def test_no_ggo_is_spent_twice(world: World):
+    """A part that another batch retires again; a GGO that one batch both splits and retires."""
+    books = Books()
+    _, parts = books.split()
+    again = books.copy("ledger_batch", books.last("ledger_batch"))
+    books.copy("ledger_transaction", books.last("ledger_transaction"), batch_id=again["id"])
+    retired_again = books.last("ledger_transaction")
+    assert retired_again["parent_ggo_id"] == parts[2]["id"]
+    both, _ = books.split()
+    retire = books.last("ledger_transaction")
+    books.copy("ledger_transaction", retire, parent_ggo_id=both["id"], order=9)
+    write(world, books, constraints=False)
+    found = rejections(adopt(world, status=1))
+    assert {key: reason for key, reason in found.items() if key[0] == "batch"} == {
+        ("batch", 2): "Batch 1 spends the same GGO",
+        ("batch", 3): "Its transactions are not those of one compose",
+    }
+    assert found["transaction", retired_again["id"]] == "Its batch was rejected"
+    assert world.value("SELECT count(*) FROM ggos") == 8
+
+
 def test_a_duplicate_of_a_part_leaves_its_lineage_alone(world: World):
     books = Books()
     _, parts = books.split()

@@ -1,6 +1,7 @@
 """Runs of `flask adopt`: dry, repeated, concurrent, refused, interrupted and killed."""
 
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from contextlib import closing
 from datetime import timedelta
 from typing import Any
 
+import click
 import psycopg2
 import pytest
 
@@ -16,6 +18,7 @@ from devstack.configured import Postgres
 from origin.adoption.queries import connections, publishing, record, staged_rows, tables
 from origin.adoption.service import adopt as adopt_service
 from origin.adoption.service import staging
+from origin.app import create_app
 from origin.db.models import Base
 from origin.webhooks.service.early_subscriptions import keep
 from tests.support.adopting import adopt, run, service, uri_of, write
@@ -190,6 +193,8 @@ def test_what_a_source_lacks_is_named(world: World):
         (f"postgresql://u:{PASSWORD}@127.0.0.1:9/x", "The source can't be reached: "),
         (f"mysql://u:{PASSWORD}@127.0.0.1:9/x", "--from is not the URI of a PostgreSQL database"),
         (f"u:{PASSWORD}@127.0.0.1", "--from is not a database URI (postgresql://…)"),
+        (f"postgresql://u:it@{PASSWORD}@127.0.0.1:9/x", "--from has more than one @: "),
+        (f"postgresql://u:%00{PASSWORD}@127.0.0.1:9/x", "The source can't be reached: "),
     ],
 )
 def test_a_wrong_uri_is_refused_in_one_line_without_its_password(
@@ -198,6 +203,103 @@ def test_a_wrong_uri_is_refused_in_one_line_without_its_password(
     message = refusal(world, "--from", uri)
     assert message.startswith(f"Error: {reason}")
     assert PASSWORD not in message
+
+
+def test_another_schema_version_is_told(world: World, history: OriginalDatabase):
+    write(world, history, constraints=False)
+    world.rows("CREATE TABLE original.alembic_version AS SELECT '0123456789ab' AS version_num")
+    arguments = ["adopt", "--schema", "original", "--dry-run"]
+    result = world.app.test_cli_runner().invoke(args=arguments)
+    assert result.exit_code == 1
+    assert result.stderr.startswith(
+        "Warning: the source's Alembic head is 0123456789ab, not dd6130a7a463\n"
+    )
+    world.rows("ALTER TABLE original.ggo_ggo DROP COLUMN amount")
+    assert refusal(world, *arguments[1:]).endswith(
+        "It lacks column ggo_ggo.amount. Its Alembic head is 0123456789ab, not dd6130a7a463"
+    )
+    world.rows("UPDATE original.alembic_version SET version_num = 'dd6130a7a463'")
+    assert refusal(world, *arguments[1:]).endswith("It lacks column ggo_ggo.amount")
+
+
+@pytest.mark.parametrize("gone", ["source", "target"])
+def test_a_lost_connection_is_told_in_one_line_with_its_database(
+    world: World, history: OriginalDatabase, monkeypatch: pytest.MonkeyPatch, gone: str
+):
+    write(world, history, constraints=False)
+    check = adopt_service.KeyCheck.run
+    of = {"source": "account-service adopt", "target": "account-service"}
+
+    def cut(self: Any) -> None:
+        check(self)
+        # The target's is the one that holds the lock of adoptions.
+        rows(
+            uri_of(world),
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND application_name = %s "
+            "AND (%s OR pid IN (SELECT pid FROM pg_locks WHERE locktype = 'advisory'))",
+            of[gone],
+            gone == "source",
+        )
+
+    monkeypatch.setattr(adopt_service.KeyCheck, "run", cut)
+    words = {"source": "The source: ", "target": "This service's database: "}
+    assert refusal(world, "--schema", "original").startswith(f"Error: {words[gone]}")
+    assert world.value("SELECT count(*) FROM ggos") == 0
+
+
+def test_a_bug_does_not_look_like_an_adoption(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    write(world, OriginalDatabase())
+
+    def fail(_: Any) -> None:
+        raise LookupError("a bug")
+
+    monkeypatch.setattr(publishing, "publish", fail)
+    run(world, "--schema", "original", status=2)
+    assert "a bug" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("statement", "words", "others", "kind"),
+    [
+        ("_TECHNOLOGIES", "SELECT technology_code", "SELECT 'x' || technology_code", "technology"),
+        ("_USERS", "1 + greatest(", "0 + greatest(", "metering point index"),
+        ("_TRANSACTIONS", "SELECT t.id,", "SELECT t.id + 1000,", "transaction"),
+        ("_GGOS", "target.reference", "NULL", "split target"),
+        ("_LIVE_SUBSCRIPTIONS", "USING (subject)", "ON false", "subscription"),
+    ],
+)
+def test_rows_that_get_lost_while_publishing_are_noticed(
+    world: World,
+    monkeypatch: pytest.MonkeyPatch,
+    statement: str,
+    words: str,
+    others: str,
+    kind: str,
+):
+    original = OriginalDatabase(7)
+    original.trade(40, users=3)
+    original.rows["auth_user"][0]["disabled"] = True
+    original.technology("Wind", "T020001", "F01050100")
+    write(world, original)
+    text = getattr(publishing, statement)
+    assert words in text
+    monkeypatch.setattr(publishing, statement, text.replace(words, others))
+    assert f"Error: source ≠ adopted + rejected: {kind} " in refusal(world, "--schema", "original")
+    assert world.value("SELECT count(*) FROM users") == 0
+
+
+def test_logs_of_a_command_leave_its_report_alone(world: World):
+    """Standard output holds the JSON of `--json`, and nothing else."""
+    with click.Context(click.Command("adopt")):
+        create_app(world.settings)
+    try:
+        assert [handler.stream for handler in logging.getLogger().handlers] == [sys.stderr]
+    finally:
+        create_app(world.settings)
+    assert [handler.stream for handler in logging.getLogger().handlers] == [sys.stdout]
 
 
 def test_a_source_is_asked_for(world: World):

@@ -44,6 +44,8 @@ def test_help_explains_each_command_by_group(world: World, group: str):
 def test_flask_finds_the_commands(world: World):
     """Run as `pipenv run flask --help`."""
     environment = {**os.environ, **world.environment(), "PYTHONPATH": "src"}
+    # The settings of tests are warned of.
+    environment |= {"LOG_LEVEL": "ERROR"}
     command_line = [sys.executable, "-m", "flask", "--app", "origin.app:create_app()"]
     done = subprocess.run(
         [*command_line, "--help"], env=environment, capture_output=True, text=True, check=True

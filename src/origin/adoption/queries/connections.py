@@ -47,6 +47,9 @@ def source_url(text: str) -> URL:
         raise CannotAdopt("--from is not a database URI (postgresql://…)") from None
     if not url.drivername.startswith("postgres"):
         raise CannotAdopt("--from is not the URI of a PostgreSQL database")
+    if "@" in (url.host or ""):
+        # The end of the password would be taken for the host's name, which errors and reports show.
+        raise CannotAdopt("--from has more than one @: write the password's as %40")
     return url.set(drivername="postgresql+psycopg2")
 
 
@@ -59,6 +62,7 @@ def source_connection(url: URL) -> Iterator[DriverConnection]:
     engine = create_engine(
         url,
         poolclass=NullPool,
+        pool_reset_on_return=None,
         hide_parameters=True,
         connect_args={
             "options": _SOURCE_OPTIONS,
@@ -70,7 +74,8 @@ def source_connection(url: URL) -> Iterator[DriverConnection]:
     )
     try:
         made = engine.raw_connection()
-    except psycopg2.Error as error:
+    except (psycopg2.Error, ValueError) as error:
+        # ValueError: the URI holds a character that no connection string can hold.
         raise CannotAdopt(f"The source can't be reached: {reason_of(error)}") from error
     try:
         yield _driver_connection(made)
@@ -86,7 +91,7 @@ def target_connection(url: URL) -> Iterator[DriverConnection]:
     :raises CannotAdopt: another adoption runs.
     :raises psycopg2.Error: the database can't be reached.
     """
-    engine = make_engine(url, _LIMITS, poolclass=NullPool)
+    engine = make_engine(url, _LIMITS, poolclass=NullPool, pool_reset_on_return=None)
     made = engine.raw_connection()
     try:
         connection = _driver_connection(made)
@@ -142,4 +147,4 @@ def reason_of(error: BaseException | None) -> str:
     """Return a database's reason in one line, without values of rows."""
     if isinstance(error, psycopg2.Error) and error.diag.message_primary:
         return str(error.diag.message_primary)
-    return " ".join(str(error).split()) or type(error).__name__
+    return " ".join(str(error).split()).rstrip(".") or type(error).__name__

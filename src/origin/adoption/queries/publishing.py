@@ -60,9 +60,7 @@ def never_sent_batches() -> str:
 
     Rejected batches count as well: their GGOs were not sent, either.
     """
-    return (
-        f"SELECT id FROM {BATCHES.staged} WHERE state = 'COMPLETED' AND coalesce(handle, '') = ''"
-    )
+    return f"SELECT id FROM {BATCHES.staged} WHERE state = 'COMPLETED' AND coalesce(btrim(handle), '') = ''"
 
 
 _MARK_NEVER_SENT = f"""
@@ -159,7 +157,7 @@ INSERT INTO batches (id, user_id, ggo_id, state, next_attempt_at, last_error, ne
 OVERRIDING SYSTEM VALUE
 SELECT id, user_id, facts.source_id, state, CASE WHEN NOT has_ended THEN now() END,
     CASE WHEN state = 'DECLINED' THEN '{_DECLINED}' END,
-    state = 'COMPLETED' AND coalesce(handle, '') = '',
+    state = 'COMPLETED' AND coalesce(btrim(handle), '') = '',
     substring(handle FROM '(?:[?&]id=|^)([0-9A-Za-z]+)(?:[&#]|$)'), now(),
     coalesce(created, submitted, now()), submitted,
     CASE WHEN has_ended THEN coalesce(submitted, created, now()) END
@@ -252,11 +250,45 @@ def analyze(cursor: Cursor) -> None:
         cursor.execute(f"ANALYZE {table}")
 
 
+def _given_out(sequence: SourceTable, column: str) -> str:
+    """Return the SQL that counts the key indexes of a sequence which users will not get again."""
+    return (
+        f"SELECT count(*) FROM {adoptable(sequence)} AS s JOIN users ON users.id = s.user_id "
+        f'AND {column} > least("index", {HARDENED - 1})'
+    )
+
+
 PUBLISHED = {
+    Kind.TECHNOLOGY: (
+        f"SELECT count(*) FROM {adoptable(TECHNOLOGIES)} "
+        "JOIN technologies USING (technology_code, fuel_code)"
+    ),
     Kind.USER: "SELECT count(*) FROM users",
     Kind.METERING_POINT: "SELECT count(*) FROM metering_points",
+    Kind.METERING_POINT_INDEX: _given_out(POINT_INDEXES, "next_metering_point_index"),
+    Kind.GGO_INDEX: _given_out(GGO_INDEXES, "next_trade_index"),
     Kind.GGO: "SELECT count(*) FROM ggos",
     Kind.BATCH: "SELECT count(*) FROM batches",
+    Kind.TRANSACTION: (
+        f"SELECT count(*) FROM {adoptable(TRANSACTIONS)} AS t JOIN batches ON batches.id = batch_id "
+        "WHERE batches.state = 'DECLINED' OR EXISTS (SELECT FROM transactions AS made "
+        "WHERE made.id = t.id AND made.batch_id = t.batch_id AND made.ggo_id = t.parent_ggo_id)"
+    ),
+    Kind.SPLIT_TARGET: (
+        f"SELECT count(*) FROM {adoptable(TARGETS)} AS target "
+        f"JOIN {adoptable(TRANSACTIONS)} AS t ON t.id = transaction_id "
+        "JOIN batches ON batches.id = batch_id LEFT JOIN ggos ON ggos.id = target.ggo_id "
+        "AND ggos.parent_id = t.parent_ggo_id "
+        "AND ggos.reference IS NOT DISTINCT FROM target.reference "
+        "WHERE batches.state = 'DECLINED' OR ggos.id IS NOT NULL"
+    ),
     Kind.FORECAST: "SELECT count(*) FROM forecasts",
+    Kind.SUBSCRIPTION: (
+        f"SELECT count(*) FROM {adoptable(SUBSCRIPTIONS)} AS s WHERE EXISTS (SELECT "
+        "FROM webhook_subscriptions AS made JOIN users ON users.id = made.user_id "
+        "WHERE users.subject = s.subject AND made.event = s.event AND made.url = s.url) "
+        "OR EXISTS (SELECT FROM early_subscriptions AS early WHERE early.subject = s.subject "
+        "AND early.event = s.event AND early.url = s.url)"
+    ),
 }
-"""How many rows of a kind were published, where each is a row of its own."""
+"""How many rows of a kind are in the service's tables, in whatever form, as it is counted there."""

@@ -329,7 +329,7 @@ def _reject_batches(cursor: Cursor) -> None:
             ("source.user_id <> staged.user_id", "'Its GGO is not of its user'"),
             ("state = 'DECLINED'", "NULL"),
             (
-                "splits > 1 OR (splits = 0 AND total > 1) OR strangers > 0",
+                "splits > 1 OR (splits = 0 AND total > 1) OR (splits = 1 AND strangers > 0)",
                 "'Its transactions are not those of one compose'",
             ),
             (
@@ -353,7 +353,7 @@ def _collect_batch_facts(cursor: Cursor) -> None:
     """Collect, by batch: its source, and counts of its transactions and of the source's parts.
 
     A repeated transaction counts once. `lost` counts those of which no row is adoptable, `strangers`
-    those that retire something else than a part.
+    those that retire something else than a retired part; without a split that is the source.
     """
     cursor.execute(f"DROP TABLE IF EXISTS {_FACTS}")
     cursor.execute(f"""
@@ -373,7 +373,7 @@ def _collect_batch_facts(cursor: Cursor) -> None:
                 count(*) FILTER (WHERE judged.type = 'split') AS splits,
                 count(*) FILTER (WHERE is_lost) AS lost,
                 count(*) FILTER (
-                    WHERE judged.type = 'retire' AND parent_ggo_id <> source_id
+                    WHERE judged.type = 'retire'
                     AND (part.parent_id IS DISTINCT FROM source_id OR NOT part.retired)
                 ) AS strangers
             FROM judged LEFT JOIN {adoptable(GGOS)} AS part ON part.id = parent_ggo_id
@@ -393,17 +393,17 @@ def _collect_batch_facts(cursor: Cursor) -> None:
 
 def _reject_second_batches(cursor: Cursor) -> None:
     """Reject batches that spend a GGO which another one spends, too: the lowest id counts."""
-    first = "first_value(id) OVER (PARTITION BY source_id, state = 'DECLINED' ORDER BY id)"
     _reject_more(
         cursor,
         BATCHES,
-        [
-            (
-                f"state <> 'DECLINED' AND {first} <> id",
-                f"format('Batch %s spends the same GGO', {first})",
-            )
-        ],
-        f"JOIN {_FACTS} AS facts ON facts.batch_id = staged.id",
+        [("first IS NOT NULL", "format('Batch %s spends the same GGO', first)")],
+        f"""LEFT JOIN (
+            SELECT batch_id, min(first) AS first FROM (
+                SELECT batch_id, min(batch_id) OVER (PARTITION BY parent_ggo_id) AS first
+                FROM {adoptable(TRANSACTIONS)} JOIN {adoptable(BATCHES)} AS b ON b.id = batch_id
+                WHERE state <> 'DECLINED'
+            ) AS spending WHERE first <> batch_id GROUP BY batch_id
+        ) AS other ON other.batch_id = staged.id""",
     )
 
 

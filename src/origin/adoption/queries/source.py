@@ -36,6 +36,8 @@ SELECT max(id), count(*) FROM (
 ) AS range
 """)
 _BEFORE_ALL_IDS = -(2**63)
+ORIGINAL_HEAD = "dd6130a7a463"
+"""The original service's last schema (contract: original-schema)."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ class Source:
 
         :raises CannotAdopt: naming what is missing.
         """
-        missing = []
+        missing, head = [], self.other_head()
         for table in TABLES:
             found = {row[0] for row in self._rows(sql.SQL(_COLUMNS), (self._schema, table.name))}
             if not found:
@@ -74,7 +76,24 @@ class Source:
             raise CannotAdopt(
                 f"The source's schema {self._schema} is not the original service's. It lacks "
                 f"{', '.join(missing[:5])}{' and more' if len(missing) > 5 else ''}"
+                f"{f'. Its Alembic head is {head}, not {ORIGINAL_HEAD}' if head else ''}"
             )
+
+    def other_head(self) -> str | None:
+        """Return the source's Alembic head if it differs from the original's last; None: it may not."""
+        table = sql.Identifier(self._schema, "alembic_version")
+        ((is_readable,),) = self._rows(
+            sql.SQL("SELECT has_table_privilege(to_regclass({}), 'SELECT')").format(
+                sql.Literal(table.as_string(self._connection))
+            )
+        )
+        heads = (
+            [head for (head,) in self._rows(sql.SQL("SELECT version_num FROM {}").format(table))]
+            if is_readable
+            else []
+        )
+        # In this service's own schema, the heads are its own: four digits.
+        return next((head for head in heads if head != ORIGINAL_HEAD and len(head) > 4), None)
 
     def fingerprint(self) -> tuple[str, dict[SourceTable, int]]:
         """Return a text that changes with any row, and the number of rows by table."""
@@ -96,7 +115,8 @@ class Source:
 
     def release(self) -> None:
         """End the snapshot; the next call reads the database as it is then."""
-        self._connection.rollback()
+        with _errors_named():
+            self._connection.rollback()
 
     def next_range(self, table: SourceTable, after: int | None, limit: int) -> IdRange | None:
         """Return the next range of ids after this one; None: there are no more rows.

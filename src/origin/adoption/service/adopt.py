@@ -18,7 +18,7 @@ from origin.adoption.queries.connections import (
     transaction,
 )
 from origin.adoption.queries.record import PublishedAdoption
-from origin.adoption.queries.source import Source
+from origin.adoption.queries.source import ORIGINAL_HEAD, Source
 from origin.adoption.queries.tables import SourceTable
 from origin.adoption.rules import CannotAdopt, Rejection, Report, check_balance
 from origin.adoption.service.early_rows import EarlyRows
@@ -134,6 +134,9 @@ class _Run:
     def stage(self, name: str) -> None:
         """Copy the source into staging, and decide what can't be adopted."""
         self.source.check_tables()
+        if head := self.source.other_head():
+            words = f"Warning: the source's Alembic head is {head}, not {ORIGINAL_HEAD}"
+            self.show_progress(words, 0, 1)
         self.show_progress("Reading the source as a whole", 0, 1)
         self.read = _Read(name, *self.source.fingerprint(), self.source.energy())
         self._open_staging()
