@@ -5,14 +5,10 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 MAKEFLAGS += --no-print-directory --no-builtin-rules
 .DEFAULT_GOAL := help
-.PHONY: help sync demo unit test faults check openapi api-check format image-check compose-check deploy-check rollback-check bench adopt-bench capacity lock sbom workflow-check release-check clean
+.PHONY: help sync demo unit test coverage faults check openapi api-check format image-check compose-check deploy-check rollback-check bench adopt-bench capacity lock sbom workflow-check release-check clean
 
 # Arguments for `demo` (--once), `unit`, `test` (pytest's) and others.
 ARGS ?=
-# How `test` measures branch coverage. It costs pytest's own processes a third of their time; the servers,
-# peers and services that tests start run at full speed.
-COVERAGE ?= --cov --cov-report=json:.run/coverage.json
-
 # The bench's result that `capacity` takes over.
 RESULT ?= .run/bench/result.json
 
@@ -32,9 +28,13 @@ unit: sync ## Run the unit tests, in seconds: no servers, no child processes (AR
 	$(python) -m pytest --numprocesses 2 --no-loadscope-reorder tests/unit $(ARGS)
 
 # Three processes keep two cores busy: tests of running systems wait much of their time.
-test: check ## Run all checks and tests, and show the branch coverage (ARGS='-k compose': arguments for pytest)
+test: check ## Run all checks and tests (ARGS='-k compose': arguments for pytest)
+	$(python) -m pytest --numprocesses 3 --no-loadscope-reorder $(ARGS)
+
+# Measuring costs pytest's own processes a third of their time, so `test` leaves it out.
+coverage: sync ## Run all tests and show their branch coverage (ARGS: arguments for pytest)
 	@mkdir -p .run && rm -f .run/coverage.json
-	$(python) -m pytest --numprocesses 3 --no-loadscope-reorder $(COVERAGE) $(ARGS) || status=$$?; \
+	$(python) -m pytest --numprocesses 3 --no-loadscope-reorder --cov --cov-report=json:.run/coverage.json $(ARGS) || status=$$?; \
 	$(python) -m devstack.coverage_table .run/coverage.json || true; \
 	exit $${status:-0}
 
