@@ -1,5 +1,6 @@
 """Operators' commands for users, metering points, tokens and keys; `flask --help` lists all commands."""
 
+import sys
 from collections.abc import Callable
 from functools import wraps
 from itertools import chain
@@ -42,12 +43,46 @@ def register_commands(app: Flask) -> None:
     import origin.cli.ledger_lists
     import origin.cli.recovery  # noqa: F401
     from origin.cli.adoption import adopt
+    from origin.cli.doctor import doctor
     from origin.cli.ledger import ledger
     from origin.cli.version import version
     from origin.cli.webhooks import webhooks
 
-    for command in (users, metering_points, token_commands, keys, ledger, webhooks, adopt, version):
+    for command in (
+        users,
+        metering_points,
+        token_commands,
+        keys,
+        ledger,
+        webhooks,
+        adopt,
+        doctor,
+        version,
+    ):
         app.cli.add_command(command)
+
+
+class OnlyDoctor(AppGroup):
+    """The commands where the settings are wrong: `doctor`. Any other ends with the reason."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__()
+        self._reason = reason
+
+    def get_command(self, _ctx: click.Context, name: str) -> click.Command | None:
+        """Return the doctor.
+
+        :raises SystemExit: another command is wanted.
+        """
+        from origin.cli.doctor import doctor
+
+        if name != doctor.name:
+            sys.exit(self._reason)
+        return doctor
+
+    def list_commands(self, _ctx: click.Context) -> list[str]:
+        """Raise SystemExit: the other commands need settings."""
+        sys.exit(self._reason)
 
 
 def of_subject_or_all(command: Callable[[str | None], None]) -> Callable[..., None]:
