@@ -87,7 +87,7 @@ def failure_reason(error: BaseException) -> str:
     """Return an error's type, and of a connection that failed also why, in one line without secrets."""
     name = type(error).__name__
     # Other errors may quote a command, and so its arguments.
-    if not isinstance(error, redis.ConnectionError):
+    if not isinstance(error, redis.ConnectionError | redis.TimeoutError):
         return name
     return f"{name}: {' '.join(str(error).split())}"
 
