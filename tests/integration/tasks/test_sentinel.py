@@ -107,9 +107,10 @@ def test_a_wrong_password_of_the_sentinel_is_named_without_its_value(
     settings = _settings(cluster, redis_sentinel_password="not the secret")
     assert not _redis_is_up(settings)
     assert not WakeupSender(settings).send(BATCHES)
-    assert "MasterNotFoundError: No master found for 'accounts'" in caplog.text
+    assert "MasterNotFoundError: No primary named 'accounts' (127.0.0.1:" in caplog.text
+    assert "invalid username-password pair" in caplog.text
     assert "not the secret" not in caplog.text
     assert cluster.primary.password not in caplog.text
     caplog.clear()
     assert not _redis_is_up(_settings(cluster, redis_sentinel_master="other"))
-    assert "No master found for 'other'" in caplog.text
+    assert f"No primary named 'other' ({cluster.sentinel.host}" in caplog.text
