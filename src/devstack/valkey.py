@@ -51,6 +51,7 @@ class EmbeddedValkey:
         self.username = _USER
         self.password: str = primary.password if primary else password or secrets.token_urlsafe(24)
         self._primary = primary
+        self.tls: dict[str, str] = {}
         self.log = self._private / "valkey.log"
 
     def __enter__(self) -> Self:

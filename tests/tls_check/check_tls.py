@@ -23,40 +23,30 @@ from tests.support.redis_failover import (
     secrets_in_files,
     sentinel_environment,
 )
-from tests.tls_check.servers import Certificates, TlsPostgres, TlsRedis, TlsSentinel
+from tests.tls_check.servers import TlsPostgres, TlsRedis, TlsSentinel
 
 _STRANGE = "certificate verify failed"
 
 
-def _tls(certificates: Certificates) -> dict[str, str]:
-    certificate, key = certificates.client
-    return {
-        "REDIS_TLS": "1",
-        "REDIS_TLS_CA_FILE": str(certificates.authority),
-        "REDIS_TLS_CERT_FILE": str(certificate),
-        "REDIS_TLS_KEY_FILE": str(key),
-    }
-
-
-def _is_up(certificates: Certificates, server: TlsRedis, **changes: Any) -> bool:
-    tls = {name.lower(): each for name, each in _tls(certificates).items()}
+def _is_up(server: TlsRedis, **changes: Any) -> bool:
+    tls = {name.lower(): each for name, each in server.tls.items()}
     database: Any = SimpleNamespace(probe=lambda: None)
     return Probes(database, redis_settings(server, **{**tls, **changes})).are_up()["redis"]
 
 
 def test_redis_is_verified_and_verifies(
-    certificates: Certificates, primary: TlsRedis, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    primary: TlsRedis, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ):
     """Runs first: the last check kills this primary."""
-    assert _is_up(certificates, primary)
-    assert _is_up(certificates, primary, redis_host=f"rediss://127.0.0.1:{primary.port}")
-    assert not _is_up(certificates, primary, redis_tls_ca_file=Authority(tmp_path, "stranger").path)
+    assert _is_up(primary)
+    assert _is_up(primary, redis_host=f"rediss://127.0.0.1:{primary.port}")
+    assert not _is_up(primary, redis_tls_ca_file=Authority(tmp_path, "stranger").path)
     assert _STRANGE in caplog.text
-    assert not _is_up(certificates, primary, redis_host="localhost")
+    assert not _is_up(primary, redis_host="localhost")
     assert "certificate is not valid for 'localhost'" in caplog.text
-    assert not _is_up(certificates, primary, redis_tls_cert_file="", redis_tls_key_file="")
-    none = dict.fromkeys(name.lower() for name in _tls(certificates))
-    assert not _is_up(certificates, primary, **none)
+    assert not _is_up(primary, redis_tls_cert_file="", redis_tls_key_file="")
+    none = dict.fromkeys(name.lower() for name in primary.tls)
+    assert not _is_up(primary, **none)
     assert primary.password not in caplog.text
 
 
@@ -129,7 +119,6 @@ def _adopt(system: LiveSystem, tls_postgres: TlsPostgres, tmp_path: Path) -> str
 
 
 def test_all_processes_and_commands_speak_tls(
-    certificates: Certificates,
     tls_postgres: TlsPostgres,
     primary: TlsRedis,
     sentinel: TlsSentinel,
@@ -147,7 +136,6 @@ def test_all_processes_and_commands_speak_tls(
     }
     variables = {
         **sentinel_environment([sentinel]),
-        **_tls(certificates),
         **secrets_in_files(tmp_path, given),
     }
     with running_system(uri, primary, tmp_path, variables) as system:

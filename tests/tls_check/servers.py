@@ -30,6 +30,17 @@ class Certificates:
         authority = Authority(folder)
         return cls(authority.path, authority.issue("server"), authority.issue("client"))
 
+    @property
+    def redis_environment(self) -> dict[str, str]:
+        """The variables of the service."""
+        certificate, key = self.client
+        return {
+            "REDIS_TLS": "1",
+            "REDIS_TLS_CA_FILE": str(self.authority),
+            "REDIS_TLS_CERT_FILE": str(certificate),
+            "REDIS_TLS_KEY_FILE": str(key),
+        }
+
     def redis_configuration(self, port: int) -> list[str]:
         """Return the lines that make a Redis or a Sentinel speak TLS only, at this port."""
         certificate, key = self.server
@@ -79,6 +90,7 @@ class TlsRedis(EmbeddedValkey):
     def __init__(self, certificates: Certificates, primary: "TlsRedis | None" = None) -> None:
         super().__init__(primary=primary)
         self._certificates = certificates
+        self.tls = certificates.redis_environment
 
     def _program(self) -> Path:
         return Path(shutil.which("redis-server") or "")

@@ -74,7 +74,10 @@ def _is_counted(limits: RateLimits) -> bool:
     return limits.wait_s(1) > 0
 
 
-def test_everything_follows_the_primary(cluster: Cluster, monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize("is_killed", [True, False], ids=["killed", "demoted"])
+def test_everything_follows_the_primary(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch, is_killed: bool
+):
     """Clients that were connected to the old one find the new one by themselves."""
     monkeypatch.setattr(sending, "_PAUSE_S", 0)
     monkeypatch.setattr(rate_limits, "_PAUSE_S", 0)
@@ -87,7 +90,13 @@ def test_everything_follows_the_primary(cluster: Cluster, monkeypatch: pytest.Mo
     with cluster.primary.client() as client:
         assert (client.llen(QUEUE), client.exists("requests:1")) == (1, 1)
 
-    cluster.primary.kill()
+    if is_killed:
+        cluster.primary.kill()
+    else:
+        with cluster.sentinel.client() as client:
+            client.sentinel_failover("accounts")
+        with cluster.replica.client() as client:
+            eventually(lambda: client.role()[0] == b"master", "the replica is promoted")
     eventually(lambda: sender.send(RECONCILIATION), "a wake-up is sent to the new primary")
     eventually(lambda: sender.send(BATCHES), "a wake-up is counted by the new primary")
     eventually(lambda: _is_counted(limits), "requests are counted by the new primary")
