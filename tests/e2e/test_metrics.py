@@ -24,6 +24,17 @@ def test_any_process_of_the_web_answers_for_all_of_them(system: LiveSystem):
     assert {count() - before for _ in range(10)} == {60}
 
 
+def _begins_with_0(scrape: Scrape) -> bool:
+    """Return whether counters are exported that have not counted anything."""
+    alert = ("account_service_batch_alerts_total", frozenset({("reason", "cannot_end")}))
+    sent = ("account_service_tasks_sent_total", frozenset({("task", "origin.pruning")}))
+    return scrape.samples.get(alert) == 0 and sent in scrape.samples
+
+
+def test_counters_of_the_web_exist_before_their_first_event(system: LiveSystem):
+    assert _begins_with_0(_scrape(f"{system.stack.url}/metrics"))
+
+
 def test_worker_and_beat_answer_for_themselves(system: LiveSystem):
     worker, beat = system.services.worker, system.services.beat
     ports = {process.name: free_port() for process in (worker, beat)}
@@ -43,6 +54,9 @@ def test_worker_and_beat_answer_for_themselves(system: LiveSystem):
         ),
         "the worker works",
     )
+    assert all(_begins_with_0(_scrape(url)) for url in scrapes.values())
+    failed = frozenset({("task", "origin.technologies"), ("state", "FAILURE")})
+    assert ("account_service_task_seconds_count", failed) in _scrape(scrapes["worker"]).samples
     assert "process_resident_memory_bytes" in _scrape(scrapes["worker"]).names
 
 
