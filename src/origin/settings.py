@@ -374,8 +374,7 @@ class Settings(DatabaseSettings):
     @field_validator("redis_tls")
     @classmethod
     def _or_by_url(cls, value: bool, info: ValidationInfo) -> bool:  # noqa: FBT001 - pydantic's way
-        host = info.data.get("redis_host", "")
-        return value or (host.lower().startswith("rediss://") and not info.data["redis_sentinels"])
+        return value or info.data.get("redis_host", "").lower().startswith("rediss://")
 
     @field_validator("redis_tls_ca_file", "redis_tls_cert_file", "redis_tls_key_file")
     @classmethod
