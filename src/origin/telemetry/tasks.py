@@ -14,6 +14,9 @@ from origin.settings import Settings
 from origin.telemetry import context, metrics
 from origin.telemetry.tracing import SpanKind, finish
 
+_SENT_AT = "sent_at"
+"""A task's header: when it was sent, in seconds of the sender's clock."""
+
 log = logging.getLogger(__name__)
 
 
@@ -24,6 +27,7 @@ def task_headers() -> dict[str, str]:
 
 def watch_sending() -> None:
     """Count the wake-ups that this process sends. A second call changes nothing."""
+    signals.before_task_publish.connect(_sending)
     signals.after_task_publish.connect(_sent)
 
 
@@ -43,6 +47,9 @@ def watch_tasks(settings: Settings) -> None:
 
 def _begin(task: Any, **_: Any) -> None:
     headers = task.request.headers or {}
+    # Releases up to 2.0 send no such header. Two machines' clocks may differ.
+    if (sent_at := headers.get(_SENT_AT)) is not None:
+        metrics.TASK_WAIT_SECONDS.labels(task.name).observe(max(time.time() - sent_at, 0))
     task.request.began = time.perf_counter()
     task.request.span = context.begin_work(
         f"TASK {task.name}",
@@ -59,6 +66,10 @@ def _end(task: Any, state: str | None = None, **_: Any) -> None:
     is_success = state == "SUCCESS"
     finish(task.request.span, SpanKind.INCOMING, is_success=is_success, state=state)
     context.end_work()
+
+
+def _sending(headers: dict[str, Any], **_: Any) -> None:
+    headers[_SENT_AT] = time.time()
 
 
 def _sent(sender: str, **_: Any) -> None:
