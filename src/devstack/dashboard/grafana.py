@@ -163,7 +163,7 @@ def _target(letter: str, legend: str, query: str, kind: Kind) -> Json:
 
 
 def _defaults(panel: Panel) -> Json:
-    steps = [{"color": "green", "value": None}]
+    steps: list[Json] = [{"color": "green", "value": None}]
     steps += [{"color": colour, "value": value} for value, colour in panel.thresholds]
     mappings: list[Json] = [
         {

@@ -6,6 +6,7 @@ ones.
 
 import logging
 import time
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from celery import signals
@@ -25,17 +26,25 @@ def task_headers() -> dict[str, str]:
     return context.outgoing_headers(context.current_span())
 
 
-def watch_sending() -> None:
-    """Count the wake-ups that this process sends. A second call changes nothing."""
+def watch_sending(tasks: Iterable[str]) -> None:
+    """Count the wake-ups that this process sends. A second call changes nothing.
+
+    :param tasks: The names of all tasks.
+    """
+    metrics.start_at_zero(metrics.TASKS_SENT, tasks)
     signals.before_task_publish.connect(_sending)
     signals.after_task_publish.connect(_sent)
 
 
-def watch_tasks(settings: Settings) -> None:
-    """Watch the tasks of this worker or beat, and serve metrics if METRICS_PORT is set."""
+def watch_tasks(settings: Settings, tasks: Sequence[str]) -> None:
+    """Watch the tasks of this worker or beat, and serve metrics if METRICS_PORT is set.
+
+    :param tasks: The names of all tasks.
+    """
+    signals.worker_init.connect(_expect_tasks_of(tasks), weak=False)
     signals.task_prerun.connect(_begin)
     signals.task_postrun.connect(_end)
-    watch_sending()
+    watch_sending(tasks)
 
     def serve(**_: Any) -> None:
         _serve(settings)
@@ -45,9 +54,19 @@ def watch_tasks(settings: Settings) -> None:
         started.connect(serve, weak=False)
 
 
+def _expect_tasks_of(tasks: Sequence[str]) -> Callable[..., None]:
+    """Return a function that exports the results of these tasks, which only workers have."""
+
+    def expect_tasks(**_: Any) -> None:
+        results = [(task, state) for task in tasks for state in ("SUCCESS", "FAILURE")]
+        metrics.start_at_zero(metrics.TASK_SECONDS, results)
+
+    return expect_tasks
+
+
 def _begin(task: Any, **_: Any) -> None:
     headers = task.request.headers or {}
-    # Releases up to 2.0 send no such header. Two machines' clocks may differ.
+    # Release 1.0 sends no such header. Two machines' clocks may differ.
     if (sent_at := headers.get(_SENT_AT)) is not None:
         metrics.TASK_WAIT_SECONDS.labels(task.name).observe(max(time.time() - sent_at, 0))
     task.request.began = time.perf_counter()

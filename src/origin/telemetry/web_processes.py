@@ -6,6 +6,7 @@ collector shows one process, and a scrape reaches any of a web's workers.
 
 import os
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 
 from prometheus_client import ProcessCollector
@@ -37,7 +38,7 @@ class WebProcessCollector(Collector):
         master = self._master()
         families: dict[str, list[Metric]] = {}
         for pid in (master, *_children(master)):
-            for family in ProcessCollector(pid=lambda pid=pid: pid, registry=None).collect():
+            for family in ProcessCollector(pid=partial(str, pid), registry=None).collect():
                 families.setdefault(family.name, []).append(family)
         for name, [first, *others] in families.items():
             values = [sample.value for each in (first, *others) for sample in each.samples]
