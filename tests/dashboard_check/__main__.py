@@ -16,16 +16,17 @@ from devstack.configured import postgres_server, redis_server
 from devstack.console import Console
 from devstack.processes import ROOT
 from tests.dashboard_check.picture import Evaluation, picture
-from tests.dashboard_check.prometheus import Prometheus, running_prometheus, scraped
+from tests.support.prometheus_server import Prometheus, running_prometheus, scraped
 from tests.dashboard_check.traffic import Faults, Traffic
-from tests.support.dashboard_queries import ALL, filled, queries, variables
+from tests.support.dashboard_queries import ALL, DashboardQuery, filled, queries, variables
 from tests.support.live_system import running_system
 from tests.support.waiting import eventually
 
 _PLAIN, _CLUSTER = "account-service", "accounts/pods"
 _NAMESPACE = "accounts"
-# Prometheus' own series; our alerts have fired, or not.
+# Prometheus' own series: it has no namespace or job.
 _OF_PROMETHEUS = "ALERTS"
+_SETTINGS = {"RECONCILE_INTERVAL": "20"}
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -44,7 +45,7 @@ def main(arguments: Sequence[str]) -> int:
         with console.step("PostgreSQL, Redis, the peers, web, worker and beat"):
             uri = on.enter_context(postgres_server()).create_database("origin")
             redis = on.enter_context(redis_server())
-            system = on.enter_context(running_system(uri, redis, folder))
+            system = on.enter_context(running_system(uri, redis, folder, _SETTINGS))
         interval_s = max(1, round(options.minutes / 3))
         with console.step("Prometheus"):
             # The same processes, once as a plain configuration scrapes them, once as in a cluster.
@@ -57,11 +58,13 @@ def main(arguments: Sequence[str]) -> int:
                 lambda: scraped(prometheus, targets, len(jobs)), "all are scraped", within=60
             )
         begin = time.time()
-        with console.step(f"Trades and faults, {options.minutes:g} minutes"):
-            with Traffic(system).going_on():
-                Faults(system).run(options.minutes * 60 / 13)
+        with (
+            console.step(f"Trades and faults, {options.minutes:g} minutes"),
+            Traffic(system).going_on(),
+        ):
+            Faults(system).run(options.minutes * 60 / 13)
         rate = f"{4 * interval_s}s"
-        found = [*_wrong_queries(prometheus, rate), *_wrong_variables(prometheus, targets)]
+        found = [*_wrong_queries(prometheus, begin, rate), *_wrong_variables(prometheus, targets)]
         if options.picture:
             seen = Evaluation(prometheus, begin, time.time(), rate, _PLAIN)
             options.picture.write_text(picture(seen))
@@ -74,16 +77,20 @@ def main(arguments: Sequence[str]) -> int:
     return int(bool(found))
 
 
-def _wrong_queries(prometheus: Prometheus, rate: str) -> Iterator[str]:
+def _wrong_queries(prometheus: Prometheus, begin: float, rate: str) -> Iterator[str]:
+    def has_series(query: DashboardQuery, scope: dict[str, str]) -> bool:
+        filled_query = query.filled(**scope, rate=rate)
+        if query.panel["type"] == "timeseries":
+            return bool(prometheus.over_time(filled_query, begin, time.time(), 5))
+        return bool(prometheus.now(filled_query))
+
     for query in queries():
         # Without a label `namespace`, and with one.
         for scope in ({"job": _PLAIN}, {"namespace": _NAMESPACE}, {"job": _CLUSTER}):
-            if not prometheus.now(query.filled(**scope, rate=rate)):
+            if not has_series(query, scope):
                 yield f"{query.name}: no series for {scope}"
         for scope in ({"job": "elsewhere"}, {"namespace": "elsewhere"}):
-            if _OF_PROMETHEUS not in query.expression and prometheus.now(
-                query.filled(**scope, rate=rate)
-            ):
+            if _OF_PROMETHEUS not in query.expression and has_series(query, scope):
                 yield f"{query.name}: series of others for {scope}"
 
 

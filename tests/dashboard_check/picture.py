@@ -7,14 +7,14 @@ from datetime import UTC, datetime
 from html import escape
 from typing import Any
 
-from tests.dashboard_check.prometheus import Prometheus, Series
+from tests.support.prometheus_server import Prometheus, Series
 from tests.support.dashboard_queries import dashboard, filled
 
 Panel = dict[str, Any]
 Line = tuple[str, list[tuple[float, float]]]
 """A legend, and its points: Unix time, value."""
 
-_COLUMN, _UNIT, _GAP = 62, 24, 6
+_COLUMN, _UNIT, _GAP = 46, 24, 6
 _WIDTH = 24 * _COLUMN + _GAP
 _POINTS = 80
 _LEGEND_LINES = 3
@@ -44,9 +44,13 @@ class Evaluation:
     rate: str
     job: str
 
+    @property
+    def step(self) -> float:
+        """Seconds between two points of a line."""
+        return max(1.0, (self.end - self.begin) / _POINTS)
+
     def lines(self, panel: Panel) -> list[Line]:
         """Return the series of a graph."""
-        step = max(1.0, (self.end - self.begin) / _POINTS)
         return [
             (
                 _legend(target, series),
@@ -54,7 +58,7 @@ class Evaluation:
             )
             for target in panel["targets"]
             for series in self.prometheus.over_time(
-                self._filled(target), self.begin, self.end, step
+                self._filled(target), self.begin, self.end, self.step
             )
         ]
 
@@ -160,16 +164,16 @@ def _graph(panel: Panel, evaluation: Evaluation, width: float, height: float) ->
         bottom=height - 20 - 13 * (1 + max((row for *_, row in legends), default=0)),
         begin=evaluation.begin,
         end=evaluation.end,
-        largest=max(
-            [1e-9, *(abs(value) for _, line in lines for _, value in line if value == value)]
-        ),
+        largest=_largest(lines),
         signed="min" not in defaults,
     )
     yield from plot.axes(defaults["unit"])
     for step in defaults["thresholds"]["steps"][1:]:
         yield from plot.level(step["value"], _COLOURS[step["color"]])
     for number, (_, points) in enumerate(lines):
-        yield from plot.line(points, _PALETTE[number % len(_PALETTE)])
+        yield from plot.line(points, _PALETTE[number % len(_PALETTE)], evaluation.step)
+    if not lines:
+        yield f'<text x="{width / 2}" y="{height / 2}" text-anchor="middle">No data</text>'
     for number, (text, x, row) in enumerate(legends):
         colour = _PALETTE[number % len(_PALETTE)]
         y = plot.bottom + 30 + 13 * row
@@ -177,6 +181,11 @@ def _graph(panel: Panel, evaluation: Evaluation, width: float, height: float) ->
             f'<rect x="{x:.0f}" y="{y - 6:.0f}" width="10" height="3" fill="{colour}"/>'
             f'<text class="legend" x="{x + 14:.0f}" y="{y:.0f}">{escape(text)}</text>'
         )
+
+
+def _largest(lines: list[Line]) -> float:
+    values = (abs(value) for _, points in lines for _, value in points)
+    return max((value for value in values if not math.isnan(value)), default=0) or 1.0
 
 
 def _legend_places(lines: list[Line], width: float) -> Iterator[tuple[str, float, int]]:
@@ -251,13 +260,21 @@ class _Plot:
                 'stroke-dasharray="5 4"/>'
             )
 
-    def line(self, points: list[tuple[float, float]], colour: str) -> Iterator[str]:
-        """Draw a line, with a gap where there is no value."""
-        shown = [
-            f"{self._x(at):.0f},{self._y(value):.1f}" for at, value in points if value == value
-        ]
-        if shown:
-            yield f'<polyline stroke="{colour}" points="{" ".join(shown)}"/>'
+    def line(self, points: list[tuple[float, float]], colour: str, step: float) -> Iterator[str]:
+        """Draw a line, with a gap where points are missing."""
+        pieces: list[list[str]] = []
+        last = -math.inf
+        for at, value in points:
+            if math.isnan(value):
+                continue
+            if at - last > 1.5 * step:
+                pieces.append([])
+            pieces[-1].append(f"{self._x(at):.0f},{self._y(value):.1f}")
+            last = at
+        for piece in pieces:
+            if len(piece) == 1:
+                piece.append(piece[0])
+            yield f'<polyline stroke="{colour}" points="{" ".join(piece)}"/>'
 
 
 def _table(panel: Panel, evaluation: Evaluation, width: float, _height: float) -> Iterator[str]:

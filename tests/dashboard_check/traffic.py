@@ -10,7 +10,7 @@ from itertools import count
 import requests
 
 from devstack.client import ApiRefusalError
-from tests.support.live_system import LiveSystem, new_gsrn
+from tests.support.live_system import Household, LiveSystem, hour, new_gsrn
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +54,13 @@ class Traffic:
         anna.compose(address, transfers=[(50, bo)], retires=[25])
         bo.api.request("/ggo", {"filters": {"category": "stored"}, "limit": 10})
         bo.api.request("/transfers/get-transferred-amount", {"direction": "outbound"})
+        self._declare(anna)
         bo.api.request("/ggo/compose", {"address": "unknown", "transfers": [], "retires": []})
+
+    def _declare(self, home: Household) -> None:
+        day = {"begin": hour(0).isoformat(), "end": hour(23).isoformat()}
+        body = {"gsrn": [home.consumption], "resolution": "day", "beginRange": day}
+        home.api.request("/eco-declaration", body)
 
 
 class Faults:

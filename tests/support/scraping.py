@@ -27,9 +27,17 @@ class Scrape:
         """The values of all labels."""
         return {value for _, labels in self._samples for _, value in labels}
 
+    def labels_of(self, sample: str) -> list[dict[str, str]]:
+        """Return the labels of each sample of this whole name."""
+        return [dict(labels) for name, labels in self._samples if name == sample]
+
     def value(self, name: str, **labels: str) -> float:
         """Return a sample's value; 0 if there is none, as for Prometheus' `increase`."""
         return self._samples.get((f"account_service_{name}", frozenset(labels.items())), 0)
+
+    def plain(self, sample: str) -> float:
+        """Return the value of a sample without labels, by its whole name."""
+        return self._samples[sample, frozenset()]
 
     def total(self, name: str, **labels: str) -> float:
         """Return the sum of all samples that have at least these labels."""

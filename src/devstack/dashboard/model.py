@@ -86,6 +86,11 @@ def or_zero(total: str) -> str:
     return f"({total}) or 0 * max({own('build_info')})"
 
 
+def with_total(label: str, parts: str, total: str) -> str:
+    """Return the parts and a series `all`, so that a graph without parts shows 0, not "No data"."""
+    return f'{parts} or label_replace({total}, "{label}", "all", "", "")'
+
+
 def of_our_processes(name: str) -> str:
     """Select a metric that other programs have, too, for our processes alone."""
     mine = f'{name}{{namespace=~"$namespace",job=~"$job",instance=~"$instance"}}'

@@ -14,17 +14,19 @@ from devstack.dashboard.model import (
     own,
     percentile,
     rate,
+    with_total,
 )
 
 _ORANGE, _RED = "orange", "red"
 _HOUR, _DAY = 3600.0, 86400.0
+_UP_OR_DOWN = ((1, "up", "green"), (0, "down", _RED))
 _FROM_ONE = ((1, _RED),)
 # Probes and scrapes are no requests of users.
 _USERS = 'endpoint!~"/health.*|/metrics"'
 _FAILED = 'status=~"5.."'
 _CLIENTS = 'status=~"4.."'
 _UNSUCCESSFUL = 'state!~"SUCCESS|IGNORED"'
-_GIVEN_UP = 'outcome="given_up"'
+_OF_WORKERS, _OF_BEAT = 'kind="worker"', 'kind="beat"'
 _UNANSWERED = 'status=~"none|5.."'
 # `never_sent` is permanent: it is shown, but it is no reason for an alert.
 _REAL = 'kind!="never_sent"'
@@ -35,7 +37,13 @@ def _calls_by_status(peer: str, words: str) -> Panel:
     return Panel(
         f"Calls to {words}, by status",
         f"Calls of {words} in a second. Good: statuses of 2xx. `none` is a call without an answer.",
-        {"{{status}}": f"sum by (status) ({rate('peer_call_seconds_count', matcher)})"},
+        {
+            "{{status}}": with_total(
+                "status",
+                f"sum by (status) ({rate('peer_call_seconds_count', matcher)})",
+                or_zero(f"sum({rate('peer_call_seconds_count', matcher)})"),
+            )
+        },
         unit="reqps",
         alerts=["AccountServicePeerFails"],
     )
@@ -45,7 +53,8 @@ def _calls_slowest(peer: str, words: str) -> Panel:
     matchers = [f'peer="{peer}"']
     return Panel(
         f"Duration of calls to {words}",
-        f"Half, and 19 of 20, of the calls to {words} end within this time. Good: steady.",
+        f"Half, and 19 of 20, of the calls to {words} end within this time. Good: steady. "
+        "No line: no calls.",
         {
             "50 %": percentile(0.5, "peer_call_seconds", matchers=matchers),
             "95 %": percentile(0.95, "peer_call_seconds", matchers=matchers),
@@ -63,17 +72,74 @@ _OVERVIEW = Row(
             "Whether a web can read its database. Good: up.",
             {"": f"max({gauge('database_up')})"},
             kind=Kind.STAT,
-            texts=[(1, "up", "green"), (0, "down", _RED)],
+            texts=_UP_OR_DOWN,
             alerts=["AccountServiceDown", "AccountServiceDatabaseDown"],
             width=3,
         ),
         Panel(
-            "Differences from the ledger",
-            "GGOs that differ from the ledger, those that were never sent excluded. Good: 0.",
+            "Redis",
+            "Whether every web can write to Redis. Good: up. Requests work without it, and batches, "
+            "jobs and webhooks wait.",
+            {"": f"min({own('redis_up')})"},
+            kind=Kind.STAT,
+            texts=_UP_OR_DOWN,
+            width=3,
+        ),
+        Panel(
+            "Workers",
+            "Workers that have ended a task lately. Good: as many as you run.",
+            {"": f"max({gauge('processes', _OF_WORKERS)})"},
+            kind=Kind.STAT,
+            texts=[(0, "none", _RED)],
+            width=3,
+        ),
+        Panel(
+            "Beat",
+            "Beats that have sent a sweep lately. Good: 1.",
+            {"": f"max({gauge('processes', _OF_BEAT)})"},
+            kind=Kind.STAT,
+            texts=[(0, "missing", _RED)],
+            thresholds=[(2, _ORANGE)],
+            width=3,
+        ),
+        Panel(
+            "Ledger differences",
+            "GGOs that differ from the ledger, without those that were never sent. Good: 0.",
             {"": f"sum(max by (kind) ({gauge('ledger_differences', _REAL)}))"},
             kind=Kind.STAT,
             thresholds=_FROM_ONE,
             alerts=["AccountServiceDiffersFromLedger"],
+            width=3,
+        ),
+        Panel(
+            "Last reconciliation",
+            "How long ago a reconciliation run last reached the end. Good: about `RECONCILE_INTERVAL`.",
+            {"": f"max({gauge('ledger_walk_age_seconds')})"},
+            unit="s",
+            kind=Kind.STAT,
+            width=3,
+        ),
+        Panel(
+            "Mode",
+            "Good: normal. `no ledger`: `LEDGER_ENABLED=0`. `recovery`: `RECOVERY_MODE=1`; composes and "
+            "workers rest.",
+            {"": f"2 * max({own('recovery_mode')}) + 1 - min({own('ledger_enabled')})"},
+            kind=Kind.STAT,
+            texts=[
+                (0, "normal", "green"),
+                (1, "no ledger", _ORANGE),
+                (2, "recovery", _RED),
+                (3, "recovery", _RED),
+            ],
+            alerts=["AccountServiceInRecoveryMode"],
+            width=3,
+        ),
+        Panel(
+            "Alerts that fire",
+            "Alerts of prometheus-alerts.yaml that fire. Good: 0. Also 0 if Prometheus has no such rules.",
+            {"": or_zero('count(ALERTS{alertname=~"AccountService.*",alertstate="firing"})')},
+            kind=Kind.STAT,
+            thresholds=_FROM_ONE,
             width=3,
         ),
         Panel(
@@ -87,17 +153,7 @@ _OVERVIEW = Row(
             width=3,
         ),
         Panel(
-            "Oldest webhook",
-            "How long the oldest delivery to a subscriber has waited. A subscriber that is down "
-            "keeps its deliveries waiting for up to a day. Good: minutes.",
-            {"": f"max({gauge('webhook_oldest_seconds')})"},
-            unit="s",
-            kind=Kind.STAT,
-            thresholds=[(_HOUR, _ORANGE)],
-            width=3,
-        ),
-        Panel(
-            "Oldest job at DataHub",
+            "Oldest DataHub job",
             "How long the oldest question or message to DataHub has waited. Good: seconds.",
             {"": f"max({gauge('datahub_job_oldest_seconds')})"},
             unit="s",
@@ -107,7 +163,27 @@ _OVERVIEW = Row(
             width=3,
         ),
         Panel(
-            "Answers that are errors",
+            "Oldest webhook",
+            "How long the oldest delivery to a subscriber has waited. Good: minutes. A subscriber that "
+            "is down keeps its deliveries waiting for up to a day.",
+            {"": f"max({gauge('webhook_oldest_seconds')})"},
+            unit="s",
+            kind=Kind.STAT,
+            thresholds=[(_HOUR, _ORANGE)],
+            width=3,
+        ),
+        Panel(
+            "Overdue work",
+            "For how long work has been due that no worker has taken up. Good: seconds.",
+            {"": f"max({gauge('work_overdue_seconds')})"},
+            unit="s",
+            kind=Kind.STAT,
+            thresholds=[(60, _ORANGE), (600, _RED)],
+            alerts=["AccountServiceNothingSwept"],
+            width=3,
+        ),
+        Panel(
+            "Errors",
             "The share of requests that were answered 5xx. Good: 0 %.",
             {
                 "": or_zero(
@@ -122,7 +198,7 @@ _OVERVIEW = Row(
             width=3,
         ),
         Panel(
-            "Duration of requests (95 %)",
+            "Duration (95 %)",
             "19 of 20 requests are answered within this time. Good: below a second. "
             "Composes and declarations take longer than listings.",
             {"": percentile(0.95, "request_seconds", matchers=[_USERS])},
@@ -133,11 +209,20 @@ _OVERVIEW = Row(
             width=3,
         ),
         Panel(
-            "Alerts that fire",
-            "Alerts of prometheus-alerts.yaml that fire. Good: 0. Also 0 if Prometheus has no such rules.",
-            {"": or_zero('count(ALERTS{alertname=~"AccountService.*",alertstate="firing"})')},
+            "Declined (24 h)",
+            "Batches that were declined in the last 24 hours, and whose effects were rolled back. Good: 0.",
+            {"": f"max({gauge('batches_declined_last_day')})"},
             kind=Kind.STAT,
             thresholds=_FROM_ONE,
+            alerts=["AccountServiceBatchesDeclined"],
+            width=3,
+        ),
+        Panel(
+            "Given up (24 h)",
+            "Webhooks of the last 24 hours that aren't tried any more. Good: 0.",
+            {"": f"max({gauge('webhooks_given_up_last_day')})"},
+            kind=Kind.STAT,
+            thresholds=[(1, _ORANGE)],
             width=3,
         ),
         Panel(
@@ -176,6 +261,7 @@ _OVERVIEW = Row(
                 "jobs at DataHub": f"sum(max by (kind) ({gauge('datahub_jobs')}))",
                 "early events": f"sum(max by (kind) ({gauge('kept_events')}))",
             },
+            width=12,
             alerts=["AccountServiceBatchesWait", "AccountServiceDataHubWorkWaits"],
         ),
         Panel(
@@ -188,17 +274,8 @@ _OVERVIEW = Row(
                 "early event": f"max({gauge('kept_event_oldest_seconds')})",
             },
             unit="s",
+            width=12,
             alerts=["AccountServiceBatchesWait", "AccountServiceDataHubWorkWaits"],
-        ),
-        Panel(
-            "Modes",
-            "Whether this is a recovery, and whether operations go to the ledger. "
-            "Good: recovery 0, ledger 1. A service that was set up without a ledger has ledger 0.",
-            {
-                "recovery": f"max({own('recovery_mode')})",
-                "ledger": f"min({own('ledger_enabled')})",
-            },
-            alerts=["AccountServiceInRecoveryMode"],
         ),
     ],
     is_open=True,
@@ -226,9 +303,11 @@ _REQUESTS = Row(
             "Requests in a second that were answered 5xx. Good: 0. 500 is a fault in the service; "
             "502, 503 and 504 come from peers or the database.",
             {
-                "{{endpoint}} {{status}}": "sum by (endpoint, status) "
-                f"({rate('request_seconds_count', _USERS, _FAILED)})",
-                "all": or_zero(f"sum({rate('request_seconds_count', _USERS, _FAILED)})"),
+                "{{endpoint}} {{status}}": with_total(
+                    "endpoint",
+                    f"sum by (endpoint, status) ({rate('request_seconds_count', _USERS, _FAILED)})",
+                    or_zero(f"sum({rate('request_seconds_count', _USERS, _FAILED)})"),
+                )
             },
             unit="reqps",
             alerts=["AccountServiceErrors", "AccountServiceUnavailable"],
@@ -241,13 +320,14 @@ _REQUESTS = Row(
         ),
         Panel(
             "Rejected clients",
-            "Answers in a second that clients cause: 401 and 403 (tokens), 429 (rate limit), other 4xx.",
+            "Answers in a second that clients cause: 401 and 403 (tokens), 429 (rate limit), other 4xx. "
+            "No value is good or bad; a rise after an upgrade is.",
             {
-                "{{status}}": "sum by (status) "
-                f"({rate('request_seconds_count', _USERS, _CLIENTS)})",
-                "all": or_zero(
-                    f"sum({rate('request_seconds_count', _USERS, _CLIENTS)})",
-                ),
+                "{{status}}": with_total(
+                    "status",
+                    f"sum by (status) ({rate('request_seconds_count', _USERS, _CLIENTS)})",
+                    or_zero(f"sum({rate('request_seconds_count', _USERS, _CLIENTS)})"),
+                )
             },
             unit="reqps",
         ),
@@ -290,31 +370,53 @@ _LEDGER = Row(
         ),
         Panel(
             "Batches that need an operator",
-            "Batches of the last hour that somebody must look at, by reason. Good: 0.",
-            {"{{reason}}": f"sum by (reason) ({in_an_hour('batch_alerts_total')})"},
+            "Batches of the last hour that somebody must look at, and the reasons. Good: 0.",
+            {
+                "{{reason}}": with_total(
+                    "reason",
+                    f"sum by (reason) ({in_an_hour('batch_alerts_total')}) > 0",
+                    f"sum({in_an_hour('batch_alerts_total')})",
+                )
+            },
             thresholds=_FROM_ONE,
             alerts=["AccountServiceBatchNeedsALook"],
         ),
         Panel(
             "Differences from the ledger",
-            "GGOs that differ from the ledger, by kind. Good: 0; `never_sent` may stay.",
-            {"{{kind}}": f"max by (kind) ({gauge('ledger_differences')})"},
+            "GGOs that differ from the ledger, and the kinds. Good: 0; `never_sent` may stay.",
+            {
+                "{{kind}}": with_total(
+                    "kind",
+                    f"max by (kind) ({gauge('ledger_differences')}) > 0",
+                    f"sum(max by (kind) ({gauge('ledger_differences')}))",
+                )
+            },
             alerts=["AccountServiceDiffersFromLedger"],
         ),
         Panel(
             "Time since the last complete reconciliation",
-            "Since a reconciliation run last reached the end. Good: below twice `RECONCILE_INTERVAL`. "
-            "No line: none has reached the end yet.",
-            {"age": f"max({gauge('ledger_walk_age_seconds')})"},
+            "Since a reconciliation run last reached the end, and the age of a run that hasn't. "
+            "Good: below twice the interval.",
+            {
+                "since the last one": f"max({gauge('ledger_walk_age_seconds')})",
+                "unfinished": f"max({gauge('ledger_walk_running_seconds')})",
+                "interval": f"max({own('reconcile_interval_seconds')})",
+            },
             unit="s",
         ),
-        _calls_by_status("ledger", "the ledger"),
-        _calls_slowest("ledger", "the ledger"),
+        _calls_by_status("Ledger", "the ledger"),
+        _calls_slowest("Ledger", "the ledger"),
         Panel(
             "Errors of the ledger",
-            "Errors that the ledger answered in the last hour, by Sawtooth's code. Good: 0, or few "
+            "Errors that the ledger answered in the last hour, and Sawtooth's codes. Good: 0, or few "
             "of 31 (its queue is full).",
-            {"{{code}}": f"sum by (code) ({in_an_hour('ledger_errors_total')})"},
+            {
+                "{{code}}": with_total(
+                    "code",
+                    f"sum by (code) ({in_an_hour('ledger_errors_total')}) > 0",
+                    f"sum({in_an_hour('ledger_errors_total')})",
+                )
+            },
             alerts=["AccountServiceBatchesDeclined"],
         ),
     ],
@@ -343,32 +445,32 @@ _WEBHOOKS = Row(
             unit="ops",
         ),
         Panel(
-            "Deliveries that were given up",
-            "In the last hour. Good: 0. Subscribers must fetch what they missed; "
+            "Deliveries that were given up (24 h)",
+            "In the last 24 hours. Good: 0. Subscribers must fetch what they missed; "
             "`flask webhooks replay` sends it again.",
-            {
-                "given up": or_zero(
-                    f"sum({in_an_hour('webhooks_total', _GIVEN_UP)})",
-                )
-            },
+            {"given up": f"max({gauge('webhooks_given_up_last_day')})"},
             thresholds=_FROM_ONE,
         ),
         Panel(
             "Failing subscriptions by host",
             "Subscriptions whose last delivery failed, of the 20 worst hosts. Good: 0.",
             {
-                "{{host}}": f"max by (host) ({gauge('webhook_subscriptions_failing')})",
-                "all": or_zero(
-                    f"sum(max by (host) ({gauge('webhook_subscriptions_failing')}))",
-                ),
+                "{{host}}": with_total(
+                    "host",
+                    f"max by (host) ({gauge('webhook_subscriptions_failing')})",
+                    or_zero(f"sum(max by (host) ({gauge('webhook_subscriptions_failing')}))"),
+                )
             },
         ),
         Panel(
             "Failures in a row by host",
             "Failures since a host's last success, added over its subscriptions. Good: 0.",
             {
-                "{{host}}": f"max by (host) ({gauge('webhook_failures_in_a_row')})",
-                "all": or_zero(f"sum(max by (host) ({gauge('webhook_failures_in_a_row')}))"),
+                "{{host}}": with_total(
+                    "host",
+                    f"max by (host) ({gauge('webhook_failures_in_a_row')})",
+                    or_zero(f"sum(max by (host) ({gauge('webhook_failures_in_a_row')}))"),
+                )
             },
         ),
     ],
@@ -404,26 +506,28 @@ _DATAHUB = Row(
             unit="s",
             alerts=["AccountServiceEventsKept"],
         ),
-        _calls_by_status("datahub", "DataHub"),
-        _calls_slowest("datahub", "DataHub"),
+        _calls_by_status("DataHubService", "DataHub"),
+        _calls_slowest("DataHubService", "DataHub"),
         Panel(
             "GGOs issued to foreign addresses",
-            "GGOs of the last hour that were issued to an address that their owner's keys don't "
-            "derive. Good: 0.",
-            {"GGOs": f"sum({in_an_hour('key_mismatches_total')})"},
+            "GGOs that were issued to an address that their owner's keys don't derive. Good: 0.",
+            {
+                "last 24 hours": f"max({gauge('key_mismatches_last_day')})",
+                "last hour": f"sum({in_an_hour('key_mismatches_total')})",
+            },
             thresholds=_FROM_ONE,
             alerts=["AccountServiceKeysDiffer"],
         ),
-        _calls_by_status("energytype", "EnergyType"),
-        _calls_slowest("energytype", "EnergyType"),
+        _calls_by_status("EnergyTypeService", "EnergyType"),
+        _calls_slowest("EnergyTypeService", "EnergyType"),
     ],
 )
 
 _IDENTITY = Row(
     "Hydra and accounts",
     [
-        _calls_by_status("hydra", "Hydra"),
-        _calls_slowest("hydra", "Hydra"),
+        _calls_by_status("Hydra", "Hydra"),
+        _calls_slowest("Hydra", "Hydra"),
         Panel(
             "Refreshes of users' tokens",
             "In the last hour. Good: `refreshed`. `refused`: the user must log in. "
@@ -440,7 +544,8 @@ _IDENTITY = Row(
         ),
         Panel(
             "Accounts that must log in",
-            "Active accounts whose refresh Hydra refused. DataHub isn't asked for them until they log in.",
+            "Active accounts whose refresh Hydra refused. DataHub isn't asked for them until they log "
+            "in. Good: few, and no sudden rise.",
             {"accounts": f"max({gauge('users_to_log_in')})"},
         ),
         Panel(
@@ -458,6 +563,28 @@ _WORKERS = Row(
     "Workers and tasks",
     [
         Panel(
+            "Processes at work",
+            "Webs that run, workers that have ended a task lately, and Beats that have sent a sweep "
+            "lately: also those that Prometheus doesn't scrape. Good: as many as you run, and one Beat.",
+            {"{{kind}}": f"max by (kind) ({gauge('processes')})"},
+            alerts=["AccountServiceNothingSwept"],
+        ),
+        Panel(
+            "Overdue work",
+            "For how long work of each queue has been due that no worker has taken up. Good: seconds.",
+            {"{{queue}}": f"max by (queue) ({gauge('work_overdue_seconds')})"},
+            unit="s",
+            thresholds=[(600, _RED)],
+            alerts=["AccountServiceNothingSwept"],
+        ),
+        Panel(
+            "Age of the last periodic run",
+            "Since the last completed run of each periodic task began. Good: an hour or less for tokens "
+            "and stuck batches, a day or less for the others.",
+            {"{{task}}": f"max by (task) ({gauge('periodic_run_age_seconds')})"},
+            unit="s",
+        ),
+        Panel(
             "Tasks ended",
             "Tasks that workers ended in a second. Good: a steady line for each task of a sweep.",
             {"{{task}}": f"sum by (task) ({rate('task_seconds_count')})"},
@@ -469,10 +596,11 @@ _WORKERS = Row(
             "Tasks in a second that ended in another state than SUCCESS. Good: 0. "
             "Their work is found again at the next sweep.",
             {
-                "{{task}}": f"sum by (task) ({rate('task_seconds_count', _UNSUCCESSFUL)})",
-                "all": or_zero(
-                    f"sum({rate('task_seconds_count', _UNSUCCESSFUL)})",
-                ),
+                "{{task}}": with_total(
+                    "task",
+                    f"sum by (task) ({rate('task_seconds_count', _UNSUCCESSFUL)}) > 0",
+                    or_zero(f"sum({rate('task_seconds_count', _UNSUCCESSFUL)})"),
+                )
             },
             unit="ops",
         ),
@@ -492,7 +620,8 @@ _WORKERS = Row(
         ),
         Panel(
             "Duration of tasks (95 %)",
-            "19 of 20 tasks end within this time. Reconciliation and pruning may take long.",
+            "19 of 20 tasks end within this time. Good: steady. "
+            "Reconciliation and pruning may take long.",
             {"{{task}}": percentile(0.95, "task_seconds", "task")},
             unit="s",
         ),
@@ -553,6 +682,27 @@ _PROCESSES = Row(
             thresholds=[(2, _RED)],
             alerts=["AccountServiceClockSkew"],
             from_zero=False,
+        ),
+        Panel(
+            "Clock skew by kind of process",
+            "The largest difference from PostgreSQL's clock, without sign: also of processes that "
+            "Prometheus doesn't scrape. Good: below 2 s.",
+            {"{{kind}}": f"max by (kind) ({gauge('process_clock_skew_seconds')})"},
+            unit="s",
+            thresholds=[(2, _RED)],
+            alerts=["AccountServiceClockSkew"],
+        ),
+        Panel(
+            "Processes that lack a secret",
+            "Processes that can't read what another one encrypts (`KEY_ENCRYPTION_SECRETS`). Good: 0; "
+            "while secrets are exchanged it may be more.",
+            {"processes": f"max({gauge('processes_lacking_a_secret')})"},
+            thresholds=_FROM_ONE,
+        ),
+        Panel(
+            "Redis by web",
+            "Whether each web can write to Redis. Good: 1.",
+            {"{{instance}}": f"min by (instance) ({own('redis_up')})"},
         ),
         Panel(
             "Targets that answer",

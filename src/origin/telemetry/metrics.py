@@ -91,7 +91,7 @@ PEER_CALL_SECONDS = _histogram(
 )  # fmt: skip
 TASK_SECONDS = _histogram("task_seconds", "Tasks that a worker has ended", "task", "state")
 TASK_WAIT_SECONDS = _histogram(
-    "task_wait_seconds", "Time from a wake-up's sending to its begin at a worker", "task"
+    "task_wait_seconds", "Time from a wake-up's sending to its start at a worker", "task"
 )
 TASKS_SENT = _counter("tasks_sent", "Wake-ups sent to the workers", "task")
 POOL_CONNECTIONS = _gauge("pool_connections", "Database connections that are open")
