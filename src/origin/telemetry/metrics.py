@@ -108,6 +108,7 @@ WEBHOOKS = _counter(
     "Attempts to deliver webhooks: delivered, retry, given_up (after a day) or gone (410)",
     "outcome",
 )
+SPANS_DROPPED = _counter("spans_dropped", "Spans that did not reach the OTLP collector")
 TOKEN_REFRESHES = _counter("token_refreshes", "Refreshes of users' tokens at Hydra", "outcome")
 
 
