@@ -705,6 +705,12 @@ _PROCESSES = Row(
             {"{{instance}}": f"min by (instance) ({own('redis_up')})"},
         ),
         Panel(
+            "Lost spans",
+            "Spans in a second that didn't reach the OTLP collector. Good: 0. Without traces: 0.",
+            {"spans": f"sum({rate('spans_dropped_total')})"},
+            unit="ops",
+        ),
+        Panel(
             "Targets that answer",
             "Whether Prometheus reaches each instance. Good: 1.",
             {
@@ -724,6 +730,7 @@ _PROCESSES = Row(
             "Good: one version, apart from upgrades.",
             {"": f"max by (instance, version, revision, python) ({own('build_info')})"},
             kind=Kind.TABLE,
+            width=24,
         ),
     ],
 )
