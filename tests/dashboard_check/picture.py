@@ -1,14 +1,15 @@
 """Draws the dashboard as SVG from its own queries, laid out as Grafana does with all rows open."""
 
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from html import escape
 from typing import Any
 
-from tests.support.prometheus_server import Prometheus, Series
 from tests.support.dashboard_queries import dashboard, filled
+from tests.support.prometheus_server import Prometheus, Series
 
 Panel = dict[str, Any]
 Line = tuple[str, list[tuple[float, float]]]
@@ -164,7 +165,7 @@ def _graph(panel: Panel, evaluation: Evaluation, width: float, height: float) ->
         bottom=height - 20 - 13 * (1 + max((row for *_, row in legends), default=0)),
         begin=evaluation.begin,
         end=evaluation.end,
-        largest=_largest(lines),
+        most=_round_number(_largest(lines), defaults["unit"]),
         signed="min" not in defaults,
     )
     yield from plot.axes(defaults["unit"])
@@ -188,6 +189,17 @@ def _largest(lines: list[Line]) -> float:
     return max((value for value in values if not math.isnan(value)), default=0) or 1.0
 
 
+def _round_number(value: float, unit: str) -> float:
+    """Return a round number that is not less."""
+    base = 1.0
+    if unit == "bytes":
+        base = 2.0**20
+    elif unit == "s" and value > 60:
+        base = next(size for size in (86400, 3600, 60) if value > size)
+    size = 10 ** math.floor(math.log10(value / base))
+    return next(base * size * each for each in (1, 2, 4, 5, 6, 10) if base * size * each >= value)
+
+
 def _legend_places(lines: list[Line], width: float) -> Iterator[tuple[str, float, int]]:
     """Return each legend's text, x and line; what finds no room is left out."""
     x, row = 8.0, 0
@@ -205,7 +217,7 @@ def _legend_places(lines: list[Line], width: float) -> Iterator[tuple[str, float
 class _Plot:
     """The area of a graph's lines, in the panel's coordinates.
 
-    :param largest: The largest absolute value.
+    :param most: The end of the axis.
     :param signed: Whether 0 stands in the middle.
     """
 
@@ -215,18 +227,12 @@ class _Plot:
     bottom: float
     begin: float
     end: float
-    largest: float
+    most: float
     signed: bool
 
-    @property
-    def _most(self) -> float:
-        """The largest value of the axis: a round number."""
-        size = 10 ** math.floor(math.log10(self.largest))
-        return next(size * each for each in (1, 2, 2.5, 5, 10) if size * each >= self.largest)
-
     def _y(self, value: float) -> float:
-        least = -self._most if self.signed else 0.0
-        share = (value - least) / (self._most - least)
+        least = -self.most if self.signed else 0.0
+        share = (value - least) / (self.most - least)
         return self.bottom - share * (self.bottom - self.top)
 
     def _x(self, at: float) -> float:
@@ -235,9 +241,9 @@ class _Plot:
     def axes(self, unit: str) -> Iterator[str]:
         """Draw three levels and some times."""
         for value in (
-            -self._most if self.signed else 0.0,
-            0.0 if self.signed else self._most / 2,
-            self._most,
+            -self.most if self.signed else 0.0,
+            0.0 if self.signed else self.most / 2,
+            self.most,
         ):
             y = self._y(value)
             yield (
@@ -254,7 +260,7 @@ class _Plot:
 
     def level(self, value: float, colour: str) -> Iterator[str]:
         """Draw a threshold, if the axis reaches it."""
-        if value <= self._most:
+        if value <= self.most:
             yield (
                 f'<path d="M{self.left} {self._y(value):.1f}H{self.right}" stroke="{colour}" '
                 'stroke-dasharray="5 4"/>'
@@ -291,7 +297,8 @@ def _legend(target: dict[str, Any], series: Series) -> str:
     text = str(target["legendFormat"])
     for name, value in series["metric"].items():
         text = text.replace("{{" + name + "}}", value)
-    return text
+    # Grafana, too, shows nothing for a label that is missing.
+    return re.sub(r"{{\w+}}", "", text).strip()
 
 
 def _formatted(value: float, unit: str) -> str:

@@ -53,7 +53,7 @@ def _firing_alerts() -> Json:
         "datasource": _SOURCE,
         "enable": True,
         "iconColor": "red",
-        "expr": 'ALERTS{alertname=~"AccountService.*",alertstate="firing"}',
+        "expr": f'ALERTS{{{_SCOPE},alertname=~"AccountService.*",alertstate="firing"}}',
         "titleFormat": "{{alertname}}",
         "step": "1m",
     }
@@ -174,7 +174,7 @@ def _defaults(panel: Panel) -> Json:
     ]
     # A share or a percentile of nothing.
     mappings.append(
-        {"type": "special", "options": {"match": "null+nan", "result": {"text": "none yet"}}}
+        {"type": "special", "options": {"match": "null+nan", "result": {"text": "none"}}}
     )
     defaults: Json = {
         "unit": panel.unit,

@@ -19,6 +19,7 @@ from devstack.dashboard.model import (
 
 _ORANGE, _RED = "orange", "red"
 _HOUR, _DAY = 3600.0, 86400.0
+_FIRING = 'namespace=~"$namespace",alertname=~"AccountService.*",alertstate="firing"'
 _UP_OR_DOWN = ((1, "up", "green"), (0, "down", _RED))
 _FROM_ONE = ((1, _RED),)
 # Probes and scrapes are no requests of users.
@@ -83,6 +84,7 @@ _OVERVIEW = Row(
             {"": f"min({own('redis_up')})"},
             kind=Kind.STAT,
             texts=_UP_OR_DOWN,
+            alerts=["AccountServiceRedisDown"],
             width=3,
         ),
         Panel(
@@ -91,6 +93,7 @@ _OVERVIEW = Row(
             {"": f"max({gauge('processes', _OF_WORKERS)})"},
             kind=Kind.STAT,
             texts=[(0, "none", _RED)],
+            alerts=["AccountServiceNothingSwept"],
             width=3,
         ),
         Panel(
@@ -100,6 +103,7 @@ _OVERVIEW = Row(
             kind=Kind.STAT,
             texts=[(0, "missing", _RED)],
             thresholds=[(2, _ORANGE)],
+            alerts=["AccountServiceBeatMissing"],
             width=3,
         ),
         Panel(
@@ -117,6 +121,7 @@ _OVERVIEW = Row(
             {"": f"max({gauge('ledger_walk_age_seconds')})"},
             unit="s",
             kind=Kind.STAT,
+            alerts=["AccountServiceNotReconciled"],
             width=3,
         ),
         Panel(
@@ -137,7 +142,7 @@ _OVERVIEW = Row(
         Panel(
             "Alerts that fire",
             "Alerts of prometheus-alerts.yaml that fire. Good: 0. Also 0 if Prometheus has no such rules.",
-            {"": or_zero('count(ALERTS{alertname=~"AccountService.*",alertstate="firing"})')},
+            {"": or_zero(f"count(ALERTS{{{_FIRING}}})")},
             kind=Kind.STAT,
             thresholds=_FROM_ONE,
             width=3,
@@ -169,7 +174,8 @@ _OVERVIEW = Row(
             {"": f"max({gauge('webhook_oldest_seconds')})"},
             unit="s",
             kind=Kind.STAT,
-            thresholds=[(_HOUR, _ORANGE)],
+            thresholds=[(600, _ORANGE), (_HOUR, _RED)],
+            alerts=["AccountServiceWebhooksWait"],
             width=3,
         ),
         Panel(
@@ -179,7 +185,7 @@ _OVERVIEW = Row(
             unit="s",
             kind=Kind.STAT,
             thresholds=[(60, _ORANGE), (600, _RED)],
-            alerts=["AccountServiceNothingSwept"],
+            alerts=["AccountServiceWorkOverdue"],
             width=3,
         ),
         Panel(
@@ -222,7 +228,8 @@ _OVERVIEW = Row(
             "Webhooks of the last 24 hours that aren't tried any more. Good: 0.",
             {"": f"max({gauge('webhooks_given_up_last_day')})"},
             kind=Kind.STAT,
-            thresholds=[(1, _ORANGE)],
+            thresholds=_FROM_ONE,
+            alerts=["AccountServiceWebhooksGivenUp"],
             width=3,
         ),
         Panel(
@@ -396,13 +403,14 @@ _LEDGER = Row(
         Panel(
             "Time since the last complete reconciliation",
             "Since a reconciliation run last reached the end, and the age of a run that hasn't. "
-            "Good: below twice the interval.",
+            "Good: below two days and two intervals.",
             {
                 "since the last one": f"max({gauge('ledger_walk_age_seconds')})",
                 "unfinished": f"max({gauge('ledger_walk_running_seconds')})",
                 "interval": f"max({own('reconcile_interval_seconds')})",
             },
             unit="s",
+            alerts=["AccountServiceNotReconciled"],
         ),
         _calls_by_status("Ledger", "the ledger"),
         _calls_slowest("Ledger", "the ledger"),
@@ -429,13 +437,15 @@ _WEBHOOKS = Row(
             "Deliveries that wait",
             "Webhooks that wait to be delivered. Good: it returns to near 0.",
             {"waiting": f"max({gauge('webhooks_waiting')})"},
+            alerts=["AccountServiceWebhooksWait"],
         ),
         Panel(
             "Age of the oldest delivery",
             "Good: minutes. A subscriber that is down keeps its deliveries waiting for up to a day.",
             {"age": f"max({gauge('webhook_oldest_seconds')})"},
             unit="s",
-            thresholds=[(_DAY, _RED)],
+            thresholds=[(_HOUR, _RED)],
+            alerts=["AccountServiceWebhooksWait"],
         ),
         Panel(
             "Attempts to deliver",
@@ -443,6 +453,7 @@ _WEBHOOKS = Row(
             "`gone` ends the subscription.",
             {"{{outcome}}": f"sum by (outcome) ({rate('webhooks_total')})"},
             unit="ops",
+            alerts=["AccountServiceWebhooksGivenUp"],
         ),
         Panel(
             "Deliveries that were given up (24 h)",
@@ -450,6 +461,7 @@ _WEBHOOKS = Row(
             "`flask webhooks replay` sends it again.",
             {"given up": f"max({gauge('webhooks_given_up_last_day')})"},
             thresholds=_FROM_ONE,
+            alerts=["AccountServiceWebhooksGivenUp"],
         ),
         Panel(
             "Failing subscriptions by host",
@@ -501,10 +513,11 @@ _DATAHUB = Row(
         ),
         Panel(
             "Age of the oldest early event",
-            "Good: below a day for a GGO. A metering point may wait for its user's first login.",
+            "How long the oldest event of each kind has waited. Good: below the line.",
             {"{{kind}}": f"max by (kind) ({gauge('kept_event_oldest_seconds')})"},
             unit="s",
             alerts=["AccountServiceEventsKept"],
+            thresholds=[(_DAY, _RED)],
         ),
         _calls_by_status("DataHubService", "DataHub"),
         _calls_slowest("DataHubService", "DataHub"),
@@ -533,7 +546,7 @@ _IDENTITY = Row(
             "In the last hour. Good: `refreshed`. `refused`: the user must log in. "
             "`failed` is tried again.",
             {"{{outcome}}": f"sum by (outcome) ({in_an_hour('token_refreshes_total')})"},
-            alerts=["AccountServiceTokensExpire"],
+            alerts=["AccountServiceTokensExpire", "AccountServiceTokensRefused"],
         ),
         Panel(
             "Expired tokens",
@@ -547,6 +560,7 @@ _IDENTITY = Row(
             "Active accounts whose refresh Hydra refused. DataHub isn't asked for them until they log "
             "in. Good: few, and no sudden rise.",
             {"accounts": f"max({gauge('users_to_log_in')})"},
+            alerts=["AccountServiceTokensRefused"],
         ),
         Panel(
             "Accounts",
@@ -567,7 +581,7 @@ _WORKERS = Row(
             "Webs that run, workers that have ended a task lately, and Beats that have sent a sweep "
             "lately: also those that Prometheus doesn't scrape. Good: as many as you run, and one Beat.",
             {"{{kind}}": f"max by (kind) ({gauge('processes')})"},
-            alerts=["AccountServiceNothingSwept"],
+            alerts=["AccountServiceNothingSwept", "AccountServiceBeatMissing"],
         ),
         Panel(
             "Overdue work",
@@ -575,7 +589,7 @@ _WORKERS = Row(
             {"{{queue}}": f"max by (queue) ({gauge('work_overdue_seconds')})"},
             unit="s",
             thresholds=[(600, _RED)],
-            alerts=["AccountServiceNothingSwept"],
+            alerts=["AccountServiceWorkOverdue"],
         ),
         Panel(
             "Age of the last periodic run",
@@ -583,6 +597,7 @@ _WORKERS = Row(
             "and stuck batches, a day or less for the others.",
             {"{{task}}": f"max by (task) ({gauge('periodic_run_age_seconds')})"},
             unit="s",
+            alerts=["AccountServicePeriodicWorkFails"],
         ),
         Panel(
             "Tasks ended",
@@ -603,6 +618,7 @@ _WORKERS = Row(
                 )
             },
             unit="ops",
+            alerts=["AccountServiceTasksFail"],
         ),
         Panel(
             "Wake-ups sent",
@@ -698,11 +714,13 @@ _PROCESSES = Row(
             "while secrets are exchanged it may be more.",
             {"processes": f"max({gauge('processes_lacking_a_secret')})"},
             thresholds=_FROM_ONE,
+            alerts=["AccountServiceSecretsDiffer"],
         ),
         Panel(
             "Redis by web",
             "Whether each web can write to Redis. Good: 1.",
             {"{{instance}}": f"min by (instance) ({own('redis_up')})"},
+            alerts=["AccountServiceRedisDown"],
         ),
         Panel(
             "Lost spans",
