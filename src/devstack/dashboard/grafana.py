@@ -181,10 +181,10 @@ def _defaults(panel: Panel) -> Json:
         "mappings": mappings,
         "thresholds": {"mode": "absolute", "steps": steps},
     }
+    defaults["color"] = {"mode": "palette-classic" if panel.kind is Kind.GRAPH else "thresholds"}
     if panel.from_zero:
         defaults["min"] = 0
     if panel.kind is Kind.GRAPH:
-        defaults["color"] = {"mode": "palette-classic"}
         defaults["custom"] = {
             "drawStyle": "line",
             "lineWidth": 1,
