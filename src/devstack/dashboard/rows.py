@@ -326,7 +326,7 @@ _REQUESTS = Row(
             alerts=["AccountServiceSlow"],
         ),
         Panel(
-            "Rejected clients",
+            "Rejected requests",
             "Answers in a second that clients cause: 401 and 403 (tokens), 429 (rate limit), other 4xx. "
             "No value is good or bad; a rise after an upgrade is.",
             {
