@@ -24,7 +24,7 @@ from tests.support.waiting import eventually
 
 _PLAIN, _CLUSTER = "account-service", "accounts/pods"
 _NAMESPACE = "accounts"
-_SETTINGS = {"RECONCILE_INTERVAL": "20"}
+_SETTINGS = {"RECONCILE_INTERVAL": "60"}
 
 
 def main(arguments: Sequence[str]) -> int:

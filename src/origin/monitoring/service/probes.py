@@ -7,13 +7,13 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from typing import Any, cast
 
-import redis
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 
 from origin.db import process_secrets
 from origin.db.engine import Database
 from origin.monitoring import queries
+from origin.redis_servers import failure_reason, redis_client
 from origin.settings import Settings
 from origin.telemetry.metrics import NAMESPACE
 
@@ -87,11 +87,7 @@ class Probes:
 
     def _probe_redis(self) -> None:
         with (
-            redis.Redis.from_url(
-                self._settings.broker_url,
-                socket_timeout=PROBE_TIMEOUT_S,
-                socket_connect_timeout=PROBE_TIMEOUT_S,
-            ) as client,
+            redis_client(self._settings, self._settings.redis_broker_db, PROBE_TIMEOUT_S) as client,
             client.pipeline() as pipeline,
         ):
             # Write as wake-ups do: a PING succeeds also at a replica or a server without free memory.
@@ -108,5 +104,5 @@ def _is_up(name: str, probe: Future[Any], deadline: float) -> bool:
     except TimeoutError as hanging:
         error = hanging
     if error is not None:
-        log.warning("Down: %s (%s)", name, type(error).__name__)
+        log.warning("Down: %s (%s)", name, failure_reason(error))
     return error is None
