@@ -328,12 +328,8 @@ class Settings(DatabaseSettings):
     otel_traces_exporter: OtelWord = ""
     otel_exporter_otlp_endpoint: Url | None = None
     otel_exporter_otlp_traces_endpoint: Url | None = None
-    otel_exporter_otlp_headers: AuthoritiesFile = Annotated[FilePath, AfterValidator(_authorities_file)]
-ReadableFile = Annotated[FilePath, AfterValidator(_readable_file)]
-OtelHeaders = SecretStr("")
-    otel_exporter_otlp_traces_headers: AuthoritiesFile = Annotated[FilePath, AfterValidator(_authorities_file)]
-ReadableFile = Annotated[FilePath, AfterValidator(_readable_file)]
-OtelHeaders = SecretStr("")
+    otel_exporter_otlp_headers: OtelHeaders = SecretStr("")
+    otel_exporter_otlp_traces_headers: OtelHeaders = SecretStr("")
     otel_exporter_otlp_timeout: Count = 10000
     otel_exporter_otlp_traces_timeout: Count | None = None
     otel_exporter_otlp_certificate: AuthoritiesFile = ""

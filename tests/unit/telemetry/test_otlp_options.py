@@ -1,5 +1,7 @@
 """What the standard variables of OpenTelemetry mean here."""
 
+import shutil
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +16,7 @@ from origin.telemetry.otlp_options import (
     otlp_options,
     sampling_of,
 )
+from tests.support.certificates import loopback_certificate
 
 _ENDPOINT = {"otel_exporter_otlp_endpoint": "http://collector:4318"}
 _LOW, _HIGH = "0" * 31 + "1", "0" * 16 + "f" * 16
@@ -69,30 +72,32 @@ def test_defaults_are_those_of_the_specification():
     assert not options.is_compressed
 
 
-def test_variables_for_traces_win():
+def test_variables_for_traces_win(tmp_path: Path):
+    pem = str(loopback_certificate(tmp_path))
+    other = str(shutil.copy(pem, tmp_path / "other.pem"))
     of_all = {
         "otel_exporter_otlp_headers": "a=1",
         "otel_exporter_otlp_timeout": "1000",
-        "otel_exporter_otlp_certificate": "all.pem",
-        "otel_exporter_otlp_client_certificate": "client.pem",
-        "otel_exporter_otlp_client_key": "client.key",
+        "otel_exporter_otlp_certificate": pem,
+        "otel_exporter_otlp_client_certificate": pem,
+        "otel_exporter_otlp_client_key": pem,
         "otel_exporter_otlp_compression": "none",
     }
     options = options_with(**of_all)
-    assert (options.headers, options.timeout_s, options.certificate) == ({"a": "1"}, 1, "all.pem")
-    assert options.client_certificate == ("client.pem", "client.key")
+    assert (options.headers, options.timeout_s, options.certificate) == ({"a": "1"}, 1, pem)
+    assert options.client_certificate == (pem, pem)
     options = options_with(
         **of_all,
         otel_exporter_otlp_traces_headers="b=2",
         otel_exporter_otlp_traces_timeout="2500",
-        otel_exporter_otlp_traces_certificate="traces.pem",
-        otel_exporter_otlp_traces_client_certificate="mine.pem",
-        otel_exporter_otlp_traces_client_key="mine.key",
+        otel_exporter_otlp_traces_certificate=other,
+        otel_exporter_otlp_traces_client_certificate=other,
+        otel_exporter_otlp_traces_client_key=other,
         otel_exporter_otlp_traces_compression="gzip",
     )
     assert (options.headers, options.timeout_s) == ({"b": "2"}, 2.5)
-    assert (options.certificate, options.is_compressed) == ("traces.pem", True)
-    assert options.client_certificate == ("mine.pem", "mine.key")
+    assert (options.certificate, options.is_compressed) == (other, True)
+    assert options.client_certificate == (other, other)
 
 
 def test_headers_may_be_encoded_or_not():
@@ -125,6 +130,9 @@ def test_wrong_headers_are_rejected_and_not_quoted(text: str):
         ("otel_exporter_otlp_timeout", "0"),
         ("otel_bsp_max_queue_size", "-1"),
         ("otel_resource_attributes", "nothing"),
+        ("otel_exporter_otlp_certificate", "/no/such/file"),
+        ("otel_exporter_otlp_certificate", __file__),
+        ("otel_exporter_otlp_traces_client_key", "/no/such/file"),
         ("otel_sdk_disabled", "perhaps"),
     ],
 )
@@ -204,11 +212,13 @@ def test_what_has_no_effect_is_said(variables: dict[str, str], warning: str):
     assert said.startswith(warning)
 
 
-def test_what_has_an_effect_is_not_complained_of():
+def test_what_has_an_effect_is_not_complained_of(tmp_path: Path):
+    file = tmp_path / "headers"
+    file.write_text("authorization=Bearer abc\n")
     variables = {
         "OTEL_EXPORTER_OTLP_PROTOCOL": "http/json",
         "OTEL_EXPORTER_OTLP_COMPRESSION": "gzip",
-        "OTEL_EXPORTER_OTLP_HEADERS_FILE": "/run/secrets/headers",
+        "OTEL_EXPORTER_OTLP_HEADERS_FILE": str(file),
         "OTEL_TRACES_EXPORTER": "otlp",
         "OTEL_METRICS_EXPORTER": "none",
         "OTEL_PROPAGATORS": "",
@@ -216,3 +226,6 @@ def test_what_has_an_effect_is_not_complained_of():
     }
     settings = settings_with(**{name.lower(): value for name, value in variables.items()})
     assert list(ignored_variables(settings, variables.items())) == []
+    options = otlp_options(settings)
+    assert options is not None
+    assert options.headers == {"authorization": "Bearer abc"}

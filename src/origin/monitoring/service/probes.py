@@ -7,18 +7,13 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from typing import Any, cast
 
-<<<<<<< HEAD
-from origin.db.engine import Database
-from origin.redis_servers import failure_reason, redis_client
-=======
-import redis
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 
 from origin.db import process_secrets
 from origin.db.engine import Database
 from origin.monitoring import queries
->>>>>>> area-m
+from origin.redis_servers import failure_reason, redis_client
 from origin.settings import Settings
 from origin.telemetry.metrics import NAMESPACE
 
