@@ -156,6 +156,18 @@ def _otel_headers(value: SecretStr) -> SecretStr:
     return value
 
 
+def _authorities_file(value: str) -> str:
+    if value:
+        check_authorities(value)
+    return value
+
+
+def _readable_file(value: str) -> str:
+    if value:
+        check_readable(value)
+    return value
+
+
 def _otel_attributes(value: str) -> str:
     key_values(value)
     return value
@@ -181,6 +193,8 @@ Count = Annotated[int, Field(ge=1)]
 CountOrZero = Annotated[int, Field(ge=0)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 SecondsOrZero = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+AuthoritiesFile = Annotated[FilePath, AfterValidator(_authorities_file)]
+ReadableFile = Annotated[FilePath, AfterValidator(_readable_file)]
 OtelHeaders = Annotated[SecretStr, AfterValidator(_otel_headers)]
 OtelAttributes = Annotated[str, AfterValidator(_otel_attributes)]
 OtelWord = Annotated[str, _Stripped, BeforeValidator(lambda value: str(value).lower())]
@@ -318,12 +332,12 @@ class Settings(DatabaseSettings):
     otel_exporter_otlp_traces_headers: OtelHeaders = SecretStr("")
     otel_exporter_otlp_timeout: Count = 10000
     otel_exporter_otlp_traces_timeout: Count | None = None
-    otel_exporter_otlp_certificate: str = ""
-    otel_exporter_otlp_traces_certificate: str = ""
-    otel_exporter_otlp_client_certificate: str = ""
-    otel_exporter_otlp_traces_client_certificate: str = ""
-    otel_exporter_otlp_client_key: str = ""
-    otel_exporter_otlp_traces_client_key: str = ""
+    otel_exporter_otlp_certificate: AuthoritiesFile = ""
+    otel_exporter_otlp_traces_certificate: AuthoritiesFile = ""
+    otel_exporter_otlp_client_certificate: ReadableFile = ""
+    otel_exporter_otlp_traces_client_certificate: ReadableFile = ""
+    otel_exporter_otlp_client_key: ReadableFile = ""
+    otel_exporter_otlp_traces_client_key: ReadableFile = ""
     otel_exporter_otlp_compression: OtelWord = ""
     otel_exporter_otlp_traces_compression: OtelWord = ""
     otel_exporter_otlp_protocol: OtelWord = ""

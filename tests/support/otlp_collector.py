@@ -86,6 +86,7 @@ def otlp_collector(certificate: Path | None = None) -> Iterator[Collector]:
             collector.paths.append(self.path)
             if answer.status is None:
                 collector.is_over.wait()
+                self.close_connection = True
                 return
             if answer.status == 200:
                 try:
@@ -151,9 +152,11 @@ def _span(span: dict[str, Any], resource: dict[str, str | int]) -> CollectedSpan
     assert re.fullmatch("(?!0{16})[0-9a-f]{16}", span["spanId"]), span
     parent = span.get("parentSpanId")
     assert parent is None or re.fullmatch("(?!0{16})[0-9a-f]{16}", parent), span
-    assert isinstance(span["name"], str) and span["name"], span
-    assert type(span["kind"]) is int and span["kind"] in KINDS, span
-    assert type(span["flags"]) is int and 0 <= span["flags"] < 2**32, span
+    assert isinstance(span["name"], str), span
+    assert span["name"], span
+    assert type(span["kind"]) is type(span["flags"]) is int, span
+    assert span["kind"] in KINDS, span
+    assert 0 <= span["flags"] < 2**32, span
     assert span["flags"] & 1, "an unsampled span was sent"
     times = [span["startTimeUnixNano"], span["endTimeUnixNano"]]
     assert all(_UINT64.fullmatch(each) for each in times), span

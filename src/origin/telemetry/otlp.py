@@ -9,6 +9,7 @@ import threading
 from collections.abc import Sequence
 
 from opentelemetry.metrics import NoOpMeterProvider
+from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
@@ -45,6 +46,7 @@ class OtlpExport:
     def __init__(self, options: OtlpOptions) -> None:
         self._places = threading.BoundedSemaphore(options.queue_size)
         self._sender = OtlpSender(options)
+        self._resource = Resource(options.resource)
         self._processor = BatchSpanProcessor(
             _Exporter(self._sender, self._places, options.resource),
             max_queue_size=options.queue_size,
@@ -61,7 +63,7 @@ class OtlpExport:
     def __call__(self, ended: FinishedSpan) -> None:
         """Queue a span, or drop it if the queue is full."""
         if self._places.acquire(blocking=False):
-            self._processor.on_end(_readable(ended))
+            self._processor.on_end(_readable(ended, self._resource))
         else:
             SPANS_DROPPED.inc()
 
@@ -98,7 +100,7 @@ class _Exporter(SpanExporter):
         """Do nothing: the sender keeps nothing."""
 
 
-def _readable(ended: FinishedSpan) -> ReadableSpan:
+def _readable(ended: FinishedSpan, resource: Resource) -> ReadableSpan:
     """Return the span as the SDK's processor takes it."""
     span = ended.span
     failure = {} if ended.error is None else {"error.type": ended.error}
@@ -108,6 +110,8 @@ def _readable(ended: FinishedSpan) -> ReadableSpan:
         parent=_context(span, span.parent_id, is_remote=span.has_remote_parent)
         if span.parent_id
         else None,
+        # Without one, the SDK would look for a resource at each span.
+        resource=resource,
         attributes={**ended.attributes, **failure},
         kind=_KINDS[ended.kind],
         status=_UNSET if ended.error is None else _ERROR,

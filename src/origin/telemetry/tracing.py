@@ -130,11 +130,11 @@ def peer_call(peer: str, method: str, url: str) -> Iterator[PeerCall]:
 
 @contextmanager
 def delivery(url: str) -> Iterator[PeerCall]:
-    """Trace a webhook's POST to a subscriber, which the block makes.
+    """Trace a webhook's POST to a receiver, which the block makes.
 
-    Subscribers are strangers: they get no headers about the trace.
+    Receivers are strangers: they get no headers about the trace.
     """
-    span = context.child_span("POST subscriber")
+    span = context.child_span("POST receiver")
     call = PeerCall()
     try:
         yield call
