@@ -62,10 +62,12 @@ def test_a_web_answers_for_the_memory_and_time_of_all_its_processes(system: Live
         pages = Path("/proc", pid, "statm").read_text().split()[1]
         return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
-    memory = _scrape(web).plain("process_resident_memory_bytes")
-    assert memory == pytest.approx(sum(map(resident, pids)), rel=0.2)
-    before = _scrape(web).plain("process_cpu_seconds_total")
-    eventually(lambda: _scrape(web).plain("process_cpu_seconds_total") > before, "it takes time")
+    def shown(name: str) -> float:
+        return _scrape(web).samples[f"process_{name}", frozenset()]
+
+    assert shown("resident_memory_bytes") == pytest.approx(sum(map(resident, pids)), rel=0.2)
+    before = shown("cpu_seconds_total")
+    eventually(lambda: shown("cpu_seconds_total") > before, "it takes time")
 
 
 def test_the_dashboards_queries_find_their_series_in_the_running_processes(system: LiveSystem):

@@ -29,15 +29,11 @@ class Scrape:
 
     def labels_of(self, sample: str) -> list[dict[str, str]]:
         """Return the labels of each sample of this whole name."""
-        return [dict(labels) for name, labels in self._samples if name == sample]
+        return [dict(labels) for name, labels in self.samples if name == sample]
 
     def value(self, name: str, **labels: str) -> float:
         """Return a sample's value; 0 if there is none, as for Prometheus' `increase`."""
         return self.samples.get((f"account_service_{name}", frozenset(labels.items())), 0)
-
-    def plain(self, sample: str) -> float:
-        """Return the value of a sample without labels, by its whole name."""
-        return self._samples[sample, frozenset()]
 
     def total(self, name: str, **labels: str) -> float:
         """Return the sum of all samples that have at least these labels."""
