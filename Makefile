@@ -5,7 +5,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 MAKEFLAGS += --no-print-directory --no-builtin-rules
 .DEFAULT_GOAL := help
-.PHONY: help sync demo unit test coverage faults check openapi api-check format image-check compose-check deploy-check rollback-check bench adopt-bench capacity lock sbom workflow-check release-check clean
+.PHONY: help sync demo unit test coverage faults check openapi commands api-check format image-check compose-check deploy-check rollback-check bench adopt-bench capacity lock sbom workflow-check release-check clean
 
 # Arguments for `demo` (--once), `unit`, `test` (pytest's) and others.
 ARGS ?=
@@ -49,6 +49,9 @@ check: sync ## Check lint, formatting, types and import rules
 
 openapi: sync ## Write doc/openapi.json from the views and schemas (a test compares them)
 	$(python) -m devstack.openapi_document doc/openapi.json
+
+commands: sync ## Write the reference in doc/operations/commands.md from the commands (a test compares them)
+	$(python) -m devstack.commands_document doc/operations/commands.md
 
 # Node comes with .venv. The packages come from the registries that npm and pip are set up with, into .run.
 api-check: sync ## Lint doc/openapi.json, and try clients generated from it (minutes; downloads from npm and PyPI)
