@@ -3,7 +3,6 @@
 import base64
 import json
 import threading
-import time
 from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qs, urlsplit
 
@@ -17,6 +16,7 @@ from joserfc.jwk import KeySet
 
 from sandbox.clients import ControlError
 from tests.integration.sandbox.conftest import CALLBACK
+from tests.support.waiting import eventually
 from tests.unit.sandbox.sdk import BatchList, sdk
 
 NOON = datetime(2020, 1, 1, 12, tzinfo=UTC)
@@ -237,9 +237,7 @@ def test_an_unreachable_receiver_is_retried_on_demand(sandbox, anna):
     anna.subscribe("http://127.0.0.1:9/hook")
     sandbox.datahub.add_meteringpoint("anna", "p", "production")
     anna.subscribe(sandbox.receiver.hook())
-    deadline = time.monotonic() + 5
-    while not (failed := sandbox.datahub.deliveries()[0]["attempts"]):
-        assert time.monotonic() < deadline
+    failed = eventually(lambda: sandbox.datahub.deliveries()[0]["attempts"], "an attempt")
     assert failed[0]["error"] == "ConnectionError"
     assert sandbox.datahub.retry_now() == 1
 
@@ -269,11 +267,10 @@ def test_cuts_and_delays_over_the_wire(sandbox):
         target=lambda: waiting.append(requests.get(url, timeout=TIMEOUT).status_code)
     )
     caller.start()
-    deadline = time.monotonic() + 5
-    while sandbox.ledger.faults()[0]["struck"] < 2:
-        assert time.monotonic() < deadline
+    eventually(lambda: sandbox.ledger.faults()[0]["struck"] >= 2, "the call meets the fault")
     sandbox.ledger.clear_faults()
-    caller.join(5)
+    # Less than the fault's delay.
+    caller.join(20)
     assert waiting == [404]
     assert sandbox.ledger.count("GET /state/<address>") == 4
 
