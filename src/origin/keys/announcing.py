@@ -60,7 +60,7 @@ class SecretAnnouncer:
         atexit.register(self.withdraw, process)
         return process
 
-    def announce(self, process: str, kind: str = "web") -> None:
+    def announce(self, process: str, kind: str) -> None:
         """Announce once. Log an error if another process seals with a secret that this one lacks.
 
         On a read-only server nothing is announced: a process there seals nothing.

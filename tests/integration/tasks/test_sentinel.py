@@ -74,7 +74,10 @@ def _is_counted(limits: RateLimits) -> bool:
     return limits.wait_s(1) > 0
 
 
-def test_everything_follows_the_primary(cluster: Cluster, monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize("is_killed", [True, False], ids=["killed", "demoted"])
+def test_everything_follows_the_primary(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch, is_killed: bool
+):
     """Clients that were connected to the old one find the new one by themselves."""
     monkeypatch.setattr(sending, "_PAUSE_S", 0)
     monkeypatch.setattr(rate_limits, "_PAUSE_S", 0)
@@ -87,7 +90,13 @@ def test_everything_follows_the_primary(cluster: Cluster, monkeypatch: pytest.Mo
     with cluster.primary.client() as client:
         assert (client.llen(QUEUE), client.exists("requests:1")) == (1, 1)
 
-    cluster.primary.kill()
+    if is_killed:
+        cluster.primary.kill()
+    else:
+        with cluster.sentinel.client() as client:
+            client.sentinel_failover("accounts")
+        with cluster.replica.client() as client:
+            eventually(lambda: client.role()[0] == b"master", "the replica is promoted")
     eventually(lambda: sender.send(RECONCILIATION), "a wake-up is sent to the new primary")
     eventually(lambda: sender.send(BATCHES), "a wake-up is counted by the new primary")
     eventually(lambda: _is_counted(limits), "requests are counted by the new primary")
@@ -107,9 +116,10 @@ def test_a_wrong_password_of_the_sentinel_is_named_without_its_value(
     settings = _settings(cluster, redis_sentinel_password="not the secret")
     assert not _redis_is_up(settings)
     assert not WakeupSender(settings).send(BATCHES)
-    assert "MasterNotFoundError: No master found for 'accounts'" in caplog.text
+    assert "MasterNotFoundError: No primary named 'accounts' (127.0.0.1:" in caplog.text
+    assert "invalid username-password pair" in caplog.text
     assert "not the secret" not in caplog.text
     assert cluster.primary.password not in caplog.text
     caplog.clear()
     assert not _redis_is_up(_settings(cluster, redis_sentinel_master="other"))
-    assert "No master found for 'other'" in caplog.text
+    assert f"No primary named 'other' ({cluster.sentinel.host}" in caplog.text

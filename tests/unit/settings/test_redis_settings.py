@@ -1,7 +1,9 @@
 """The settings of Redis: addresses, TLS, Sentinels, and how libraries get them."""
 
 import threading
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -235,18 +237,22 @@ def test_no_sentinel_is_lost_when_two_threads_ask_at_once():
     """redis-py loses one: both threads swap the same two places of its list."""
     both_ask = threading.Barrier(2)
 
-    class Second:
-        def sentinel_masters(self) -> dict[str, dict[str, Any]]:
-            both_ask.wait(30)
-            master = {"is_master": True, "is_sdown": False, "is_odown": False}
-            return {"accounts": {**master, "num-other-sentinels": 0, "ip": "h", "port": 1}}
+    class Asked:
+        def __init__(self, port: int, answer: Callable[[], dict[str, Any]]) -> None:
+            address = {"host": "127.0.0.1", "port": port}
+            self.connection_pool = SimpleNamespace(connection_kwargs=address)
+            self.sentinel_masters = answer
 
-    class First:
-        def sentinel_masters(self) -> dict[str, dict[str, Any]]:
-            raise redis.ConnectionError
+    def fail() -> dict[str, Any]:
+        raise redis.ConnectionError("refused")
 
+    def answer() -> dict[str, Any]:
+        both_ask.wait(30)
+        master = {"is_master": True, "is_sdown": False, "is_odown": False}
+        return {"accounts": {**master, "num-other-sentinels": 0, "ip": "h", "port": 1}}
+
+    first, second = Asked(1, fail), Asked(2, answer)
     sentinels: Any = _Sentinels([])  # type: ignore[no-untyped-call]
-    first, second = First(), Second()
     sentinels.sentinels = [first, second]
     threads = [
         threading.Thread(target=sentinels.discover_master, args=("accounts",)) for _ in range(2)

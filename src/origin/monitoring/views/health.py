@@ -12,6 +12,7 @@ from origin.shared.release import VERSION
 from origin.web.blueprint import Blueprint
 from origin.web.described import described
 from origin.web.errors import RETRY_AFTER_S
+from origin.web.gunicorn.stopping import is_stopping
 from origin.web.provided import provided
 from origin.web.responses import json_response
 from origin.web.schema import SuccessResponse
@@ -46,6 +47,10 @@ class Readiness(SuccessResponse):
         validate=validate.Equal("under way"),
         metadata=described("Only while the database is recovered (RECOVERY_MODE=1)"),
     )
+    web = fields.String(
+        validate=validate.Equal("stopping"),
+        metadata=described("Only after SIGTERM, for DRAIN_SECONDS"),
+    )
 
 
 class Work(Readiness):
@@ -75,16 +80,17 @@ def get_liveness() -> Response:
 @blueprint.alt_response(
     503,
     schema=Readiness,
-    description="The database is down",
+    description="The database is down, or this web is stopping",
     example={"success": False, "database": "down", "redis": "up"},
 )
 def get_readiness() -> Response:
     """Report whether the database and Redis can be used.
 
-    The status is 503 if the database can't be used. Without Redis all requests work: it is 200.
+    The status is 503 if the database can't be used, or if this web is about to stop. Without Redis all
+    requests work: it is 200.
     """
     parts = provided(Probes).are_up()
-    return _answer(parts[_REQUIRED], {**_words(parts), **_modes()})
+    return _answer(parts[_REQUIRED] and not is_stopping(), {**_words(parts), **_modes()})
 
 
 @blueprint.get("/work")
@@ -118,13 +124,15 @@ def _words(parts: Mapping[str, bool]) -> dict[str, str]:
 
 
 def _modes() -> dict[str, str]:
-    """Return the fields that tell what the operators have switched off."""
+    """Return the fields that tell what operators have switched off, or are stopping."""
     settings = provided(Settings)
     modes = {}
     if not settings.ledger_enabled:
         modes["ledger"] = "disabled"
     if settings.recovery_mode:
         modes["recovery"] = "under way"
+    if is_stopping():
+        modes["web"] = "stopping"
     return modes
 
 
