@@ -118,7 +118,7 @@ class DatabaseChecks:
 
 def _words(error: DBAPIError) -> str:
     """Return the driver's message in one line. It may name hosts and users, but no password."""
-    return " ".join(str(error.orig).split()).rstrip(".")
+    return " ".join(str(error.orig).split()).rstrip(".?")
 
 
 def _settings(session: Session) -> Iterator[Finding]:
