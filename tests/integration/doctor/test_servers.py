@@ -1,7 +1,8 @@
 """The doctor's checks of Redis and of the peers find what is wrong with real servers."""
 
+import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -148,6 +149,15 @@ def test_a_peer_that_is_away_fails(new_runtime: NewRuntime, name: str):
     assert "Nothing listens there" in found.text
     assert f"Check {PEERS[name].upper()} (http://127.0.0.1:" in found.text
     assert "hidden" not in found.text
+
+
+def test_a_peer_that_never_answers_fails(new_runtime: NewRuntime, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("origin.doctor.client._READ_TIMEOUT_S", 0.3)
+    with closing(socket.create_server(("127.0.0.1", 0))) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        found = only(new_runtime(ledger_url=url), "ledger")
+    assert found.level is Level.FAIL
+    assert "It doesn't answer in time." in found.text
 
 
 def test_a_name_without_an_address_fails(new_runtime: NewRuntime):

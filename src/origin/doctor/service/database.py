@@ -36,7 +36,7 @@ class DatabaseChecks:
     """Makes checks that need the database.
 
     The first of them finds out for all whether it can be reached, so that they don't wait one after the
-    other.
+    other. The answer is kept: make new checks for another examination.
     """
 
     database: Database
