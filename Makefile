@@ -5,7 +5,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 MAKEFLAGS += --no-print-directory --no-builtin-rules
 .DEFAULT_GOAL := help
-.PHONY: help sync demo unit test coverage faults check openapi dashboard dashboard-check api-check format image-check compose-check deploy-check alerts-check tls-check rollback-check bench adopt-bench capacity lock sbom workflow-check release-check clean
+.PHONY: help sync demo unit test coverage faults check openapi commands dashboard dashboard-check api-check format image-check compose-check deploy-check alerts-check tls-check rollback-check bench adopt-bench capacity lock sbom workflow-check release-check clean
 
 # Arguments for `demo` (--once), `unit`, `test` (pytest's) and others.
 ARGS ?=
@@ -56,6 +56,9 @@ dashboard: sync ## Write doc/operations/grafana-dashboard.json from src/devstack
 dashboard-check: sync ## Evaluate the dashboard's queries by a real Prometheus (ARGS='--minutes 15 --picture FILE')
 	@deploy/install-prometheus
 	@PYTHONPATH="$(CURDIR)/src:$(CURDIR)" exec $(python) -m tests.dashboard_check $(ARGS)
+
+commands: sync ## Write the reference in doc/operations/commands.md from the commands (a test compares them)
+	$(python) -m devstack.commands_document doc/operations/commands.md
 
 # Node comes with .venv. The packages come from the registries that npm and pip are set up with, into .run.
 api-check: sync ## Lint doc/openapi.json, and try clients generated from it (minutes; downloads from npm and PyPI)

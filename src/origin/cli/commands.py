@@ -42,7 +42,7 @@ def register_commands(app: Flask) -> None:
     """Add all commands to the application."""
     import origin.cli.ledger_lists
     import origin.cli.recovery  # noqa: F401
-    from origin.cli.adoption import adopt
+    from origin.cli.adoption import adopt, adoption
     from origin.cli.doctor import doctor
     from origin.cli.ledger import ledger
     from origin.cli.version import version
@@ -56,6 +56,7 @@ def register_commands(app: Flask) -> None:
         ledger,
         webhooks,
         adopt,
+        adoption,
         doctor,
         version,
     ):

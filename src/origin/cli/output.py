@@ -162,6 +162,7 @@ def paged(
         @click.option(
             "--limit",
             type=click.IntRange(min=1),
+            metavar="N",
             default=limit,
             show_default=True,
             help="Print at most so many." if limit else "Print at most so many. Default: all.",

@@ -36,7 +36,7 @@ class DatabaseChecks:
     """Makes checks that need the database.
 
     The first of them finds out for all whether it can be reached, so that they don't wait one after the
-    other.
+    other. The answer is kept: make new checks for another examination.
     """
 
     database: Database
@@ -118,7 +118,7 @@ class DatabaseChecks:
 
 def _words(error: DBAPIError) -> str:
     """Return the driver's message in one line. It may name hosts and users, but no password."""
-    return " ".join(str(error.orig).split()).rstrip(".")
+    return " ".join(str(error.orig).split()).rstrip(".?")
 
 
 def _settings(session: Session) -> Iterator[Finding]:

@@ -140,4 +140,4 @@ def _words(error: redis.RedisError) -> str:
             reason = failure_reason(error).rstrip(".")
             return f"it can't be reached ({reason}). Check REDIS_HOST; does it run?"
         case _:
-            return f"{failure_reason(error)}."
+            return f"{failure_reason(error)}. Check REDIS_HOST: is that a Redis?"
