@@ -5,9 +5,8 @@ pydantic reads the values. A setting's name, type, bounds and default stand in o
 
 import os
 import re
-from collections.abc import Mapping
-from functools import cached_property
-from typing import Annotated, Any, Literal, Self, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 from uuid import UUID
 
 from pydantic import (
@@ -27,6 +26,12 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from origin.errors import ConfigurationError
+from origin.shared.mounted_files import (
+    check_authorities,
+    check_certificate,
+    check_readable,
+    read_secret,
+)
 
 _HTTP_URL = re.compile(
     r"https?://"
@@ -36,6 +41,11 @@ _HTTP_URL = re.compile(
     r"([/?#]\S*)?",
     re.IGNORECASE,
 )
+_ADDRESS = r"(?P<host>[^\s/?#@:,\[\]]+|\[[0-9a-f]*:[0-9a-f:.%]*\])(:(?P<port>[0-9]{1,5}))"
+_HOST_AND_PORT = re.compile(_ADDRESS, re.IGNORECASE)
+_REDIS_URL = re.compile(rf"(?P<scheme>rediss?)://{_ADDRESS}?/?", re.IGNORECASE)
+_DATABASE_FILES = ("sslrootcert", "sslcert", "sslkey", "sslcrl")
+"""The parameters of DATABASE_URI that name files."""
 
 MIN_SECRET_LENGTH = 16
 """Characters; the start of every process warns of a shorter secret."""
@@ -67,6 +77,25 @@ def _without_slash(value: str) -> str:
     return value.rstrip("/")
 
 
+def _redis_host(value: str) -> str:
+    """Return a host, or a URL with nothing but a scheme, a host and a port."""
+    found = _REDIS_URL.fullmatch(value)
+    if "://" not in value:
+        return _without_brackets(value)
+    if found is None or not 0 < int(found["port"] or 1) <= 65535:
+        raise ValueError(
+            "not a host, nor rediss://host:port (user, password and databases have own variables)"
+        )
+    return value
+
+
+def _host_and_port(value: str) -> str:
+    found = _HOST_AND_PORT.fullmatch(value)
+    if found is None or not 0 < int(found["port"]) <= 65535:
+        raise ValueError("not host:port, comma-separated")
+    return value
+
+
 def _split(value: Any) -> Any:
     """Return the non-empty items of `a, b,c`; a list stays as it is."""
     if isinstance(value, str):
@@ -91,6 +120,14 @@ def _database_uri(value: SecretStr) -> SecretStr:
         raise ValueError("not a database URI") from None
     if url.get_backend_name() not in {"postgresql", "postgres"}:
         raise ValueError("only postgresql:// is supported")
+    for name in _DATABASE_FILES:
+        path = url.query.get(name, "")
+        if path and path != "system":
+            try:
+                check_readable(str(path))
+            except ValueError as error:
+                # libpq ignores a missing certificate, and the server then rejects the connection.
+                raise ValueError(f"{name}: {error}") from None
     return SecretStr(
         url.set(drivername="postgresql+psycopg2").render_as_string(hide_password=False)
     )
@@ -115,6 +152,9 @@ _Stripped = StringConstraints(strip_whitespace=True)
 _UpperCase = BeforeValidator(lambda value: str(value).upper())
 Host = Annotated[str, _Stripped, AfterValidator(_without_brackets)]
 Url = Annotated[str, _Stripped, AfterValidator(_http_url)]
+RedisHost = Annotated[str, _Stripped, AfterValidator(_redis_host)]
+Sentinels = Annotated[list[Annotated[str, AfterValidator(_host_and_port)]], BeforeValidator(_split)]
+FilePath = Annotated[str, _Stripped]
 BaseUrl = Annotated[str, _Stripped, AfterValidator(_without_slash), AfterValidator(_http_url)]
 Origins = Annotated[list[Annotated[str, AfterValidator(_origin)]], BeforeValidator(_split)]
 Networks = Annotated[list[IPvAnyNetwork], BeforeValidator(_split)]
@@ -130,17 +170,15 @@ Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 SecondsOrZero = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 LogLevel = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], _UpperCase]
 
-T = TypeVar("T", bound="DatabaseSettings")
+T = TypeVar("T", bound="EnvironmentSettings")
 
 
-class DatabaseSettings(BaseModel):
-    """The settings that migrations need. Make them with `of`, which words the errors."""
+class EnvironmentSettings(BaseModel):
+    """Settings of environment variables. Make them with `of`, which words the errors."""
 
     model_config = ConfigDict(
         frozen=True, extra="ignore", validate_default=True, hide_input_in_errors=True
     )
-
-    database_uri: DatabaseUri
 
     @field_validator("*", mode="before")
     @classmethod
@@ -153,10 +191,16 @@ class DatabaseSettings(BaseModel):
         return value
 
     @classmethod
+    def secret_names(cls) -> Sequence[str]:
+        """Return the names of the settings that are secrets, by their types."""
+        return [name for name, field in cls.model_fields.items() if _has_secret(field.annotation)]
+
+    @classmethod
     def of(cls, values: Mapping[str, Any]) -> Self:
         """Return settings with these values by name, as texts or typed. Unknown names are ignored.
 
         An empty text means the default. Only CORS_ORIGINS may be empty: no origin is allowed then.
+        `<name>_file` is the path of a file that has a secret's value.
 
         :raises ConfigurationError: naming every variable that is missing or wrong, without values.
         """
@@ -165,16 +209,48 @@ class DatabaseSettings(BaseModel):
             for name, value in values.items()
             if value is not None and (value != "" or name == "cors_origins")
         }
+        # The name of the variable at fault, for each setting that a file gives.
+        files = {
+            name: f"{name}_file".upper() for name in cls.secret_names() if given.get(f"{name}_file")
+        }
+        wrong = {}
+        for name, variable in files.items():
+            if name in given:
+                wrong[f"{name.upper()} and {variable}"] = "only one of them may be set"
+                continue
+            try:
+                given[name] = read_secret(str(given[f"{name}_file"]))
+            except ValueError as error:
+                wrong[variable] = str(error)
         try:
-            return cls.model_validate(given)
+            settings = cls.model_validate(given)
         except ValidationError as error:
             # One reason for each variable. For a list it is the reason of the last wrong item.
-            wrong = {
-                str(each["loc"][0]).upper(): each["msg"].removeprefix("Value error, ")
-                for each in error.errors(include_input=False, include_url=False)
-            }
+            for each in error.errors(include_input=False, include_url=False):
+                name = str(each["loc"][0])
+                if name in given or name not in files:
+                    reason = each["msg"].removeprefix("Value error, ")
+                    wrong[files.get(name, name.upper())] = reason
+        if not wrong:
+            return settings
         reasons = "; ".join(f"{name}: {reason}" for name, reason in sorted(wrong.items()))
         raise ConfigurationError(f"The environment is not right: {reasons}")
+
+
+def _has_secret(annotation: Any) -> bool:
+    return annotation is SecretStr or any(map(_has_secret, get_args(annotation)))
+
+
+class AdoptionSettings(EnvironmentSettings):
+    """The setting of `flask adopt` alone."""
+
+    adopt_from: SecretStr | None = None
+
+
+class DatabaseSettings(EnvironmentSettings):
+    """The settings that migrations need."""
+
+    database_uri: DatabaseUri
 
     @property
     def database_url(self) -> URL:
@@ -200,10 +276,18 @@ class Settings(DatabaseSettings):
     hydra_client_id: str
     hydra_client_secret: SecretStr
     hydra_introspect_auth: bool = False
-    redis_host: str
-    redis_port: Port
+    redis_sentinels: Sentinels = []
+    redis_sentinel_master: str = ""
+    redis_sentinel_username: str = ""
+    redis_sentinel_password: SecretStr = SecretStr("")
+    redis_host: RedisHost = ""
+    redis_port: Port = 0
     redis_username: str = ""
     redis_password: SecretStr = SecretStr("")
+    redis_tls: bool = False
+    redis_tls_ca_file: FilePath = ""
+    redis_tls_cert_file: FilePath = ""
+    redis_tls_key_file: FilePath = ""
     redis_cache_db: CountOrZero
     redis_broker_db: CountOrZero
     redis_backend_db: CountOrZero
@@ -249,6 +333,54 @@ class Settings(DatabaseSettings):
             raise ValueError("Field required, unless LEDGER_ENABLED=0")
         return ""
 
+    @field_validator("redis_sentinel_master")
+    @classmethod
+    def _with_sentinels(cls, value: str, info: ValidationInfo) -> str:
+        has_sentinels = info.data.get("redis_sentinels")
+        if has_sentinels and not value:
+            raise ValueError("Field required with REDIS_SENTINELS")
+        if value and has_sentinels == []:
+            raise ValueError("needs REDIS_SENTINELS")
+        return value
+
+    @field_validator("redis_host", "redis_port", mode="wrap")
+    @classmethod
+    def _required_without_sentinels(cls, value: Any, check: Any, info: ValidationInfo) -> Any:
+        url = _REDIS_URL.fullmatch(info.data.get("redis_host", ""))
+        port_in_url = int(url["port"] or 0) if url else 0
+        value = value or port_in_url
+        if value:
+            if port_in_url and check(value) != port_in_url:
+                raise ValueError("REDIS_HOST names another port")
+            return check(value)
+        if not info.data.get("redis_sentinels", True):
+            raise ValueError("Field required, unless REDIS_SENTINELS is set")
+        return value
+
+    @field_validator("redis_tls")
+    @classmethod
+    def _or_by_url(cls, value: bool, info: ValidationInfo) -> bool:  # noqa: FBT001 - pydantic's way
+        host = info.data.get("redis_host", "")
+        return value or (host.lower().startswith("rediss://") and not info.data["redis_sentinels"])
+
+    @field_validator("redis_tls_ca_file", "redis_tls_cert_file", "redis_tls_key_file")
+    @classmethod
+    def _file_for_tls(cls, value: str, info: ValidationInfo) -> str:
+        if value and not info.data.get("redis_tls", True):
+            raise ValueError("needs REDIS_TLS=1")
+        certificate = info.data.get("redis_tls_cert_file")
+        match info.field_name:
+            case "redis_tls_ca_file" if value:
+                check_authorities(value)
+            case "redis_tls_cert_file" if value:
+                check_readable(value)
+            case "redis_tls_key_file" if certificate is not None:
+                if bool(value) != bool(certificate):
+                    raise ValueError("REDIS_TLS_CERT_FILE and REDIS_TLS_KEY_FILE go together")
+                if value:
+                    check_certificate(certificate, value)
+        return value
+
     @field_validator("login_return_origins")
     @classmethod
     def _or_cors_origins(cls, value: list[str], info: ValidationInfo) -> list[str]:
@@ -277,32 +409,17 @@ class Settings(DatabaseSettings):
                 found.append(f"{name} has fewer than {MIN_SECRET_LENGTH} characters")
         return found
 
-    @cached_property
-    def broker_url(self) -> str:
-        """The URL of Celery's queue, password included."""
-        return self._redis_url(self.redis_broker_db)
+    @property
+    def redis_address(self) -> tuple[str, int]:
+        """The host and the port of Redis. They mean nothing with Sentinels."""
+        url = _REDIS_URL.fullmatch(self.redis_host)
+        return _without_brackets(url["host"]) if url else self.redis_host, self.redis_port
 
-    @cached_property
-    def backend_url(self) -> str:
-        """The URL of Celery's results, password included."""
-        return self._redis_url(self.redis_backend_db)
-
-    @cached_property
-    def cache_url(self) -> str:
-        """The URL of the caches, password included."""
-        return self._redis_url(self.redis_cache_db)
-
-    def _redis_url(self, database: int) -> str:
-        password = self.redis_password.get_secret_value() or None
-        return URL.create(
-            "redis",
-            # With a password alone the name must be "": SQLAlchemy drops a password without a name.
-            username=self.redis_username or ("" if password else None),
-            password=password,
-            host=self.redis_host,
-            port=self.redis_port,
-            database=str(database),
-        ).render_as_string(hide_password=False)
+    @property
+    def redis_sentinel_addresses(self) -> Sequence[tuple[str, int]]:
+        """The host and the port of each Sentinel."""
+        pairs = [each.rpartition(":") for each in self.redis_sentinels]
+        return [(_without_brackets(host), int(port)) for host, _, port in pairs]
 
 
 def load_settings(kind: type[T]) -> T:

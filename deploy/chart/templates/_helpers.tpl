@@ -95,7 +95,13 @@ annotations: {{ toYaml . | nindent 2 }}
 
 {{- define "account-service.settingsEnv" -}}
 {{- $secrets := concat .Values.secrets.required .Values.secrets.optional }}
-{{- $noLedger := has (toString (get .Values.settings "LEDGER_ENABLED")) (list "0" "false") }}
+{{- $unneeded := list }}
+{{- if has (toString (get .Values.settings "LEDGER_ENABLED")) (list "0" "false") }}
+{{- $unneeded = append $unneeded "LEDGER_URL" }}
+{{- end }}
+{{- if get .Values.settings "REDIS_SENTINELS" }}
+{{- $unneeded = append $unneeded "REDIS_HOST" }}
+{{- end }}
 {{- $env := list }}
 {{- range $name, $value := .Values.settings }}
 {{- if has $name $secrets }}
@@ -104,8 +110,7 @@ annotations: {{ toYaml . | nindent 2 }}
 {{- if has $name (list "PORT" "METRICS_PORT" "HEALTH_ENABLED") }}
 {{- fail (printf "settings.%s is set by the chart" $name) }}
 {{- end }}
-{{- if and $noLedger (eq $name "LEDGER_URL") }}
-{{- else if or (kindIs "invalid" $value) (eq (toString $value) "") }}
+{{- if and (or (kindIs "invalid" $value) (eq (toString $value) "")) (not (has $name $unneeded)) }}
 {{- fail (printf "settings.%s must be set" $name) }}
 {{- end }}
 {{- /* Helm reads whole numbers as floats, and would print them as 1e+06. */}}

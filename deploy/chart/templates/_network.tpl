@@ -50,7 +50,13 @@
 {{- define "account-service.redisRule" -}}
 {{- $redis := deepCopy .Values.networkPolicy.redis }}
 {{- if not $redis.ports }}
-{{- $_ := set $redis "ports" (list (int (.Values.settings.REDIS_PORT | default 6379))) }}
+{{- $ports := list (int (.Values.settings.REDIS_PORT | default 6379)) }}
+{{- range splitList "," (.Values.settings.REDIS_SENTINELS | default "") }}
+{{- with regexFind "[0-9]+$" (trim .) }}
+{{- $ports = append $ports (int .) }}
+{{- end }}
+{{- end }}
+{{- $_ := set $redis "ports" (uniq $ports) }}
 {{- end }}
 {{- include "account-service.storeRule" (dict "root" . "to" $redis) }}
 {{- end }}

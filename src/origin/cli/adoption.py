@@ -13,6 +13,7 @@ from origin.adoption.service.adopt import AdoptionService
 from origin.cli.ledger import DIFFERENCES, exits_2_on_errors
 from origin.cli.output import ProgressLine, print_table, reports_errors
 from origin.maintenance.service.secret_changes import SecretChanges
+from origin.settings import AdoptionSettings, load_settings
 from origin.web.provided import provided
 
 SHOWN_ENERGY_ROWS = 200
@@ -30,7 +31,6 @@ Next steps (doc/operations/adopting.md):
 @click.option(
     "--from",
     "source_uri",
-    envvar="ADOPT_FROM",
     metavar="URI",
     help="The original service's database. Default: this service's own. A URI with a password is "
     "better given in the variable ADOPT_FROM: other processes can't read it there.",
@@ -60,6 +60,8 @@ def adopt(
     in rows and in Wh. The command may be stopped at any time, and run again. Ends with status 0 if all
     rows were adopted, 1 if some were rejected, 2 if it couldn't finish.
     """
+    if source_uri is None and (given := load_settings(AdoptionSettings).adopt_from):
+        source_uri = given.get_secret_value()
     if source_uri is None and schema is None:
         raise click.UsageError("Give --from URI, or --schema NAME for tables in this database.")
     shown = _ShownReport(json_path)

@@ -6,6 +6,7 @@ from datetime import timedelta
 from celery import Celery
 
 from origin.maintenance.rules.schedules import At, Every, Schedule
+from origin.redis_servers import celery_options
 from origin.settings import Settings
 
 BATCHES = "origin.batches"
@@ -46,18 +47,13 @@ def create_celery(settings: Settings, *, broker_timeout_s: float = _BROKER_TIMEO
         a fifth of that, at least a second.
     """
     connect_timeout_s = max(broker_timeout_s / 5, 1.0)
-    app = Celery("origin", broker=settings.broker_url)
+    app = Celery("origin")
     app.conf.update(
         # Nobody reads results: what was done is in PostgreSQL.
         task_ignore_result=True,
-        result_backend=settings.backend_url,
         # Otherwise each task's greenlet would make an unused backend of its own.
         result_backend_thread_safe=True,
         task_publish_retry=False,
-        broker_transport_options={
-            "socket_timeout": broker_timeout_s,
-            "socket_connect_timeout": connect_timeout_s,
-        },
         broker_connection_timeout=connect_timeout_s,
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
@@ -69,5 +65,6 @@ def create_celery(settings: Settings, *, broker_timeout_s: float = _BROKER_TIMEO
         worker_hijack_root_logger=False,
         worker_redirect_stdouts=False,
         timezone="UTC",
+        **celery_options(settings, connect_timeout_s=connect_timeout_s, timeout_s=broker_timeout_s),
     )
     return app

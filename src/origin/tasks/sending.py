@@ -8,8 +8,7 @@ is limited. Claimed periodic work (`origin.maintenance.service.schedules`) is se
 import logging
 import time
 
-import redis
-
+from origin.redis_servers import failure_reason, redis_client
 from origin.settings import Settings
 from origin.tasks.celery import SWEPT, create_celery
 from origin.telemetry.tasks import task_headers
@@ -32,9 +31,7 @@ class WakeupSender:
     def __init__(self, settings: Settings) -> None:
         self._celery = create_celery(settings, broker_timeout_s=_TIMEOUT_S)
         self._queue = self._celery.conf.task_default_queue
-        self._redis = redis.Redis.from_url(
-            settings.broker_url, socket_timeout=_TIMEOUT_S, socket_connect_timeout=_TIMEOUT_S
-        )
+        self._redis = redis_client(settings, settings.redis_broker_db, _TIMEOUT_S)
         self._paused_until = 0.0
 
     def send(self, task: str, headers: dict[str, str] | None = None) -> bool:
@@ -57,7 +54,7 @@ class WakeupSender:
             self._paused_until = time.monotonic() + _PAUSE_S
             # The connection may lead to a server that has become a replica.
             self._redis.connection_pool.disconnect(inuse_connections=False)
-            log.warning("Wake-up not sent: %s", type(error).__name__, extra={"task": task})
+            log.warning("Wake-up not sent: %s", failure_reason(error), extra={"task": task})
             return False
         return True
 

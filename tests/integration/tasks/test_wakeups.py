@@ -8,6 +8,7 @@ import pytest
 import redis
 
 from devstack.configured import Redis, redis_databases
+from origin.redis_servers import redis_client
 from origin.settings import Settings
 from origin.tasks.celery import BATCHES, RECONCILIATION
 from origin.tasks.sending import MAX_WAITING, WakeupSender
@@ -31,7 +32,7 @@ def settings(new_market: Callable[..., Market], valkey: Redis) -> Settings:
 
 @pytest.fixture
 def broker(settings: Settings) -> Iterator[redis.Redis]:
-    with redis.Redis.from_url(settings.broker_url) as client:
+    with redis_client(settings, settings.redis_broker_db, 5) as client:
         client.delete(QUEUE)
         yield client
         client.delete(QUEUE)

@@ -6,9 +6,9 @@ from typing import Any
 
 import gevent
 import pytest
-import redis
 
 from devstack.configured import Redis, redis_databases
+from origin.redis_servers import redis_client
 from tests.integration.monitoring.test_metrics import scrape
 from tests.support.market import Market
 from tests.support.waiting import eventually
@@ -26,7 +26,7 @@ def limited(new_market: Callable[..., Market], valkey: Redis) -> Market:
         **{name.lower(): int(number) for name, number in redis_databases().items()},
     )
     # Accounts of other tests may have the same ids.
-    with redis.Redis.from_url(market.settings.cache_url) as client:
+    with redis_client(market.settings, market.settings.redis_cache_db, 5) as client:
         for key in client.scan_iter("requests:*"):
             client.delete(key)
     return market
@@ -41,7 +41,7 @@ def test_an_account_is_rate_limited(limited: Market):
     assert 0 < int(rejected.headers["Retry-After"]) <= 60
     assert limited.post("/accounts", token=bob).status_code == 200
     # Redis's clock alone ends the window.
-    with redis.Redis.from_url(limited.settings.cache_url) as client:
+    with redis_client(limited.settings, limited.settings.redis_cache_db, 5) as client:
         key = f"requests:{limited.alice}"
         assert 0 < client.ttl(key) <= 60
         client.pexpire(key, 1)

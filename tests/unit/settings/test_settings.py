@@ -125,16 +125,6 @@ def test_schemes_of_the_database_uri(environment: pytest.MonkeyPatch, scheme: st
     assert url.drivername == "postgresql+psycopg2"
 
 
-def test_redis_urls_carry_user_and_password_quoted(environment: pytest.MonkeyPatch):
-    environment.setenv("REDIS_USERNAME", "me")
-    environment.setenv("REDIS_PASSWORD", "p@:/")
-    assert load_settings(Settings).broker_url == "redis://me:p%40%3A%2F@redis:6379/1"
-    environment.setenv("REDIS_USERNAME", "")
-    assert load_settings(Settings).broker_url == "redis://:p%40%3A%2F@redis:6379/1"
-    environment.setenv("REDIS_PASSWORD", "")
-    assert load_settings(Settings).broker_url == "redis://redis:6379/1"
-
-
 def test_repr_shows_no_secrets(environment: pytest.MonkeyPatch):
     del environment
     text = repr(load_settings(Settings))

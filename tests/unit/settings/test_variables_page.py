@@ -18,6 +18,8 @@ _WORDED = {
     "KEY_ENCRYPTION_SECRETS": "`SECRET`",
     "LOGIN_RETURN_ORIGINS": "`CORS_ORIGINS`",
     "LEDGER_URL": "required",
+    "REDIS_HOST": "required",
+    "REDIS_PORT": "required",
 }
 
 

@@ -9,6 +9,7 @@ import time
 
 import redis
 
+from origin.redis_servers import failure_reason, redis_client
 from origin.settings import Settings
 from origin.telemetry.metrics import RATE_LIMIT_FAILURES, RATE_LIMITED
 
@@ -26,11 +27,7 @@ class RateLimits:
     def __init__(self, settings: Settings) -> None:
         self.per_minute = settings.rate_limit_per_minute
         self._paused_until = 0.0
-        self._redis = redis.Redis.from_url(
-            settings.cache_url,
-            socket_timeout=_TIMEOUT_S,
-            socket_connect_timeout=_TIMEOUT_S,
-        )
+        self._redis = redis_client(settings, settings.redis_cache_db, _TIMEOUT_S)
 
     def wait_s(self, caller: int | str) -> int:
         """Count a request of this caller; return how many seconds it must wait, 0 if none.
@@ -55,7 +52,7 @@ class RateLimits:
             # Its connections may lead to a server that has become a replica.
             self._redis.connection_pool.disconnect(inuse_connections=False)
             RATE_LIMIT_FAILURES.inc()
-            log.warning("Cannot count requests: %s", type(error).__name__)
+            log.warning("Cannot count requests: %s", failure_reason(error))
             return 0
         if count <= self.per_minute:
             return 0

@@ -5,9 +5,8 @@ import threading
 import time
 from concurrent.futures import Future
 
-import redis
-
 from origin.db.engine import Database
+from origin.redis_servers import failure_reason, redis_client
 from origin.settings import Settings
 
 PROBE_TIMEOUT_S = 2.0
@@ -50,11 +49,7 @@ class Probes:
 
     def _probe_redis(self) -> None:
         with (
-            redis.Redis.from_url(
-                self._settings.broker_url,
-                socket_timeout=PROBE_TIMEOUT_S,
-                socket_connect_timeout=PROBE_TIMEOUT_S,
-            ) as client,
+            redis_client(self._settings, self._settings.redis_broker_db, PROBE_TIMEOUT_S) as client,
             client.pipeline() as pipeline,
         ):
             # Write as wake-ups do: a PING succeeds also at a replica or a server without free memory.
@@ -71,5 +66,5 @@ def _is_up(name: str, probe: Future[None], deadline: float) -> bool:
     except TimeoutError as hanging:
         error = hanging
     if error is not None:
-        log.warning("Down: %s (%s)", name, type(error).__name__)
+        log.warning("Down: %s (%s)", name, failure_reason(error))
     return error is None
