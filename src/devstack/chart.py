@@ -128,7 +128,9 @@ def _settings_schema() -> dict[str, Any]:
         "type": "object",
         "additionalProperties": False,
         "properties": properties,
-        "patternProperties": {chart_types.OTHER_PROGRAMS: {"type": ["string", "number", "boolean"]}},
+        "patternProperties": {
+            chart_types.OTHER_PROGRAMS: {"type": ["string", "number", "boolean"]}
+        },
     }
 
 
@@ -171,7 +173,9 @@ def _table(title: str, text: str, rows: list[Value]) -> str:
     lines = [f"## {title}", "", *([text, ""] if text else [])]
     lines += ["| value | default | what it does |", "| --- | --- | --- |"]
     for each in rows:
-        default = "" if each.default is None else f"`{json.dumps(each.default, ensure_ascii=False)}`"
+        default = (
+            "" if each.default is None else f"`{json.dumps(each.default, ensure_ascii=False)}`"
+        )
         what = each.comment.replace("\n", "<br>").replace("|", "\\|")
         if each.path[0] == "settings" and not what:
             what = _variables()[each.path[1]]
@@ -196,7 +200,8 @@ def documents() -> dict[Path, str]:
     found = values((CHART / "values.yaml").read_text())
     texts = {
         CHART / "README.md": readme(found),
-        CHART / "values.schema.json": json.dumps(schema(found), indent=2, ensure_ascii=False) + "\n",
+        CHART / "values.schema.json": json.dumps(schema(found), indent=2, ensure_ascii=False)
+        + "\n",
     }
     for name in _COPIES:
         texts[CHART / "files" / name] = (ROOT / "doc/operations" / name).read_text()

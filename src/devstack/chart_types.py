@@ -52,7 +52,12 @@ _RUN_AS = {
     "runAsUser": _COUNT,
     "runAsGroup": _COUNT,
     "runAsNonRoot": {"type": "boolean"},
-    "seccompProfile": _ANY_MAP,
+    "seccompProfile": _known(
+        {
+            "type": {"enum": ["RuntimeDefault", "Localhost", "Unconfined"]},
+            "localhostProfile": _TEXT,
+        }
+    ),
     "appArmorProfile": _ANY_MAP,
     "seLinuxOptions": _ANY_MAP,
     "windowsOptions": _ANY_MAP,
@@ -99,9 +104,7 @@ _BY_NAME: dict[str, dict[str, Any]] = {
     "resources": _known(
         {"requests": _QUANTITIES, "limits": _QUANTITIES, "claims": {"type": "array"}}
     ),
-    "affinity": _known(
-        dict.fromkeys(("nodeAffinity", "podAffinity", "podAntiAffinity"), _ANY_MAP)
-    ),
+    "affinity": _known(dict.fromkeys(("nodeAffinity", "podAffinity", "podAntiAffinity"), _ANY_MAP)),
     "tolerations": _list(
         _known(
             {
@@ -204,9 +207,7 @@ def of_setting(name: str, field: dict[str, Any]) -> dict[str, Any]:
 
     A number or a boolean may also be written as text, as in a process's environment.
     """
-    bounds = {
-        key: field[key] for key in ("minimum", "maximum", "exclusiveMinimum") if key in field
-    }
+    bounds = {key: field[key] for key in ("minimum", "maximum", "exclusiveMinimum") if key in field}
     match field.get("type"):
         case "boolean":
             texts = ["", "0", "1", "true", "false", "True", "False", "yes", "no", "on", "off"]

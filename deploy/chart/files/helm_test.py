@@ -31,7 +31,7 @@ def problems():
     found = []
     for path in PATHS:
         status, body = read(path)
-        print(path, status, body.strip(), flush=True)
+        sys.stdout.write(f"{path} {status} {body.strip()}\n")
         if status != 200:
             found.append(f"{path} answers {status or 'nothing'}")
         elif path == "/health/live":

@@ -1,0 +1,244 @@
+"""What happens in time: hooks, updates without a failed request, `helm test`, and a cluster's Secret."""
+
+import http.server
+import json
+import re
+import subprocess
+import sys
+import threading
+from contextlib import contextmanager
+from typing import ClassVar
+
+import helm_python as helm
+import pytest
+import yaml
+from rendering import (
+    CHART,
+    DEFAULTS,
+    NAMESPACE,
+    RELEASE,
+    ROOT,
+    SETS,
+    changed,
+    objects,
+    of_kind,
+    pods,
+)
+
+HOOK = "helm.sh/hook"
+
+
+def _annotation(each, name, default=""):
+    return each["metadata"].get("annotations", {}).get(name, default)
+
+
+def _hooks(found, event):
+    """Return the hooks of an event, in Helm's order."""
+    mine = [each for each in found if event in _annotation(each, HOOK).split(",")]
+    return sorted(mine, key=lambda each: int(_annotation(each, "helm.sh/hook-weight", "0")))
+
+
+@pytest.mark.parametrize("name", SETS)
+@pytest.mark.parametrize("event", ["pre-install", "pre-upgrade"])
+def test_what_the_migration_needs_is_there_before_it(name, event):
+    """Before an install, there is nothing but earlier hooks and what the operator has created."""
+    found = objects(SETS[name])
+    there = set()
+    for each in _hooks(found, event):
+        if each["kind"] == "Job":
+            spec = each["spec"]["template"]["spec"]
+            account = spec["serviceAccountName"]
+            assert account == "default" or ("ServiceAccount", account) in there
+            if DEFAULTS["networkPolicy"] and of_kind(found, "NetworkPolicy"):
+                assert ("NetworkPolicy", each["metadata"]["name"]) in there
+            made_here = {
+                ("ConfigMap", each["metadata"]["name"]) for each in of_kind(found, "ConfigMap")
+            }
+            assert not {("ConfigMap", name) for name in _config_maps(spec)} & made_here
+        there.add((each["kind"], each["metadata"]["name"]))
+    jobs = [kind for kind, _ in there if kind == "Job"]
+    assert len(jobs) == (0 if name == "no-ledger" else 1)
+
+
+def _config_maps(spec):
+    for container in spec["containers"]:
+        for each in container.get("envFrom", ()):
+            yield each.get("configMapRef", {}).get("name")
+    for volume in spec["volumes"]:
+        yield volume.get("configMap", {}).get("name")
+        for source in volume.get("projected", {}).get("sources", ()):
+            yield source.get("configMap", {}).get("name")
+
+
+def test_hooks_go_when_they_are_done_and_a_failed_one_stays_to_be_read():
+    for each in _hooks(objects(SETS["everything"]), "pre-upgrade"):
+        policies = _annotation(each, "helm.sh/hook-delete-policy").split(",")
+        assert policies == ["before-hook-creation", "hook-succeeded"]
+
+
+def test_a_rolling_update_fails_no_request():
+    graceful = re.search(
+        r"^graceful_timeout = (\d+)$",
+        (ROOT / "src/origin/web/gunicorn/conf.py").read_text(),
+        re.MULTILINE,
+    )
+    for values in SETS.values():
+        found = objects(values)
+        [web] = [
+            each
+            for each in of_kind(found, "Deployment")
+            if each["metadata"]["name"].endswith("-web")
+        ]
+        spec = web["spec"]["template"]["spec"]
+        [container] = [each for each in spec["containers"] if each["name"] == "web"]
+        assert web["spec"]["strategy"]["rollingUpdate"] == {"maxUnavailable": 0, "maxSurge": 1}
+        assert container["readinessProbe"]["httpGet"]["path"] == "/health/ready"
+        drain = (
+            int(container["lifecycle"]["preStop"]["exec"]["command"][1])
+            if "lifecycle" in container
+            else 0
+        )
+        assert spec["terminationGracePeriodSeconds"] > drain + int(graceful[1])
+    assert DEFAULTS["web"]["drainSeconds"] >= 5
+
+
+def test_worker_and_beat_are_not_probed_through_redis():
+    for component in ("worker", "beat"):
+        container = pods(objects(SETS["minimal"]))[component]["spec"]["containers"][0]
+        assert container["livenessProbe"]["httpGet"] == {"path": "/metrics", "port": "metrics"}
+        assert "readinessProbe" not in container
+
+
+class _Web(http.server.BaseHTTPRequestHandler):
+    """Answers as a web whose answers the test chooses."""
+
+    answers: ClassVar = {}
+
+    def do_GET(self):
+        status, body = self.answers[self.path]
+        text = json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text)
+
+    def log_message(self, *_args):
+        """Write nothing."""
+
+
+@contextmanager
+def _served(handler):
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield server.server_address[1]
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+WELL = {
+    "/health/live": (200, {"status": "ok", "version": "1.0.0"}),
+    "/health/ready": (200, {"status": "ok"}),
+    "/health/work": (200, {"status": "ok"}),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "answers", "wrong"),
+    [
+        ("minimal", {}, None),
+        ("minimal", {"/health/ready": (503, {})}, "/health/ready answers 503"),
+        ("minimal", {"/health/work": (503, {})}, "/health/work answers 503"),
+        ("minimal", {"/health/live": (200, {"version": "0.9.0"})}, "version 0.9.0 runs, not 1.0.0"),
+        # With an image of its own, the chart knows no version.
+        ("everything", {"/health/live": (200, {"version": "0.9.0"})}, None),
+    ],
+)
+def test_helm_test_reads_health_and_version(name, answers, wrong):
+    """Run the command of the test's pod, against a web with these answers."""
+    [container] = pods(objects(SETS[name]))["test"]["spec"]["containers"]
+    env = {each["name"]: each["value"] for each in container["env"]}
+    [service] = of_kind(objects(SETS[name]), "Service")
+    assert (
+        env["WEB_URL"]
+        == f"http://{service['metadata']['name']}:{service['spec']['ports'][0]['port']}"
+    )
+    handler = type("Handler", (_Web,), {"answers": {**WELL, **answers}})
+    with _served(handler) as port:
+        env |= {"WEB_URL": f"http://127.0.0.1:{port}", "WAIT_SECONDS": "0.1"}
+        command = [sys.executable, *container["command"][1:]]
+        result = subprocess.run(
+            command, env=env, capture_output=True, text=True, timeout=60, check=False
+        )
+    assert result.returncode == (1 if wrong else 0), result.stderr
+    assert (wrong or "") in result.stderr
+    assert "/health/live 200" in result.stdout
+
+
+class _Api(http.server.BaseHTTPRequestHandler):
+    """Answers Helm as a cluster's API server that has one Secret."""
+
+    version = "1"
+
+    def do_GET(self):
+        secret = {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": "account-service", "resourceVersion": self.version},
+        }
+        answers = {
+            "/version": {"major": "1", "minor": "37", "gitVersion": "v1.37.0"},
+            "/api": {"kind": "APIVersions", "versions": ["v1"]},
+            "/apis": {"kind": "APIGroupList", "apiVersion": "v1", "groups": []},
+            "/api/v1": {
+                "kind": "APIResourceList",
+                "groupVersion": "v1",
+                "resources": [
+                    {"name": "secrets", "kind": "Secret", "namespaced": True, "verbs": ["get"]}
+                ],
+            },
+            "/api/v1/namespaces/production/secrets/account-service": secret,
+        }
+        path = self.path.partition("?")[0]
+        text = json.dumps(answers.get(path, {"kind": "Status", "code": 404, "reason": "NotFound"}))
+        self.send_response(200 if path in answers else 404)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text.encode())
+
+    def log_message(self, *_args):
+        """Write nothing."""
+
+
+def test_a_changed_secret_restarts_the_pods():
+    """Rendered with a cluster; a small server stands in for its API."""
+
+    def web(version, values):
+        with _served(type("Handler", (_Api,), {"version": version})) as port:
+            kubeconfig = {
+                "apiVersion": "v1",
+                "kind": "Config",
+                "current-context": "c",
+                "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+                "clusters": [{"name": "c", "cluster": {"server": f"http://127.0.0.1:{port}"}}],
+                "users": [{"name": "u", "user": {}}],
+            }
+            with (
+                helm.Config(
+                    kubeconfig_content=json.dumps(kubeconfig), namespace=NAMESPACE
+                ) as config,
+                helm.Chart.load(CHART) as chart,
+            ):
+                rendered = config.render(chart, values, name=RELEASE, namespace=NAMESPACE)
+        [web, *_] = yaml.safe_load_all(rendered["account-service/templates/web.yaml"])
+        return web["spec"]["template"]
+
+    values = SETS["minimal"]
+    assert web("1", values) == web("1", values)
+    assert web("1", values) != web("2", values)
+    off = changed(values, ("secrets", "restartOnChange"), value=False)
+    assert web("1", off) == web("2", off)
