@@ -50,6 +50,10 @@ class Redis(Protocol):
     def password(self) -> str:
         """The user's password."""
 
+    @property
+    def tls(self) -> Mapping[str, str]:
+        """The REDIS_TLS variables by name; none if it speaks no TLS."""
+
     def flush(self) -> None:
         """Delete everything in our databases."""
 
@@ -72,13 +76,17 @@ class ConfiguredPostgres:
 
 @dataclass(frozen=True, slots=True)
 class ConfiguredRedis:
-    """The server of REDIS_HOST; `databases` are the numbers of our databases."""
+    """The server of REDIS_HOST.
+
+    `databases` are the numbers of our databases, `tls` are the REDIS_TLS variables by name.
+    """
 
     host: str
     port: int
     username: str
     password: str = field(repr=False)
     databases: tuple[int, ...]
+    tls: Mapping[str, str] = field(default_factory=dict)
 
     def flush(self) -> None:
         """Delete everything in our databases; other databases of the server stay."""
@@ -89,6 +97,10 @@ class ConfiguredRedis:
                 username=self.username or None,
                 password=self.password or None,
                 db=database,
+                ssl=self.tls.get("REDIS_TLS") == "1",
+                ssl_ca_certs=self.tls.get("REDIS_TLS_CA_FILE"),
+                ssl_certfile=self.tls.get("REDIS_TLS_CERT_FILE"),
+                ssl_keyfile=self.tls.get("REDIS_TLS_KEY_FILE"),
             ) as client:
                 client.flushdb()
 
@@ -120,6 +132,11 @@ def redis_server(environ: Mapping[str, str] = os.environ) -> Iterator[Redis]:
             username=environ.get("REDIS_USERNAME", ""),
             password=environ.get("REDIS_PASSWORD", ""),
             databases=tuple(map(int, redis_databases(environ).values())),
+            tls={
+                name: text
+                for name, text in environ.items()
+                if name.startswith("REDIS_TLS") and text
+            },
         )
         return
     with EmbeddedValkey() as embedded:

@@ -45,7 +45,7 @@ def _start_postgres(environ: Mapping[str, str], stack: ExitStack) -> str:
 
 
 def _start_redis(environ: Mapping[str, str], stack: ExitStack) -> str:
-    host, port = environ["REDIS_HOST"], int(environ["REDIS_PORT"])
+    host, port = environ.get("REDIS_HOST", ""), int(environ.get("REDIS_PORT") or 6379)
     if not is_loopback(host) or not is_free(port):
         return "is running already"
     server = EmbeddedValkey(port=port, password=environ.get("REDIS_PASSWORD"))

@@ -33,6 +33,7 @@ def redis_environment(redis: Redis) -> dict[str, str]:
         "REDIS_PORT": str(redis.port),
         "REDIS_USERNAME": redis.username,
         "REDIS_PASSWORD": redis.password,
+        **redis.tls,
         **redis_databases(),
     }
 

@@ -24,6 +24,7 @@ from sandbox.running import Peers
 
 CLIENT_ID = "account-service"
 CLIENT_SECRET = "sandbox-client-secret"  # noqa: S105 - public: it protects nothing
+WEBHOOK_SECRET = "sandbox-webhook-secret"  # noqa: S105 - public, too
 FRONTEND_CLIENT_ID = "demo-frontend"
 # On a loopback address any port fits.
 FRONTEND_REDIRECT_URI = "http://127.0.0.1/callback"
@@ -93,7 +94,7 @@ def peers_environment(urls: Mapping[str, str]) -> dict[str, str]:
         "DATAHUB_SERVICE_URL": urls["datahub"],
         "LEDGER_URL": urls["ledger"],
         "ENERGY_TYPE_SERVICE_URL": urls["energytype"],
-        "WEBHOOK_SECRET": "sandbox-webhook-secret",
+        "WEBHOOK_SECRET": WEBHOOK_SECRET,
     }
 
 

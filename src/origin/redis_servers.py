@@ -3,7 +3,6 @@
 Redis's own words for primary and replica are master and slave.
 """
 
-import copy
 import ssl
 from collections.abc import Mapping
 from typing import Any
@@ -12,7 +11,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.connection import Connection, ConnectionPool, SSLConnection
 from redis.retry import Retry
-from redis.sentinel import Sentinel
+from redis.sentinel import MasterNotFoundError, Sentinel
 from sqlalchemy.engine import URL
 
 from origin.settings import Settings
@@ -87,7 +86,7 @@ def failure_reason(error: BaseException) -> str:
     """Return an error's type, and of a connection that failed also why, in one line without secrets."""
     name = type(error).__name__
     # Other errors may quote a command, and so its arguments.
-    if not isinstance(error, redis.ConnectionError):
+    if not isinstance(error, redis.ConnectionError | redis.TimeoutError):
         return name
     return f"{name}: {' '.join(str(error).split())}"
 
@@ -95,20 +94,31 @@ def failure_reason(error: BaseException) -> str:
 class _Sentinels(Sentinel):
     """redis-py's Sentinels, which many threads and greenlets may ask at once.
 
-    redis-py moves the Sentinel that answered to the front of a shared list. Two that do so at once
-    can replace another Sentinel, which is then never asked again.
+    redis-py swaps places in a list that all of them read. Two that do so at once can lose a Sentinel.
+    Its error shows all options of each connection.
     """
 
-    def discover_master(self, service_name: str) -> Any:
-        """Return the primary's host and port.
+    def discover_master(self, service_name: str) -> tuple[str, int]:
+        """Return the primary's host and port, from the first Sentinel that knows them.
 
-        :raises redis.ConnectionError: no Sentinel that answers knows one.
+        :raises MasterNotFoundError: none does. The message says why.
         """
-        asked: Any = copy.copy(self)
-        asked.sentinels = [*self.sentinels]
-        address = Sentinel.discover_master(asked, service_name)  # type: ignore[no-untyped-call] # no types
-        self.sentinels = asked.sentinels
-        return address
+        reasons = []
+        for sentinel in self.sentinels:
+            where = "{host}:{port}".format_map(sentinel.connection_pool.connection_kwargs)
+            try:
+                known: Any = sentinel.sentinel_masters()
+            except (redis.ConnectionError, redis.TimeoutError) as error:
+                reasons.append(f"{where}: {error}")
+                continue
+            state = known.get(service_name)
+            if state and self.check_master_state(state, service_name):  # type: ignore[no-untyped-call]
+                # The next connection asks this one first.
+                others = [each for each in self.sentinels if each is not sentinel]
+                self.sentinels = [sentinel, *others]
+                return state["ip"], state["port"]
+            reasons.append(f"{where}: {'it is down' if state else 'unknown'}")
+        raise MasterNotFoundError(f"No primary named {service_name!r} ({'; '.join(reasons)})")
 
 
 def _timeouts(timeout_s: float, connect_timeout_s: float) -> dict[str, Any]:

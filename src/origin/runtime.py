@@ -53,7 +53,7 @@ from origin.recovery.service.forgotten_points import ForgottenPoints
 from origin.recovery.service.recover import RecoveryService
 from origin.settings import Settings
 from origin.shared.wakeups import Wakeups
-from origin.telemetry.metrics import LEDGER_ENABLED, RECOVERY_MODE, watch_pool
+from origin.telemetry.metrics import LEDGER_ENABLED, RECONCILE_INTERVAL, RECOVERY_MODE, watch_pool
 from origin.webhooks.client.host_limits import HostLimits
 from origin.webhooks.client.receivers import ReceiverClient
 from origin.webhooks.service.administration import SubscriptionAdministration
@@ -281,6 +281,7 @@ def build_runtime(settings: Settings, wakeups: Wakeups) -> Runtime:
     watch_pool(database.engine)
     LEDGER_ENABLED.set(settings.ledger_enabled)
     RECOVERY_MODE.set(settings.recovery_mode)
+    RECONCILE_INTERVAL.set(settings.reconcile_interval)
     if settings.recovery_mode:
         log.warning("RECOVERY_MODE is set: composes, imports, signing and posting rest")
     secrets = [each.get_secret_value() for each in settings.key_encryption_secrets]

@@ -79,9 +79,11 @@ def _without_slash(value: str) -> str:
 
 def _redis_host(value: str) -> str:
     """Return a host, or a URL with nothing but a scheme, a host and a port."""
-    found = _REDIS_URL.fullmatch(value)
+    if not value:
+        raise ValueError("blank")
     if "://" not in value:
         return _without_brackets(value)
+    found = _REDIS_URL.fullmatch(value)
     if found is None or not 0 < int(found["port"] or 1) <= 65535:
         raise ValueError(
             "not a host, nor rediss://host:port (user, password and databases have own variables)"
@@ -297,6 +299,7 @@ class Settings(DatabaseSettings):
     workers: Count = 3
     worker_connections: Count = 100
     concurrency: Count = 100
+    drain_seconds: SecondsOrZero = 0
     port: Port = 8085
     bind_host: Host = "0.0.0.0"  # noqa: S104 - a container's own address isn't known before
     metrics_port: PortOrZero = 0
@@ -343,19 +346,30 @@ class Settings(DatabaseSettings):
             raise ValueError("needs REDIS_SENTINELS")
         return value
 
-    @field_validator("redis_host", "redis_port", mode="wrap")
+    @field_validator("redis_host", mode="wrap")
     @classmethod
-    def _required_without_sentinels(cls, value: Any, check: Any, info: ValidationInfo) -> Any:
-        url = _REDIS_URL.fullmatch(info.data.get("redis_host", ""))
-        port_in_url = int(url["port"] or 0) if url else 0
-        value = value or port_in_url
+    def _required_without_sentinels(cls, value: str, check: Any, info: ValidationInfo) -> str:
         if value:
-            if port_in_url and check(value) != port_in_url:
-                raise ValueError("REDIS_HOST names another port")
-            return check(value)
+            return str(check(value))
+        cls._check_has_sentinels(info)
+        return ""
+
+    @field_validator("redis_port", mode="wrap")
+    @classmethod
+    def _or_the_urls(cls, value: Any, check: Any, info: ValidationInfo) -> int:
+        url = _REDIS_URL.fullmatch(info.data.get("redis_host", ""))
+        in_url = int(url["port"] or 0) if url else 0
+        given = int(check(value)) if value else 0
+        if given and in_url not in {0, given}:
+            raise ValueError("REDIS_HOST names another port")
+        if not given and not in_url:
+            cls._check_has_sentinels(info)
+        return given or in_url
+
+    @staticmethod
+    def _check_has_sentinels(info: ValidationInfo) -> None:
         if not info.data.get("redis_sentinels", True):
             raise ValueError("Field required, unless REDIS_SENTINELS is set")
-        return value
 
     @field_validator("redis_tls")
     @classmethod

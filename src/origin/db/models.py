@@ -308,6 +308,7 @@ class Ggo(Identified, Base):
             postgresql_where=text("sender_id <> owner_id"),
             postgresql_include=["amount", *_CODES],
         ),
+        Index("ix_ggos_key_mismatch", "created_at", postgresql_where=text("key_mismatch")),
     )
 
     owner_id: Mapped[int] = mapped_column(ForeignKey("users.id"))
@@ -384,6 +385,7 @@ class Batch(Identified, Queued, Base):
             postgresql_where=text("ended_at IS NULL"),
         ),
         Index("ix_batches_ggo_id", "ggo_id"),
+        Index("ix_batches_declined", "ended_at", postgresql_where=text("state = 'DECLINED'")),
         Index(
             "ix_batches_due",
             "next_attempt_at",
@@ -670,6 +672,11 @@ class WebhookDelivery(Identified, Base):
             "ended_at",
             postgresql_where=text("ended_at IS NOT NULL"),
         ),
+        Index(
+            "ix_webhook_deliveries_given_up",
+            "ended_at",
+            postgresql_where=text("state = 'GIVEN_UP'"),
+        ),
     )
 
     subscription_id: Mapped[int] = mapped_column(ForeignKey("webhook_subscriptions.id"))
@@ -740,7 +747,10 @@ class SchemaCompatibility(Base):
 
 
 class ProcessSecrets(Base):
-    """Which of KEY_ENCRYPTION_SECRETS a running process knows (see `origin.keys.announcing`)."""
+    """A process that runs: the secrets that it knows, its clock, and whether it works.
+
+    `origin.keys.announcing` writes it every minute, `origin.tasks.heartbeats` with the process's work.
+    """
 
     __tablename__ = "process_secrets"
 
@@ -749,6 +759,12 @@ class ProcessSecrets(Base):
     prefixes: Mapped[list[str]] = mapped_column(ARRAY(Text))
     """How texts begin that its secrets have sealed. The process seals with the first."""
     seen_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    kind: Mapped[str | None]
+    """web, worker or beat; NULL: a process of a version before migration 0015."""
+    clock_skew_seconds: Mapped[float | None]
+    """By how many seconds its machine's clock was ahead of PostgreSQL's at `seen_at`."""
+    works_until: Mapped[datetime | None]
+    """A worker or Beat counts as working until then; each piece of work moves it ahead."""
 
 
 class LostSecret(Base):

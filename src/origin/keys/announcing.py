@@ -1,4 +1,4 @@
-"""Tells the other processes every minute which of KEY_ENCRYPTION_SECRETS this process knows.
+"""Tells the other processes every minute that this process runs, and which secrets it knows.
 
 Without that, nobody could tell when it is safe to seal with a new secret or to remove an old one
 (decision 33). What is told is the beginning of sealed texts, which the sealed texts show anyway.
@@ -32,29 +32,35 @@ class SecretAnnouncer:
     database: Database
     sealer: Sealer
 
-    def start(self, kind: str) -> None:
-        """Announce now and every minute, in a thread; withdraw when the process ends.
+    def start(self, kind: str) -> str:
+        """Announce now, and every minute in a thread; withdraw when the process ends.
 
         :param kind: `web`, `worker` or `beat`.
+        :returns: the process's name.
         """
         # Containers may share the host's name, and have the same process ids.
         unique = secrets.token_hex(2)
         process = f"{kind} on {socket.gethostname()}, process {os.getpid()} ({unique})"
 
+        def announce_once() -> None:
+            try:
+                self.announce(process, kind)
+            except Exception as error:
+                # Transient errors of the database are logged elsewhere.
+                if fault_in(error) is Fault.BUG:
+                    log.exception("The secrets of this process can't be announced")
+
         def announce() -> None:
             while True:
-                try:
-                    self.announce(process)
-                except Exception as error:
-                    # Transient errors of the database are logged elsewhere.
-                    if fault_in(error) is Fault.BUG:
-                        log.exception("The secrets of this process can't be announced")
                 time.sleep(_INTERVAL_S)
+                announce_once()
 
+        announce_once()
         threading.Thread(target=announce, daemon=True, name="secrets").start()
         atexit.register(self.withdraw, process)
+        return process
 
-    def announce(self, process: str) -> None:
+    def announce(self, process: str, kind: str) -> None:
         """Announce once. Log an error if another process seals with a secret that this one lacks.
 
         On a read-only server nothing is announced: a process there seals nothing.
@@ -64,7 +70,7 @@ class SecretAnnouncer:
         with self.database.transaction() as session:
             if process_secrets.is_read_only(session):
                 return
-            process_secrets.announce(session, process, self.sealer.prefixes)
+            process_secrets.announce(session, process, self.sealer.prefixes, kind)
             others = process_secrets.running(session)
         unknown = [each.process for each in others if each.prefixes[0] not in self.sealer.prefixes]
         if unknown:

@@ -7,6 +7,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from origin.batches.rules.differences import DifferenceKind
+from origin.db import process_secrets
 from origin.db.datahub_jobs import JobKind
 
 
@@ -81,6 +82,73 @@ def ledger_walks(session: Session) -> Iterable[Sequence[Any]]:
             "FROM ledger_walks WHERE last_error IS NULL"
         )
     )
+
+
+def running_reconciliation(session: Session) -> Iterable[Sequence[Any]]:
+    """Return one row: for how many seconds the unfinished reconciliation run has existed; 0 if none."""
+    return session.execute(
+        text(
+            "SELECT coalesce(extract(epoch FROM now() - min(started_at)), 0) "
+            "FROM ledger_walks WHERE finished_at IS NULL"
+        )
+    )
+
+
+def periodic_work(session: Session) -> Iterable[Sequence[Any]]:
+    """Return (task, seconds since its last completed run began) of the periodic tasks."""
+    return session.execute(
+        text(
+            "SELECT name, greatest(extract(epoch FROM now() - last_run_at), 0) "
+            "FROM schedules ORDER BY name"
+        )
+    )
+
+
+def overdue_work(session: Session) -> Iterable[Sequence[Any]]:
+    """Return (queue, for how many seconds its first row has been due); 0 if none is due."""
+    overdue = "SELECT '{0}', greatest(extract(epoch FROM now() - min(next_attempt_at)), 0) FROM {1}"
+    queues = {
+        "batches": "batches WHERE next_attempt_at IS NOT NULL",
+        "datahub_jobs": "datahub_jobs",
+        "webhooks": "webhook_subscriptions WHERE next_attempt_at IS NOT NULL",
+    }
+    parts = [overdue.format(name, rows) for name, rows in queues.items()]
+    rows = session.execute(text(" UNION ALL ".join(parts)))
+    return [(queue, seconds or 0) for queue, seconds in rows]
+
+
+def last_day(session: Session) -> Iterable[Sequence[Any]]:
+    """Return one row of counts in the last 24 hours.
+
+    They are: batches that were declined, deliveries that were given up, GGOs that were stored with an
+    address that their owner's keys don't derive.
+    """
+    return session.execute(
+        text(
+            "SELECT (SELECT count(*) FROM batches WHERE state = 'DECLINED' AND ended_at > day.began), "
+            "(SELECT count(*) FROM webhook_deliveries "
+            " WHERE state = 'GIVEN_UP' AND ended_at > day.began), "
+            "(SELECT count(*) FROM ggos WHERE key_mismatch AND created_at > day.began) "
+            "FROM (SELECT now() - interval '24 hours' AS began) AS day"
+        )
+    )
+
+
+def working_processes(session: Session) -> Iterable[Sequence[Any]]:
+    """Return (kind, how many work) of web, worker and beat."""
+    return process_secrets.count_working(session).items()
+
+
+def clock_skews(session: Session) -> Iterable[Sequence[Any]]:
+    """Return (kind, largest clock skew in seconds, without sign) of the running processes."""
+    return process_secrets.largest_skews(session).items()
+
+
+def unknown_secrets(session: Session) -> Iterable[Sequence[Any]]:
+    """Return one row: running processes that lack the secret with which another one seals."""
+    processes = process_secrets.running(session)
+    firsts = {each.prefixes[0] for each in processes}
+    return [(sum(not firsts <= set(each.prefixes) for each in processes),)]
 
 
 def webhooks(session: Session) -> Iterable[Sequence[Any]]:

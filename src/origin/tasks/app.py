@@ -13,7 +13,8 @@ from origin.errors import ConfigurationError
 from origin.runtime import build_runtime
 from origin.settings import Settings, load_settings
 from origin.tasks.beat import use_sweeper
-from origin.tasks.celery import create_celery
+from origin.tasks.celery import TASKS, create_celery
+from origin.tasks.heartbeats import Heartbeat
 from origin.tasks.sending import WakeupSender
 from origin.tasks.shutdown import limit_shutdown
 from origin.tasks.tasks import register_tasks
@@ -32,19 +33,26 @@ celery_app = create_celery(_settings)
 _sender = WakeupSender(_settings)
 _runtime = build_runtime(_settings, CeleryWakeups(_sender))
 register_tasks(celery_app, _runtime, _sender)
-use_sweeper(celery_app, _sender, _settings.sweep_interval)
+_heartbeat = Heartbeat(_runtime.database, _settings.sweep_interval)
+use_sweeper(celery_app, _sender, _settings.sweep_interval, _heartbeat.worked)
 limit_shutdown(celery_app, _runtime.batch_runner)
-watch_tasks(_settings)
+watch_tasks(_settings, TASKS)
 
 
 def _watch(kind: str) -> None:
     watch_clock(_runtime.database)
-    _runtime.secret_announcer.start(kind)
+    _heartbeat.process = _runtime.secret_announcer.start(kind)
+
+
+def _prove_work(state: str | None = None, **_: Any) -> None:
+    if state == "SUCCESS":
+        _heartbeat.worked()
 
 
 # Not weak: nothing else refers to the lambdas.
 signals.worker_ready.connect(lambda **_: _watch("worker"), weak=False)
 signals.beat_init.connect(lambda **_: _watch("beat"), weak=False)
+signals.task_postrun.connect(_prove_work)
 
 
 @signals.setup_logging.connect

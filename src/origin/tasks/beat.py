@@ -4,6 +4,7 @@ Beat has no schedule: workers find due work in the database. So Beat's clock and
 matter, and a second Beat does no harm.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from celery import Celery
@@ -13,8 +14,13 @@ from origin.tasks.celery import SWEPT
 from origin.tasks.sending import WakeupSender
 
 
-def use_sweeper(app: Celery, wakeups: WakeupSender, interval_s: float) -> None:
-    """Make this app's Beat sweep at this interval."""
+def use_sweeper(
+    app: Celery, wakeups: WakeupSender, interval_s: float, swept: Callable[[], object]
+) -> None:
+    """Make this app's Beat sweep at this interval.
+
+    :param swept: Called after each sweep that has reached Redis.
+    """
 
     class Sweeper(Scheduler):
         """Wakes the workers for all kinds of work; Celery calls `tick` and waits as it returns."""
@@ -24,8 +30,9 @@ def use_sweeper(app: Celery, wakeups: WakeupSender, interval_s: float) -> None:
 
         def tick(self, *_: Any, **__: Any) -> float:
             """Sweep once; return the seconds until the next sweep."""
-            for task in SWEPT:
-                wakeups.send(task)
+            sent = [wakeups.send(task) for task in SWEPT]
+            if all(sent):
+                swept()
             return interval_s
 
     app.conf.beat_scheduler = Sweeper

@@ -20,6 +20,11 @@ PRUNING = "origin.pruning"
 RECONCILIATION = "origin.reconciliation"
 SCHEDULES = "origin.schedules"
 
+TASKS = (
+    BATCHES, DATAHUB_JOBS, DELIVERIES, STUCK_BATCHES, TOKENS, TECHNOLOGIES, FIRST_TECHNOLOGIES,
+    PRUNING, RECONCILIATION, SCHEDULES,
+)  # fmt: skip
+"""All tasks."""
 SWEPT = (BATCHES, DATAHUB_JOBS, DELIVERIES, FIRST_TECHNOLOGIES, SCHEDULES)
 """Tasks that Beat sends at every sweep."""
 

@@ -3,6 +3,10 @@
 To add a metric, define it here and call `.labels(...).inc()` where the event happens. Gauges that are
 queried from the database at each scrape stand in `origin.monitoring.service.database_gauges`.
 
+Each counter with a label is exported with 0 for each value of the label from the start of the process.
+Otherwise its first event would create the series with the value 1, and Prometheus' `increase` of it
+would be 0. Values that only other modules know are named there (`start_at_zero`).
+
 Under gunicorn the processes of one web share their counts in files in PROMETHEUS_MULTIPROC_DIR
 (`origin.web.gunicorn.conf` makes it), and each process answers a scrape for all of them. Worker and beat are one process
 each. Labels have few values, which callers can't choose: no paths, subjects or ids.
@@ -43,8 +47,21 @@ ProcessCollector(registry=REGISTRY)
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
 
-def _counter(name: str, text: str, *labels: str) -> Counter:
-    return Counter(name, text, labels, namespace=NAMESPACE, registry=REGISTRY)
+def _counter(name: str, text: str, label: str | None = None, values: Iterable[str] = ()) -> Counter:
+    """Return a counter that starts at 0 for each of its label's values."""
+    labels = [] if label is None else [label]
+    counter = Counter(name, text, labels, namespace=NAMESPACE, registry=REGISTRY)
+    start_at_zero(counter, values)
+    return counter
+
+
+def start_at_zero(metric: Counter | Histogram, values: Iterable[str | tuple[str, ...]]) -> None:
+    """Export the metric with 0 for these values of its labels, unless it counts them already.
+
+    :param values: Values of its label; tuples if it has several labels.
+    """
+    for each in values:
+        metric.labels(*([each] if isinstance(each, str) else each))
 
 
 def _histogram(name: str, text: str, *labels: str) -> Histogram:
@@ -59,7 +76,7 @@ def _gauge(name: str, text: str, *labels: str) -> Gauge:
 
 
 def _switch(name: str, text: str) -> Gauge:
-    """Return a gauge for a setting, which is the same in all processes of a web."""
+    """Return a gauge for a setting or a state, which is the same in all processes of a web."""
     return Gauge(name, text, namespace=NAMESPACE, registry=REGISTRY, multiprocess_mode="livemax")
 
 
@@ -88,14 +105,27 @@ CLOCK_SKEW = Gauge(
 )
 RATE_LIMITED = _counter("rate_limited", "Requests beyond RATE_LIMIT_PER_MINUTE (429)")
 RATE_LIMIT_FAILURES = _counter("rate_limit_failures", "Failures of Redis to count requests")
-BATCHES_ENDED = _counter("batches_ended", "Batches that ended, by state", "state")
-BATCH_ALERTS = _counter("batch_alerts", "Batches about which an operator must be told", "reason")
+BATCHES_ENDED = _counter(
+    "batches_ended", "Batches that ended, by state", "state", ("COMPLETED", "DECLINED")
+)
+BATCH_ALERTS = _counter(
+    "batch_alerts",
+    "Batches about which an operator must be told",
+    "reason",
+    (
+        "stuck", "refused", "odd_statuses", "needs_a_look", "source_not_on_ledger",
+        "spent_elsewhere", "cannot_sign", "cannot_judge", "cannot_end",
+    ),
+)  # fmt: skip
 LEDGER_ENABLED = _switch(
     "ledger_enabled", "1: operations go to the ledger; 0: it is switched off (LEDGER_ENABLED=0)"
 )
 RECOVERY_MODE = _switch(
     "recovery_mode",
     "1: composes and workers rest while the database is recovered (RECOVERY_MODE=1)",
+)
+RECONCILE_INTERVAL = _switch(
+    "reconcile_interval_seconds", "How often reconciliation continues (RECONCILE_INTERVAL)"
 )
 LEDGER_ERRORS = _counter(
     "ledger_errors", "Errors that the ledger answered, by Sawtooth's code", "code"
@@ -107,8 +137,14 @@ WEBHOOKS = _counter(
     "webhooks",
     "Attempts to deliver webhooks: delivered, retry, given_up (after a day) or gone (410)",
     "outcome",
+    ("delivered", "retry", "given_up", "gone"),
 )
-TOKEN_REFRESHES = _counter("token_refreshes", "Refreshes of users' tokens at Hydra", "outcome")
+TOKEN_REFRESHES = _counter(
+    "token_refreshes",
+    "Refreshes of users' tokens at Hydra",
+    "outcome",
+    ("refreshed", "refused", "failed"),
+)
 
 
 def exposition(*more: Collector) -> bytes:

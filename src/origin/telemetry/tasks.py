@@ -6,6 +6,7 @@ ones.
 
 import logging
 import time
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from celery import signals
@@ -22,16 +23,24 @@ def task_headers() -> dict[str, str]:
     return context.outgoing_headers(context.current_span())
 
 
-def watch_sending() -> None:
-    """Count the wake-ups that this process sends. A second call changes nothing."""
+def watch_sending(tasks: Iterable[str]) -> None:
+    """Count the wake-ups that this process sends. A second call changes nothing.
+
+    :param tasks: The names of all tasks.
+    """
+    metrics.start_at_zero(metrics.TASKS_SENT, tasks)
     signals.after_task_publish.connect(_sent)
 
 
-def watch_tasks(settings: Settings) -> None:
-    """Watch the tasks of this worker or beat, and serve metrics if METRICS_PORT is set."""
+def watch_tasks(settings: Settings, tasks: Sequence[str]) -> None:
+    """Watch the tasks of this worker or beat, and serve metrics if METRICS_PORT is set.
+
+    :param tasks: The names of all tasks.
+    """
+    signals.worker_init.connect(_expect_tasks_of(tasks), weak=False)
     signals.task_prerun.connect(_begin)
     signals.task_postrun.connect(_end)
-    watch_sending()
+    watch_sending(tasks)
 
     def serve(**_: Any) -> None:
         _serve(settings)
@@ -39,6 +48,16 @@ def watch_tasks(settings: Settings) -> None:
     for started in (signals.worker_ready, signals.beat_init):
         # Celery's reference is weak by default, and nothing else refers to this function.
         started.connect(serve, weak=False)
+
+
+def _expect_tasks_of(tasks: Sequence[str]) -> Callable[..., None]:
+    """Return a function that exports the results of these tasks, which only workers have."""
+
+    def expect_tasks(**_: Any) -> None:
+        results = [(task, state) for task in tasks for state in ("SUCCESS", "FAILURE")]
+        metrics.start_at_zero(metrics.TASK_SECONDS, results)
+
+    return expect_tasks
 
 
 def _begin(task: Any, **_: Any) -> None:

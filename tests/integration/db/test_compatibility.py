@@ -139,6 +139,8 @@ VALUES (1, 'ON_GGO_RECEIVED', 'https://a.example', 'a.example:443', 'v1.00000000
 INSERT INTO early_subscriptions (subject, event, url, host, secret)
 VALUES ('c', 'ON_GGO_RECEIVED', 'https://a.example', 'a.example:443', 'v1.00000000.z');
 INSERT INTO recoveries (margin) VALUES (5);
+INSERT INTO process_secrets (process, prefixes, kind, clock_skew_seconds, works_until)
+VALUES ('web on a', '{p}', 'web', 0.5, now());
 """
 
 

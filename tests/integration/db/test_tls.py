@@ -1,5 +1,7 @@
 """TLS to PostgreSQL by the URI's parameters, as doc/operations/tls.md tells."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,13 +11,27 @@ from sqlalchemy.exc import OperationalError
 
 from devstack.configured import Postgres
 from origin.db.engine import Database
-from tests.support.certificates import loopback_certificate
+from tests.support.certificates import Authority, loopback_certificate
 from tests.support.tls_front import tls_front
 
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return loopback_certificate(tmp_path_factory.mktemp("tls"))
+
+
+@pytest.fixture(scope="module")
+def strict(
+    postgres: Postgres, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[str, Authority]]:
+    """Return the URI of a server that asks for client certificates, and their authority."""
+    authority = Authority(tmp_path_factory.mktemp("strict"))
+    url = make_url(postgres.uri)
+    assert url.port is not None
+    with tls_front(url.port, authority.issue_together("server"), clients=authority.path) as port:
+        verified = {"sslmode": "verify-full", "sslrootcert": str(authority.path)}
+        own = url.set(host="127.0.0.1", port=port, query=verified)
+        yield own.render_as_string(hide_password=False), authority
 
 
 @pytest.fixture(scope="module")
@@ -64,3 +80,29 @@ def test_require_encrypts_but_verifies_nothing(tls_uri: str):
 def test_without_tls_this_server_is_out_of_reach(tls_uri: str):
     with pytest.raises(OperationalError):
         _answers(f"{tls_uri}?sslmode=disable")
+
+
+def test_a_server_may_ask_for_a_client_certificate(strict: tuple[str, Authority], tmp_path: Path):
+    uri, authority = strict
+    certificate, key = authority.issue("client")
+    assert _answers(f"{uri}&sslcert={certificate}&sslkey={key}")
+    certificate, key = Authority(tmp_path, "stranger").issue("client")
+    for wrong in (uri, f"{uri}&sslcert={certificate}&sslkey={key}"):
+        with pytest.raises(OperationalError):
+            _answers(wrong)
+
+
+def test_a_process_names_a_file_that_is_not_there(tls_uri: str, tmp_path: Path):
+    """Libpq itself ignores a missing certificate, and the server's message then misleads."""
+    uri = f"{tls_uri}?sslmode=verify-full&sslcert={tmp_path}/gone"
+    done = subprocess.run(
+        [sys.executable, "-m", "origin.migrate"],
+        env={"PYTHONPATH": "src", "DATABASE_URI": uri},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert (
+        "DATABASE_URI: sslcert: the file can't be read (No such file or directory)\n" in done.stderr
+    )

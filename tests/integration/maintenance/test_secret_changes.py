@@ -42,7 +42,7 @@ class Processes:
         for name in names or self._names:
             world.runtime.secret_announcer.withdraw(name)
             world.runtime.secret_changes.check_start()
-            world.runtime.secret_announcer.announce(name)
+            world.runtime.secret_announcer.announce(name, name.split()[0])
         return world
 
 
@@ -91,7 +91,7 @@ def test_a_rotation_stops_when_a_process_with_other_secrets_starts(processes: Pr
     world = processes.restart(NEW, OLD)
     rotation = world.runtime.key_rotation.rotate()
     next(rotation)
-    processes.with_secrets(OLD).runtime.secret_announcer.announce("web on z, process 9")
+    processes.with_secrets(OLD).runtime.secret_announcer.announce("web on z, process 9", "web")
     with pytest.raises(CannotRotate, match="web on z, process 9"):
         next(rotation)
 
@@ -100,9 +100,9 @@ def test_a_running_process_learns_that_another_encrypts_with_a_secret_it_lacks(
     processes: Processes,
 ):
     world = processes.restart(OLD)
-    processes.with_secrets(NEW).runtime.secret_announcer.announce("web on z, process 9")
+    processes.with_secrets(NEW).runtime.secret_announcer.announce("web on z, process 9", "web")
     with patch.object(announcing.log, "error") as error:
-        world.runtime.secret_announcer.announce("web on a, process 1")
+        world.runtime.secret_announcer.announce("web on a, process 1", "web")
     error.assert_called_once()
     assert "web on z, process 9" in error.call_args.args
 

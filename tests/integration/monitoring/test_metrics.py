@@ -1,11 +1,15 @@
 """`/metrics`: counters, database gauges, and the response without a database."""
 
+import math
+import time
 from collections.abc import Callable
 from copy import copy
+from unittest.mock import patch
 
 import pytest
-from sqlalchemy import make_url
+from sqlalchemy import make_url, text
 
+from devstack.configured import Redis
 from origin.identity.service import tokens
 from origin.monitoring.service.database_gauges import DatabaseGauges
 from tests.support.market import Market
@@ -88,6 +92,107 @@ def test_a_stuck_batch_and_a_peer_out_of_reach_are_counted(new_market: Callable[
     assert after.value(**unanswered) > before.value(**unanswered)
 
 
+def test_overdue_work_is_told_by_queue(market: Market):
+    market.compose(market.issue(100), transfers=[(30, "bob")])
+    market.rows("UPDATE batches SET next_attempt_at = now() - interval '700 seconds'")
+    market.rows(
+        "INSERT INTO datahub_jobs (user_id, kind, next_attempt_at) "
+        "SELECT id, 'subscribe_ggos', now() + interval '1 hour' FROM users LIMIT 1"
+    )
+    after = scrape(market)
+    assert 700 <= after.value("work_overdue_seconds", queue="batches") < 760
+    assert ("account_service_work_overdue_seconds", frozenset({("queue", "webhooks")})) in (
+        after.samples
+    )
+    assert after.value("work_overdue_seconds", queue="datahub_jobs") == 0
+
+
+def test_what_failed_in_the_last_day_is_counted_without_the_workers(market: Market):
+    market.compose(market.issue(100), transfers=[(30, "bob")])
+    market.rows(
+        "INSERT INTO webhook_subscriptions (user_id, event, url, host, secret) "
+        "SELECT id, 'ON_GGO_RECEIVED', 'https://a.example', 'a.example:443', 's' FROM users LIMIT 1"
+    )
+    given_up = (
+        "INSERT INTO webhook_deliveries (subscription_id, body, state, next_attempt_at, ended_at) "
+        "SELECT id, '', 'GIVEN_UP', NULL, now() - make_interval(hours => :hours) "
+        "FROM webhook_subscriptions"
+    )
+    for hours in (1, 23, 25):
+        market.rows(given_up, hours=hours)
+    market.rows("UPDATE batches SET state = 'DECLINED', next_attempt_at = NULL, ended_at = now()")
+    market.rows("UPDATE ggos SET key_mismatch = true WHERE issue_gsrn IS NOT NULL")
+    after = scrape(market)
+    assert after.value("webhooks_given_up_last_day") == 2
+    assert after.value("batches_declined_last_day") == 1
+    assert after.value("key_mismatches_last_day") == 1
+
+
+def test_an_unfinished_reconciliation_run_has_an_age_before_any_has_ended(market: Market):
+    assert math.isnan(scrape(market).value("ledger_walk_age_seconds"))
+    assert scrape(market).value("ledger_walk_running_seconds") == 0
+    market.rows("INSERT INTO ledger_walks (started_at) VALUES (now() - interval '2 days')")
+    after = scrape(market)
+    assert math.isnan(after.value("ledger_walk_age_seconds"))
+    assert 172800 <= after.value("ledger_walk_running_seconds") < 172860
+    assert after.value("reconcile_interval_seconds") > 0
+
+
+def test_periodic_work_has_an_age(market: Market):
+    market.rows(
+        "INSERT INTO schedules (name, last_run_at) VALUES "
+        "('origin.tokens', now() - interval '2 hours'), ('origin.pruning', now() + interval '1 h')"
+    )
+    after = scrape(market)
+    assert 7200 <= after.value("periodic_run_age_seconds", task="origin.tokens") < 7260
+    # A clock was set back.
+    assert after.value("periodic_run_age_seconds", task="origin.pruning") == 0
+
+
+def test_processes_tell_their_clocks_and_secrets(new_market: Callable[..., Market]):
+    market = new_market()
+    announcer = market.runtime.secret_announcer
+    announcer.announce("web on a, process 1", "web")
+    after = scrape(market)
+    assert after.value("processes", kind="web") == 1
+    assert after.value("processes", kind="beat") == 0
+    assert after.value("process_clock_skew_seconds", kind="web") < 2
+    assert after.value("processes_lacking_a_secret") == 0
+    with patch("time.time", return_value=time.time() - 7):
+        announcer.announce("worker on a, process 2", "worker")
+    market.rows(
+        "INSERT INTO process_secrets (process, prefixes, kind) VALUES ('beat on b', '{x}', 'beat')"
+    )
+    after = scrape(market)
+    assert 5 < after.value("process_clock_skew_seconds", kind="worker") < 9
+    assert after.value("processes_lacking_a_secret") == 3
+
+
+def test_a_web_tells_whether_it_can_write_to_redis(
+    new_market: Callable[..., Market], valkey: Redis
+):
+    assert scrape(new_market(redis_port=9)).value("redis_up") == 0
+    there = {"redis_host": valkey.host, "redis_port": valkey.port}
+    login = {"redis_username": valkey.username, "redis_password": valkey.password}
+    assert scrape(new_market(**there, **login)).value("redis_up") == 1
+
+
+def test_the_counts_of_the_last_day_read_no_other_rows(market: Market):
+    """Each is read from an index that has only the rows to count."""
+    for index in ("ix_batches_declined", "ix_webhook_deliveries_given_up", "ix_ggos_key_mismatch"):
+        [(table, condition, column)] = market.rows(
+            "SELECT c.relname, pg_get_expr(i.indpred, i.indrelid), a.attname FROM pg_index i "
+            "JOIN pg_class x ON x.oid = i.indexrelid JOIN pg_class c ON c.oid = i.indrelid "
+            "JOIN pg_attribute a ON a.attrelid = x.oid WHERE x.relname = :index",
+            index=index,
+        )
+        with market.runtime.database.transaction() as session:
+            session.execute(text("SET LOCAL enable_seqscan = off"))
+            counted = f"SELECT count(*) FROM {table} WHERE {condition} AND {column} > now()"  # noqa: S608
+            plan = "\n".join(session.scalars(text(f"EXPLAIN {counted}")))
+        assert index in plan
+
+
 def test_unknown_paths_make_no_label(market: Market):
     for path in ("/nowhere-1", "/nowhere-2"):
         market.client().get(path)
@@ -114,3 +219,4 @@ def test_each_can_be_disabled(new_market: Callable[..., Market]):
     for settings, status in (({}, 200), (dict.fromkeys(off, False), 404)):
         client = new_market(**settings).client()
         assert [client.get(path, buffered=True).status_code for path in paths] == [status] * 5
+        assert (client.get("/health/work").status_code == 404) == bool(settings)

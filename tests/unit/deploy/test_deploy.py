@@ -99,7 +99,7 @@ def test_the_chart_publishes_all_paths_but_the_internal_ones():
     assert "paths" not in _read("deploy/chart/example.yaml")["ingress"]
     answered = json.loads((ROOT / "doc/openapi.json").read_text())["paths"]
     inside = {path for path in answered if not _published(ingress["paths"], path)}
-    assert inside == {"/metrics", "/health/live", "/health/ready"}
+    assert inside == {"/metrics", "/health/live", "/health/ready", "/health/work"}
     for path in ingress["paths"]:
         assert any(_published([path], each) for each in answered), f"{path} matches no path"
 

@@ -19,7 +19,7 @@ METRIC = re.compile(rf"\b{NAMESPACE}_\w+")
 
 def known_names() -> set[str]:
     """Return each metric's name as Prometheus stores it."""
-    names = {f"{NAMESPACE}_database_up"}
+    names = {f"{NAMESPACE}_database_up", f"{NAMESPACE}_redis_up"}
     for query in GAUGE_QUERIES:
         names |= {f"{NAMESPACE}_{name}" for name in query.gauges}
     for family in REGISTRY.collect():

@@ -16,7 +16,7 @@ from origin.batches.rules.verdicts import BatchStatus
 from origin.errors import PeerError, PeerMisbehaved, PeerUnavailable, PeerUnreachable
 from origin.peers.http import READ_TIMEOUT_S, PeerClient, PeerResponse
 from origin.shared.json_codec import read_json
-from origin.telemetry.metrics import LEDGER_ERRORS
+from origin.telemetry.metrics import LEDGER_ERRORS, start_at_zero
 
 T = TypeVar("T")
 
@@ -34,6 +34,7 @@ _NOT_THERE_CODES = frozenset({70, 71, 72, _NOTHING_AT_ADDRESS, 80})
 _NO_BATCH_CODES = frozenset({60, *_NOT_THERE_CODES})
 """No batch has the id that was asked for. 60: it is not one that a batch can have."""
 _KNOWN_CODES = frozenset({10, 15, 17, 18, 19, 20, 21, 27, 31, *_REFUSAL_CODES, *_NOT_THERE_CODES})
+start_at_zero(LEDGER_ERRORS, (*map(str, sorted(_KNOWN_CODES)), "other", "none"))
 
 
 class Posted(Enum):

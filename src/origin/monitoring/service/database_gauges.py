@@ -101,6 +101,45 @@ GAUGE_QUERIES = (
         },
         rows=queries.users,
     ),
+    GaugeQuery(
+        labels=(),
+        gauges={"ledger_walk_running_seconds": "Age of the unfinished reconciliation run; 0: none"},
+        rows=queries.running_reconciliation,
+    ),
+    GaugeQuery(
+        labels=("task",),
+        gauges={"periodic_run_age_seconds": "Since the last completed run of periodic work began"},
+        rows=queries.periodic_work,
+    ),
+    GaugeQuery(
+        labels=("queue",),
+        gauges={"work_overdue_seconds": "For how long due work has waited to be taken up"},
+        rows=queries.overdue_work,
+    ),
+    GaugeQuery(
+        labels=(),
+        gauges={
+            "batches_declined_last_day": "Batches that were declined in the last 24 hours",
+            "webhooks_given_up_last_day": "Deliveries that were given up in the last 24 hours",
+            "key_mismatches_last_day": "GGOs of the last 24 hours that the owner's keys don't fit",
+        },
+        rows=queries.last_day,
+    ),
+    GaugeQuery(
+        labels=("kind",),
+        gauges={"processes": "Webs that run; workers and Beats that have worked lately"},
+        rows=queries.working_processes,
+    ),
+    GaugeQuery(
+        labels=("kind",),
+        gauges={"process_clock_skew_seconds": "Largest clock skew of running processes, unsigned"},
+        rows=queries.clock_skews,
+    ),
+    GaugeQuery(
+        labels=(),
+        gauges={"processes_lacking_a_secret": "Processes without a secret that another uses"},
+        rows=queries.unknown_secrets,
+    ),
 )
 
 

@@ -44,6 +44,13 @@ control_socket_disable = True
 forwarder_headers = ""
 
 
+def when_ready(_server: Any) -> None:
+    """Let the web say at SIGTERM that it isn't ready, before it stops."""
+    from origin.web.gunicorn.stopping import announce_at_sigterm
+
+    announce_at_sigterm(float(os.environ.get("DRAIN_SECONDS") or 0))
+
+
 def post_fork(_server: Any, _worker: Any) -> None:
     """Make psycopg2 yield to other greenlets while it waits: gevent does not patch C code."""
     # Not before the fork: the master has no event loop.

@@ -12,10 +12,10 @@ Json = dict[str, Any]
 
 _SCHEMAS = "#/components/schemas/"
 _LEFT_OUT = frozenset(
-    {"cursor", "nextCursor", "timezone", "utcOffset", "atTime", "ledger", "recovery"}
+    {"cursor", "nextCursor", "timezone", "utcOffset", "atTime", "ledger", "recovery", "web"}
 )
 """Optional fields that examples leave out."""
-_NOT_IN_EVERY_RESPONSE = frozenset({"nextCursor", "ledger", "recovery"})
+_NOT_IN_EVERY_RESPONSE = frozenset({"nextCursor", "ledger", "recovery", "web", "workers", "beat"})
 """Fields that only some responses have; all others are in each."""
 _EXAMPLES: dict[str, Any] = {
     "GgoFilters": {"category": "stored"},

@@ -1,0 +1,1 @@
+"""Tests of the alert rules by promtool and Prometheus: `make alerts-check`."""
