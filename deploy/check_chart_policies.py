@@ -7,7 +7,7 @@ import copy
 import ipaddress
 
 import pytest
-from rendering import NAMESPACE, SETS, changed, containers, objects, of_kind, pods, selects
+from rendering import NAMESPACE, SETS, VERSION, changed, containers, objects, of_kind, pods, selects
 
 VOLUMES = {"configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim"}
 VOLUMES |= {"projected", "secret"}
@@ -87,7 +87,7 @@ def test_the_image_is_that_of_the_charts_version_unless_values_say_otherwise():
         name: pods(objects(SETS[name]))["web"]["spec"]["containers"][0]["image"] for name in SETS
     }
     repository = "registry.example.com/account-service"
-    assert images["minimal"] == f"{repository}:1.0.0"
+    assert images["minimal"] == f"{repository}:{VERSION}"
     assert images["everything"] == f"{repository}:1.0.0-rc.1"
     assert images["no-ledger"] == f"{repository}@sha256:{'0' * 64}"
 

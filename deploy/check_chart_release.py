@@ -19,7 +19,9 @@ from rendering import (
     RELEASE,
     ROOT,
     SETS,
+    VERSION,
     changed,
+    environment,
     objects,
     of_kind,
     pods,
@@ -49,7 +51,7 @@ def test_what_the_migration_needs_is_there_before_it(name, event):
             spec = each["spec"]["template"]["spec"]
             account = spec["serviceAccountName"]
             assert account == "default" or ("ServiceAccount", account) in there
-            if DEFAULTS["networkPolicy"] and of_kind(found, "NetworkPolicy"):
+            if of_kind(found, "NetworkPolicy"):
                 assert ("NetworkPolicy", each["metadata"]["name"]) in there
             made_here = {
                 ("ConfigMap", each["metadata"]["name"]) for each in of_kind(found, "ConfigMap")
@@ -93,13 +95,15 @@ def test_a_rolling_update_fails_no_request():
         [container] = [each for each in spec["containers"] if each["name"] == "web"]
         assert web["spec"]["strategy"]["rollingUpdate"] == {"maxUnavailable": 0, "maxSurge": 1}
         assert container["readinessProbe"]["httpGet"]["path"] == "/health/ready"
-        drain = (
-            int(container["lifecycle"]["preStop"]["exec"]["command"][1])
-            if "lifecycle" in container
-            else 0
-        )
+        drain = int(environment(web["spec"]["template"])["DRAIN_SECONDS"]["value"])
         assert spec["terminationGracePeriodSeconds"] > drain + int(graceful[1])
     assert DEFAULTS["web"]["drainSeconds"] >= 5
+    # The shortest time that the chart accepts is the shortest that is enough.
+    path = ("web", "terminationGracePeriodSeconds")
+    enough = DEFAULTS["web"]["drainSeconds"] + int(graceful[1]) + 1
+    assert objects(changed(SETS["minimal"], path, enough))
+    with pytest.raises(helm.HelmError, match="terminationGracePeriodSeconds"):
+        objects(changed(SETS["minimal"], path, enough - 1))
 
 
 def test_worker_and_beat_are_not_probed_through_redis():
@@ -140,7 +144,7 @@ def _served(handler):
 
 
 WELL = {
-    "/health/live": (200, {"status": "ok", "version": "1.0.0"}),
+    "/health/live": (200, {"status": "ok", "version": VERSION}),
     "/health/ready": (200, {"status": "ok"}),
     "/health/work": (200, {"status": "ok"}),
 }
@@ -152,7 +156,11 @@ WELL = {
         ("minimal", {}, None),
         ("minimal", {"/health/ready": (503, {})}, "/health/ready answers 503"),
         ("minimal", {"/health/work": (503, {})}, "/health/work answers 503"),
-        ("minimal", {"/health/live": (200, {"version": "0.9.0"})}, "version 0.9.0 runs, not 1.0.0"),
+        (
+            "minimal",
+            {"/health/live": (200, {"version": "0.9.0"})},
+            f"version 0.9.0 runs, not {VERSION}",
+        ),
         # With an image of its own, the chart knows no version.
         ("everything", {"/health/live": (200, {"version": "0.9.0"})}, None),
     ],

@@ -195,6 +195,7 @@ def test_a_value_of_the_wrong_type_is_rejected(path):
         ("settings.SECRET", "a value", "settings.SECRET is a secret"),
         ("settings.DATABASE_URI", "postgresql://x", "settings.DATABASE_URI is a secret"),
         ("settings.PORT", 80, "settings.PORT is set by the chart"),
+        ("settings.DRAIN_SECONDS", 80, "settings.DRAIN_SECONDS is set by the chart"),
         ("settings.METRICS_PORT", 80, "settings.METRICS_PORT is set by the chart"),
         ("settings.WORKERS", "two", "WORKERS"),
         ("settings.WORKERS", 0, "WORKERS"),

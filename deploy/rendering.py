@@ -14,6 +14,7 @@ ROOT = Path(__file__).parent.parent
 CHART = ROOT / "deploy/chart"
 NAMESPACE = "production"
 RELEASE = "accounts"
+VERSION = yaml.safe_load((CHART / "Chart.yaml").read_text())["appVersion"]
 DEFAULTS = yaml.safe_load((CHART / "values.yaml").read_text())
 SETS = {
     # By JSON, so that what stands once in a file (anchors) is not shared in memory.

@@ -21,7 +21,7 @@ from origin.settings import Settings
 
 CHART = ROOT / "deploy/chart"
 _COPIES = ("prometheus-alerts.yaml", "grafana-dashboard.json")
-_BY_THE_CHART = frozenset({"PORT", "METRICS_PORT", "HEALTH_ENABLED"})
+_BY_THE_CHART = frozenset({"PORT", "METRICS_PORT", "HEALTH_ENABLED", "DRAIN_SECONDS"})
 
 
 @dataclass(frozen=True)

@@ -107,7 +107,7 @@ annotations: {{ toYaml . | nindent 2 }}
 {{- if has $name $secrets }}
 {{- fail (printf "settings.%s is a secret: put it into the Secret that secrets.name names" $name) }}
 {{- end }}
-{{- if has $name (list "PORT" "METRICS_PORT" "HEALTH_ENABLED") }}
+{{- if has $name (list "PORT" "METRICS_PORT" "HEALTH_ENABLED" "DRAIN_SECONDS") }}
 {{- fail (printf "settings.%s is set by the chart" $name) }}
 {{- end }}
 {{- if and (or (kindIs "invalid" $value) (eq (toString $value) "")) (not (has $name $unneeded)) }}
