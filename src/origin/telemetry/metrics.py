@@ -145,6 +145,7 @@ TOKEN_REFRESHES = _counter(
     "outcome",
     ("refreshed", "refused", "failed"),
 )
+SPANS_DROPPED = _counter("spans_dropped", "Spans that did not reach the OTLP collector")
 
 
 def exposition(*more: Collector) -> bytes:

@@ -64,9 +64,10 @@ def _begin(task: Any, **_: Any) -> None:
     headers = task.request.headers or {}
     task.request.began = time.perf_counter()
     task.request.span = context.begin_work(
-        f"TASK {task.name}",
+        f"process {task.name}",
         headers.get(context.REQUEST_ID_HEADER),
         headers.get(context.TRACE_HEADER),
+        headers.get(context.TRACE_STATE_HEADER),
     )
 
 
@@ -75,8 +76,20 @@ def _end(task: Any, state: str | None = None, **_: Any) -> None:
     metrics.TASK_SECONDS.labels(task.name, state or "none").observe(seconds)
     extra = {"task": task.name, "state": state, "ms": round(seconds * 1000, 1)}
     log.info("Task %s: %s", task.name, state, extra=extra)
-    is_success = state == "SUCCESS"
-    finish(task.request.span, SpanKind.INCOMING, is_success=is_success, state=state)
+    finish(
+        task.request.span,
+        SpanKind.TASK,
+        {
+            "messaging.system": "celery",
+            "messaging.operation.name": "process",
+            "messaging.operation.type": "process",
+            "messaging.destination.name": task.app.conf.task_default_queue,
+            "messaging.message.id": task.request.id,
+            "celery.task_name": task.name,
+            "celery.state": state or "none",
+        },
+        None if state == "SUCCESS" else state or "none",
+    )
     context.end_work()
 
 

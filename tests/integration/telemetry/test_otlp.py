@@ -1,0 +1,127 @@
+"""What a collector learns of a request: its peers' calls, its statements, and no secret."""
+
+import logging
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from origin.telemetry.logs import configure_logging
+from tests.support.market import CONSUMPTION, Market
+from tests.support.otlp_collector import CollectedSpan, Collector, otlp_collector
+from tests.support.waiting import eventually
+
+_PARENT = "00f067aa0ba902b7"
+_HEADER = "Bearer of-the-collector"
+
+
+@pytest.fixture(scope="module")
+def collector() -> Iterator[Collector]:
+    with otlp_collector() as running:
+        yield running
+
+
+@pytest.fixture
+def traced(collector: Collector, new_market: Callable[..., Market]) -> Iterator[Market]:
+    """A market whose spans go to the collector."""
+    before = logging.getLogger().handlers[:]
+    market = new_market(
+        otel_exporter_otlp_endpoint=collector.url,
+        otel_exporter_otlp_headers=f"Authorization={_HEADER}",
+        otel_bsp_schedule_delay=20,
+    )
+    yield market
+    configure_logging(market.settings.model_copy(update={"otel_sdk_disabled": True}))
+    logging.getLogger().handlers[:] = before
+
+
+def request_of(collector: Collector, trace: str) -> CollectedSpan:
+    """Wait for the trace's request, which ends last, and return it."""
+
+    def found() -> list[CollectedSpan]:
+        return [each for each in collector.of_trace(trace) if each.kind == "server"]
+
+    [request] = eventually(found, "the request was sent")
+    return request
+
+
+def test_a_request_its_statements_and_its_calls_are_one_trace(traced: Market, collector: Collector):
+    trace = "4bf92f3577b34da6a3ce929d0e0e4731"
+    address = traced.issue(100)
+    traced.consume(amount=100)
+    answer = traced.compose(
+        address,
+        retires=[(40, CONSUMPTION)],
+        traceparent=f"00-{trace}-{_PARENT}-01",
+        tracestate="vendor=value",
+    )
+    assert answer.status_code == 200
+    request = request_of(collector, trace)
+    assert (request.name, request.parent_id) == ("POST /ggo/compose", _PARENT)
+    assert request.attributes == {
+        "http.request.method": "POST",
+        "http.response.status_code": 200,
+        "http.route": "/ggo/compose",
+        "url.path": "/ggo/compose",
+        "url.scheme": "http",
+    }
+    assert request.resource["service.name"] == "accounts"
+    spans = collector.of_trace(trace)
+    assert {each.raw.get("traceState") for each in spans} == {"vendor=value"}
+    others = [each for each in spans if each is not request]
+    assert {each.kind for each in others} == {"client"}
+    assert {each.parent_id for each in others} == {request.span_id}
+    calls = [each for each in others if "http.request.method" in each.attributes]
+    assert "POST DataHubService" in {each.name for each in calls}
+    statements = [each for each in others if "db.system.name" in each.attributes]
+    assert {"SELECT ggos", "UPDATE ggos", "COMMIT"} <= {each.name for each in statements}
+    assert len(calls) + len(statements) == len(others)
+    for each in statements:
+        assert each.attributes["db.namespace"] == traced.settings.database_url.database
+        assert each.attributes["db.query.summary"] == each.name
+        assert not each.is_error
+
+
+def test_no_secret_is_sent(traced: Market, collector: Collector):
+    trace = "4bf92f3577b34da6a3ce929d0e0e4732"
+    headers = {"traceparent": f"00-{trace}-{_PARENT}-01"}
+    traced.client().get("/auth/login/callback?code=the-code&state=the-state", headers=headers)
+    traced.compose(traced.issue(100), retires=[], transfers=[(5, "bob")], **headers)
+    request_of_compose = eventually(
+        lambda: [each for each in collector.of_trace(trace) if each.name == "POST /ggo/compose"],
+        "it was sent",
+    )
+    assert request_of_compose
+    sent = b"".join(collector.bodies)
+    settings = traced.settings
+    for secret in (
+        "the-code",
+        "the-state",
+        "alice",
+        _HEADER,
+        settings.secret.get_secret_value(),
+        settings.hydra_client_secret.get_secret_value(),
+        *traced.tokens.values(),
+    ):
+        assert secret.encode() not in sent, secret
+    assert {each["authorization"] for each in collector.requests} == {_HEADER}
+
+
+def test_errors_are_told_by_their_kind(traced: Market, collector: Collector):
+    trace = "4bf92f3577b34da6a3ce929d0e0e4733"
+    headers = {"traceparent": f"00-{trace}-{_PARENT}-01"}
+    answer = traced.client().open("/nowhere", method="INVENTED", headers=headers)
+    assert answer.status_code == 404
+    request = request_of(collector, trace)
+    # A client's error is none of ours, and names of spans are few.
+    assert (request.name, request.is_error) == ("HTTP", False)
+    assert request.attributes["http.request.method"] == "_OTHER"
+    assert request.attributes["http.request.method_original"] == "INVENTED"
+    assert "http.route" not in request.attributes
+
+
+def test_what_the_caller_does_not_sample_is_not_sent(traced: Market, collector: Collector):
+    unwanted, wanted = "4bf92f3577b34da6a3ce929d0e0e4734", "4bf92f3577b34da6a3ce929d0e0e4735"
+    for trace, flags in ((unwanted, "00"), (wanted, "01")):
+        traced.client().get("/nowhere", headers={"traceparent": f"00-{trace}-{_PARENT}-{flags}"})
+    request_of(collector, wanted)
+    assert collector.of_trace(unwanted) == []
