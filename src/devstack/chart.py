@@ -119,7 +119,7 @@ def _settings_schema() -> dict[str, Any]:
     fields = Settings.model_json_schema()["properties"]
     properties: dict[str, Any] = {}
     for name in sorted(descriptions.keys() | {field.upper() for field in fields}):
-        field = fields.get(name.lower(), {"type": "string"})
+        field = chart_types.given(fields.get(name.lower(), {"type": "string"}))
         forbidden = name in _BY_THE_CHART or chart_types.is_secret(field)
         properties[name] = {} if forbidden else chart_types.of_setting(name, field)
         if text := descriptions.get(name):

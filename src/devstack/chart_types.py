@@ -197,8 +197,13 @@ OTHER_PROGRAMS = "^(OTEL_[A-Z0-9_]+|PG[A-Z]+|(HTTPS?|NO)_PROXY)$"
 """Variables that libraries read, and that no list of ours names."""
 
 
+def given(field: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of a variable that is set, of one that may also be absent (null)."""
+    return next((each for each in field.get("anyOf", ()) if each["type"] != "null"), field)
+
+
 def is_secret(field: dict[str, Any]) -> bool:
-    """Return whether a field of the settings' JSON schema is a secret, or a list of secrets."""
+    """Return whether a variable with this schema is a secret, or a list of secrets."""
     return bool(field.get("writeOnly") or field.get("items", {}).get("writeOnly"))
 
 
