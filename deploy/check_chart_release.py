@@ -11,7 +11,7 @@ from typing import ClassVar
 
 import helm_python as helm
 import pytest
-import yaml
+from fake_api import Cluster, served
 from rendering import (
     CHART,
     DEFAULTS,
@@ -186,67 +186,83 @@ def test_helm_test_reads_health_and_version(name, answers, wrong):
     assert "/health/live 200" in result.stdout
 
 
-class _Api(http.server.BaseHTTPRequestHandler):
-    """Answers Helm as a cluster's API server that has one Secret."""
-
-    version = "1"
-
-    def do_GET(self):
-        secret = {
-            "apiVersion": "v1",
-            "kind": "Secret",
-            "metadata": {"name": "account-service", "resourceVersion": self.version},
-        }
-        answers = {
-            "/version": {"major": "1", "minor": "37", "gitVersion": "v1.37.0"},
-            "/api": {"kind": "APIVersions", "versions": ["v1"]},
-            "/apis": {"kind": "APIGroupList", "apiVersion": "v1", "groups": []},
-            "/api/v1": {
-                "kind": "APIResourceList",
-                "groupVersion": "v1",
-                "resources": [
-                    {"name": "secrets", "kind": "Secret", "namespaced": True, "verbs": ["get"]}
-                ],
-            },
-            "/api/v1/namespaces/production/secrets/account-service": secret,
-        }
-        path = self.path.partition("?")[0]
-        text = json.dumps(answers.get(path, {"kind": "Status", "code": 404, "reason": "NotFound"}))
-        self.send_response(200 if path in answers else 404)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(text)))
-        self.end_headers()
-        self.wfile.write(text.encode())
-
-    def log_message(self, *_args):
-        """Write nothing."""
+def _secret(cluster, value="1"):
+    """Create or change the Secret that the operator owns."""
+    cluster.put("change", "secrets", "account-service", {**SECRET, "data": {"SECRET": value}})
+    cluster.calls.clear()
 
 
-def test_a_changed_secret_restarts_the_pods():
-    """Rendered with a cluster; a small server stands in for its API."""
+SECRET = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "account-service"}}
 
-    def web(version, values):
-        with _served(type("Handler", (_Api,), {"version": version})) as port:
-            kubeconfig = {
-                "apiVersion": "v1",
-                "kind": "Config",
-                "current-context": "c",
-                "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
-                "clusters": [{"name": "c", "cluster": {"server": f"http://127.0.0.1:{port}"}}],
-                "users": [{"name": "u", "user": {}}],
-            }
-            with (
-                helm.Config(
-                    kubeconfig_content=json.dumps(kubeconfig), namespace=NAMESPACE
-                ) as config,
-                helm.Chart.load(CHART) as chart,
-            ):
-                rendered = config.render(chart, values, name=RELEASE, namespace=NAMESPACE)
-        [web, *_] = yaml.safe_load_all(rendered["account-service/templates/web.yaml"])
-        return web["spec"]["template"]
 
-    values = SETS["minimal"]
-    assert web("1", values) == web("1", values)
-    assert web("1", values) != web("2", values)
-    off = changed(values, ("secrets", "restartOnChange"), value=False)
-    assert web("1", off) == web("2", off)
+@pytest.fixture
+def cluster():
+    """Return a cluster with the operator's Secret (fake_api.py)."""
+    result = Cluster()
+    _secret(result)
+    return result
+
+
+@pytest.fixture
+def config(cluster):
+    """Return Helm's connection to the cluster; it keeps releases in memory."""
+    with (
+        served(cluster) as kubeconfig,
+        helm.Config(
+            kubeconfig_content=kubeconfig, namespace=NAMESPACE, storage_driver="memory"
+        ) as result,
+    ):
+        yield result
+
+
+def _index(cluster, verb, plural, name):
+    return cluster.calls.index((verb, plural, name))
+
+
+def test_helm_migrates_before_it_creates_a_pod_and_clears_up(cluster, config):
+    config.install(CHART, RELEASE, SETS["minimal"], namespace=NAMESPACE, timeout=60)
+    job = _index(cluster, "create", "jobs", f"{RELEASE}-migration")
+    for plural in ("networkpolicies", "serviceaccounts"):
+        assert _index(cluster, "create", plural, f"{RELEASE}-migration") < job
+        assert (plural, f"{RELEASE}-migration") not in cluster.objects
+    for component in ("web", "worker", "beat"):
+        assert job < _index(cluster, "create", "deployments", f"{RELEASE}-{component}")
+    config.test(RELEASE, timeout=60)
+    assert ("create", "pods", f"{RELEASE}-test") in cluster.calls
+    config.uninstall(RELEASE)
+    assert set(cluster.objects) <= {("secrets", "account-service"), ("pods", f"{RELEASE}-test")}
+
+
+def test_a_failed_migration_stops_an_upgrade_before_any_pod(cluster, config):
+    config.install(CHART, RELEASE, SETS["minimal"], namespace=NAMESPACE, timeout=60)
+    cluster.calls.clear()
+    cluster.job_succeeds = False
+    values = changed(SETS["minimal"], ("image", "tag"), "2.0.0")
+    with pytest.raises(helm.HelmError, match="pre-upgrade"):
+        config.upgrade(CHART, RELEASE, values, timeout=60)
+    assert not [call for call in cluster.calls if call[1] == "deployments"]
+    assert ("jobs", f"{RELEASE}-migration") in cluster.objects, "its log can be read"
+    cluster.job_succeeds = True
+    config.upgrade(CHART, RELEASE, values, timeout=60)
+    web = cluster.objects["deployments", f"{RELEASE}-web"]
+    assert web["spec"]["template"]["spec"]["containers"][0]["image"].endswith(":2.0.0")
+    config.rollback(RELEASE, version=1, timeout=60)
+    web = cluster.objects["deployments", f"{RELEASE}-web"]
+    assert web["spec"]["template"]["spec"]["containers"][0]["image"].endswith(f":{VERSION}")
+
+
+def test_an_upgrade_restarts_the_pods_if_the_secret_has_changed(cluster, config):
+    def pods_of(component):
+        return cluster.objects["deployments", f"{RELEASE}-{component}"]["spec"]["template"]
+
+    config.install(CHART, RELEASE, SETS["minimal"], namespace=NAMESPACE, timeout=60)
+    before = {name: pods_of(name) for name in ("web", "worker", "beat")}
+    config.upgrade(CHART, RELEASE, SETS["minimal"], timeout=60)
+    assert {name: pods_of(name) for name in before} == before
+    _secret(cluster, "2")
+    off = changed(SETS["minimal"], ("secrets", "restartOnChange"), value=False)
+    config.upgrade(CHART, RELEASE, SETS["minimal"], timeout=60)
+    after = {name: pods_of(name) for name in before}
+    assert [name for name, pod in after.items() if pod == before[name]] == []
+    config.upgrade(CHART, RELEASE, off, timeout=60)
+    assert "checksum/secrets" not in pods_of("web")["metadata"].get("annotations", {})
