@@ -5,7 +5,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 MAKEFLAGS += --no-print-directory --no-builtin-rules
 .DEFAULT_GOAL := help
-.PHONY: help sync demo unit test coverage faults check openapi api-check format image-check compose-check deploy-check chart alerts-check tls-check rollback-check bench adopt-bench capacity lock sbom workflow-check release-check clean
+.PHONY: help sync demo unit test coverage faults check openapi dashboard dashboard-check api-check format image-check compose-check deploy-check chart alerts-check tls-check rollback-check bench adopt-bench capacity lock sbom workflow-check release-check clean
 
 # Arguments for `demo` (--once), `unit`, `test` (pytest's) and others.
 ARGS ?=
@@ -49,6 +49,13 @@ check: sync ## Check lint, formatting, types and import rules
 
 openapi: sync ## Write doc/openapi.json from the views and schemas (a test compares them)
 	$(python) -m devstack.openapi_document doc/openapi.json
+
+dashboard: sync ## Write doc/operations/grafana-dashboard.json from src/devstack/dashboard (a test compares them)
+	$(python) -m devstack.dashboard doc/operations/grafana-dashboard.json
+
+dashboard-check: sync ## Evaluate the dashboard's queries by a real Prometheus (ARGS='--minutes 15 --picture FILE')
+	@deploy/install-prometheus
+	@PYTHONPATH="$(CURDIR)/src:$(CURDIR)" exec $(python) -m tests.dashboard_check $(ARGS)
 
 # Node comes with .venv. The packages come from the registries that npm and pip are set up with, into .run.
 api-check: sync ## Lint doc/openapi.json, and try clients generated from it (minutes; downloads from npm and PyPI)
