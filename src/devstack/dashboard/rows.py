@@ -493,7 +493,8 @@ _DATAHUB = Row(
     [
         Panel(
             "Jobs at DataHub",
-            "What DataHub must still be told or asked, by kind. Good: it returns to near 0.",
+            "What DataHub must still be told or asked, by kind. Good: it returns to near 0. "
+            "Jobs of accounts that must log in stay.",
             {"{{kind}}": f"max by (kind) ({gauge('datahub_jobs')})"},
             alerts=["AccountServiceDataHubWorkWaits"],
         ),
