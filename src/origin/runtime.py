@@ -24,6 +24,13 @@ from origin.compose.service.measurements import MeasurementReader
 from origin.db.engine import Database
 from origin.declarations.client.energytypes import EnergyTypeClient
 from origin.declarations.service import DeclarationService
+from origin.doctor.service.database import DatabaseChecks
+from origin.doctor.service.doctor import Doctor
+from origin.doctor.service.environment import SettingsCheck, not_checked, wrong_settings
+from origin.doctor.service.peers import PeerChecks
+from origin.doctor.service.redis import RedisChecks
+from origin.doctor.service.work import WorkChecks
+from origin.errors import ConfigurationError
 from origin.forecasts.service import Forecasts
 from origin.identity.client import HydraClient
 from origin.identity.service.introspection import IntrospectionCache
@@ -51,7 +58,7 @@ from origin.reconciliation.service.reconcile import Reconciliation
 from origin.reconciliation.service.repair import Repairs
 from origin.recovery.service.forgotten_points import ForgottenPoints
 from origin.recovery.service.recover import RecoveryService
-from origin.settings import Settings
+from origin.settings import DatabaseSettings, Settings, load_settings
 from origin.shared.wakeups import Wakeups
 from origin.telemetry.metrics import LEDGER_ENABLED, RECONCILE_INTERVAL, RECOVERY_MODE, watch_pool
 from origin.webhooks.client.host_limits import HostLimits
@@ -264,6 +271,7 @@ class Runtime:
             ),
             wakeups=self.wakeups,
         )
+        self.doctor = self._make_doctor()
         self.recovery = RecoveryService(
             database=self.database,
             wakeups=self.wakeups,
@@ -273,6 +281,46 @@ class Runtime:
             outbox=self.outbox,
             ledger_enabled=self.settings.ledger_enabled,
         )
+
+    def _make_doctor(self) -> Doctor:
+        database_checks = DatabaseChecks(self.database)
+        peers = PeerChecks(
+            settings=self.settings,
+            database_checks=database_checks,
+            hydra=self.hydra,
+            datahub=self.datahub,
+            energy_types=self.energy_types,
+            ledger=self.ledger,
+        )
+        work = WorkChecks(
+            settings=self.settings,
+            database_checks=database_checks,
+            secret_changes=self.secret_changes,
+        )
+        return Doctor(
+            [
+                SettingsCheck(self.settings).check(),
+                *database_checks.all(),
+                *RedisChecks(self.settings).all(),
+                *peers.all(),
+                *work.all(),
+            ]
+        )
+
+
+def doctor_without_settings(reason: str) -> Doctor:
+    """Return a doctor for wrong settings; it looks at the database, if DATABASE_URI is right.
+
+    :param reason: Why the settings are wrong.
+    """
+    checks = [wrong_settings(reason)]
+    try:
+        url = load_settings(DatabaseSettings).database_url
+    except ConfigurationError:
+        checks.append(not_checked("database"))
+    else:
+        checks += DatabaseChecks(Database(url, 1)).all()
+    return Doctor([*checks, *map(not_checked, ("redis", "peers", "secrets", "processes"))])
 
 
 def build_runtime(settings: Settings, wakeups: Wakeups) -> Runtime:
