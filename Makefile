@@ -77,7 +77,7 @@ deploy-check: sync ## Lint the Dockerfile, compose.yaml and the Helm chart; vali
 
 alerts-check: sync ## Test the alert rules by promtool, and by a Prometheus that watches a running system (minutes)
 	@deploy/check_alerts
-	@PYTHONPATH="$(CURDIR)/src:$(CURDIR)" exec $(python) -m tests.alerts.check_live
+	@PYTHONPATH="$(CURDIR)/src:$(CURDIR)" exec $(python) -m pytest --numprocesses 0 tests/alerts/check_live.py $(ARGS)
 
 tls-check: sync ## Run the service on Debian's PostgreSQL, Redis and Sentinel, all by TLS with client certificates
 	$(python) -m pytest --numprocesses 0 tests/tls_check/check_*.py $(ARGS)

@@ -1,6 +1,7 @@
 """Metrics of the running processes: a web with several processes, worker and beat."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import promql_parser
@@ -37,6 +38,17 @@ def test_any_process_of_the_web_answers_for_all_of_them(system: LiveSystem):
     assert {count() - before for _ in range(10)} == {60}
 
 
+def _begins_with_0(scrape: Scrape) -> bool:
+    """Return whether counters are exported that have not counted anything."""
+    alert = ("account_service_batch_alerts_total", frozenset({("reason", "cannot_end")}))
+    sent = ("account_service_tasks_sent_total", frozenset({("task", "origin.pruning")}))
+    return scrape.samples.get(alert) == 0 and sent in scrape.samples
+
+
+def test_counters_of_the_web_exist_before_their_first_event(system: LiveSystem):
+    assert _begins_with_0(_scrape(f"{system.stack.url}/metrics"))
+
+
 def test_worker_and_beat_answer_for_themselves(system: LiveSystem):
     _, worker, beat = _urls(system)
     sweep = {"task": "origin.batches"}
@@ -49,6 +61,9 @@ def test_worker_and_beat_answer_for_themselves(system: LiveSystem):
         lambda: _scrape(worker).value("task_wait_seconds_count", **sweep) >= 2,
         "the worker tells how long wake-ups have waited",
     )
+    assert all(_begins_with_0(_scrape(url)) for url in (worker, beat))
+    failed = frozenset({("task", "origin.technologies"), ("state", "FAILURE")})
+    assert ("account_service_task_seconds_count", failed) in _scrape(worker).samples
     assert "process_resident_memory_bytes" in _scrape(worker).names
 
 
@@ -94,7 +109,10 @@ def test_the_dashboards_queries_find_their_series_in_the_running_processes(syste
             if not any(selector.finds(each.labels_of(selector.metric)) for each in scrapes)
         }
 
-    eventually(lambda: not missing(), "every query finds series")
+    # The failure's message should name what is missing.
+    with suppress(AssertionError):
+        eventually(lambda: not missing(), "every query finds series")
+    assert missing() == set()
 
 
 def _urls(system: LiveSystem) -> list[str]:
