@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from origin.telemetry import context, otlp_http
+from origin.telemetry import context, otlp, otlp_http
 from origin.telemetry.metrics import REGISTRY
-from origin.telemetry.otlp import CLOSE_S, OtlpExport
+from origin.telemetry.otlp import OtlpExport
 from origin.telemetry.otlp_http import OtlpSender
 from origin.telemetry.otlp_options import OtlpOptions
 from origin.telemetry.tracing import FinishedSpan, SpanKind
@@ -221,7 +221,7 @@ def test_a_full_queue_drops_and_nobody_waits(collector: Collector, exporting):
     began = time.monotonic()
     for _ in range(200):
         export(finished())
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 5
     assert dropped() - before == 190
     collector.is_over.set()
 
@@ -234,13 +234,14 @@ def test_closing_sends_what_waits(collector: Collector, exporting):
     assert len(collector.spans) == 60
 
 
-def test_closing_is_bounded(collector: Collector, exporting):
+def test_closing_is_bounded(collector: Collector, exporting, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(otlp, "CLOSE_S", 0.2)
     collector.always = Answer(None)
     export = exporting(options_for(collector.url, timeout_s=60))
     export(finished())
     began = time.monotonic()
     export.close()
-    assert time.monotonic() - began < CLOSE_S + 1
+    assert time.monotonic() - began < 5
     collector.is_over.set()
 
 

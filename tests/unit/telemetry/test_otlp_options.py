@@ -1,5 +1,6 @@
 """What the standard variables of OpenTelemetry mean here."""
 
+import logging
 import shutil
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from devstack.openapi_document import SETTINGS
 from origin.errors import ConfigurationError
 from origin.settings import Settings
 from origin.shared.release import VERSION
+from origin.telemetry.logs import configure_logging
 from origin.telemetry.otlp_options import (
     OtlpOptions,
     ignored_variables,
@@ -229,3 +231,13 @@ def test_what_has_an_effect_is_not_complained_of(tmp_path: Path):
     options = otlp_options(settings)
     assert options is not None
     assert options.headers == {"authorization": "Bearer abc"}
+
+
+def test_the_start_of_a_process_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setenv("OTEL_PROPAGATORS", "b3")
+    before = logging.getLogger().handlers[:]
+    configure_logging(settings_with())
+    logging.getLogger().handlers[:] = before
+    assert "OTEL_PROPAGATORS has no effect" in capsys.readouterr().out
