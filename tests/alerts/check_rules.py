@@ -3,7 +3,6 @@
 `deploy/check_alerts` runs it.
 """
 
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -11,12 +10,13 @@ from pathlib import Path
 
 import yaml
 
-from tests.alerts.cases import RULES, promtool_test
+from tests.alerts.cases import promtool_test
+from tests.support.prometheus_server import RULES, prometheus_program
 
 
 def main() -> None:
     """Run promtool; exit with its message if a rule is wrong."""
-    promtool = shutil.which("promtool") or "promtool"
+    promtool = prometheus_program("promtool")
     subprocess.run([promtool, "check", "rules", RULES], check=True, stdout=subprocess.DEVNULL)
     document = promtool_test()
     with tempfile.TemporaryDirectory() as folder:

@@ -1,14 +1,13 @@
 """What `make alerts-check` needs: says what is missing before anything starts."""
 
-import shutil
-
 import pytest
 
+from tests.support.prometheus_server import prometheus_program
 
-@pytest.fixture(scope="session")
-def prometheus_program() -> str:
-    """The path of Prometheus."""
-    found = shutil.which("prometheus")
-    if found is None:
-        pytest.exit("prometheus is missing: install Debian's package prometheus", returncode=2)
-    return found
+
+def pytest_sessionstart() -> None:
+    """End at once without Prometheus."""
+    try:
+        prometheus_program()
+    except FileNotFoundError as error:
+        pytest.exit(str(error), returncode=2)
