@@ -3,16 +3,18 @@
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from datetime import timedelta
 
 import flask.cli
 import pytest
 from click.testing import CliRunner, Result
 
+from devstack.valkey import EmbeddedValkey
 from origin.doctor.rules import Check, Finding, Level, ok
 from origin.doctor.service.doctor import Doctor
-from origin.settings import Settings
-from tests.integration.doctor.conftest import NewRuntime, only
+from sandbox.running import Sandbox
+from tests.integration.doctor.conftest import NewRuntime, only, settings_of_servers
 from tests.support.market import Market
 
 HOOK = "https://8.8.8.8/hook"
@@ -28,11 +30,26 @@ OF_MARKET = (
 )
 
 
-@pytest.fixture
-def market(new_market: Callable[..., Market], settings: Callable[..., Settings]) -> Market:
+@pytest.fixture(scope="module")
+def shared_market(
+    module_database_uri: str, sandbox: Sandbox, redis_server: EmbeddedValkey
+) -> Iterator[Market]:
     """A market with the Redis and the secrets of the doctor's tests."""
-    of_doctor = settings()
-    return new_market(**{name: getattr(of_doctor, name) for name in OF_MARKET})
+    sandbox.reset()
+    of_servers = settings_of_servers(module_database_uri, sandbox, redis_server)
+    market = Market(module_database_uri, sandbox, **{name: of_servers[name] for name in OF_MARKET})
+    yield market
+    market.close()
+    sandbox.reset()
+
+
+@pytest.fixture
+def market(shared_market: Market) -> Market:
+    """The module's market, emptied, on days of its own."""
+    emptied = "ggos, webhook_subscriptions, ledger_walks, ledger_differences, process_secrets"
+    shared_market.rows(f"TRUNCATE {emptied} CASCADE")
+    shared_market.begin += timedelta(days=2)
+    return shared_market
 
 
 def found_in(market: Market, check: str) -> Finding:
