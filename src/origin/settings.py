@@ -26,6 +26,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from origin.errors import ConfigurationError
+from origin.shared.key_values import headers_in, key_values
 from origin.shared.mounted_files import (
     check_authorities,
     check_certificate,
@@ -150,6 +151,28 @@ def _connection_string(value: SecretStr) -> SecretStr:
     return SecretStr(";".join(parts))
 
 
+def _otel_headers(value: SecretStr) -> SecretStr:
+    headers_in(value.get_secret_value())
+    return value
+
+
+def _authorities_file(value: str) -> str:
+    if value:
+        check_authorities(value)
+    return value
+
+
+def _readable_file(value: str) -> str:
+    if value:
+        check_readable(value)
+    return value
+
+
+def _otel_attributes(value: str) -> str:
+    key_values(value)
+    return value
+
+
 _Stripped = StringConstraints(strip_whitespace=True)
 _UpperCase = BeforeValidator(lambda value: str(value).upper())
 Host = Annotated[str, _Stripped, AfterValidator(_without_brackets)]
@@ -170,6 +193,11 @@ Count = Annotated[int, Field(ge=1)]
 CountOrZero = Annotated[int, Field(ge=0)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 SecondsOrZero = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+AuthoritiesFile = Annotated[FilePath, AfterValidator(_authorities_file)]
+ReadableFile = Annotated[FilePath, AfterValidator(_readable_file)]
+OtelHeaders = Annotated[SecretStr, AfterValidator(_otel_headers)]
+OtelAttributes = Annotated[str, AfterValidator(_otel_attributes)]
+OtelWord = Annotated[str, _Stripped, BeforeValidator(lambda value: str(value).lower())]
 LogLevel = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], _UpperCase]
 
 T = TypeVar("T", bound="EnvironmentSettings")
@@ -311,6 +339,32 @@ class Settings(DatabaseSettings):
     redis_backend_db: CountOrZero
     database_conn_poll_size: Count = 10
     azure_app_insights_conn_string: ConnectionString = SecretStr("")
+    # OpenTelemetry's; durations are milliseconds, as its specification has them.
+    otel_sdk_disabled: bool = False
+    otel_traces_exporter: OtelWord = ""
+    otel_exporter_otlp_endpoint: Url | None = None
+    otel_exporter_otlp_traces_endpoint: Url | None = None
+    otel_exporter_otlp_headers: OtelHeaders = SecretStr("")
+    otel_exporter_otlp_traces_headers: OtelHeaders = SecretStr("")
+    otel_exporter_otlp_timeout: Count = 10000
+    otel_exporter_otlp_traces_timeout: Count | None = None
+    otel_exporter_otlp_certificate: AuthoritiesFile = ""
+    otel_exporter_otlp_traces_certificate: AuthoritiesFile = ""
+    otel_exporter_otlp_client_certificate: ReadableFile = ""
+    otel_exporter_otlp_traces_client_certificate: ReadableFile = ""
+    otel_exporter_otlp_client_key: ReadableFile = ""
+    otel_exporter_otlp_traces_client_key: ReadableFile = ""
+    otel_exporter_otlp_compression: OtelWord = ""
+    otel_exporter_otlp_traces_compression: OtelWord = ""
+    otel_exporter_otlp_protocol: OtelWord = ""
+    otel_exporter_otlp_traces_protocol: OtelWord = ""
+    otel_service_name: str = ""
+    otel_resource_attributes: OtelAttributes = ""
+    otel_traces_sampler: OtelWord = "parentbased_always_on"
+    otel_traces_sampler_arg: str = ""
+    otel_bsp_schedule_delay: Count = 5000
+    otel_bsp_max_queue_size: Count = 2048
+    otel_bsp_max_export_batch_size: Count = 512
     log_level: LogLevel = "INFO"
     workers: Count = 3
     worker_connections: Count = 100
@@ -390,8 +444,7 @@ class Settings(DatabaseSettings):
     @field_validator("redis_tls")
     @classmethod
     def _or_by_url(cls, value: bool, info: ValidationInfo) -> bool:  # noqa: FBT001 - pydantic's way
-        host = info.data.get("redis_host", "")
-        return value or (host.lower().startswith("rediss://") and not info.data["redis_sentinels"])
+        return value or info.data.get("redis_host", "").lower().startswith("rediss://")
 
     @field_validator("redis_tls_ca_file", "redis_tls_cert_file", "redis_tls_key_file")
     @classmethod

@@ -25,6 +25,8 @@ from sqlalchemy import create_engine, event
 from sqlalchemy.engine import URL, Engine
 
 from origin.db.session_settings import session_options
+from origin.db.traced_connections import TracedConnection
+from origin.telemetry.tracing import traces_statements
 
 CONNECT_TIMEOUT_S = 4.0
 """Seconds to connect, for all hosts and addresses together."""
@@ -129,6 +131,8 @@ def _connect_to(
     given = {**parameters, "target_session_attrs": wanted, **named}
     # libpq takes whole seconds, and at least two.
     given["connect_timeout"] = max(ceil(limit_s), ceil(_MIN_ADDRESS_TIMEOUT_S))
+    if traces_statements():
+        given["connection_factory"] = TracedConnection
     with _bounded(limit_s):
         made: DriverConnection = psycopg2.connect(
             **{name: each for name, each in given.items() if each is not None}

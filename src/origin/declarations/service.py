@@ -3,7 +3,7 @@
 import logging
 import threading
 from collections.abc import Callable
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, Future, wait
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Self, TypeVar
@@ -25,6 +25,7 @@ from origin.errors import MeteringPointUnavailable, PeerUnavailable
 from origin.identity.service.tokens import UserTokens
 from origin.peers.datahub import DataHubClient
 from origin.shared.native_threads import run_in_native_thread
+from origin.shared.thread_pools import ContextThreadPool
 
 PATIENCE_S = 300.0
 """For both peers and all their pages. A year of quarter-hours takes DataHub 95 s."""
@@ -135,7 +136,7 @@ class _Calls:
     """Concurrent calls to peers. If one fails or takes too long, the others are abandoned."""
 
     def __init__(self) -> None:
-        self._pool = ThreadPoolExecutor(2)
+        self._pool = ContextThreadPool(2)
         self._over = threading.Event()
 
     def __enter__(self) -> Self:

@@ -1,1 +1,1 @@
-"""Logs as JSON lines, metrics for Prometheus, and traces; Azure Application Insights if configured."""
+"""Logs as JSON lines, metrics for Prometheus, and traces by OTLP; Azure Application Insights gets logs and traces, too."""

@@ -3,6 +3,7 @@
 import logging
 import os
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 from origin.shared.release import VERSION
 from origin.telemetry.formatters import RedactedFormatter, fields_of
@@ -68,7 +69,8 @@ def span_exporter(connection_string: str, service: str) -> Callable[[FinishedSpa
     )
 
     def export(ended: FinishedSpan) -> None:
-        exporter.export([_span_data(ended)])
+        if ended.kind in _KINDS:
+            exporter.export([_span_data(ended)])
 
     return export
 
@@ -78,36 +80,62 @@ def _name_the_service(service: str) -> None:
     utils.azure_monitor_context["ai.application.ver"] = VERSION
 
 
+_KINDS = {
+    SpanKind.REQUEST: AzureSpanKind.SERVER,
+    SpanKind.TASK: AzureSpanKind.SERVER,
+    SpanKind.PEER_CALL: AzureSpanKind.CLIENT,
+}
+"""The spans that are sent. Azure's prices go by their number, so statements are not among them."""
+
+
 def _span_data(ended: FinishedSpan) -> SpanData:
     span = ended.span
+    name, attributes = _name_and_attributes(ended)
+    # Azure counts a peer's 4xx as an answer like others.
+    is_success = ended.error is None or (
+        ended.kind is SpanKind.PEER_CALL and ended.error.startswith("4")
+    )
     return SpanData(
-        name=span.name,
+        name=name,
         context=SpanContext(trace_id=span.trace_id, span_id=span.span_id),
         span_id=span.span_id,
         parent_span_id=span.parent_id,
-        attributes=_attributes(ended),
-        start_time=span.began.strftime(_TIME),
-        end_time=ended.ended.strftime(_TIME),
+        attributes=attributes,
+        start_time=_time(span.began_ns),
+        end_time=_time(ended.ended_ns),
         child_span_count=None,
         stack_trace=None,
         annotations=[],
         message_events=[],
         links=[],
-        status=_SUCCEEDED if ended.is_success else _FAILED,
+        status=_SUCCEEDED if is_success else _FAILED,
         same_process_as_parent_span=None,
-        span_kind=AzureSpanKind.SERVER if ended.kind is SpanKind.INCOMING else AzureSpanKind.CLIENT,
+        span_kind=_KINDS[ended.kind],
     )
 
 
-def _attributes(ended: FinishedSpan) -> dict[str, str | int]:
-    """Return the span's attributes, with the exporter's names for those that it knows."""
-    attributes = dict(ended.span.attributes)
-    known: dict[str, str | int] = {}
-    if ended.kind is SpanKind.INCOMING:
-        method, _, route = ended.span.name.partition(" ")
-        known |= {"http.method": method, "http.route": route}
-    else:
-        known |= {"component": "HTTP", "http.url": attributes.pop("url")}
-    if str(attributes.get("status", "")).isdecimal():
-        known["http.status_code"] = int(attributes.pop("status"))
-    return known | {name: str(value) for name, value in attributes.items()}
+def _time(since_1970_ns: int) -> str:
+    return datetime.fromtimestamp(since_1970_ns / 1e9, UTC).strftime(_TIME)
+
+
+def _name_and_attributes(ended: FinishedSpan) -> tuple[str, dict[str, str | int]]:
+    """Return the span's name and attributes as this exporter knows them.
+
+    They are older than OpenTelemetry's conventions, and operators' queries use them.
+    """
+    given = ended.attributes
+    if ended.kind is SpanKind.TASK:
+        task = str(given["celery.task_name"])
+        attributes = {"http.method": "TASK", "http.route": task, "state": given["celery.state"]}
+        return f"TASK {task}", attributes
+    method = str(given.get("http.request.method_original", given["http.request.method"]))
+    code = given.get("http.response.status_code")
+    status: dict[str, str | int] = (
+        {"status": "none"} if code is None else {"http.status_code": code}
+    )
+    if ended.kind is SpanKind.REQUEST:
+        route = given.get("http.route", "none")
+        return f"{method} {route}", {"http.method": method, "http.route": route, **status}
+    peer = given["service.peer.name"]
+    call = {"component": "HTTP", "http.url": given["url.full"], "peer": peer, **status}
+    return f"{peer} {method}", call

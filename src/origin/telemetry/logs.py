@@ -1,15 +1,24 @@
 """Configures logging: JSON lines on stdout, and Azure Application Insights if it is set."""
 
 import logging
+import os
 import sys
+from typing import TYPE_CHECKING
 
 import redis
 from pydantic import SecretStr
 
 from origin.settings import Settings
-from origin.telemetry import tracing
+from origin.telemetry import context, tracing
 from origin.telemetry.formatters import JsonFormatter
+from origin.telemetry.otlp_options import ignored_variables, otlp_options, sampling_of
 from origin.telemetry.redaction import Redactor
+
+if TYPE_CHECKING:
+    from origin.telemetry.otlp import OtlpExport
+
+_otlp_exports: list["OtlpExport"] = []
+"""This process's, if it has one."""
 
 
 def configure_logging(settings: Settings, *, to_stderr: bool = False) -> None:
@@ -22,16 +31,18 @@ def configure_logging(settings: Settings, *, to_stderr: bool = False) -> None:
     handler.setFormatter(JsonFormatter(settings.service_name, redactor))
     handlers: list[logging.Handler] = [handler]
     connection_string = settings.azure_app_insights_conn_string.get_secret_value()
-    export = None
+    exports: list[tracing.Export] = []
     if connection_string:
         # Imported here, because the import is slow and starts threads.
         from origin.telemetry.azure import log_handler, span_exporter
 
         handlers.append(log_handler(connection_string, settings.service_name, redactor))
-        export = span_exporter(connection_string, settings.service_name)
+        exports.append(span_exporter(connection_string, settings.service_name))
     for each in handlers:
         each.addFilter(without_redis_traceback)
-    tracing.export_to(export)
+    exports += _open_otlp(settings)
+    tracing.export_to(*exports, statements=bool(_otlp_exports))
+    context.sample_by(sampling_of(settings))
     logging.basicConfig(level=settings.log_level, handlers=handlers, force=True)
     logging.captureWarnings(capture=True)
     # Don't collect what our lines don't contain (logging's HOWTO, Optimization).
@@ -44,8 +55,21 @@ def configure_logging(settings: Settings, *, to_stderr: bool = False) -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
     if not settings.tls_verify:
         logging.getLogger(__name__).warning("TLS_VERIFY=0: certificates of peers are not checked")
-    for weakness in settings.weak_secrets():
+    for weakness in (*settings.weak_secrets(), *ignored_variables(settings, os.environ.items())):
         logging.getLogger(__name__).warning("%s", weakness)
+
+
+def _open_otlp(settings: Settings) -> list["OtlpExport"]:
+    """Close the OTLP export of an earlier call, and return the new one, if the settings ask for one."""
+    while _otlp_exports:
+        _otlp_exports.pop().close()
+    options = otlp_options(settings)
+    if options is not None:
+        # Imported here, because the import is slow.
+        from origin.telemetry.otlp import OtlpExport
+
+        _otlp_exports.append(OtlpExport(options))
+    return _otlp_exports
 
 
 def without_redis_traceback(record: logging.LogRecord) -> bool:

@@ -8,7 +8,7 @@ from flask import Flask, Request, Response, g, request
 
 from origin.telemetry import context
 from origin.telemetry.metrics import REQUEST_SECONDS, REQUESTS_RUNNING
-from origin.telemetry.tracing import SpanKind, finish
+from origin.telemetry.tracing import Attributes, SpanKind, finish, is_wanted
 
 _MACHINE_PATHS = ("/health/", "/metrics")
 """Machines call these all the time: logged only at DEBUG, and not traced."""
@@ -17,6 +17,11 @@ _BEGAN = "origin.began"
 # WSGI's names of the headers in `context`.
 _REQUEST_ID = "HTTP_X_REQUEST_ID"
 _TRACE_PARENT = "HTTP_TRACEPARENT"
+_TRACE_STATE = "HTTP_TRACESTATE"
+_METHODS = frozenset(
+    {"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "TRACE", "CONNECT"}
+)
+"""Any other method is a client's invention. Names of spans must be few."""
 
 log = logging.getLogger(__name__)
 
@@ -33,9 +38,10 @@ def _begin() -> None:
     current.environ[_BEGAN] = time.perf_counter()
     REQUESTS_RUNNING.inc()
     g.span = context.begin_work(
-        f"{current.method} {_endpoint(current)}",
+        _span_name(current),
         current.environ.get(_REQUEST_ID),
         current.environ.get(_TRACE_PARENT),
+        current.environ.get(_TRACE_STATE),
     )
 
 
@@ -47,6 +53,28 @@ def _request() -> Request:
 def _endpoint(current: Request) -> str:
     """Return the route's pattern; `none` for unknown paths, whose number is unlimited."""
     return current.url_rule.rule if current.url_rule else "none"
+
+
+def _span_name(current: Request) -> str:
+    method = current.method if current.method in _METHODS else "HTTP"
+    return f"{method} {current.url_rule.rule}" if current.url_rule else method
+
+
+def _attributes(current: Request, status: int) -> Attributes:
+    """Return the attributes of a request's span."""
+    is_known = current.method in _METHODS
+    attributes: dict[str, str | int] = {
+        "http.request.method": current.method if is_known else "_OTHER",
+        "http.response.status_code": status,
+        "url.scheme": current.scheme,
+        # As in the log: without the query.
+        "url.path": current.path[:_LONGEST_PATH],
+    }
+    if not is_known:
+        attributes["http.request.method_original"] = current.method[:_LONGEST_PATH]
+    if current.url_rule:
+        attributes["http.route"] = current.url_rule.rule
+    return attributes
 
 
 def _report(response: Response) -> Response:
@@ -70,8 +98,9 @@ def _report(response: Response) -> Response:
             **_account(),
         },
     )
-    if not is_by_machine:
-        finish(g.span, SpanKind.INCOMING, is_success=status < 500, status=status)
+    if not is_by_machine and is_wanted(g.span):
+        error = str(status) if status >= 500 else None
+        finish(g.span, SpanKind.REQUEST, _attributes(current, status), error)
     return response
 
 

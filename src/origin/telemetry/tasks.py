@@ -15,6 +15,9 @@ from origin.settings import Settings
 from origin.telemetry import context, metrics
 from origin.telemetry.tracing import SpanKind, finish
 
+_SENT_AT = "sent_at"
+"""A task's header: when it was sent, in seconds of the sender's clock."""
+
 log = logging.getLogger(__name__)
 
 
@@ -29,6 +32,7 @@ def watch_sending(tasks: Iterable[str]) -> None:
     :param tasks: The names of all tasks.
     """
     metrics.start_at_zero(metrics.TASKS_SENT, tasks)
+    signals.before_task_publish.connect(_sending)
     signals.after_task_publish.connect(_sent)
 
 
@@ -62,11 +66,15 @@ def _expect_tasks_of(tasks: Sequence[str]) -> Callable[..., None]:
 
 def _begin(task: Any, **_: Any) -> None:
     headers = task.request.headers or {}
+    # Release 1.0 sends no such header. Two machines' clocks may differ.
+    if (sent_at := headers.get(_SENT_AT)) is not None:
+        metrics.TASK_WAIT_SECONDS.labels(task.name).observe(max(time.time() - sent_at, 0))
     task.request.began = time.perf_counter()
     task.request.span = context.begin_work(
-        f"TASK {task.name}",
+        f"process {task.name}",
         headers.get(context.REQUEST_ID_HEADER),
         headers.get(context.TRACE_HEADER),
+        headers.get(context.TRACE_STATE_HEADER),
     )
 
 
@@ -75,9 +83,25 @@ def _end(task: Any, state: str | None = None, **_: Any) -> None:
     metrics.TASK_SECONDS.labels(task.name, state or "none").observe(seconds)
     extra = {"task": task.name, "state": state, "ms": round(seconds * 1000, 1)}
     log.info("Task %s: %s", task.name, state, extra=extra)
-    is_success = state == "SUCCESS"
-    finish(task.request.span, SpanKind.INCOMING, is_success=is_success, state=state)
+    finish(
+        task.request.span,
+        SpanKind.TASK,
+        {
+            "messaging.system": "celery",
+            "messaging.operation.name": "process",
+            "messaging.operation.type": "process",
+            "messaging.destination.name": task.app.conf.task_default_queue,
+            "messaging.message.id": task.request.id,
+            "celery.task_name": task.name,
+            "celery.state": state or "none",
+        },
+        None if state == "SUCCESS" else state or "none",
+    )
     context.end_work()
+
+
+def _sending(headers: dict[str, Any], **_: Any) -> None:
+    headers[_SENT_AT] = time.time()
 
 
 def _sent(sender: str, **_: Any) -> None:

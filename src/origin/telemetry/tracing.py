@@ -1,12 +1,14 @@
-"""Ends spans and passes them to the exporter, if there is one."""
+"""Ends spans and passes them to the exporters, if there are any. Only this package makes spans.
+
+Attributes have the names of OpenTelemetry's semantic conventions. No span contains a query, a login, a
+value of an SQL statement, or an error's text: all of these may be secret.
+"""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from enum import Enum
-from typing import Any
 from urllib.parse import urlsplit
 
 from origin.telemetry import context
@@ -14,20 +16,31 @@ from origin.telemetry.metrics import PEER_CALL_SECONDS
 
 
 class SpanKind(Enum):
-    """The kind of a span: an incoming request or task, or a call to a peer."""
+    """What a span is about: an incoming request or task, or something that it waits for."""
 
-    INCOMING = "incoming"
-    OUTGOING = "outgoing"
+    REQUEST = "request"
+    TASK = "task"
+    PEER_CALL = "peer call"
+    DELIVERY = "delivery"
+    STATEMENT = "statement"
+
+
+Attributes = Mapping[str, str | int]
 
 
 @dataclass(frozen=True)
 class FinishedSpan:
-    """A span that has ended."""
+    """A span that has ended.
+
+    :param ended_ns: Nanoseconds since 1970, by this machine's clock.
+    :param error: Why it failed: an HTTP status, an exception's class, or an SQLSTATE; None: it didn't.
+    """
 
     span: context.Span
     kind: SpanKind
-    ended: datetime
-    is_success: bool
+    ended_ns: int
+    attributes: Attributes
+    error: str | None
 
 
 Export = Callable[[FinishedSpan], None]
@@ -35,24 +48,53 @@ Export = Callable[[FinishedSpan], None]
 
 @dataclass
 class _Collector:
-    """The process's exporter, if there is one."""
+    """The process's exporters."""
 
-    export: Export | None = None
+    exports: tuple[Export, ...] = ()
+    statements: bool = False
 
 
 _collector = _Collector()
 
 
-def export_to(export: Export | None) -> None:
-    """Pass each sampled span that ends to this function, which must neither block nor raise."""
-    _collector.export = export
+def export_to(*exports: Export, statements: bool = False) -> None:
+    """Pass each sampled span that ends to these functions, which must neither block nor raise.
+
+    :param statements: Make spans of SQL statements, too. Connections opened before make none.
+    """
+    _collector.exports = exports
+    _collector.statements = statements
 
 
-def finish(span: context.Span, kind: SpanKind, *, is_success: bool, **attributes: Any) -> None:
-    """End a span and export it if it is sampled."""
-    if _collector.export is not None and span.sampled:
-        span.attributes.update(attributes)
-        _collector.export(FinishedSpan(span, kind, datetime.now(UTC), is_success))
+def traces_statements() -> bool:
+    """Return whether SQL statements make spans."""
+    return _collector.statements
+
+
+def is_wanted(span: context.Span) -> bool:
+    """Return whether the span will be exported. If not, it needs no attributes."""
+    return span.sampled and bool(_collector.exports)
+
+
+def finish(
+    span: context.Span, kind: SpanKind, attributes: Attributes, error: str | None = None
+) -> None:
+    """End a span and export it if it is wanted."""
+    if is_wanted(span):
+        ended = FinishedSpan(span, kind, time.time_ns(), attributes, error)
+        for export in _collector.exports:
+            export(ended)
+
+
+def begin_statement(name: str) -> context.Span | None:
+    """Begin the span of an SQL statement; None if it will not be exported.
+
+    Statements outside of requests and tasks have no span: each would be a trace of its own.
+    """
+    current = context.current_span()
+    if not _collector.statements or current is None or not current.sampled:
+        return None
+    return context.child_span(name)
 
 
 @dataclass
@@ -70,14 +112,53 @@ def peer_call(peer: str, method: str, url: str) -> Iterator[PeerCall]:
     The span contains only the URL's scheme and server: its login, path and query may be secret.
     """
     began = time.perf_counter()
-    span = context.child_span(f"{peer} {method}")
+    span = context.child_span(f"{method} {peer}")
     call = PeerCall(context.outgoing_headers(span))
+    failure = None
     try:
         yield call
+    except BaseException as error:
+        failure = type(error).__name__
+        raise
     finally:
         status = "none" if call.status is None else str(call.status)
         PEER_CALL_SECONDS.labels(peer, status).observe(time.perf_counter() - began)
-        scheme, host, *_ = urlsplit(url)
-        server = f"{scheme}://{host.rpartition('@')[2]}"
-        is_success = call.status is not None and call.status < 500
-        finish(span, SpanKind.OUTGOING, is_success=is_success, peer=peer, url=server, status=status)
+        if is_wanted(span):
+            attributes = {**_http_call(method, url, call.status), "service.peer.name": peer}
+            finish(span, SpanKind.PEER_CALL, attributes, _failure(call.status, failure))
+
+
+@contextmanager
+def delivery(url: str) -> Iterator[PeerCall]:
+    """Trace a webhook's POST to a receiver, which the block makes.
+
+    Receivers are strangers: they get no headers about the trace.
+    """
+    span = context.child_span("POST receiver")
+    call = PeerCall()
+    try:
+        yield call
+    finally:
+        if is_wanted(span):
+            attributes = _http_call("POST", url, call.status)
+            finish(span, SpanKind.DELIVERY, attributes, _failure(call.status, "no response"))
+
+
+def _failure(status: int | None, otherwise: str | None) -> str | None:
+    """Return an HTTP call's error; statuses from 400 on are errors."""
+    if status is None:
+        return otherwise
+    return str(status) if status >= 400 else None
+
+
+def _http_call(method: str, url: str, status: int | None) -> dict[str, str | int]:
+    """Return the attributes of an outgoing HTTP request."""
+    scheme, host, *_ = urlsplit(url)
+    server = urlsplit(f"{scheme}://{host.rpartition('@')[2]}")
+    attributes: dict[str, str | int] = {
+        "http.request.method": method,
+        "url.full": server.geturl(),
+        "server.address": server.hostname or "",
+        "server.port": server.port or {"http": 80, "https": 443}.get(scheme, 0),
+    }
+    return attributes if status is None else attributes | {"http.response.status_code": status}

@@ -28,6 +28,8 @@ _CONTENTS = {
     "DATABASE_URI": "postgresql://me:pass@db/accounts",
     "REDIS_PASSWORD": " with spaces ",
     "REDIS_SENTINEL_PASSWORD": "the Sentinels'",
+    "OTEL_EXPORTER_OTLP_HEADERS": "authorization=Bearer abc",
+    "OTEL_EXPORTER_OTLP_TRACES_HEADERS": "authorization=Bearer of-traces",
     "AZURE_APP_INSIGHTS_CONN_STRING": "InstrumentationKey=00000000-1111-4222-8333-444444444444",
 }
 

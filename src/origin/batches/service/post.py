@@ -6,7 +6,6 @@ another stores their results.
 
 import logging
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from origin.batches.client.ledger import LedgerClient, PostAnswer, Posted
@@ -21,6 +20,7 @@ from origin.batches.queries.queue import (
 from origin.db.engine import Database
 from origin.shared.deadlines import Deadline
 from origin.shared.retries import backoff_s
+from origin.shared.thread_pools import ContextThreadPool
 from origin.telemetry.metrics import BATCH_ALERTS
 
 _CHUNK = 20
@@ -108,7 +108,7 @@ class BatchPoster:
         # The first alone, so that a ledger that is out of reach is asked once.
         for batch in counted[:1]:
             post(batch)
-        with ThreadPoolExecutor(max_workers=_CONCURRENT_POSTS) as pool:
+        with ContextThreadPool(max_workers=_CONCURRENT_POSTS) as pool:
             list(pool.map(post, counted[1:]))
         results = [self._result(batch, chunk.answers.get(batch.id)) for batch in counted]
         if results:

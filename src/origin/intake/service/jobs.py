@@ -4,7 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
 from typing import get_args
 
@@ -13,6 +13,7 @@ from origin.errors import OriginError, TokensSpent
 from origin.intake.service.job_queue import Job, JobQueue
 from origin.intake.service.job_work import JobWork
 from origin.shared.deadlines import Deadline
+from origin.shared.thread_pools import ContextThreadPool
 
 PARALLEL = 8
 """Jobs at a time. Each holds a database connection for moments only, so a small pool is enough."""
@@ -44,7 +45,7 @@ class DataHubJobs:
         :returns: How many jobs ran, successfully or not.
         """
         deadline = Deadline(MAX_RUN_S)
-        with ThreadPoolExecutor(1) as beside:
+        with ContextThreadPool(1) as beside:
             fetching = beside.submit(self._run_fetches, deadline)
             count = self._run_kinds(_OTHERS, PARALLEL, deadline)
             count += fetching.result()
@@ -64,7 +65,7 @@ class DataHubJobs:
         """Run jobs of these kinds, and renew their leases. A slow job delays no other."""
         count, is_over = 0, False
         under_way: dict[Future[None], Job] = {}
-        with ThreadPoolExecutor(at_once) as pool:
+        with ContextThreadPool(at_once) as pool:
             while True:
                 free = at_once - len(under_way)
                 if free and not is_over:

@@ -13,6 +13,7 @@ from sqlalchemy import Row
 from origin.keys.sealing import Sealer, webhook_secret_context
 from origin.shared.clock import utcnow
 from origin.shared.retries import jittered
+from origin.telemetry import tracing
 from origin.webhooks.client.connections import ReceiverConnection
 from origin.webhooks.client.host_limits import HostLimits
 from origin.webhooks.client.receivers import ReceiverClient
@@ -107,7 +108,9 @@ class QueueSender:
                 break
             webhook_id, now_s = str(delivery.webhook_id), int(utcnow().timestamp())
             headers = _HEADERS | signed_headers(secret, delivery.body, webhook_id, now_s)
-            response = queue.connection.post(target.path, headers, delivery.body)
+            with tracing.delivery(row.url) as call:
+                response = queue.connection.post(target.path, headers, delivery.body)
+                call.status = response.status
             failure = response.failure or failure
             self.host_limits.note(row.host, answered=response.status is not None)
             if self._judge(queue, delivery, response) is Outcome.GONE:

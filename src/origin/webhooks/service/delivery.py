@@ -11,7 +11,6 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Any
@@ -25,6 +24,7 @@ from origin.db.engine import Database
 from origin.keys.sealing import Sealer
 from origin.shared.clock import utcnow
 from origin.shared.retries import jittered
+from origin.shared.thread_pools import ContextThreadPool
 from origin.shared.wakeups import Wakeups
 from origin.telemetry.metrics import WEBHOOKS
 from origin.webhooks.client.host_limits import PER_HOST, HostLimits
@@ -70,7 +70,7 @@ class DeliveryRunner:
 
         :returns: How many attempts were made.
         """
-        with ThreadPoolExecutor(MAX_QUEUES) as pool:
+        with ContextThreadPool(MAX_QUEUES) as pool:
             run = _DeliveryRun(self, pool)
             try:
                 return run.work()
@@ -85,7 +85,7 @@ class _DeliveryRun:
     into `_ended`.
     """
 
-    def __init__(self, runner: DeliveryRunner, pool: ThreadPoolExecutor) -> None:
+    def __init__(self, runner: DeliveryRunner, pool: ContextThreadPool) -> None:
         self._runner = runner
         self._pool = pool
         self._claim_id = uuid4()
