@@ -11,9 +11,10 @@ from typing import Any
 
 import yaml
 
+from devstack.processes import ROOT
 from origin.telemetry.metrics import NAMESPACE
-from tests.support.prometheus_server import RULES
 
+RULES = ROOT / "doc/operations/prometheus-alerts.yaml"
 CASES = Path(__file__).with_name("cases.yaml")
 
 

@@ -15,9 +15,9 @@ from devstack.environment import inherited
 from devstack.ports import LOOPBACK, free_port
 from devstack.processes import ROOT, SupervisedProcess, answers
 
-RULES = ROOT / "doc/operations/prometheus-alerts.yaml"
 # Debian's package `prometheus`, unpacked there by deploy/install-prometheus.
 _UNPACKED = ROOT / ".run/prometheus/usr/bin"
+_RULES = ROOT / "doc/operations/prometheus-alerts.yaml"
 _LABEL_VALUES = re.compile(r"label_values\((?P<selector>.+), *(?P<label>\w+)\)")
 
 Series = dict[str, Any]
@@ -39,38 +39,27 @@ class Prometheus:
         found = self._get("query_range", query=query, start=begin, end=end, step=step)
         return list(found["result"])
 
-    def firing(self) -> set[str]:
-        """Return the names of the alerts that fire."""
-        alerts = self._get("alerts")["alerts"]
-        return {each["labels"]["alertname"] for each in alerts if each["state"] == "firing"}
-
-    def rules_work(self) -> bool:
-        """Return whether all rules were evaluated without an error."""
-        groups = self._get("rules")["groups"]
-        return {rule["health"] for group in groups for rule in group["rules"]} == {"ok"}
-
     def label_values(self, query: str) -> set[str]:
         """Return what Grafana's `label_values(selector, label)` offers."""
         parts = _LABEL_VALUES.fullmatch(query)
         assert parts is not None, query
         return set(self._get(f"label/{parts['label']}/values", **{"match[]": parts["selector"]}))
 
+    def firing(self) -> set[str]:
+        """Return the names of the alerts that fire."""
+        alerts = self._get("alerts")["alerts"]
+        return {each["labels"]["alertname"] for each in alerts if each["state"] == "firing"}
+
+    def evaluates_all_rules(self) -> bool:
+        """Return whether each alert rule has been evaluated without an error."""
+        groups = self._get("rules")["groups"]
+        return {rule["health"] for group in groups for rule in group["rules"]} == {"ok"}
+
     def _get(self, path: str, **parameters: Any) -> Any:
         answer = requests.get(f"{self.url}/api/v1/{path}", params=parameters, timeout=30)
         body = answer.json()
         assert body["status"] == "success", f"{parameters}: {body}"
         return body["data"]
-
-
-def prometheus_program(name: str = "prometheus") -> str:
-    """Return the path of Prometheus or of another program of its package.
-
-    :raises FileNotFoundError: it isn't installed.
-    """
-    program = shutil.which(name, path=f"{os.environ['PATH']}:{_UNPACKED}")
-    if program is None:
-        raise FileNotFoundError(f"{name} is missing: run deploy/install-prometheus")
-    return program
 
 
 @contextmanager
@@ -80,17 +69,20 @@ def running_prometheus(
     *,
     interval_s: int,
     folder: Path,
-    rules: Path = RULES,
+    rules: Path = _RULES,
+    lookback_s: int = 300,
 ) -> Iterator[Prometheus]:
     """Run Prometheus with our alerts.
 
     :param jobs: The labels that each job adds to all targets, by the job's name.
     :param targets: `host:port` of each process.
-    :param interval_s: How often it scrapes, and evaluates the rules.
-    :param rules: The file of the rules.
+    :param rules: The file of alert rules.
+    :param lookback_s: For how long a sample counts as current.
     :raises FileNotFoundError: Prometheus isn't installed.
     """
-    program = prometheus_program()
+    program = shutil.which("prometheus", path=f"{os.environ['PATH']}:{_UNPACKED}")
+    if program is None:
+        raise FileNotFoundError("Prometheus is not installed: run deploy/install-prometheus")
     configuration = folder / "prometheus.json"
     # JSON is YAML, too.
     configuration.write_text(
@@ -119,6 +111,7 @@ def running_prometheus(
             f"--config.file={configuration}",
             f"--storage.tsdb.path={folder / 'data'}",
             f"--web.listen-address={url.removeprefix('http://')}",
+            f"--query.lookback-delta={lookback_s}s",
         ],
         env=inherited(),
         logs=folder,
