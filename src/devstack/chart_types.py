@@ -193,8 +193,9 @@ def of(path: tuple[str, ...], default: Any) -> dict[str, Any] | None:
     return {"type": _BY_DEFAULT[type(default)]}
 
 
-OTHER_PROGRAMS = "^(OTEL_[A-Z0-9_]+|PG[A-Z]+|(HTTPS?|NO)_PROXY)$"
-"""Variables that libraries read, and that no list of ours names."""
+PROXIES = "^(HTTPS?|NO)_PROXY$"
+"""Variables that libraries read, and that no list of ours names. libpq's are not among them: the migration
+needs them, too, and it doesn't get `settings`."""
 
 
 def given(field: dict[str, Any]) -> dict[str, Any]:
