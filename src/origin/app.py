@@ -14,13 +14,14 @@ from origin.accounts.views import accounts, login, suppliers
 from origin.cli.commands import OnlyDoctor, register_commands
 from origin.compose import views as compose
 from origin.declarations import views as declarations
+from origin.doctor.service.environment import with_stand_ins, with_wrong_settings
 from origin.errors import ConfigurationError
 from origin.forecasts import views as forecasts
 from origin.ggos.views import ggos, transfers
 from origin.intake import views as intake
 from origin.monitoring.views import description, docs, health, metrics, openapi
-from origin.runtime import build_runtime, doctor_without_settings
-from origin.settings import Settings, load_settings
+from origin.runtime import build_runtime
+from origin.settings import Settings, environment, load_settings
 from origin.shared.release import VERSION
 from origin.tasks.celery import TASKS
 from origin.tasks.sending import WakeupSender
@@ -104,9 +105,11 @@ def _without_settings(reason: str) -> Flask:
     # While Flask looks a command up, the context is its own. Within a command it has a parent.
     if get_current_context().parent is not None:
         sys.exit(reason)
+    settings, wrong = with_stand_ins(environment())
+    runtime = build_runtime(settings, CeleryWakeups(WakeupSender(settings)))
     app = Flask(__name__, static_folder=None)
     app.cli = OnlyDoctor(reason)
-    provide(app, [doctor_without_settings(reason)])
+    provide(app, [with_wrong_settings(runtime.doctor, reason, wrong)])
     return app
 
 

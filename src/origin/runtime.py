@@ -26,11 +26,10 @@ from origin.declarations.client.energytypes import EnergyTypeClient
 from origin.declarations.service import DeclarationService
 from origin.doctor.service.database import DatabaseChecks
 from origin.doctor.service.doctor import Doctor
-from origin.doctor.service.environment import SettingsCheck, not_checked, wrong_settings
+from origin.doctor.service.environment import SettingsCheck
 from origin.doctor.service.peers import PeerChecks
 from origin.doctor.service.redis import RedisChecks
 from origin.doctor.service.work import WorkChecks
-from origin.errors import ConfigurationError
 from origin.forecasts.service import Forecasts
 from origin.identity.client import HydraClient
 from origin.identity.service.introspection import IntrospectionCache
@@ -58,7 +57,7 @@ from origin.reconciliation.service.reconcile import Reconciliation
 from origin.reconciliation.service.repair import Repairs
 from origin.recovery.service.forgotten_points import ForgottenPoints
 from origin.recovery.service.recover import RecoveryService
-from origin.settings import DatabaseSettings, Settings, load_settings
+from origin.settings import Settings
 from origin.shared.wakeups import Wakeups
 from origin.telemetry.metrics import LEDGER_ENABLED, RECONCILE_INTERVAL, RECOVERY_MODE, watch_pool
 from origin.webhooks.client.host_limits import HostLimits
@@ -306,21 +305,6 @@ class Runtime:
                 *work.all(),
             ]
         )
-
-
-def doctor_without_settings(reason: str) -> Doctor:
-    """Return a doctor for wrong settings; it looks at the database, if DATABASE_URI is right.
-
-    :param reason: Why the settings are wrong.
-    """
-    checks = [wrong_settings(reason)]
-    try:
-        url = load_settings(DatabaseSettings).database_url
-    except ConfigurationError:
-        checks.append(not_checked("database"))
-    else:
-        checks += DatabaseChecks(Database(url, 1)).all()
-    return Doctor([*checks, *map(not_checked, ("redis", "peers", "secrets", "processes"))])
 
 
 def build_runtime(settings: Settings, wakeups: Wakeups) -> Runtime:

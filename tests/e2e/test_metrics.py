@@ -1,6 +1,7 @@
 """Metrics of the running processes: a web with several processes, worker and beat."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import promql_parser
@@ -108,7 +109,10 @@ def test_the_dashboards_queries_find_their_series_in_the_running_processes(syste
             if not any(selector.finds(each.labels_of(selector.metric)) for each in scrapes)
         }
 
-    eventually(lambda: not missing(), "every query finds series")
+    # The failure's message should name what is missing.
+    with suppress(AssertionError):
+        eventually(lambda: not missing(), "every query finds series")
+    assert missing() == set()
 
 
 def _urls(system: LiveSystem) -> list[str]:

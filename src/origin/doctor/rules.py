@@ -1,6 +1,6 @@
 """What a finding is, and when a number is a reason to worry."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -43,10 +43,21 @@ class Finding:
 
 @dataclass(frozen=True)
 class Check:
-    """A check by name. `run` may raise anything; the doctor then reports a failure."""
+    """A check by name. `run` may raise anything; the doctor then reports a failure.
+
+    :ivar needs: The settings without which it can't be made, by the beginnings of their names.
+    """
 
     name: str
     run: Callable[[], Iterable[Finding]]
+    needs: Collection[str] = ()
+
+    def without(self, wrong: Collection[str]) -> "Check":
+        """Return this check, or a failure if it needs one of these settings."""
+        if not any(name.startswith(need) for need in self.needs for name in wrong):
+            return self
+        told = fail(self.name, "Not checked: its settings are wrong.")
+        return Check(self.name, lambda: [told])
 
 
 def ok(check: str, text: str) -> Finding:

@@ -9,7 +9,6 @@ from devstack.valkey import EmbeddedValkey
 from origin.doctor.rules import Finding
 from origin.doctor.service.doctor import Doctor
 from origin.runtime import Runtime, build_runtime
-from origin.settings import Settings
 from sandbox.running import Sandbox
 from tests.support.example_settings import example_settings
 from tests.support.world import CLIENT_SECRET, CountingWakeups
@@ -25,14 +24,13 @@ def redis_server() -> Iterator[EmbeddedValkey]:
         yield server
 
 
-@pytest.fixture
-def settings(
-    module_database_uri: str, sandbox: Sandbox, redis_server: EmbeddedValkey
-) -> Callable[..., Settings]:
-    """Return settings that fit the tests' servers, with changes."""
+def settings_of_servers(
+    database_uri: str, sandbox: Sandbox, redis_server: EmbeddedValkey
+) -> dict[str, Any]:
+    """Return the settings that lead to the tests' servers, and have no weakness."""
     urls = sandbox.urls
-    of_servers = {
-        "database_uri": module_database_uri,
+    return {
+        "database_uri": database_uri,
         "secret": SECRET,
         "webhook_secret": f"{SECRET} too",
         "hydra_url": urls["hydra"],
@@ -49,19 +47,18 @@ def settings(
         "webhook_allow_private": 0,
     }
 
-    def make(**changes: Any) -> Settings:
-        return example_settings(**{**of_servers, **changes})
-
-    return make
-
 
 @pytest.fixture
-def new_runtime(settings: Callable[..., Settings]) -> Iterator[NewRuntime]:
+def new_runtime(
+    module_database_uri: str, sandbox: Sandbox, redis_server: EmbeddedValkey
+) -> Iterator[NewRuntime]:
     """Make the objects of a process with other settings."""
+    of_servers = settings_of_servers(module_database_uri, sandbox, redis_server)
     made: list[Runtime] = []
 
     def make(**changes: Any) -> Runtime:
-        made.append(build_runtime(settings(**changes), CountingWakeups()))
+        settings = example_settings(**{**of_servers, **changes})
+        made.append(build_runtime(settings, CountingWakeups()))
         return made[-1]
 
     yield make

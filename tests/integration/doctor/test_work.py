@@ -3,16 +3,19 @@
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from datetime import timedelta
 
 import flask.cli
 import pytest
 from click.testing import CliRunner, Result
 
+from devstack.valkey import EmbeddedValkey
 from origin.doctor.rules import Check, Finding, Level, ok
 from origin.doctor.service.doctor import Doctor
-from origin.settings import Settings
-from tests.integration.doctor.conftest import NewRuntime, only
+from origin.doctor.service.environment import with_stand_ins
+from sandbox.running import Sandbox
+from tests.integration.doctor.conftest import NewRuntime, only, settings_of_servers
 from tests.support.market import Market
 
 HOOK = "https://8.8.8.8/hook"
@@ -28,11 +31,26 @@ OF_MARKET = (
 )
 
 
-@pytest.fixture
-def market(new_market: Callable[..., Market], settings: Callable[..., Settings]) -> Market:
+@pytest.fixture(scope="module")
+def shared_market(
+    module_database_uri: str, sandbox: Sandbox, redis_server: EmbeddedValkey
+) -> Iterator[Market]:
     """A market with the Redis and the secrets of the doctor's tests."""
-    of_doctor = settings()
-    return new_market(**{name: getattr(of_doctor, name) for name in OF_MARKET})
+    sandbox.reset()
+    of_servers = settings_of_servers(module_database_uri, sandbox, redis_server)
+    market = Market(module_database_uri, sandbox, **{name: of_servers[name] for name in OF_MARKET})
+    yield market
+    market.close()
+    sandbox.reset()
+
+
+@pytest.fixture
+def market(shared_market: Market) -> Market:
+    """The module's market, emptied, on days of its own."""
+    emptied = "ggos, webhook_subscriptions, ledger_walks, ledger_differences, process_secrets"
+    shared_market.rows(f"TRUNCATE {emptied} CASCADE")
+    shared_market.begin += timedelta(days=2)
+    return shared_market
 
 
 def found_in(market: Market, check: str) -> Finding:
@@ -210,24 +228,56 @@ def test_the_command_tells_all_in_one_line_each(market: Market):
     assert failed.split()[:2] == ["fail", "processes"]
 
 
-def test_wrong_settings_are_a_finding(market: Market):
-    """The database is looked at all the same; other commands still end with one line."""
-    environment = market.environment() | {"SECRET": "", "LOG_LEVEL": "loud"}
+def called(market: Market, *arguments: str, **variables: str) -> Result:
+    """Call `flask` with the market's variables and these."""
+    command = ["--app", "origin.app:create_app()", *arguments]
+    return CliRunner().invoke(flask.cli.cli, command, env={**market.environment(), **variables})
 
-    def called(*arguments: str) -> Result:
-        command = ["--app", "origin.app:create_app()", *arguments]
-        return CliRunner().invoke(flask.cli.cli, command, env=environment)
 
-    done = called("doctor", "--json")
+@pytest.mark.parametrize(
+    ("variables", "unchecked"),
+    [
+        ({"SECRET": "", "LOG_LEVEL": "loud"}, {"secrets"}),
+        (
+            {"DATABASE_URI": "mysql://me:hidden@nowhere/x"},
+            {
+                *("database", "database settings", "schema", "database role", "processes"),
+                *("database connections", "database clock", "ledger state", "secrets"),
+                *("queues", "webhooks", "reconciliation"),
+            },
+        ),
+        ({"REDIS_PORT": "many"}, {"redis", "redis memory"}),
+        ({"HYDRA_CLIENT_ID": "", "SECRET_FILE": "/x"}, {"hydra", "hydra introspection", "secrets"}),
+        ({"LEDGER_URL": "nowhere", "TLS_VERIFY": "1"}, {"ledger", "ledger state"}),
+    ],
+    ids=lambda each: "-".join(each) if isinstance(each, dict) else "",
+)
+def test_wrong_settings_are_a_finding(
+    market: Market, variables: dict[str, str], unchecked: set[str]
+):
+    """What doesn't need them is looked at all the same."""
+    done = called(market, "doctor", "--json", **variables)
     assert (done.exit_code, done.stderr) == (1, ""), done.output
     found = {each["check"]: each for each in map(json.loads, done.stdout.splitlines())}
     assert found["settings"]["level"] == "fail"
-    assert "SECRET: Field required" in found["settings"]["text"]
-    assert "LOG_LEVEL: " in found["settings"]["text"]
-    assert found["database"]["level"] == found["schema"]["level"] == "ok"
-    assert found["peers"]["text"] == "Not checked: the settings are wrong."
+    for name, value in variables.items():
+        assert name == "TLS_VERIFY" or f"{name}" in found["settings"]["text"]
+        assert len(value) < 3 or value not in found["settings"]["text"]
+    told = {name for name, each in found.items() if "its settings are wrong" in each["text"]}
+    assert told == unchecked
+    checked = {"schema", "redis", "hydra", "datahub"} - unchecked
+    assert {found[name]["level"] for name in checked} == {"ok"}
+
+
+def test_other_commands_end_with_one_line_if_settings_are_wrong(market: Market):
     for arguments in (("users", "list"), ("--help",), ("routes",)):
-        other = called(*arguments)
+        other = called(market, *arguments, SECRET="")
         assert other.exit_code == 1
         [line] = other.output.splitlines()
         assert "SECRET: Field required" in line
+
+
+def test_all_settings_without_a_default_have_a_stand_in():
+    settings, wrong = with_stand_ins({})
+    assert len(wrong) > 10
+    assert settings.database_url.host == "stand-in.invalid"

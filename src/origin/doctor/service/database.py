@@ -1,6 +1,6 @@
 """Checks of PostgreSQL: the server, the schema, and what this role may do."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from threading import Lock
@@ -25,6 +25,8 @@ from origin.doctor.rules import (
 )
 from origin.errors import ConfigurationError
 
+_NEEDS = ("database_",)
+
 UNREACHABLE = "Not checked: the database can't be reached."
 
 Read = Callable[[Session], Iterable[Finding]]
@@ -46,7 +48,7 @@ class DatabaseChecks:
     def all(self) -> Sequence[Check]:
         """Return the checks of PostgreSQL itself."""
         return [
-            Check("database", self._server),
+            Check("database", self._server, _NEEDS),
             self.reading("database settings", _settings),
             self.reading("schema", _schema),
             self.reading("database role", _role),
@@ -64,8 +66,13 @@ class DatabaseChecks:
 
         return self.after_connecting(name, run)
 
-    def after_connecting(self, name: str, run: Callable[[], Iterable[Finding]]) -> Check:
-        """Return a check that runs only if the database can be reached."""
+    def after_connecting(
+        self, name: str, run: Callable[[], Iterable[Finding]], needs: Collection[str] = ()
+    ) -> Check:
+        """Return a check that runs only if the database can be reached.
+
+        :param needs: What it needs besides the database's settings.
+        """
 
         def checked() -> Iterable[Finding]:
             try:
@@ -77,7 +84,7 @@ class DatabaseChecks:
             except DBAPIError as error:
                 return [fail(name, f"The database refuses to tell: {_words(error)}.")]
 
-        return Check(name, checked)
+        return Check(name, checked, (*_NEEDS, *needs))
 
     def _connect(self) -> None:
         """Connect once for all checks.

@@ -58,7 +58,9 @@ class PeerChecks:
         return [
             *checks,
             self._peer("ledger", "LEDGER_URL", settings.ledger_url, self._ask_ledger),
-            self.database_checks.after_connecting("ledger state", self._compare_ggo),
+            self.database_checks.after_connecting(
+                "ledger state", self._compare_ggo, ["ledger_", "tls_verify"]
+            ),
         ]
 
     def _peer(self, name: str, variable: str, url: str, ask: Callable[[], None]) -> Check:
@@ -84,7 +86,8 @@ class PeerChecks:
             if seen.ahead_s is not None:
                 yield judge_clock(f"{name} clock", name, seen.ahead_s, seen.error_s)
 
-        return Check(name, run)
+        needs = [variable.lower(), "tls_verify", *(["hydra_"] if "HYDRA" in variable else [])]
+        return Check(name, run, needs)
 
     def _ask_hydra(self) -> None:
         """Fetch the public keys, and try our credentials with a token that nobody has."""

@@ -35,12 +35,12 @@ class RedisChecks:
 
     def all(self) -> Sequence[Check]:
         """Return the checks that fit the settings."""
-        checks = [Check("redis", self._write), Check("redis memory", self._memory)]
+        checks = {"redis": self._write, "redis memory": self._memory}
         if self.settings.redis_sentinels:
-            checks.append(Check("redis sentinels", self._sentinels))
+            checks["redis sentinels"] = self._sentinels
         elif self.settings.redis_tls:
-            checks.append(Check("redis certificate", self._certificate))
-        return checks
+            checks["redis certificate"] = self._certificate
+        return [Check(name, run, ["redis_"]) for name, run in checks.items()]
 
     def _write(self) -> Iterator[Finding]:
         """Write to each of our databases as wake-ups do: a PING also succeeds at a replica."""

@@ -38,7 +38,9 @@ class WorkChecks:
         """Return the checks that fit the settings."""
         reading = self.database_checks.reading
         checks = [
-            self.database_checks.after_connecting("secrets", self._secrets),
+            self.database_checks.after_connecting(
+                "secrets", self._secrets, ["secret", "key_encryption_secrets"]
+            ),
             reading("processes", _processes),
             reading("queues", _queues),
             reading("webhooks", _webhooks),
