@@ -221,6 +221,9 @@ def test_a_value_of_the_wrong_type_is_rejected(path):
         ("web.tolerations", [{"effekt": "NoExecute"}], "effekt"),
         ("networkPolicy.database.cidrs", ["10.0.0.1"], "cidrs"),
         ("networkPolicy.peers", [{"namespace": "ledger"}], "ports"),
+        ("networkPolicy.peers", [{"namespace": "ledger", "ports": []}], "ports"),
+        ("networkPolicy.peers", [{"cidrs": [], "ports": [8008]}], "each needs namespace"),
+        ("networkPolicy.database.ports", [], "ports"),
         ("service.type", "Loadbalancer", "type"),
         (
             "monitoring.prometheusRule",
