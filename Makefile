@@ -5,7 +5,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 MAKEFLAGS += --no-print-directory --no-builtin-rules
 .DEFAULT_GOAL := help
-.PHONY: help sync demo unit test coverage faults check openapi api-check format image-check compose-check deploy-check alerts-check tls-check rollback-check bench adopt-bench capacity lock sbom workflow-check release-check clean
+.PHONY: help sync demo unit test coverage faults check openapi commands dashboard dashboard-check api-check format image-check compose-check deploy-check chart alerts-check tls-check rollback-check bench adopt-bench capacity lock sbom workflow-check release-check clean
 
 # Arguments for `demo` (--once), `unit`, `test` (pytest's) and others.
 ARGS ?=
@@ -50,6 +50,16 @@ check: sync ## Check lint, formatting, types and import rules
 openapi: sync ## Write doc/openapi.json from the views and schemas (a test compares them)
 	$(python) -m devstack.openapi_document doc/openapi.json
 
+dashboard: sync ## Write doc/operations/grafana-dashboard.json from src/devstack/dashboard (a test compares them)
+	$(python) -m devstack.dashboard doc/operations/grafana-dashboard.json
+
+dashboard-check: sync ## Evaluate the dashboard's queries by a real Prometheus (ARGS='--minutes 15 --picture FILE')
+	@deploy/install-prometheus
+	@PYTHONPATH="$(CURDIR)/src:$(CURDIR)" exec $(python) -m tests.dashboard_check $(ARGS)
+
+commands: sync ## Write the reference in doc/operations/commands.md from the commands (a test compares them)
+	$(python) -m devstack.commands_document doc/operations/commands.md
+
 # Node comes with .venv. The packages come from the registries that npm and pip are set up with, into .run.
 api-check: sync ## Lint doc/openapi.json, and try clients generated from it (minutes; downloads from npm and PyPI)
 	@printf 'This installs locked packages from npm and PyPI into .run at its first run (150 MB).\n'
@@ -65,12 +75,15 @@ image-check: sync ## Build the image and run the demo on it (ARGS: see doc/conta
 compose-check: sync ## Run the demo against what `docker compose up` has started
 	@exec $(python) -m devstack.composed
 
-deploy-check: sync ## Lint the Dockerfile, compose.yaml and the Helm chart; validate its objects; test the alert rules
+deploy-check: sync ## Lint the Dockerfile, compose.yaml and the Helm chart; check its objects and values; test the alert rules
 	@exec deploy/check
+
+chart: sync ## Write the chart's README, schema and copied files from values.yaml, settings and doc (a test compares them)
+	@$(python) -m devstack.chart
 
 alerts-check: sync ## Test the alert rules by promtool, and by a Prometheus that watches a running system (minutes)
 	@deploy/check_alerts
-	@PYTHONPATH="$(CURDIR)/src:$(CURDIR)" exec $(python) -m tests.alerts.check_live
+	@PYTHONPATH="$(CURDIR)/src:$(CURDIR)" exec $(python) -m pytest --numprocesses 0 tests/alerts/check_live.py $(ARGS)
 
 tls-check: sync ## Run the service on Debian's PostgreSQL, Redis and Sentinel, all by TLS with client certificates
 	$(python) -m pytest --numprocesses 0 tests/tls_check/check_*.py $(ARGS)

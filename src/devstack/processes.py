@@ -15,6 +15,7 @@ from typing import Self
 import requests
 
 from devstack.guarded import GuardedProcess, ProcessFailedError
+from devstack.ports import LOOPBACK, free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 # Long, for busy machines. A process that fails to start ends, which is noticed at once.
@@ -198,7 +199,8 @@ class ServiceProcesses:
     """Web, worker and beat, started by their entry points as operators do.
 
     `env` must contain all of the service's variables (`devstack.environment`), including PORT, and a
-    LOG_LEVEL of INFO or lower: the logs of worker and beat tell when they are ready. `command` returns
+    LOG_LEVEL of INFO or lower: the logs of worker and beat tell when they are ready. Without a
+    METRICS_PORT, worker and beat get a free one each. `command` returns
     the command that starts each of them; by default the checkout's entry points.
     """
 
@@ -213,6 +215,14 @@ class ServiceProcesses:
         self.web = process("web", answers(f"{self.url}/health/ready"))
         self.worker = process("worker", WORKER_READY)
         self.beat = process("beat", says(r"beat: Starting"))
+        for each in (self.worker, self.beat):
+            each.env.setdefault("METRICS_PORT", str(free_port()))
+
+    @property
+    def metrics_targets(self) -> list[str]:
+        """`host:port` of the /metrics of web, worker and beat."""
+        ports = (self.web.env["PORT"], *(each.env["METRICS_PORT"] for each in self.all[1:]))
+        return [f"{LOOPBACK}:{port}" for port in ports]
 
     @property
     def all(self) -> tuple[SupervisedProcess, ...]:

@@ -11,16 +11,17 @@ from flask import Flask, Response, request
 from flask_cors import cross_origin
 
 from origin.accounts.views import accounts, login, suppliers
-from origin.cli.commands import register_commands
+from origin.cli.commands import OnlyDoctor, register_commands
 from origin.compose import views as compose
 from origin.declarations import views as declarations
+from origin.doctor.service.environment import with_stand_ins, with_wrong_settings
 from origin.errors import ConfigurationError
 from origin.forecasts import views as forecasts
 from origin.ggos.views import ggos, transfers
 from origin.intake import views as intake
 from origin.monitoring.views import description, docs, health, metrics, openapi
 from origin.runtime import build_runtime
-from origin.settings import Settings, load_settings
+from origin.settings import Settings, environment, load_settings
 from origin.shared.release import VERSION
 from origin.tasks.celery import TASKS
 from origin.tasks.sending import WakeupSender
@@ -90,23 +91,26 @@ def _allow_origins(app: Flask, origins: Sequence[str]) -> None:
         return with_headers(response) if is_needed else response
 
 
-def _settings() -> Settings:
-    """Return the settings in the environment.
-
-    :raises SystemExit: They are wrong, and a CLI command runs: it prints one line and no traceback.
-    :raises ConfigurationError: They are wrong.
-    """
-    try:
-        return load_settings(Settings)
-    except ConfigurationError as error:
-        if _is_command():
-            sys.exit(str(error))
-        raise
-
-
 def _is_command() -> bool:
     """Whether a `flask` command runs."""
     return get_current_context(silent=True) is not None
+
+
+def _without_settings(reason: str) -> Flask:
+    """Return an app that has nothing but `flask doctor`.
+
+    :param reason: Why the settings are wrong.
+    :raises SystemExit: another command runs: it prints the reason in one line and no traceback.
+    """
+    # While Flask looks a command up, the context is its own. Within a command it has a parent.
+    if get_current_context().parent is not None:
+        sys.exit(reason)
+    settings, wrong = with_stand_ins(environment())
+    runtime = build_runtime(settings, CeleryWakeups(WakeupSender(settings)))
+    app = Flask(__name__, static_folder=None)
+    app.cli = OnlyDoctor(reason)
+    provide(app, [with_wrong_settings(runtime.doctor, reason, wrong)])
+    return app
 
 
 def create_app(settings: Settings | None = None) -> Flask:
@@ -115,7 +119,12 @@ def create_app(settings: Settings | None = None) -> Flask:
     :param settings: Read from the environment if None.
     :raises ConfigurationError: The environment is wrong.
     """
-    settings = settings or _settings()
+    try:
+        settings = settings or load_settings(Settings)
+    except ConfigurationError as error:
+        if _is_command():
+            return _without_settings(str(error))
+        raise
     # Programs read what a command prints, as `flask adopt --json`: no log line may come between.
     configure_logging(settings, to_stderr=_is_command())
     app = Flask(__name__, static_folder=None)

@@ -41,7 +41,7 @@ def redis_client(settings: Settings, database: int, timeout_s: float) -> redis.R
             **options,
         )
         primary: redis.Redis = sentinels.master_for(
-            settings.redis_sentinel_master, ssl=settings.redis_tls
+            settings.redis_sentinel_master, _Primary, ssl=settings.redis_tls
         )
         return primary
     host, port = settings.redis_address
@@ -119,6 +119,16 @@ class _Sentinels(Sentinel):
                 return state["ip"], state["port"]
             reasons.append(f"{where}: {'it is down' if state else 'unknown'}")
         raise MasterNotFoundError(f"No primary named {service_name!r} ({'; '.join(reasons)})")
+
+
+class _Primary(redis.Redis):
+    """A client of the primary, which also closes its connections to the Sentinels."""
+
+    def close(self) -> None:
+        """Close all connections."""
+        super().close()
+        pool: Any = self.connection_pool
+        pool.sentinel_manager.close()
 
 
 def _timeouts(timeout_s: float, connect_timeout_s: float) -> dict[str, Any]:

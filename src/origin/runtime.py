@@ -24,6 +24,12 @@ from origin.compose.service.measurements import MeasurementReader
 from origin.db.engine import Database
 from origin.declarations.client.energytypes import EnergyTypeClient
 from origin.declarations.service import DeclarationService
+from origin.doctor.service.database import DatabaseChecks
+from origin.doctor.service.doctor import Doctor
+from origin.doctor.service.environment import SettingsCheck
+from origin.doctor.service.peers import PeerChecks
+from origin.doctor.service.redis import RedisChecks
+from origin.doctor.service.work import WorkChecks
 from origin.forecasts.service import Forecasts
 from origin.identity.client import HydraClient
 from origin.identity.service.introspection import IntrospectionCache
@@ -264,6 +270,7 @@ class Runtime:
             ),
             wakeups=self.wakeups,
         )
+        self.doctor = self._make_doctor()
         self.recovery = RecoveryService(
             database=self.database,
             wakeups=self.wakeups,
@@ -272,6 +279,31 @@ class Runtime:
             public_branch_keys=self.public_branch_keys,
             outbox=self.outbox,
             ledger_enabled=self.settings.ledger_enabled,
+        )
+
+    def _make_doctor(self) -> Doctor:
+        database_checks = DatabaseChecks(self.database)
+        peers = PeerChecks(
+            settings=self.settings,
+            database_checks=database_checks,
+            hydra=self.hydra,
+            datahub=self.datahub,
+            energy_types=self.energy_types,
+            ledger=self.ledger,
+        )
+        work = WorkChecks(
+            settings=self.settings,
+            database_checks=database_checks,
+            secret_changes=self.secret_changes,
+        )
+        return Doctor(
+            [
+                SettingsCheck(self.settings).check(),
+                *database_checks.all(),
+                *RedisChecks(self.settings).all(),
+                *peers.all(),
+                *work.all(),
+            ]
         )
 
 

@@ -208,6 +208,23 @@ LogLevel = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], _
 T = TypeVar("T", bound="EnvironmentSettings")
 
 
+class WrongSettings(ConfigurationError):
+    """Variables are missing or wrong.
+
+    :ivar names: The settings at fault. That of a file that gives a secret is the secret's.
+    """
+
+    def __init__(self, reasons: Mapping[str, str]) -> None:
+        """Word the error.
+
+        :param reasons: What is wrong, by the variable's name, or by two with `and` in between.
+        """
+        told = "; ".join(f"{name}: {reason}" for name, reason in sorted(reasons.items()))
+        super().__init__(f"The environment is not right: {told}")
+        variables = [each for names in reasons for each in names.split(" and ")]
+        self.names = frozenset(each.lower().removesuffix("_file") for each in variables)
+
+
 class EnvironmentSettings(BaseModel):
     """Settings of environment variables. Make them with `of`, which words the errors."""
 
@@ -237,7 +254,7 @@ class EnvironmentSettings(BaseModel):
         An empty text means the default. Only CORS_ORIGINS may be empty: no origin is allowed then.
         `<name>_file` is the path of a file that has a secret's value.
 
-        :raises ConfigurationError: naming every variable that is missing or wrong, without values.
+        :raises WrongSettings: naming every variable that is missing or wrong, without values.
         """
         given = {
             name: value
@@ -268,8 +285,7 @@ class EnvironmentSettings(BaseModel):
                     wrong[files.get(name, name.upper())] = reason
         if not wrong:
             return settings
-        reasons = "; ".join(f"{name}: {reason}" for name, reason in sorted(wrong.items()))
-        raise ConfigurationError(f"The environment is not right: {reasons}")
+        raise WrongSettings(wrong)
 
 
 def _has_secret(annotation: Any) -> bool:
@@ -433,8 +449,7 @@ class Settings(DatabaseSettings):
     @field_validator("redis_tls")
     @classmethod
     def _or_by_url(cls, value: bool, info: ValidationInfo) -> bool:  # noqa: FBT001 - pydantic's way
-        host = info.data.get("redis_host", "")
-        return value or (host.lower().startswith("rediss://") and not info.data["redis_sentinels"])
+        return value or info.data.get("redis_host", "").lower().startswith("rediss://")
 
     @field_validator("redis_tls_ca_file", "redis_tls_cert_file", "redis_tls_key_file")
     @classmethod
@@ -498,6 +513,11 @@ class Settings(DatabaseSettings):
 def load_settings(kind: type[T]) -> T:
     """Read settings of this class from the environment.
 
-    :raises ConfigurationError: naming every variable that is missing or wrong, without values.
+    :raises WrongSettings: naming every variable that is missing or wrong, without values.
     """
-    return kind.of({name.lower(): value for name, value in os.environ.items()})
+    return kind.of(environment())
+
+
+def environment() -> dict[str, str]:
+    """Return the environment's variables by their names in lower case."""
+    return {name.lower(): value for name, value in os.environ.items()}

@@ -43,8 +43,8 @@ class Balancer:
         self.ready: list[str] = []
 
     def look(self) -> None:
-        """Ask each web whether it is ready."""
-        self.ready = [url for url in self._urls if _is_ready(url)]
+        """Ask each web whether it is ready. If none seems to be, nothing changes."""
+        self.ready = [url for url in self._urls if _is_ready(url)] or self.ready
 
     def choose(self) -> str:
         """Return the address for the next request, in turn."""
@@ -56,7 +56,7 @@ class Balancer:
 def _is_ready(url: str) -> bool:
     try:
         return requests.get(f"{url}/health/ready", timeout=5).status_code == 200
-    except requests.ConnectionError:
+    except requests.RequestException:
         return False
 
 

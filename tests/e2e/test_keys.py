@@ -66,7 +66,8 @@ def test_an_expired_token_is_refreshed(system: LiveSystem):
     gsrn = new_gsrn()
     system.add_point(subject, gsrn, "production")
     key_has_arrived(system, gsrn)
-    assert hydra.count("POST /oauth2/token") == refreshes + 1
+    # Beat may refresh the tokens of other tests' users meanwhile.
+    assert hydra.count("POST /oauth2/token") > refreshes
 
 
 @pytest.mark.parametrize("cut", ["before", "after"])

@@ -14,6 +14,7 @@ from cryptography.x509.oid import NameOID
 from origin.shared.clock import utcnow
 
 _LOOPBACK = x509.IPAddress(ip_address("127.0.0.1"))
+_A_DAY = timedelta(days=1)
 
 
 class Authority:
@@ -29,15 +30,19 @@ class Authority:
         self.path.write_bytes(made.sign(self._key, hashes.SHA256()).public_bytes(Encoding.PEM))
 
     def issue(
-        self, name: str, hosts: Sequence[x509.GeneralName] = (_LOOPBACK,)
+        self,
+        name: str,
+        hosts: Sequence[x509.GeneralName] = (_LOOPBACK,),
+        ends_in: timedelta = _A_DAY,
     ) -> tuple[Path, Path]:
         """Write a certificate for these hosts, and its key; return both paths.
 
         :param name: The certificate's common name, which PostgreSQL takes for a user's.
+        :param ends_in: The time that is left of it.
         """
         key = ec.generate_private_key(ec.SECP256R1())
         made = (
-            _builder(_named(name), self._name, key)
+            _builder(_named(name), self._name, key, ends_in)
             .add_extension(x509.SubjectAlternativeName(hosts), critical=False)
             .sign(self._key, hashes.SHA256())
         )
@@ -47,9 +52,14 @@ class Authority:
         key_path.write_bytes(_pem(key))
         return certificate, key_path
 
-    def issue_together(self, name: str) -> Path:
-        """Write a certificate for 127.0.0.1 and its key into one file; return its path."""
-        certificate, key = self.issue(name)
+    def issue_together(
+        self,
+        name: str,
+        hosts: Sequence[x509.GeneralName] = (_LOOPBACK,),
+        ends_in: timedelta = _A_DAY,
+    ) -> Path:
+        """Write a certificate and its key into one file; return its path. See `issue`."""
+        certificate, key = self.issue(name, hosts, ends_in)
         path = self._folder / f"{name}.both.pem"
         path.write_bytes(certificate.read_bytes() + key.read_bytes())
         return path
@@ -73,7 +83,10 @@ def _named(name: str) -> x509.Name:
 
 
 def _builder(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey
+    subject: x509.Name,
+    issuer: x509.Name,
+    key: ec.EllipticCurvePrivateKey,
+    ends_in: timedelta = _A_DAY,
 ) -> x509.CertificateBuilder:
     now = utcnow()
     return (
@@ -82,8 +95,8 @@ def _builder(
         .issuer_name(issuer)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
+        .not_valid_before(now - timedelta(days=30))
+        .not_valid_after(now + ends_in)
     )
 
 

@@ -27,6 +27,10 @@ class Scrape:
         """The values of all labels."""
         return {value for _, labels in self.samples for _, value in labels}
 
+    def labels_of(self, sample: str) -> list[dict[str, str]]:
+        """Return the labels of each sample of this whole name."""
+        return [dict(labels) for name, labels in self.samples if name == sample]
+
     def value(self, name: str, **labels: str) -> float:
         """Return a sample's value; 0 if there is none, as for Prometheus' `increase`."""
         return self.samples.get((f"account_service_{name}", frozenset(labels.items())), 0)

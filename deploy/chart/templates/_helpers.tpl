@@ -1,8 +1,9 @@
 {{- define "account-service.name" -}}
-{{- printf "%s" .Release.Name | trunc 40 | trimSuffix "-" -}}
+{{- .Values.fullnameOverride | default .Release.Name | trunc 40 | trimSuffix "-" -}}
 {{- end }}
 
-{{- /* Takes (dict "root" $ "component" "web"). */ -}}
+{{- /* What tells the pods of a component from others. Deployments can't change it in an upgrade.
+       Takes (dict "root" $ "component" "web"). */ -}}
 {{- define "account-service.selector" -}}
 app.kubernetes.io/name: account-service
 app.kubernetes.io/instance: {{ .root.Release.Name }}
@@ -10,10 +11,17 @@ app.kubernetes.io/component: {{ .component }}
 {{- end }}
 
 {{- define "account-service.labels" -}}
-{{ include "account-service.selector" . }}
-app.kubernetes.io/managed-by: {{ .root.Release.Service }}
-app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
-helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
+{{- $labels := fromYaml (include "account-service.selector" .) }}
+{{- $labels = merge $labels (dict
+      "app.kubernetes.io/managed-by" .root.Release.Service
+      "app.kubernetes.io/version" .root.Chart.AppVersion
+      "helm.sh/chart" (printf "%s-%s" .root.Chart.Name .root.Chart.Version)) }}
+{{- toYaml (merge $labels .root.Values.commonLabels) }}
+{{- end }}
+
+{{- define "account-service.podLabels" -}}
+{{- $labels := fromYaml (include "account-service.labels" .) }}
+{{- toYaml (merge $labels (.of.podLabels | default dict) .root.Values.pods.podLabels) }}
 {{- end }}
 
 {{- define "account-service.image" -}}
@@ -25,81 +33,164 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
 {{- end }}
 {{- end }}
 
-{{- define "account-service.secretEnv" -}}
-- name: {{ .name }}
-  valueFrom:
-    secretKeyRef:
-      name: {{ required "secrets.name must be set" .root.Values.secrets.name }}
-      key: {{ .name }}
-      optional: {{ .optional }}
+{{- /* The migration runs before an install creates the release's account, so it has one of its own. */ -}}
+{{- define "account-service.serviceAccount" -}}
+{{- $account := .root.Values.serviceAccount }}
+{{- $name := $account.name | default (include "account-service.name" .root) }}
+{{- if not $account.create -}}
+{{ $account.name | default "default" }}
+{{- else if eq .component "migration" -}}
+{{ $name }}-migration
+{{- else -}}
+{{ $name }}
+{{- end }}
 {{- end }}
 
-{{- define "account-service.env" -}}
+{{- /* Secrets by name. Helm's user needs the right to read what is looked up. Empty where there is no
+       cluster (helm template). A resourceVersion reveals nothing of the data. */ -}}
+{{- define "account-service.secretsVersion" -}}
+{{- $found := list }}
+{{- if .Values.secrets.restartOnChange }}
+{{- $tls := .Values.tls }}
+{{- range uniq (compact (list .Values.secrets.name
+      $tls.database.caSecret $tls.database.clientSecret
+      $tls.redis.caSecret $tls.redis.clientSecret $tls.peers.caSecret)) }}
+{{- $found = append $found (dig "metadata" "resourceVersion" "" (lookup "v1" "Secret" $.Release.Namespace .)) }}
+{{- end }}
+{{- range uniq (compact (list $tls.database.caConfigMap $tls.redis.caConfigMap $tls.peers.caConfigMap)) }}
+{{- $found = append $found (dig "metadata" "resourceVersion" "" (lookup "v1" "ConfigMap" $.Release.Namespace .)) }}
+{{- end }}
+{{- end }}
+{{- join "." (compact (append $found .Values.secrets.checksum)) }}
+{{- end }}
+
+{{- /* Annotations of a Deployment's pods. A change restarts them. */ -}}
+{{- define "account-service.podAnnotations" -}}
+{{- $annotations := merge dict (.of.podAnnotations | default dict) .root.Values.pods.podAnnotations }}
+{{- if ne .component "migration" }}
+{{- with include "account-service.secretsVersion" .root }}
+{{- $annotations = set $annotations "checksum/secrets" (sha256sum .) }}
+{{- end }}
+{{- end }}
+{{- with $annotations }}
+annotations: {{ toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{- /* The variables that come from the Secret: directly, or (NAME_FILE) as mounted files. */ -}}
+{{- define "account-service.secretEnv" -}}
+{{- $secrets := .root.Values.secrets }}
+{{- $env := list }}
+{{- range $name := .names }}
+{{- if and $secrets.asFiles (has $name $secrets.required) }}
+{{- $env = append $env (dict "name" (printf "%s_FILE" $name)
+      "value" (printf "/etc/account-service/secrets/%s" $name)) }}
+{{- else }}
+{{- $reference := dict "name" $secrets.name "key" $name "optional" (not (has $name $secrets.required)) }}
+{{- $env = append $env (dict "name" $name "valueFrom" (dict "secretKeyRef" $reference)) }}
+{{- end }}
+{{- end }}
+{{- toYaml $env }}
+{{- end }}
+
+{{- define "account-service.settingsEnv" -}}
 {{- $secrets := concat .Values.secrets.required .Values.secrets.optional }}
-{{- $noLedger := has (toString (get .Values.settings "LEDGER_ENABLED")) (list "0" "false") }}
+{{- $unneeded := list }}
+{{- if has (toString (get .Values.settings "LEDGER_ENABLED")) (list "0" "false") }}
+{{- $unneeded = append $unneeded "LEDGER_URL" }}
+{{- end }}
+{{- if get .Values.settings "REDIS_SENTINELS" }}
+{{- $unneeded = append $unneeded "REDIS_HOST" }}
+{{- end }}
+{{- $env := list }}
 {{- range $name, $value := .Values.settings }}
 {{- if has $name $secrets }}
 {{- fail (printf "settings.%s is a secret: put it into the Secret that secrets.name names" $name) }}
 {{- end }}
-{{- if has $name (list "PORT" "METRICS_PORT" "HEALTH_ENABLED") }}
+{{- if has $name (list "PORT" "METRICS_PORT" "HEALTH_ENABLED" "DRAIN_SECONDS") }}
 {{- fail (printf "settings.%s is set by the chart" $name) }}
 {{- end }}
-{{- if and $noLedger (eq $name "LEDGER_URL") }}
-{{- else if or (kindIs "invalid" $value) (eq (toString $value) "") }}
+{{- if and (or (kindIs "invalid" $value) (eq (toString $value) "")) (not (has $name $unneeded)) }}
 {{- fail (printf "settings.%s must be set" $name) }}
 {{- end }}
 {{- /* Helm reads whole numbers as floats, and would print them as 1e+06. */}}
 {{- if and (kindIs "float64" $value) (eq (float64 (int64 $value)) $value) }}
 {{- $value = int64 $value }}
 {{- end }}
-- name: {{ $name }}
-  value: {{ toString $value | quote }}
+{{- $env = append $env (dict "name" $name "value" (toString $value)) }}
 {{- end }}
-{{- range .Values.secrets.required }}
-{{ include "account-service.secretEnv" (dict "root" $ "name" . "optional" false) }}
+{{- toYaml $env }}
 {{- end }}
-{{- range .Values.secrets.optional }}
-{{ include "account-service.secretEnv" (dict "root" $ "name" . "optional" true) }}
+
+{{- /* Takes (dict "root" $ "component" "web" "of" .Values.web "more" (list of further variables)). */ -}}
+{{- define "account-service.env" -}}
+{{- $values := .root.Values }}
+{{- $_ := required "secrets.name must be set" $values.secrets.name }}
+{{- $names := list "DATABASE_URI" }}
+{{- $env := list }}
+{{- if ne .component "migration" }}
+{{- $names = concat $values.secrets.required $values.secrets.optional }}
+{{- $env = fromYamlArray (include "account-service.settingsEnv" .root) }}
+{{- end }}
+{{- $env = concat $env
+      (fromYamlArray (include "account-service.secretEnv" (dict "root" .root "names" $names)))
+      (fromYamlArray (include "account-service.tlsEnv" .))
+      (.more | default list)
+      $values.pods.extraEnv .of.extraEnv }}
+{{- $seen := list }}
+{{- range $env }}
+{{- if has .name $seen }}
+{{- fail (printf "The variable %s is set twice (settings, secrets, tls, extraEnv, or by the chart)" .name) }}
+{{- end }}
+{{- $seen = append $seen .name }}
+{{- end }}
+env: {{ toYaml $env | nindent 2 }}
+{{- with concat $values.pods.extraEnvFrom .of.extraEnvFrom }}
+envFrom: {{ toYaml . | nindent 2 }}
 {{- end }}
 {{- end }}
 
-{{- /* The settings that all pods share. Takes (dict "root" $ "of" .Values.web). */ -}}
+{{- /* What a pod has, but for its own container. Takes (dict "root" $ "component" "web" "of" .Values.web). */ -}}
 {{- define "account-service.pod" -}}
-automountServiceAccountToken: false
+{{- $pods := .root.Values.pods }}
+serviceAccountName: {{ include "account-service.serviceAccount" . }}
+automountServiceAccountToken: {{ .root.Values.serviceAccount.automountToken }}
 enableServiceLinks: false
-securityContext:
-  runAsNonRoot: true
-  runAsUser: 10001
-  runAsGroup: 10001
-  seccompProfile: {type: RuntimeDefault}
+securityContext: {{ toYaml .root.Values.podSecurityContext | nindent 2 }}
 {{- with .root.Values.imagePullSecrets }}
 imagePullSecrets: {{ toYaml . | nindent 2 }}
 {{- end }}
-{{- with .of.nodeSelector }}
+{{- with merge dict (.of.nodeSelector | default dict) $pods.nodeSelector }}
 nodeSelector: {{ toYaml . | nindent 2 }}
 {{- end }}
-{{- with .of.tolerations }}
+{{- with concat $pods.tolerations (.of.tolerations | default list) }}
 tolerations: {{ toYaml . | nindent 2 }}
 {{- end }}
-volumes:
-  - name: tmp
-    emptyDir: {sizeLimit: 256Mi}
+{{- with .of.affinity | default $pods.affinity }}
+affinity: {{ toYaml . | nindent 2 }}
+{{- end }}
+{{- with .of.priorityClassName | default $pods.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- with .of.extraInitContainers }}
+initContainers: {{ toYaml . | nindent 2 }}
+{{- end }}
+volumes: {{ include "account-service.volumes" . | nindent 2 }}
 {{- end }}
 
 {{- define "account-service.container" -}}
 image: {{ include "account-service.image" .root }}
 imagePullPolicy: {{ .root.Values.image.pullPolicy }}
-securityContext:
-  allowPrivilegeEscalation: false
-  readOnlyRootFilesystem: true
-  capabilities: {drop: [ALL]}
+securityContext: {{ toYaml .root.Values.securityContext | nindent 2 }}
 resources: {{ toYaml .of.resources | nindent 2 }}
-volumeMounts:
-  - {name: tmp, mountPath: /tmp}
+volumeMounts: {{ include "account-service.volumeMounts" . | nindent 2 }}
 {{- end }}
 
-{{- /* Spreads the pods of one component over the nodes. */ -}}
+{{- /* Spreads the pods of one component over the nodes, unless the values say how. */ -}}
 {{- define "account-service.spread" -}}
+{{- if .of.topologySpreadConstraints -}}
+topologySpreadConstraints: {{ toYaml .of.topologySpreadConstraints | nindent 2 }}
+{{- else -}}
 topologySpreadConstraints:
   - maxSkew: 1
     topologyKey: kubernetes.io/hostname
@@ -107,17 +198,33 @@ topologySpreadConstraints:
     labelSelector:
       matchLabels: {{ include "account-service.selector" . | nindent 8 }}
 {{- end }}
+{{- end }}
 
-{{- /* Probes for worker and beat at their metrics port. A probe through Redis would restart all workers
-       whenever Redis is down. */ -}}
+{{- /* Metadata and pod template of a Deployment, up to its spec. */ -}}
+{{- define "account-service.deploymentMetadata" -}}
+metadata:
+  name: {{ include "account-service.name" .root }}-{{ .component }}
+  labels: {{ include "account-service.labels" . | nindent 4 }}
+  {{- with .root.Values.deploymentAnnotations }}
+  annotations: {{ toYaml . | nindent 4 }}
+  {{- end }}
+{{- end }}
+
+{{- define "account-service.podMetadata" -}}
+metadata:
+  labels: {{ include "account-service.podLabels" . | nindent 4 }}
+  {{- include "account-service.podAnnotations" . | nindent 2 }}
+{{- end }}
+
+{{- /* Port and probes of worker and Beat at their metrics port. A probe through Redis would restart all
+       workers whenever Redis is down. */ -}}
 {{- define "account-service.watched" -}}
 ports:
-  - {name: metrics, containerPort: 9090}
+  - {name: metrics, containerPort: {{ .root.Values.monitoring.metricsPort }}}
 startupProbe:
   httpGet: {path: /metrics, port: metrics}
   periodSeconds: 2
-  # Migrations may take several minutes.
-  failureThreshold: 150
+  failureThreshold: {{ max 1 (div (int .of.startupSeconds) 2) }}
 livenessProbe:
   httpGet: {path: /metrics, port: metrics}
   periodSeconds: 20

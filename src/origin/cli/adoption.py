@@ -6,12 +6,21 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import click
-from flask.cli import with_appcontext
+from flask.cli import AppGroup, with_appcontext
 
-from origin.adoption.rules import Count, Rejection, Report
+from origin.adoption.rules import Count, Kind, Rejection, Report
 from origin.adoption.service.adopt import AdoptionService
+from origin.adoption.service.rejections import list_rejections
 from origin.cli.ledger import DIFFERENCES, exits_2_on_errors
-from origin.cli.output import ProgressLine, print_table, reports_errors
+from origin.cli.output import (
+    Page,
+    ProgressLine,
+    entries_of,
+    paged,
+    print_table,
+    reports_errors,
+)
+from origin.db.engine import Database
 from origin.maintenance.service.secret_changes import SecretChanges
 from origin.settings import AdoptionSettings, load_settings
 from origin.web.provided import provided
@@ -79,6 +88,22 @@ def adopt(
         click.echo(_NEXT_STEPS)
     if shown.has_rejections:
         sys.exit(DIFFERENCES)
+
+
+adoption = AppGroup("adoption", help="What an adoption has left: its rejected rows.")
+
+
+@adoption.command("rejections")
+@click.option(
+    "--kind", type=click.Choice([each.value for each in Kind]), help="Only rows of this kind."
+)
+@paged(int)
+@reports_errors
+def rejections(*, kind: str | None, page: Page[int]) -> None:
+    """List the rows that an adoption has rejected, with the reasons."""
+    found = list_rejections(provided(Database), kind=kind, after=page.after, limit=page.asked)
+    headings = {"ID": "id", "KIND": "kind", "ID IN SOURCE": "source_id", "REASON": "reason"}
+    page.print(entries_of(found), headings, "id")
 
 
 class _ShownReport:

@@ -1,5 +1,6 @@
 """Operators' commands for users, metering points, tokens and keys; `flask --help` lists all commands."""
 
+import sys
 from collections.abc import Callable
 from functools import wraps
 from itertools import chain
@@ -10,7 +11,18 @@ from flask import Flask
 from flask.cli import AppGroup
 
 from origin.accounts.service.administration import UserAdministration
-from origin.cli.output import print_table, reports_errors
+from origin.cli.output import (
+    Entry,
+    Page,
+    as_json_option,
+    entries_of,
+    entry_of,
+    paged,
+    print_entries,
+    print_json,
+    print_table,
+    reports_errors,
+)
 from origin.identity.service.tokens import UserTokens
 from origin.maintenance.service.key_rotation import KeyRotation
 from origin.maintenance.service.secret_changes import SecretChanges
@@ -28,14 +40,50 @@ keys = AppGroup("keys", help="The keys that encrypt secrets in the database.")
 
 def register_commands(app: Flask) -> None:
     """Add all commands to the application."""
-    import origin.cli.recovery  # noqa: F401 - adds a command to `ledger`
-    from origin.cli.adoption import adopt
+    import origin.cli.ledger_lists
+    import origin.cli.recovery  # noqa: F401
+    from origin.cli.adoption import adopt, adoption
+    from origin.cli.doctor import doctor
     from origin.cli.ledger import ledger
     from origin.cli.version import version
     from origin.cli.webhooks import webhooks
 
-    for command in (users, metering_points, token_commands, keys, ledger, webhooks, adopt, version):
+    for command in (
+        users,
+        metering_points,
+        token_commands,
+        keys,
+        ledger,
+        webhooks,
+        adopt,
+        adoption,
+        doctor,
+        version,
+    ):
         app.cli.add_command(command)
+
+
+class OnlyDoctor(AppGroup):
+    """The commands where the settings are wrong: `doctor`. Any other ends with the reason."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__()
+        self._reason = reason
+
+    def get_command(self, _ctx: click.Context, name: str) -> click.Command | None:
+        """Return the doctor.
+
+        :raises SystemExit: another command is wanted.
+        """
+        from origin.cli.doctor import doctor
+
+        if name != doctor.name:
+            sys.exit(self._reason)
+        return doctor
+
+    def list_commands(self, _ctx: click.Context) -> list[str]:
+        """Raise SystemExit: the other commands need settings."""
+        sys.exit(self._reason)
 
 
 def of_subject_or_all(command: Callable[[str | None], None]) -> Callable[..., None]:
@@ -59,36 +107,51 @@ def _state(user: Any) -> str:
     return "must log in" if user.tokens_refused_at is not None else "active"
 
 
+def _user(user: Any) -> Entry:
+    """Return an account as an entry."""
+    return {**entry_of(user), "state": _state(user)}
+
+
 @users.command("list")
+@paged(str)
 @reports_errors
-def list_users() -> None:
-    """List all accounts, oldest first."""
-    print_table(
-        ("SUBJECT", "STATE", "CREATED", "LAST LOGIN", "TOKENS EXPIRE"),
-        [
-            (user.subject, _state(user), user.created_at, user.last_login_at, user.token_expires_at)
-            for user in provided(UserAdministration).list_users()
-        ],
-    )
+def list_users(page: Page[str]) -> None:
+    """List all accounts, oldest first. `--after` takes a subject."""
+    found = provided(UserAdministration).list_users(after=page.after, limit=page.asked)
+    headings = {
+        "SUBJECT": "subject",
+        "STATE": "state",
+        "CREATED": "created_at",
+        "LAST LOGIN": "last_login_at",
+        "TOKENS EXPIRE": "token_expires_at",
+    }
+    page.print([_user(each) for each in found], headings, "subject")
 
 
 @users.command("show")
 @click.argument("subject")
+@as_json_option
 @reports_errors
-def show_user(subject: str) -> None:
+def show_user(subject: str, *, as_json: bool) -> None:
     """Show an account, its metering points, and its pending jobs at DataHub."""
     account = provided(UserAdministration).show_user(subject)
+    points, jobs = entries_of(account.points), entries_of(account.jobs)
+    if as_json:
+        parts = {"stored_wh": account.stored_wh, "metering_points": points, "jobs": jobs}
+        print_json({**_user(account.user), **parts})
+        return
     click.echo(f"{subject}: {_state(account.user)}, {account.stored_wh} Wh stored\n")
-    points = [(each.gsrn, each.type, each.sector, each.key_sent_at) for each in account.points]
-    print_table(("GSRN", "TYPE", "SECTOR", "KEY SENT"), points)
-    click.echo()
-    print_table(
-        ("WORK AT DATAHUB", "NEXT ATTEMPT", "ATTEMPTS", "LAST ERROR"),
-        [
-            (each.kind, each.next_attempt_at, each.attempts, each.last_error)
-            for each in account.jobs
-        ],
+    print_entries(
+        points, {"GSRN": "gsrn", "TYPE": "type", "SECTOR": "sector", "KEY SENT": "key_sent_at"}
     )
+    click.echo()
+    headings = {
+        "WORK AT DATAHUB": "kind",
+        "NEXT ATTEMPT": "next_attempt_at",
+        "ATTEMPTS": "attempts",
+        "LAST ERROR": "last_error",
+    }
+    print_entries(jobs, headings)
 
 
 @users.command("disable")
@@ -152,25 +215,34 @@ def refresh_tokens(subject: str | None, refused: bool) -> None:  # noqa: FBT001 
 
 
 @keys.command("status")
+@as_json_option
 @reports_errors
-def key_status() -> None:
+def key_status(*, as_json: bool) -> None:
     """Show where a key rotation stands: rows, running processes, and what to do next.
 
     Secrets are numbered as in this command's KEY_ENCRYPTION_SECRETS.
     """
     status = provided(SecretChanges).status()
     numbers = {prefix: str(number) for number, prefix in enumerate(status.own, 1)}
+    processes: list[dict[str, Any]] = [
+        {
+            "process": each.process,
+            "seen_at": each.seen_at,
+            "encrypts_with": numbers.get(each.prefixes[0], "another"),
+            "knows": [numbers.get(prefix, "another") for prefix in each.prefixes],
+        }
+        for each in status.processes
+    ]
+    if as_json:
+        shown = {"rows_to_rotate": status.outdated, "next_step": status.next_step}
+        print_json({**shown, "processes": processes})
+        return
     click.echo(f"{status.outdated} rows to rotate.\n")
     print_table(
         ("PROCESS", "SEEN", "ENCRYPTS WITH", "KNOWS"),
         [
-            (
-                each.process,
-                each.seen_at,
-                numbers.get(each.prefixes[0], "another"),
-                ", ".join(numbers.get(prefix, "another") for prefix in each.prefixes),
-            )
-            for each in status.processes
+            (each["process"], each["seen_at"], each["encrypts_with"], ", ".join(each["knows"]))
+            for each in processes
         ],
     )
     click.echo(f"\nNext: {status.next_step}")

@@ -4,17 +4,27 @@ import logging
 import sys
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, BinaryIO, ParamSpec
+from typing import Any, ParamSpec
 
 import click
-import orjson
 from flask.cli import AppGroup
 
 from origin.batches.service import reports
 from origin.batches.service.take_over import TakeOver
-from origin.cli.output import print_table, reports_errors
+from origin.cli.output import (
+    Entry,
+    ReportFile,
+    as_json_option,
+    entries_of,
+    entry_of,
+    print_entries,
+    print_json,
+    print_table,
+    report_option,
+    reports_errors,
+)
 from origin.db.engine import Database
-from origin.db.models import LedgerDifference
+from origin.db.models import LedgerDifference, ReconciliationRun
 from origin.errors import PeerError
 from origin.reconciliation.service import reconcile as reconciliation
 from origin.reconciliation.service.reconcile import Reconciliation
@@ -26,6 +36,16 @@ DIFFERENCES, INCOMPLETE = 1, 2
 
 SHOWN_NEVER_SENT = 20
 """Differences of the kind `never_sent` that are printed. There may be a million."""
+
+DIFFERENCE_HEADINGS = {
+    "DIFFERENCE": "kind",
+    "GGO": "ggo_id",
+    "ADDRESS": "address",
+    "BATCH": "batch_id",
+    "FIRST SEEN": "first_seen_at",
+    "DETAIL": "detail",
+    "REPAIR": "repair",
+}
 
 P = ParamSpec("P")
 
@@ -56,43 +76,63 @@ def exits_2_on_errors(command: Callable[P, None]) -> Callable[P, None]:
 
 
 @ledger.command("status")
+@as_json_option
 @exits_2_on_errors
 @reports_errors
-def status() -> None:
+def status(*, as_json: bool) -> None:
     """Show batches under way, the latest reconciliation runs, and known differences.
 
     Ends with status 0 if there are no differences, 1 if there are, 2 on errors.
     """
+    batches = entries_of(reports.batches_under_way(provided(Database)))
+    runs = [_run_entry(run) for run in provided(Reconciliation).last_runs()]
+    if as_json:
+        differing = _differences(never_sent=None)
+        print_json({"batches": batches, "runs": runs, "differences": differing})
+        sys.exit(DIFFERENCES if differing else 0)
     print_table(
         ("BATCHES", "COUNT", "DUE", "ATTEMPTS (MOST)", "OLDEST"),
         [
-            (_kind(row), row.count, row.due, row.attempts, row.oldest)
-            for row in reports.batches_under_way(provided(Database))
+            (_kind(each), each["count"], each["due"], each["attempts"], each["oldest"])
+            for each in batches
         ],
     )
     click.echo()
-    print_table(
-        ("RUN", "BEGUN", "ENDED", "GGOS", "UP TO", "LAST ERROR"),
-        [
-            (run.id, run.started_at, run.finished_at, run.ggos, run.cursor, run.last_error)
-            for run in provided(Reconciliation).last_runs()
-        ],
+    print_entries(
+        runs,
+        {
+            "RUN": "id",
+            "BEGUN": "started_at",
+            "ENDED": "finished_at",
+            "GGOS": "ggos",
+            "UP TO": "cursor",
+            "LAST ERROR": "last_error",
+        },
     )
     click.echo()
     if _show_differences():
         sys.exit(DIFFERENCES)
 
 
+def _run_entry(run: ReconciliationRun) -> Entry:
+    names = ("id", "started_at", "finished_at", "ggos", "cursor", "last_error")
+    return {name: getattr(run, name) for name in names}
+
+
 @ledger.command("batch")
 @click.argument("batch_id")
+@as_json_option
 @reports_errors
-def batch(batch_id: str) -> None:
+def batch(batch_id: str, *, as_json: bool) -> None:
     """Show the whole history of a batch.
 
     BATCH_ID is our id or the ledger's, or the address of a GGO that the batch spends or made.
     """
     found = reports.history(provided(Database), batch_id)
     row = found.batch
+    if as_json:
+        print_json(_history(found))
+        return
     click.echo(f"Batch {row.id}: {row.state}, of {row.subject}")
     click.echo(f"On the ledger: {row.ledger_batch_id or _why_unsigned(row)}")
     if row.adopted_at is not None:
@@ -117,6 +157,18 @@ def batch(batch_id: str) -> None:
     )
 
 
+def _history(found: reports.History) -> dict[str, Any]:
+    """Return a batch's history as JSON has it; what a rollback deleted stays out of it."""
+    batch = entry_of(found.batch)
+    del batch["undone"]
+    return {
+        **batch,
+        "operations": entries_of(found.operations),
+        "parts": entries_of(found.parts),
+        "events": entries_of(found.events),
+    }
+
+
 @ledger.command("decline")
 @click.argument("batch_id", type=int)
 @reports_errors
@@ -130,9 +182,9 @@ def decline(batch_id: int) -> None:
     click.echo(f"Batch {batch_id} is declined; its effects are rolled back.")
 
 
-def _kind(row: Any) -> str:
+def _kind(entry: Entry) -> str:
     """Return the state of batches under way, and whether they are adopted and not signed yet."""
-    return f"{row.state} (adopted, not signed yet)" if row.is_adopted_unsigned else str(row.state)
+    return f"{entry['state']}{' (adopted, not signed yet)' if entry['is_adopted_unsigned'] else ''}"
 
 
 def _why_unsigned(row: Any) -> str:
@@ -152,12 +204,7 @@ def _why_unsigned(row: Any) -> str:
 @click.option(
     "--anew", is_flag=True, help="Begin at the first GGO, not where the last run stopped."
 )
-@click.option(
-    "--json",
-    "json_file",
-    type=click.File("wb", lazy=False),
-    help="Write the report to this file, too, as JSON.",
-)
+@report_option
 @click.option(
     "--rate",
     type=click.FloatRange(min=0, min_open=True),
@@ -167,7 +214,7 @@ def _why_unsigned(row: Any) -> str:
 )
 @exits_2_on_errors
 @reports_errors
-def reconcile(*, repair: bool, anew: bool, json_file: BinaryIO | None, rate: float) -> None:
+def reconcile(*, repair: bool, anew: bool, report_file: ReportFile | None, rate: float) -> None:
     """Compare all GGOs, batches and retirements with the ledger.
 
     It may be stopped at any time; the next one continues from there. Ends with status 0 if nothing
@@ -179,60 +226,56 @@ def reconcile(*, repair: bool, anew: bool, json_file: BinaryIO | None, rate: flo
             provided(Reconciliation).compare_again(calls_per_second=rate)
     except PeerError as error:
         click.echo(f"Couldn't compare everything: {error}", err=True)
-        _report(json_file, complete=False)
+        _report(report_file, complete=False)
         sys.exit(INCOMPLETE)
-    if _report(json_file, complete=True):
+    if _report(report_file, complete=True):
         sys.exit(DIFFERENCES)
 
 
 def _run(*, anew: bool, rate: float) -> None:
-    with click.progressbar(length=1, label="Comparing") as bar:
+    # Standard output may be the JSON report.
+    with click.progressbar(length=1, label="Comparing", file=sys.stderr) as bar:
         for progress in provided(Reconciliation).run(anew=anew, calls_per_second=rate):
             bar.length = max(progress.total, 1)
             bar.pos = progress.done
             bar.update(0)
 
 
-def _report(json_file: BinaryIO | None, *, complete: bool) -> bool:
+def _report(report_file: ReportFile | None, *, complete: bool) -> bool:
     """Print and write the known differences; return whether there are any."""
-    if json_file is not None:
-        differing = [_json(each) for each in provided(Reconciliation).open_differences()]
-        body = {"complete": complete, "differences": differing}
-        json_file.write(orjson.dumps(body, option=orjson.OPT_INDENT_2))
-    return _show_differences()
+    if report_file is None:
+        return _show_differences()
+    differing = _differences(never_sent=None)
+    report_file.write({"complete": complete, "differences": differing})
+    if not report_file.is_stdout:
+        _show_differences()
+    return bool(differing)
 
 
-def _json(difference: LedgerDifference) -> dict[str, Any]:
-    names = ("kind", "address", "ggo_id", "batch_id", "detail", "repair")
+def _differences(*, never_sent: int | None) -> list[Entry]:
+    """Return the known differences as entries, at most `never_sent` of that kind; None: all."""
+    found = provided(Reconciliation).open_differences(never_sent=never_sent)
+    return [difference_entry(each) for each in found]
+
+
+def difference_entry(difference: LedgerDifference) -> Entry:
+    """Return a difference as an entry of a list."""
+    names = ("id", "kind", "address", "ggo_id", "batch_id", "detail", "repair")
     times = ("first_seen_at", "last_seen_at")
     return {name: getattr(difference, name) for name in (*names, *times)}
 
 
 def _show_differences() -> bool:
     """Print the known differences, some of the kind `never_sent`; return whether there are any."""
-    found = provided(Reconciliation).open_differences(never_sent=SHOWN_NEVER_SENT)
+    found = _differences(never_sent=SHOWN_NEVER_SENT)
     if not found:
         click.echo("No differences are known.")
         return False
-    print_table(
-        ("DIFFERENCE", "GGO", "ADDRESS", "BATCH", "FIRST SEEN", "DETAIL", "REPAIR"),
-        [
-            (
-                each.kind,
-                each.ggo_id,
-                each.address,
-                each.batch_id,
-                each.first_seen_at,
-                each.detail,
-                each.repair,
-            )
-            for each in found
-        ],
-    )
+    print_entries(found, DIFFERENCE_HEADINGS)
     never_sent = provided(Reconciliation).count_never_sent()
     if never_sent > SHOWN_NEVER_SENT:
         click.echo(
             f"{never_sent} GGOs were never sent to the ledger, of which {SHOWN_NEVER_SENT} are shown; "
-            "`flask ledger reconcile --json FILE` writes all."
+            "`flask ledger differences` lists all."
         )
     return True

@@ -2,13 +2,17 @@
 
 import sys
 from datetime import UTC, datetime
-from typing import BinaryIO
 
 import click
-import orjson
 
 from origin.cli.ledger import DIFFERENCES, INCOMPLETE, exits_2_on_errors, ledger
-from origin.cli.output import ProgressLine, print_table, reports_errors
+from origin.cli.output import (
+    ProgressLine,
+    ReportFile,
+    print_table,
+    report_option,
+    reports_errors,
+)
 from origin.errors import CannotRecover, PeerError
 from origin.intake.rules.key_indexes import RECOVERY_MARGIN
 from origin.maintenance.service.secret_changes import SecretChanges
@@ -66,12 +70,7 @@ _COUNTS = (
     show_default=True,
     help="Calls of the ledger a second, at most.",
 )
-@click.option(
-    "--json",
-    "json_file",
-    type=click.File("wb", lazy=False),
-    help="Write the report to this file, too, as JSON.",
-)
+@report_option
 @exits_2_on_errors
 @reports_errors
 def recover(
@@ -82,7 +81,7 @@ def recover(
     reach: int,
     since: datetime | None,
     rate: float,
-    json_file: BinaryIO | None,
+    report_file: ReportFile | None,
 ) -> None:
     """Bring a restored database in step with DataHub and the ledger.
 
@@ -115,18 +114,20 @@ def recover(
         raise
     except BaseException:
         # Interrupted, or the database is away: what was done by then stays.
-        _show(report, json_file)
+        _show(report, report_file)
         raise
-    _show(report, json_file)
+    _show(report, report_file)
     if not report.complete:
         sys.exit(INCOMPLETE)
     if report.differs:
         sys.exit(DIFFERENCES)
 
 
-def _show(report: Report, json_file: BinaryIO | None) -> None:
-    if json_file is not None:
-        json_file.write(orjson.dumps(report.as_json(), option=orjson.OPT_INDENT_2))
+def _show(report: Report, report_file: ReportFile | None) -> None:
+    if report_file is not None:
+        report_file.write(report.as_json())
+        if report_file.is_stdout:
+            return
     if report.is_dry:
         click.echo("A dry run: nothing was changed.\n")
     print_table(("FOUND", "COUNT"), [(words, report.counts[name]) for words, name in _COUNTS])

@@ -2,23 +2,12 @@
 
 import json
 import platform
-from pathlib import Path
 
 import click
 
-import origin
 from origin.cli.output import print_table
+from origin.db.compatibility import known_revisions
 from origin.shared.release import VERSION, revision
-
-_MIGRATIONS = Path(origin.__file__).resolve().parent.parent / "migrations/versions"
-
-
-def newest_schema() -> str:
-    """Return the revision of the newest migration, from its file's name (`<date>_<revision>_<title>.py`).
-
-    Alembic could tell, but takes a third of a second to load.
-    """
-    return max(path.name.split("_")[1] for path in _MIGRATIONS.glob("*_*_*.py"))
 
 
 @click.command("version")
@@ -33,7 +22,7 @@ def version(as_json: bool) -> None:  # noqa: FBT001 - click's way
         "version": VERSION,
         "revision": revision(),
         "python": platform.python_version(),
-        "schema": newest_schema(),
+        "schema": known_revisions()[-1],
     }
     if as_json:
         click.echo(json.dumps(shown))

@@ -1,9 +1,20 @@
 """Operators' commands for webhooks to subscribers: `flask webhooks …`."""
 
+from typing import Any
+
 import click
 from flask.cli import AppGroup
 
-from origin.cli.output import print_table, reports_errors
+from origin.cli.output import (
+    Entry,
+    Page,
+    entries_of,
+    entry_of,
+    paged,
+    print_entries,
+    print_json,
+    reports_errors,
+)
 from origin.web.provided import provided
 from origin.webhooks.service import administration
 from origin.webhooks.service.administration import SubscriptionAdministration
@@ -14,55 +25,59 @@ webhooks = AppGroup("webhooks", help="Webhooks to subscribers: list, show, repla
 @webhooks.command("list")
 @click.option("--subject", help="Only this account's.")
 @click.option("--ended", is_flag=True, help="Include subscriptions that have ended.")
+@paged(int)
 @reports_errors
-def list_webhooks(subject: str | None, *, ended: bool) -> None:
-    """List subscriptions, and how many deliveries are pending for each."""
-    print_table(
-        ("ID", "SUBJECT", "EVENT", "WHERE", "STATE", "WAITING", "OLDEST"),
-        [
-            (
-                each.id,
-                each.subject,
-                each.event,
-                administration.without_query(each.url),
-                each.state,
-                each.waiting,
-                each.oldest,
-            )
-            for each in provided(SubscriptionAdministration).list_subscriptions(
-                subject=subject, include_ended=ended
-            )
-        ],
+def list_webhooks(subject: str | None, *, ended: bool, page: Page[int]) -> None:
+    """List subscriptions, oldest first, and how many deliveries are pending for each."""
+    found = provided(SubscriptionAdministration).list_subscriptions(
+        subject=subject, include_ended=ended, after=page.after, limit=page.asked
     )
+    headings = {
+        "ID": "id",
+        "SUBJECT": "subject",
+        "EVENT": "event",
+        "WHERE": "url",
+        "STATE": "state",
+        "WAITING": "waiting",
+        "OLDEST": "oldest",
+    }
+    page.print([_subscription(each) for each in found], headings, "id")
 
 
 @webhooks.command("show")
 @click.argument("subscription", type=int)
+@paged(int, limit=50)
 @reports_errors
-def show_webhook(subscription: int) -> None:
+def show_webhook(subscription: int, *, page: Page[int]) -> None:
     """Show a subscription and its latest deliveries, newest first."""
-    log = provided(SubscriptionAdministration).show(subscription)
-    found = log.subscription
+    log = provided(SubscriptionAdministration).show(
+        subscription, after=page.after, limit=page.asked
+    )
+    found = _subscription(log.subscription)
+    deliveries = page.cut(entries_of(log.deliveries), "id")
+    if page.as_json:
+        print_json({**found, "deliveries": deliveries})
+        return
     click.echo(
-        f"{found.event} of {found.subject} to {administration.without_query(found.url)}: {found.state}, "
-        f"{found.waiting} waiting, {found.failures} failures in a row\n"
+        f"{found['event']} of {found['subject']} to {found['url']}: {found['state']}, "
+        f"{found['waiting']} waiting, {found['failures']} failures in a row\n"
     )
-    print_table(
-        ("ID", "WEBHOOK-ID", "STATE", "ATTEMPTS", "STATUS", "LAST ERROR", "EVENT AT", "NEXT"),
-        [
-            (
-                each.id,
-                each.webhook_id,
-                each.state,
-                each.attempts,
-                each.last_status,
-                each.last_error,
-                each.created_at,
-                each.next_attempt_at,
-            )
-            for each in log.deliveries
-        ],
-    )
+    headings = {
+        "ID": "id",
+        "WEBHOOK-ID": "webhook_id",
+        "STATE": "state",
+        "ATTEMPTS": "attempts",
+        "STATUS": "last_status",
+        "LAST ERROR": "last_error",
+        "EVENT AT": "created_at",
+        "NEXT": "next_attempt_at",
+    }
+    print_entries(deliveries, headings)
+
+
+def _subscription(row: Any) -> Entry:
+    """Return a subscription as an entry, without its URL's query."""
+    return {**entry_of(row), "url": administration.without_query(row.url)}
 
 
 @webhooks.command("replay")

@@ -3,6 +3,7 @@
 import logging
 import threading
 import time
+from datetime import datetime
 from operator import itemgetter
 
 from origin.db.engine import Database
@@ -40,15 +41,9 @@ def sync_clock(database: Database) -> float:
 
     :raises SQLAlchemyError: the database is unavailable.
     """
-    server_time, monotonic, error_s = database.server_time()
-    if error_s > _MAX_ERROR_S:
-        # Of two answers, the more precise one counts.
-        server_time, monotonic, error_s = min(
-            (server_time, monotonic, error_s), database.server_time(), key=itemgetter(2)
-        )
+    server_time, monotonic, error_s = _precise_time(database)
     clock.set_server_time(server_time, monotonic)
-    machine_time = time.time() - (time.monotonic() - monotonic)
-    skew_s = machine_time - server_time.timestamp()
+    skew_s = _skew(server_time, monotonic)
     CLOCK_SKEW.set(skew_s)
     if abs(skew_s) - error_s > WARN_FROM_S:
         log.warning(
@@ -58,3 +53,25 @@ def sync_clock(database: Database) -> float:
             extra={"event": "clock.skew", "skew_s": round(skew_s, 3)},
         )
     return skew_s
+
+
+def measure_skew(database: Database) -> tuple[float, float]:
+    """Return by how many seconds this machine's clock is ahead, and the largest error of that.
+
+    :raises SQLAlchemyError: the database is unavailable.
+    """
+    server_time, monotonic, error_s = _precise_time(database)
+    return _skew(server_time, monotonic), error_s
+
+
+def _precise_time(database: Database) -> tuple[datetime, float, float]:
+    """Return `Database.server_time`; of two answers the more precise one, if the first is not precise."""
+    first = database.server_time()
+    if first[2] <= _MAX_ERROR_S:
+        return first
+    return min(first, database.server_time(), key=itemgetter(2))
+
+
+def _skew(server_time: datetime, monotonic: float) -> float:
+    machine_time = time.time() - (time.monotonic() - monotonic)
+    return machine_time - server_time.timestamp()

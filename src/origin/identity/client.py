@@ -173,6 +173,13 @@ class HydraClient:
             raise PeerMisbehaved(_PEER, "ID token refused: expired (exp)")
         return _clean_subject(token.claims["sub"])
 
+    def fetch_keys(self) -> None:
+        """Fetch the public keys, with which ID tokens are verified, unless they are known.
+
+        :raises PeerError: Hydra doesn't answer, or has no key that signs ID tokens.
+        """
+        self._keys.known()
+
     def introspect(self, token: str) -> Introspection | None:
         """Introspect a token.
 

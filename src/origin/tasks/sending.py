@@ -1,6 +1,6 @@
-"""Sends tasks through Redis as wake-ups: a name without arguments and without a time.
+"""Sends tasks through Redis as wake-ups: a name without arguments, and without a time to expire at.
 
-A time in a message would follow its sender's clock, and a worker whose clock is ahead would drop
+Such a time would follow its sender's clock, and a worker whose clock is ahead would drop
 fresh messages. While no worker runs, wake-ups that are swept regularly do not pile up: their number
 is limited. Claimed periodic work (`origin.maintenance.service.schedules`) is sent once, and always.
 """

@@ -34,6 +34,7 @@ from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
 from origin.shared.release import VERSION, revision
+from origin.telemetry.web_processes import WebProcessCollector
 
 NAMESPACE = "account_service"
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
@@ -89,6 +90,9 @@ PEER_CALL_SECONDS = _histogram(
     "peer", "status",
 )  # fmt: skip
 TASK_SECONDS = _histogram("task_seconds", "Tasks that a worker has ended", "task", "state")
+TASK_WAIT_SECONDS = _histogram(
+    "task_wait_seconds", "Time from a wake-up's sending to its start at a worker", "task"
+)
 TASKS_SENT = _counter("tasks_sent", "Wake-ups sent to the workers", "task")
 POOL_CONNECTIONS = _gauge("pool_connections", "Database connections that are open")
 POOL_CONNECTIONS_USED = _gauge(
@@ -155,6 +159,7 @@ def exposition(*more: Collector) -> bytes:
         registry = CollectorRegistry()
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call] # it has no types
         registry.register(BUILD_INFO)
+        registry.register(WebProcessCollector())
     else:
         registry = REGISTRY
     return b"".join(map(generate_latest, (registry, *map(_registry_of, more))))

@@ -15,6 +15,9 @@ from origin.settings import Settings
 from origin.telemetry import context, metrics
 from origin.telemetry.tracing import SpanKind, finish
 
+_SENT_AT = "sent_at"
+"""A task's header: when it was sent, in seconds of the sender's clock."""
+
 log = logging.getLogger(__name__)
 
 
@@ -29,6 +32,7 @@ def watch_sending(tasks: Iterable[str]) -> None:
     :param tasks: The names of all tasks.
     """
     metrics.start_at_zero(metrics.TASKS_SENT, tasks)
+    signals.before_task_publish.connect(_sending)
     signals.after_task_publish.connect(_sent)
 
 
@@ -62,6 +66,9 @@ def _expect_tasks_of(tasks: Sequence[str]) -> Callable[..., None]:
 
 def _begin(task: Any, **_: Any) -> None:
     headers = task.request.headers or {}
+    # Release 1.0 sends no such header. Two machines' clocks may differ.
+    if (sent_at := headers.get(_SENT_AT)) is not None:
+        metrics.TASK_WAIT_SECONDS.labels(task.name).observe(max(time.time() - sent_at, 0))
     task.request.began = time.perf_counter()
     task.request.span = context.begin_work(
         f"process {task.name}",
@@ -91,6 +98,10 @@ def _end(task: Any, state: str | None = None, **_: Any) -> None:
         None if state == "SUCCESS" else state or "none",
     )
     context.end_work()
+
+
+def _sending(headers: dict[str, Any], **_: Any) -> None:
+    headers[_SENT_AT] = time.time()
 
 
 def _sent(sender: str, **_: Any) -> None:

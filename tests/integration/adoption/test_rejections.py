@@ -1,5 +1,6 @@
 """Rows that can't be adopted: each is named with its reason, and takes along what depends on it."""
 
+import json
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -388,6 +389,27 @@ def test_a_duplicate_of_a_part_leaves_its_lineage_alone(world: World):
         ("GGO", below["id"]): "Its parent was rejected",
     }
     assert world.value("SELECT count(*) FROM ggos") == 4
+
+
+def test_rejections_are_listed_after_an_adoption(world: World):
+    books = Books()
+    _, parts = books.split()
+    books.copy("ggo_ggo", parts[0])
+    books.copy("auth_user", books.bert)
+    write(world, books, constraints=False)
+    reasons = rejections(adopt(world, status=1))
+    runner = world.app.test_cli_runner()
+
+    def listed(*options: str) -> list[Any]:
+        result = runner.invoke(args=["adoption", "rejections", "--json", *options])
+        assert result.exit_code == 0, result.output
+        return [json.loads(line) for line in result.stdout.splitlines()]
+
+    rows = listed()
+    assert {(each["kind"], each["source_id"]): each["reason"] for each in rows} == reasons
+    assert len(rows) > 1
+    assert listed("--limit", "1", "--after", str(rows[0]["id"])) == rows[1:2]
+    assert listed("--kind", "GGO") == [each for each in rows if each["kind"] == "GGO"] != []
 
 
 def test_a_repeated_transaction_leaves_its_batch_alone(world: World):

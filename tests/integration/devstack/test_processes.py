@@ -78,7 +78,7 @@ def test_was_ready_tells_whether_an_ended_process_was_ready(tmp_path):
         assert process.was_ready()
     nothing = SupervisedProcess("none", ["true"], env={}, logs=tmp_path, ready=says("up"))
     nothing.launch()
-    nothing.wait(5)
+    nothing.wait(30)
     assert not nothing.was_ready()
     nothing.close()
 
@@ -121,7 +121,7 @@ def test_a_process_has_exactly_its_own_environment(tmp_path):
         logs=tmp_path,
         ready=says("ONLY=this\n"),
     ) as process:
-        process.wait(5)
+        process.wait(30)
         assert process.output() == "ONLY=this\n"
 
 

@@ -3,7 +3,6 @@
 import base64
 import json
 import threading
-import time
 from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qs, urlsplit
 
@@ -17,6 +16,7 @@ from joserfc.jwk import KeySet
 
 from sandbox.clients import ControlError
 from tests.integration.sandbox.conftest import CALLBACK
+from tests.support.waiting import eventually
 from tests.unit.sandbox.sdk import BatchList, sdk
 
 NOON = datetime(2020, 1, 1, 12, tzinfo=UTC)
@@ -147,7 +147,7 @@ def test_from_a_metering_point_to_a_settlement(sandbox, anna):
     sandbox.datahub.add_meteringpoint("anna", "c", "consumption")
     anna.set_key("p", 0)
     anna.set_key("c", 1)
-    assert set(sandbox.datahub.keys(wait=5)) == {"p", "c"}
+    assert set(sandbox.datahub.keys(wait=30)) == {"p", "c"}
     issued = sandbox.datahub.issue("p", NOON, 1000, emissions={"CO2": 0.25})
     measured = sandbox.datahub.publish("c", NOON, 400)
     source, meter = anna.period_key(0), anna.period_key(1)
@@ -176,7 +176,7 @@ def test_from_a_metering_point_to_a_settlement(sandbox, anna):
     signed = batch.get_signed_batch()
     answer = post(sandbox, signed)
     assert answer.status_code == 202
-    sandbox.ledger.batches(count=1, wait=5)
+    sandbox.ledger.batches(count=1, wait=30)
     (status,) = requests.get(answer.json()["link"], timeout=TIMEOUT).json()["data"]
     assert (status["id"], status["status"]) == (signed.header_signature, "COMMITTED")
     state = sandbox.ledger.state()
@@ -200,14 +200,14 @@ def test_webhooks_are_signed_and_repeated_until_200(sandbox, anna):
     receiver, datahub = sandbox.receiver, sandbox.datahub
     anna.subscribe(receiver.hook("anna"))
     datahub.add_meteringpoint("anna", "p", "production", **CODES)
-    (first,) = receiver.deliveries("anna", count=1, wait=5)
+    (first,) = receiver.deliveries("anna", count=1, wait=30)
     assert first["verified"]
     assert first["json"]["meteringpoint"]["gsrn"] == "p"
     anna.set_key("p", 0)
     datahub.settings(retry_interval=0.02)
     receiver.answer(500, times=2)
     ggo = datahub.issue("p", NOON, 1000)
-    (delivery,) = [one for one in datahub.deliveries(wait=5) if one["event"] == "on-ggo-issued"]
+    (delivery,) = [one for one in datahub.deliveries(wait=30) if one["event"] == "on-ggo-issued"]
     assert delivery["state"] == "DELIVERED"
     assert [attempt["status"] for attempt in delivery["attempts"]] == [500, 500, 200]
     got = receiver.deliveries("anna", count=4)[1:]
@@ -223,23 +223,21 @@ def test_webhooks_held_reversed_doubled_and_wrongly_signed(sandbox, anna):
     datahub.issue_many([{"gsrn": "p", "begin": at, "amount": 5} for at in begins], webhooks="hold")
     assert receiver.deliveries() == []
     assert datahub.release("reverse") == 3
-    assert len(receiver.deliveries(count=3, wait=5)) == 3
+    assert len(receiver.deliveries(count=3, wait=30)) == 3
     datahub.issue("p", NOON - timedelta(hours=1), 5, webhooks="double")
-    datahub.deliveries(wait=5)
-    last = receiver.deliveries(count=5, wait=5)[-2:]
+    datahub.deliveries(wait=30)
+    last = receiver.deliveries(count=5, wait=30)[-2:]
     assert last[0]["body"] == last[1]["body"]
     datahub.settings(signing="wrong")
     datahub.send("anna", "on-ggo-issued", {"sub": "anna", "ggo": None})
-    assert receiver.deliveries(count=6, wait=5)[-1]["verified"] is False
+    assert receiver.deliveries(count=6, wait=30)[-1]["verified"] is False
 
 
 def test_an_unreachable_receiver_is_retried_on_demand(sandbox, anna):
     anna.subscribe("http://127.0.0.1:9/hook")
     sandbox.datahub.add_meteringpoint("anna", "p", "production")
     anna.subscribe(sandbox.receiver.hook())
-    deadline = time.monotonic() + 5
-    while not (failed := sandbox.datahub.deliveries()[0]["attempts"]):
-        assert time.monotonic() < deadline
+    failed = eventually(lambda: sandbox.datahub.deliveries()[0]["attempts"], "an attempt")
     assert failed[0]["error"] == "ConnectionError"
     assert sandbox.datahub.retry_now() == 1
 
@@ -269,11 +267,10 @@ def test_cuts_and_delays_over_the_wire(sandbox):
         target=lambda: waiting.append(requests.get(url, timeout=TIMEOUT).status_code)
     )
     caller.start()
-    deadline = time.monotonic() + 5
-    while sandbox.ledger.faults()[0]["struck"] < 2:
-        assert time.monotonic() < deadline
+    eventually(lambda: sandbox.ledger.faults()[0]["struck"] >= 2, "the call meets the fault")
     sandbox.ledger.clear_faults()
-    caller.join(5)
+    # Less than the fault's delay.
+    caller.join(20)
     assert waiting == [404]
     assert sandbox.ledger.count("GET /state/<address>") == 4
 
@@ -292,7 +289,7 @@ def test_holding_blocks_keeps_batches_pending(sandbox, anna):
     with sandbox.ledger.held():
         post(sandbox, signed)
         assert [one["status"] for one in sandbox.ledger.batches(count=1, wait=0.1)] == ["PENDING"]
-    (entry,) = sandbox.ledger.batches(count=1, wait=5)
+    (entry,) = sandbox.ledger.batches(count=1, wait=30)
     assert (entry["status"], entry["posts"]) == ("INVALID", 1)
 
 

@@ -1,11 +1,13 @@
 """Sentinels name the primary, also after a failover."""
 
+import gc
 from collections.abc import Iterator
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import redis
 
 from devstack.ports import free_port
 from devstack.valkey import EmbeddedSentinel, EmbeddedValkey
@@ -70,6 +72,15 @@ def _redis_is_up(settings: Settings) -> bool:
     return Probes(database, settings).are_up()["redis"]
 
 
+def _role(server: EmbeddedValkey) -> bytes | None:
+    """Return a server's role; None if the Sentinel has just closed its clients' connections."""
+    try:
+        with server.client() as client:
+            return bytes(client.role()[0])
+    except redis.ConnectionError:
+        return None
+
+
 def _is_counted(limits: RateLimits) -> bool:
     return limits.wait_s(1) > 0
 
@@ -95,19 +106,40 @@ def test_everything_follows_the_primary(
     else:
         with cluster.sentinel.client() as client:
             client.sentinel_failover("accounts")
-        with cluster.replica.client() as client:
-            eventually(lambda: client.role()[0] == b"master", "the replica is promoted")
+            eventually(
+                lambda: client.sentinel_masters()["accounts"]["port"] == cluster.replica.port,
+                "the Sentinel names the replica",
+            )
+        # The Sentinel would do it within ten seconds. It would also close the clients' connections;
+        # so they must notice by themselves.
+        with cluster.primary.client() as client:
+            client.execute_command("REPLICAOF", cluster.replica.host, cluster.replica.port)
     eventually(lambda: sender.send(RECONCILIATION), "a wake-up is sent to the new primary")
     eventually(lambda: sender.send(BATCHES), "a wake-up is counted by the new primary")
     eventually(lambda: _is_counted(limits), "requests are counted by the new primary")
     eventually(lambda: _redis_is_up(settings), "the new primary is up")
     app.backend.store_result("id", "after", "SUCCESS")
+    assert _role(cluster.replica) == b"master"
     with cluster.replica.client() as client:
-        assert client.role()[0] == b"master"
         assert client.exists("requests:1", "celery-task-meta-id") == 2
     with app.connection_for_read() as connection, connection.SimpleQueue(QUEUE) as queue:
         tasks = [queue.get(timeout=10).headers["task"] for _ in range(2)]
     assert set(tasks) <= {RECONCILIATION, BATCHES}
+
+
+def test_a_closed_client_leaves_no_connection_to_a_sentinel(cluster: Cluster):
+    """Not even until the garbage collector runs: each probe of readiness makes a client."""
+    settings = _settings(cluster)
+    gc.disable()
+    try:
+        with cluster.sentinel.client() as sentinel:
+            before = len(sentinel.client_list())
+            for _ in range(5):
+                with redis_client(settings, 0, 5) as client:
+                    client.ping()
+            eventually(lambda: len(sentinel.client_list()) <= before, "no connection is left")
+    finally:
+        gc.enable()
 
 
 def test_a_wrong_password_of_the_sentinel_is_named_without_its_value(

@@ -362,7 +362,7 @@ def test_a_silent_receiver_delays_no_others(market: Market):
     for number in range(20):
         market.issue(begin=market.hour(number))
     done = deliveries_beside(market)
-    came = market.sandbox.receiver.deliveries("well", count=20, wait=10)
+    came = market.sandbox.receiver.deliveries("well", count=20, wait=40)
     assert len(came) == 20
     market.sandbox.receiver.clear_faults()
     done()

@@ -76,17 +76,27 @@ def test_the_chart_names_every_required_variable_and_keeps_secrets_apart():
     assert set(secrets["required"]) == _SECRET & _REQUIRED
 
 
-def test_the_service_takes_the_charts_example(takes):
-    values, example = _read("deploy/chart/values.yaml"), _read("deploy/chart/example.yaml")
-    secrets = dict.fromkeys(values["secrets"]["required"], "a-secret")
-    takes(
+@pytest.mark.parametrize(
+    "path",
+    ["deploy/chart/example.yaml", *sorted(map(str, (ROOT / "deploy/chart/ci").glob("*.yaml")))],
+)
+def test_the_service_takes_the_charts_values(takes, path):
+    values, given = _read("deploy/chart/values.yaml"), _read(path)
+    settings = {**values["settings"], **given["settings"]}
+    secrets = {**values["secrets"], **given["secrets"]}["required"]
+    taken = takes(
         {
-            **values["settings"],
-            **example["settings"],
-            **secrets,
+            **{
+                name: str(each).lower() if each in (True, False) else each
+                for name, each in settings.items()
+            },
+            **dict.fromkeys(secrets, "a-secret"),
             "DATABASE_URI": "postgresql://me:secret@postgres/origin",
         }
     )
+    assert taken.project_url == settings["PROJECT_URL"]
+    assert taken.ledger_enabled is (settings.get("LEDGER_ENABLED") != 0)
+    assert bool(taken.redis_sentinels) is ("REDIS_SENTINELS" in settings)
 
 
 def _published(paths, path):

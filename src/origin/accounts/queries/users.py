@@ -20,9 +20,14 @@ _PUBLIC_COLUMNS = (
 )
 
 
-def list_users(session: Session) -> Sequence[Any]:
-    """Return id, subject, dates and state of all accounts, oldest first."""
-    return session.execute(select(*_PUBLIC_COLUMNS).order_by(User.id)).all()
+def list_users(session: Session, *, beyond: int, limit: int | None) -> Sequence[Any]:
+    """Return id, subject, dates and state of accounts, oldest first.
+
+    :param beyond: Only accounts with a higher id.
+    :param limit: At most so many; None: all.
+    """
+    query = select(*_PUBLIC_COLUMNS).where(User.id > beyond).order_by(User.id).limit(limit)
+    return session.execute(query).all()
 
 
 def find_user(session: Session, subject: str) -> Any:

@@ -51,10 +51,24 @@ class UserAdministration:
     wakeups: Wakeups
     user_tokens: UserTokens
 
-    def list_users(self) -> Sequence[Any]:
-        """Return id, subject, dates and state of all accounts, oldest first."""
+    def list_users(self, *, after: str | None, limit: int | None) -> Sequence[Any]:
+        """Return id, subject, dates and state of accounts, oldest first.
+
+        :param after: Only accounts that were created after this subject's; None: all.
+        :param limit: At most so many; None: all.
+        :raises UnknownUser: No account has the subject `after`.
+        """
         with self.database.reading() as session:
-            return queries.list_users(session)
+            beyond = 0 if after is None else _find(session, after).id
+            return queries.list_users(session, beyond=beyond, limit=limit)
+
+    def user_id(self, subject: str) -> int:
+        """Return the id of an account, disabled or not.
+
+        :raises UnknownUser: No account has this subject.
+        """
+        with self.database.reading() as session:
+            return int(_find(session, subject).id)
 
     def show_user(self, subject: str) -> Account:
         """Return one account.

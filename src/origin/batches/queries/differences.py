@@ -131,6 +131,23 @@ def open_differences(session: Session, *, never_sent: int | None = None) -> list
     return [*session.scalars(query.where(~is_never_sent)), *some]
 
 
+def list_differences(
+    session: Session, *, kind: str | None, beyond: int, limit: int | None
+) -> list[LedgerDifference]:
+    """Return the differences that are not resolved, oldest first.
+
+    :param kind: Only those of this kind; None: all.
+    :param beyond: Only those with a higher id.
+    :param limit: At most so many; None: all.
+    """
+    query = select(LedgerDifference).where(
+        LedgerDifference.resolved_at.is_(None), LedgerDifference.id > beyond
+    )
+    if kind is not None:
+        query = query.where(LedgerDifference.kind == kind)
+    return list(session.scalars(query.order_by(LedgerDifference.id).limit(limit)))
+
+
 def count_never_sent(session: Session) -> int:
     """Return how many differences of the kind `never_sent` are open."""
     query = select(func.count()).where(

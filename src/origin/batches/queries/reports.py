@@ -1,15 +1,18 @@
 """SQL of the operators' reports about batches."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, Row, and_, exists, func, or_, select
 from sqlalchemy.dialects.postgresql import array
 from sqlalchemy.orm import Session, aliased
 
+from origin.batches.queries.stuck import is_stuck
 from origin.db.models import Batch, BatchEvent, Ggo, Transaction, User
 
-_BATCH_COLUMNS: tuple[Any, ...] = (
+_LISTED_COLUMNS: tuple[Any, ...] = (
     Batch.id,
     Batch.state,
     Batch.ledger_batch_id,
@@ -25,12 +28,12 @@ _BATCH_COLUMNS: tuple[Any, ...] = (
     Batch.never_sent,
     Batch.original_batch_id,
     Batch.adopted_at,
-    Batch.undone,
     Batch.ggo_id,
     Ggo.address,
     Ggo.amount,
     User.subject,
 )
+_BATCH_COLUMNS = (*_LISTED_COLUMNS, Batch.undone)
 
 
 def any_under_way(session: Session) -> bool:
@@ -58,6 +61,56 @@ def under_way_by_state(session: Session) -> Sequence[Any]:
         .group_by(Batch.state, is_adopted_unsigned)
         .order_by(Batch.state, is_adopted_unsigned)
     ).all()
+
+
+@dataclass(frozen=True)
+class BatchFilter:
+    """Which batches an operator asks for. None means all.
+
+    :ivar states: In one of these states.
+    :ivar stuck_after_s: Not ended so many seconds after its compose or adoption; with `states`,
+        these batches as well.
+    :ivar user_id: Of this user.
+    :ivar since: Composed at this moment or later, or so long ago at most.
+    """
+
+    states: Collection[str] | None = None
+    stuck_after_s: float | None = None
+    user_id: int | None = None
+    since: datetime | timedelta | None = None
+
+    def conditions(self) -> Iterator[ColumnElement[bool]]:
+        """Yield the conditions on `batches`."""
+        is_in_state = [Batch.state.in_(self.states)] if self.states else []
+        stuck = [] if self.stuck_after_s is None else [is_stuck(self.stuck_after_s)]
+        if is_in_state or stuck:
+            yield or_(*is_in_state, *stuck)
+        if self.user_id is not None:
+            yield Batch.user_id == self.user_id
+        if self.since is not None:
+            is_age = isinstance(self.since, timedelta)
+            yield Batch.created_at >= (func.now() - self.since if is_age else self.since)
+
+
+def list_batches(
+    session: Session, wanted: BatchFilter, *, below: int | None, limit: int | None
+) -> Sequence[Row[Any]]:
+    """Return batches with the columns of `find_batch` (without `undone`), newest first.
+
+    :param below: Only batches with a lower id; None: from the newest on.
+    :param limit: At most so many; None: all.
+    """
+    query = (
+        select(*_LISTED_COLUMNS)
+        .join(Ggo, Ggo.id == Batch.ggo_id)
+        .join(User, User.id == Batch.user_id)
+        .where(*wanted.conditions())
+        .order_by(Batch.id.desc())
+        .limit(limit)
+    )
+    if below is not None:
+        query = query.where(Batch.id < below)
+    return session.execute(query).all()
 
 
 def find_batch(session: Session, batch_id: str) -> Row[Any] | None:

@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import Row
 
 from origin.batches.queries import reports as queries
+from origin.batches.queries.reports import BatchFilter
 from origin.db.engine import Database
 from origin.errors import OriginError
 
@@ -32,6 +33,17 @@ def batches_under_way(database: Database) -> Sequence[Any]:
     """Return the batches under way, as `queries.under_way_by_state`."""
     with database.reading() as session:
         return queries.under_way_by_state(session)
+
+
+def list_batches(
+    database: Database, wanted: BatchFilter, *, after: int | None, limit: int | None
+) -> Sequence[Row[Any]]:
+    """Return batches, newest first, as `queries.list_batches`.
+
+    :param after: Only batches that are older than the one with this id; None: from the newest on.
+    """
+    with database.reading() as session:
+        return queries.list_batches(session, wanted, below=after, limit=limit)
 
 
 def history(database: Database, batch_id: str) -> History:

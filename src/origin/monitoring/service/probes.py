@@ -29,8 +29,7 @@ class Probes:
 
     def __init__(self, database: Database, settings: Settings) -> None:
         self._settings = settings
-        # Not the pool: it may be busy.
-        self._counter = Database(database.engine.url, 1)
+        self._database = database
         self._probes: dict[str, Callable[[], object]] = {
             "database": database.probe,
             "redis": self._probe_redis,
@@ -78,12 +77,14 @@ class Probes:
             probe.set_result(result)
 
     def _count_working(self) -> Mapping[str, int]:
+        # Not the pool: it may be busy.
+        database = Database(self._database.engine.url, 1)
         try:
-            with self._counter.transaction() as session:
+            with database.transaction() as session:
                 queries.limit_statement_time(session)
                 return process_secrets.count_working(session)
         finally:
-            self._counter.dispose()
+            database.dispose()
 
     def _probe_redis(self) -> None:
         with (

@@ -217,6 +217,18 @@ class Reconciliation:
         with self.database.reading() as session:
             return differences.open_differences(session, never_sent=never_sent)
 
+    def list_differences(
+        self, *, kind: str | None, after: int | None, limit: int | None
+    ) -> list[LedgerDifference]:
+        """Return the known differences, oldest first.
+
+        :param kind: Only those of this kind; None: all.
+        :param after: Only those after the one with this id; None: all.
+        :param limit: At most so many; None: all.
+        """
+        with self.database.reading() as session:
+            return differences.list_differences(session, kind=kind, beyond=after or 0, limit=limit)
+
     def count_never_sent(self) -> int:
         """Return how many GGOs are known that were never sent to the ledger."""
         with self.database.reading() as session:

@@ -8,24 +8,24 @@ from sqlalchemy.orm import Session
 
 from origin.db.models import User, WebhookDelivery, WebhookSubscription
 
-_MAX_SHOWN = 50
-
 
 def list_subscriptions(
-    session: Session, *, subject: str | None, include_ended: bool
+    session: Session, *, subject: str | None, include_ended: bool, beyond: int, limit: int | None
 ) -> Sequence[Row[Any]]:
     """Return subscriptions with a summary of their delivery queues, oldest first.
 
     :param subject: Only this account's; None: all accounts'.
+    :param beyond: Only subscriptions with a higher id.
+    :param limit: At most so many; None: all.
     :returns: id, subject, event, url, state, failures, next_attempt_at, waiting (number of pending
         deliveries) and oldest (time of the first pending event).
     """
-    query = _subscriptions()
+    query = _subscriptions().where(WebhookSubscription.id > beyond)
     if subject is not None:
         query = query.where(User.subject == subject)
     if not include_ended:
         query = query.where(WebhookSubscription.ended_at.is_(None))
-    return session.execute(query.order_by(WebhookSubscription.id)).all()
+    return session.execute(query.order_by(WebhookSubscription.id).limit(limit)).all()
 
 
 def find_subscription(session: Session, subscription_id: int) -> Row[Any] | None:
@@ -34,10 +34,16 @@ def find_subscription(session: Session, subscription_id: int) -> Row[Any] | None
     return session.execute(query).one_or_none()
 
 
-def latest_deliveries(session: Session, subscription_id: int) -> Sequence[Any]:
-    """Return the newest 50 deliveries of a subscription, newest first."""
+def latest_deliveries(
+    session: Session, subscription_id: int, *, below: int | None, limit: int | None
+) -> Sequence[Any]:
+    """Return deliveries of a subscription, newest first.
+
+    :param below: Only deliveries with a lower id; None: from the newest on.
+    :param limit: At most so many; None: all.
+    """
     delivery = WebhookDelivery
-    return session.execute(
+    query = (
         select(
             delivery.id,
             delivery.webhook_id,
@@ -51,8 +57,11 @@ def latest_deliveries(session: Session, subscription_id: int) -> Sequence[Any]:
         )
         .where(delivery.subscription_id == subscription_id)
         .order_by(delivery.id.desc())
-        .limit(_MAX_SHOWN)
-    ).all()
+        .limit(limit)
+    )
+    if below is not None:
+        query = query.where(delivery.id < below)
+    return session.execute(query).all()
 
 
 def lock_live(session: Session, subscription_id: int) -> bool:

@@ -42,24 +42,39 @@ class SubscriptionAdministration:
     database: Database
     wakeups: Wakeups
 
-    def list_subscriptions(self, *, subject: str | None, include_ended: bool) -> Sequence[Any]:
+    def list_subscriptions(
+        self, *, subject: str | None, include_ended: bool, after: int | None, limit: int | None
+    ) -> Sequence[Any]:
         """Return subscriptions with a summary of their delivery queues, oldest first.
 
         :param subject: Only this account's; None: all accounts'.
+        :param after: Only those after the one with this id; None: all.
+        :param limit: At most so many; None: all.
         """
         with self.database.reading() as session:
-            return queries.list_subscriptions(session, subject=subject, include_ended=include_ended)
+            return queries.list_subscriptions(
+                session,
+                subject=subject,
+                include_ended=include_ended,
+                beyond=after or 0,
+                limit=limit,
+            )
 
-    def show(self, subscription_id: int) -> SubscriptionLog:
+    def show(
+        self, subscription_id: int, *, after: int | None, limit: int | None
+    ) -> SubscriptionLog:
         """Return a subscription and its latest deliveries.
 
+        :param after: Only deliveries that are older than the one with this id; None: the latest.
+        :param limit: At most so many; None: all.
         :raises UnknownSubscription: there is none with this id.
         """
         with self.database.reading() as session:
             found = queries.find_subscription(session, subscription_id)
             if found is None:
                 raise UnknownSubscription(subscription_id, must_be_live=False)
-            return SubscriptionLog(found, queries.latest_deliveries(session, subscription_id))
+            latest = queries.latest_deliveries(session, subscription_id, below=after, limit=limit)
+            return SubscriptionLog(found, latest)
 
     def replay(self, subscription_id: int, delivery_ids: Collection[int]) -> int:
         """Make deliveries due now: these, or all that are pending or given up.

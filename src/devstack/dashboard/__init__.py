@@ -1,0 +1,1 @@
+"""Makes Grafana's dashboard: doc/operations/grafana-dashboard.json (decision 37)."""

@@ -1,0 +1,1 @@
+"""Tells operators whether everything that the service needs is well: `flask doctor`."""
