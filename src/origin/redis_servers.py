@@ -16,6 +16,9 @@ from sqlalchemy.engine import URL
 
 from origin.settings import Settings
 
+_PROBE_KEY = "account-service:probe"
+_PROBE_KEY_LIVES_MS = 2000
+
 
 def redis_client(settings: Settings, database: int, timeout_s: float) -> redis.Redis:
     """Return a new client of the primary, which connects at its first call. The caller closes it.
@@ -80,6 +83,20 @@ def celery_options(
         options["broker_transport_options"] = {**transport, **sentinel}
         options["result_backend_transport_options"] = sentinel
     return options
+
+
+def probe_writes(client: redis.Redis) -> None:
+    """Write as wake-ups do. A PING also succeeds at a replica, or at a server without free memory.
+
+    It leaves nothing behind: the key expires after two seconds, even if the client is killed.
+
+    :raises redis.RedisError: the server can't be written to.
+    """
+    with client.pipeline() as pipeline:
+        pipeline.lpush(_PROBE_KEY, 1)
+        pipeline.pexpire(_PROBE_KEY, _PROBE_KEY_LIVES_MS)
+        pipeline.rpop(_PROBE_KEY)
+        pipeline.execute()
 
 
 def failure_reason(error: BaseException) -> str:

@@ -1,4 +1,4 @@
-"""SQL of the doctor's checks. It only reads, and each statement has a short time limit."""
+"""SQL of the doctor's checks. It only reads."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,11 +9,6 @@ from sqlalchemy.orm import Session
 from origin.db.models import Base
 
 _RIGHTS = ("SELECT", "INSERT", "UPDATE", "DELETE")
-
-
-def limit_statement_time(session: Session) -> None:
-    """Let each statement of this transaction take at most 5 s."""
-    session.execute(text("SET LOCAL statement_timeout = '5s'"))
 
 
 def server_version(session: Session) -> str:

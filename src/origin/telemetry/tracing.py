@@ -47,14 +47,14 @@ Export = Callable[[FinishedSpan], None]
 
 
 @dataclass
-class _Collector:
+class _Exporters:
     """The process's exporters."""
 
     exports: tuple[Export, ...] = ()
     statements: bool = False
 
 
-_collector = _Collector()
+_exporters = _Exporters()
 
 
 def export_to(*exports: Export, statements: bool = False) -> None:
@@ -62,18 +62,18 @@ def export_to(*exports: Export, statements: bool = False) -> None:
 
     :param statements: Make spans of SQL statements, too. Connections opened before make none.
     """
-    _collector.exports = exports
-    _collector.statements = statements
+    _exporters.exports = exports
+    _exporters.statements = statements
 
 
 def traces_statements() -> bool:
     """Return whether SQL statements make spans."""
-    return _collector.statements
+    return _exporters.statements
 
 
 def is_wanted(span: context.Span) -> bool:
     """Return whether the span will be exported. If not, it needs no attributes."""
-    return span.sampled and bool(_collector.exports)
+    return span.sampled and bool(_exporters.exports)
 
 
 def finish(
@@ -82,7 +82,7 @@ def finish(
     """End a span and export it if it is wanted."""
     if is_wanted(span):
         ended = FinishedSpan(span, kind, time.time_ns(), attributes, error)
-        for export in _collector.exports:
+        for export in _exporters.exports:
             export(ended)
 
 
@@ -92,7 +92,7 @@ def begin_statement(name: str) -> context.Span | None:
     Statements outside of requests and tasks have no span: each would be a trace of its own.
     """
     current = context.current_span()
-    if not _collector.statements or current is None or not current.sampled:
+    if not _exporters.statements or current is None or not current.sampled:
         return None
     return context.child_span(name)
 

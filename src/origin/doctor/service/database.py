@@ -24,6 +24,7 @@ from origin.doctor.rules import (
     warn,
 )
 from origin.errors import ConfigurationError
+from origin.monitoring.queries import limit_statement_time
 
 _NEEDS = ("database_",)
 
@@ -37,8 +38,8 @@ Read = Callable[[Session], Iterable[Finding]]
 class DatabaseChecks:
     """Makes checks that need the database.
 
-    The first of them finds out for all whether it can be reached, so that they don't wait one after the
-    other. The answer is kept: make new checks for another examination.
+    The first check tries to connect for all of them: otherwise they would wait one after the other. The
+    answer is kept, so make new checks for each run of the doctor.
     """
 
     database: Database
@@ -61,7 +62,7 @@ class DatabaseChecks:
 
         def run() -> Iterable[Finding]:
             with self.database.transaction() as session:
-                queries.limit_statement_time(session)
+                limit_statement_time(session)
                 return list(read(session))
 
         return self.after_connecting(name, run)

@@ -18,13 +18,11 @@ from origin.doctor.rules import (
     ok,
     warn,
 )
-from origin.redis_servers import failure_reason, redis_client
+from origin.redis_servers import failure_reason, probe_writes, redis_client
 from origin.settings import Settings
 from origin.shared.clock import utcnow
 
 _TIMEOUT_S = 2.0
-_KEY = "account-service:probe"
-_KEY_LIVES_MS = 2000
 
 
 @dataclass(frozen=True)
@@ -43,7 +41,7 @@ class RedisChecks:
         return [Check(name, run, ["redis_"]) for name, run in checks.items()]
 
     def _write(self) -> Iterator[Finding]:
-        """Write to each of our databases as wake-ups do: a PING also succeeds at a replica."""
+        """Write to each of our databases."""
         check = "redis"
         settings = self.settings
         numbers = {
@@ -54,7 +52,7 @@ class RedisChecks:
         for variable, number in numbers.items():
             try:
                 with redis_client(settings, number, _TIMEOUT_S) as client:
-                    _write_probe(client)
+                    probe_writes(client)
             except redis.RedisError as error:
                 yield fail(check, f"{variable} {number} can't be written: {_words(error)}")
                 return
@@ -109,14 +107,6 @@ class RedisChecks:
             yield warn(check, f"{told} Start the others: without a majority there is no failover.")
         else:
             yield ok(check, told)
-
-
-def _write_probe(client: redis.Redis) -> None:
-    with client.pipeline() as pipeline:
-        pipeline.lpush(_KEY, 1)
-        pipeline.pexpire(_KEY, _KEY_LIVES_MS)
-        pipeline.rpop(_KEY)
-        pipeline.execute()
 
 
 def _answers(sentinel: redis.Redis) -> bool:

@@ -1,4 +1,4 @@
-"""Probes of the database, of Redis, and of those who work."""
+"""Probes of the database and of Redis, and the count of the processes that work."""
 
 import logging
 import threading
@@ -13,19 +13,18 @@ from prometheus_client.metrics_core import Metric
 from origin.db import process_secrets
 from origin.db.engine import Database
 from origin.monitoring import queries
-from origin.redis_servers import failure_reason, redis_client
+from origin.redis_servers import failure_reason, probe_writes, redis_client
 from origin.settings import Settings
 from origin.telemetry.metrics import NAMESPACE
 
 PROBE_TIMEOUT_S = 2.0
 """A probe has a result after about this time, even if a part hangs."""
-_KEY = "account-service:probe"
 
 log = logging.getLogger(__name__)
 
 
 class Probes:
-    """Probes each part in a thread of its own. Requests share the running probe of a part that hangs."""
+    """Probes each part in a thread of its own. If a part hangs, requests share its running probe."""
 
     def __init__(self, database: Database, settings: Settings) -> None:
         self._settings = settings
@@ -87,15 +86,9 @@ class Probes:
             database.dispose()
 
     def _probe_redis(self) -> None:
-        with (
-            redis_client(self._settings, self._settings.redis_broker_db, PROBE_TIMEOUT_S) as client,
-            client.pipeline() as pipeline,
-        ):
-            # Write as wake-ups do: a PING succeeds also at a replica or a server without free memory.
-            pipeline.lpush(_KEY, 1)
-            pipeline.pexpire(_KEY, int(PROBE_TIMEOUT_S * 1000))
-            pipeline.rpop(_KEY)
-            pipeline.execute()
+        settings = self._settings
+        with redis_client(settings, settings.redis_broker_db, PROBE_TIMEOUT_S) as client:
+            probe_writes(client)
 
 
 def _is_up(name: str, probe: Future[Any], deadline: float) -> bool:
