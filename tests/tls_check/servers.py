@@ -84,13 +84,10 @@ def postgres_programs() -> Path | None:
     return _POSTGRES_PROGRAMS / str(versions[-1]) / "bin" if versions else None
 
 
-class TlsRedis(EmbeddedValkey):
-    """Debian's Redis by TLS."""
+class _TlsServer(EmbeddedValkey):
+    """A server of Debian's Redis that speaks TLS only."""
 
-    def __init__(self, certificates: Certificates, primary: "TlsRedis | None" = None) -> None:
-        super().__init__(primary=primary)
-        self._certificates = certificates
-        self.tls = certificates.redis_environment
+    _certificates: Certificates
 
     def _program(self) -> Path:
         return Path(shutil.which("redis-server") or "")
@@ -104,23 +101,21 @@ class TlsRedis(EmbeddedValkey):
         return self._certificates.redis_client(self)
 
 
-class TlsSentinel(EmbeddedSentinel):
+class TlsRedis(_TlsServer):
+    """Debian's Redis by TLS."""
+
+    def __init__(self, certificates: Certificates, primary: "TlsRedis | None" = None) -> None:
+        super().__init__(primary=primary)
+        self._certificates = certificates
+        self.tls = certificates.redis_environment
+
+
+class TlsSentinel(_TlsServer, EmbeddedSentinel):
     """Debian's Sentinel by TLS."""
 
     def __init__(self, certificates: Certificates, name: str, primary: TlsRedis) -> None:
         super().__init__(name, primary)
         self._certificates = certificates
-
-    def _program(self) -> Path:
-        return Path(shutil.which("redis-server") or "")
-
-    def _configuration(self) -> list[str]:
-        return super()._configuration() + self._certificates.redis_configuration(self.port)
-
-    def client(self, db: int = 0) -> redis.Redis:
-        """Return a new client of the Sentinel; the caller closes it."""
-        assert db == 0
-        return self._certificates.redis_client(self)
 
 
 class TlsPostgres(EmbeddedPostgres):

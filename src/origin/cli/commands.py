@@ -64,7 +64,7 @@ def register_commands(app: Flask) -> None:
 
 
 class OnlyDoctor(AppGroup):
-    """The commands where the settings are wrong: `doctor`. Any other ends with the reason."""
+    """The commands if the settings are wrong: only `doctor` runs. All others end with the reason."""
 
     def __init__(self, reason: str) -> None:
         super().__init__()

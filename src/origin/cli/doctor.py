@@ -22,9 +22,9 @@ _FAILED = 1
 def doctor(*, as_json: bool) -> None:
     """Check all that the service needs, in one line for each: ok, warn or fail.
 
-    It checks the settings, PostgreSQL, Redis, the peers, the ledger, the secrets, and who works. It takes
-    15 s at most, and writes nothing but a key in Redis that expires at once. Ends with status 0 if
-    nothing failed, 1 otherwise; warnings don't count.
+    It checks the settings, PostgreSQL, Redis, the peers, the ledger, the secrets, and whether workers and
+    Beat work. It takes 15 s at most. It writes only a key in Redis, which expires after two seconds. Ends
+    with status 0 if nothing failed, 1 otherwise; warnings don't count.
     """
     has_failed = False
     with _quiet():

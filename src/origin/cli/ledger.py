@@ -158,7 +158,7 @@ def batch(batch_id: str, *, as_json: bool) -> None:
 
 
 def _history(found: reports.History) -> dict[str, Any]:
-    """Return a batch's history as JSON has it; what a rollback deleted stays out of it."""
+    """Return a batch's history as JSON has it, without the parts that a rollback deleted."""
     batch = entry_of(found.batch)
     del batch["undone"]
     return {

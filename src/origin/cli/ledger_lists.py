@@ -41,7 +41,7 @@ class Since(click.ParamType[datetime | timedelta]):
             return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
         except (ValueError, OverflowError):
             self.fail(
-                f"{value!r} is no time such as 2026-01-31T12:00Z, and no age such as 24h.",
+                f"{value!r} is neither a time such as 2026-01-31T12:00Z nor an age such as 24h.",
                 param,
                 ctx,
             )

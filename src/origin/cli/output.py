@@ -82,7 +82,7 @@ class ProgressLine:
         self._what, self._next_at = "", 0.0
 
     def __call__(self, what: str, done: int, total: int) -> None:
-        """Show what is done of a total, if it is time to."""
+        """Show how much of a total is done, unless the last line is younger than two seconds."""
         now = time.monotonic()
         if what != self._what or now >= self._next_at:
             self._what, self._next_at = what, now + _PROGRESS_EVERY_S
@@ -115,7 +115,7 @@ def as_json_option(command: Callable[..., Any]) -> Callable[..., Any]:
 class Page(Generic[K]):
     """The part of a list that an operator asks for, and how to print it.
 
-    :ivar after: What `--after` gives: the list goes on behind this entry. None: from its start.
+    :ivar after: What `--after` gives: the page begins after this entry. None: at the start of the list.
     """
 
     limit: int | None
@@ -128,11 +128,11 @@ class Page(Generic[K]):
         return None if self.limit is None else self.limit + 1
 
     def print(self, entries: Sequence[Entry], headings: Mapping[str, str], key: str) -> None:
-        """Print the page.
+        """Print the page as a table or as JSON.
 
         :param entries: At most as many as `asked`.
         :param headings: The table's columns, and the name of each in an entry. JSON has all names.
-        :param key: The name of what `--after` takes.
+        :param key: The name of the column that `--after` takes.
         """
         shown = self.cut(entries, key)
         if self.as_json:
@@ -155,7 +155,7 @@ def paged(
     """Give a list command the options `--limit`, `--after` and `--json`, as the argument `page`.
 
     :param kind: The type of what `--after` takes.
-    :param limit: The limit without the option; None: all entries.
+    :param limit: How many entries the command prints without `--limit`; None: all.
     """
 
     def wrap(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -165,9 +165,9 @@ def paged(
             metavar="N",
             default=limit,
             show_default=True,
-            help="Print at most so many." if limit else "Print at most so many. Default: all.",
+            help="Print at most N entries." if limit else "Print at most N entries. Default: all.",
         )
-        @click.option("--after", type=kind, help="Go on behind this entry of the list.")
+        @click.option("--after", type=kind, help="Begin after this entry of the list.")
         @as_json_option
         @wraps(command)
         def with_page(
@@ -208,7 +208,7 @@ class ReportFile:
 
 
 class _ReportFileType(click.File):
-    """Opens the file before the command begins: whether it can be written is better known then."""
+    """Opens the file before the command begins, so that a wrong path fails at once, not after hours."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         return ReportFile(super().convert(value, param, ctx), is_stdout=value == "-")

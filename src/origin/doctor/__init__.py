@@ -1,1 +1,1 @@
-"""Tells operators whether everything that the service needs is well: `flask doctor`."""
+"""Checks what the service needs from outside: `flask doctor`."""

@@ -23,7 +23,7 @@ _DATE_ERROR_S = 1.0
 
 @dataclass(frozen=True)
 class ServerLook:
-    """What a server shows with any response.
+    """What any response of a server shows.
 
     :ivar expires_at: When its certificate expires; None: plain HTTP, or certificates aren't checked.
     :ivar ahead_s: By how many seconds this machine's clock is ahead; None: it sent no `Date`.
@@ -40,7 +40,7 @@ class CannotLook(Exception):
 
 
 def look_at(url: str, *, tls_verify: bool) -> ServerLook:
-    """Send a GET, as the service's own calls do: by the environment's proxies and certificates.
+    """Send a GET with the environment's proxies and certificates, as the service's own calls do.
 
     :raises CannotLook: there is no response, or its certificate isn't accepted.
     """
@@ -53,7 +53,7 @@ def look_at(url: str, *, tls_verify: bool) -> ServerLook:
                 url,
                 verify=tls_verify,
                 allow_redirects=False,
-                # Given any, requests reads no `.netrc`, and sends nothing.
+                # With this function, requests reads no `.netrc`, and sends no login.
                 auth=lambda request: request,
                 stream=True,
                 timeout=(_CONNECT_TIMEOUT_S, _READ_TIMEOUT_S),
@@ -94,12 +94,12 @@ class _CertificateAdapter(HTTPAdapter):
         super().__init__()
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        """Make pools whose connections keep certificates; called by `requests`."""
+        """Make pools whose connections keep certificates. `requests` calls it."""
         super().init_poolmanager(*args, **kwargs)
         self.poolmanager.pool_classes_by_scheme = self._pools()
 
     def proxy_manager_for(self, proxy: str, **arguments: Any) -> Any:
-        """Return the proxy's manager, with such pools too."""
+        """Return the proxy's manager, with pools of the same kind."""
         manager = super().proxy_manager_for(proxy, **arguments)
         manager.pool_classes_by_scheme = self._pools()
         return manager
@@ -128,7 +128,7 @@ def _expiry(certificate: Any) -> datetime:
 
 
 def _parsed_date(text: str) -> float | None:
-    """Return the middle of the second that a `Date` names, in seconds since 1970; None: it is none."""
+    """Return the middle of the second that a `Date` names, in seconds since 1970; None: it is malformed."""
     try:
         return parsedate_to_datetime(text).timestamp() + 0.5
     except (ValueError, OverflowError):
@@ -154,7 +154,7 @@ def _reason(error: BaseException) -> str:
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """Yield an error and what it was made from, the outermost first."""
+    """Yield an error and the errors that caused it, the outermost first."""
     found: list[Any] = [error]
     seen: set[int] = set()
     while found:

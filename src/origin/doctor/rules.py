@@ -8,17 +8,17 @@ from enum import StrEnum
 CERTIFICATE_WARNING = timedelta(days=14)
 """A certificate that expires earlier is warned of."""
 CLOCK_WARNING_S = 5.0
-"""Clocks that differ by more are warned of: ID tokens are refused from here on."""
+"""Clocks that differ by more are warned of: logins may then fail, because ID tokens are refused."""
 CLOCK_FAILURE_S = 30.0
 """Clocks that differ by more are a failure."""
 CONNECTIONS_WARNING = 0.8
 """The share of PostgreSQL's connections in use from which the doctor warns."""
 RECONCILIATION_WARNING = timedelta(days=2)
-"""A reconciliation run that takes longer is warned of, as by the alert."""
+"""The doctor warns if the last complete run is older: the same limit as the alert's."""
 OVERDUE_WARNING = timedelta(minutes=10)
 """Work that has been due for longer is warned of."""
 OLDEST_REDIS = 6
-"""The oldest major version of Redis that serves."""
+"""The oldest major version of Redis that the service works with."""
 
 
 class Level(StrEnum):
@@ -33,7 +33,7 @@ class Level(StrEnum):
 class Finding:
     """One line of the doctor's report.
 
-    :ivar text: A sentence that says what is so and, unless all is well, what to do. It has no secret.
+    :ivar text: What was found and, if something is wrong, what to do. It contains no secret.
     """
 
     level: Level
@@ -45,7 +45,7 @@ class Finding:
 class Check:
     """A check by name. `run` may raise anything; the doctor then reports a failure.
 
-    :ivar needs: The settings without which it can't be made, by the beginnings of their names.
+    :ivar needs: The settings that it needs, by the beginnings of their names.
     """
 
     name: str
@@ -71,14 +71,14 @@ def warn(check: str, text: str) -> Finding:
 
 
 def fail(check: str, text: str) -> Finding:
-    """Return a finding without whose repair the service doesn't work, or not as it should."""
+    """Return a finding that an operator must repair: until then, the service doesn't work as it should."""
     return Finding(Level.FAIL, check, text)
 
 
 def judge_clock(check: str, whose: str, ahead_s: float, error_s: float) -> Finding:
     """Judge another machine's clock.
 
-    :param whose: Words for that machine.
+    :param whose: The other machine, in words.
     :param ahead_s: By how many seconds this machine's clock is ahead of the other.
     :param error_s: The largest possible error of that.
     """
@@ -133,15 +133,15 @@ def judge_schema(found: str | None, known: Iterable[str], usable_from: str | Non
 def judge_reconciliation(
     age: timedelta | None, running_for: timedelta, differences: int
 ) -> Finding:
-    """Judge how lately all GGOs were compared with the ledger.
+    """Judge how long ago all GGOs were compared with the ledger.
 
-    :param age: Since the last complete run; None: there was none.
+    :param age: The time since the last complete run; None: there was none.
     :param running_for: For how long the unfinished run has existed; zero if there is none.
-    :param differences: How many are known, without those of the kind `never_sent`.
+    :param differences: How many differences are known, without those of the kind `never_sent`.
     """
     check = "reconciliation"
     if differences:
-        told = f"{differences} differences from the ledger are known."
+        told = f"Known differences from the ledger: {differences}."
         return warn(check, f"{told} See `flask ledger differences`, and the runbook by kind.")
     if age is None and running_for < RECONCILIATION_WARNING:
         return ok(check, "No run has been completed yet.")

@@ -97,8 +97,8 @@ def test_a_listed_batch_has_integers_and_times_in_utc(market: Market):
 
 WRONG_OPTIONS = {
     ("--state", "lost"): "'lost' is not one of",
-    ("--since", "yesterday"): "'yesterday' is no time such as",
-    ("--since", "24"): "'24' is no time such as",
+    ("--since", "yesterday"): "'yesterday' is neither a time such as",
+    ("--since", "24"): "'24' is neither a time such as",
     ("--limit", "0"): "0 is not in the range",
     ("--after", "x"): "'x' is not a valid integer",
 }

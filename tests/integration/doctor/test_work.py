@@ -68,7 +68,10 @@ def announce(market: Market, kind: str) -> None:
 
 def test_the_ledger_is_asked_for_a_known_ggo(market: Market):
     market.issue(1000)
-    assert found_in(market, "ledger state").text == "It has the latest GGO, with its amount."
+    assert (
+        found_in(market, "ledger state").text
+        == "The ledger has the latest GGO, with the same amount."
+    )
     market.rows("UPDATE ggos SET amount = 999")
     differing = found_in(market, "ledger state")
     assert differing.level is Level.WARN
@@ -104,7 +107,9 @@ def test_somebody_must_work(market: Market):
     announce(market, "beat")
     assert found_in(market, "processes").level is Level.WARN
     announce(market, "web")
-    assert found_in(market, "processes").text == "Lately worked: 1 web, 1 worker, 1 beat."
+    assert (
+        found_in(market, "processes").text == "These have worked lately: 1 web, 1 worker, 1 beat."
+    )
     market.rows("UPDATE process_secrets SET works_until = now() - interval '1 second'")
     assert found_in(market, "processes").level is Level.FAIL
 
@@ -125,7 +130,7 @@ def test_failing_webhooks_are_warned_of(market: Market):
     market.settle()
     assert found_in(market, "webhooks").level is Level.OK
     market.rows("UPDATE webhook_subscriptions SET failures = 3")
-    assert "1 subscriptions fail" in found_in(market, "webhooks").text
+    assert "Failing subscriptions: 1;" in found_in(market, "webhooks").text
     market.rows("UPDATE webhook_subscriptions SET failures = 0")
     market.rows(
         "UPDATE webhook_deliveries SET state = 'GIVEN_UP', ended_at = now(), next_attempt_at = NULL"

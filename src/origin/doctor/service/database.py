@@ -58,7 +58,7 @@ class DatabaseChecks:
         ]
 
     def reading(self, name: str, read: Read) -> Check:
-        """Return a check that reads the database, if that can be reached."""
+        """Return a check that reads the database. It fails if the database can't be reached."""
 
         def run() -> Iterable[Finding]:
             with self.database.transaction() as session:
@@ -70,7 +70,7 @@ class DatabaseChecks:
     def after_connecting(
         self, name: str, run: Callable[[], Iterable[Finding]], needs: Collection[str] = ()
     ) -> Check:
-        """Return a check that runs only if the database can be reached.
+        """Return a check that fails without running if the database can't be reached.
 
         :param needs: What it needs besides the database's settings.
         """
@@ -83,7 +83,7 @@ class DatabaseChecks:
             try:
                 return list(run())
             except DBAPIError as error:
-                return [fail(name, f"The database refuses to tell: {_words(error)}.")]
+                return [fail(name, f"It can't be checked: {_words(error)}.")]
 
         return Check(name, checked, (*_NEEDS, *needs))
 

@@ -1,4 +1,4 @@
-"""Checks of the settings, and of what they switch off."""
+"""The check of the settings, and the doctor's way to run if some of them are wrong."""
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -17,11 +17,10 @@ _RISKS = {
     ),
     "recovery_mode": (
         True,
-        "RECOVERY_MODE=1: composes, imports, signing and posting rest until it is removed.",
+        "RECOVERY_MODE=1: composes, imports, signing and posting are suspended until it is removed.",
     ),
 }
 """For each setting: the value that is warned of, and the warning."""
-
 
 _URL = "http://stand-in.invalid"
 _STAND_INS = {
@@ -77,7 +76,7 @@ class SettingsCheck:
 def with_wrong_settings(doctor: Doctor, reason: str, wrong: Collection[str]) -> Doctor:
     """Return a doctor whose checks run if they need none of the wrong settings.
 
-    :param doctor: Made of settings in which others stand in for the wrong ones.
+    :param doctor: A doctor with the settings of `with_stand_ins`.
     :param reason: Names every variable that is missing or wrong, without values.
     """
     told = fail(_NAME, f"{reason} (doc/operations/variables.md).")
@@ -86,7 +85,7 @@ def with_wrong_settings(doctor: Doctor, reason: str, wrong: Collection[str]) -> 
 
 
 def with_stand_ins(values: Mapping[str, str]) -> tuple[Settings, frozenset[str]]:
-    """Return valid settings, in which others stand in for the wrong ones, and the names of the wrong.
+    """Return valid settings, with stand-ins for the wrong ones, and the names of the wrong ones.
 
     :param values: The environment, by names in lower case.
     """
@@ -101,7 +100,7 @@ def with_stand_ins(values: Mapping[str, str]) -> tuple[Settings, frozenset[str]]
         try:
             return Settings.of({**right, **stand_ins}), wrong
         except WrongSettings as error:
-            # A value may be wrong only because of another: then this takes a second round.
+            # A value may be wrong only because of another one: then a second round finds it.
             if error.names <= wrong:
                 raise
             wrong |= error.names

@@ -90,7 +90,7 @@ class PeerChecks:
         return Check(name, run, needs)
 
     def _ask_hydra(self) -> None:
-        """Fetch the public keys, and try our credentials with a token that nobody has."""
+        """Fetch the public keys, and try our credentials with a made-up refresh token."""
         self.hydra.fetch_keys()
         try:
             self.hydra.refresh(_NO_TOKEN)
@@ -114,7 +114,7 @@ class PeerChecks:
         self.ledger.read_ggo(_NO_ADDRESS)
 
     def _compare_ggo(self) -> Iterator[Finding]:
-        """Look whether the ledger has the latest issued GGO as the database has it."""
+        """Compare the latest issued GGO with the ledger."""
         check = "ledger state"
         with self.database_checks.database.reading() as session:
             known = queries.newest_issued_ggo(session)
@@ -139,4 +139,4 @@ class PeerChecks:
                 "here. Compare all: `flask ledger reconcile`.",
             )
         else:
-            yield ok(check, "It has the latest GGO, with its amount.")
+            yield ok(check, "The ledger has the latest GGO, with the same amount.")

@@ -64,7 +64,7 @@ class RedisChecks:
             with redis_client(self.settings, self.settings.redis_broker_db, _TIMEOUT_S) as client:
                 info: Any = client.info()
         except redis.RedisError as error:
-            yield fail(check, f"It doesn't tell its state: {_words(error)}")
+            yield fail(check, f"Its state can't be read: {_words(error)}")
             return
         version = str(info.get("redis_version", "?"))
         if version.partition(".")[0].isdecimal() and int(version.partition(".")[0]) < OLDEST_REDIS:
@@ -104,7 +104,7 @@ class RedisChecks:
         if not answering:
             yield fail(check, f"{told} Check REDIS_SENTINELS, and whether they run.")
         elif answering < len(sentinels):
-            yield warn(check, f"{told} Start the others: without a majority there is no failover.")
+            yield warn(check, f"{told} Start the others: a failover needs a majority.")
         else:
             yield ok(check, told)
 

@@ -1,4 +1,4 @@
-"""Checks of what processes do: secrets, workers, queues, webhooks, reconciliation."""
+"""Checks of the running service: secrets, processes, queues, webhooks, reconciliation."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -28,7 +28,7 @@ from origin.settings import Settings
 
 @dataclass(frozen=True)
 class WorkChecks:
-    """Makes the checks of what processes do, as the database tells it."""
+    """Makes the checks of the running service. They read the database."""
 
     settings: Settings
     database_checks: DatabaseChecks
@@ -79,11 +79,11 @@ def _processes(session: Session) -> Iterator[Finding]:
     missing = [kind for kind in ("worker", "beat") if not working[kind]]
     if missing:
         names = " and no ".join(missing)
-        yield fail(check, f"No {names} works lately ({told}). Start them, and read their logs.")
+        yield fail(check, f"No {names} has worked lately ({told}). Start them, or read their logs.")
     elif not working["web"]:
         yield warn(check, f"No web runs on this database ({told}).")
     else:
-        yield ok(check, f"Lately worked: {told}.")
+        yield ok(check, f"These have worked lately: {told}.")
 
 
 def _queues(session: Session) -> Iterator[Finding]:
@@ -106,7 +106,7 @@ def _webhooks(session: Session) -> Iterator[Finding]:
     if given_up or failing:
         yield warn(
             check,
-            f"{failing} subscriptions fail, and {given_up} deliveries were given up in the last day. "
+            f"Failing subscriptions: {failing}; deliveries given up in the last day: {given_up}. "
             "See `flask webhooks list`.",
         )
     else:
