@@ -100,9 +100,10 @@ def _without_settings(reason: str) -> Flask:
     """Return an app that has nothing but `flask doctor`.
 
     :param reason: Why the settings are wrong.
-    :raises SystemExit: another command runs: it prints the reason in one line and no traceback.
+    :raises SystemExit: another command runs. It ends with the reason in one line, without a traceback.
     """
-    # While Flask looks a command up, the context is its own. Within a command it has a parent.
+    # Flask calls this first to look the command up, in a context without a parent. A call with a parent
+    # comes from within a command, which needs the real app.
     if get_current_context().parent is not None:
         sys.exit(reason)
     settings, wrong = with_stand_ins(environment())

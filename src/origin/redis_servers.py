@@ -100,7 +100,7 @@ def probe_writes(client: redis.Redis) -> None:
 
 
 def failure_reason(error: BaseException) -> str:
-    """Return an error's type, and of a connection that failed also why, in one line without secrets."""
+    """Return an error's type in one line without secrets; for a failed connection, also the reason."""
     name = type(error).__name__
     # Other errors may quote a command, and so its arguments.
     if not isinstance(error, redis.ConnectionError | redis.TimeoutError):
@@ -111,14 +111,14 @@ def failure_reason(error: BaseException) -> str:
 class _Sentinels(Sentinel):
     """redis-py's Sentinels, which many threads and greenlets may ask at once.
 
-    redis-py swaps places in a list that all of them read. Two that do so at once can lose a Sentinel.
-    Its error shows all options of each connection.
+    redis-py swaps places in a list that all of them read. Two that do so at the same time can
+    lose a Sentinel. Its error shows all options of each connection, passwords included.
     """
 
     def discover_master(self, service_name: str) -> tuple[str, int]:
         """Return the primary's host and port, from the first Sentinel that knows them.
 
-        :raises MasterNotFoundError: none does. The message says why.
+        :raises MasterNotFoundError: no Sentinel knows them. The message says why.
         """
         reasons = []
         for sentinel in self.sentinels:
@@ -188,7 +188,7 @@ def _sentinel_options(settings: Settings, timeouts: Mapping[str, Any]) -> dict[s
 def _celery_url(settings: Settings, database: int) -> str:
     """Return the URL of a database, password included; with Sentinels one URL for each.
 
-    The user and the password are the server's in each. Celery takes the Sentinels' from the options.
+    Each has the Redis server's user and password. Celery takes the Sentinels' from the options.
     """
     password = settings.redis_password.get_secret_value() or None
     addresses = settings.redis_sentinel_addresses or [settings.redis_address]

@@ -97,7 +97,7 @@ def _redis_host(value: str) -> str:
     found = _REDIS_URL.fullmatch(value)
     if found is None or not 0 < int(found["port"] or 1) <= 65535:
         raise ValueError(
-            "not a host, nor rediss://host:port (user, password and databases have own variables)"
+            "neither a host nor rediss://host:port (user, password and databases have variables of their own)"
         )
     return value
 
@@ -238,7 +238,7 @@ T = TypeVar("T", bound="EnvironmentSettings")
 class WrongSettings(ConfigurationError):
     """Variables are missing or wrong.
 
-    :ivar names: The settings at fault. That of a file that gives a secret is the secret's.
+    :ivar names: The settings that are missing or wrong. For a secret's file, the name is the secret's.
     """
 
     def __init__(self, reasons: Mapping[str, str]) -> None:
@@ -288,7 +288,7 @@ class EnvironmentSettings(BaseModel):
             for name, value in values.items()
             if value is not None and (value != "" or name == "cors_origins")
         }
-        # The name of the variable at fault, for each setting that a file gives.
+        # For each setting that comes from a file, the variable to name in errors.
         files = {
             name: f"{name}_file".upper() for name in cls.secret_names() if given.get(f"{name}_file")
         }

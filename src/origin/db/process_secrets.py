@@ -66,7 +66,7 @@ def prove_work(session: Session, process: str, valid_for: timedelta) -> None:
 def count_working(session: Session) -> Mapping[str, int]:
     """Return how many processes of each kind work: `web`, `worker` and `beat`.
 
-    A web works if it runs.
+    A web counts if it runs; workers and Beat count if they have worked lately.
     """
     table = models.ProcessSecrets
     works = or_(

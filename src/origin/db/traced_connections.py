@@ -16,7 +16,7 @@ from psycopg2.extensions import cursor as DriverCursor  # noqa: N812 - a class
 from origin.telemetry.tracing import SpanKind, begin_statement, finish
 
 _LOOKED_AT = 2000
-"""Characters of a statement. Long lists of values come after its table."""
+"""How many characters of a statement are read: the table comes before long lists of values."""
 _WORD = re.compile(r"\w+")
 _WRITE = re.compile(
     r"\b(INSERT)\s+INTO\s+(\w+)|\b(DELETE)\s+FROM\s+(\w+)|(?<!FOR )(?<!DO )(?<!KEY )\b(UPDATE)\s+(\w+)",
@@ -31,7 +31,7 @@ Summary = tuple[str, str]
 """A statement's operation, and its table or the empty string."""
 
 _prepared: dict[str, Summary] = {}
-"""By the names of prepared statements, which are the same in all connections."""
+"""The summaries of prepared statements, by their names. All connections use the same names."""
 
 
 def _summary(statement: str) -> Summary:
@@ -53,7 +53,7 @@ def _of_text(statement: str) -> Summary:
     word = _WORD.search(statement)
     operation = word[0].upper() if word else "SQL"
     table = _TABLE.search(statement)
-    # A WITH without a write is a query.
+    # A WITH without a write only reads.
     return ("SELECT" if operation == "WITH" else operation), (table[1] if table else "")
 
 
@@ -64,7 +64,7 @@ class TracedCursor(DriverCursor):
 
     def execute(self, query: Any, vars: Any = None) -> None:  # noqa: A002 - the driver's name
         """Execute a statement, and make its span; errors are the driver's."""
-        # Bytes have their values in them, but they begin with the name of a prepared statement.
+        # Statements in bytes contain values, but they begin with EXECUTE and a prepared statement's name.
         text = query[:100].decode(errors="replace") if isinstance(query, bytes) else str(query)
         self.connection.trace(_summary(text), super().execute, query, vars)
 

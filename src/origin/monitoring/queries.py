@@ -109,7 +109,7 @@ def periodic_work(session: Session) -> Iterable[Sequence[Any]]:
 
 
 def overdue_work(session: Session) -> Iterable[Sequence[Any]]:
-    """Return (queue, for how many seconds its first row has been due); 0 if none is due."""
+    """Return (queue, for how many seconds its oldest row has been due; 0 if none is due)."""
     overdue = "SELECT '{0}', greatest(extract(epoch FROM now() - min(next_attempt_at)), 0) FROM {1}"
     queues = {
         "batches": "batches WHERE next_attempt_at IS NOT NULL",

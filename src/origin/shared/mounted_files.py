@@ -1,18 +1,18 @@
 """Files that operators mount: secrets, certificates and keys.
 
-Errors show neither a file's path nor its content: an operator may have taken one for the other.
+Errors show neither a file's path nor its content: an operator may have put the secret in place of the path.
 """
 
 import ssl
 
 MAX_FILE_BYTES = 1024 * 1024
-"""A longer file is not what was meant."""
+"""A longer file can't be a secret or a certificate, so the path is wrong."""
 
 
 def read_secret(path: str) -> str:
-    """Return a file's text without the newline at its end.
+    """Return a file's text without one newline at its end.
 
-    :raises ValueError: with the reason why there is no usable text.
+    :raises ValueError: with the reason why the file has no usable text.
     """
     try:
         text = _read(path).decode()

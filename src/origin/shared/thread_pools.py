@@ -11,8 +11,8 @@ T = TypeVar("T")
 class ContextThreadPool(ThreadPoolExecutor):
     """A thread pool whose work sees the context variables of the code that submits it.
 
-    A thread (under gevent, a greenlet) begins with an empty context. Its log lines would have no
-    request id, and its calls to peers would begin new traces.
+    A thread (under gevent, a greenlet) begins with an empty context: in a plain pool, log lines would
+    have no request id, and calls to peers would begin new traces.
     """
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:

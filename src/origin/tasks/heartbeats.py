@@ -1,7 +1,7 @@
 """Proves to the other processes that a worker or Beat works, by a time in PostgreSQL.
 
-A worker proves it when a task has succeeded, Beat when it has sent a sweep. A process that runs and is
-stuck proves nothing. `/health/work` and the gauge `processes` show who works.
+A worker proves it when a task has succeeded, Beat when it has sent a sweep. A process that hangs
+proves nothing. `/health/work` and the gauge `processes` show who works.
 """
 
 import logging
@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 
 class Heartbeat:
-    """Writes that this process has worked.
+    """Writes that this process works.
 
     :param sweep_interval_s: SWEEP_INTERVAL. A process counts as working until it has missed three
         sweeps and `_GRACE_S` have passed.
@@ -35,7 +35,7 @@ class Heartbeat:
         self._next = 0.0
 
     def worked(self) -> None:
-        """Write it, unless that was done a moment ago. Without the database it is not written."""
+        """Write that this process has just worked, once in `_EVERY_S` at most. It only logs database errors."""
         now = time.monotonic()
         if self.process is None or now < self._next:
             return

@@ -91,7 +91,7 @@ _KINDS = {
 def _span_data(ended: FinishedSpan) -> SpanData:
     span = ended.span
     name, attributes = _name_and_attributes(ended)
-    # Azure counts a peer's 4xx as an answer like others.
+    # These records have always counted a peer's 4xx as a success.
     is_success = ended.error is None or (
         ended.kind is SpanKind.PEER_CALL and ended.error.startswith("4")
     )

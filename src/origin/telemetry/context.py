@@ -15,7 +15,7 @@ TRACE_HEADER = "traceparent"
 TRACE_STATE_HEADER = "tracestate"
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._~-]{1,128}")
-# Versions after 00 may append something.
+# Versions after 00 may append fields.
 _TRACE_PARENT = re.compile(
     r"(?!ff)([0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(-.*)?"
 )
@@ -31,8 +31,8 @@ _MAX_TRACE_STATE_LENGTH = 512
 class Sampling:
     """Which traces are exported.
 
-    :param ratio: The part of new traces, from 0 to 1. Every service that samples by trace ids chooses
-        the same ones.
+    :param ratio: The share of new traces, from 0 to 1. Services that sample by trace ids with the same
+        share choose the same traces.
     :param follows_parent: Whether the caller's decision counts, if there is one.
     """
 

@@ -1,7 +1,7 @@
 """Sends spans to an OTLP collector. Only this module and `otlp_json` use OpenTelemetry's SDK.
 
 The SDK's processor keeps a bounded queue and sends batches from a thread of its own (under gevent, a
-greenlet). A request never waits for the collector; what doesn't fit is dropped and counted.
+greenlet). A request never waits for the collector: if the queue is full, the span is dropped and counted.
 """
 
 import atexit
@@ -44,6 +44,7 @@ class OtlpExport:
     """
 
     def __init__(self, options: OtlpOptions) -> None:
+        # The SDK's queue drops spans without saying so. These places count them first.
         self._places = threading.BoundedSemaphore(options.queue_size)
         self._sender = OtlpSender(options)
         self._resource = Resource(options.resource)
@@ -55,7 +56,7 @@ class OtlpExport:
             meter_provider=NoOpMeterProvider(),
         )
         self._is_over = threading.Event()
-        # Started now: an interpreter that shuts down starts no thread any more.
+        # Started now: an interpreter that is shutting down can't start threads.
         self._closer = threading.Thread(target=self._close, name="otlp-closer", daemon=True)
         self._closer.start()
         atexit.register(self.close)
@@ -110,7 +111,7 @@ def _readable(ended: FinishedSpan, resource: Resource) -> ReadableSpan:
         parent=_context(span, span.parent_id, is_remote=span.has_remote_parent)
         if span.parent_id
         else None,
-        # Without one, the SDK would look for a resource at each span.
+        # Without one, the SDK would detect a resource for each span.
         resource=resource,
         attributes={**ended.attributes, **failure},
         kind=_KINDS[ended.kind],

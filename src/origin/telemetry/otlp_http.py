@@ -18,7 +18,7 @@ _RETRIED = frozenset({429, 502, 503, 504})
 _ATTEMPTS = 5
 _FIRST_PAUSE_S = 1.0
 _LONGEST_PAUSE_S = 60.0
-"""A collector that asks for more patience than that loses the batch."""
+"""If a collector asks for a longer pause, the batch is dropped."""
 _MAX_ANSWER_BYTES = 64 * 1024
 _LOG_EVERY_S = 60.0
 _GZIP_LEVEL = 1
@@ -47,25 +47,25 @@ class OtlpSender:
             }
         )
         login = get_auth_from_url(options.url)
-        # Without any authentication, requests would read a `.netrc`, and replace the header.
+        # Without `auth`, requests would read a `.netrc`, and replace the header Authorization.
         self._session.auth = login if any(login) else lambda request: request
         self._verify = options.verify and (options.certificate or True)
         self._session.cert = options.client_certificate
 
     def hurry(self) -> None:
-        """Make no further retry, and end the pause before one: the process ends."""
+        """Don't retry any more, and end a pause that is under way: the process ends."""
         self._hurry.set()
 
     def send(self, body: bytes, count: int) -> int:
         """Send a request with this many spans, and return how many of them the collector hasn't taken.
 
-        It raises nothing. It may take the timeout, and the pauses that the collector asks for.
+        It raises nothing. It takes at most the timeout and the pauses that the collector asks for.
         """
         try:
             lost, reason = self._send(
                 gzip.compress(body, _GZIP_LEVEL) if self._is_compressed else body
             )
-        # Whatever it is: tracing must not end its thread.
+        # No error may end the SDK's thread: nothing would be sent any more.
         except Exception as error:  # noqa: BLE001
             lost, reason = None, type(error).__name__
         lost = count if lost is None else min(lost, count)
@@ -93,7 +93,7 @@ class OtlpSender:
                 if retry_after_s is not None:
                     if retry_after_s > _LONGEST_PAUSE_S:
                         break
-                    # The collector's own pause costs no time of the export.
+                    # The pause that the collector asks for doesn't count for the timeout.
                     pause_s = retry_after_s
                     ends_at += pause_s
             if time.monotonic() + pause_s >= ends_at or self._hurry.wait(pause_s):

@@ -1,4 +1,4 @@
-"""What the `OTEL_…` variables ask for, and which of them have no effect here.
+"""What the `OTEL_…` variables say, and which of them have no effect here.
 
 Where OpenTelemetry has a variable for traces alone (`OTEL_EXPORTER_OTLP_TRACES_…`), it wins over the one
 for all signals.
@@ -16,10 +16,11 @@ _DEFAULT_ENDPOINT = "http://localhost:4318"
 _TRACES_PATH = "/v1/traces"
 _PROTOCOL = "http/json"
 _RATIOS = {"always_on": 1.0, "always_off": 0.0, "traceidratio": None}
-"""Samplers; None: the argument says the ratio. `parentbased_` before a name makes the parent decide."""
+"""The share of traces by sampler; None: OTEL_TRACES_SAMPLER_ARG has it. A `parentbased_` sampler takes the
+parent's decision if there is one."""
 _PARENT_BASED = "parentbased_"
 _OTHER_SIGNALS = frozenset({"OTEL_METRICS_EXPORTER", "OTEL_LOGS_EXPORTER"})
-"""The service sends neither by OTLP, which `none` asks for."""
+"""The service sends neither signal by OTLP, so `none` needs no warning."""
 
 
 @dataclass(frozen=True)
@@ -27,8 +28,9 @@ class OtlpOptions:
     """Where spans go and how.
 
     :param url: The collector's URL for traces.
-    :param certificate: The file of certificates that the collector's is checked against; None: the system's.
-    :param client_certificate: The files of the client's certificate and key; None: none.
+    :param certificate: The file of authorities for the collector's certificate; None: those for peers.
+    :param client_certificate: The files of our certificate and its key, or one file with both; None: no
+        client certificate.
     :param timeout_s: Seconds for an export, retries included.
     :param resource: Attributes of all spans of this process.
     """
@@ -109,7 +111,7 @@ def _client_certificate(settings: Settings) -> tuple[str, str] | str | None:
         or settings.otel_exporter_otlp_client_certificate
     )
     key = settings.otel_exporter_otlp_traces_client_key or settings.otel_exporter_otlp_client_key
-    # Without a key, it is in the certificate's file.
+    # If no key is named, it is in the certificate's file.
     return (certificate, key) if certificate and key else certificate or None
 
 

@@ -21,7 +21,7 @@ _TRACE_STATE = "HTTP_TRACESTATE"
 _METHODS = frozenset(
     {"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "TRACE", "CONNECT"}
 )
-"""Any other method is a client's invention. Names of spans must be few."""
+"""Only these appear in spans' names, which must be few: clients can invent other methods."""
 
 log = logging.getLogger(__name__)
 

@@ -60,7 +60,7 @@ _exporters = _Exporters()
 def export_to(*exports: Export, statements: bool = False) -> None:
     """Pass each sampled span that ends to these functions, which must neither block nor raise.
 
-    :param statements: Make spans of SQL statements, too. Connections opened before make none.
+    :param statements: Make spans of SQL statements, too, on connections that are opened from now on.
     """
     _exporters.exports = exports
     _exporters.statements = statements

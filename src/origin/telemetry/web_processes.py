@@ -1,7 +1,7 @@
 """Memory, CPU time and open files of a web: of gunicorn's master and all of its workers together.
 
 The names are those that prometheus_client gives to worker and Beat, which are one process each. Its own
-collector shows one process, and a scrape reaches any of a web's workers.
+collector would show only the process that answers the scrape.
 """
 
 import os
@@ -15,7 +15,7 @@ from prometheus_client.registry import Collector
 
 _PROC = Path("/proc")
 _CUTIME, _CSTIME = 13, 14
-"""Places in /proc/PID/stat after the command: CPU time of children that ended, in clock ticks."""
+"""Indexes of fields in /proc/PID/stat after the command: CPU time of children that ended, in clock ticks."""
 
 # A web is as old as its oldest process, and the first process to reach its limit fails.
 _TOGETHER: dict[str, Callable[[Iterable[float]], float]] = {

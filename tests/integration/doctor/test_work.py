@@ -99,11 +99,11 @@ def test_rows_of_another_secret_fail(market: Market, new_runtime: NewRuntime):
 
 
 def test_somebody_must_work(market: Market):
-    assert "No worker and no beat works" in found_in(market, "processes").text
+    assert "No worker and no beat has worked" in found_in(market, "processes").text
     announce(market, "worker")
     nobody = found_in(market, "processes")
     assert nobody.level is Level.FAIL
-    assert "No beat works" in nobody.text
+    assert "No beat has worked" in nobody.text
     announce(market, "beat")
     assert found_in(market, "processes").level is Level.WARN
     announce(market, "web")
@@ -137,7 +137,7 @@ def test_failing_webhooks_are_warned_of(market: Market):
     )
     given_up = found_in(market, "webhooks")
     assert given_up.level is Level.WARN
-    assert "1 deliveries were given up" in given_up.text
+    assert "given up in the last day: 1." in given_up.text
 
 
 def test_old_reconciliation_and_differences_are_warned_of(market: Market):
@@ -153,7 +153,7 @@ def test_old_reconciliation_and_differences_are_warned_of(market: Market):
     list(market.runtime.reconciliation.run(calls_per_second=10000))
     differing = found_in(market, "reconciliation")
     assert differing.level is Level.WARN
-    assert "1 differences from the ledger" in differing.text
+    assert "Known differences from the ledger: 1." in differing.text
 
 
 def test_without_a_ledger_nothing_may_be_under_way(market: Market, new_runtime: NewRuntime):

@@ -81,7 +81,7 @@ def test_a_host_may_be_a_url(host: str, port: str, address: tuple[str, int], is_
 )
 def test_a_host_or_a_url_has_nothing_but_host_and_port(host: str):
     [message] = _wrong(redis_host=host)
-    assert message.startswith("REDIS_HOST: not a host, nor rediss://host:port")
+    assert message.startswith("REDIS_HOST: neither a host nor rediss://host:port")
     assert "s3cr3t" not in message
 
 

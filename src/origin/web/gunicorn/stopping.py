@@ -1,7 +1,7 @@
 """Lets a web say at SIGTERM that it isn't ready, some seconds before it stops (DRAIN_SECONDS).
 
-A load balancer learns from `/health/ready` that the web goes, while the web still answers. Otherwise the
-balancer's next requests would find a closed port.
+A load balancer learns from `/health/ready` that the web is stopping, while the web still answers. Otherwise
+the balancer's next requests would find a closed port.
 """
 
 import mmap
@@ -9,7 +9,7 @@ import signal
 from typing import Any
 
 _flag = mmap.mmap(-1, 1)
-"""Shared memory of gunicorn's master and its workers: the master imports this module, then forks."""
+"""Memory that gunicorn's master and its workers share: the master imports this module before it forks."""
 
 
 def is_stopping() -> bool:
@@ -18,9 +18,9 @@ def is_stopping() -> bool:
 
 
 def announce_at_sigterm(seconds: float) -> None:
-    """Have the master's SIGTERM wait for this time, in which the web isn't ready. A second one doesn't wait.
+    """Delay the master's stop at SIGTERM by this time, in which the web isn't ready.
 
-    Call it in the master, after gunicorn has set its handlers.
+    A second SIGTERM stops it at once. Call this in the master, after gunicorn has set its handlers.
     """
     if not seconds:
         return
