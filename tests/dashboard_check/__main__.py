@@ -29,10 +29,7 @@ _SETTINGS = {"RECONCILE_INTERVAL": "60"}
 
 def main(arguments: Sequence[str]) -> int:
     """Run the check; return the exit status."""
-    parser = argparse.ArgumentParser(prog="make dashboard-check", description=__doc__)
-    parser.add_argument("--minutes", type=float, default=1.5, help="how long users trade")
-    parser.add_argument("--picture", type=Path, help="draw the dashboard into this file (SVG)")
-    options = parser.parse_args(arguments)
+    options = _options(arguments)
     console = Console()
     (ROOT / ".run").mkdir(exist_ok=True)
     with (
@@ -76,6 +73,13 @@ def main(arguments: Sequence[str]) -> int:
             f"  ✓ All {len(list(queries()))} queries give series, for their processes alone."
         )
     return int(bool(found))
+
+
+def _options(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="make dashboard-check", description=__doc__)
+    parser.add_argument("--minutes", type=float, default=1.5, help="how long users trade")
+    parser.add_argument("--picture", type=Path, help="draw the dashboard into this file (SVG)")
+    return parser.parse_args(arguments)
 
 
 def _wrong_queries(prometheus: Prometheus, begin: float, rate: str) -> Iterator[str]:

@@ -3,12 +3,10 @@
 All secrets of this system come from files, as containers mount them.
 """
 
-import secrets
 from pathlib import Path
 
 from devstack.ports import free_port
 from devstack.postgres import EmbeddedPostgres
-from devstack.stack import CLIENT_SECRET, WEBHOOK_SECRET
 from devstack.valkey import EmbeddedSentinel, EmbeddedValkey
 from tests.support.live_system import running_system
 from tests.support.redis_failover import (
@@ -16,6 +14,7 @@ from tests.support.redis_failover import (
     check_failover,
     check_logs,
     secrets_in_files,
+    secrets_of_a_system,
     sentinel_environment,
 )
 
@@ -27,14 +26,7 @@ def test_processes_follow_the_new_primary(own_postgres: EmbeddedPostgres, tmp_pa
         EmbeddedValkey(primary=primary) as replica,
         EmbeddedSentinel(MASTER_NAME, primary) as sentinel,
     ):
-        given = {
-            "SECRET": secrets.token_urlsafe(32),
-            "DATABASE_URI": uri,
-            "HYDRA_CLIENT_SECRET": CLIENT_SECRET,
-            "WEBHOOK_SECRET": WEBHOOK_SECRET,
-            "REDIS_PASSWORD": primary.password,
-            "REDIS_SENTINEL_PASSWORD": sentinel.password,
-        }
+        given = secrets_of_a_system(uri, primary, sentinel)
         variables = sentinel_environment([sentinel]) | secrets_in_files(tmp_path, given)
         # One Sentinel of the list is out of reach.
         variables["WORKERS"] = "1"

@@ -6,9 +6,10 @@ import re
 import ssl
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,17 @@ class Collector:
         """Return the spans of this trace."""
         return [each for each in list(self.spans) if each.trace_id == trace_id]
 
+    def take(self, headers: Mapping[str, str], body: bytes) -> None:
+        """Read a request's spans, or complain."""
+        try:
+            if headers.get("content-encoding") == "gzip":
+                body = gzip.decompress(body)
+            self.bodies.append(body)
+            assert headers["content-type"] == "application/json", headers
+            self.spans.extend(read_spans(body))
+        except (AssertionError, ValueError, KeyError) as error:
+            self.complaints.append(f"{error!r} in {body[:2000]!r}")
+
 
 @contextmanager
 def otlp_collector(certificate: Path | None = None) -> Iterator[Collector]:
@@ -74,47 +86,15 @@ def otlp_collector(certificate: Path | None = None) -> Iterator[Collector]:
 
     :param certificate: A file with a certificate and its key: the collector then speaks TLS.
     """
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            headers = {name.lower(): value for name, value in self.headers.items()}
-            answer = collector.answers.popleft() if collector.answers else collector.always
-            collector.requests.append(headers)
-            collector.paths.append(self.path)
-            if answer.status is None:
-                collector.is_over.wait()
-                self.close_connection = True
-                return
-            if answer.status == 200:
-                try:
-                    if headers.get("content-encoding") == "gzip":
-                        body = gzip.decompress(body)
-                    collector.bodies.append(body)
-                    assert headers["content-type"] == "application/json", headers
-                    collector.spans.extend(read_spans(body))
-                except (AssertionError, ValueError, KeyError) as error:
-                    collector.complaints.append(f"{error!r} in {body[:2000]!r}")
-            self.send_response(answer.status)
-            for name, value in {**answer.headers, "Content-Length": str(len(answer.body))}.items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(answer.body)
-
-        def log_message(self, *_: Any) -> None:
-            """Log nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    scheme = "http" if certificate is None else "https"
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
     server.daemon_threads = True
-    scheme = "http"
     if certificate is not None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(certificate)
         server.socket = context.wrap_socket(server.socket, server_side=True)
-        scheme = "https"
     collector = Collector(f"{scheme}://127.0.0.1:{server.server_port}")
+    server.RequestHandlerClass = partial(_Handler, collector)  # type: ignore[assignment] # it is called
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
     try:
@@ -125,6 +105,39 @@ def otlp_collector(certificate: Path | None = None) -> Iterator[Collector]:
         thread.join()
         server.server_close()
     assert collector.complaints == []
+
+
+class _Handler(BaseHTTPRequestHandler):
+    """Records one connection's requests."""
+
+    protocol_version = "HTTP/1.1"
+
+    def __init__(self, collector: Collector, *arguments: Any) -> None:
+        self.collector = collector
+        super().__init__(*arguments)
+
+    def do_POST(self) -> None:
+        """Read the spans, and answer as the collector is told to."""
+        collector = self.collector
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        answer = collector.answers.popleft() if collector.answers else collector.always
+        collector.requests.append(headers)
+        collector.paths.append(self.path)
+        if answer.status is None:
+            collector.is_over.wait()
+            self.close_connection = True
+            return
+        if answer.status == 200:
+            collector.take(headers, body)
+        self.send_response(answer.status)
+        for name, value in {**answer.headers, "Content-Length": str(len(answer.body))}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(answer.body)
+
+    def log_message(self, *_: Any) -> None:
+        """Log nothing."""
 
 
 def read_spans(body: bytes) -> list[CollectedSpan]:

@@ -85,24 +85,7 @@ def running_prometheus(
         raise FileNotFoundError("Prometheus is not installed: run deploy/install-prometheus")
     configuration = folder / "prometheus.json"
     # JSON is YAML, too.
-    configuration.write_text(
-        json.dumps(
-            {
-                "global": {
-                    "scrape_interval": f"{interval_s}s",
-                    "evaluation_interval": f"{interval_s}s",
-                },
-                "rule_files": [str(rules)],
-                "scrape_configs": [
-                    {
-                        "job_name": name,
-                        "static_configs": [{"targets": list(targets), "labels": dict(labels)}],
-                    }
-                    for name, labels in jobs.items()
-                ],
-            }
-        )
-    )
+    configuration.write_text(json.dumps(_configuration(jobs, targets, interval_s, rules)))
     url = f"http://{LOOPBACK}:{free_port()}"
     process = SupervisedProcess(
         "prometheus",
@@ -119,6 +102,22 @@ def running_prometheus(
     )
     with process:
         yield Prometheus(url)
+
+
+def _configuration(
+    jobs: Mapping[str, Mapping[str, str]], targets: Sequence[str], interval_s: int, rules: Path
+) -> dict[str, Any]:
+    return {
+        "global": {"scrape_interval": f"{interval_s}s", "evaluation_interval": f"{interval_s}s"},
+        "rule_files": [str(rules)],
+        "scrape_configs": [
+            {
+                "job_name": name,
+                "static_configs": [{"targets": list(targets), "labels": dict(labels)}],
+            }
+            for name, labels in jobs.items()
+        ],
+    }
 
 
 def scraped(prometheus: Prometheus, targets: Sequence[str], jobs: int) -> bool:

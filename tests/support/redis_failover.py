@@ -1,15 +1,31 @@
-"""A failover of Redis while users trade, on a running system."""
+"""A failover of Redis while users trade, on a running system whose secrets come from files."""
 
+import secrets
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import requests
 
-from devstack.valkey import EmbeddedSentinel
+from devstack.stack import CLIENT_SECRET, WEBHOOK_SECRET
+from devstack.valkey import EmbeddedSentinel, EmbeddedValkey
 from tests.support.live_system import LiveSystem
 from tests.support.waiting import eventually
 
 MASTER_NAME = "accounts"
+
+
+def secrets_of_a_system(
+    uri: str, primary: EmbeddedValkey, sentinel: EmbeddedSentinel
+) -> dict[str, str]:
+    """Return the secret variables of a system on this database and Redis."""
+    return {
+        "SECRET": secrets.token_urlsafe(32),
+        "DATABASE_URI": uri,
+        "HYDRA_CLIENT_SECRET": CLIENT_SECRET,
+        "WEBHOOK_SECRET": WEBHOOK_SECRET,
+        "REDIS_PASSWORD": primary.password,
+        "REDIS_SENTINEL_PASSWORD": sentinel.password,
+    }
 
 
 def secrets_in_files(folder: Path, given: Mapping[str, str]) -> dict[str, str]:

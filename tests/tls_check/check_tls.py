@@ -1,6 +1,5 @@
 """The whole service on servers that speak TLS only: it works, and stops working for good reasons."""
 
-import secrets
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +10,6 @@ import pytest
 from sqlalchemy import make_url
 
 from devstack.processes import ROOT
-from devstack.stack import CLIENT_SECRET, WEBHOOK_SECRET
 from origin.monitoring.service.probes import Probes
 from tests.support.certificates import Authority
 from tests.support.example_settings import redis_settings
@@ -21,6 +19,7 @@ from tests.support.redis_failover import (
     check_failover,
     check_logs,
     secrets_in_files,
+    secrets_of_a_system,
     sentinel_environment,
 )
 from tests.tls_check.servers import TlsPostgres, TlsRedis, TlsSentinel
@@ -126,14 +125,7 @@ def test_all_processes_and_commands_speak_tls(
 ):
     """All secrets come from files. The primary of Redis dies while users trade."""
     uri = tls_postgres.create_database("accounts")
-    given = {
-        "SECRET": secrets.token_urlsafe(32),
-        "DATABASE_URI": uri,
-        "HYDRA_CLIENT_SECRET": CLIENT_SECRET,
-        "WEBHOOK_SECRET": WEBHOOK_SECRET,
-        "REDIS_PASSWORD": primary.password,
-        "REDIS_SENTINEL_PASSWORD": sentinel.password,
-    }
+    given = secrets_of_a_system(uri, primary, sentinel)
     variables = {
         **sentinel_environment([sentinel]),
         **secrets_in_files(tmp_path, given),
