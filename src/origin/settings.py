@@ -6,9 +6,12 @@ pydantic reads the values. A setting's name, type, bounds and default stand in o
 import os
 import re
 from collections.abc import Mapping, Sequence
+from ipaddress import IPv6Address
 from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 from uuid import UUID
 
+import psycopg2
+from psycopg2.extensions import make_dsn
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -42,7 +45,9 @@ _HTTP_URL = re.compile(
     r"([/?#]\S*)?",
     re.IGNORECASE,
 )
-_ADDRESS = r"(?P<host>[^\s/?#@:,\[\]]+|\[[0-9a-f]*:[0-9a-f:.%]*\])(:(?P<port>[0-9]{1,5}))"
+_NAME = r"[^\s/?#@:,\[\]]+"
+_HOST_NAME = re.compile(_NAME)
+_ADDRESS = rf"(?P<host>{_NAME}|\[[0-9a-f]*:[0-9a-f:.%]*\])(:(?P<port>[0-9]{{1,5}}))"
 _HOST_AND_PORT = re.compile(_ADDRESS, re.IGNORECASE)
 _REDIS_URL = re.compile(rf"(?P<scheme>rediss?)://{_ADDRESS}?/?", re.IGNORECASE)
 _DATABASE_FILES = ("sslrootcert", "sslcert", "sslkey", "sslcrl")
@@ -86,14 +91,23 @@ def _redis_host(value: str) -> str:
     """Return a host, or a URL with nothing but a scheme, a host and a port."""
     if not value:
         raise ValueError("blank")
-    if "://" not in value:
-        return _without_brackets(value)
+    host = _without_brackets(value)
+    if _HOST_NAME.fullmatch(host) or _is_ipv6(host):
+        return host
     found = _REDIS_URL.fullmatch(value)
     if found is None or not 0 < int(found["port"] or 1) <= 65535:
         raise ValueError(
             "not a host, nor rediss://host:port (user, password and databases have own variables)"
         )
     return value
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        IPv6Address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _host_and_port(value: str) -> str:
@@ -127,6 +141,7 @@ def _database_uri(value: SecretStr) -> SecretStr:
         raise ValueError("not a database URI") from None
     if url.get_backend_name() not in {"postgresql", "postgres"}:
         raise ValueError("only postgresql:// is supported")
+    _check_parameters(url)
     for name in _DATABASE_FILES:
         path = url.query.get(name, "")
         if path and path != "system":
@@ -138,6 +153,18 @@ def _database_uri(value: SecretStr) -> SecretStr:
     return SecretStr(
         url.set(drivername="postgresql+psycopg2").render_as_string(hide_password=False)
     )
+
+
+def _check_parameters(url: URL) -> None:
+    """Check that libpq knows the names of a URI's parameters.
+
+    Errors don't show a name: it may be a part of a password that is not percent-encoded.
+    """
+    for number, name in enumerate(url.query, 1):
+        try:
+            make_dsn(**{name: "1"})
+        except (psycopg2.ProgrammingError, TypeError):
+            raise ValueError(f"PostgreSQL doesn't know parameter {number} after the ?") from None
 
 
 def _connection_string(value: SecretStr) -> SecretStr:
