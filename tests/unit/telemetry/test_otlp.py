@@ -227,9 +227,7 @@ def test_a_full_queue_drops_and_nobody_waits(collector: Collector, exporting):
     collector.is_over.set()
 
 
-def test_closing_sends_what_waits(
-    collector: Collector, exporting, monkeypatch: pytest.MonkeyPatch
-):
+def test_closing_sends_what_waits(collector: Collector, exporting, monkeypatch: pytest.MonkeyPatch):
     # How long it may take is another test's matter.
     monkeypatch.setattr(otlp, "CLOSE_S", 30.0)
     export = exporting(options_for(collector.url, delay_ms=3_600_000))
