@@ -366,7 +366,7 @@ def test_notes_tell_the_address_and_what_to_check():
 
     assert "https://accounts.example.com" in notes("example")
     assert f"helm test {RELEASE} --namespace {NAMESPACE}" in notes("example")
-    assert "Please check" not in notes("everything")
+    assert "Check these values" not in notes("everything")
     assert "port-forward service/accounts-web" in notes("minimal")
     for warning in ("LEDGER_ENABLED is off", "NodePort publishes", "has one pod", "http://"):
         assert warning in notes("no-ledger")
