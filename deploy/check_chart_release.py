@@ -1,4 +1,4 @@
-"""What happens in time: hooks, updates without a failed request, `helm test`, and a cluster's Secret."""
+"""What a release does: hooks, updates without a failed request, `helm test`, restarts after a changed Secret."""
 
 import http.server
 import json

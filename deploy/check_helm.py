@@ -1,4 +1,4 @@
-"""The command `helm` renders the chart as helm-python-sdk does, and packages it.
+"""Checks that the command `helm` renders the chart as helm-python-sdk does, and packages it.
 
 `deploy/check` runs this if `helm` is on the PATH: `deploy/check_helm.py [HELM]`.
 """
@@ -43,7 +43,7 @@ def main() -> None:
             rendered = [each for each in yaml.safe_load_all(text) if each]
             key = lambda each: (each["kind"], each["metadata"]["name"])  # noqa: E731 - used twice, here
             if sorted(rendered, key=key) != sorted(objects(values), key=key):
-                sys.exit(f"  ✗ helm renders {name} in another way than helm-python-sdk")
+                sys.exit(f"  ✗ helm and helm-python-sdk render {name} differently")
         run(folder, "package", str(CHART), "--destination", folder)
         version = run(folder, "version", "--short").strip()
     sys.stdout.write(f"  ✓ helm {version} lints, renders and packages the chart\n")

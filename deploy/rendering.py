@@ -17,7 +17,7 @@ RELEASE = "accounts"
 VERSION = yaml.safe_load((CHART / "Chart.yaml").read_text())["appVersion"]
 DEFAULTS = yaml.safe_load((CHART / "values.yaml").read_text())
 SETS = {
-    # By JSON, so that what stands once in a file (anchors) is not shared in memory.
+    # A copy by JSON: YAML's anchors would share objects in memory.
     path.stem.removesuffix("-values"): json.loads(json.dumps(yaml.safe_load(path.read_text())))
     for path in (CHART / "example.yaml", *sorted((CHART / "ci").glob("*-values.yaml")))
 }

@@ -1,4 +1,4 @@
-"""Writes what the Helm chart has from elsewhere: `python -m devstack.chart` (`make chart`).
+"""Writes the parts of the Helm chart that are made from other files: `python -m devstack.chart` (`make chart`).
 
 - `README.md`: the values, with the comments of values.yaml
 - `values.schema.json`: their types, with the same comments; and the service's variables, with their types
@@ -36,7 +36,7 @@ class Value:
 
     @property
     def is_section(self) -> bool:
-        """Return whether the README shows the children instead of this value."""
+        """Whether the README shows the children instead of this value."""
         return any(child.comment for child in self.children) or self.path == ("settings",)
 
 
@@ -95,7 +95,7 @@ def schema(found: tuple[Value, ...]) -> dict[str, Any]:
         "description": "Written by `make chart`. Don't edit it by hand.",
         "type": "object",
         "additionalProperties": False,
-        # Helm gives this one to every chart that another chart includes.
+        # Helm adds this one to a chart that another chart includes.
         "properties": {**properties, "global": {"type": "object"}},
     }
 
@@ -114,7 +114,7 @@ def _schema_of(value: Value) -> dict[str, Any]:
 def _settings_schema() -> dict[str, Any]:
     """Return the schema of `settings`: all variables of the service, and those that its libraries read.
 
-    Secrets and what the chart sets are allowed here: the chart's templates say what is wrong with them.
+    The schema allows secrets and what the chart sets itself: the templates reject them with a better message.
     """
     descriptions = _variables()
     fields = Settings.model_json_schema()["properties"]
@@ -186,7 +186,7 @@ _BEGIN = """\
 <!-- Written by `make chart` from values.yaml. Don't edit it by hand. -->
 # The Helm chart account-service
 
-Version {version}, for Kubernetes {kubernetes}. Which value do I set, to do what? \
+Version {version}, for Kubernetes {kubernetes}. Which value do I set for what? \
 [AccountService on Kubernetes](../../doc/operations/kubernetes.md) tells how to install, upgrade and watch \
 it; [example.yaml](example.yaml) has values for production.
 

@@ -1,6 +1,6 @@
 """The types of the Helm chart's values, for its JSON schema. Pure data and functions.
 
-A value's type is that of its default. This module names what the default doesn't tell.
+A value's type is that of its default. This module has the types that the default doesn't tell.
 """
 
 from typing import Any
@@ -197,12 +197,12 @@ def of(path: tuple[str, ...], default: Any) -> dict[str, Any] | None:
 
 
 PROXIES = "^(HTTPS?|NO)_PROXY$"
-"""Variables that libraries read, and that no list of ours names. libpq's are not among them: the migration
-needs them, too, and it doesn't get `settings`."""
+"""Variables for libraries that may stand in `settings`. libpq's may not: the migration needs them, too, and it
+doesn't get `settings`."""
 
 
 def given(field: dict[str, Any]) -> dict[str, Any]:
-    """Return the schema of a variable that is set, of one that may also be absent (null)."""
+    """Return the schema that a variable's value has if it is set: without null."""
     return next((each for each in field.get("anyOf", ()) if each["type"] != "null"), field)
 
 

@@ -1,6 +1,6 @@
 """Writes the reference of the operators' commands into a page: `python -m devstack.commands_document FILE`.
 
-All that stands below the page's heading "All commands" is made from the commands themselves.
+It replaces everything below the page's heading "All commands".
 """
 
 import re

@@ -1,7 +1,7 @@
 """A real Prometheus watches a running system by the alert rules: `make alerts-check`.
 
-Only the webs are scraped (METRICS_PORT=0, the default). All times in the rules are a sixtieth of what
-they are: minutes become seconds. Rules about rates of requests and about scraped workers are tested by
+Only the webs are scraped (METRICS_PORT=0, the default). All times in the rules are divided by
+60: minutes become seconds. Rules about rates of requests and about scraped workers are tested by
 promtool alone (`cases.yaml`).
 """
 
@@ -26,7 +26,7 @@ _REST_S = 30
 """For how long nothing may fire: longer than every `for` but those of hours."""
 _WITHIN_S = 150
 
-# What operators must hear of, as rows: the statement that makes it so, and the alerts that follow.
+# Statements that make a fault, and the alerts that must follow.
 _FAULTS: dict[str, set[str]] = {
     "UPDATE process_secrets SET works_until = now() - interval '1 s'": {
         "AccountServiceNothingSwept",

@@ -16,7 +16,7 @@ _HEIGHTS = {Kind.STAT: 4, Kind.GRAPH: 8, Kind.TABLE: 8}
 # Grafana 10.0's. Later versions migrate it when they load it.
 _SCHEMA_VERSION = 38
 _SOURCE = {"type": "prometheus", "uid": "${datasource}"}
-# The address that the alerts' `runbook_url` has, too: the runbook tells how to replace it.
+# The same address as in the alerts' `runbook_url`: the runbook says how to replace it.
 _RUNBOOK = "https://example.org/account-service/blob/main/doc/operations/runbook.md"
 _BUILD = f"{NAMESPACE}_build_info"
 _SCOPE = 'namespace=~"$namespace"'
@@ -148,7 +148,7 @@ def _panel(panel: Panel) -> Json:
 
 
 def _target(letter: str, legend: str, query: str, kind: Kind) -> Json:
-    """Return a query. What shows one value asks for the current one, so an old one never stays."""
+    """Return a query. A panel of one value asks for the current one, so it never shows an old one."""
     is_instant = kind is not Kind.GRAPH
     return {
         "refId": letter,

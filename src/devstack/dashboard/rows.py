@@ -22,14 +22,14 @@ _HOUR, _DAY = 3600.0, 86400.0
 _FIRING = 'namespace=~"$namespace",alertname=~"AccountService.*",alertstate="firing"'
 _UP_OR_DOWN = ((1, "up", "green"), (0, "down", _RED))
 _FROM_ONE = ((1, _RED),)
-# Probes and scrapes are no requests of users.
+# Probes and scrapes aren't requests of users.
 _USERS = 'endpoint!~"/health.*|/metrics"'
 _FAILED = 'status=~"5.."'
 _CLIENTS = 'status=~"4.."'
 _UNSUCCESSFUL = 'state!~"SUCCESS|IGNORED"'
 _OF_WORKERS, _OF_BEAT = 'kind="worker"', 'kind="beat"'
 _UNANSWERED = 'status=~"none|5.."'
-# `never_sent` is permanent: it is shown, but it is no reason for an alert.
+# `never_sent` is permanent: it is shown, and is no reason for an alert.
 _REAL = 'kind!="never_sent"'
 
 
@@ -37,7 +37,7 @@ def _calls_by_status(peer: str, words: str) -> Panel:
     matcher = f'peer="{peer}"'
     return Panel(
         f"Calls to {words}, by status",
-        f"Calls of {words} in a second. Good: statuses of 2xx. `none` is a call without an answer.",
+        f"Calls to {words} in a second. Good: statuses of 2xx. `none` is a call without an answer.",
         {
             "{{status}}": with_total(
                 "status",
@@ -130,7 +130,7 @@ _OVERVIEW = Row(
         Panel(
             "Mode",
             "Good: normal. `no ledger`: `LEDGER_ENABLED=0`. `recovery`: `RECOVERY_MODE=1`; composes and "
-            "workers rest.",
+            "the workers' tasks are suspended.",
             {"": f"2 * max({own('recovery_mode')}) + 1 - min({own('ledger_enabled')})"},
             kind=Kind.STAT,
             texts=[
@@ -162,7 +162,7 @@ _OVERVIEW = Row(
         ),
         Panel(
             "Oldest DataHub job",
-            "How long the oldest question or message to DataHub has waited. Good: seconds.",
+            "How long the oldest job at DataHub has waited. Good: seconds.",
             {"": f"max({gauge('datahub_job_oldest_seconds')})"},
             unit="s",
             kind=Kind.STAT,
@@ -228,7 +228,7 @@ _OVERVIEW = Row(
         ),
         Panel(
             "Given up (24 h)",
-            "Webhooks of the last 24 hours that aren't tried any more. Good: 0.",
+            "Deliveries that were given up in the last 24 hours. Good: 0.",
             {"": f"max({gauge('webhooks_given_up_last_day')})"},
             kind=Kind.STAT,
             thresholds=_FROM_ONE,
@@ -331,7 +331,7 @@ _REQUESTS = Row(
         Panel(
             "Rejected requests",
             "Answers in a second that clients cause: 401 and 403 (tokens), 429 (rate limit), other 4xx. "
-            "No value is good or bad; a rise after an upgrade is.",
+            "No value is good or bad by itself, but a rise after an upgrade is bad.",
             {
                 "{{status}}": with_total(
                     "status",
@@ -468,7 +468,7 @@ _WEBHOOKS = Row(
         ),
         Panel(
             "Failing subscriptions by host",
-            "Subscriptions whose last delivery failed, of the 20 worst hosts. Good: 0.",
+            "Subscriptions whose last delivery failed, at the 20 worst hosts. Good: 0.",
             {
                 "{{host}}": with_total(
                     "host",
@@ -496,7 +496,7 @@ _DATAHUB = Row(
     [
         Panel(
             "Jobs at DataHub",
-            "What DataHub must still be told or asked, by kind. Good: it returns to near 0. "
+            "Calls to DataHub that must still be made, by kind. Good: it returns to near 0. "
             "Jobs of accounts that must log in stay.",
             {"{{kind}}": f"max by (kind) ({gauge('datahub_jobs')})"},
             alerts=["AccountServiceDataHubWorkWaits"],

@@ -1,4 +1,4 @@
-"""Running processes: which secrets they know, how their clocks go, and whether they work.
+"""Running processes: which secrets they know, how far their clocks are ahead, and whether they work.
 
 Each tells its secrets and its clock every minute (`origin.keys.announcing`). Worker and Beat also tell
 when they have worked (`origin.tasks.heartbeats`).
