@@ -53,7 +53,7 @@ openapi: sync ## Write doc/openapi.json from the views and schemas (a test compa
 dashboard: sync ## Write doc/operations/grafana-dashboard.json from src/devstack/dashboard (a test compares them)
 	$(python) -m devstack.dashboard doc/operations/grafana-dashboard.json
 
-dashboard-check: sync ## Evaluate the dashboard's queries by a real Prometheus (ARGS='--minutes 15 --picture FILE')
+dashboard-check: sync ## Evaluate the dashboard's queries with a real Prometheus (ARGS='--minutes 15 --picture FILE')
 	@deploy/install-prometheus
 	@PYTHONPATH="$(CURDIR)/src:$(CURDIR)" exec $(python) -m tests.dashboard_check $(ARGS)
 
@@ -81,7 +81,7 @@ deploy-check: sync ## Lint the Dockerfile, compose.yaml and the Helm chart; chec
 chart: sync ## Write the chart's README, schema and copied files from values.yaml, settings and doc (a test compares them)
 	@$(python) -m devstack.chart
 
-alerts-check: sync ## Test the alert rules by promtool, and by a Prometheus that watches a running system (minutes)
+alerts-check: sync ## Test the alert rules with promtool, and with a Prometheus that watches a running system (minutes)
 	@deploy/install-prometheus
 	@deploy/check_alerts
 	@PYTHONPATH="$(CURDIR)/src:$(CURDIR)" exec $(python) -m pytest --numprocesses 0 tests/alerts/check_live.py $(ARGS)

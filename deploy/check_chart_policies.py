@@ -241,7 +241,7 @@ def test_without_a_destination_database_and_redis_may_be_anywhere(component):
 
 
 def test_rules_of_the_chart_1_0_still_decide():
-    """With `egress` alone, as in the chart 1.0.0, nothing is opened besides."""
+    """With `egress` alone, as in the chart 1.0.0, nothing else is opened."""
     values = changed(
         SETS["minimal"],
         ("networkPolicy", "egress"),

@@ -1,4 +1,4 @@
-"""Each value of the chart counts, and a misspelt or wrong one is rejected."""
+"""Each value of the chart has an effect, and a misspelt or wrong value is rejected."""
 
 import helm_python as helm
 import pytest

@@ -23,7 +23,7 @@ from tests.support.waiting import eventually
 
 _UNITS = {"m": "s", "h": "m"}
 _REST_S = 30
-"""For how long nothing may fire: longer than every `for` but those of hours."""
+"""For how long nothing may fire: longer than every `for`, except those of hours."""
 _WITHIN_S = 150
 
 # Statements that make a fault, and the alerts that must follow.

@@ -1,7 +1,7 @@
 """Reads the health and the version of a release's web. `helm test` runs it inside the cluster.
 
 It tries again for a minute, because workers announce themselves some seconds after their start. The exit
-status is 0 only if the last answers are all right. It needs nothing but Python.
+status is 0 only if all last answers are as expected. It needs only Python.
 """
 
 import json

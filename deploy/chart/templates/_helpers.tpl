@@ -2,7 +2,7 @@
 {{- .Values.fullnameOverride | default .Release.Name | trunc 40 | trimSuffix "-" -}}
 {{- end }}
 
-{{- /* What tells the pods of a component from others. Deployments can't change it in an upgrade.
+{{- /* The labels that select a component's pods. Deployments can't change them in an upgrade.
        Takes (dict "root" $ "component" "web"). */ -}}
 {{- define "account-service.selector" -}}
 app.kubernetes.io/name: account-service
@@ -46,8 +46,8 @@ app.kubernetes.io/component: {{ .component }}
 {{- end }}
 {{- end }}
 
-{{- /* Secrets by name. Helm's user needs the right to read what is looked up. Empty where there is no
-       cluster (helm template). A resourceVersion reveals nothing of the data. */ -}}
+{{- /* The versions of the Secrets and ConfigMaps that the values name; nothing without a cluster (helm
+       template). Helm's user needs the right to read them. A resourceVersion reveals nothing of the data. */ -}}
 {{- define "account-service.secretsVersion" -}}
 {{- $found := list }}
 {{- if .Values.secrets.restartOnChange }}
@@ -86,7 +86,7 @@ annotations: {{ toYaml . | nindent 2 }}
 {{- toYaml $names }}
 {{- end }}
 
-{{- /* Those of them that are mounted as files. */ -}}
+{{- /* The variables among them that are mounted as files. */ -}}
 {{- define "account-service.secretFiles" -}}
 {{- $secrets := .root.Values.secrets }}
 {{- $files := list }}
@@ -115,7 +115,7 @@ annotations: {{ toYaml . | nindent 2 }}
 {{- toYaml $env }}
 {{- end }}
 
-{{- /* Takes a value; returns "true" for one that the service reads as off, else nothing. */ -}}
+{{- /* Takes a value; returns "true" if the service reads it as off, otherwise nothing. */ -}}
 {{- define "account-service.isOff" -}}
 {{- if has (lower (toString .)) (list "0" "false" "no" "off") }}true{{ end }}
 {{- end }}
@@ -192,7 +192,7 @@ envFrom: {{ toYaml . | nindent 2 }}
 {{- end }}
 {{- end }}
 
-{{- /* What a pod has, but for its own container. Takes (dict "root" $ "component" "web" "of" .Values.web). */ -}}
+{{- /* A pod's spec, without its own container. Takes (dict "root" $ "component" "web" "of" .Values.web). */ -}}
 {{- define "account-service.pod" -}}
 {{- $pods := .root.Values.pods }}
 serviceAccountName: {{ include "account-service.serviceAccount" . | quote }}

@@ -1,4 +1,4 @@
-{{- /* Certificates and secrets as files: the volumes, where the service sees them, and the variables that
+{{- /* Certificates and secrets as files: the volumes, where the service finds them, and the variables that
        name them. A connection's files are in /etc/account-service/tls/<connection>. */ -}}
 
 {{- /* The connections that a component has certificates for. The migration connects to PostgreSQL only. */ -}}
