@@ -6,9 +6,12 @@ pydantic reads the values. A setting's name, type, bounds and default stand in o
 import os
 import re
 from collections.abc import Mapping, Sequence
+from ipaddress import IPv6Address
 from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 from uuid import UUID
 
+import psycopg2
+from psycopg2.extensions import make_dsn
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -42,7 +45,9 @@ _HTTP_URL = re.compile(
     r"([/?#]\S*)?",
     re.IGNORECASE,
 )
-_ADDRESS = r"(?P<host>[^\s/?#@:,\[\]]+|\[[0-9a-f]*:[0-9a-f:.%]*\])(:(?P<port>[0-9]{1,5}))"
+_NAME = r"[^\s/?#@:,\[\]]+"
+_HOST_NAME = re.compile(_NAME)
+_ADDRESS = rf"(?P<host>{_NAME}|\[[0-9a-f]*:[0-9a-f:.%]*\])(:(?P<port>[0-9]{{1,5}}))"
 _HOST_AND_PORT = re.compile(_ADDRESS, re.IGNORECASE)
 _REDIS_URL = re.compile(rf"(?P<scheme>rediss?)://{_ADDRESS}?/?", re.IGNORECASE)
 _DATABASE_FILES = ("sslrootcert", "sslcert", "sslkey", "sslcrl")
@@ -68,6 +73,10 @@ def _http_url(value: str) -> str:
     return value
 
 
+def _http_url_or_none(value: str) -> str:
+    return _http_url(value) if value else ""
+
+
 def _without_brackets(value: str) -> str:
     """Return an IPv6 address as it is written without a port."""
     return value[1:-1] if value.startswith("[") and value.endswith("]") else value
@@ -82,14 +91,23 @@ def _redis_host(value: str) -> str:
     """Return a host, or a URL with nothing but a scheme, a host and a port."""
     if not value:
         raise ValueError("blank")
-    if "://" not in value:
-        return _without_brackets(value)
+    host = _without_brackets(value)
+    if _HOST_NAME.fullmatch(host) or _is_ipv6(host):
+        return host
     found = _REDIS_URL.fullmatch(value)
     if found is None or not 0 < int(found["port"] or 1) <= 65535:
         raise ValueError(
             "not a host, nor rediss://host:port (user, password and databases have own variables)"
         )
     return value
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        IPv6Address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _host_and_port(value: str) -> str:
@@ -123,6 +141,7 @@ def _database_uri(value: SecretStr) -> SecretStr:
         raise ValueError("not a database URI") from None
     if url.get_backend_name() not in {"postgresql", "postgres"}:
         raise ValueError("only postgresql:// is supported")
+    _check_parameters(url)
     for name in _DATABASE_FILES:
         path = url.query.get(name, "")
         if path and path != "system":
@@ -134,6 +153,18 @@ def _database_uri(value: SecretStr) -> SecretStr:
     return SecretStr(
         url.set(drivername="postgresql+psycopg2").render_as_string(hide_password=False)
     )
+
+
+def _check_parameters(url: URL) -> None:
+    """Check that libpq knows the names of a URI's parameters.
+
+    Errors don't show a name: it may be a part of a password that is not percent-encoded.
+    """
+    for number, name in enumerate(url.query, 1):
+        try:
+            make_dsn(**{name: "1"})
+        except (psycopg2.ProgrammingError, TypeError):
+            raise ValueError(f"PostgreSQL doesn't know parameter {number} after the ?") from None
 
 
 def _connection_string(value: SecretStr) -> SecretStr:
@@ -180,6 +211,7 @@ Url = Annotated[str, _Stripped, AfterValidator(_http_url)]
 RedisHost = Annotated[str, _Stripped, AfterValidator(_redis_host)]
 Sentinels = Annotated[list[Annotated[str, AfterValidator(_host_and_port)]], BeforeValidator(_split)]
 FilePath = Annotated[str, _Stripped]
+UrlOrNone = Annotated[str, _Stripped, AfterValidator(_http_url_or_none)]
 BaseUrl = Annotated[str, _Stripped, AfterValidator(_without_slash), AfterValidator(_http_url)]
 Origins = Annotated[list[Annotated[str, AfterValidator(_origin)]], BeforeValidator(_split)]
 Networks = Annotated[list[IPvAnyNetwork], BeforeValidator(_split)]
@@ -342,12 +374,12 @@ class Settings(DatabaseSettings):
     # OpenTelemetry's; durations are milliseconds, as its specification has them.
     otel_sdk_disabled: bool = False
     otel_traces_exporter: OtelWord = ""
-    otel_exporter_otlp_endpoint: Url | None = None
-    otel_exporter_otlp_traces_endpoint: Url | None = None
+    otel_exporter_otlp_endpoint: UrlOrNone = ""
+    otel_exporter_otlp_traces_endpoint: UrlOrNone = ""
     otel_exporter_otlp_headers: OtelHeaders = SecretStr("")
     otel_exporter_otlp_traces_headers: OtelHeaders = SecretStr("")
     otel_exporter_otlp_timeout: Count = 10000
-    otel_exporter_otlp_traces_timeout: Count | None = None
+    otel_exporter_otlp_traces_timeout: CountOrZero = 0
     otel_exporter_otlp_certificate: AuthoritiesFile = ""
     otel_exporter_otlp_traces_certificate: AuthoritiesFile = ""
     otel_exporter_otlp_client_certificate: ReadableFile = ""

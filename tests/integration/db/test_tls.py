@@ -60,6 +60,17 @@ def test_the_servers_certificate_is_verified_by_the_authoritys(
     assert _answers(f"{tls_uri}?sslmode={mode}&sslrootcert={certificate}")
 
 
+def test_system_means_the_authorities_that_a_variable_names(
+    tls_uri: str, certificate: Path, monkeypatch: pytest.MonkeyPatch
+):
+    uri = f"{tls_uri}?sslmode=verify-full&sslrootcert=system"
+    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+    with pytest.raises(OperationalError, match="certificate verify failed"):
+        _answers(uri)
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    assert _answers(uri)
+
+
 def test_verify_full_compares_the_name_in_the_uri(tls_uri: str, certificate: Path):
     """The name counts, not the address that this service has resolved it to."""
     other = tls_uri.replace("127.0.0.1", "localhost")

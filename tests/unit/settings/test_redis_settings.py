@@ -72,9 +72,14 @@ def test_a_host_may_be_a_url(host: str, port: str, address: tuple[str, int], is_
         "rediss://cache:0",
         "rediss://cache:65536",
         "http://cache",
+        "cache:6379",
+        "cache/0",
+        "me:s3cr3t@cache",
+        "a b",
+        "[cache",
     ],
 )
-def test_a_url_has_nothing_but_host_and_port(host: str):
+def test_a_host_or_a_url_has_nothing_but_host_and_port(host: str):
     [message] = _wrong(redis_host=host)
     assert message.startswith("REDIS_HOST: not a host, nor rediss://host:port")
     assert "s3cr3t" not in message
@@ -170,6 +175,14 @@ def test_files_that_the_databases_uri_names_must_be_readable(name: str, tmp_path
     (tmp_path / "file").touch()
     assert _settings(database_uri=uri).database_url.query[name] == f"{tmp_path}/file"
     assert _settings(database_uri="postgresql://db/x?sslrootcert=system")
+
+
+@pytest.mark.parametrize("name", ["sslrotcert", "dsn", "s3cr3t"])
+def test_a_parameter_that_libpq_does_not_know_is_counted(name: str):
+    """Each connection would say so, and a start would end with a traceback."""
+    assert _wrong(database_uri=f"postgresql://me:s3cr3t@db/x?sslmode=require&{name}=/ca") == [
+        "DATABASE_URI: PostgreSQL doesn't know parameter 2 after the ?"
+    ]
 
 
 def _celery(**changes: Any) -> dict[str, Any]:
