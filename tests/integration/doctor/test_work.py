@@ -247,6 +247,7 @@ def called(market: Market, *arguments: str, **variables: str) -> Result:
             },
         ),
         ({"REDIS_PORT": "many"}, {"redis", "redis memory"}),
+        ({"REDIS_HOST": "rediss://r:6380", "REDIS_PORT": "6379"}, {"redis", "redis memory"}),
         ({"HYDRA_CLIENT_ID": "", "SECRET_FILE": "/x"}, {"hydra", "hydra introspection", "secrets"}),
         ({"LEDGER_URL": "nowhere", "TLS_VERIFY": "1"}, {"ledger", "ledger state"}),
     ],
