@@ -66,7 +66,9 @@ class RedisChecks:
             with redis_client(self.settings, self.settings.redis_broker_db, _TIMEOUT_S) as client:
                 info: Any = client.info()
         except redis.exceptions.NoPermissionError:
-            yield warn(check, "Not checked: the user may not execute INFO. The service doesn't need it.")
+            yield warn(
+                check, "Not checked: the user may not execute INFO. The service doesn't need it."
+            )
             return
         except redis.RedisError as error:
             yield fail(check, f"It doesn't tell its state: {self._words(error)}")
