@@ -1,7 +1,9 @@
 """Sentinels name the primary, also after a failover."""
 
 import gc
+import socket
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
@@ -140,6 +142,15 @@ def test_a_closed_client_leaves_no_connection_to_a_sentinel(cluster: Cluster):
             eventually(lambda: len(sentinel.client_list()) <= before, "no connection is left")
     finally:
         gc.enable()
+
+
+def test_a_silent_sentinel_does_not_keep_redis_down(cluster: Cluster):
+    """A machine that is switched off doesn't refuse connections. Each probe makes a new client."""
+    there = f"{cluster.sentinel.host}:{cluster.sentinel.port}"
+    with closing(socket.create_server(("127.0.0.1", 0))) as silent:
+        first = f"127.0.0.1:{silent.getsockname()[1]}"
+        settings = _settings(cluster, redis_sentinels=f"{first},{there}")
+        eventually(lambda: _redis_is_up(settings), "Redis is up")
 
 
 def test_a_wrong_password_of_the_sentinel_is_named_without_its_value(
