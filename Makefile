@@ -82,6 +82,7 @@ chart: sync ## Write the chart's README, schema and copied files from values.yam
 	@$(python) -m devstack.chart
 
 alerts-check: sync ## Test the alert rules by promtool, and by a Prometheus that watches a running system (minutes)
+	@deploy/install-prometheus
 	@deploy/check_alerts
 	@PYTHONPATH="$(CURDIR)/src:$(CURDIR)" exec $(python) -m pytest --numprocesses 0 tests/alerts/check_live.py $(ARGS)
 

@@ -162,6 +162,24 @@ def test_large_and_small_numbers_are_written_as_they_are():
     assert [env[name]["value"] for name in numbers] == ["4194304", "2.5", "0"]
 
 
+@pytest.mark.parametrize(
+    ("host", "port"),
+    [
+        ("redis.data.svc", "6379"),
+        ("rediss://redis.data.svc", "6379"),
+        ("rediss://redis.data.svc:6380", None),
+        ("rediss://[fd00::1]:6380/", None),
+    ],
+)
+def test_the_port_in_redis_url_is_the_only_one(host, port):
+    """The service doesn't start with two different ports, and REDIS_PORT has a default in the chart."""
+    env = environment(
+        pods(objects(changed(SETS["minimal"], ("settings", "REDIS_HOST"), host)))["web"]
+    )
+    assert env["REDIS_HOST"]["value"] == host
+    assert env.get("REDIS_PORT", {}).get("value") == port
+
+
 def test_secrets_are_references_to_the_secret(values):
     secrets = {**DEFAULTS["secrets"], **values["secrets"]}
     for component, pod in pods(objects(values)).items():
@@ -183,6 +201,22 @@ def test_secrets_are_references_to_the_secret(values):
                     "key": name,
                     "optional": not required,
                 }
+
+
+@pytest.mark.parametrize("as_files", [False, True])
+def test_the_databases_uri_may_come_from_another_secret(as_files):
+    """As operators of PostgreSQL write it, for example CloudNativePG."""
+    reference = {"secretKeyRef": {"name": "accounts-app", "key": "uri"}}
+    uri = {"name": "DATABASE_URI", "valueFrom": reference}
+    secrets = {"name": "account-service", "required": ["SECRET"], "asFiles": as_files}
+    values = {**SETS["minimal"], "secrets": secrets, "pods": {"extraEnv": [uri]}}
+    found = pods(objects(values))
+    for component in ("web", "worker", "beat", "migration"):
+        assert environment(found[component])["DATABASE_URI"] == uri
+    # A volume whose list of items is empty would have the whole Secret.
+    assert [each["name"] for each in found["migration"]["spec"]["volumes"]] == ["tmp"]
+    path = {"/etc/account-service/secrets/SECRET"}
+    assert _files(found["web"]) == (path if as_files else set())
 
 
 def _files(pod):

@@ -261,6 +261,13 @@ def test_sentinels_and_the_servers_that_they_name_are_reached():
     assert not network.allows("worker", STRANGER, 26379)
 
 
+def test_redis_is_reached_at_the_port_in_its_url():
+    url = ("settings", "REDIS_HOST")
+    network = Network(changed(SETS["minimal"], url, "rediss://redis.data.svc:6380"))
+    assert network.allows("worker", REDIS, 6380)
+    assert not network.allows("worker", REDIS, 6379)
+
+
 def test_the_migrations_own_policy_is_enough_before_an_install():
     network = Network(SETS["everything"])
     network.policies = [

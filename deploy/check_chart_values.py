@@ -204,6 +204,9 @@ def test_a_value_of_the_wrong_type_is_rejected(path):
         ("settings.TLS_VERIFY", "ja", "TLS_VERIFY"),
         ("settings.LEASE_SECONDS", 0, "LEASE_SECONDS"),
         ("settings.REDIS_HOTS", "redis", "REDIS_HOTS"),
+        ("settings.OTEL_EXPORTER_OTLP_ENDPIONT", "http://collector:4318", "ENDPIONT"),
+        # The migration doesn't get settings: it would connect in another way than the other processes.
+        ("settings.PGSSLMODE", "verify-full", "PGSSLMODE"),
         ("ingress", {"enabled": True}, "ingress.host must be set"),
         ("ingress", {"enabled": True, "host": "a", "paths": ["/"]}, "/ would publish /metrics"),
         ("ingress", {"enabled": True, "host": "a", "paths": ["/metrics"]}, "would publish"),
@@ -218,6 +221,9 @@ def test_a_value_of_the_wrong_type_is_rejected(path):
         ("web.tolerations", [{"effekt": "NoExecute"}], "effekt"),
         ("networkPolicy.database.cidrs", ["10.0.0.1"], "cidrs"),
         ("networkPolicy.peers", [{"namespace": "ledger"}], "ports"),
+        ("networkPolicy.peers", [{"namespace": "ledger", "ports": []}], "ports"),
+        ("networkPolicy.peers", [{"cidrs": [], "ports": [8008]}], "each needs namespace"),
+        ("networkPolicy.database.ports", [], "ports"),
         ("service.type", "Loadbalancer", "type"),
         (
             "monitoring.prometheusRule",
@@ -236,6 +242,7 @@ def test_a_wrong_value_is_rejected_with_its_name(path, value, message):
     [
         ("settings.WORKERS", "3"),
         ("settings.LEASE_SECONDS", "2.5"),
+        ("settings.HTTPS_PROXY", "http://proxy:3128"),
         ("settings.TLS_VERIFY", False),
         ("settings.TLS_VERIFY", "1"),
         ("settings.LOG_LEVEL", "debug"),
@@ -248,3 +255,18 @@ def test_a_wrong_value_is_rejected_with_its_name(path, value, message):
 )
 def test_what_operators_also_write_is_accepted(path, value):
     assert texts(changed(SETS["minimal"], tuple(path.split(".")), value))
+
+
+@pytest.mark.parametrize("off", [0, False, "0", "false", "False", "no", "off"])
+def test_without_a_ledger_no_url_is_needed_however_that_is_written(off):
+    settings = {**SETS["minimal"]["settings"], "LEDGER_ENABLED": off, "LEDGER_URL": ""}
+    notes = texts({**SETS["minimal"], "settings": settings})["account-service/templates/NOTES.txt"]
+    assert "LEDGER_ENABLED is off" in notes
+
+
+@pytest.mark.parametrize("name", ["SECRET", "REDIS_PASSWORD", "OTEL_EXPORTER_OTLP_HEADERS"])
+def test_a_secret_is_no_setting_even_if_the_lists_do_not_name_it(name):
+    secrets = {"name": "account-service", "required": ["DATABASE_URI"], "optional": []}
+    values = changed({**SETS["minimal"], "secrets": secrets}, ("settings", name), "a=b")
+    with pytest.raises(helm.HelmError, match=f"settings.{name} is a secret"):
+        texts(values)

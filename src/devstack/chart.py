@@ -3,7 +3,8 @@
 - `README.md`: the values, with the comments of values.yaml
 - `values.schema.json`: their types, with the same comments; and the service's variables, with their types
   from `Settings` and their descriptions from doc/operations/variables.md
-- `files/`: copies of the alert rules and the dashboard, because a chart can't read files outside of it
+- `files/`: copies of the alert rules and the dashboard, because a chart can't read files outside of it;
+  and the names of the service's secrets, which must not stand in `settings`
 """
 
 import json
@@ -128,9 +129,7 @@ def _settings_schema() -> dict[str, Any]:
         "type": "object",
         "additionalProperties": False,
         "properties": properties,
-        "patternProperties": {
-            chart_types.OTHER_PROGRAMS: {"type": ["string", "number", "boolean"]}
-        },
+        "patternProperties": {chart_types.PROXIES: {"type": "string"}},
     }
 
 
@@ -195,6 +194,11 @@ Helm rejects a value with a wrong name or type ([values.schema.json](values.sche
 """
 
 
+_SECRETS = (
+    "# The service's variables that are secrets. Written by `make chart`. Don't edit it by hand.\n"
+)
+
+
 def documents() -> dict[Path, str]:
     """Return the text of each file that this module writes."""
     found = values((CHART / "values.yaml").read_text())
@@ -203,6 +207,9 @@ def documents() -> dict[Path, str]:
         CHART / "values.schema.json": json.dumps(schema(found), indent=2, ensure_ascii=False)
         + "\n",
     }
+    texts[CHART / "files/secrets.yaml"] = _SECRETS + yaml.safe_dump(
+        sorted(name.upper() for name in Settings.secret_names())
+    )
     for name in _COPIES:
         texts[CHART / "files" / name] = (ROOT / "doc/operations" / name).read_text()
     return texts

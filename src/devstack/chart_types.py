@@ -10,6 +10,8 @@ _TEXTS = {"type": "object", "additionalProperties": _TEXT}
 _NAMES = {"type": "array", "items": _TEXT}
 _PORT = {"type": "integer", "minimum": 1, "maximum": 65535}
 _PORTS = {"type": "array", "items": _PORT}
+# In a NetworkPolicy, an empty list means all ports.
+_SOME_PORTS = {**_PORTS, "minItems": 1}
 _COUNT = {"type": "integer", "minimum": 0}
 _POSITIVE = {"type": "integer", "minimum": 1}
 _HOW_MANY = {"anyOf": [_COUNT, {"type": "string", "pattern": "^[0-9]+%$"}]}
@@ -94,11 +96,12 @@ _BY_NAME: dict[str, dict[str, Any]] = {
     ),
     **dict.fromkeys(("port", "metricsPort"), _PORT),
     **dict.fromkeys(("publicPorts", "ports"), _PORTS),
-    **dict.fromkeys(("database", "redis", "dns"), _known(_DESTINATION)),
+    **dict.fromkeys(("database", "dns"), _known({**_DESTINATION, "ports": _SOME_PORTS})),
+    "redis": _known(_DESTINATION),
     **dict.fromkeys(("webFrom", "metricsFrom"), _POLICY_PEERS),
     **dict.fromkeys(("extraContainers", "extraInitContainers", "extraVolumes"), _list(_NAMED)),
     **dict.fromkeys(("extraObjects", "metricRelabelings"), _list(_ANY_MAP)),
-    "peers": _list(_known(_DESTINATION, ("ports",))),
+    "peers": _list(_known({**_DESTINATION, "ports": _SOME_PORTS}, ("ports",))),
     "egress": _list(_known({"to": _POLICY_PEERS, "ports": _list(_ANY_MAP)})),
     "imagePullSecrets": _list(_known({"name": _TEXT}, ("name",))),
     "resources": _known(
@@ -193,8 +196,9 @@ def of(path: tuple[str, ...], default: Any) -> dict[str, Any] | None:
     return {"type": _BY_DEFAULT[type(default)]}
 
 
-OTHER_PROGRAMS = "^(OTEL_[A-Z0-9_]+|PG[A-Z]+|(HTTPS?|NO)_PROXY)$"
-"""Variables that libraries read, and that no list of ours names."""
+PROXIES = "^(HTTPS?|NO)_PROXY$"
+"""Variables that libraries read, and that no list of ours names. libpq's are not among them: the migration
+needs them, too, and it doesn't get `settings`."""
 
 
 def given(field: dict[str, Any]) -> dict[str, Any]:

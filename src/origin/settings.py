@@ -73,6 +73,10 @@ def _http_url(value: str) -> str:
     return value
 
 
+def _http_url_or_none(value: str) -> str:
+    return _http_url(value) if value else ""
+
+
 def _without_brackets(value: str) -> str:
     """Return an IPv6 address as it is written without a port."""
     return value[1:-1] if value.startswith("[") and value.endswith("]") else value
@@ -207,6 +211,7 @@ Url = Annotated[str, _Stripped, AfterValidator(_http_url)]
 RedisHost = Annotated[str, _Stripped, AfterValidator(_redis_host)]
 Sentinels = Annotated[list[Annotated[str, AfterValidator(_host_and_port)]], BeforeValidator(_split)]
 FilePath = Annotated[str, _Stripped]
+UrlOrNone = Annotated[str, _Stripped, AfterValidator(_http_url_or_none)]
 BaseUrl = Annotated[str, _Stripped, AfterValidator(_without_slash), AfterValidator(_http_url)]
 Origins = Annotated[list[Annotated[str, AfterValidator(_origin)]], BeforeValidator(_split)]
 Networks = Annotated[list[IPvAnyNetwork], BeforeValidator(_split)]
@@ -369,12 +374,12 @@ class Settings(DatabaseSettings):
     # OpenTelemetry's; durations are milliseconds, as its specification has them.
     otel_sdk_disabled: bool = False
     otel_traces_exporter: OtelWord = ""
-    otel_exporter_otlp_endpoint: Url | None = None
-    otel_exporter_otlp_traces_endpoint: Url | None = None
+    otel_exporter_otlp_endpoint: UrlOrNone = ""
+    otel_exporter_otlp_traces_endpoint: UrlOrNone = ""
     otel_exporter_otlp_headers: OtelHeaders = SecretStr("")
     otel_exporter_otlp_traces_headers: OtelHeaders = SecretStr("")
     otel_exporter_otlp_timeout: Count = 10000
-    otel_exporter_otlp_traces_timeout: Count | None = None
+    otel_exporter_otlp_traces_timeout: CountOrZero = 0
     otel_exporter_otlp_certificate: AuthoritiesFile = ""
     otel_exporter_otlp_traces_certificate: AuthoritiesFile = ""
     otel_exporter_otlp_client_certificate: ReadableFile = ""

@@ -16,10 +16,9 @@ import requests
 import yaml
 
 from devstack.configured import Postgres, Redis
-from devstack.ports import free_port
-from devstack.processes import SupervisedProcess, answers
 from tests.alerts.cases import read_rules
 from tests.support.live_system import LiveSystem, running_system
+from tests.support.prometheus_server import Prometheus, running_prometheus, scraped
 from tests.support.waiting import eventually
 
 _UNITS = {"m": "s", "h": "m"}
@@ -85,54 +84,12 @@ _FAULTS: dict[str, set[str]] = {
 }
 
 
-class Prometheus:
-    """A Prometheus that scrapes every two seconds, and evaluates each."""
-
-    def __init__(self, program: str, target: str, folder: Path) -> None:
-        self._url = f"http://127.0.0.1:{free_port()}"
-        rules = folder / "rules.yaml"
-        group = {"name": "quick", "rules": [_quick(rule) for rule in read_rules().values()]}
-        rules.write_text(yaml.safe_dump({"groups": [group]}))
-        config = folder / "prometheus.yaml"
-        config.write_text(
-            yaml.safe_dump(
-                {
-                    "global": {"scrape_interval": "2s", "evaluation_interval": "1s"},
-                    "rule_files": [str(rules)],
-                    "scrape_configs": [
-                        {"job_name": "webs", "static_configs": [{"targets": [target]}]}
-                    ],
-                }
-            )
-        )
-        self.process = SupervisedProcess(
-            "prometheus",
-            [
-                program,
-                f"--config.file={config}",
-                f"--storage.tsdb.path={folder / 'data'}",
-                f"--web.listen-address={self._url.removeprefix('http://')}",
-                "--query.lookback-delta=10s",
-            ],
-            env={},
-            logs=folder,
-            ready=answers(f"{self._url}/-/ready"),
-        )
-
-    def firing(self) -> set[str]:
-        """Return the names of the alerts that fire."""
-        alerts = self._get("alerts")["alerts"]
-        return {each["labels"]["alertname"] for each in alerts if each["state"] == "firing"}
-
-    def has_scraped(self) -> bool:
-        """Return whether the web was scraped and all rules were evaluated without an error."""
-        groups = self._get("rules")["groups"]
-        health = {rule["health"] for group in groups for rule in group["rules"]}
-        answer = requests.get(f"{self._url}/api/v1/query", {"query": "up == 1"}, timeout=10)
-        return health == {"ok"} and len(answer.json()["data"]["result"]) == 1
-
-    def _get(self, what: str) -> Any:
-        return requests.get(f"{self._url}/api/v1/{what}", timeout=10).json()["data"]
+def _quick_rules(folder: Path) -> Path:
+    """Write the rules with a sixtieth of their times."""
+    rules = folder / "rules.yaml"
+    group = {"name": "quick", "rules": [_quick(rule) for rule in read_rules().values()]}
+    rules.write_text(yaml.safe_dump({"groups": [group]}))
+    return rules
 
 
 def _quick(rule: dict[str, Any]) -> dict[str, Any]:
@@ -149,11 +106,8 @@ def _quick(rule: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.fixture
-def system(
-    prometheus_program: str, postgres: Postgres, valkey: Redis, tmp_path: Path
-) -> Iterator[LiveSystem]:
+def system(postgres: Postgres, valkey: Redis, tmp_path: Path) -> Iterator[LiveSystem]:
     """A system at work, on a database of its own."""
-    del prometheus_program
     postgres.drop_database("check_alerts")
     with running_system(postgres.create_database("check_alerts"), valkey, tmp_path) as running:
         anna, bo = running.households("anna", "bo")
@@ -167,15 +121,23 @@ def system(
 
 
 @pytest.mark.timeout(600)
-def test_nothing_fires_at_rest_and_each_fault_raises_its_alerts(
-    system: LiveSystem, prometheus_program: str, tmp_path: Path
-):
-    target = system.stack.url.removeprefix("http://")
-    prometheus = Prometheus(prometheus_program, target, tmp_path)
-    with prometheus.process:
+def test_nothing_fires_at_rest_and_each_fault_raises_its_alerts(system: LiveSystem, tmp_path: Path):
+    targets = [system.stack.url.removeprefix("http://")]
+    with running_prometheus(
+        {"webs": {}},
+        targets,
+        interval_s=2,
+        folder=tmp_path,
+        rules=_quick_rules(tmp_path),
+        lookback_s=10,
+    ) as prometheus:
         # Before the first scrape there is no web.
         eventually(
-            lambda: prometheus.has_scraped() and not prometheus.firing(),
+            lambda: (
+                scraped(prometheus, targets, 1)
+                and prometheus.evaluates_all_rules()
+                and not prometheus.firing()
+            ),
             "Prometheus scrapes the web, and evaluates the rules",
         )
         assert _seen(prometheus, set(), _REST_S) == set()

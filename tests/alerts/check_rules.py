@@ -11,12 +11,13 @@ from pathlib import Path
 
 import yaml
 
+from devstack.processes import ROOT
 from tests.alerts.cases import RULES, promtool_test
 
 
 def main() -> None:
     """Run promtool; exit with its message if a rule is wrong."""
-    promtool = shutil.which("promtool") or "promtool"
+    promtool = shutil.which("promtool") or str(ROOT / ".run/prometheus/usr/bin/promtool")
     subprocess.run([promtool, "check", "rules", RULES], check=True, stdout=subprocess.DEVNULL)
     document = promtool_test()
     with tempfile.TemporaryDirectory() as folder:

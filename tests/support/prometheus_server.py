@@ -45,6 +45,16 @@ class Prometheus:
         assert parts is not None, query
         return set(self._get(f"label/{parts['label']}/values", **{"match[]": parts["selector"]}))
 
+    def firing(self) -> set[str]:
+        """Return the names of the alerts that fire."""
+        alerts = self._get("alerts")["alerts"]
+        return {each["labels"]["alertname"] for each in alerts if each["state"] == "firing"}
+
+    def evaluates_all_rules(self) -> bool:
+        """Return whether each alert rule has been evaluated without an error."""
+        groups = self._get("rules")["groups"]
+        return {rule["health"] for group in groups for rule in group["rules"]} == {"ok"}
+
     def _get(self, path: str, **parameters: Any) -> Any:
         answer = requests.get(f"{self.url}/api/v1/{path}", params=parameters, timeout=30)
         body = answer.json()
@@ -54,12 +64,20 @@ class Prometheus:
 
 @contextmanager
 def running_prometheus(
-    jobs: Mapping[str, Mapping[str, str]], targets: Sequence[str], *, interval_s: int, folder: Path
+    jobs: Mapping[str, Mapping[str, str]],
+    targets: Sequence[str],
+    *,
+    interval_s: int,
+    folder: Path,
+    rules: Path = _RULES,
+    lookback_s: int = 300,
 ) -> Iterator[Prometheus]:
     """Run Prometheus with our alerts.
 
     :param jobs: The labels that each job adds to all targets, by the job's name.
     :param targets: `host:port` of each process.
+    :param rules: The file of alert rules.
+    :param lookback_s: For how long a sample counts as current.
     :raises FileNotFoundError: Prometheus isn't installed.
     """
     program = shutil.which("prometheus", path=f"{os.environ['PATH']}:{_UNPACKED}")
@@ -74,7 +92,7 @@ def running_prometheus(
                     "scrape_interval": f"{interval_s}s",
                     "evaluation_interval": f"{interval_s}s",
                 },
-                "rule_files": [str(_RULES)],
+                "rule_files": [str(rules)],
                 "scrape_configs": [
                     {
                         "job_name": name,
@@ -93,6 +111,7 @@ def running_prometheus(
             f"--config.file={configuration}",
             f"--storage.tsdb.path={folder / 'data'}",
             f"--web.listen-address={url.removeprefix('http://')}",
+            f"--query.lookback-delta={lookback_s}s",
         ],
         env=inherited(),
         logs=folder,

@@ -77,12 +77,34 @@ annotations: {{ toYaml . | nindent 2 }}
 {{- end }}
 {{- end }}
 
+{{- /* The variables that a component takes from the Secret. The migration needs the database's only. */ -}}
+{{- define "account-service.secretNames" -}}
+{{- $names := concat .root.Values.secrets.required .root.Values.secrets.optional }}
+{{- if eq .component "migration" }}
+{{- $names = has "DATABASE_URI" $names | ternary (list "DATABASE_URI") list }}
+{{- end }}
+{{- toYaml $names }}
+{{- end }}
+
+{{- /* Those of them that are mounted as files. */ -}}
+{{- define "account-service.secretFiles" -}}
+{{- $secrets := .root.Values.secrets }}
+{{- $files := list }}
+{{- range fromYamlArray (include "account-service.secretNames" .) }}
+{{- if and $secrets.asFiles (has . $secrets.required) }}
+{{- $files = append $files . }}
+{{- end }}
+{{- end }}
+{{- toYaml $files }}
+{{- end }}
+
 {{- /* The variables that come from the Secret: directly, or (NAME_FILE) as mounted files. */ -}}
 {{- define "account-service.secretEnv" -}}
 {{- $secrets := .root.Values.secrets }}
+{{- $files := fromYamlArray (include "account-service.secretFiles" .) }}
 {{- $env := list }}
-{{- range $name := .names }}
-{{- if and $secrets.asFiles (has $name $secrets.required) }}
+{{- range $name := fromYamlArray (include "account-service.secretNames" .) }}
+{{- if has $name $files }}
 {{- $env = append $env (dict "name" (printf "%s_FILE" $name)
       "value" (printf "/etc/account-service/secrets/%s" $name)) }}
 {{- else }}
@@ -93,17 +115,39 @@ annotations: {{ toYaml . | nindent 2 }}
 {{- toYaml $env }}
 {{- end }}
 
+{{- /* Takes a value; returns "true" for one that the service reads as off, else nothing. */ -}}
+{{- define "account-service.isOff" -}}
+{{- if has (lower (toString .)) (list "0" "false" "no" "off") }}true{{ end }}
+{{- end }}
+
+{{- define "account-service.isOn" -}}
+{{- if has (lower (toString .)) (list "1" "true" "yes" "on") }}true{{ end }}
+{{- end }}
+
+{{- /* The port in REDIS_HOST if that is a URL with one (rediss://redis.example.com:6380), else nothing. */ -}}
+{{- define "account-service.redisPortInUrl" -}}
+{{- $host := toString (.Values.settings.REDIS_HOST | default "") }}
+{{- if contains "://" $host }}
+{{- regexFind ":[0-9]+/?$" $host | trimPrefix ":" | trimSuffix "/" }}
+{{- end }}
+{{- end }}
+
 {{- define "account-service.settingsEnv" -}}
-{{- $secrets := concat .Values.secrets.required .Values.secrets.optional }}
+{{- $secrets := concat .Values.secrets.required .Values.secrets.optional (fromYamlArray (.Files.Get "files/secrets.yaml")) }}
 {{- $unneeded := list }}
-{{- if has (toString (get .Values.settings "LEDGER_ENABLED")) (list "0" "false") }}
+{{- if include "account-service.isOff" .Values.settings.LEDGER_ENABLED }}
 {{- $unneeded = append $unneeded "LEDGER_URL" }}
 {{- end }}
 {{- if get .Values.settings "REDIS_SENTINELS" }}
 {{- $unneeded = append $unneeded "REDIS_HOST" }}
 {{- end }}
+{{- $settings := .Values.settings }}
+{{- if include "account-service.redisPortInUrl" . }}
+{{- /* The service accepts one port only, and REDIS_PORT has a default here. */}}
+{{- $settings = omit $settings "REDIS_PORT" }}
+{{- end }}
 {{- $env := list }}
-{{- range $name, $value := .Values.settings }}
+{{- range $name, $value := $settings }}
 {{- if has $name $secrets }}
 {{- fail (printf "settings.%s is a secret: put it into the Secret that secrets.name names" $name) }}
 {{- end }}
@@ -126,14 +170,12 @@ annotations: {{ toYaml . | nindent 2 }}
 {{- define "account-service.env" -}}
 {{- $values := .root.Values }}
 {{- $_ := required "secrets.name must be set" $values.secrets.name }}
-{{- $names := list "DATABASE_URI" }}
 {{- $env := list }}
 {{- if ne .component "migration" }}
-{{- $names = concat $values.secrets.required $values.secrets.optional }}
 {{- $env = fromYamlArray (include "account-service.settingsEnv" .root) }}
 {{- end }}
 {{- $env = concat $env
-      (fromYamlArray (include "account-service.secretEnv" (dict "root" .root "names" $names)))
+      (fromYamlArray (include "account-service.secretEnv" .))
       (fromYamlArray (include "account-service.tlsEnv" .))
       (.more | default list)
       $values.pods.extraEnv .of.extraEnv }}

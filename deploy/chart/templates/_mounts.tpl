@@ -54,13 +54,13 @@
 - name: tmp
   emptyDir: {sizeLimit: 256Mi}
 {{- if ne .component "test" }}
-{{- if $values.secrets.asFiles }}
+{{- with fromYamlArray (include "account-service.secretFiles" .) }}
 - name: secrets
   secret:
     secretName: {{ $values.secrets.name }}
     defaultMode: 0440
     items:
-      {{- range ternary (list "DATABASE_URI") $values.secrets.required (eq .component "migration") }}
+      {{- range . }}
       - {key: {{ . }}, path: {{ . }}}
       {{- end }}
 {{- end }}
@@ -91,7 +91,7 @@
 {{- $values := .root.Values }}
 - {name: tmp, mountPath: /tmp}
 {{- if ne .component "test" }}
-{{- if $values.secrets.asFiles }}
+{{- if fromYamlArray (include "account-service.secretFiles" .) }}
 - {name: secrets, mountPath: /etc/account-service/secrets, readOnly: true}
 {{- end }}
 {{- range fromYamlArray (include "account-service.tlsConnections" .) }}

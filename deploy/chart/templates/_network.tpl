@@ -50,7 +50,7 @@
 {{- define "account-service.redisRule" -}}
 {{- $redis := deepCopy .Values.networkPolicy.redis }}
 {{- if not $redis.ports }}
-{{- $ports := list (int (.Values.settings.REDIS_PORT | default 6379)) }}
+{{- $ports := list (int (include "account-service.redisPortInUrl" . | default .Values.settings.REDIS_PORT | default 6379)) }}
 {{- range splitList "," (.Values.settings.REDIS_SENTINELS | default "") }}
 {{- with regexFind "[0-9]+$" (trim .) }}
 {{- $ports = append $ports (int .) }}

@@ -117,10 +117,13 @@ _OVERVIEW = Row(
         ),
         Panel(
             "Last reconciliation",
-            "How long ago a reconciliation run last reached the end. Good: about `RECONCILE_INTERVAL`.",
+            "How long ago a reconciliation run last reached the end. Good: about `RECONCILE_INTERVAL`, "
+            "or the length of a run.",
             {"": f"max({gauge('ledger_walk_age_seconds')})"},
             unit="s",
             kind=Kind.STAT,
+            # The alert fires two RECONCILE_INTERVALs later.
+            thresholds=[(2 * _DAY, _ORANGE)],
             alerts=["AccountServiceNotReconciled"],
             width=3,
         ),
@@ -493,7 +496,8 @@ _DATAHUB = Row(
     [
         Panel(
             "Jobs at DataHub",
-            "What DataHub must still be told or asked, by kind. Good: it returns to near 0.",
+            "What DataHub must still be told or asked, by kind. Good: it returns to near 0. "
+            "Jobs of accounts that must log in stay.",
             {"{{kind}}": f"max by (kind) ({gauge('datahub_jobs')})"},
             alerts=["AccountServiceDataHubWorkWaits"],
         ),

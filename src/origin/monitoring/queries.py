@@ -29,10 +29,14 @@ def batches(session: Session) -> Iterable[Sequence[Any]]:
 
 
 def datahub_jobs(session: Session) -> Iterable[Sequence[Any]]:
-    """Return (kind, count, age of the oldest in seconds) of the jobs at DataHub."""
+    """Return (kind, count, age of the oldest in seconds) of the jobs at DataHub.
+
+    Jobs that wait for a user's login are counted, and have no age: only that user can end the wait.
+    """
     rows = session.execute(
         text(
-            "SELECT kind, count(*), extract(epoch FROM now() - min(created_at)) "
+            "SELECT kind, count(*), coalesce(extract(epoch FROM now() - "
+            "min(created_at) FILTER (WHERE next_attempt_at IS NOT NULL)), 0) "
             "FROM datahub_jobs GROUP BY kind"
         )
     )

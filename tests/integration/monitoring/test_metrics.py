@@ -77,6 +77,19 @@ def test_metrics_of_datahub_jobs_and_kept_events(market: Market):
     assert after.value(**refused) - before.value(**refused) == 1
 
 
+def test_a_job_that_waits_for_a_login_has_no_age(market: Market):
+    """Otherwise AccountServiceDataHubWorkWaits would fire until the user logs in."""
+    market.rows(
+        "INSERT INTO datahub_jobs (user_id, kind, created_at, next_attempt_at) "
+        "SELECT id, 'subscribe_ggos', now() - interval '2 hours', now() FROM users"
+    )
+    assert 7200 <= scrape(market).value("datahub_job_oldest_seconds", kind="subscribe_ggos") < 7260
+    market.rows("UPDATE datahub_jobs SET next_attempt_at = NULL")
+    after = scrape(market)
+    assert after.value("datahub_jobs", kind="subscribe_ggos") == 2
+    assert after.value("datahub_job_oldest_seconds", kind="subscribe_ggos") == 0
+
+
 def test_a_stuck_batch_and_a_peer_out_of_reach_are_counted(new_market: Callable[..., Market]):
     market = new_market(batch_resubmit_after=0.001)
     before = scrape(market)

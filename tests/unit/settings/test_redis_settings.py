@@ -179,7 +179,7 @@ def test_files_that_the_databases_uri_names_must_be_readable(name: str, tmp_path
 
 @pytest.mark.parametrize("name", ["sslrotcert", "dsn", "s3cr3t"])
 def test_a_parameter_that_libpq_does_not_know_is_counted(name: str):
-    """Libpq would say so with each connection, and a start would end with a traceback."""
+    """Each connection would say so, and a start would end with a traceback."""
     assert _wrong(database_uri=f"postgresql://me:s3cr3t@db/x?sslmode=require&{name}=/ca") == [
         "DATABASE_URI: PostgreSQL doesn't know parameter 2 after the ?"
     ]
