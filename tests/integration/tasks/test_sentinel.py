@@ -87,6 +87,7 @@ def _is_counted(limits: RateLimits) -> bool:
     return limits.wait_s(1) > 0
 
 
+@pytest.mark.usefixtures("patience")
 @pytest.mark.parametrize("is_killed", [True, False], ids=["killed", "demoted"])
 def test_everything_follows_the_primary(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch, is_killed: bool
@@ -153,6 +154,7 @@ def test_a_silent_sentinel_does_not_keep_redis_down(cluster: Cluster):
         eventually(lambda: _redis_is_up(settings), "Redis is up")
 
 
+@pytest.mark.usefixtures("patience")
 def test_a_wrong_password_of_the_sentinel_is_named_without_its_value(
     cluster: Cluster, caplog: pytest.LogCaptureFixture
 ):
