@@ -103,6 +103,25 @@ def _validate(text, version):
     kubernetes_validate.validate(json.loads(text), version, strict=True)
 
 
+def test_names_that_yaml_reads_as_something_else_stay_names():
+    values = json.loads(
+        json.dumps(SETS["everything"]).replace("accounts.example.com", "*.a.example")
+    )
+    values |= {"fullnameOverride": "1234", "secrets": {**values["secrets"], "name": "5678"}}
+    values["serviceAccount"] = {"name": "1e3"}
+    values["tls"] = {
+        "database": {"caConfigMap": "123", "clientSecret": "456"},
+        "redis": {"enabled": True, "caSecret": "0x1"},
+    }
+    values["ingress"] |= {"tlsSecret": "789", "className": "null"}
+    values["web"] |= {"priorityClassName": "true"}
+    rendered = helm.Chart.load(CHART).render(values, name="2026", namespace=NAMESPACE)
+    for text in (text for template, text in rendered.items() if template.endswith(".yaml")):
+        for each in filter(None, yaml.safe_load_all(text)):
+            if each["kind"] not in MONITORING:
+                kubernetes_validate.validate(each, VERSIONS[-1], strict=True)
+
+
 def test_an_unknown_field_would_be_found():
     service = named(objects(SETS["minimal"]), "Service", f"{RELEASE}-web")
     wrong = {**service, "spec": {**service["spec"], "tipe": "ClusterIP"}}

@@ -6,7 +6,7 @@
        Takes (dict "root" $ "component" "web"). */ -}}
 {{- define "account-service.selector" -}}
 app.kubernetes.io/name: account-service
-app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/instance: {{ quote .root.Release.Name }}
 app.kubernetes.io/component: {{ .component }}
 {{- end }}
 
@@ -195,7 +195,7 @@ envFrom: {{ toYaml . | nindent 2 }}
 {{- /* What a pod has, but for its own container. Takes (dict "root" $ "component" "web" "of" .Values.web). */ -}}
 {{- define "account-service.pod" -}}
 {{- $pods := .root.Values.pods }}
-serviceAccountName: {{ include "account-service.serviceAccount" . }}
+serviceAccountName: {{ include "account-service.serviceAccount" . | quote }}
 automountServiceAccountToken: {{ .root.Values.serviceAccount.automountToken }}
 enableServiceLinks: false
 securityContext: {{ toYaml .root.Values.podSecurityContext | nindent 2 }}
@@ -212,7 +212,7 @@ tolerations: {{ toYaml . | nindent 2 }}
 affinity: {{ toYaml . | nindent 2 }}
 {{- end }}
 {{- with .of.priorityClassName | default $pods.priorityClassName }}
-priorityClassName: {{ . }}
+priorityClassName: {{ quote . }}
 {{- end }}
 {{- with .of.extraInitContainers }}
 initContainers: {{ toYaml . | nindent 2 }}

@@ -57,7 +57,7 @@
 {{- with fromYamlArray (include "account-service.secretFiles" .) }}
 - name: secrets
   secret:
-    secretName: {{ $values.secrets.name }}
+    secretName: {{ quote $values.secrets.name }}
     defaultMode: 0440
     items:
       {{- range . }}
@@ -72,13 +72,13 @@
     defaultMode: 0440
     sources:
       {{- with $of.caConfigMap }}
-      - configMap: {name: {{ . }}, items: [{key: ca.crt, path: ca.crt}]}
+      - configMap: {name: {{ quote . }}, items: [{key: ca.crt, path: ca.crt}]}
       {{- end }}
       {{- with $of.caSecret }}
-      - secret: {name: {{ . }}, items: [{key: ca.crt, path: ca.crt}]}
+      - secret: {name: {{ quote . }}, items: [{key: ca.crt, path: ca.crt}]}
       {{- end }}
       {{- with $of.clientSecret }}
-      - secret: {name: {{ . }}, items: [{key: tls.crt, path: tls.crt}, {key: tls.key, path: tls.key}]}
+      - secret: {name: {{ quote . }}, items: [{key: tls.crt, path: tls.crt}, {key: tls.key, path: tls.key}]}
       {{- end }}
 {{- end }}
 {{- with concat $values.pods.extraVolumes (.of.extraVolumes | default list) }}
