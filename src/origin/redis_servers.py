@@ -5,7 +5,7 @@ Redis's own words for primary and replica are master and slave.
 
 import ssl
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import redis
 from redis.backoff import NoBackoff
@@ -23,7 +23,8 @@ _PROBE_KEY_LIVES_MS = 2000
 def redis_client(settings: Settings, database: int, timeout_s: float) -> redis.Redis:
     """Return a new client of the primary, which connects at its first call. The caller closes it.
 
-    With Sentinels, each new connection asks for the primary's address.
+    With Sentinels, each new connection asks for the primary's address, first the Sentinel that answered
+    last in this process.
 
     :param database: One of the settings' numbers of databases.
     :param timeout_s: The limit for connecting, and for each wait for bytes. With Sentinels, it also
@@ -38,8 +39,9 @@ def redis_client(settings: Settings, database: int, timeout_s: float) -> redis.R
         "password": settings.redis_password.get_secret_value() or None,
     }
     if settings.redis_sentinels:
+        addresses = settings.redis_sentinel_addresses
         sentinels: Any = _Sentinels(  # type: ignore[no-untyped-call] # no types
-            settings.redis_sentinel_addresses,
+            sorted(addresses, key=lambda each: each != _Sentinels.answered_last),
             sentinel_kwargs=_sentinel_options(settings, timeouts),
             **options,
         )
@@ -113,7 +115,12 @@ class _Sentinels(Sentinel):
 
     redis-py swaps places in a list that all of them read. Two that do so at the same time can
     lose a Sentinel. Its error shows all options of each connection, passwords included.
+
+    :cvar answered_last: The address of the Sentinel that has answered last. Clients that live for one
+        call ask it first. Otherwise a silent Sentinel before it would let each probe time out.
     """
+
+    answered_last: ClassVar[tuple[str, int] | None] = None
 
     def discover_master(self, service_name: str) -> tuple[str, int]:
         """Return the primary's host and port, from the first Sentinel that knows them.
@@ -122,7 +129,8 @@ class _Sentinels(Sentinel):
         """
         reasons = []
         for sentinel in self.sentinels:
-            where = "{host}:{port}".format_map(sentinel.connection_pool.connection_kwargs)
+            options = sentinel.connection_pool.connection_kwargs
+            where = "{host}:{port}".format_map(options)
             try:
                 known: Any = sentinel.sentinel_masters()
             except (redis.ConnectionError, redis.TimeoutError) as error:
@@ -133,6 +141,7 @@ class _Sentinels(Sentinel):
                 # The next connection asks this one first.
                 others = [each for each in self.sentinels if each is not sentinel]
                 self.sentinels = [sentinel, *others]
+                _Sentinels.answered_last = (options["host"], options["port"])
                 return state["ip"], state["port"]
             reasons.append(f"{where}: {'it is down' if state else 'unknown'}")
         raise MasterNotFoundError(f"No primary named {service_name!r} ({'; '.join(reasons)})")
@@ -180,8 +189,8 @@ def _sentinel_options(settings: Settings, timeouts: Mapping[str, Any]) -> dict[s
         "username": settings.redis_sentinel_username or None,
         "password": settings.redis_sentinel_password.get_secret_value() or None,
         # Connections stay open, and a Sentinel may have been restarted. By default redis-py would
-        # retry three times, seconds apart, before it asks the next Sentinel.
-        "retry": Retry(NoBackoff(), 1),
+        # retry three times, seconds apart, before it asks the next Sentinel. A silent one stays silent.
+        "retry": Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,)),
     }
 
 

@@ -22,7 +22,8 @@ _STATES = ("pending", "submitted", "completed", "declined")
 _UNDER_WAY, _STUCK = "under-way", "stuck"
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-_AGE = re.compile(r"([0-9]{1,6})([smhdw])")
+_AGE = re.compile(r"([0-9]{1,5})([smhdw])")
+"""With more digits it could be a time that PostgreSQL doesn't have."""
 
 
 class Since(click.ParamType[datetime | timedelta]):

@@ -21,6 +21,7 @@ from origin.shared.json_codec import encode_json
 from origin.webhooks.service.administration import UnknownSubscription
 
 _PROGRESS_EVERY_S = 2.0
+_LARGEST_LIMIT = 1_000_000_000
 
 P = ParamSpec("P")
 K = TypeVar("K")
@@ -161,7 +162,7 @@ def paged(
     def wrap(command: Callable[..., Any]) -> Callable[..., Any]:
         @click.option(
             "--limit",
-            type=click.IntRange(min=1),
+            type=click.IntRange(1, _LARGEST_LIMIT),
             metavar="N",
             default=limit,
             show_default=True,

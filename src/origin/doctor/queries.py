@@ -67,12 +67,17 @@ def role_rights(session: Session) -> Row[Any]:
 
 
 def connections(session: Session) -> Row[Any]:
-    """Return used and allowed: the server's connections of clients, and how many it accepts."""
+    """Return used and allowed: the connections to all databases, and how many the server accepts.
+
+    `pg_stat_activity` would tell a role without special rights only about its own connections.
+    """
     return session.execute(
         text(
-            "SELECT count(*) AS used, current_setting('max_connections')::int "
-            "- current_setting('superuser_reserved_connections')::int AS allowed "
-            "FROM pg_stat_activity WHERE backend_type = 'client backend'"
+            "SELECT sum(numbackends)::int AS used, current_setting('max_connections')::int "
+            "- current_setting('superuser_reserved_connections')::int "
+            # Since PostgreSQL 16.
+            "- coalesce(current_setting('reserved_connections', true)::int, 0) AS allowed "
+            "FROM pg_stat_database"
         )
     ).one()
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import redis
 from pydantic import SecretStr
+from redis.sentinel import MasterNotFoundError
 
 from origin.settings import Settings
 from origin.telemetry import context, tracing
@@ -40,6 +41,7 @@ def configure_logging(settings: Settings, *, to_stderr: bool = False) -> None:
         exports.append(span_exporter(connection_string, settings.service_name))
     for each in handlers:
         each.addFilter(without_redis_traceback)
+        each.addFilter(with_short_sentinel_errors)
     exports += _open_otlp(settings)
     tracing.export_to(*exports, statements=bool(_otlp_exports))
     context.sample_by(sampling_of(settings))
@@ -82,6 +84,22 @@ def without_redis_traceback(record: logging.LogRecord) -> bool:
     if isinstance(error, redis.RedisError) and record.name.startswith(("celery.", "kombu.")):
         record.msg, record.args = f"{record.getMessage()} ({type(error).__name__})", ()
         record.exc_info = None
+    return True
+
+
+def with_short_sentinel_errors(record: logging.LogRecord) -> bool:
+    """Replace redis-py's error that no Sentinel names a primary by a few words, and return True.
+
+    In Celery's logs it shows all options of each connection, and no reason.
+    """
+    if isinstance(record.args, tuple):
+        record.args = tuple(
+            "No Sentinel names the primary; flask doctor says why"
+            if isinstance(each, MasterNotFoundError)
+            and record.name.startswith(("celery.", "kombu."))
+            else each
+            for each in record.args
+        )
     return True
 
 

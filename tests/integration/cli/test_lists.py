@@ -99,7 +99,9 @@ WRONG_OPTIONS = {
     ("--state", "lost"): "'lost' is not one of",
     ("--since", "yesterday"): "'yesterday' is neither a time such as",
     ("--since", "24"): "'24' is neither a time such as",
+    ("--since", "999999w"): "'999999w' is neither a time such as",
     ("--limit", "0"): "0 is not in the range",
+    ("--limit", "9" * 20): "is not in the range",
     ("--after", "x"): "'x' is not a valid integer",
 }
 

@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from typing import Any
 
 import psycopg2
@@ -167,6 +167,18 @@ def test_another_clock_is_told(new_runtime: NewRuntime, monkeypatch: pytest.Monk
         assert found.level is level
         assert ("ahead of" if ahead_s > 0 else "behind") in found.text
         assert "NTP" in found.text
+
+
+def test_connections_of_other_roles_are_counted(
+    new_runtime: NewRuntime, database_uri: str, modest_uri: str
+):
+    """Details of other roles' connections are hidden from a role like the service's."""
+    runtime = new_runtime(database_uri=modest_uri)
+    with ExitStack() as others:
+        for _ in range(10):
+            others.enter_context(closing(psycopg2.connect(database_uri)))
+        found = only(runtime, "database connections")
+    assert int(found.text.split()[0]) > 10
 
 
 def test_used_up_connections_are_told(new_runtime: NewRuntime, monkeypatch: pytest.MonkeyPatch):

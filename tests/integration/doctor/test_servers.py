@@ -79,6 +79,26 @@ def test_a_redis_that_may_drop_wake_ups_is_warned_of(
     assert "allkeys-lru" in found.text
 
 
+def test_a_redis_that_does_not_tell_its_state_is_no_failure(
+    new_runtime: NewRuntime, redis_server: EmbeddedValkey
+):
+    """As the users of managed servers, which may not execute INFO; the service doesn't need it."""
+    user, password = "without_info", "a password of this test"
+    with redis_server.client() as client:
+        client.acl_setuser(
+            user,
+            enabled=True,
+            passwords=[f"+{password}"],
+            keys=["*"],
+            categories=["+@all", "-@dangerous"],
+        )
+    runtime = new_runtime(redis_username=user, redis_password=password)
+    found = findings(runtime, "redis", "redis memory")
+    assert found["redis"].level is Level.OK
+    assert found["redis memory"].level is Level.WARN
+    assert "may not execute INFO" in found["redis memory"].text
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
@@ -128,10 +148,11 @@ def test_sentinels_that_answer_are_counted(new_runtime: NewRuntime, redis_server
             "redis_sentinel_password": sentinel.password,
         }
         some = only(new_runtime(**named, redis_sentinels=f"{away},{there}"), "redis sentinels")
-        none = only(new_runtime(**named, redis_sentinels=away), "redis sentinels")
+        none = findings(new_runtime(**named, redis_sentinels=away), "redis", "redis sentinels")
     assert some.level is Level.WARN
     assert "1 of 2 Sentinels answer" in some.text
-    assert none.level is Level.FAIL
+    assert none["redis sentinels"].level is none["redis"].level is Level.FAIL
+    assert "Check REDIS_SENTINELS" in none["redis"].text
 
 
 def test_good_peers_are_well(new_runtime: NewRuntime):

@@ -1,7 +1,9 @@
 """Sentinels name the primary, also after a failover."""
 
 import gc
+import socket
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
@@ -85,6 +87,7 @@ def _is_counted(limits: RateLimits) -> bool:
     return limits.wait_s(1) > 0
 
 
+@pytest.mark.usefixtures("patience")
 @pytest.mark.parametrize("is_killed", [True, False], ids=["killed", "demoted"])
 def test_everything_follows_the_primary(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch, is_killed: bool
@@ -142,6 +145,16 @@ def test_a_closed_client_leaves_no_connection_to_a_sentinel(cluster: Cluster):
         gc.enable()
 
 
+def test_a_silent_sentinel_does_not_keep_redis_down(cluster: Cluster):
+    """A machine that is switched off doesn't refuse connections. Each probe makes a new client."""
+    there = f"{cluster.sentinel.host}:{cluster.sentinel.port}"
+    with closing(socket.create_server(("127.0.0.1", 0))) as silent:
+        first = f"127.0.0.1:{silent.getsockname()[1]}"
+        settings = _settings(cluster, redis_sentinels=f"{first},{there}")
+        eventually(lambda: _redis_is_up(settings), "Redis is up")
+
+
+@pytest.mark.usefixtures("patience")
 def test_a_wrong_password_of_the_sentinel_is_named_without_its_value(
     cluster: Cluster, caplog: pytest.LogCaptureFixture
 ):

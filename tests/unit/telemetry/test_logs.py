@@ -4,8 +4,9 @@ import logging
 import sys
 
 import redis
+from redis.sentinel import MasterNotFoundError
 
-from origin.telemetry.logs import without_redis_traceback
+from origin.telemetry.logs import with_short_sentinel_errors, without_redis_traceback
 
 
 def _record(error: Exception, name: str = "celery.worker.consumer.consumer") -> logging.LogRecord:
@@ -29,3 +30,16 @@ def test_other_errors_keep_their_traceback():
     for record in (_record(ValueError("a bug")), ours):
         assert without_redis_traceback(record)
         assert record.exc_info is not None
+
+
+def test_an_error_about_sentinels_is_short_in_celerys_logs():
+    error = MasterNotFoundError("No master found for 'x' : <redis.client.Redis(<redis.connection.")
+    said = {"msg": "Cannot connect to %s: %s.", "args": ("sentinel://a:1", error)}
+    record = logging.makeLogRecord({"name": "celery.worker.consumer.consumer", **said})
+    assert with_short_sentinel_errors(record)
+    assert record.getMessage() == (
+        "Cannot connect to sentinel://a:1: No Sentinel names the primary; flask doctor says why."
+    )
+    ours = logging.makeLogRecord({"name": "origin.tasks", **said})
+    assert with_short_sentinel_errors(ours)
+    assert "redis.client" in ours.getMessage()

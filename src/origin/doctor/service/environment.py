@@ -44,6 +44,8 @@ _STAND_INS = {
     "database_uri": "postgresql://stand-in.invalid/nothing",
 }
 """Values of the settings that have no default. No check uses them (`Check.needs`)."""
+_OF_REDIS = frozenset(name for name in Settings.model_fields if name.startswith("redis_"))
+"""These are valid or wrong together, and each check of Redis needs all of them."""
 
 
 @dataclass(frozen=True)
@@ -104,3 +106,5 @@ def with_stand_ins(values: Mapping[str, str]) -> tuple[Settings, frozenset[str]]
             if error.names <= wrong:
                 raise
             wrong |= error.names
+            if wrong & _OF_REDIS:
+                wrong |= _OF_REDIS

@@ -54,7 +54,7 @@ class RedisChecks:
                 with redis_client(settings, number, _TIMEOUT_S) as client:
                     probe_writes(client)
             except redis.RedisError as error:
-                yield fail(check, f"{variable} {number} can't be written: {_words(error)}")
+                yield fail(check, f"{variable} {number} can't be written: {self._words(error)}")
                 return
         yield ok(check, "It takes writes to all three databases.")
 
@@ -63,8 +63,13 @@ class RedisChecks:
         try:
             with redis_client(self.settings, self.settings.redis_broker_db, _TIMEOUT_S) as client:
                 info: Any = client.info()
+        except redis.exceptions.NoPermissionError:
+            yield warn(
+                check, "Not checked: the user may not execute INFO. The service doesn't need it."
+            )
+            return
         except redis.RedisError as error:
-            yield fail(check, f"Its state can't be read: {_words(error)}")
+            yield fail(check, f"Its state can't be read: {self._words(error)}")
             return
         version = str(info.get("redis_version", "?"))
         if version.partition(".")[0].isdecimal() and int(version.partition(".")[0]) < OLDEST_REDIS:
@@ -108,6 +113,22 @@ class RedisChecks:
         else:
             yield ok(check, told)
 
+    def _words(self, error: redis.RedisError) -> str:
+        """Return why Redis fails, and what to do."""
+        variable = "REDIS_SENTINELS" if self.settings.redis_sentinels else "REDIS_HOST"
+        match error:
+            case redis.exceptions.ReadOnlyError():
+                return f"it is a replica. Let {variable} lead to the primary."
+            case redis.exceptions.OutOfMemoryError():
+                return "its memory is full. Raise maxmemory."
+            case redis.AuthenticationError() | redis.exceptions.NoPermissionError():
+                return f"it refuses the user ({type(error).__name__}). Check the user and the password."
+            case redis.ConnectionError() | redis.TimeoutError():
+                reason = failure_reason(error).rstrip(".")
+                return f"it can't be reached ({reason}). Check {variable}; does it run?"
+            case _:
+                return f"{failure_reason(error)}. Check {variable}: is that a Redis?"
+
 
 def _answers(sentinel: redis.Redis) -> bool:
     try:
@@ -115,19 +136,3 @@ def _answers(sentinel: redis.Redis) -> bool:
             return bool(sentinel.ping())
     except redis.RedisError:
         return False
-
-
-def _words(error: redis.RedisError) -> str:
-    """Return why Redis fails, and what to do."""
-    match error:
-        case redis.exceptions.ReadOnlyError():
-            return "it is a replica. Let REDIS_HOST name the primary."
-        case redis.exceptions.OutOfMemoryError():
-            return "its memory is full. Raise maxmemory."
-        case redis.AuthenticationError() | redis.exceptions.NoPermissionError():
-            return f"it refuses the user ({type(error).__name__}). Check the user and the password."
-        case redis.ConnectionError() | redis.TimeoutError():
-            reason = failure_reason(error).rstrip(".")
-            return f"it can't be reached ({reason}). Check REDIS_HOST; does it run?"
-        case _:
-            return f"{failure_reason(error)}. Check REDIS_HOST: is that a Redis?"
