@@ -23,7 +23,7 @@ _UNDER_WAY, _STUCK = "under-way", "stuck"
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _AGE = re.compile(r"([0-9]{1,5})([smhdw])")
-"""With more digits it could be a time that PostgreSQL doesn't have."""
+"""More digits could mean a moment that is too early for PostgreSQL."""
 
 
 class Since(click.ParamType[datetime | timedelta]):

@@ -22,6 +22,7 @@ from origin.webhooks.service.administration import UnknownSubscription
 
 _PROGRESS_EVERY_S = 2.0
 _LARGEST_LIMIT = 1_000_000_000
+"""Longer than any list, and small enough for PostgreSQL's 64 bits."""
 
 P = ParamSpec("P")
 K = TypeVar("K")

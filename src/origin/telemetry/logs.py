@@ -88,7 +88,7 @@ def without_redis_traceback(record: logging.LogRecord) -> bool:
 
 
 def with_short_sentinel_errors(record: logging.LogRecord) -> bool:
-    """Replace redis-py's error that no Sentinel names a primary by a few words, and return True.
+    """Replace redis-py's error "no Sentinel names a primary" by a short sentence, and return True.
 
     In Celery's logs it shows all options of each connection, and no reason.
     """

@@ -83,7 +83,10 @@ class RedisChecks:
                 "next sweep. Set noeviction.",
             )
         else:
-            yield ok(check, f"Version {version}; maxmemory-policy {policy} drops no wake-ups.")
+            yield ok(
+                check,
+                f"Version {version} drops no wake-ups (maxmemory {limit}, maxmemory-policy {policy}).",
+            )
 
     def _certificate(self) -> Iterator[Finding]:
         check = "redis certificate"
