@@ -8,6 +8,7 @@ import promql_parser
 import pytest
 import requests
 
+from origin.telemetry.metrics import NAMESPACE, REGISTRY
 from tests.support.dashboard_queries import queries
 from tests.support.live_system import LiveSystem, hour
 from tests.support.promql import selectors
@@ -39,7 +40,13 @@ def test_any_process_of_the_web_answers_for_all_of_them(system: LiveSystem):
 
 
 def _begins_with_0(scrape: Scrape) -> bool:
-    """Return whether counters are exported that have not counted anything."""
+    """Return whether all counters are exported, also those that have not counted anything."""
+    counters = {
+        f"{family.name}_total"
+        for family in REGISTRY.collect()
+        if family.type == "counter" and family.name.startswith(NAMESPACE)
+    }
+    assert counters - scrape.names == set()
     alert = ("account_service_batch_alerts_total", frozenset({("reason", "cannot_end")}))
     sent = ("account_service_tasks_sent_total", frozenset({("task", "origin.pruning")}))
     return scrape.samples.get(alert) == 0 and sent in scrape.samples

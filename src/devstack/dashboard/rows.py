@@ -311,7 +311,8 @@ _REQUESTS = Row(
         Panel(
             "Errors by endpoint",
             "Requests in a second that were answered 5xx. Good: 0. 500 is a fault in the service; "
-            "502, 503 and 504 come from peers or the database.",
+            "502, 503 and 504 come from peers or the database. The first one of an endpoint since a "
+            "web's start is a line at 0.",
             {
                 "{{endpoint}} {{status}}": with_total(
                     "endpoint",

@@ -169,15 +169,16 @@ def test_processes_tell_their_clocks_and_secrets(new_market: Callable[..., Marke
     after = scrape(market)
     assert after.value("processes", kind="web") == 1
     assert after.value("processes", kind="beat") == 0
-    assert after.value("process_clock_skew_seconds", kind="web") < 2
+    # A busy machine may pause between its clock and PostgreSQL's.
+    assert after.value("process_clock_skew_seconds", kind="web") < 60
     assert after.value("processes_lacking_a_secret") == 0
-    with patch("time.time", return_value=time.time() - 7):
+    with patch("time.time", return_value=time.time() - 700):
         announcer.announce("worker on a, process 2", "worker")
     market.rows(
         "INSERT INTO process_secrets (process, prefixes, kind) VALUES ('beat on b', '{x}', 'beat')"
     )
     after = scrape(market)
-    assert 5 < after.value("process_clock_skew_seconds", kind="worker") < 9
+    assert 700 <= round(after.value("process_clock_skew_seconds", kind="worker")) < 760
     assert after.value("processes_lacking_a_secret") == 3
 
 

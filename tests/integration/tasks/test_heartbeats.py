@@ -40,9 +40,11 @@ def test_a_heartbeat_ends_after_three_sweeps_and_some_seconds(world: World, hear
     assert working(world)["worker"] == 0
 
 
-def test_a_busy_worker_writes_it_every_five_seconds(
+def test_a_busy_worker_writes_it_once_in_a_while(
     world: World, heartbeat: Heartbeat, monkeypatch: pytest.MonkeyPatch
 ):
+    # So long that no pause of the machine reaches it.
+    monkeypatch.setattr(heartbeats, "_EVERY_S", 600)
     heartbeat.worked()
     world.rows("UPDATE process_secrets SET works_until = NULL")
     heartbeat.worked()

@@ -121,6 +121,18 @@ def test_a_counter_is_exported_before_its_first_event(name: str, label: str, val
     assert values <= exported_values(name, label)
 
 
+def test_each_counter_is_exported_before_its_first_event():
+    """Otherwise `increase()` of its first event would be 0."""
+    watch_sending(TASKS)
+    importlib.import_module("origin.batches.client.ledger")
+    empty = {
+        family.name
+        for family in REGISTRY.collect()
+        if family.type == "counter" and not family.samples
+    }
+    assert empty == set()
+
+
 def test_each_reason_of_an_alert_about_a_batch_is_exported_before_the_first():
     code = "".join(path.read_text() for path in (ROOT / "src/origin").rglob("*.py"))
     used = set(re.findall(r'BATCH_ALERTS\.labels\("(\w+)"\)', code))

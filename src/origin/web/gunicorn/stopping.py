@@ -29,6 +29,7 @@ def announce_at_sigterm(seconds: float) -> None:
     def begin(number: int, frame: Any) -> None:
         if is_stopping():
             stop(number, frame)
+            return
         _flag[0] = 1
         signal.setitimer(signal.ITIMER_REAL, seconds)
 
