@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import click
 from flask.cli import with_appcontext
 
-from origin.cli.output import as_json_option, print_json
+from origin.cli.output import as_json_option, one_line, print_json
 from origin.doctor.rules import Level
 from origin.doctor.service.doctor import Doctor
 from origin.web.provided import provided
@@ -33,7 +33,7 @@ def doctor(*, as_json: bool) -> None:
             if as_json:
                 print_json(vars(finding))
             else:
-                click.echo(f"{finding.level:<4}  {finding.check:<32}  {finding.text}")
+                click.echo(f"{finding.level:<4}  {finding.check:<32}  {one_line(finding.text)}")
     if has_failed:
         sys.exit(_FAILED)
 

@@ -104,7 +104,12 @@ def print_table(headings: Iterable[str], rows: Iterable[Sequence[Any]]) -> None:
 def _text(cell: Any) -> str:
     if isinstance(cell, datetime):
         return cell.strftime("%Y-%m-%d %H:%M:%SZ")
-    return "-" if cell is None else str(cell)
+    return "-" if cell is None else one_line(str(cell))
+
+
+def one_line(text: str) -> str:
+    """Return a text as a terminal can show it in one line. Peers' words may have any characters."""
+    return "".join(each if each.isprintable() else " " for each in text)
 
 
 def as_json_option(command: Callable[..., Any]) -> Callable[..., Any]:

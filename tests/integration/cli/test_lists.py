@@ -82,6 +82,15 @@ def test_batches_are_listed_newest_first_by_state_user_and_time(market: Market):
     assert line.split()[1:4] == ["PENDING", "bob", "1"]
 
 
+def test_the_ledgers_words_stay_in_one_line(market: Market):
+    market.compose(market.issue(1000), transfers=[(1, "bob")])
+    words = "Invalid\nbatch \x1b[31mred"
+    market.rows("UPDATE batches SET last_error = :words", words=words)
+    assert objects(market, "ledger", "batches")[0]["last_error"] == words
+    [_, line] = called(market, "ledger", "batches").stdout.splitlines()
+    assert line.endswith("Invalid batch  [31mred")
+
+
 def test_a_listed_batch_has_integers_and_times_in_utc(market: Market):
     market.compose(market.issue(1000), transfers=[(1, "bob")])
     [found] = objects(market, "ledger", "batches")

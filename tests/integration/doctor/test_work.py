@@ -4,6 +4,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import timedelta
 
 import flask.cli
@@ -17,6 +18,7 @@ from origin.doctor.service.environment import with_stand_ins
 from sandbox.running import Sandbox
 from tests.integration.doctor.conftest import NewRuntime, only, settings_of_servers
 from tests.support.market import Market
+from tests.support.scripted_peer import ScriptedPeer, http_answer
 
 HOOK = "https://8.8.8.8/hook"
 
@@ -273,6 +275,16 @@ def test_wrong_settings_are_a_finding(
     assert told == unchecked
     checked = {"schema", "redis", "hydra", "datahub"} - unchecked
     assert {found[name]["level"] for name in checked} == {"ok"}
+
+
+def test_a_peers_words_stay_in_one_line(market: Market):
+    error = {"code": 10, "title": "one\ntwo", "message": "three"}
+    response = http_answer(json.dumps({"error": error}).encode(), "503 Service Unavailable")
+    with closing(ScriptedPeer()) as peer:
+        peer.scripts = [lambda connection: connection.sendall(response)] * 9
+        done = called(market, "doctor", LEDGER_URL=f"http://{peer.address}")
+    [line] = [each for each in done.stdout.splitlines() if "one" in each.split()]
+    assert "one two: three" in line
 
 
 def test_other_commands_end_with_one_line_if_settings_are_wrong(market: Market):
