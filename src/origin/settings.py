@@ -225,6 +225,7 @@ Count = Annotated[int, Field(ge=1)]
 CountOrZero = Annotated[int, Field(ge=0)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 SecondsOrZero = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+DrainSeconds = Annotated[float, Field(ge=0, le=3600)]
 AuthoritiesFile = Annotated[FilePath, AfterValidator(_authorities_file)]
 ReadableFile = Annotated[FilePath, AfterValidator(_readable_file)]
 OtelHeaders = Annotated[SecretStr, AfterValidator(_otel_headers)]
@@ -401,7 +402,7 @@ class Settings(DatabaseSettings):
     workers: Count = 3
     worker_connections: Count = 100
     concurrency: Count = 100
-    drain_seconds: SecondsOrZero = 0
+    drain_seconds: DrainSeconds = 0
     port: Port = 8085
     bind_host: Host = "0.0.0.0"  # noqa: S104 - a container's own address isn't known before
     metrics_port: PortOrZero = 0

@@ -224,6 +224,8 @@ def test_numbers(environment: pytest.MonkeyPatch, name: str, text: str, number: 
         ("SWEEP_INTERVAL", "nan"),
         ("SWEEP_INTERVAL", "1e999"),
         ("TOKEN_CACHE_SECONDS", "-1"),
+        ("DRAIN_SECONDS", "3601"),
+        ("DRAIN_SECONDS", "1e300"),
         ("TOKEN_CACHE_SECONDS", "inf"),
         ("LOG_LEVEL", "LOUD"),
         ("SECRET", "\udcff"),
