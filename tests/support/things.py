@@ -10,6 +10,7 @@ from marshmallow import fields, validate
 
 from devstack.openapi_document import SETTINGS
 from origin.errors import (
+    BodyTooLarge,
     CursorInvalid,
     MeteringPointUnavailable,
     NotAcceptable,
@@ -41,6 +42,7 @@ from origin.web.v2.schema import (
     AwareTime,
     Body,
     CommaList,
+    LimitedItems,
     ListQuery,
     Percentage,
     PeriodBody,
@@ -101,11 +103,21 @@ class TargetBody(Body):
     share = Percentage(metadata=described("A part", "12.5"))
 
 
+@dataclass(eq=False)
+class TooManyParts(BodyTooLarge):
+    """An order has too many parts. The table words it as its base."""
+
+    limit_bytes: int
+
+
 class OrderBody(Body):
     """An order."""
 
     targets = Items(
         fields.Nested(TargetBody), least=1, most=100, required=True, metadata=described("Targets")
+    )
+    parts = LimitedItems(
+        Text(), most=2, beyond=TooManyParts, load_default=list, metadata=described("Parts", ["a"])
     )
     period = fields.Nested(PeriodBody, metadata=described("When"))
     expires_before = AwareTime(
@@ -128,6 +140,7 @@ def marked(view: Any) -> Any:
     return view
 
 
+@blueprint.get("/v2/more-things")
 @blueprint.get("/v2/things")
 @marked
 @rejects(CursorInvalid())

@@ -16,6 +16,9 @@ from origin.web.bodies import raw_body
 from origin.web.messages import CodedText
 
 _TWICE = CodedText("Stands more than once.", "duplicate")
+_TOO_DEEP = CodedText("Nested too deeply.", "invalid")
+_MAX_DEPTH = 20
+"""No schema is nested as deeply."""
 _UNKNOWN = "Unknown parameter."
 _MAX_NAMED = 20
 """The most parameters of a query that an error names."""
@@ -168,11 +171,14 @@ def _members_twice(raw: bytes) -> dict[Any, Any]:
     return _messages(document) if found else {}
 
 
-def _messages(part: Any) -> dict[Any, Any]:
+def _messages(part: Any, depth: int = 0) -> dict[Any, Any]:
     messages: dict[Any, Any] = {}
     if isinstance(part, dict | list):
+        if depth == _MAX_DEPTH:
+            return {"_schema": [_TOO_DEEP]}
         items = part.items() if isinstance(part, dict) else enumerate(part)
-        messages = {name: below for name, each in items if (below := _messages(each))}
+        found = ((name, _messages(each, depth + 1)) for name, each in items)
+        messages = {name: below for name, below in found if below}
     if isinstance(part, _Twice):
         messages.update({name: [_TWICE] for name in part.names})
     return messages

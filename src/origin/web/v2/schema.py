@@ -1,7 +1,7 @@
 """Bodies and queries of version 2: their bases and their fields (contract: v2, Conventions)."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 
 from marshmallow import ValidationError, fields, post_load
 
+from origin.errors import OriginError
 from origin.shared.periods import EARLIEST, LATEST, Period, day_begin
 from origin.web.collections import Items
 from origin.web.described import described
@@ -78,6 +79,31 @@ class Percentage(fields.String):
         if not 0 < Decimal(text) <= 100:
             raise ValidationError("Must be greater than 0 and less than or equal to 100.")
         return Decimal(text)
+
+
+class LimitedItems(Items):
+    """A list whose length has an error of its own, which is raised before any other is told.
+
+    :param beyond: Makes that error from the number of items, if there are more than `most`.
+    """
+
+    def __init__(
+        self,
+        item: fields.Field[Any],
+        *,
+        most: int,
+        beyond: Callable[[int], OriginError],
+        **named: Any,
+    ) -> None:
+        super().__init__(item, most=most, **named)
+        self._most, self._beyond = most, beyond
+
+    def _deserialize(
+        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
+    ) -> list[Any]:
+        if isinstance(value, list) and len(value) > self._most:
+            raise self._beyond(len(value))
+        return super()._deserialize(value, attr, data, **kwargs)
 
 
 class QueryNumber(WholeNumber):

@@ -1,6 +1,7 @@
 """Lists of version 2 page by keyset; a cursor belongs to its account, path and filters."""
 
-import base64
+import re
+import string
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -114,9 +115,7 @@ _SIGNER = Signer(["a secret"])
 def test_a_cursor_reads_as_it_was_written(key: tuple[KeyValue, ...]):
     text = write_cursor(key, _LISTING, _SIGNER)
     assert read_cursor(text, _LISTING, _SIGNER) == key
-    assert set(text) <= set(base64.urlsafe_b64encode(bytes(range(256))).decode()) | set(
-        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_"
-    )
+    assert re.fullmatch(r"[A-Za-z0-9_-]+", text)
 
 
 @given(st.data())
@@ -133,10 +132,20 @@ def test_a_cursor_with_any_letter_changed_added_or_left_out_is_invalid(data: st.
         read_cursor(changed, _LISTING, _SIGNER)
 
 
-def test_a_cursor_belongs_to_its_path():
-    text = write_cursor((1,), _LISTING, _SIGNER)
-    with pytest.raises(CursorInvalid):
-        read_cursor(text, listing_id("anna", "/v2/others", {}), _SIGNER)
+@pytest.mark.parametrize("value", [1, 10, 100])
+def test_each_cursor_has_one_text(value: int):
+    """Base64 has several where the bytes leave bits of the last letter unused."""
+    text = write_cursor((value,), _LISTING, _SIGNER)
+    for letter in {*string.ascii_letters, *string.digits, "-", "_"} - {text[-1]}:
+        with pytest.raises(CursorInvalid):
+            read_cursor(text[:-1] + letter, _LISTING, _SIGNER)
+
+
+def test_a_cursor_belongs_to_its_path(client: FlaskClient):
+    cursor = _page(client, "?limit=1").json["nextCursor"]
+    assert client.get("/v2/more-things").status_code == 200
+    response = client.get(f"/v2/more-things?cursor={cursor}")
+    assert (response.status_code, response.json["code"]) == (400, "invalid_cursor")
 
 
 def test_account_path_and_filters_cannot_stand_in_for_each_other():

@@ -104,7 +104,9 @@ def test_null_counts_as_absent(client: FlaskClient):
     body = {"targets": [{**_TARGET, "share": None}], "period": None, "expiresBefore": None}
     response = _order(client, body)
     assert response.status_code == 202
-    assert response.json["read"]["body"] == "{'targets': [{'account': 'bo', 'amount': 1}]}"
+    assert response.json["read"]["body"] == (
+        "{'targets': [{'account': 'bo', 'amount': 1}], 'parts': []}"
+    )
 
 
 def test_a_whole_number_may_have_a_point(client: FlaskClient):
@@ -135,6 +137,22 @@ def test_a_member_that_stands_twice_is_named(
     client: FlaskClient, body: bytes, wrong: dict[str, str]
 ):
     assert _wrong(client, body) == wrong
+
+
+@pytest.mark.parametrize("depth", [19, 20, 300, 900, 5000])
+def test_a_member_that_stands_twice_far_below_is_no_unexpected_error(
+    client: FlaskClient, depth: int
+):
+    response = _order(client, b'{"a":' * depth + b'{"b": 1, "b": 2}' + b"}" * depth)
+    assert response.status_code == 400
+    assert response.json["code"] == ("body_not_json" if depth == 5000 else "schema_violated")
+
+
+def test_a_list_beyond_its_limit_is_told_before_anything_else(client: FlaskClient):
+    response = _order(client, {"more": 1, "targets": [1], "parts": ["a", 2, None]})
+    assert (response.status_code, response.json["code"]) == (413, "body_too_large")
+    assert response.json["detail"] == "The body is longer than 3 bytes"
+    assert _wrong(client, {"targets": [_TARGET], "parts": ["a", 2]}) == {"/parts/1": "invalid"}
 
 
 _JSON = st.recursive(
