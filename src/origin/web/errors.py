@@ -6,6 +6,7 @@ from typing import Any
 
 from origin import errors
 from origin.accounts.rules import LoginStateUnknown, ReturnUrlNotAllowed
+from origin.bulk.rules import limits, plan, transfers
 from origin.compose import rules as compose
 from origin.errors import OriginError
 from origin.forecasts.rules import ForecastTooLong, RecipientUnknown
@@ -108,6 +109,15 @@ def _no_user(subject: str) -> dict[str, list[str]]:
     return {"account": [f"No user exists with subject: {subject}"]}
 
 
+def _account_unavailable(error: compose.AccountUnavailable) -> str:
+    return f"Account unavailable ({error.subject})"
+
+
+def _targets(positions: Iterable[int]) -> list[str]:
+    """Return the pointers to the accounts of these targets."""
+    return [f"/targets/{place}/account" for place in positions]
+
+
 def _points_unavailable(error: errors.MeteringPointUnavailable) -> str:
     return _metering_points(error.gsrns)
 
@@ -181,6 +191,11 @@ _RULES: dict[type[OriginError], Wording] = {
     errors.MeteringPointUnavailable: Wording(
         400, _points_unavailable, v2=Wording(422, _points_unavailable)
     ),
+    compose.AccountUnavailable: Wording(
+        400,
+        _account_unavailable,
+        v2=Wording(422, _account_unavailable, pointers=lambda error: _targets(error.positions)),
+    ),
     errors.IdempotencyKeyInvalid: Wording(
         400,
         lambda error: f"Idempotency-Key: 1 to {error.max_length} characters",
@@ -213,9 +228,6 @@ _COMPOSE: dict[type[OriginError], Wording] = {
         lambda error: {
             "transfers": {str(place): _no_user(each) for place, each in error.subjects.items()}
         },
-    ),
-    compose.AccountUnavailable: Wording(
-        400, lambda error: f"Account unavailable ({error.subject})"
     ),
     compose.MeasurementUnavailable: Wording(
         400,
@@ -317,10 +329,38 @@ _OF_V2: dict[type[OriginError], Wording] = {
     errors.IdempotencyKeyMissing: Wording(400, _sentence("Send an Idempotency-Key")),
 }
 
+_BULK: dict[type[OriginError], Wording] = {
+    transfers.TakesMixed: Wording(
+        400,
+        _sentence("Several targets must all take an amount, or all a percentage"),
+        pointers=lambda _: ["/targets"],
+    ),
+    transfers.PercentagesAbove100: Wording(
+        400, _sentence("The percentages are above 100 together"), pointers=lambda _: ["/targets"]
+    ),
+    transfers.SameAccount: Wording(
+        422,
+        _sentence("The sender can not be a target"),
+        pointers=lambda error: _targets(error.positions),
+    ),
+    limits.TooMany: Wording(
+        422,
+        lambda error: f"Too many {error.what}: {error.count}, at most {error.most}",
+        members=lambda error: {"count": error.count},
+    ),
+    plan.NothingSelected: Wording(422, _sentence("Nothing is selected")),
+    plan.Insufficient: Wording(
+        422,
+        lambda error: f"Only {error.available} of {error.requested} Wh are available",
+        members=lambda error: {"available": error.available, "requested": error.requested},
+    ),
+    plan.PlanChanged: Wording(409, _sentence("The plan is not the expected one")),
+}
+
 _OF_BOTH = {**_REQUESTS, **_CALLERS, **_RULES, **_SERVERS}
 OLD_API: Mapping[type[OriginError], Wording] = {**_OF_BOTH, **_LOGIN, **_COMPOSE, **_FEATURES}
 """The old API's errors. Their messages must stay as they are, to the letter."""
-V2: Mapping[type[OriginError], Wording] = {**_OF_BOTH, **_OF_V2}
+V2: Mapping[type[OriginError], Wording] = {**_OF_BOTH, **_OF_V2, **_BULK}
 """The errors of version 2."""
 TABLE: Mapping[type[OriginError], Wording] = {**OLD_API, **V2}
 """Every error that a client may see."""

@@ -286,8 +286,8 @@ def test_the_sender_is_no_target():
 @pytest.mark.parametrize("account", ["nobody", "left"])
 def test_unknown_and_disabled_accounts_get_one_answer(account):
     with pytest.raises(AccountUnavailable) as caught:
-        check_accounts([to("you", 1), to(account, 1)], "me", _RECIPIENTS)
-    assert vars(caught.value) == {"subject": account}
+        check_accounts([to("you", 1), to(account, 1), to("no", 1)], "me", _RECIPIENTS)
+    assert vars(caught.value) == {"subject": account, "positions": [1, 2]}
 
 
 def test_known_accounts_are_targets():

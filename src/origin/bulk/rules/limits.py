@@ -25,7 +25,11 @@ MAX_PAGED_MEASUREMENTS_IN_REQUEST = 2_000
 
 @dataclass(eq=False)
 class TooMany(Rejected):
-    """The order or its plan is too large: there are `count` of `what`, and `most` are allowed."""
+    """The order or its plan is too large; `count` says how large.
+
+    :ivar what: What is counted, in words.
+    :ivar most: How many are allowed.
+    """
 
     code = "too_many"
     what: str

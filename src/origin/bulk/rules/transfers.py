@@ -82,10 +82,13 @@ def check_accounts(
     own = [place for place, target in enumerate(targets) if target.account == sender]
     if own:
         raise SameAccount(own)
-    for target in targets:
-        recipient = recipients.get(target.account)
-        if recipient is None or recipient.disabled:
-            raise AccountUnavailable(target.account)
+    unavailable = [
+        place
+        for place, target in enumerate(targets)
+        if target.account not in recipients or recipients[target.account].disabled
+    ]
+    if unavailable:
+        raise AccountUnavailable(targets[unavailable[0]].account, unavailable)
 
 
 def plan_transfers(
