@@ -47,8 +47,9 @@ check: sync ## Check lint, formatting, types and import rules
 	$(python) -m mypy
 	$(python) -c 'from importlinter.cli import lint_imports_command; lint_imports_command()'
 
-openapi: sync ## Write doc/openapi.json from the views and schemas (a test compares them)
+openapi: sync ## Write doc/openapi.json and version 2's list of errors from the code (tests compare them)
 	$(python) -m devstack.openapi_document doc/openapi.json
+	$(python) -m devstack.v2_errors doc/integrating/v2-errors.md
 
 dashboard: sync ## Write doc/operations/grafana-dashboard.json from src/devstack/dashboard (a test compares them)
 	$(python) -m devstack.dashboard doc/operations/grafana-dashboard.json

@@ -58,7 +58,7 @@ class BodyIllFormed(Rejected):
 
 @dataclass(eq=False)
 class BodyTooLarge(OriginError):
-    """The body is longer than `limit_bytes` (MAX_BODY_BYTES)."""
+    """The body is longer than MAX_BODY_BYTES, which is `limit_bytes`."""
 
     code = "body_too_large"
     limit_bytes: int
@@ -66,7 +66,7 @@ class BodyTooLarge(OriginError):
 
 @dataclass(eq=False)
 class BodyTooSlow(OriginError):
-    """The body took longer than `limit_s` seconds (BODY_TIME_LIMIT) to arrive."""
+    """The body took longer than BODY_TIME_LIMIT to arrive, which is `limit_s` seconds."""
 
     code = "body_too_slow"
     limit_s: float
@@ -83,10 +83,35 @@ class SchemaViolated(Rejected):
     """The body or the query does not fit its schema.
 
     :ivar messages: marshmallow's, by wire name; items of lists by number.
+    :ivar in_query: Whether they are about parameters of the query, not about members of the body.
     """
 
     code = "schema_violated"
     messages: dict[str, Any]
+    in_query: bool = False
+
+
+class CursorInvalid(Rejected):
+    """The cursor was changed, or belongs to another account, path, order or other filters."""
+
+    code = "invalid_cursor"
+
+
+class NotFound(Rejected):
+    """Nothing has this address, or it belongs to another account."""
+
+    code = "not_found"
+
+
+@dataclass(eq=False)
+class NotAcceptable(Rejected):
+    """The header `Accept` allows no form in which the answer is offered.
+
+    :ivar offered: The media types that are.
+    """
+
+    code = "not_acceptable"
+    offered: Collection[str]
 
 
 # Callers: tokens, scopes, signatures, rates.
@@ -110,7 +135,10 @@ class CallerDisabled(AccessTokenInvalid):
 
 @dataclass(eq=False)
 class ScopeMissing(OriginError):
-    """The access token lacks one of these scopes."""
+    """The access token lacks a scope that the endpoint needs.
+
+    :ivar scopes: All scopes that it needs.
+    """
 
     code = "scope_missing"
     scopes: Collection[str]
@@ -124,7 +152,11 @@ class SignatureInvalid(OriginError):
 
 @dataclass(eq=False)
 class RateLimited(OriginError):
-    """The caller made more than `per_minute` requests, and may make the next in `wait_s` seconds."""
+    """The caller made too many requests in a minute: wait for `Retry-After`.
+
+    :ivar per_minute: How many are allowed.
+    :ivar wait_s: Seconds until the caller may make the next.
+    """
 
     code = "rate_limited"
     per_minute: int
@@ -136,7 +168,10 @@ class RateLimited(OriginError):
 
 @dataclass(eq=False)
 class MeteringPointUnavailable(Rejected):
-    """The caller has no consumption metering points with these GSRNs."""
+    """A metering point is unknown, another account's, or not one for consumption.
+
+    :ivar gsrns: All those metering points.
+    """
 
     code = "metering_point_unavailable"
     gsrns: Collection[str]
@@ -144,10 +179,19 @@ class MeteringPointUnavailable(Rejected):
 
 @dataclass(eq=False)
 class IdempotencyKeyInvalid(Rejected):
-    """The Idempotency-Key is empty or longer than `max_length` characters."""
+    """The Idempotency-Key is empty or too long, or (in version 2) not of printable ASCII characters.
+
+    :ivar max_length: In characters.
+    """
 
     code = "idempotency_key_invalid"
     max_length: int
+
+
+class IdempotencyKeyMissing(Rejected):
+    """The request moves GGOs and has no Idempotency-Key."""
+
+    code = "idempotency_key_required"
 
 
 class KeyInUse(OriginError):
@@ -184,7 +228,10 @@ class OwnerChanged(OriginError):
 
 
 class PeerError(OriginError):
-    """Base of all failures of peers. The text names the peer and never holds a secret."""
+    """A peer failed. The base of all failures of peers.
+
+    The text names the peer and never holds a secret.
+    """
 
     code: ClassVar[str | None] = "peer_failed"
 
@@ -195,7 +242,7 @@ class PeerError(OriginError):
 
 
 class PeerUnavailable(PeerError):
-    """The peer gave no response, or one that says "later". The request may have arrived."""
+    """A peer gave no response, or one that says "later". The request may have arrived."""
 
     code = "peer_unavailable"
 
@@ -205,7 +252,7 @@ class PeerUnreachable(PeerUnavailable):
 
 
 class PeerTooSlow(PeerUnavailable):
-    """No response came in time. The peer may still be working: an immediate retry adds to its load."""
+    """A peer did not answer in time. It may still be working: an immediate retry adds to its load."""
 
     code = "peer_too_slow"
 

@@ -50,10 +50,14 @@ class UnknownRecipients(Rejected):
 
 @dataclass(eq=False)
 class AccountUnavailable(Rejected):
-    """The subject's account is disabled."""
+    """The subject's account is disabled or, in version 2, unknown.
+
+    :ivar positions: Of all targets of a bulk transfer whose accounts are unavailable, from 0.
+    """
 
     code = "account_unavailable"
     subject: str
+    positions: Sequence[int] = ()
 
 
 @dataclass(eq=False)

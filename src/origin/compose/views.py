@@ -22,6 +22,7 @@ from origin.db.engine import Database
 from origin.errors import IdempotencyKeyInvalid, MeteringPointUnavailable, Rejected
 from origin.identity.authentication import current_user, requires
 from origin.settings import Settings
+from origin.shared.limits import MAX_IDEMPOTENCY_KEY_LENGTH
 from origin.web.blueprint import Blueprint
 from origin.web.bodies import raw_body
 from origin.web.described import A_CONSUMPTION_GSRN, A_GGO_ADDRESS, rejects
@@ -31,8 +32,6 @@ from origin.web.recovery_mode import rests_in_recovery
 from origin.web.responses import json_response
 
 blueprint = Blueprint("compose", __name__)
-
-MAX_IDEMPOTENCY_KEY_LENGTH = 255
 
 _IDEMPOTENCY_KEY = {
     "name": "Idempotency-Key",

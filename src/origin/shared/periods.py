@@ -1,7 +1,39 @@
-"""Periods of local time, by which summaries and declarations group their sums."""
+"""Periods of local time: those of requests, and those by which sums are grouped."""
 
-from datetime import datetime, tzinfo
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, tzinfo
 from enum import Enum
+from zoneinfo import ZoneInfo
+
+EARLIEST = datetime.min.replace(tzinfo=UTC)
+"""The begin of a period that has none."""
+LATEST = datetime.max.replace(tzinfo=UTC)
+"""The end of a period that has none."""
+
+
+@dataclass(frozen=True)
+class Period:
+    """A period of a request, half-open: `begin` belongs to it, `end` does not.
+
+    :ivar begin: In UTC; `EARLIEST` if the request names none.
+    :ivar end: In UTC; `LATEST` if the request names none.
+    :ivar zone: The time zone of the request, by which local times are shown and grouped.
+    """
+
+    begin: datetime
+    end: datetime
+    zone: ZoneInfo
+
+
+def day_begin(day: date, zone: tzinfo) -> datetime:
+    """Return the first moment of this local day, in UTC.
+
+    Where the clocks jump over midnight the day begins after the jump. Of a doubled midnight the first
+    counts.
+
+    :raises OverflowError: The moment is before year 1 in UTC.
+    """
+    return datetime(day.year, day.month, day.day, tzinfo=zone).astimezone(UTC)
 
 
 class Resolution(Enum):

@@ -13,7 +13,7 @@ from origin.shared.json_codec import read_json
 from origin.web.bodies import raw_body
 
 
-class _JsonBodyParser(FlaskParser):
+class JsonBodyParser(FlaskParser):
     """Reads every body as JSON, whatever its Content-Type says."""
 
     def load_json(self, req: Request, schema: Schema) -> Any:
@@ -51,7 +51,7 @@ class _JsonBodyParser(FlaskParser):
 class Blueprint(SmorestBlueprint):
     """A group of views; `@arguments(Schema)` reads the body by our parser."""
 
-    ARGUMENTS_PARSER = _JsonBodyParser()
+    ARGUMENTS_PARSER = JsonBodyParser()
 
     def arguments(self, schema: Any, **named: Any) -> Any:
         """Read a request's body by this schema; the schema is instantiated once, which is slow."""

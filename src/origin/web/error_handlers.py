@@ -1,4 +1,7 @@
-"""Flask's error handlers. They answer each error with its entry in `origin.web.errors`."""
+"""Flask's error handlers. They answer each error with its entry in `origin.web.errors`.
+
+Paths of version 2 are answered by problem details, all others in the old API's shape.
+"""
 
 import logging
 
@@ -21,6 +24,13 @@ from origin.errors import (
 from origin.telemetry.metrics import POOL_TIMEOUTS
 from origin.web.errors import worded
 from origin.web.messages import as_json
+from origin.web.v2.problems import (
+    framework_problem,
+    internal_problem,
+    is_v2,
+    problem_of,
+    problem_response,
+)
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +58,8 @@ def _on_origin_error(error: OriginError) -> Response:
         return _on_unexpected(error)
     if isinstance(error, PeerError):
         log.warning("A peer failed: %s", error)
+    if is_v2():
+        return problem_response(problem_of(error))
     response = _failure(answer.status, answer.body)
     response.headers.extend(answer.headers)
     return response
@@ -79,6 +91,8 @@ def _on_too_large(_error: RequestEntityTooLarge) -> Response:
 
 
 def _on_http_exception(error: HTTPException) -> Response:
+    if is_v2():
+        return problem_response(framework_problem(error))
     response = _failure(error.code or 500, {"success": False, "message": error.name})
     for name, text in error.get_headers():
         if name.lower() != "content-type":
@@ -88,4 +102,6 @@ def _on_http_exception(error: HTTPException) -> Response:
 
 def _on_unexpected(error: Exception) -> Response:
     log.error("Unexpected error", exc_info=error)
+    if is_v2():
+        return problem_response(internal_problem())
     return _failure(500, {"success": False, "message": "Internal Server Error"})

@@ -6,10 +6,11 @@ from typing import Any
 
 from origin import errors
 from origin.accounts.rules import LoginStateUnknown, ReturnUrlNotAllowed
+from origin.bulk.rules import limits, plan, transfers
 from origin.compose import rules as compose
 from origin.errors import OriginError
 from origin.forecasts.rules import ForecastTooLong, RecipientUnknown
-from origin.ggos.rules import listing, summaries
+from origin.ggos.rules import summaries
 from origin.intake.rules.events import (
     GgoFault,
     GgoImpossible,
@@ -30,9 +31,9 @@ _CHALLENGE = 'Bearer realm="AccountService"'
 
 @dataclass(frozen=True)
 class ErrorAnswer:
-    """The API's answer to an error.
+    """The old API's answer to an error (version 2: `origin.web.v2.problems`).
 
-    :ivar code: The error's code: answers of version 2 have it, those of the old API do not.
+    :ivar code: The error's code: the old API's answers do not have it.
     """
 
     status: int
@@ -48,21 +49,40 @@ class ErrorAnswer:
 
 @dataclass(frozen=True)
 class Wording:
-    """How to word one class of errors: HTTP status, message, and further headers."""
+    """How to word one class of errors: HTTP status, message, and further headers.
+
+    :ivar v2: The wording of version 2 where it differs from the old API's.
+    :ivar pointers: JSON pointers (RFC 6901) to the members of the body that are wrong; version 2 alone
+        tells them. Those of `SchemaViolated` follow from its messages.
+    :ivar members: Further members of version 2's answer, such as `count`.
+    """
 
     status: int
     message: Callable[[Any], Message]
     headers: Callable[[Any], Mapping[str, str]] = lambda _: {}
+    v2: "Wording | None" = None
+    pointers: Callable[[Any], Iterable[str]] = lambda _: ()
+    members: Callable[[Any], Mapping[str, Any]] = lambda _: {}
 
 
-def worded(error: OriginError) -> ErrorAnswer:
-    """Return the answer to this error, by the table's entry for its class or its nearest base.
+def wording_of(error: OriginError) -> Wording:
+    """Return the table's entry for this error's class or its nearest base.
 
     :raises LookupError: The table has no such entry: the error is not for clients.
     """
     wording = next((TABLE[each] for each in type(error).__mro__ if each in TABLE), None)
     if wording is None or error.code is None:
         raise LookupError(type(error).__name__)
+    return wording
+
+
+def worded(error: OriginError) -> ErrorAnswer:
+    """Return the old API's answer to this error.
+
+    :raises LookupError: As `wording_of`.
+    """
+    wording = wording_of(error)
+    assert error.code is not None
     message = shortened(wording.message(error))
     return ErrorAnswer(wording.status, error.code, message, wording.headers(error))
 
@@ -87,6 +107,19 @@ def _scopes(error: errors.ScopeMissing) -> str:
 
 def _no_user(subject: str) -> dict[str, list[str]]:
     return {"account": [f"No user exists with subject: {subject}"]}
+
+
+def _account_unavailable(error: compose.AccountUnavailable) -> str:
+    return f"Account unavailable ({error.subject})"
+
+
+def _targets(positions: Iterable[int]) -> list[str]:
+    """Return the pointers to the accounts of these targets."""
+    return [f"/targets/{place}/account" for place in positions]
+
+
+def _points_unavailable(error: errors.MeteringPointUnavailable) -> str:
+    return _metering_points(error.gsrns)
 
 
 def _metering_points(gsrns: Iterable[str]) -> str:
@@ -136,11 +169,6 @@ _CALLERS: dict[type[OriginError], Wording] = {
             )
         },
     ),
-    errors.SignatureInvalid: Wording(
-        401,
-        _sentence("The signature is missing or wrong"),
-        lambda _: {"WWW-Authenticate": "x-hub-signature"},
-    ),
     errors.RateLimited: Wording(
         429,
         lambda error: f"More than {error.per_minute} requests in a minute",
@@ -153,6 +181,36 @@ _CALLERS: dict[type[OriginError], Wording] = {
             "DataHubService takes this account's tokens no more: its holder must log in here again"
         ),
     ),
+}
+
+_RULES: dict[type[OriginError], Wording] = {
+    errors.CursorInvalid: Wording(
+        400,
+        _field("cursor", "Not a valid cursor of this account, with these filters and this order."),
+    ),
+    errors.MeteringPointUnavailable: Wording(
+        400, _points_unavailable, v2=Wording(422, _points_unavailable)
+    ),
+    compose.AccountUnavailable: Wording(
+        400,
+        _account_unavailable,
+        v2=Wording(422, _account_unavailable, pointers=lambda error: _targets(error.positions)),
+    ),
+    errors.IdempotencyKeyInvalid: Wording(
+        400,
+        lambda error: f"Idempotency-Key: 1 to {error.max_length} characters",
+        v2=Wording(
+            400,
+            lambda error: f"Idempotency-Key: 1 to {error.max_length} printable ASCII characters",
+        ),
+    ),
+    errors.KeyInUse: Wording(
+        409, _sentence("A request with this Idempotency-Key still runs"), _retry_after("1")
+    ),
+    errors.KeyReused: Wording(422, _sentence("This Idempotency-Key came before with another body")),
+}
+
+_LOGIN: dict[type[OriginError], Wording] = {
     ReturnUrlNotAllowed: Wording(400, _field("returnUrl", "Not a URL of an allowed origin.")),
     LoginStateUnknown: Wording(400, _field("state", "Unknown, used or expired.")),
 }
@@ -171,10 +229,6 @@ _COMPOSE: dict[type[OriginError], Wording] = {
             "transfers": {str(place): _no_user(each) for place, each in error.subjects.items()}
         },
     ),
-    compose.AccountUnavailable: Wording(
-        400, lambda error: f"Account unavailable ({error.subject})"
-    ),
-    errors.MeteringPointUnavailable: Wording(400, lambda error: _metering_points(error.gsrns)),
     compose.MeasurementUnavailable: Wording(
         400,
         lambda error: (
@@ -190,16 +244,14 @@ _COMPOSE: dict[type[OriginError], Wording] = {
             f"Can only retire up to {error.headroom} (you tried to retire {error.amount})"
         ),
     ),
-    errors.IdempotencyKeyInvalid: Wording(
-        400, lambda error: f"Idempotency-Key: 1 to {error.max_length} characters"
-    ),
-    errors.KeyInUse: Wording(
-        409, _sentence("A request with this Idempotency-Key still runs"), _retry_after("1")
-    ),
-    errors.KeyReused: Wording(422, _sentence("This Idempotency-Key came before with another body")),
 }
 
 _FEATURES: dict[type[OriginError], Wording] = {
+    errors.SignatureInvalid: Wording(
+        401,
+        _sentence("The signature is missing or wrong"),
+        lambda _: {"WWW-Authenticate": "x-hub-signature"},
+    ),
     summaries.RangeOutOfBounds: Wording(
         400, lambda _: {"filters": {"beginRange": ["A time is out of bounds."]}}
     ),
@@ -215,10 +267,6 @@ _FEATURES: dict[type[OriginError], Wording] = {
         },
     ),
     summaries.TimeZoneUnknown: Wording(400, _field("timezone", "Not known to the database.")),
-    listing.CursorInvalid: Wording(
-        400,
-        _field("cursor", "Not a valid cursor of this account, with these filters and this order."),
-    ),
     ForecastTooLong: Wording(
         400, _field("resolution", "The forecast would end after the year 9999.")
     ),
@@ -273,11 +321,46 @@ _SERVERS: dict[type[OriginError], Wording] = {
     ),
 }
 
-TABLE: Mapping[type[OriginError], Wording] = {
-    **_REQUESTS,
-    **_CALLERS,
-    **_COMPOSE,
-    **_FEATURES,
-    **_SERVERS,
+_OF_V2: dict[type[OriginError], Wording] = {
+    errors.NotFound: Wording(404, _sentence("Not Found")),
+    errors.NotAcceptable: Wording(
+        406, lambda error: f"Accept allows none of: {', '.join(error.offered)}"
+    ),
+    errors.IdempotencyKeyMissing: Wording(400, _sentence("Send an Idempotency-Key")),
 }
-"""Every error that a client may see. The old API's messages must stay as they are, to the letter."""
+
+_BULK: dict[type[OriginError], Wording] = {
+    transfers.TakesMixed: Wording(
+        400,
+        _sentence("Several targets must all take an amount, or all a percentage"),
+        pointers=lambda _: ["/targets"],
+    ),
+    transfers.PercentagesAbove100: Wording(
+        400, _sentence("The percentages are above 100 together"), pointers=lambda _: ["/targets"]
+    ),
+    transfers.SameAccount: Wording(
+        422,
+        _sentence("The sender can not be a target"),
+        pointers=lambda error: _targets(error.positions),
+    ),
+    limits.TooMany: Wording(
+        422,
+        lambda error: f"Too many {error.what}: {error.count}, at most {error.most}",
+        members=lambda error: {"count": error.count},
+    ),
+    plan.NothingSelected: Wording(422, _sentence("Nothing is selected")),
+    plan.Insufficient: Wording(
+        422,
+        lambda error: f"Only {error.available} of {error.requested} Wh are available",
+        members=lambda error: {"available": error.available, "requested": error.requested},
+    ),
+    plan.PlanChanged: Wording(409, _sentence("The plan is not the expected one")),
+}
+
+_OF_BOTH = {**_REQUESTS, **_CALLERS, **_RULES, **_SERVERS}
+OLD_API: Mapping[type[OriginError], Wording] = {**_OF_BOTH, **_LOGIN, **_COMPOSE, **_FEATURES}
+"""The old API's errors. Their messages must stay as they are, to the letter."""
+V2: Mapping[type[OriginError], Wording] = {**_OF_BOTH, **_OF_V2, **_BULK}
+"""The errors of version 2."""
+TABLE: Mapping[type[OriginError], Wording] = {**OLD_API, **V2}
+"""Every error that a client may see."""

@@ -1,6 +1,6 @@
 """Messages of errors, and their bounded length (contract: http-api, top)."""
 
-from typing import Any
+from typing import Any, Self
 
 import orjson
 
@@ -13,12 +13,35 @@ _ROOM_BYTES = MAX_MESSAGE_BYTES * 3 // 4
 _MAX_TEXT_LENGTH = 300
 
 
+class CodedText(str):
+    """A message of a schema with a code of its own, which version 2 tells beside it."""
+
+    __slots__ = ("code",)
+
+    code: str
+
+    def __new__(cls, text: str, code: str) -> Self:
+        """Return the text with its code.
+
+        :param code: In snake case.
+        """
+        made = super().__new__(cls, text)
+        made.code = code
+        return made
+
+
 def shortened(message: Message) -> Message:
     """Return the message if its JSON is short enough, else its first errors with their texts cut."""
     if len(as_json(message)) <= _ROOM_BYTES:
         return message
-    cut: Message = _Shortening().of(message)
-    return cut
+    cut_message: Message = _Shortening().of(message)
+    return cut_message
+
+
+def cut(text: object) -> str:
+    """Return this text, shortened if it is long."""
+    whole = str(text)
+    return whole if len(whole) <= _MAX_TEXT_LENGTH else whole[:_MAX_TEXT_LENGTH] + "…"
 
 
 def as_json(value: Any) -> bytes:
@@ -50,9 +73,7 @@ class _Shortening:
         return self._text(part)
 
     def _text(self, value: object) -> str:
-        text = str(value)
-        if len(text) > _MAX_TEXT_LENGTH:
-            text = text[:_MAX_TEXT_LENGTH] + "…"
+        text = cut(value)
         # Room for quotes, brackets and commas too.
         self._left -= len(orjson.dumps(text)) + 4
         return text

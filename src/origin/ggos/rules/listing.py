@@ -9,7 +9,7 @@ from typing import Protocol
 
 import orjson
 
-from origin.errors import Rejected
+from origin.errors import CursorInvalid
 from origin.ggos.rules.filters import GgoFilters
 
 BEGIN, AMOUNT, ID = "begin", "amount", "id"
@@ -24,12 +24,6 @@ SIGNATURE_LENGTH = 32
 
 SortValue = datetime | int
 """A value of a column to sort by."""
-
-
-class CursorInvalid(Rejected):
-    """The cursor was altered, or belongs to another account, other filters or another order."""
-
-    code = "invalid_cursor"
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,12 @@ from flask import Response
 from marshmallow import ValidationError, fields, validate, validates_schema
 
 from origin.db.engine import Database
+from origin.errors import CursorInvalid
 from origin.ggos.queries.ggos import synchronized
 from origin.ggos.queries.summaries import own_ggos
 from origin.ggos.rules.listing import (
     MAX_CURSOR_LENGTH,
     ORDERS,
-    CursorInvalid,
     Listing,
     read_cursor,
     sort_keys,

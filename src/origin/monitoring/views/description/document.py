@@ -9,11 +9,19 @@ from flask import Flask
 
 from origin.identity.authentication import guard_of
 from origin.intake.views import GramsPerWh
-from origin.monitoring.views.description import errors, operations, schemas, security, webhooks
+from origin.monitoring.views.description import (
+    errors,
+    operations,
+    problems,
+    schemas,
+    security,
+    webhooks,
+)
 from origin.settings import Settings
 from origin.web.described import rejections_of
 from origin.web.fields import Time
 from origin.web.provided import provided_by
+from origin.web.v2.schema import CommaList
 
 Json = dict[str, Any]
 
@@ -39,6 +47,13 @@ def prepare(api: flask_smorest.Api) -> None:
     """Register our own kinds of fields. Call it before any view is registered."""
     api.register_field(Time, "string", "date-time")
     api.register_field(GramsPerWh, "number", None)
+    # In the old API no query has a list.
+    api.ma_plugin.converter.add_parameter_attribute_function(_comma_list)
+
+
+def _comma_list(_converter: Any, field: Any, **_: Any) -> Json:
+    """Return how a list stands in a query: with commas between its values."""
+    return {"explode": False} if isinstance(field, CommaList) else {}
 
 
 def document(app: Flask) -> Json:
@@ -48,20 +63,29 @@ def document(app: Flask) -> Json:
     found = copy.deepcopy(api.spec.to_dict())
     parts = found["components"]["schemas"]
     parts.update(webhooks.SCHEMAS)
+    _give_path_parameters(found["paths"])
     schemas.complete(found)
-    endpoints = {_path(rule.rule): rule.endpoint for rule in app.url_map.iter_rules()}
+    endpoints = {
+        (_path(rule.rule), method): rule.endpoint
+        for rule in app.url_map.iter_rules()
+        for method in rule.methods or ()
+    }
     for path, methods in found["paths"].items():
-        endpoint = endpoints[path]
-        view = app.view_functions[endpoint]
-        described = operations.View(
-            path, endpoint.partition(".")[0], view.__name__, guard_of(view), rejections_of(view)
-        )
-        for operation in methods.values():
+        for method, operation in methods.items():
+            endpoint = endpoints[path, method.upper()]
+            view = app.view_functions[endpoint]
+            described = operations.View(
+                path, endpoint.partition(".")[0], view.__name__, guard_of(view), rejections_of(view)
+            )
             operations.complete(operation, described, parts)
     # Those of flask-smorest.
     for unused in ("Error", "PaginationMetadata"):
         parts.pop(unused, None)
     parts.update(errors.SCHEMAS)
+    responses = errors.RESPONSES
+    if any(map(operations.is_v2, found["paths"])):
+        parts.update(problems.SCHEMAS)
+        responses = {**responses, **problems.RESPONSES}
     return {
         "openapi": found["openapi"],
         "info": _info(found["info"], settings),
@@ -72,11 +96,19 @@ def document(app: Flask) -> Json:
         "webhooks": webhooks.described(parts),
         "components": {
             "schemas": dict(sorted(parts.items())),
-            "responses": errors.RESPONSES,
+            "responses": responses,
             "headers": errors.HEADERS,
             "securitySchemes": security.schemes(settings.hydra_url),
         },
     }
+
+
+def _give_path_parameters(paths: Json) -> None:
+    """Move the parameters of each path to its operations, where all other parameters are."""
+    for methods in paths.values():
+        shared = methods.pop("parameters", [])
+        for operation in methods.values() if shared else ():
+            operation["parameters"] = [*shared, *operation.get("parameters", [])]
 
 
 def _info(found: Json, settings: Settings) -> Json:

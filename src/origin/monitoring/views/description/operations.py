@@ -7,7 +7,7 @@ from typing import Any
 
 from origin.errors import OriginError
 from origin.identity.authentication import Guard
-from origin.monitoring.views.description import errors, schemas, security
+from origin.monitoring.views.description import errors, problems, schemas, security
 
 Json = dict[str, Any]
 
@@ -60,6 +60,11 @@ class View:
     rejections: tuple[OriginError, ...]
 
 
+def is_v2(path: str) -> bool:
+    """Return whether this is a path of version 2, whose errors have another shape."""
+    return path.startswith("/v2/")
+
+
 def tags(paths: Json) -> list[Json]:
     """Return the groups that have operations, in the order in which a reader needs them."""
     used = {each["tags"][0] for methods in paths.values() for each in methods.values()}
@@ -108,7 +113,15 @@ def _complete_responses(operation: Json, view: View, all_schemas: Json) -> None:
     for code, response in own.items():
         names = ("X-Request-ID", *(("Retry-After",) if code == "503" else ()))
         response.setdefault("headers", {}).update({name: errors.header(name) for name in names})
-    found = dict(errors.responses(_codes(operation, view.guard), is_signed=view.guard.is_signed))
+    codes = list(_codes(operation, view.guard))
+    if is_v2(view.path):
+        codes += ["404"] if "{" in view.path else []
+        found = dict(
+            problems.responses(codes, view.rejections, has_body="requestBody" in operation)
+        )
+        operation["responses"] = dict(sorted({**found, **own}.items()))
+        return
+    found = dict(errors.responses(codes, is_signed=view.guard.is_signed))
     body = operation.get("requestBody")
     if "400" in found and (body or view.rejections):
         schema = body and schemas.resolved(

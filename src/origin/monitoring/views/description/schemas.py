@@ -16,7 +16,7 @@ _LEFT_OUT = frozenset(
 )
 """Optional fields that examples leave out."""
 _NOT_IN_EVERY_RESPONSE = frozenset({"nextCursor", "ledger", "recovery", "web", "workers", "beat"})
-"""Fields that only some responses have; all others are in each."""
+"""Fields that only some responses have, unless the schema says that each has them; all others do."""
 _EXAMPLES: dict[str, Any] = {
     "GgoFilters": {"category": "stored"},
     "TransferFilters": {"reference": ["wind"]},
@@ -46,7 +46,7 @@ def complete(found: Json) -> None:
         _complete_request(schemas[name])
     for name in answers - _ENUMS.keys():
         always = schemas[name]["properties"].keys() - _NOT_IN_EVERY_RESPONSE
-        schemas[name]["required"] = sorted(always)
+        schemas[name]["required"] = sorted(always | set(schemas[name].get("required", ())))
     for part in _parts(schemas):
         if "integer" in _kinds(part):
             part["format"] = "int64"
