@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from uuid import UUID
 
 from sqlalchemy import (
+    JSON,
     BigInteger,
     CheckConstraint,
     DateTime,
@@ -101,6 +102,9 @@ class User(Identified, Base):
     """The next i of `m/1/i`."""
     next_trade_index: Mapped[int] = mapped_column(server_default="0")
     """The next k of `m/0/k`; a k is never reused."""
+    history_from: Mapped[datetime | None]
+    """When the account was adopted, or last recovered: its entries begin with what it held then. NULL:
+    its history is complete."""
 
 
 class LoginState(Base):
@@ -309,6 +313,37 @@ class Ggo(Identified, Base):
             postgresql_include=["amount", *_CODES],
         ),
         Index("ix_ggos_key_mismatch", "created_at", postgresql_where=text("key_mismatch")),
+        # An account's entries in the order of their times (see `origin.balances`).
+        Index(
+            "ix_ggos_owner_known",
+            "owner_id",
+            "created_at",
+            "id",
+            postgresql_where=text("issue_gsrn IS NOT NULL"),
+        ),
+        Index(
+            "ix_ggos_owner_received",
+            "owner_id",
+            "settled_at",
+            "id",
+            postgresql_where=text("sender_id <> owner_id AND settled_at IS NOT NULL"),
+        ),
+        Index(
+            "ix_ggos_owner_expiry",
+            "owner_id",
+            "expire_time",
+            "id",
+            postgresql_where=text("stored"),
+        ),
+        # What the back-fill of times has still to do.
+        Index(
+            "ix_ggos_without_times",
+            "id",
+            postgresql_where=text(
+                "NOT locked AND ((parent_id IS NOT NULL AND settled_at IS NULL) "
+                "OR (NOT stored AND spent_at IS NULL) OR (retired AND retired_at IS NULL))"
+            ),
+        ),
     )
 
     owner_id: Mapped[int] = mapped_column(ForeignKey("users.id"))
@@ -350,6 +385,13 @@ class Ggo(Identified, Base):
     retire_address: Mapped[str | None]
     """The ledger address of the measurement that it is retired to."""
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    """When it was stored here; of a part, when the batch that makes it was accepted."""
+    settled_at: Mapped[datetime | None]
+    """When the batch that made this part was completed; NULL: it has not ended, or the GGO was issued."""
+    spent_at: Mapped[datetime | None]
+    """When the batch that splits or retires it was accepted; of a part that is retired, `created_at`."""
+    retired_at: Mapped[datetime | None]
+    """When the batch that retires it was completed."""
 
 
 class Batch(Identified, Queued, Base):
@@ -385,6 +427,17 @@ class Batch(Identified, Queued, Base):
             postgresql_where=text("ended_at IS NULL"),
         ),
         Index("ix_batches_ggo_id", "ggo_id"),
+        Index("ix_batches_operation", "operation_id", "sequence"),
+        Index("ix_batches_without_operation", "id", postgresql_where=text("operation_id IS NULL")),
+        # An account's entries in the order of their times (see `origin.balances`).
+        Index("ix_batches_user_created", "user_id", "created_at", "id"),
+        Index(
+            "ix_batches_user_completed",
+            "user_id",
+            "ended_at",
+            "id",
+            postgresql_where=text("state = 'COMPLETED'"),
+        ),
         Index("ix_batches_declined", "ended_at", postgresql_where=text("state = 'DECLINED'")),
         Index(
             "ix_batches_due",
@@ -421,9 +474,113 @@ class Batch(Identified, Queued, Base):
     """When the batch was adopted from the original service's database; NULL: it was composed here."""
     undone: Mapped[dict[str, Any] | None]
     """The rows that a rollback deleted (see `origin.batches.queries.outcomes`), for reconciliation."""
+    operation_id: Mapped[UUID | None] = mapped_column(ForeignKey("operations.id"))
+    """The order that it belongs to. NULL: a version before migration 0016 wrote it, and workers have not
+    made its operation yet."""
+    sequence: Mapped[int | None] = mapped_column(Integer)
+    """Its place among the batches of its operation, from 0."""
+    moved: Mapped[int | None]
+    """Wh that it transfers or retires, without the remainder. It never changes."""
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    """When its compose or its plan was accepted."""
     submitted_at: Mapped[datetime | None]
     ended_at: Mapped[datetime | None]
+
+
+class Operation(Queued, Base):
+    """An order that moves GGOs (contract: v2, Operations), written in the transaction that accepts it.
+
+    Queued until `accepted_at` (it is planned, and has batches) or `ended_at` (it is refused or
+    cancelled, and has none). What becomes of a planned one follows from its batches.
+    """
+
+    __tablename__ = "operations"
+    __table_args__ = (
+        CheckConstraint("kind IN ('compose', 'transfer', 'retirement')", name="kind"),
+        CheckConstraint("origin IN ('legacy', 'api')", name="origin"),
+        CheckConstraint("accepted_at IS NULL OR ended_at IS NULL", name="accepted_or_ended"),
+        CheckConstraint(
+            "(accepted_at IS NULL AND ended_at IS NULL) = (next_attempt_at IS NOT NULL)",
+            name="queued",
+        ),
+        CheckConstraint("refusal IS NULL OR ended_at IS NOT NULL", name="refusal"),
+        Index("ix_operations_user_created", "user_id", "created_at", "id"),
+        Index(
+            "ix_operations_key",
+            "user_id",
+            "idempotency_key",
+            postgresql_where=text("idempotency_key IS NOT NULL"),
+        ),
+        Index(
+            "uq_operations_api_key",
+            "user_id",
+            "idempotency_key",
+            unique=True,
+            postgresql_where=text("origin = 'api'"),
+        ),
+        Index(
+            "ix_operations_due",
+            "next_attempt_at",
+            postgresql_where=text("next_attempt_at IS NOT NULL"),
+        ),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    """Version 7, of `created_at`."""
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id"))
+    kind: Mapped[str]
+    origin: Mapped[str]
+    """`legacy`: a compose of the old API; `api`: version 2."""
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    accepted_at: Mapped[datetime | None]
+    """When it was planned: its batches were written in the same transaction."""
+    client: Mapped[str | None]
+    """The client id of the token."""
+    idempotency_key: Mapped[str | None]
+    request: Mapped[Any | None] = mapped_column(JSON)
+    """The body as it was sent; NULL: unknown."""
+    request_hash: Mapped[str | None]
+    """SHA-256 of the body's bytes, if it has an Idempotency-Key."""
+    requested: Mapped[int | None]
+    """Wh, as of `totals.requested`; NULL until it is known."""
+    refusal: Mapped[dict[str, Any] | None]
+    """`code` and `detail`, if planning found it impossible. Without them, an ended one was cancelled."""
+    ended_at: Mapped[datetime | None]
+    """When it was refused or cancelled."""
+    next_attempt_at: Mapped[datetime | None]
+    """When planning is due. A claim moves this forward by one lease. NULL: nothing to plan."""
+    attempts: Mapped[int] = mapped_column(Integer, server_default="0")
+    last_error: Mapped[str | None]
+    """Why planning was put off last."""
+
+
+class Rollback(Identified, Base):
+    """A batch's rollback: what it moved back, for balances and entries of the past.
+
+    `origin.batches.queries.outcomes` writes it. A batch that is done again keeps its row.
+    """
+
+    __tablename__ = "rollbacks"
+    __table_args__ = (
+        Index("ix_rollbacks_user_accepted", "user_id", "accepted_at"),
+        Index("ix_rollbacks_batch_id", "batch_id"),
+        Index("ix_rollbacks_ggo_id", "ggo_id"),
+    )
+
+    batch_id: Mapped[int] = mapped_column(ForeignKey("batches.id"))
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id"))
+    ggo_id: Mapped[int] = mapped_column(ForeignKey("ggos.id"))
+    """The batch's source."""
+    accepted_at: Mapped[datetime]
+    declined_at: Mapped[datetime]
+    undone: Mapped[dict[str, Any]]
+    """As of `Batch.undone`."""
+    blocked: Mapped[bool] = mapped_column(server_default=text("false"))
+    """The source was spent elsewhere: the rollback blocked it."""
+    unblocked_at: Mapped[datetime | None]
+    """When the source's block ended."""
+    redone_at: Mapped[datetime | None]
+    """When the batch was done again."""
 
 
 class BatchEvent(Identified, Base):
@@ -471,6 +628,8 @@ class IdempotencyKey(Base):
     status: Mapped[int | None] = mapped_column(SmallInteger)
     """HTTP status of the response; NULL while the request runs."""
     response: Mapped[dict[str, Any] | None]
+    operation_id: Mapped[UUID | None]
+    """The operation of the response, if it made one."""
     created_at: Mapped[datetime] = mapped_column(server_default=func.now(), index=True)
 
 

@@ -139,6 +139,11 @@ VALUES (1, 'ON_GGO_RECEIVED', 'https://a.example', 'a.example:443', 'v1.00000000
 INSERT INTO early_subscriptions (subject, event, url, host, secret)
 VALUES ('c', 'ON_GGO_RECEIVED', 'https://a.example', 'a.example:443', 'v1.00000000.z');
 INSERT INTO recoveries (margin) VALUES (5);
+INSERT INTO operations (id, user_id, kind, origin, accepted_at, request)
+VALUES ('01234567-89ab-7def-8123-456789abcdef', 1, 'compose', 'legacy', now(), '{}');
+UPDATE batches SET operation_id = '01234567-89ab-7def-8123-456789abcdef', sequence = 0, moved = 5;
+INSERT INTO rollbacks (batch_id, user_id, ggo_id, accepted_at, declined_at, undone)
+VALUES (1, 1, 1, now(), now(), '{"parts": []}');
 INSERT INTO process_secrets (process, prefixes, kind, clock_skew_seconds, works_until)
 VALUES ('web on a', '{p}', 'web', 0.5, now());
 """

@@ -1,15 +1,17 @@
 """SQL that ends batches: completed, declined and rolled back, or done again.
 
-Each function runs in the caller's transaction, and ends a batch once.
+Each function runs in the caller's transaction, and ends a batch once. It takes the time of what it
+writes after its locks, so that the entries of a GGO have their times in the order of their transactions.
 """
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import and_, delete, func, insert, or_, select, update
+from sqlalchemy import and_, case, delete, func, insert, literal, or_, select, update
 from sqlalchemy.orm import Session
 
-from origin.db.models import Batch, Ggo, Transaction
+from origin.db.models import Batch, Ggo, Rollback, Transaction
 from origin.webhooks.queries.outbox import announce_settled
 
 PART_COLUMNS = (
@@ -61,6 +63,12 @@ def _lock_ggos(session: Session, source_ids: Sequence[int]) -> None:
     ).all()
 
 
+def _entry_time(session: Session) -> datetime:
+    """Return the time for entries that this transaction makes. Call it under the locks."""
+    at: datetime = session.execute(select(func.entry_time())).scalar_one()
+    return at
+
+
 def complete_batches(session: Session, batch_ids: Sequence[int]) -> list[int]:
     """Complete batches that the ledger has committed.
 
@@ -74,16 +82,23 @@ def complete_batches(session: Session, batch_ids: Sequence[int]) -> list[int]:
         return []
     sources = list(live.values())
     _lock_ggos(session, sources)
+    at = _entry_time(session)
     session.execute(
-        update(Ggo).where(or_(Ggo.id.in_(sources), Ggo.parent_id.in_(sources))).values(locked=False)
+        update(Ggo)
+        .where(or_(Ggo.id.in_(sources), Ggo.parent_id.in_(sources)))
+        .values(
+            locked=False,
+            settled_at=case((Ggo.parent_id.in_(sources), at), else_=Ggo.settled_at),
+            retired_at=case((Ggo.retired, at)),
+        )
     )
     session.execute(
         update(Batch)
         .where(Batch.id.in_(live))
         .values(
             state="COMPLETED",
-            submitted_at=func.coalesce(Batch.submitted_at, func.now()),
-            ended_at=func.now(),
+            submitted_at=func.coalesce(Batch.submitted_at, at),
+            ended_at=at,
             next_attempt_at=None,
         )
     )
@@ -110,6 +125,7 @@ def decline_batch(
     source_id = live[batch_id]
     _lock_ggos(session, [source_id])
     undone = _read_effects(session, source_id)
+    at = _entry_time(session)
     session.execute(delete(Transaction).where(Transaction.batch_id == batch_id))
     session.execute(delete(Ggo).where(Ggo.parent_id == source_id))
     session.execute(
@@ -122,6 +138,7 @@ def decline_batch(
             spent_elsewhere=spent_elsewhere,
             retire_gsrn=None,
             retire_address=None,
+            spent_at=None,
         )
     )
     session.execute(
@@ -129,14 +146,36 @@ def decline_batch(
         .where(Batch.id == batch_id)
         .values(
             state="DECLINED",
-            submitted_at=func.coalesce(Batch.submitted_at, func.now()),
-            ended_at=func.now(),
+            submitted_at=func.coalesce(Batch.submitted_at, at),
+            ended_at=at,
             next_attempt_at=None,
             last_error=func.coalesce(reason or None, Batch.last_error, "no reason given"),
             undone=undone,
         )
     )
+    _keep_rollback(session, batch_id, blocked=spent_elsewhere)
     return True
+
+
+def _keep_rollback(session: Session, batch_id: int, *, blocked: bool) -> None:
+    """Keep what a rollback moved back, for balances and entries of the past."""
+    kept = select(
+        Batch.id,
+        Batch.user_id,
+        Batch.ggo_id,
+        # A batch that was done again was accepted anew then.
+        func.coalesce(
+            select(func.max(Rollback.redone_at))
+            .where(Rollback.batch_id == Batch.id)
+            .scalar_subquery(),
+            Batch.created_at,
+        ),
+        Batch.ended_at,
+        Batch.undone,
+        literal(blocked),
+    ).where(Batch.id == batch_id)
+    columns = ["batch_id", "user_id", "ggo_id", "accepted_at", "declined_at", "undone", "blocked"]
+    session.execute(insert(Rollback).from_select(columns, kept))
 
 
 def _read_effects(session: Session, source_id: int) -> dict[str, Any]:
@@ -183,6 +222,8 @@ def redo_batch(session: Session, batch_id: int) -> bool:
     if batch is None:
         return False
     undone: dict[str, Any] = batch.undone
+    _lock_ggos(session, [batch.ggo_id])
+    at = _entry_time(session)
     taken = session.scalar(
         update(Ggo)
         .where(Ggo.id == batch.ggo_id, or_(Ggo.spent_elsewhere, and_(Ggo.stored, ~Ggo.locked)))
@@ -193,12 +234,14 @@ def redo_batch(session: Session, batch_id: int) -> bool:
             retire_address=undone["retire_address"],
             locked=True,
             spent_elsewhere=False,
+            spent_at=at,
         )
         .returning(Ggo.id)
     )
     if taken is None:
         return False
-    retired = _insert_parts(session, batch.ggo_id, undone["parts"])
+    _note_redone(session, batch_id, batch.ggo_id, at)
+    retired = _insert_parts(session, batch.ggo_id, undone["parts"], at)
     first = "split" if undone["parts"] else "retire"
     operations = [(first, batch.ggo_id), *(("retire", each) for each in retired)]
     session.execute(
@@ -216,7 +259,20 @@ def redo_batch(session: Session, batch_id: int) -> bool:
     return True
 
 
-def _insert_parts(session: Session, source_id: int, parts: Sequence[dict[str, Any]]) -> list[int]:
+def _note_redone(session: Session, batch_id: int, source_id: int, at: datetime) -> None:
+    """Note in the rollbacks that this batch is done again, and that its source is not blocked any more."""
+    last = select(func.max(Rollback.id)).where(Rollback.batch_id == batch_id).scalar_subquery()
+    session.execute(update(Rollback).where(Rollback.id == last).values(redone_at=at))
+    session.execute(
+        update(Rollback)
+        .where(Rollback.ggo_id == source_id, Rollback.blocked, Rollback.unblocked_at.is_(None))
+        .values(unblocked_at=at)
+    )
+
+
+def _insert_parts(
+    session: Session, source_id: int, parts: Sequence[dict[str, Any]], at: datetime
+) -> list[int]:
     """Insert a source's parts again, locked; return the ids of those that are retired, in order."""
     if not parts:
         return []
@@ -224,7 +280,10 @@ def _insert_parts(session: Session, source_id: int, parts: Sequence[dict[str, An
         select(*[getattr(Ggo, name) for name in INHERITED_COLUMNS]).where(Ggo.id == source_id)
     ).one()
     inherited = dict(source._mapping)  # noqa: SLF001 - SQLAlchemy's public API
-    rows = [{**inherited, **part, "parent_id": source_id, "locked": True} for part in parts]
+    made = {"parent_id": source_id, "locked": True, "created_at": at}
+    rows = [
+        {**inherited, **part, **made, "spent_at": at if part["retired"] else None} for part in parts
+    ]
     statement = insert(Ggo).returning(Ggo.id, sort_by_parameter_order=True)
     ids = session.scalars(statement, rows).all()
     return [each for each, part in zip(ids, parts, strict=True) if part["retired"]]

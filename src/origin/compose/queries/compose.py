@@ -32,32 +32,38 @@ SELECT retire_address, sum(amount) FROM ggos
 WHERE retired AND retire_address = ANY(%(addresses)s) GROUP BY retire_address
 """
 
-# The accounts cannot be disabled before this transaction ends. `clock_timestamp()`, not `now()`: the
-# statement may have waited for the source's lock.
+# The accounts cannot be disabled before this transaction ends. `entry_time()`, not `now()`: the
+# statement may have waited for the source's lock. A GGO that is not expired at the check is spent
+# before it expires, whenever the statement goes on.
 _SOURCE = f"""
 WITH active AS (
     SELECT id FROM users WHERE id = ANY(%(accounts)s) AND disabled_at IS NULL
     ORDER BY id FOR KEY SHARE
 ),
 source AS (
-    UPDATE ggos SET locked = true, {{changes}}
+    UPDATE ggos SET locked = true, {{changes}},
+        spent_at = least(entry_time(), expire_time - interval '1 microsecond')
     WHERE id = %(source)s AND owner_id = %(owner)s AND stored AND NOT locked AND NOT key_mismatch
-        AND {not_expired("clock_timestamp()")}
+        AND {not_expired("entry_time()")}
         AND (SELECT count(*) FROM active) = cardinality(%(accounts)s::bigint[])
     RETURNING *
 ),
-batch AS (INSERT INTO batches (user_id, ggo_id) SELECT owner_id, id FROM source RETURNING id)
+batch AS (
+    INSERT INTO batches (user_id, ggo_id, created_at, moved)
+    SELECT owner_id, id, spent_at, %(moved)s FROM source RETURNING id
+)
 """
 
 _SPLIT = f"""{_SOURCE.format(changes="stored = false")},
 part AS (
     INSERT INTO ggos (owner_id, address, amount, begin, "end", sector, technology_code, fuel_code,
         emissions, issue_time, expire_time, parent_id, split_position, sender_id, reference,
-        key_index, stored, retired, locked, retire_gsrn, retire_address)
+        key_index, stored, retired, locked, retire_gsrn, retire_address, created_at, spent_at)
     SELECT part.owner_id, part.address, part.amount, begin, "end", sector, technology_code,
         fuel_code, emissions, issue_time, expire_time, source.id, place - 1, source.owner_id,
         part.reference, part.key_index, part.retire_address IS NULL,
-        part.retire_address IS NOT NULL, true, part.retire_gsrn, part.retire_address
+        part.retire_address IS NOT NULL, true, part.retire_gsrn, part.retire_address,
+        source.spent_at, CASE WHEN part.retire_address IS NOT NULL THEN source.spent_at END
     FROM source, unnest(
         %(owners)s::bigint[], %(addresses)s::text[], %(amounts)s::bigint[],
         %(references)s::text[], %(key_indexes)s::bigint[], %(gsrns)s::text[],
@@ -88,11 +94,14 @@ RETURNING batch_id
 
 # As `origin.batches.queries.outcomes.complete_batches`, for a batch that is never sent.
 _FREE_PARTS = """
-UPDATE ggos SET locked = false, never_sent = true
-WHERE id = %(source)s OR parent_id = %(source)s
+UPDATE ggos SET locked = false, never_sent = true,
+    settled_at = CASE WHEN ggos.parent_id = source.id THEN source.spent_at ELSE ggos.settled_at END,
+    retired_at = CASE WHEN ggos.retired THEN source.spent_at END
+FROM ggos AS source
+WHERE source.id = %(source)s AND (ggos.id = source.id OR ggos.parent_id = source.id)
 """
 _COMPLETE_UNSENT = """
-UPDATE batches SET state = 'COMPLETED', submitted_at = now(), ended_at = now(),
+UPDATE batches SET state = 'COMPLETED', submitted_at = created_at, ended_at = created_at,
     next_attempt_at = NULL, never_sent = true
 WHERE id = %(batch)s
 """
@@ -238,7 +247,12 @@ def write(
     :returns: The batch's id; None if nothing is written, because the source cannot be spent any more
         or an account was disabled.
     """
-    values = {"source": source.id, "owner": source.owner_id, "accounts": list(set(accounts))}
+    values = {
+        "source": source.id,
+        "owner": source.owner_id,
+        "accounts": list(set(accounts)),
+        "moved": sum(part.amount for part in parts if part.kind is not PartKind.REMAINDER),
+    }
     if is_whole_retire(parts):
         [part] = parts
         retire = {"gsrn": part.retire_gsrn, "retire_address": part.retire_address}

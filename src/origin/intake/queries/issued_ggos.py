@@ -22,10 +22,10 @@ def _insert_statement(limit: str) -> str:
     return f"""
 WITH issued AS (
     INSERT INTO ggos (owner_id, address, amount, begin, "end", sector, technology_code, fuel_code,
-        emissions, issue_time, expire_time, issue_gsrn, key_mismatch, stored)
+        emissions, issue_time, expire_time, issue_gsrn, key_mismatch, stored, created_at)
     SELECT owner.id, ggo.address, ggo.amount, ggo.begin, ggo."end", ggo.sector,
         ggo.technology_code, ggo.fuel_code, ggo.emissions, ggo.issue_time, ggo.expire_time,
-        point.gsrn, ggo.key_mismatch, true
+        point.gsrn, ggo.key_mismatch, true, entry_time()
     FROM users AS owner
     JOIN metering_points AS point ON point.user_id = owner.id
     CROSS JOIN (
