@@ -88,7 +88,8 @@ _NARROWED = {
 """Conditions that follow from a status, and that indexes serve."""
 
 _ITEMS = f"""
-SELECT batch.sequence, lower(batch.state), batch.ledger_batch_id, batch.signed_batch,
+SELECT batch.sequence, lower(batch.state),
+    coalesce(batch.ledger_batch_id, batch.original_batch_id), batch.signed_batch,
     CASE WHEN NOT batch.never_sent THEN batch.submitted_at END, batch.ended_at, batch.posts,
     batch.last_error,
     json_build_object('address', source.address, 'amount', source.amount, 'begin', source.begin,
