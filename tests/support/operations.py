@@ -79,10 +79,16 @@ def carry_out(
     return operation_id
 
 
+def issue_next(market: Market, amount: int = 1000) -> str:
+    """Issue a GGO of the next hour in which none is issued yet, and return its address."""
+    issued = market.value("SELECT count(*) FROM ggos WHERE issue_gsrn IS NOT NULL")
+    return market.issue(amount, market.hour(issued))
+
+
 def transfers(market: Market, amounts: Collection[int]) -> list[int]:
     """Compose a transfer of each amount, of a GGO of 1,000 Wh; return the batches' ids."""
     for amount in amounts:
-        answer = market.compose(market.issue(1000), transfers=[(amount, "bob")])
+        answer = market.compose(issue_next(market), transfers=[(amount, "bob")])
         assert answer.status_code == 200, answer.text
     rows = market.rows("SELECT id FROM batches ORDER BY id DESC LIMIT :n", n=len(amounts))
     return sorted(row[0] for row in rows)

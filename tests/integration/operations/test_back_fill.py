@@ -9,7 +9,7 @@ from origin.operations.service import back_fill
 from tests.support.adopted import adopt_ended
 from tests.support.concurrency import at_once
 from tests.support.market import CONSUMPTION, OTHER_CONSUMPTION, Market
-from tests.support.operations import found
+from tests.support.operations import end, found, issue_next
 
 SHAPES = [
     {"transfers": [(100, "bob")]},
@@ -39,12 +39,17 @@ def operations(market: Market) -> list[dict]:
     return results
 
 
+def end_all(market: Market, state: str) -> None:
+    for [batch] in market.rows("SELECT id FROM batches"):
+        end(market, batch, state)
+
+
 @pytest.fixture
 def composed(market: Market) -> Market:
-    market.consume(amount=100_000)
-    market.consume(OTHER_CONSUMPTION, 100_000)
-    for shape in SHAPES:
-        answer = market.compose(market.issue(1000), **shape)
+    for number, shape in enumerate(SHAPES):
+        for _, gsrn in shape.get("retires", ()):
+            market.consume(gsrn, 1000, market.hour(number))
+        answer = market.compose(issue_next(market), **shape)
         assert answer.status_code == 200, answer.text
     return market
 
@@ -52,11 +57,8 @@ def composed(market: Market) -> Market:
 @pytest.mark.parametrize("outcome", ["pending", "completed", "declined"])
 def test_operations_are_made_as_composes_write_them(composed: Market, outcome: str):
     market = composed
-    if outcome == "declined":
-        for _ in SHAPES:
-            market.sandbox.ledger.refuse_next()
     if outcome != "pending":
-        market.settle()
+        end_all(market, outcome.upper())
     before = operations(market)
     forget_operations(market)
     assert operations(market) == []
@@ -72,9 +74,8 @@ def test_operations_are_made_as_composes_write_them(composed: Market, outcome: s
 
 def test_an_order_that_is_not_known_any_more_is_null(composed: Market):
     market = composed
-    for _ in SHAPES:
-        market.sandbox.ledger.refuse_next()
-    market.settle()
+    market.run_batches()
+    end_all(market, "DECLINED")
     adopt_ended(market)
     forget_operations(market)
     market.runtime.operation_back_fill.run()

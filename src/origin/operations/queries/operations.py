@@ -90,8 +90,8 @@ _NARROWED = {
 _ITEMS = f"""
 SELECT batch.sequence, lower(batch.state),
     coalesce(batch.ledger_batch_id, batch.original_batch_id), batch.signed_batch,
-    CASE WHEN NOT batch.never_sent THEN batch.submitted_at END, batch.ended_at, batch.posts,
-    batch.last_error,
+    to_json(CASE WHEN NOT batch.never_sent THEN batch.submitted_at END)::text,
+    to_json(batch.ended_at)::text, batch.posts, batch.last_error,
     json_build_object('address', source.address, 'amount', source.amount, 'begin', source.begin,
         'end', source."end", 'sector', source.sector)::text,
     (
@@ -116,7 +116,7 @@ WHERE batch.operation_id = %(operation_id)s AND batch.sequence > %(after)s {{sta
 ORDER BY batch.sequence LIMIT %(limit)s
 """
 
-_FINAL = f"SELECT id::text FROM operations WHERE id = ANY(%(ids)s::uuid[]) AND {_IS_FINAL}"
+_FINAL = f"SELECT id::text FROM operations WHERE id = ANY(%(ids)s::text[]::uuid[]) AND {_IS_FINAL}"
 
 _CANCEL = """
 UPDATE operations SET ended_at = now(), next_attempt_at = NULL
@@ -159,6 +159,7 @@ class ItemRow:
     """An item of an operation.
 
     :ivar signed_batch: The bytes that were, or will be, posted to the ledger; None: not signed here.
+    :ivar submitted_at: A time in JSON, as `ended_at` is.
     :ivar last_error: The ledger's last error.
     :ivar source: The GGO that is spent, in JSON.
     :ivar parts: What it becomes, in JSON.
@@ -168,8 +169,8 @@ class ItemRow:
     status: ItemStatus
     ledger_batch_id: str | None
     signed_batch: bytes | None
-    submitted_at: datetime | None
-    ended_at: datetime | None
+    submitted_at: str | None
+    ended_at: str | None
     posts: int
     last_error: str | None
     source: str
