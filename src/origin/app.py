@@ -27,6 +27,7 @@ from origin.shared.release import VERSION
 from origin.tasks.celery import TASKS
 from origin.tasks.sending import WakeupSender
 from origin.tasks.wakeups import CeleryWakeups
+from origin.telemetry.context import REQUEST_ID_HEADER
 from origin.telemetry.logs import configure_logging
 from origin.telemetry.requests import watch_requests
 from origin.telemetry.tasks import watch_sending
@@ -56,6 +57,18 @@ _OPENAPI: dict[str, Any] = {
 }
 
 
+_HEADERS_FOR_BROWSERS = (
+    "Allow",
+    "Content-Disposition",
+    "Idempotency-Replayed",
+    "Location",
+    "Retry-After",
+    "WWW-Authenticate",
+    REQUEST_ID_HEADER,
+)
+"""Response headers that scripts of other sites may read, besides those that browsers always show them."""
+
+
 def _operations(settings: Settings) -> Iterator[Blueprint]:
     """Yield the operators' blueprints that the settings enable (contract: http-api, Operations)."""
     if settings.health_enabled:
@@ -82,7 +95,11 @@ def _allow_origins(app: Flask, origins: Sequence[str]) -> None:
     Other clients send no Origin, and skip it: it takes a twentieth of `/accounts`' time in Flask.
     """
 
-    @cross_origin(origins=[_origin_pattern(origin) for origin in origins], automatic_options=False)
+    @cross_origin(
+        origins=[_origin_pattern(origin) for origin in origins],
+        expose_headers=_HEADERS_FOR_BROWSERS,
+        automatic_options=False,
+    )
     def with_headers(response: Response) -> Response:
         return response
 
