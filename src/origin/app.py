@@ -20,6 +20,7 @@ from origin.forecasts import views as forecasts
 from origin.ggos.views import ggos, transfers
 from origin.intake import views as intake
 from origin.monitoring.views import description, docs, health, metrics, openapi
+from origin.operations import views as operations
 from origin.runtime import build_runtime
 from origin.settings import Settings, environment, load_settings
 from origin.shared.release import VERSION
@@ -45,6 +46,7 @@ _BLUEPRINTS = (
     intake.blueprint,
     webhooks.blueprint,
     forecasts.blueprint,
+    operations.blueprint,
 )
 
 _OPENAPI: dict[str, Any] = {

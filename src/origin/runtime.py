@@ -52,6 +52,9 @@ from origin.maintenance.service.key_rotation import KeyRotation
 from origin.maintenance.service.secret_changes import SecretChanges
 from origin.monitoring.service.database_gauges import DatabaseGauges
 from origin.monitoring.service.probes import Probes
+from origin.operations.service.back_fill import OperationBackFill
+from origin.operations.service.operations import Operations
+from origin.operations.service.waiting import Waiting
 from origin.peers.datahub import DataHubClient
 from origin.reconciliation.service.reconcile import Reconciliation
 from origin.reconciliation.service.repair import Repairs
@@ -222,7 +225,9 @@ class Runtime:
         )
 
     def _make_compose(self) -> None:
-        """Make the services of composes, forecasts and declarations."""
+        """Make the services of operations, composes, forecasts and declarations."""
+        self.operations = Operations(database=self.database, waiting=Waiting(self.database))
+        self.operation_back_fill = OperationBackFill(self.database)
         self.composer = Composer(
             database=self.database,
             wakeups=self.wakeups,

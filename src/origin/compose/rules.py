@@ -7,14 +7,11 @@ no call to DataHub, and once more under the locks that make the decision final.
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import Enum
 
 from origin.errors import MeteringPointUnavailable, Rejected
 from origin.ggos.rules.expiry import is_expired
-
-IDEMPOTENCY_KEYS_KEPT_FOR = timedelta(hours=24)
-"""How long a response is repeated under its Idempotency-Key; pruning deletes it afterwards."""
 
 
 class NothingOrdered(Rejected):

@@ -1,9 +1,12 @@
 """Splitting a GGO into transfers and retires (contract: http-api.md, `POST /ggo/compose`)."""
 
 from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
 
 from flask import Response, request
 
+from origin.compose.queries.compose import SentCompose
 from origin.compose.rules import (
     AccountUnavailable,
     AmountExceedsAvailable,
@@ -16,11 +19,15 @@ from origin.compose.rules import (
     UnknownRecipients,
 )
 from origin.compose.schemas import ComposeRequest, DoneResponse
-from origin.compose.service import idempotency
 from origin.compose.service.compose import Composer
 from origin.db.engine import Database
+from origin.db.raw_connections import RawConnection
 from origin.errors import IdempotencyKeyInvalid, MeteringPointUnavailable, Rejected
 from origin.identity.authentication import current_user, requires
+from origin.operations.rules import Hold
+from origin.operations.service import idempotency
+from origin.operations.service.idempotency import StoredResponse
+from origin.operations.views import LOCATION, location_of
 from origin.settings import Settings
 from origin.shared.limits import MAX_IDEMPOTENCY_KEY_LENGTH
 from origin.web.blueprint import Blueprint
@@ -77,7 +84,7 @@ _EXAMPLES = {
 )
 @blueprint.doc(parameters=[_IDEMPOTENCY_KEY])
 @blueprint.arguments(ComposeRequest, examples=_EXAMPLES)
-@blueprint.response(200, DoneResponse, example=_DONE)
+@blueprint.response(200, DoneResponse, example=_DONE, headers={"Location": LOCATION})
 def compose_ggo(order: Order) -> Response:
     """Split a GGO into transfers and retirements.
 
@@ -88,9 +95,27 @@ def compose_ggo(order: Order) -> Response:
     """
     key = request.headers.get("Idempotency-Key")
     if key is None:
-        provided(Composer).compose(current_user().id, order)
-        return json_response(_DONE)
+        operation_id = provided(Composer).compose(current_user().id, order, _as_sent())
+        return _done(_DONE, 200, operation_id)
     return _compose_once(key, order)
+
+
+def _as_sent(hold: Hold | None = None) -> SentCompose:
+    """Return what the operation tells of the current request.
+
+    :param hold: Of its Idempotency-Key, if it has one.
+    """
+    body, client = raw_body().decode(), current_user().client
+    if hold is None:
+        return SentCompose(body, client)
+    return SentCompose(body, client, hold.key, hold.request_hash)
+
+
+def _done(body: dict[str, Any], status: int, operation_id: UUID | None) -> Response:
+    response = json_response(body, status)
+    if operation_id is not None:
+        response.headers["Location"] = location_of(operation_id)
+    return response
 
 
 def _compose_once(key: str, order: Order) -> Response:
@@ -101,21 +126,20 @@ def _compose_once(key: str, order: Order) -> Response:
     database = provided(Database)
     lease_s = provided(Settings).lease_seconds
     hold = idempotency.take(database, user_id, key, raw_body(), lease_s)
-    if isinstance(hold, idempotency.StoredResponse):
-        return json_response(hold.body, hold.status)
-    done = idempotency.StoredResponse(200, _DONE)
+    if isinstance(hold, StoredResponse):
+        return _done(hold.body, hold.status, hold.operation_id)
+
+    def answer(connection: RawConnection, made: UUID) -> None:
+        idempotency.answer(connection, hold, StoredResponse(200, _DONE, made))
+
     try:
-        provided(Composer).compose(
-            user_id, order, lambda connection: idempotency.answer(connection, hold, done)
-        )
+        operation_id = provided(Composer).compose(user_id, order, _as_sent(hold), answer)
     except Rejected as error:
         rejected = worded(error)
         with database.raw_connection() as connection:
-            idempotency.answer(
-                connection, hold, idempotency.StoredResponse(rejected.status, rejected.body)
-            )
+            idempotency.answer(connection, hold, StoredResponse(rejected.status, rejected.body))
         raise
     except Exception:
         idempotency.give_back(database, hold)
         raise
-    return json_response(_DONE)
+    return _done(_DONE, 200, operation_id)

@@ -1,6 +1,6 @@
 """Authentication and authorization of a request, before anything else of it is read (RFC 6750)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import wraps
 from typing import ParamSpec, TypeVar, cast
@@ -21,17 +21,27 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class CurrentUser:
-    """The active account whose access token this request carries."""
+    """The active account whose access token this request carries.
+
+    :ivar client: The client id of the token, if Hydra tells it.
+    :ivar scopes: All scopes of the token.
+    """
 
     id: int
     subject: str
+    client: str | None = None
+    scopes: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
 class Guard:
-    """What a view demands of its caller: a token with all these scopes, a signature, or nothing."""
+    """What a view demands of its caller: a token with all these scopes, a signature, or nothing.
+
+    :ivar any_of: One of the scopes is enough.
+    """
 
     scopes: tuple[str, ...] = ()
+    any_of: bool = False
     is_signed: bool = False
 
 
@@ -74,7 +84,7 @@ def requires_token(*scopes: str, cached: bool = True) -> Callable[[Callable[P, T
         @wraps(view)
         def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
             token = _introspected(cached=cached)
-            _check_scopes(token, frozenset(scopes))
+            _check_scopes(token.scopes, frozenset(scopes))
             user_id = active_user_id(provided(Database), token.subject)
             _limit_rate(f"subject:{token.subject}" if user_id is None else user_id)
             g.current_subject, g.current_account_id = token.subject, user_id
@@ -86,27 +96,38 @@ def requires_token(*scopes: str, cached: bool = True) -> Callable[[Callable[P, T
     return decorate
 
 
-def requires(*scopes: str, cached: bool = True) -> Callable[[Callable[P, T]], Callable[P, T]]:
+def requires(
+    *scopes: str, cached: bool = True, any_of: bool = False
+) -> Callable[[Callable[P, T]], Callable[P, T]]:
     """Admit only active accounts whose token has all these scopes; see `current_user`.
 
     Place it above `@arguments`: authenticate, then authorize, then parse.
 
     :param cached: Whether a cached introspection, some seconds old, is good enough.
+    :param any_of: One of the scopes is enough. The view checks the rest (`check_scopes`).
     """
 
     def decorate(view: Callable[P, T]) -> Callable[P, T]:
         @wraps(view)
         def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
-            g.current_user = _authenticate(frozenset(scopes), cached=cached)
+            g.current_user = _authenticate(frozenset(scopes), cached=cached, any_of=any_of)
             return view(*args, **kwargs)
 
-        mark(guarded, Guard(scopes=scopes))
+        mark(guarded, Guard(scopes=scopes, any_of=any_of))
         return guarded
 
     return decorate
 
 
-def _authenticate(scopes: frozenset[str], *, cached: bool) -> CurrentUser:
+def check_scopes(scopes: Iterable[str]) -> None:
+    """Check that the token has all these scopes, in a view under `requires`.
+
+    :raises ScopeMissing: It lacks one.
+    """
+    _check_scopes(current_user().scopes, frozenset(scopes))
+
+
+def _authenticate(scopes: frozenset[str], *, cached: bool, any_of: bool) -> CurrentUser:
     """Return the caller.
 
     :raises AccessTokenMissing: The request has no token.
@@ -119,9 +140,10 @@ def _authenticate(scopes: frozenset[str], *, cached: bool) -> CurrentUser:
     user_id = active_user_id(provided(Database), token.subject)
     if user_id is None:
         raise AccessTokenInvalid
-    _check_scopes(token, scopes)
+    if not (any_of and scopes & token.scopes):
+        _check_scopes(token.scopes, scopes)
     _limit_rate(user_id)
-    return CurrentUser(user_id, token.subject)
+    return CurrentUser(user_id, token.subject, token.client, token.scopes)
 
 
 def _introspected(*, cached: bool) -> Introspection:
@@ -143,12 +165,12 @@ def _introspected(*, cached: bool) -> Introspection:
     return introspection
 
 
-def _check_scopes(token: Introspection, scopes: frozenset[str]) -> None:
-    """Check that the token has all these scopes.
+def _check_scopes(granted: frozenset[str], scopes: frozenset[str]) -> None:
+    """Check that a token has all these scopes.
 
     :raises ScopeMissing: It lacks one.
     """
-    if not scopes <= token.scopes:
+    if not scopes <= granted:
         raise ScopeMissing(scopes)
 
 

@@ -53,11 +53,15 @@ class Tokens:
 
 @dataclass(frozen=True)
 class Introspection:
-    """An active access token: whose it is, its scopes, and when it expires (UTC; None: unknown)."""
+    """An active access token: whose it is, its scopes, and when it expires (UTC; None: unknown).
+
+    :ivar client: The client to which it was issued; None: unknown.
+    """
 
     subject: str
     scopes: frozenset[str]
     expires_at: datetime | None
+    client: str | None = None
 
 
 class HydraClient:
@@ -319,7 +323,13 @@ def _parsed_introspection(body: dict[str, Any]) -> Introspection | None:
             raise PeerMisbehaved(_PEER, "introspection with an odd `exp`") from None
         if expires_at <= utcnow():
             return None
-    return Introspection(subject, frozenset((scope or "").split()), expires_at)
+    return Introspection(subject, frozenset((scope or "").split()), expires_at, _client_of(body))
+
+
+def _client_of(introspection: dict[str, Any]) -> str | None:
+    """Return the id of the client that has the token. It is told for information only: no rule needs it."""
+    client = introspection.get("client_id")
+    return client if isinstance(client, str) and client and "\0" not in client else None
 
 
 def _is_access_token(body: dict[str, Any]) -> bool:

@@ -18,6 +18,7 @@ from origin.intake.rules.events import (
     MeteringPointOfAnother,
 )
 from origin.keys.derivation import IndexOutOfRange
+from origin.operations.rules import AlreadyFinal, AlreadyPlanned
 from origin.shared.limits import MAX_TEXT_BYTES
 from origin.web.messages import Message, shortened
 from origin.webhooks.rules import subscriptions
@@ -330,6 +331,11 @@ _OF_V2: dict[type[OriginError], Wording] = {
     errors.IdempotencyKeyMissing: Wording(400, _sentence("Send an Idempotency-Key")),
 }
 
+_OPERATIONS: dict[type[OriginError], Wording] = {
+    AlreadyPlanned: Wording(409, _sentence("The operation is planned already")),
+    AlreadyFinal: Wording(409, _sentence("The operation is final already")),
+}
+
 _BULK: dict[type[OriginError], Wording] = {
     transfers.TakesMixed: Wording(
         400,
@@ -361,7 +367,7 @@ _BULK: dict[type[OriginError], Wording] = {
 _OF_BOTH = {**_REQUESTS, **_CALLERS, **_RULES, **_SERVERS}
 OLD_API: Mapping[type[OriginError], Wording] = {**_OF_BOTH, **_LOGIN, **_COMPOSE, **_FEATURES}
 """The old API's errors. Their messages must stay as they are, to the letter."""
-V2: Mapping[type[OriginError], Wording] = {**_OF_BOTH, **_OF_V2, **_BULK}
+V2: Mapping[type[OriginError], Wording] = {**_OF_BOTH, **_OF_V2, **_OPERATIONS, **_BULK}
 """The errors of version 2."""
 TABLE: Mapping[type[OriginError], Wording] = {**OLD_API, **V2}
 """Every error that a client may see."""

@@ -13,7 +13,7 @@ import orjson
 import pytest
 from werkzeug.test import TestResponse
 
-from origin.compose.service import idempotency
+from origin.operations.service import idempotency
 from origin.ggos.rules import summaries
 from origin.webhooks.rules import subscriptions
 from sandbox.running import Sandbox

@@ -134,3 +134,12 @@ def sign_batch(
     return SignedBatch(
         id=signed.header_signature, batch_list=BatchList(batches=[signed]).SerializeToString()
     )
+
+
+def transaction_ids(batch_list: bytes) -> list[str]:
+    """Return the ids of the transactions in a signed batch, in their order.
+
+    :param batch_list: As `SignedBatch.batch_list`.
+    """
+    batches = BatchList.FromString(batch_list).batches
+    return [each.header_signature for batch in batches for each in batch.transactions]

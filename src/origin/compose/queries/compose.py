@@ -4,8 +4,10 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
+from uuid import UUID
 
 from origin.compose.rules import Part, PartKind, Source, is_whole_retire
+from origin.db.ids import uuid7_of
 from origin.db.raw_connections import RawConnection
 from origin.ggos.queries.expiry import not_expired
 from origin.webhooks.queries.outbox import announce_settled_on
@@ -48,9 +50,17 @@ source AS (
         AND (SELECT count(*) FROM active) = cardinality(%(accounts)s::bigint[])
     RETURNING *
 ),
+operation AS (
+    INSERT INTO operations (id, user_id, kind, origin, created_at, accepted_at, client,
+        idempotency_key, request, request_hash, requested)
+    SELECT {uuid7_of("spent_at")}, owner_id, 'compose', 'legacy', spent_at, spent_at, %(client)s,
+        %(key)s, %(body)s, %(request_hash)s, %(moved)s::bigint
+    FROM source RETURNING id
+),
 batch AS (
-    INSERT INTO batches (user_id, ggo_id, created_at, moved)
-    SELECT owner_id, id, spent_at, %(moved)s FROM source RETURNING id
+    INSERT INTO batches (user_id, ggo_id, created_at, moved, operation_id, sequence)
+    SELECT owner_id, source.id, spent_at, %(moved)s::bigint, operation.id, 0 FROM source, operation
+    RETURNING id, operation_id
 )
 """
 
@@ -78,7 +88,7 @@ SELECT batch.id, 0, 'split', source.id FROM batch, source
 UNION ALL
 SELECT batch.id, row_number() OVER (ORDER BY split_position), 'retire', part.id
 FROM batch, part WHERE retired
-RETURNING batch_id
+RETURNING batch_id, (SELECT operation_id::text FROM batch)
 """
 
 _WHOLE_RETIRE = f"""{
@@ -89,7 +99,7 @@ _WHOLE_RETIRE = f"""{
 }
 INSERT INTO transactions (batch_id, position, type, ggo_id)
 SELECT batch.id, 0, 'retire', source.id FROM batch, source
-RETURNING batch_id
+RETURNING batch_id, (SELECT operation_id::text FROM batch)
 """
 
 # As `origin.batches.queries.outcomes.complete_batches`, for a batch that is never sent.
@@ -150,6 +160,29 @@ class PartTarget:
     part: Part
     key_index: int
     address: str
+
+
+@dataclass(frozen=True)
+class SentCompose:
+    """A compose's request, as its operation tells of it.
+
+    :ivar body: Its JSON, as it was sent.
+    :ivar client: The client id of the token; None: unknown.
+    :ivar key: Its Idempotency-Key, if it has one; then `request_hash` is the body's SHA-256, in hex.
+    """
+
+    body: str
+    client: str | None = None
+    key: str | None = None
+    request_hash: str | None = None
+
+
+@dataclass(frozen=True)
+class WrittenCompose:
+    """The batch and the operation of a compose, by their ids."""
+
+    batch_id: int
+    operation_id: UUID
 
 
 def find_facts(
@@ -239,19 +272,21 @@ def write(
     accounts: Collection[int],
     parts: Sequence[Part],
     targets: Sequence[PartTarget],
-) -> int | None:
-    """Spend the source, and insert the parts and the batch for the ledger; all or nothing.
+    request: SentCompose,
+) -> WrittenCompose | None:
+    """Spend the source, and insert the operation, the parts and the batch; all or nothing.
 
     :param accounts: The ids of sender and recipients.
     :param targets: The GGOs that the parts become, if the source is split.
-    :returns: The batch's id; None if nothing is written, because the source cannot be spent any more
-        or an account was disabled.
+    :returns: None if nothing is written, because the source cannot be spent any more or an account was
+        disabled.
     """
     values = {
         "source": source.id,
         "owner": source.owner_id,
         "accounts": list(set(accounts)),
         "moved": sum(part.amount for part in parts if part.kind is not PartKind.REMAINDER),
+        **vars(request),
     }
     if is_whole_retire(parts):
         [part] = parts
@@ -259,7 +294,7 @@ def write(
         rows = connection.prepared(_WHOLE_RETIRE, {**values, **retire})
     else:
         rows = connection.prepared(_SPLIT, {**values, **_columns(targets)})
-    return rows[0][0] if rows else None
+    return WrittenCompose(rows[0][0], UUID(rows[0][1])) if rows else None
 
 
 def complete_unsent(connection: RawConnection, source_id: int, batch_id: int) -> bool:

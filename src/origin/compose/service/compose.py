@@ -5,12 +5,14 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NoReturn
+from uuid import UUID
 
 from origin.compose.queries import compose as queries
 from origin.compose.queries.compose import (
     ComposingAccount,
     OrderFacts,
     PartTarget,
+    SentCompose,
 )
 from origin.compose.rules import (
     AccountUnavailable,
@@ -57,14 +59,18 @@ class Composer:
         self,
         user_id: int,
         order: Order,
-        before_commit: Callable[[RawConnection], None] | None = None,
-    ) -> None:
+        request: SentCompose,
+        before_commit: Callable[[RawConnection, UUID], None] | None = None,
+    ) -> UUID:
         """Carry out an order on a GGO of this user's.
 
         When this returns, every query shows the result. The ledger gets it afterwards; without a
         ledger (LEDGER_ENABLED=0) it is final at once. Every error leaves the database unchanged.
 
-        :param before_commit: Called in the same transaction, after the compose is written.
+        :param request: What its operation tells of the request.
+        :param before_commit: Called in the same transaction, after the compose is written, with the
+            operation's id.
+        :returns: The operation's id.
         :raises CallerDisabled: the account was disabled meanwhile.
         :raises Rejected: the order breaks a rule.
         :raises PeerError: DataHub cannot return the measurements now.
@@ -87,14 +93,15 @@ class Composer:
             if measurements:
                 queries.lock_measurements(connection, _addresses(measurements))
                 _check_headroom(connection, order, measurements)
-            batch_id = queries.write(connection, source, accounts, parts, targets)
-            if batch_id is None:
+            written = queries.write(connection, source, accounts, parts, targets, request)
+            if written is None:
                 _reject(connection, user_id, order)
             if not self.ledger_enabled:
-                has_webhooks = queries.complete_unsent(connection, source.id, batch_id)
+                has_webhooks = queries.complete_unsent(connection, source.id, written.batch_id)
             if before_commit is not None:
-                before_commit(connection)
+                before_commit(connection, written.operation_id)
         self._wake(has_webhooks=has_webhooks)
+        return written.operation_id
 
     def _check(self, order: Order, facts: OrderFacts) -> Source:
         source = facts.source

@@ -6,7 +6,6 @@ from typing import Any, cast
 from sqlalchemy import ColumnElement, CursorResult, and_, delete, exists, func
 from sqlalchemy.orm import Session
 
-from origin.compose.queries import idempotency
 from origin.db.models import (
     Base,
     BatchEvent,
@@ -22,6 +21,7 @@ from origin.db.models import (
     WebhookSubscription,
 )
 from origin.maintenance.rules import retention
+from origin.operations.queries import idempotency
 from origin.webhooks.queries import early_subscriptions
 
 

@@ -53,6 +53,8 @@ def schemes(hydra_url: str) -> Json:
 
 def requirements(guard: Guard) -> list[Json]:
     """Return an operation's `security`: alternatives, or none if no token is needed."""
+    if guard.any_of:
+        return [*({"oauth2": [each]} for each in sorted(guard.scopes)), {"token": []}]
     if guard.scopes:
         return [{"oauth2": sorted(guard.scopes)}, {"token": []}]
     return [{"signature": []}] if guard.is_signed else []
@@ -62,7 +64,10 @@ def sentence(guard: Guard) -> str:
     """Return what the guard demands, in words."""
     if guard.scopes:
         plural = "s" if len(guard.scopes) > 1 else ""
-        return f"Scope{plural}: {' and '.join(f'`{each}`' for each in sorted(guard.scopes))}."
+        joined = (" or " if guard.any_of else " and ").join(
+            f"`{each}`" for each in sorted(guard.scopes)
+        )
+        return f"Scope{plural}: {joined}."
     if guard.is_signed:
         return "DataHubService calls this. The body must be signed with WEBHOOK_SECRET."
     return "No token is needed."

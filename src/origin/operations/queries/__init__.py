@@ -1,0 +1,1 @@
+"""SQL of operations and of idempotency keys."""
