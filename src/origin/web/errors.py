@@ -6,6 +6,7 @@ from typing import Any
 
 from origin import errors
 from origin.accounts.rules import LoginStateUnknown, ReturnUrlNotAllowed
+from origin.balances.rules import balance
 from origin.bulk.rules import limits, plan, transfers
 from origin.compose import rules as compose
 from origin.errors import OriginError
