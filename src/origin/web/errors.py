@@ -366,7 +366,8 @@ _BULK: dict[type[OriginError], Wording] = {
 
 _BALANCES: dict[type[OriginError], Wording] = {
     balance.MomentAhead: Wording(
-        400, lambda error: {"at": [f"Must not be in the future: it is {error.now.isoformat()} now."]}
+        400,
+        lambda error: {"at": [f"Must not be in the future: it is {error.now.isoformat()} now."]},
     ),
     balance.MomentOpen: Wording(
         503,
