@@ -7,7 +7,6 @@ import pytest
 
 from tests.support.market import CONSUMPTION, Market
 from tests.support.operations import end, found, get, issue_next
-from tests.support.world import World
 
 
 def ggo(market: Market, address: str, subject: str = "alice") -> Any:
@@ -115,7 +114,7 @@ def expected(*, stored: bool, retired: bool, locked: bool, is_expired: bool, **f
 
 @pytest.mark.parametrize("ledger_enabled", [True, False])
 def test_every_state_has_its_status(new_market: Any, ledger_enabled: bool):
-    market: World = new_market(ledger_enabled=ledger_enabled)
+    market: Market = new_market(ledger_enabled=ledger_enabled)
     address = issue_next(market)
     names = ("stored", "retired", "locked", "spent_elsewhere", "never_sent", "key_mismatch")
     tried = set()
