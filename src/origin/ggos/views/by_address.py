@@ -36,14 +36,14 @@ _ADDRESS = {
 }
 
 
-class ChildSchema(Schema):
+class GgoChildSchema(Schema):
     """A part of a GGO. Another's part has an amount alone."""
 
     amount = fields.Integer(required=True, metadata=AMOUNT)
     address = fields.String(metadata=ADDRESS)
 
 
-class LineageSchema(Schema):
+class GgoLineageSchema(Schema):
     """Where a GGO comes from, and what it became."""
 
     parent = fields.String(
@@ -56,7 +56,7 @@ class LineageSchema(Schema):
         metadata=described("The issued GGO that it comes from, or itself", A_GGO_ADDRESS),
     )
     children = fields.List(
-        fields.Nested(ChildSchema),
+        fields.Nested(GgoChildSchema),
         required=True,
         metadata=described("Its parts, also while their operation is in flight"),
     )
@@ -84,7 +84,9 @@ class OneGgoSchema(GgoSchema):
         metadata=described("When it became known here; of a part, when its operation was accepted"),
     )
     lineage = fields.Nested(
-        LineageSchema, required=True, metadata=described("Where it comes from and what it became")
+        GgoLineageSchema,
+        required=True,
+        metadata=described("Where it comes from and what it became"),
     )
     operation = fields.UUID(
         required=True,
