@@ -566,6 +566,13 @@ class Rollback(Identified, Base):
         Index("ix_rollbacks_user_accepted", "user_id", "accepted_at"),
         Index("ix_rollbacks_batch_id", "batch_id"),
         Index("ix_rollbacks_ggo_id", "ggo_id"),
+        # What was on its way to an account.
+        Index(
+            "ix_rollbacks_undone",
+            "undone",
+            postgresql_using="gin",
+            postgresql_ops={"undone": "jsonb_path_ops"},
+        ),
     )
 
     batch_id: Mapped[int] = mapped_column(ForeignKey("batches.id"))

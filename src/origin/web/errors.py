@@ -6,6 +6,7 @@ from typing import Any
 
 from origin import errors
 from origin.accounts.rules import LoginStateUnknown, ReturnUrlNotAllowed
+from origin.balances.rules import balance
 from origin.bulk.rules import limits, plan, transfers
 from origin.compose import rules as compose
 from origin.errors import OriginError
@@ -361,6 +362,17 @@ _BULK: dict[type[OriginError], Wording] = {
         members=lambda error: {"available": error.available, "requested": error.requested},
     ),
     plan.PlanChanged: Wording(409, _sentence("The plan is not the expected one")),
+}
+
+_BALANCES: dict[type[OriginError], Wording] = {
+    balance.MomentAhead: Wording(
+        400, lambda error: {"at": [f"Must not be in the future: it is {error.now.isoformat()} now."]}
+    ),
+    balance.MomentOpen: Wording(
+        503,
+        _sentence("Orders that may belong to this moment are still being written"),
+        _retry_after(RETRY_AFTER_S),
+    ),
 }
 
 _OF_BOTH = {**_REQUESTS, **_CALLERS, **_RULES, **_SERVERS}
