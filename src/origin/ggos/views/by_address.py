@@ -74,14 +74,20 @@ class OneGgoSchema(GgoSchema):
     status = fields.String(
         required=True,
         validate=validate.OneOf(list(_STATUSES)),
-        metadata=described("; ".join(f"{name}: {text}" for name, text in _STATUSES.items())),
+        metadata=described(
+            "; ".join(f"{name}: {text}" for name, text in _STATUSES.items()), "active"
+        ),
     )
     expireTime = fields.AwareDateTime(  # noqa: N815 - the wire's name
-        required=True, metadata=described("From when on it can't be spent, in UTC")
+        required=True,
+        metadata=described("From when on it can't be spent, in UTC", "2031-01-31T13:00:00+00:00"),
     )
     createdAt = fields.AwareDateTime(  # noqa: N815
         required=True,
-        metadata=described("When it became known here; of a part, when its operation was accepted"),
+        metadata=described(
+            "When it became known here; of a part, when its operation was accepted",
+            "2026-02-01T06:00:00+00:00",
+        ),
     )
     lineage = fields.Nested(
         GgoLineageSchema,
