@@ -5,13 +5,20 @@ from typing import Any
 from marshmallow import fields, validate
 
 from origin.operations.rules import ItemStatus, Kind, Status
-from origin.web.described import ADDRESS, AMOUNT, BEGIN_IN_UTC, END_IN_UTC, SECTOR, described
+from origin.web.described import (
+    ADDRESS,
+    AMOUNT,
+    AN_OPERATION_ID,
+    BEGIN_IN_UTC,
+    END_IN_UTC,
+    SECTOR,
+    described,
+)
 from origin.web.fields import Text
 from origin.web.schema import Schema
 from origin.web.v2.pages import ListResponse
 from origin.web.v2.schema import CommaList, ListQuery, PeriodQuery
 
-AN_ID = "0193e4a8-6c00-7abc-8def-0123456789ab"
 _KINDS = [each.value for each in Kind]
 _STATUSES = [each.value for each in Status]
 _ITEM_STATUSES = [each.value for each in ItemStatus]
@@ -97,10 +104,10 @@ class OperationLinksSchema(Schema):
     """Paths of this service."""
 
     self = fields.String(
-        required=True, metadata=described("This operation", f"/v2/operations/{AN_ID}")
+        required=True, metadata=described("This operation", f"/v2/operations/{AN_OPERATION_ID}")
     )
     items = fields.String(
-        required=True, metadata=described("Its items", f"/v2/operations/{AN_ID}/items")
+        required=True, metadata=described("Its items", f"/v2/operations/{AN_OPERATION_ID}/items")
     )
     statement = fields.String(
         required=True, allow_none=True, metadata=described("Its statement; null: it has none")
@@ -110,7 +117,7 @@ class OperationLinksSchema(Schema):
 class OperationSchema(Schema):
     """An order that moves GGOs, and what has become of it."""
 
-    id = fields.UUID(required=True, metadata=described("Its id", AN_ID))
+    id = fields.UUID(required=True, metadata=described("Its id", AN_OPERATION_ID))
     kind = _one_of(_KINDS, "What it orders", "compose")
     origin = _one_of(["legacy", "api"], "legacy: `/ggo/compose`; api: version 2", "legacy")
     status = _one_of(_STATUSES, "What has become of it", "pending")

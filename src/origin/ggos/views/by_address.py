@@ -9,7 +9,14 @@ from origin.ggos.queries import by_address as queries
 from origin.ggos.views.ggos import GgoSchema
 from origin.identity.authentication import current_user, requires
 from origin.settings import Settings
-from origin.web.described import A_GGO_ADDRESS, ADDRESS, AMOUNT, described, rejects
+from origin.web.described import (
+    A_GGO_ADDRESS,
+    ADDRESS,
+    AMOUNT,
+    AN_OPERATION_ID,
+    described,
+    rejects,
+)
 from origin.web.provided import provided
 from origin.web.schema import Schema
 from origin.web.v2.blueprint import Blueprint
@@ -97,7 +104,9 @@ class OneGgoSchema(GgoSchema):
     operation = fields.UUID(
         required=True,
         allow_none=True,
-        metadata=described("The id of the operation that spends it; null: none does"),
+        metadata=described(
+            "The id of the operation that spends it; null: none does", AN_OPERATION_ID
+        ),
     )
     links = fields.Nested(
         GgoLinksSchema, required=True, metadata=described("Where more about it is")
