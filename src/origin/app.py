@@ -11,6 +11,7 @@ from flask import Flask, Response, request
 from flask_cors import cross_origin
 
 from origin.accounts.views import accounts, login, suppliers
+from origin.balances import views as balances
 from origin.cli.commands import OnlyDoctor, register_commands
 from origin.compose import views as compose
 from origin.declarations import views as declarations
@@ -48,6 +49,7 @@ _BLUEPRINTS = (
     webhooks.blueprint,
     forecasts.blueprint,
     operations.blueprint,
+    balances.blueprint,
 )
 
 _OPENAPI: dict[str, Any] = {

@@ -11,6 +11,8 @@ from origin.accounts.service.administration import UserAdministration
 from origin.accounts.service.login import Logins
 from origin.adoption.service.adopt import AdoptionService
 from origin.adoption.service.early_rows import EarlyRows
+from origin.balances.service.balances import BalanceService
+from origin.balances.service.moments import Moments
 from origin.batches.client.ledger import LedgerClient
 from origin.batches.service.carry_out import Verdicts
 from origin.batches.service.follow import Follower
@@ -235,6 +237,11 @@ class Runtime:
             measurement_reader=MeasurementReader(
                 sealer=self.sealer, datahub=self.datahub, user_tokens=self.user_tokens
             ),
+            ledger_enabled=self.settings.ledger_enabled,
+        )
+        self.balances = BalanceService(
+            database=self.database,
+            moments=Moments(self.database),
             ledger_enabled=self.settings.ledger_enabled,
         )
         self.forecasts = Forecasts(database=self.database, outbox=self.outbox)

@@ -364,6 +364,17 @@ _BULK: dict[type[OriginError], Wording] = {
     plan.PlanChanged: Wording(409, _sentence("The plan is not the expected one")),
 }
 
+_BALANCES: dict[type[OriginError], Wording] = {
+    balance.MomentAhead: Wording(
+        400, lambda error: {"at": [f"Must not be in the future: it is {error.now.isoformat()} now."]}
+    ),
+    balance.MomentOpen: Wording(
+        503,
+        _sentence("Orders that may belong to this moment are still being written"),
+        _retry_after(RETRY_AFTER_S),
+    ),
+}
+
 _OF_BOTH = {**_REQUESTS, **_CALLERS, **_RULES, **_SERVERS}
 OLD_API: Mapping[type[OriginError], Wording] = {**_OF_BOTH, **_LOGIN, **_COMPOSE, **_FEATURES}
 """The old API's errors. Their messages must stay as they are, to the letter."""

@@ -1,6 +1,6 @@
 """What the API tells of operations."""
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
 import orjson
@@ -329,7 +329,7 @@ def test_lists_are_filtered(market: Market):
     for name, day in ((transfer, 1), (retirement, 2), (compose, 3)):
         market.rows(
             "UPDATE operations SET created_at = :at WHERE id = :id",
-            at=datetime(2026, 3, day, 12) + timedelta(0),
+            at=datetime(2026, 3, day, 12, tzinfo=UTC),
             id=str(name),
         )
 

@@ -56,8 +56,9 @@ def test_the_status_is_what_the_contract_says(market: Market, states, is_ended, 
         "CAST(:batches AS int) AS batches, CAST(:ended_batches AS int) AS ended_batches, "
         "CAST(:declined_batches AS int) AS declined_batches"
     )
+    query = text(f"SELECT {STATUS} FROM ({columns}) AS facts")  # noqa: S608
     with market.runtime.database.reading() as session:
-        found_status = session.execute(text(f"SELECT {STATUS} FROM ({columns}) AS facts"), facts)
+        found_status = session.execute(query, facts)
         assert found_status.scalar_one() == expected(
             states, is_ended=is_ended, is_refused=is_refused
         )

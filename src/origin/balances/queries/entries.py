@@ -42,8 +42,6 @@ _EXPIRED, _UNDONE, _BLOCKED = 9, 10, 11
 """The ranks of the sources: entries of one time are sorted by them."""
 
 _KINDS = {each.value for each in EntryKind}
-_WITHOUT_OPERATION = frozenset({_OPENED, _OPENED_OUT, _ISSUED, _RECEIVED, _EXPIRED})
-
 _GGO = "{ggo}.begin, {ggo}.\"end\", {ggo}.sector, {ggo}.technology_code, {ggo}.fuel_code"
 _NO_BEGIN = "timestamptz 'epoch'"
 
@@ -155,13 +153,15 @@ def _branch(
     if after is not None:
         tests += _beyond(source, after)
     if not source.kinds <= set(kinds):
-        tests.append("kind = ANY(%(kinds)s)")
+        tests.append("part.kind = ANY(%(kinds)s)")
     if has_operation:
         tests.append(f"{source.operation} = %(operation)s::uuid")
+    # A number would be the place of a column.
+    by_position = "" if source.position == "0" else f", {source.position}"
     return f"""
 SELECT {time}, {source.rank}, {_NO_BEGIN}, {row}, {source.position}, {source.columns}
 FROM {source.rows} AND {" AND ".join(tests)}
-ORDER BY {time}, {row}, {source.position} LIMIT %(limit)s
+ORDER BY {time}, {row}{by_position} LIMIT %(limit)s
 """
 
 

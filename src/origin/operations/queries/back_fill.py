@@ -50,7 +50,7 @@ operation AS (
 )
 UPDATE batches SET operation_id = new_id, sequence = 0, moved = described.moved
 FROM described WHERE batches.id = described.id
-""")  # noqa: S608 - no value is part of the text
+""")
 
 
 def make_operations(session: Session, limit: int) -> int:

@@ -12,7 +12,7 @@ from uuid import UUID
 from origin.db.engine import Database
 from origin.db.raw_connections import RawConnection
 from origin.operations.queries.parts import PARTS
-from origin.operations.rules import ItemStatus, Status
+from origin.operations.rules import ItemStatus, Kind, Status
 
 STATUS = """CASE
     WHEN accepted_at IS NULL AND ended_at IS NULL THEN 'queued'
@@ -149,7 +149,7 @@ class OperationRow:
 
     id: UUID
     created_at: datetime
-    kind: str
+    kind: Kind
     status: Status
     document: str
 
@@ -234,7 +234,7 @@ def get(connection: RawConnection, operation_id: UUID, user_id: int | None) -> O
 
 def _operation(row: Sequence[Any]) -> OperationRow:
     found_id, created_at, kind, status, document = row
-    return OperationRow(UUID(found_id), created_at, kind, Status(status), document)
+    return OperationRow(UUID(found_id), created_at, Kind(kind), Status(status), document)
 
 
 def items(
