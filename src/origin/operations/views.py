@@ -12,8 +12,8 @@ from origin.identity.authentication import check_scopes, current_user, requires
 from origin.operations.queries.operations import ItemRow, OperationFilter, OperationRow
 from origin.operations.rules import AlreadyFinal, AlreadyPlanned, ItemStatus, Kind
 from origin.operations.schemas import (
-    ItemList,
     ItemsQuery,
+    OperationItemList,
     OperationList,
     OperationSchema,
     OperationsQuery,
@@ -119,7 +119,7 @@ def get_operation(operation_id: str) -> Response:
 @requires("ggo.read")
 @rejects(NotFound(), CursorInvalid())
 @blueprint.query(ItemsQuery)
-@blueprint.response(200, ItemList)
+@blueprint.response(200, OperationItemList)
 def list_operation_items(query: dict[str, Any], operation_id: str) -> Response:
     """List the GGOs that an operation spends, in the order of its plan.
 
@@ -152,7 +152,7 @@ def cancel_operation(operation_id: str) -> Response:
 
 
 def _shown_item(item: ItemRow) -> dict[str, Any]:
-    """Return an item as answers show it (`ItemSchema`)."""
+    """Return an item as answers show it (`OperationItemSchema`)."""
     is_declined = item.status is ItemStatus.DECLINED
     return {
         "sequence": item.sequence,

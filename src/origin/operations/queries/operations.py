@@ -88,7 +88,7 @@ _NARROWED = {
 """Conditions that follow from a status, and that indexes serve."""
 
 _ITEMS = f"""
-SELECT batch.sequence, lower(batch.state),
+SELECT batch.sequence, batch.id, lower(batch.state),
     coalesce(batch.ledger_batch_id, batch.original_batch_id), batch.signed_batch,
     to_json(CASE WHEN NOT batch.never_sent THEN batch.submitted_at END)::text,
     to_json(batch.ended_at)::text, batch.posts, batch.last_error,
@@ -117,6 +117,11 @@ ORDER BY batch.sequence LIMIT %(limit)s
 """
 
 _FINAL = f"SELECT id::text FROM operations WHERE id = ANY(%(ids)s::text[]::uuid[]) AND {_IS_FINAL}"
+
+_PLANNING = """
+SELECT next_attempt_at, attempts, last_error FROM operations
+WHERE id = %(id)s AND next_attempt_at IS NOT NULL
+"""
 
 _CANCEL = """
 UPDATE operations SET ended_at = now(), next_attempt_at = NULL
@@ -158,6 +163,7 @@ class OperationRow:
 class ItemRow:
     """An item of an operation.
 
+    :ivar batch_id: Our id of its batch.
     :ivar signed_batch: The bytes that were, or will be, posted to the ledger; None: not signed here.
     :ivar submitted_at: A time in JSON, as `ended_at` is.
     :ivar last_error: The ledger's last error.
@@ -166,6 +172,7 @@ class ItemRow:
     """
 
     sequence: int
+    batch_id: int
     status: ItemStatus
     ledger_batch_id: str | None
     signed_batch: bytes | None
@@ -175,6 +182,18 @@ class ItemRow:
     last_error: str | None
     source: str
     parts: str
+
+
+@dataclass(frozen=True)
+class Planning:
+    """How the planning of a queued operation goes.
+
+    :ivar last_error: Why it was put off last.
+    """
+
+    next_attempt_at: datetime
+    attempts: int
+    last_error: str | None
 
 
 def page(
@@ -259,10 +278,16 @@ def items(
 
 
 def _item(
-    sequence: int, status: str, batch_id: str | None, signed: memoryview | None, *others: Any
+    sequence: int, batch_id: int, status: str, ledger_id: str | None, signed: Any, *others: Any
 ) -> ItemRow:
     signed_batch = None if signed is None else bytes(signed)
-    return ItemRow(sequence, ItemStatus(status), batch_id, signed_batch, *others)
+    return ItemRow(sequence, batch_id, ItemStatus(status), ledger_id, signed_batch, *others)
+
+
+def planning_of(connection: RawConnection, operation_id: UUID) -> Planning | None:
+    """Return how the planning of a queued operation goes; None if it is not queued."""
+    rows = connection.prepared(_PLANNING, {"id": str(operation_id)})
+    return Planning(*rows[0]) if rows else None
 
 
 def final_ones(database: Database, ids: Collection[UUID]) -> list[UUID]:
