@@ -21,6 +21,7 @@ from origin.operations.schemas import (
 from origin.operations.service.operations import Operations
 from origin.web.described import rejects
 from origin.web.provided import provided
+from origin.web.recovery_mode import rests_in_recovery
 from origin.web.v2.blueprint import Blueprint
 from origin.web.v2.pages import page_of
 from origin.web.v2.requests import PREFER, id_in_path, id_parameter, preferred_wait_s
@@ -134,6 +135,7 @@ def list_operation_items(query: dict[str, Any], operation_id: str) -> Response:
 
 @blueprint.post("/v2/operations/<operation_id>/cancel", parameters=[_ID])
 @requires("ggo.transfer", "ggo.retire", cached=False, any_of=True)
+@rests_in_recovery
 @rejects(NotFound(), AlreadyPlanned(), AlreadyFinal())
 @blueprint.query()
 @blueprint.response(200, OperationSchema)
