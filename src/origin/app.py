@@ -12,6 +12,7 @@ from flask_cors import cross_origin
 
 from origin.accounts.views import accounts, login, suppliers
 from origin.cli.commands import OnlyDoctor, register_commands
+from origin.bulk.views import orders as bulk_orders
 from origin.compose import views as compose
 from origin.declarations import views as declarations
 from origin.doctor.service.environment import with_stand_ins, with_wrong_settings
@@ -47,6 +48,7 @@ _BLUEPRINTS = (
     webhooks.blueprint,
     forecasts.blueprint,
     operations.blueprint,
+    bulk_orders.blueprint,
 )
 
 _OPENAPI: dict[str, Any] = {

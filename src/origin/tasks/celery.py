@@ -10,6 +10,7 @@ from origin.redis_servers import celery_options
 from origin.settings import Settings
 
 BATCHES = "origin.batches"
+BULK = "origin.bulk"
 DATAHUB_JOBS = "origin.datahub_jobs"
 DELIVERIES = "origin.deliveries"
 STUCK_BATCHES = "origin.stuck_batches"
@@ -21,11 +22,11 @@ RECONCILIATION = "origin.reconciliation"
 SCHEDULES = "origin.schedules"
 
 TASKS = (
-    BATCHES, DATAHUB_JOBS, DELIVERIES, STUCK_BATCHES, TOKENS, TECHNOLOGIES, FIRST_TECHNOLOGIES,
+    BATCHES, BULK, DATAHUB_JOBS, DELIVERIES, STUCK_BATCHES, TOKENS, TECHNOLOGIES, FIRST_TECHNOLOGIES,
     PRUNING, RECONCILIATION, SCHEDULES,
 )  # fmt: skip
 """All tasks."""
-SWEPT = (BATCHES, DATAHUB_JOBS, DELIVERIES, FIRST_TECHNOLOGIES, SCHEDULES)
+SWEPT = (BATCHES, BULK, DATAHUB_JOBS, DELIVERIES, FIRST_TECHNOLOGIES, SCHEDULES)
 """Tasks that Beat sends at every sweep."""
 
 _BROKER_TIMEOUT_S = 10.0
