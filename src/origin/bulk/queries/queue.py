@@ -12,12 +12,14 @@ from uuid import UUID
 from origin.db.raw_connections import RawConnection
 from origin.operations.rules import Kind
 
-# The accounts take turns: first the order of each that has waited longest.
+# The accounts take turns: first the order of each that has waited longest. Orders that are claimed, or
+# put off, have had their turns.
 _CLAIM = """
 WITH ranked AS (
-    SELECT id, next_attempt_at,
-        row_number() OVER (PARTITION BY user_id ORDER BY attempts, created_at, id) AS turn
-    FROM operations WHERE next_attempt_at <= now()
+    SELECT id, next_attempt_at, row_number() OVER (
+        PARTITION BY user_id ORDER BY next_attempt_at <= now(), attempts, created_at, id
+    ) AS turn
+    FROM operations WHERE next_attempt_at IS NOT NULL
 ), due AS (
     SELECT operations.id FROM ranked JOIN operations ON operations.id = ranked.id
     WHERE operations.next_attempt_at <= now()
