@@ -11,8 +11,9 @@ from flask import Flask, Response, request
 from flask_cors import cross_origin
 
 from origin.accounts.views import accounts, login, suppliers
-from origin.cli.commands import OnlyDoctor, register_commands
+from origin.balances import views as balances
 from origin.bulk.views import orders as bulk_orders
+from origin.cli.commands import OnlyDoctor, register_commands
 from origin.compose import views as compose
 from origin.declarations import views as declarations
 from origin.doctor.service.environment import with_stand_ins, with_wrong_settings
@@ -28,6 +29,7 @@ from origin.shared.release import VERSION
 from origin.tasks.celery import TASKS
 from origin.tasks.sending import WakeupSender
 from origin.tasks.wakeups import CeleryWakeups
+from origin.telemetry.context import REQUEST_ID_HEADER
 from origin.telemetry.logs import configure_logging
 from origin.telemetry.requests import watch_requests
 from origin.telemetry.tasks import watch_sending
@@ -49,6 +51,7 @@ _BLUEPRINTS = (
     forecasts.blueprint,
     operations.blueprint,
     bulk_orders.blueprint,
+    balances.blueprint,
 )
 
 _OPENAPI: dict[str, Any] = {
@@ -56,6 +59,18 @@ _OPENAPI: dict[str, Any] = {
     "API_VERSION": VERSION,
     "OPENAPI_VERSION": "3.1.0",
 }
+
+
+_HEADERS_FOR_BROWSERS = (
+    "Allow",
+    "Content-Disposition",
+    "Idempotency-Replayed",
+    "Location",
+    "Retry-After",
+    "WWW-Authenticate",
+    REQUEST_ID_HEADER,
+)
+"""Response headers that scripts of other sites may read, besides those that browsers always show them."""
 
 
 def _operations(settings: Settings) -> Iterator[Blueprint]:
@@ -84,7 +99,11 @@ def _allow_origins(app: Flask, origins: Sequence[str]) -> None:
     Other clients send no Origin, and skip it: it takes a twentieth of `/accounts`' time in Flask.
     """
 
-    @cross_origin(origins=[_origin_pattern(origin) for origin in origins], automatic_options=False)
+    @cross_origin(
+        origins=[_origin_pattern(origin) for origin in origins],
+        expose_headers=_HEADERS_FOR_BROWSERS,
+        automatic_options=False,
+    )
     def with_headers(response: Response) -> Response:
         return response
 

@@ -11,6 +11,8 @@ from origin.accounts.service.administration import UserAdministration
 from origin.accounts.service.login import Logins
 from origin.adoption.service.adopt import AdoptionService
 from origin.adoption.service.early_rows import EarlyRows
+from origin.balances.service.balances import BalanceService
+from origin.balances.service.moments import Moments
 from origin.batches.client.ledger import LedgerClient
 from origin.batches.service.carry_out import Verdicts
 from origin.batches.service.follow import Follower
@@ -58,6 +60,7 @@ from origin.maintenance.service.key_rotation import KeyRotation
 from origin.maintenance.service.secret_changes import SecretChanges
 from origin.monitoring.service.database_gauges import DatabaseGauges
 from origin.monitoring.service.probes import Probes
+from origin.operations.service.back_fill import OperationBackFill
 from origin.operations.service.operations import Operations
 from origin.operations.service.waiting import Waiting
 from origin.peers.datahub import DataHubClient
@@ -233,6 +236,7 @@ class Runtime:
     def _make_compose(self) -> None:
         """Make the services of operations, composes, forecasts and declarations."""
         self.operations = Operations(database=self.database, waiting=Waiting(self.database))
+        self.operation_back_fill = OperationBackFill(self.database)
         self.composer = Composer(
             database=self.database,
             wakeups=self.wakeups,
@@ -240,6 +244,11 @@ class Runtime:
             measurement_reader=MeasurementReader(
                 sealer=self.sealer, datahub=self.datahub, user_tokens=self.user_tokens
             ),
+            ledger_enabled=self.settings.ledger_enabled,
+        )
+        self.balances = BalanceService(
+            database=self.database,
+            moments=Moments(self.database),
             ledger_enabled=self.settings.ledger_enabled,
         )
         self._make_bulk()

@@ -393,6 +393,11 @@ _LEDGER = Row(
             alerts=["AccountServiceBatchNeedsALook"],
         ),
         Panel(
+            "Batches without an operation",
+            "Batches of earlier versions whose operations workers have still to make. Good: it falls to 0.",
+            {"batches": f"max({gauge('batches_without_operation')})"},
+        ),
+        Panel(
             "Differences from the ledger",
             "GGOs that differ from the ledger, and the kinds. Good: 0; `never_sent` may stay.",
             {

@@ -123,6 +123,13 @@ def upgrade() -> None:
     op.create_index("ix_rollbacks_user_accepted", "rollbacks", ["user_id", "accepted_at"])
     op.create_index("ix_rollbacks_batch_id", "rollbacks", ["batch_id"])
     op.create_index("ix_rollbacks_ggo_id", "rollbacks", ["ggo_id"])
+    op.create_index(
+        "ix_rollbacks_undone",
+        "rollbacks",
+        ["undone"],
+        postgresql_using="gin",
+        postgresql_ops={"undone": "jsonb_path_ops"},
+    )
     op.execute(_ROLLBACKS_OF_DECLINED)
 
 

@@ -19,11 +19,15 @@ _INDEXES = {
     "ix_batches_without_operation": "batches (id) WHERE operation_id IS NULL",
     "ix_batches_user_created": "batches (user_id, created_at, id)",
     "ix_batches_user_completed": "batches (user_id, ended_at, id) WHERE state = 'COMPLETED'",
-    "ix_ggos_owner_known": "ggos (owner_id, created_at, id) WHERE issue_gsrn IS NOT NULL",
+    "ix_ggos_owner_known": (
+        "ggos (owner_id, created_at, id) WHERE issue_gsrn IS NOT NULL AND created_at < 'infinity'"
+    ),
     "ix_ggos_owner_received": (
         "ggos (owner_id, settled_at, id) WHERE sender_id <> owner_id AND settled_at IS NOT NULL"
     ),
-    "ix_ggos_owner_expiry": "ggos (owner_id, expire_time, id) WHERE stored",
+    "ix_ggos_owner_expiry": (
+        "ggos (owner_id, expire_time, id) WHERE stored AND expire_time < 'infinity'"
+    ),
     "ix_ggos_without_times": (
         "ggos (id) WHERE NOT locked AND ((parent_id IS NOT NULL AND settled_at IS NULL) "
         "OR (NOT stored AND spent_at IS NULL) OR (retired AND retired_at IS NULL))"

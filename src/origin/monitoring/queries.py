@@ -28,6 +28,15 @@ def batches(session: Session) -> Iterable[Sequence[Any]]:
     return _with_zeros(rows, ("PENDING", "SUBMITTED"))
 
 
+def batches_without_operation(session: Session) -> Iterable[Sequence[Any]]:
+    """Return one row: how many batches have no operation yet; 100,000 stands for more."""
+    return session.execute(
+        text(
+            "SELECT count(*) FROM (SELECT FROM batches WHERE operation_id IS NULL LIMIT 100000) AS found"
+        )
+    )
+
+
 def datahub_jobs(session: Session) -> Iterable[Sequence[Any]]:
     """Return (kind, count, age of the oldest in seconds) of the jobs at DataHub.
 

@@ -155,18 +155,22 @@ def _shown_item(item: ItemRow) -> dict[str, Any]:
     return {
         "sequence": item.sequence,
         "status": item.status,
-        "source": orjson.Fragment(item.source),
-        "parts": orjson.Fragment(item.parts),
+        "source": _json(item.source),
+        "parts": _json(item.parts),
         "ledger": {
             "batchId": item.ledger_batch_id,
             "transactionIds": []
             if item.signed_batch is None
             else transaction_ids(item.signed_batch),
-            "submittedAt": item.submitted_at,
-            "endedAt": item.ended_at,
+            "submittedAt": _json(item.submitted_at),
+            "endedAt": _json(item.ended_at),
             "posts": item.posts,
         },
         "refusal": {"code": "ledger_refused", "ledgerMessage": item.last_error}
         if is_declined
         else None,
     }
+
+
+def _json(text: str | None) -> orjson.Fragment | None:
+    return None if text is None else orjson.Fragment(text)

@@ -12,12 +12,13 @@ _RANDOM_BITS = 62
 _FRACTION_BITS = 12
 
 
-def uuid7(at: datetime) -> UUID:
-    """Return a new id of this moment. Ids of different microseconds sort by time.
+def uuid7(at: datetime, digest: bytes | None = None) -> UUID:
+    """Return an id of this moment. Ids of different microseconds sort by time.
 
     The twelve bits after the milliseconds hold the fraction of the millisecond (RFC 9562, 6.2, method
-    3). The other bits are random.
+    3). The other bits are random, or the first of the digest.
 
+    :param digest: At least eight bytes of a hash. The same moment and digest give the same id.
     :param at: Aware, in 1970 or later.
     :raises ValueError: It is before 1970.
     """
@@ -27,4 +28,9 @@ def uuid7(at: datetime) -> UUID:
     number = milliseconds << 4 | _VERSION
     number = number << _FRACTION_BITS | (microseconds << _FRACTION_BITS) // 1000
     number = number << 2 | _VARIANT
-    return UUID(int=number << _RANDOM_BITS | secrets.randbits(_RANDOM_BITS))
+    rest = (
+        secrets.randbits(_RANDOM_BITS)
+        if digest is None
+        else int.from_bytes(digest[:8]) >> 64 - _RANDOM_BITS
+    )
+    return UUID(int=number << _RANDOM_BITS | rest)

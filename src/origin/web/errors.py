@@ -6,6 +6,7 @@ from typing import Any
 
 from origin import errors
 from origin.accounts.rules import LoginStateUnknown, ReturnUrlNotAllowed
+from origin.balances.rules import balance
 from origin.bulk.rules import limits, plan, retirements, transfers
 from origin.compose import rules as compose
 from origin.errors import OriginError
@@ -364,6 +365,17 @@ _BULK: dict[type[OriginError], Wording] = {
     # Only as the refusal of an operation.
     retirements.MeasurementsUnavailable: Wording(
         422, _sentence("DataHubService could not give the measurements for 24 hours")
+    ),
+}
+
+_BALANCES: dict[type[OriginError], Wording] = {
+    balance.MomentAhead: Wording(
+        400, lambda error: {"at": [f"Must not be in the future: it is {error.now.isoformat()} now."]}
+    ),
+    balance.MomentOpen: Wording(
+        503,
+        _sentence("Orders that may belong to this moment are still being written"),
+        _retry_after(RETRY_AFTER_S),
     ),
 }
 

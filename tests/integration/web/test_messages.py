@@ -13,8 +13,8 @@ import orjson
 import pytest
 from werkzeug.test import TestResponse
 
-from origin.operations.service import idempotency
 from origin.ggos.rules import summaries
+from origin.operations.service import idempotency
 from origin.webhooks.rules import subscriptions
 from sandbox.running import Sandbox
 from tests.support.market import BOBS_CONSUMPTION, CONSUMPTION, OTHER_CONSUMPTION, Market

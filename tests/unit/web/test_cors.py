@@ -33,3 +33,13 @@ def test_origins_are_allowed_exactly(
     for path in ("/accounts", "/unknown"):
         response = app.test_client().open(path, method=method, headers=headers)
         assert response.headers.get("Access-Control-Allow-Origin") == answered
+
+
+def test_scripts_may_read_the_headers_that_clients_need():
+    app = Flask(__name__)
+    _allow_origins(app, [ALLOWED])
+    for origin, exposed in ((ALLOWED, True), (OTHER, False)):
+        found = app.test_client().get("/unknown", headers={"Origin": origin})
+        names = set(found.headers.get("Access-Control-Expose-Headers", "").split(", "))
+        needed = {"Location", "Idempotency-Replayed", "Retry-After", "X-Request-ID"}
+        assert (needed <= names) is exposed

@@ -183,7 +183,8 @@ def _read_effects(session: Session, source_id: int) -> dict[str, Any]:
     source = session.execute(
         select(Ggo.retire_gsrn, Ggo.retire_address).where(Ggo.id == source_id)
     ).one()
-    columns = [getattr(Ggo, name) for name in PART_COLUMNS]
+    # The ids are part of the places of entries (`origin.balances`): these never change.
+    columns = [getattr(Ggo, name) for name in ("id", *PART_COLUMNS)]
     parts = session.execute(
         select(*columns).where(Ggo.parent_id == source_id).order_by(Ggo.split_position)
     )
@@ -282,7 +283,13 @@ def _insert_parts(
     inherited = dict(source._mapping)  # noqa: SLF001 - SQLAlchemy's public API
     made = {"parent_id": source_id, "locked": True, "created_at": at}
     rows = [
-        {**inherited, **part, **made, "spent_at": at if part["retired"] else None} for part in parts
+        {
+            **inherited,
+            **{name: part[name] for name in PART_COLUMNS},
+            **made,
+            "spent_at": at if part["retired"] else None,
+        }
+        for part in parts
     ]
     statement = insert(Ggo).returning(Ggo.id, sort_by_parameter_order=True)
     ids = session.scalars(statement, rows).all()

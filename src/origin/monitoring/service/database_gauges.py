@@ -76,6 +76,11 @@ GAUGE_QUERIES = (
         rows=queries.batches,
     ),
     GaugeQuery(
+        labels=(),
+        gauges={"batches_without_operation": "Batches that have no operation yet; at most 100000"},
+        rows=queries.batches_without_operation,
+    ),
+    GaugeQuery(
         labels=("kind",),
         gauges={
             "datahub_jobs": "What DataHub must still be told or asked",

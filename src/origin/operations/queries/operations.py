@@ -12,7 +12,7 @@ from uuid import UUID
 from origin.db.engine import Database
 from origin.db.raw_connections import RawConnection
 from origin.operations.queries.parts import PARTS
-from origin.operations.rules import ItemStatus, Status
+from origin.operations.rules import ItemStatus, Kind, Status
 
 STATUS = """CASE
     WHEN accepted_at IS NULL AND ended_at IS NULL THEN 'queued'
@@ -88,9 +88,10 @@ _NARROWED = {
 """Conditions that follow from a status, and that indexes serve."""
 
 _ITEMS = f"""
-SELECT batch.sequence, lower(batch.state), batch.ledger_batch_id, batch.signed_batch,
-    CASE WHEN NOT batch.never_sent THEN batch.submitted_at END, batch.ended_at, batch.posts,
-    batch.last_error,
+SELECT batch.sequence, lower(batch.state),
+    coalesce(batch.ledger_batch_id, batch.original_batch_id), batch.signed_batch,
+    to_json(CASE WHEN NOT batch.never_sent THEN batch.submitted_at END)::text,
+    to_json(batch.ended_at)::text, batch.posts, batch.last_error,
     json_build_object('address', source.address, 'amount', source.amount, 'begin', source.begin,
         'end', source."end", 'sector', source.sector)::text,
     (
@@ -115,7 +116,7 @@ WHERE batch.operation_id = %(operation_id)s AND batch.sequence > %(after)s {{sta
 ORDER BY batch.sequence LIMIT %(limit)s
 """
 
-_FINAL = f"SELECT id::text FROM operations WHERE id = ANY(%(ids)s::uuid[]) AND {_IS_FINAL}"
+_FINAL = f"SELECT id::text FROM operations WHERE id = ANY(%(ids)s::text[]::uuid[]) AND {_IS_FINAL}"
 
 _CANCEL = """
 UPDATE operations SET ended_at = now(), next_attempt_at = NULL
@@ -148,7 +149,7 @@ class OperationRow:
 
     id: UUID
     created_at: datetime
-    kind: str
+    kind: Kind
     status: Status
     document: str
 
@@ -158,6 +159,7 @@ class ItemRow:
     """An item of an operation.
 
     :ivar signed_batch: The bytes that were, or will be, posted to the ledger; None: not signed here.
+    :ivar submitted_at: A time in JSON, as `ended_at` is.
     :ivar last_error: The ledger's last error.
     :ivar source: The GGO that is spent, in JSON.
     :ivar parts: What it becomes, in JSON.
@@ -167,8 +169,8 @@ class ItemRow:
     status: ItemStatus
     ledger_batch_id: str | None
     signed_batch: bytes | None
-    submitted_at: datetime | None
-    ended_at: datetime | None
+    submitted_at: str | None
+    ended_at: str | None
     posts: int
     last_error: str | None
     source: str
@@ -232,7 +234,7 @@ def get(connection: RawConnection, operation_id: UUID, user_id: int | None) -> O
 
 def _operation(row: Sequence[Any]) -> OperationRow:
     found_id, created_at, kind, status, document = row
-    return OperationRow(UUID(found_id), created_at, kind, Status(status), document)
+    return OperationRow(UUID(found_id), created_at, Kind(kind), Status(status), document)
 
 
 def items(

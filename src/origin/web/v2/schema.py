@@ -24,7 +24,8 @@ DEFAULT_LIMIT = 100
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _WHOLE = re.compile(r"-?[0-9]{1,19}")
 _PERCENTAGE = re.compile(r"(0|[1-9][0-9]{0,2})([.][0-9]{1,5})?")
-_UTC = ZoneInfo("UTC")
+UTC_ZONE = ZoneInfo("UTC")
+"""The zone of dates that no zone is named for."""
 
 _FROM = described(
     "When the period begins: a date, whose midnight in `timeZone` counts, or a time with an offset",
@@ -145,7 +146,7 @@ class PeriodBody(Body):
 
     begin = DateOrTime(data_key="from", required=True, metadata=_FROM)
     end = DateOrTime(data_key="to", required=True, metadata=_TO)
-    zone = Zone(data_key="timeZone", load_default=_UTC, metadata=_TIME_ZONE)
+    zone = Zone(data_key="timeZone", load_default=UTC_ZONE, metadata=_TIME_ZONE)
 
     @post_load
     def _as_period(self, data: dict[str, Any], **_: Any) -> Period:
@@ -178,7 +179,7 @@ class PeriodQuery(Query):
 
     begin = DateOrTime(data_key="from", metadata=_FROM)
     end = DateOrTime(data_key="to", metadata=_TO)
-    zone = Zone(data_key="timeZone", load_default=_UTC, metadata=_TIME_ZONE)
+    zone = Zone(data_key="timeZone", load_default=UTC_ZONE, metadata=_TIME_ZONE)
 
     @post_load
     def _with_period(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:

@@ -137,14 +137,14 @@ def test_an_id_may_have_capital_letters(client: FlaskClient):
 @pytest.mark.parametrize(
     "text",
     [
-        "7",
-        THINGS[0].id.hex,
-        f"{{{THINGS[0].id}}}",
-        f"urn:uuid:{THINGS[0].id}",
-        f"{THINGS[0].id}%0A",
-        f"%20{THINGS[0].id}",
-        "%00",
-        "\u0660" * 36,
+        pytest.param("7", id="a number"),
+        pytest.param(THINGS[0].id.hex, id="without hyphens"),
+        pytest.param(f"{{{THINGS[0].id}}}", id="in braces"),
+        pytest.param(f"urn:uuid:{THINGS[0].id}", id="a URN"),
+        pytest.param(f"{THINGS[0].id}%0A", id="a line's end"),
+        pytest.param(f"%20{THINGS[0].id}", id="a space"),
+        pytest.param("%00", id="NUL"),
+        pytest.param("\u0660" * 36, id="digits that are not ASCII"),
     ],
 )
 def test_what_is_no_uuid_is_not_found(client: FlaskClient, text: str):

@@ -1,0 +1,1 @@
+"""Balances of accounts, their entries, and statements of account (contract: v2, Balances)."""

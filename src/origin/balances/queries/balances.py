@@ -1,0 +1,216 @@
+"""SQL of balances: sums over an account's GGOs, and over what rollbacks tell of the past.
+
+The state of a GGO at a moment follows from the times of its row (`origin.balances.queries.facts`). So the
+balance of any moment costs the same as that of now, and is computed by the same statement.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from origin.balances.queries.facts import (
+    PARTS,
+    WHOLE_RETIRE,
+    began_at,
+    block_ended_at,
+    came_from_another,
+    held_bucket,
+    is_incoming,
+    retired_at,
+    settled_at,
+    spent_at,
+)
+from origin.balances.rules.balance import Balances, GroupBy, sum_up
+from origin.db.engine import Database
+
+_UNKNOWN = "Unknown"
+
+_CODES = {
+    GroupBy.SECTOR: ("sector",),
+    GroupBy.TECHNOLOGY: ("technology_code", "fuel_code"),
+    GroupBy.MONTH: ("month",),
+}
+"""The columns that a grouping needs."""
+_VALUES = {
+    GroupBy.SECTOR: "sector",
+    GroupBy.TECHNOLOGY: f"coalesce(technology, '{_UNKNOWN}')",
+    GroupBy.MONTH: "to_char(month, 'YYYY-MM')",
+}
+_MONTH = "date_trunc('month', timezone(%(zone)s, {ggo}.begin)) AS month"
+
+
+@dataclass(frozen=True)
+class Account:
+    """Whose balance it is.
+
+    :ivar history_from: Before it there is no balance, and what the account held then opens its history.
+        None: the history is complete.
+    """
+
+    id: int
+    history_from: datetime | None
+
+
+def balances(
+    database: Database,
+    account: Account,
+    at: datetime,
+    grouping: Sequence[GroupBy],
+    zone: ZoneInfo,
+    *,
+    ledger_enabled: bool,
+) -> Balances:
+    """Return the balances at a moment of which no entry is written any more.
+
+    :param at: At or after `account.history_from`.
+    :param zone: Of the months.
+    """
+    values = {
+        "owner": account.id,
+        "at": at,
+        "history": account.history_from,
+        "zone": str(zone),
+        "recipient": f'{{"parts": [{{"owner_id": {account.id}}}]}}',
+    }
+    rows = database.query(_statement(grouping, ledger_enabled=ledger_enabled), values)
+    return sum_up(at, _read(rows))
+
+
+def _read(rows: Sequence[tuple[Any, ...]]) -> Iterator[tuple[tuple[str, ...], str, int]]:
+    for *values, bucket, flow, amount in rows:
+        if bucket is not None:
+            yield tuple(values), bucket, int(amount)
+        if flow is not None:
+            yield tuple(values), flow, int(amount)
+
+
+def _statement(grouping: Sequence[GroupBy], *, ledger_enabled: bool) -> str:
+    """Return the statement of rows: the grouping's values, a bucket, a flow, Wh."""
+    codes = list(dict.fromkeys(column for each in grouping for column in _CODES[each]))
+    parts = [
+        _OWNED.format(
+            keys=_keys(codes, "ggo"), held=held_bucket("ggo", "%(at)s", ledger_enabled=ledger_enabled)
+        ),
+        _SENT.format(keys=_keys(codes, "ggo")),
+        _ROLLED_BACK.format(
+            keys=_keys(codes, "source"),
+            held=held_bucket("source", "%(at)s", ledger_enabled=ledger_enabled),
+        ),
+        _ROLLED_BACK_TO.format(keys=_keys(codes, "source")),
+    ]
+    by = "".join(f"{each}, " for each in codes)
+    summed = " UNION ALL ".join(
+        f"SELECT {by}bucket, flow, sum(amount) AS amount FROM ({part}) AS moved "
+        f"WHERE bucket IS NOT NULL OR flow IS NOT NULL GROUP BY {by}bucket, flow"
+        for part in parts
+    )
+    labels = (
+        "LEFT JOIN technologies USING (technology_code, fuel_code)"
+        if GroupBy.TECHNOLOGY in grouping
+        else ""
+    )
+    shown = "".join(f"{_VALUES[each]}, " for each in grouping)
+    places = ", ".join(str(place + 1) for place in range(len(grouping) + 2))
+    return (
+        f"SELECT {shown}bucket, flow, sum(amount) FROM ({summed}) AS summed {labels} "
+        f"GROUP BY {places}"
+    )
+
+
+def _keys(codes: Sequence[str], ggo: str) -> str:
+    """Return the columns that a grouping needs of this row, for a list of columns."""
+    return "".join(
+        f"{_MONTH.format(ggo=ggo)}, " if each == "month" else f"{ggo}.{each}, " for each in codes
+    )
+
+
+# What the account owns or owned. `began` is when it became the account's, `spent` when that ended.
+# What was its own when its history began counts as issued or received then.
+_OWNED = f"""
+SELECT {{keys}}amount,
+    CASE
+        WHEN began <= %(at)s THEN CASE
+            WHEN spent IS NULL OR spent > %(at)s THEN {{held}}
+            WHEN retire_gsrn IS NULL THEN NULL
+            WHEN {retired_at("ggo")} <= %(at)s THEN 'retired'
+            ELSE 'pendingRetired'
+        END
+        WHEN created_at <= %(at)s THEN 'pendingIn'
+    END AS bucket,
+    CASE
+        WHEN began > %(at)s OR began IS NULL THEN NULL
+        WHEN began <= %(history)s
+            AND (spent IS NULL OR spent > %(history)s OR retire_gsrn IS NOT NULL)
+            THEN CASE WHEN {came_from_another("ggo", "%(history)s")} THEN 'received' ELSE 'issued' END
+        WHEN began <= %(history)s THEN NULL
+        WHEN incoming THEN 'received'
+        WHEN parent_id IS NULL THEN 'issued'
+    END AS flow
+FROM (
+    SELECT *, {is_incoming("owned")} AS incoming, {began_at("owned")} AS began,
+        {spent_at("owned")} AS spent
+    FROM ggos AS owned WHERE owner_id = %(owner)s
+) AS ggo
+"""
+
+# What the account sent to others. What was on its way when its history began counts as
+# issued or received then, as its source did.
+_SENT = f"""
+SELECT {{keys}}amount,
+    CASE WHEN settled <= %(at)s THEN NULL WHEN created_at <= %(at)s THEN 'pendingOut' END AS bucket,
+    CASE
+        WHEN settled <= %(history)s THEN NULL
+        WHEN settled <= %(at)s THEN 'sent'
+    END AS flow
+FROM (
+    SELECT *, {settled_at("sent")} AS settled
+    FROM ggos AS sent WHERE sender_id = %(owner)s AND owner_id <> %(owner)s
+) AS ggo
+UNION ALL
+SELECT {{keys}}amount, NULL, CASE
+        WHEN (SELECT {is_incoming("parent")} FROM ggos AS parent WHERE parent.id = ggo.parent_id)
+        THEN 'received' ELSE 'issued'
+    END
+FROM (
+    SELECT *, {settled_at("sent")} AS settled
+    FROM ggos AS sent WHERE sender_id = %(owner)s AND owner_id <> %(owner)s
+        AND created_at <= %(history)s
+) AS ggo
+WHERE settled IS NULL OR settled > %(history)s
+"""
+
+# Orders that the ledger refused later, and blocks. Each move is two rows: out of the bucket in which
+# the source stands above, and into the other.
+_ROLLED_BACK = f"""
+SELECT {{keys}}CASE WHEN side = 0 THEN -move.amount ELSE move.amount END AS amount,
+    CASE WHEN side = 0 THEN {{held}} ELSE move.bucket END AS bucket, NULL AS flow
+FROM rollbacks AS rollback
+JOIN ggos AS source ON source.id = rollback.ggo_id
+CROSS JOIN LATERAL (
+    SELECT part.amount, CASE WHEN part.retired THEN 'pendingRetired' ELSE 'pendingOut' END AS bucket
+    FROM {PARTS.format(rollback="rollback", part="part")}
+    WHERE (part.retired OR part.owner_id <> part.sender_id)
+        AND rollback.accepted_at <= %(at)s AND rollback.declined_at > %(at)s
+    UNION ALL
+    SELECT source.amount, 'pendingRetired' WHERE {WHOLE_RETIRE.format(rollback="rollback")}
+        AND rollback.accepted_at <= %(at)s AND rollback.declined_at > %(at)s
+    UNION ALL
+    SELECT source.amount, 'blocked' WHERE rollback.blocked
+        AND rollback.declined_at <= %(at)s AND {block_ended_at("rollback", "source")} > %(at)s
+) AS move
+CROSS JOIN (VALUES (0), (1)) AS sides (side)
+WHERE rollback.user_id = %(owner)s AND rollback.accepted_at <= %(at)s
+"""
+
+# What was on its way to the account, and did not arrive.
+_ROLLED_BACK_TO = f"""
+SELECT {{keys}}part.amount, 'pendingIn' AS bucket, NULL AS flow
+FROM rollbacks AS rollback
+JOIN ggos AS source ON source.id = rollback.ggo_id
+CROSS JOIN LATERAL {PARTS.format(rollback="rollback", part="part")}
+WHERE rollback.undone @> %(recipient)s::jsonb AND rollback.user_id <> %(owner)s
+    AND rollback.accepted_at <= %(at)s AND rollback.declined_at > %(at)s
+    AND part.owner_id = %(owner)s
+"""

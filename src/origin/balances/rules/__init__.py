@@ -1,0 +1,1 @@
+"""What balances and entries are made of."""

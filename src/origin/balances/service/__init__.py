@@ -1,0 +1,1 @@
+"""Use cases of balances and entries."""
