@@ -19,7 +19,7 @@ from origin.declarations import views as declarations
 from origin.doctor.service.environment import with_stand_ins, with_wrong_settings
 from origin.errors import ConfigurationError
 from origin.forecasts import views as forecasts
-from origin.ggos.views import ggos, transfers
+from origin.ggos.views import by_address, ggos, transfers
 from origin.intake import views as intake
 from origin.monitoring.views import description, docs, health, metrics, openapi
 from origin.operations import views as operations
@@ -51,6 +51,7 @@ _BLUEPRINTS = (
     forecasts.blueprint,
     operations.blueprint,
     bulk_orders.blueprint,
+    by_address.blueprint,
     balances.blueprint,
 )
 

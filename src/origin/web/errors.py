@@ -370,7 +370,8 @@ _BULK: dict[type[OriginError], Wording] = {
 
 _BALANCES: dict[type[OriginError], Wording] = {
     balance.MomentAhead: Wording(
-        400, lambda error: {"at": [f"Must not be in the future: it is {error.now.isoformat()} now."]}
+        400,
+        lambda error: {"at": [f"Must not be in the future: it is {error.now.isoformat()} now."]},
     ),
     balance.MomentOpen: Wording(
         503,
@@ -382,7 +383,13 @@ _BALANCES: dict[type[OriginError], Wording] = {
 _OF_BOTH = {**_REQUESTS, **_CALLERS, **_RULES, **_SERVERS}
 OLD_API: Mapping[type[OriginError], Wording] = {**_OF_BOTH, **_LOGIN, **_COMPOSE, **_FEATURES}
 """The old API's errors. Their messages must stay as they are, to the letter."""
-V2: Mapping[type[OriginError], Wording] = {**_OF_BOTH, **_OF_V2, **_OPERATIONS, **_BULK}
+V2: Mapping[type[OriginError], Wording] = {
+    **_OF_BOTH,
+    **_OF_V2,
+    **_OPERATIONS,
+    **_BULK,
+    **_BALANCES,
+}
 """The errors of version 2."""
 TABLE: Mapping[type[OriginError], Wording] = {**OLD_API, **V2}
 """Every error that a client may see."""

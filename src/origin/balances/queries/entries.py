@@ -43,7 +43,7 @@ _EXPIRED, _UNDONE, _BLOCKED = 9, 10, 11
 """The ranks of the sources: entries of one time are sorted by them."""
 
 _KINDS = {each.value for each in EntryKind}
-_GGO = "{ggo}.begin, {ggo}.\"end\", {ggo}.sector, {ggo}.technology_code, {ggo}.fuel_code"
+_GGO = '{ggo}.begin, {ggo}."end", {ggo}.sector, {ggo}.technology_code, {ggo}.fuel_code'
 _NO_BEGIN = "timestamptz 'epoch'"
 
 
