@@ -79,6 +79,12 @@ def _is_problem(found: TestResponse, status: int, *codes: str) -> bool:
     )
 
 
+def test_the_statuses_that_all_have_are_described(paths: list[Path]):
+    for path in paths:
+        assert {"400", "401", "403", "429", "503"} <= path.described["responses"].keys(), path.path
+        assert ("404" in path.described["responses"]) is ("{" in path.path)
+
+
 def test_tokens_come_first(paths: list[Path], call: Callable[..., TestResponse], market: Market):
     ended = market.token("nobody")
     for path in paths:
