@@ -50,8 +50,8 @@ _BLUEPRINTS = (
     webhooks.blueprint,
     forecasts.blueprint,
     operations.blueprint,
-    by_address.blueprint,
     bulk_orders.blueprint,
+    by_address.blueprint,
     balances.blueprint,
 )
 

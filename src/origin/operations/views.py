@@ -81,7 +81,8 @@ def _operation_response(operation: OperationRow, status: int = 200) -> Response:
 def list_operations(query: dict[str, Any]) -> Response:
     """List the caller's operations, newest first.
 
-    `from` and `to` mean when they were ordered.
+    `from` and `to` mean when they were ordered. A page has fewer results than `limit` where their
+    requests are long.
     """
     user = current_user()
     page = page_of(user.subject, query)
@@ -93,8 +94,8 @@ def list_operations(query: dict[str, Any]) -> Response:
         idempotency_key=query["idempotency_key"],
     )
     after: Any = page.after
-    rows = provided(Operations).page(user.id, wanted, after, page.limit + 1)
-    return page.response(rows, lambda row: (row.created_at, row.id), shown)
+    rows, has_more = provided(Operations).page(user.id, wanted, after, page.limit)
+    return page.response(rows, lambda row: (row.created_at, row.id), shown, has_more=has_more)
 
 
 @blueprint.get("/v2/operations/<operation_id>", parameters=[_ID])

@@ -14,6 +14,9 @@ from origin.db.raw_connections import RawConnection
 from origin.operations.queries.parts import PARTS
 from origin.operations.rules import ItemStatus, Kind, Status
 
+MAX_PAGE_BYTES = 8 * 1024 * 1024
+"""A page of operations ends early where the bodies of their requests are longer than this in all."""
+
 STATUS = """CASE
     WHEN accepted_at IS NULL AND ended_at IS NULL THEN 'queued'
     WHEN accepted_at IS NULL AND refusal IS NULL THEN 'cancelled'
@@ -61,16 +64,23 @@ _OBJECT = """
 """
 
 _PAGE = f"""
-SELECT page.id::text, page.created_at, page.kind, page.status, row_to_json(object)::text
+SELECT page.id::text, page.created_at, page.kind, page.status, row_to_json(object)::text, page.found
 FROM (
-    SELECT operations.*, sums.*, found.status
-    FROM operations
-    CROSS JOIN LATERAL ({_BATCHES}) AS sums
-    CROSS JOIN LATERAL (SELECT {STATUS} AS status) AS found
-    WHERE {{conditions}}
-    ORDER BY operations.created_at DESC, operations.id DESC LIMIT %(limit)s
+    SELECT *, count(*) OVER () AS found,
+        sum(octet_length(request::text)) OVER (
+            ORDER BY created_at DESC, id DESC ROWS BETWEEN UNBOUNDED PRECEDING AND 2 PRECEDING
+        ) AS bytes_before
+    FROM (
+        SELECT operations.*, sums.*, found.status
+        FROM operations
+        CROSS JOIN LATERAL ({_BATCHES}) AS sums
+        CROSS JOIN LATERAL (SELECT {STATUS} AS status) AS found
+        WHERE {{conditions}}
+        ORDER BY operations.created_at DESC, operations.id DESC LIMIT %(limit)s
+    ) AS selected
 ) AS page
 CROSS JOIN LATERAL ({_OBJECT}) AS object
+WHERE coalesce(bytes_before, 0) <= {MAX_PAGE_BYTES}
 ORDER BY page.created_at DESC, page.id DESC
 """
 
@@ -202,10 +212,11 @@ def page(
     wanted: OperationFilter,
     after: tuple[datetime, UUID] | None,
     limit: int,
-) -> list[OperationRow]:
-    """Return the account's operations, newest first.
+) -> tuple[list[OperationRow], bool]:
+    """Return the account's operations, newest first, and whether there are more than these.
 
     :param after: Time of creation and id of the operation before the page.
+    :param limit: How many at most. There may be fewer although there are more: their requests are long.
     """
     tests = [
         "user_id = %(user_id)s",
@@ -216,7 +227,7 @@ def page(
         "user_id": user_id,
         "begin": wanted.begin,
         "end": wanted.end,
-        "limit": limit,
+        "limit": limit + 1,
     }
     if after is not None:
         tests.append("(operations.created_at, operations.id) < (%(after_at)s, %(after_id)s::uuid)")
@@ -234,7 +245,9 @@ def page(
     sql = _PAGE.format(conditions=" AND ".join(tests))
     # Which plan is best depends on the statuses.
     read = database.query if wanted.statuses else database.prepared
-    return [_operation(row) for row in read(sql, values)]
+    rows = read(sql, values)
+    has_more = bool(rows) and (len(rows) > limit or len(rows) < rows[0][-1])
+    return [_operation(row) for row in (rows[:-1] if has_more else rows)], has_more
 
 
 def get(connection: RawConnection, operation_id: UUID, user_id: int | None) -> OperationRow | None:
@@ -252,7 +265,7 @@ def get(connection: RawConnection, operation_id: UUID, user_id: int | None) -> O
 
 
 def _operation(row: Sequence[Any]) -> OperationRow:
-    found_id, created_at, kind, status, document = row
+    found_id, created_at, kind, status, document, _ = row
     return OperationRow(UUID(found_id), created_at, Kind(kind), Status(status), document)
 
 

@@ -40,10 +40,12 @@ class Operations:
         wanted: OperationFilter,
         after: tuple[datetime, UUID] | None,
         limit: int,
-    ) -> list[OperationRow]:
-        """Return the account's operations, newest first.
+    ) -> tuple[list[OperationRow], bool]:
+        """Return the account's operations, newest first, and whether there are more than these.
 
         :param after: Time of creation and id of the operation before the page.
+        :param limit: How many at most. There may be fewer although there are more: their requests are
+            long.
         """
         return queries.page(self.database, user_id, wanted, after, limit)
 
