@@ -6,7 +6,7 @@ from marshmallow import fields, validate
 
 from origin.bulk.rules.limits import MAX_SOURCES
 from origin.bulk.schemas.orders import DIGEST
-from origin.operations.schemas import SourceSchema
+from origin.operations.schemas import ItemSourceSchema
 from origin.web.described import AMOUNT, described
 from origin.web.schema import Schema
 
@@ -69,7 +69,7 @@ class PlannedPartSchema(Schema):
 class PlannedItemSchema(Schema):
     """A GGO that would be used."""
 
-    source = fields.Nested(SourceSchema, required=True, metadata=described("The GGO"))
+    source = fields.Nested(ItemSourceSchema, required=True, metadata=described("The GGO"))
     parts = fields.List(
         fields.Nested(PlannedPartSchema),
         required=True,
