@@ -12,13 +12,14 @@ from flask_cors import cross_origin
 
 from origin.accounts.views import accounts, login, suppliers
 from origin.balances import views as balances
+from origin.bulk.views import orders as bulk_orders
 from origin.cli.commands import OnlyDoctor, register_commands
 from origin.compose import views as compose
 from origin.declarations import views as declarations
 from origin.doctor.service.environment import with_stand_ins, with_wrong_settings
 from origin.errors import ConfigurationError
 from origin.forecasts import views as forecasts
-from origin.ggos.views import ggos, transfers
+from origin.ggos.views import by_address, ggos, transfers
 from origin.intake import views as intake
 from origin.monitoring.views import description, docs, health, metrics, openapi
 from origin.operations import views as operations
@@ -49,6 +50,8 @@ _BLUEPRINTS = (
     webhooks.blueprint,
     forecasts.blueprint,
     operations.blueprint,
+    bulk_orders.blueprint,
+    by_address.blueprint,
     balances.blueprint,
 )
 

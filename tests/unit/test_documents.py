@@ -129,22 +129,20 @@ def test_the_scopes_of_every_endpoint_are_documented():
     described: dict[str, set[str]] = {}
     for path, operations in json.loads(_text("doc/openapi.json"))["paths"].items():
         for operation in operations.values():
-            scopes = {
-                scope for way in operation["security"] for some in way.values() for scope in some
-            }
-            if scopes:
-                described.setdefault(" ".join(sorted(scopes)), set()).add(path)
+            ways = [some for way in operation["security"] for some in way.values() if some]
+            if ways:
+                needed = " or ".join(sorted(" and ".join(sorted(way)) for way in ways))
+                described.setdefault(needed, set()).add(path)
     rows = re.findall(
-        r"^\| (`[a-z.]+`(?: and `[a-z.]+`)*) \| (`/.+`) \|$",
+        r"^\| (`[a-z.]+`(?: (?:and|or) `[a-z.]+`)*) \| (`/.+) \|$",
         _text("doc/integrating/tokens.md"),
         re.MULTILINE,
     )
-    documented = {
-        " ".join(sorted(re.findall(r"[a-z.]+[a-z]", scopes.replace(" and ", " ")))): set(
-            re.findall(r"`([^`]+)`", paths)
-        )
-        for scopes, paths in rows
-    }
+    documented = {}
+    for scopes, paths in rows:
+        joint = " or " if " or " in scopes else " and "
+        needed = joint.join(sorted(re.findall(r"`([^`]+)`", scopes)))
+        documented[needed] = set(re.findall(r"`(/[^`]+)`", paths))
     assert documented == described
 
 

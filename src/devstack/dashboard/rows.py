@@ -209,7 +209,7 @@ _OVERVIEW = Row(
         Panel(
             "Duration (95 %)",
             "19 of 20 requests are answered within this time. Good: below a second. "
-            "Composes and declarations take longer than listings.",
+            "Composes and declarations take longer than listings; `Prefer: wait` waits up to 25 s.",
             {"": percentile(0.95, "request_seconds", matchers=[_USERS])},
             unit="s",
             kind=Kind.STAT,
@@ -270,6 +270,7 @@ _OVERVIEW = Row(
                 "webhooks": f"max({gauge('webhooks_waiting')})",
                 "jobs at DataHub": f"sum(max by (kind) ({gauge('datahub_jobs')}))",
                 "early events": f"sum(max by (kind) ({gauge('kept_events')}))",
+                "batches without an operation": f"max({gauge('batches_without_operation')})",
             },
             width=12,
             alerts=["AccountServiceBatchesWait", "AccountServiceDataHubWorkWaits"],
@@ -391,11 +392,6 @@ _LEDGER = Row(
             },
             thresholds=_FROM_ONE,
             alerts=["AccountServiceBatchNeedsALook"],
-        ),
-        Panel(
-            "Batches without an operation",
-            "Batches of earlier versions whose operations workers have still to make. Good: it falls to 0.",
-            {"batches": f"max({gauge('batches_without_operation')})"},
         ),
         Panel(
             "Differences from the ledger",

@@ -45,6 +45,7 @@ def register_commands(app: Flask) -> None:
     from origin.cli.adoption import adopt, adoption
     from origin.cli.doctor import doctor
     from origin.cli.ledger import ledger
+    from origin.cli.operations import operations
     from origin.cli.version import version
     from origin.cli.webhooks import webhooks
 
@@ -54,6 +55,7 @@ def register_commands(app: Flask) -> None:
         token_commands,
         keys,
         ledger,
+        operations,
         webhooks,
         adopt,
         adoption,

@@ -5,13 +5,20 @@ from typing import Any
 from marshmallow import fields, validate
 
 from origin.operations.rules import ItemStatus, Kind, Status
-from origin.web.described import ADDRESS, AMOUNT, BEGIN_IN_UTC, END_IN_UTC, SECTOR, described
+from origin.web.described import (
+    ADDRESS,
+    AMOUNT,
+    AN_OPERATION_ID,
+    BEGIN_IN_UTC,
+    END_IN_UTC,
+    SECTOR,
+    described,
+)
 from origin.web.fields import Text
 from origin.web.schema import Schema
 from origin.web.v2.pages import ListResponse
 from origin.web.v2.schema import CommaList, ListQuery, PeriodQuery
 
-AN_ID = "0193e4a8-6c00-7abc-8def-0123456789ab"
 _KINDS = [each.value for each in Kind]
 _STATUSES = [each.value for each in Status]
 _ITEM_STATUSES = [each.value for each in ItemStatus]
@@ -62,7 +69,7 @@ class ItemsQuery(ListQuery):
     status = _filter(_ITEM_STATUSES, "What has become of them", "completed")
 
 
-class ActorSchema(Schema):
+class OperationActorSchema(Schema):
     """Who ordered."""
 
     subject = fields.String(required=True, metadata=described("The account's subject", "anna"))
@@ -73,7 +80,7 @@ class ActorSchema(Schema):
     )
 
 
-class TotalsSchema(Schema):
+class OperationTotalsSchema(Schema):
     """What an operation moves: what is transferred or retired, without remainders."""
 
     requested = _wh("What is asked for; null: not known", 1500, allow_none=True)
@@ -97,10 +104,10 @@ class OperationLinksSchema(Schema):
     """Paths of this service."""
 
     self = fields.String(
-        required=True, metadata=described("This operation", f"/v2/operations/{AN_ID}")
+        required=True, metadata=described("This operation", f"/v2/operations/{AN_OPERATION_ID}")
     )
     items = fields.String(
-        required=True, metadata=described("Its items", f"/v2/operations/{AN_ID}/items")
+        required=True, metadata=described("Its items", f"/v2/operations/{AN_OPERATION_ID}/items")
     )
     statement = fields.String(
         required=True, allow_none=True, metadata=described("Its statement; null: it has none")
@@ -110,7 +117,7 @@ class OperationLinksSchema(Schema):
 class OperationSchema(Schema):
     """An order that moves GGOs, and what has become of it."""
 
-    id = fields.UUID(required=True, metadata=described("Its id", AN_ID))
+    id = fields.UUID(required=True, metadata=described("Its id", AN_OPERATION_ID))
     kind = _one_of(_KINDS, "What it orders", "compose")
     origin = _one_of(["legacy", "api"], "legacy: `/ggo/compose`; api: version 2", "legacy")
     status = _one_of(_STATUSES, "What has become of it", "pending")
@@ -118,7 +125,7 @@ class OperationSchema(Schema):
     acceptedAt = _time("When it was planned, which locks its GGOs")  # noqa: N815
     completedAt = _time("When it became final; null: it is not")  # noqa: N815
     actor = fields.Nested(
-        ActorSchema, required=True, metadata=described("Who ordered, and by which client")
+        OperationActorSchema, required=True, metadata=described("Who ordered, and by which client")
     )
     idempotencyKey = fields.String(  # noqa: N815
         required=True,
@@ -134,7 +141,9 @@ class OperationSchema(Schema):
             {"address": "849c0b" + "5e" * 32, "transfers": [{"amount": 1500, "account": "bo"}]},
         ),
     )
-    totals = fields.Nested(TotalsSchema, required=True, metadata=described("What it moves"))
+    totals = fields.Nested(
+        OperationTotalsSchema, required=True, metadata=described("What it moves")
+    )
     refusal = fields.Nested(
         PlanRefusalSchema,
         required=True,
@@ -154,7 +163,7 @@ class OperationList(ListResponse):
     )
 
 
-class SourceSchema(Schema):
+class ItemSourceSchema(Schema):
     """The GGO that an item spends."""
 
     address = fields.String(required=True, metadata=ADDRESS)
@@ -164,7 +173,7 @@ class SourceSchema(Schema):
     sector = fields.String(required=True, metadata=SECTOR)
 
 
-class PartSchema(Schema):
+class ItemPartSchema(Schema):
     """A part of an item's source."""
 
     kind = _one_of(
@@ -192,7 +201,7 @@ class PartSchema(Schema):
     )
 
 
-class LedgerSchema(Schema):
+class ItemLedgerSchema(Schema):
     """An item's batch on the ledger."""
 
     batchId = fields.String(  # noqa: N815
@@ -214,7 +223,7 @@ class LedgerSchema(Schema):
     )
 
 
-class LedgerRefusalSchema(Schema):
+class ItemRefusalSchema(Schema):
     """Why an item was declined."""
 
     code = _one_of(["ledger_refused"], "Always this", "ledger_refused")
@@ -223,27 +232,29 @@ class LedgerRefusalSchema(Schema):
     )
 
 
-class ItemSchema(Schema):
+class OperationItemSchema(Schema):
     """One GGO that an operation spends. It ends for itself."""
 
     sequence = fields.Integer(
         required=True, metadata=described("Its place in the operation, from 0", 0)
     )
     status = _one_of(_ITEM_STATUSES, "What has become of it", "completed")
-    source = fields.Nested(SourceSchema, required=True, metadata=described("The GGO it spends"))
+    source = fields.Nested(ItemSourceSchema, required=True, metadata=described("The GGO it spends"))
     parts = fields.List(
-        fields.Nested(PartSchema), required=True, metadata=described("What the GGO becomes")
+        fields.Nested(ItemPartSchema), required=True, metadata=described("What the GGO becomes")
     )
-    ledger = fields.Nested(LedgerSchema, required=True, metadata=described("Its batch"))
+    ledger = fields.Nested(ItemLedgerSchema, required=True, metadata=described("Its batch"))
     refusal = fields.Nested(
-        LedgerRefusalSchema,
+        ItemRefusalSchema,
         required=True,
         allow_none=True,
         metadata=described("Why it was declined; null: it was not"),
     )
 
 
-class ItemList(ListResponse):
+class OperationItemList(ListResponse):
     """A page of an operation's items, in their order."""
 
-    results = fields.List(fields.Nested(ItemSchema), required=True, metadata=described("The items"))
+    results = fields.List(
+        fields.Nested(OperationItemSchema), required=True, metadata=described("The items")
+    )

@@ -12,8 +12,8 @@ from origin.identity.authentication import check_scopes, current_user, requires
 from origin.operations.queries.operations import ItemRow, OperationFilter, OperationRow
 from origin.operations.rules import AlreadyFinal, AlreadyPlanned, ItemStatus, Kind
 from origin.operations.schemas import (
-    ItemList,
     ItemsQuery,
+    OperationItemList,
     OperationList,
     OperationSchema,
     OperationsQuery,
@@ -21,6 +21,7 @@ from origin.operations.schemas import (
 from origin.operations.service.operations import Operations
 from origin.web.described import rejects
 from origin.web.provided import provided
+from origin.web.recovery_mode import rests_in_recovery
 from origin.web.v2.blueprint import Blueprint
 from origin.web.v2.pages import page_of
 from origin.web.v2.requests import PREFER, id_in_path, id_parameter, preferred_wait_s
@@ -80,7 +81,8 @@ def _operation_response(operation: OperationRow, status: int = 200) -> Response:
 def list_operations(query: dict[str, Any]) -> Response:
     """List the caller's operations, newest first.
 
-    `from` and `to` mean when they were ordered.
+    `from` and `to` mean when they were ordered. A page has fewer results than `limit` where their
+    requests are long.
     """
     user = current_user()
     page = page_of(user.subject, query)
@@ -92,8 +94,8 @@ def list_operations(query: dict[str, Any]) -> Response:
         idempotency_key=query["idempotency_key"],
     )
     after: Any = page.after
-    rows = provided(Operations).page(user.id, wanted, after, page.limit + 1)
-    return page.response(rows, lambda row: (row.created_at, row.id), shown)
+    rows, has_more = provided(Operations).page(user.id, wanted, after, page.limit)
+    return page.response(rows, lambda row: (row.created_at, row.id), shown, has_more=has_more)
 
 
 @blueprint.get("/v2/operations/<operation_id>", parameters=[_ID])
@@ -118,7 +120,7 @@ def get_operation(operation_id: str) -> Response:
 @requires("ggo.read")
 @rejects(NotFound(), CursorInvalid())
 @blueprint.query(ItemsQuery)
-@blueprint.response(200, ItemList)
+@blueprint.response(200, OperationItemList)
 def list_operation_items(query: dict[str, Any], operation_id: str) -> Response:
     """List the GGOs that an operation spends, in the order of its plan.
 
@@ -134,6 +136,7 @@ def list_operation_items(query: dict[str, Any], operation_id: str) -> Response:
 
 @blueprint.post("/v2/operations/<operation_id>/cancel", parameters=[_ID])
 @requires("ggo.transfer", "ggo.retire", cached=False, any_of=True)
+@rests_in_recovery
 @rejects(NotFound(), AlreadyPlanned(), AlreadyFinal())
 @blueprint.query()
 @blueprint.response(200, OperationSchema)
@@ -150,7 +153,7 @@ def cancel_operation(operation_id: str) -> Response:
 
 
 def _shown_item(item: ItemRow) -> dict[str, Any]:
-    """Return an item as answers show it (`ItemSchema`)."""
+    """Return an item as answers show it (`OperationItemSchema`)."""
     is_declined = item.status is ItemStatus.DECLINED
     return {
         "sequence": item.sequence,

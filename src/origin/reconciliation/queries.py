@@ -10,7 +10,7 @@ from sqlalchemy import Row, and_, func, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from origin.batches.queries.operations import sources_under_way
+from origin.batches.queries.spendings import sources_under_way
 from origin.db.models import Ggo, ReconciliationRun
 from origin.ggos.queries.by_id import addresses_of, amounts_of_parts
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 
 from origin.batches.rules.ledger_state import LedgerGgo, LedgerSettlement
-from origin.batches.rules.standing import Operation, spent_by
+from origin.batches.rules.standing import Spending, spent_by
 from origin.batches.rules.verdicts import SpentBy
 from origin.intake.rules.key_indexes import LOST_RECOVERIES
 
@@ -118,7 +118,7 @@ def compare(ggo: DatabaseGgo, on_ledger: LedgerGgo | None) -> GgoState:
 def _compare_unsent(ggo: DatabaseGgo, on_ledger: LedgerGgo | None) -> GgoState:
     """Compare a GGO of a batch that was never sent: the ledger has an unspent source at most.
 
-    Anything else on the ledger is another operation's.
+    Anything else on the ledger was done by others.
     """
     if on_ledger is None:
         return GgoState.NEVER_SENT
@@ -257,17 +257,17 @@ def _plan_one(
     return Restoration(source, tuple(parts), unmatched, problem=problem)
 
 
-def stands(restoration: Restoration, operation: Operation, tree: LedgerTree) -> bool:
-    """Whether the operation of a batch of ours is what spent this GGO on the ledger.
+def stands(restoration: Restoration, spending: Spending, tree: LedgerTree) -> bool:
+    """Whether the spending of a batch of ours is what spent this GGO on the ledger.
 
     False if a part has no known owner, as the database can't store that part.
     """
     if not restoration.is_read or restoration.unmatched:
         return False
     try:
-        who = spent_by(operation, restoration.source, tree, allow_spent_parts=True)
+        who = spent_by(spending, restoration.source, tree, allow_spent_parts=True)
     except ValueError:
-        # The operation retires to text that is not an address: the ledger can't have it.
+        # The spending retires to text that is not an address: the ledger can't have it.
         return False
     return who is SpentBy.THIS_BATCH
 

@@ -47,6 +47,7 @@ def many(one: Description) -> Description:
     return {**one, "examples": [one["examples"]]}
 
 
+AN_OPERATION_ID = "0193e4a8-6c00-7abc-8def-0123456789ab"
 A_GGO_ADDRESS = "849c0b" + "5e" * 32
 ADDRESS = described("A GGO's address on the ledger", A_GGO_ADDRESS)
 AMOUNT = described("Energy in Wh", 1000)

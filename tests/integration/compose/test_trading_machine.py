@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from origin.batches.rules.ledger_state import LedgerGgo, LedgerNext, LedgerSettlement
-from origin.batches.rules.standing import Operation, Target, spent_by
+from origin.batches.rules.standing import Spending, Target, spent_by
 from origin.batches.rules.verdicts import (
     POST_HELD_UP_S,
     BatchStatus,
@@ -76,11 +76,11 @@ class AccountGgo:
 
 @dataclass
 class ModelBatch:
-    """A batch: its operation on the ledger, and the counts of its POSTs. `end`: its final state."""
+    """A batch: its spending on the ledger, and the counts of its POSTs. `end`: its final state."""
 
     uid: int
     source: int
-    operation: Operation
+    spending: Spending
     posts: int = 0
     refused: int = 0
     answered: int = 0
@@ -89,7 +89,7 @@ class ModelBatch:
 
     @property
     def targets(self) -> dict[str, int]:
-        return {each.address: each.amount for each in self.operation.targets}
+        return {each.address: each.amount for each in self.spending.targets}
 
 
 @dataclass
@@ -123,13 +123,13 @@ class ModelLedger:
             self.statuses[batch.uid] = BatchStatus.PENDING
             self.queue.append(batch)
 
-    def execute(self, operation: Operation) -> bool:
-        """Execute an operation, all or nothing, if the domain's rules allow it."""
-        targets = {each.address: each for each in operation.targets}
-        if operation.source in self.next_by_address or targets.keys() & self.amounts.keys():
+    def execute(self, spending: Spending) -> bool:
+        """Execute a spending, all or nothing, if the domain's rules allow it."""
+        targets = {each.address: each for each in spending.targets}
+        if spending.source in self.next_by_address or targets.keys() & self.amounts.keys():
             return False
         settled = copy.deepcopy(self.settled)
-        whole = Target(operation.source, self.amounts[operation.source], operation.retired_to)
+        whole = Target(spending.source, self.amounts[spending.source], spending.retired_to)
         retired = [each for each in (whole, *targets.values()) if each.retired_to]
         for each in retired:
             settled.setdefault(str(each.retired_to), {})[each.address] = each.amount
@@ -137,12 +137,12 @@ class ModelLedger:
             return False
         if targets:
             total = sum(each.amount for each in targets.values())
-            assert total == self.amounts[operation.source]
-            self.next_by_address[operation.source] = LedgerNext("SPLIT", tuple(targets))
+            assert total == self.amounts[spending.source]
+            self.next_by_address[spending.source] = LedgerNext("SPLIT", tuple(targets))
         self.settled = settled
         for each in targets.values():
             self.amounts[each.address] = each.amount
-            self.origins[each.address] = operation.source
+            self.origins[each.address] = spending.source
         for each in retired:
             at = settlement_address(str(each.retired_to))
             self.next_by_address[each.address] = LedgerNext("RETIRE", (at,))
@@ -277,8 +277,8 @@ class Trading(RuleBasedStateMachine):
         self._add_batch(ggo, None, targets)
 
     def _add_batch(self, ggo: AccountGgo, retired_to: str | None, targets: list[Target]) -> None:
-        operation = Operation(ggo.address, ggo.amount, retired_to, targets)
-        self.batches.append(ModelBatch(next(self.uids), ggo.id, operation))
+        spending = Spending(ggo.address, ggo.amount, retired_to, targets)
+        self.batches.append(ModelBatch(next(self.uids), ggo.id, spending))
 
     def _picked(self, pick: int) -> ModelBatch | None:
         return self.batches[pick % len(self.batches)] if self.batches else None
@@ -316,13 +316,13 @@ class Trading(RuleBasedStateMachine):
         address = unspent[pick % len(unspent)] if unspent else None
         if address in {each.address for each in self.accounts.values()} and pick % 5 == 0:
             stranger = Target(f"strange-{address}", self.ledger.amounts[str(address)])
-            self.ledger.execute(Operation(str(address), stranger.amount, None, [stranger]))
+            self.ledger.execute(Spending(str(address), stranger.amount, None, [stranger]))
 
     @rule(refuse=st.booleans())
     def block(self, refuse: bool) -> None:
         """The ledger executes its queue; it may refuse everything for reasons of its own."""
         for batch in self.ledger.queue:
-            ok = not refuse and self.ledger.execute(batch.operation)
+            ok = not refuse and self.ledger.execute(batch.spending)
             self.ledger.statuses[batch.uid] = BatchStatus.COMMITTED if ok else BatchStatus.INVALID
             if ok:
                 self.ledger.committed.add(batch.uid)
@@ -351,8 +351,8 @@ class Trading(RuleBasedStateMachine):
         status = self.ledger.statuses.get(batch.uid, BatchStatus.UNKNOWN)
         source = None
         if needs_state(status, is_stuck=is_stuck):
-            record = self.ledger.read_ggo(batch.operation.source)
-            source = spent_by(batch.operation, record, self.ledger)
+            record = self.ledger.read_ggo(batch.spending.source)
+            source = spent_by(batch.spending, record, self.ledger)
         held_up = batch.last_post_s > self.clock_s - POST_HELD_UP_S
         verdict = judge(
             status,
@@ -364,10 +364,10 @@ class Trading(RuleBasedStateMachine):
         if verdict is Verdict.COMPLETE:
             self._complete(batch)
         elif verdict is Verdict.DECLINE:
-            assert batch.operation.source not in self.ledger.next_by_address
+            assert batch.spending.source not in self.ledger.next_by_address
             self._decline(batch, spent_elsewhere=False)
         elif verdict is Verdict.DECLINE_SPENT:
-            assert batch.operation.source in self.ledger.next_by_address
+            assert batch.spending.source in self.ledger.next_by_address
             self._decline(batch, spent_elsewhere=True)
             self._redo_standing(batch.source)
         elif verdict is Verdict.POST:
@@ -381,15 +381,15 @@ class Trading(RuleBasedStateMachine):
         record = self.ledger.read_ggo(source.address)
         for batch in reversed(self.batches):
             is_declined = batch.source == source_id and batch.end == "DECLINED"
-            if is_declined and spent_by(batch.operation, record, self.ledger) is SpentBy.THIS_BATCH:
+            if is_declined and spent_by(batch.spending, record, self.ledger) is SpentBy.THIS_BATCH:
                 self._redo(batch, source)
                 return
 
     def _redo(self, batch: ModelBatch, source: AccountGgo) -> None:
-        operation = batch.operation
+        spending = batch.spending
         source.stored, source.spent_elsewhere, source.locked = False, False, True
-        source.retired = operation.retired_to is not None
-        for each, (owner, number) in zip(operation.targets, self._rolled_back(batch), strict=True):
+        source.retired = spending.retired_to is not None
+        for each, (owner, number) in zip(spending.targets, self._rolled_back(batch), strict=True):
             self.accounts[number] = AccountGgo(
                 number, owner, each.amount, source.id,
                 stored=each.retired_to is None, retired=each.retired_to is not None, locked=True,
@@ -402,16 +402,16 @@ class Trading(RuleBasedStateMachine):
 
     def _complete(self, batch: ModelBatch) -> None:
         """Complete a batch; check that the ledger has each of its parts."""
-        operation, ledger = batch.operation, self.ledger
-        for each in operation.targets:
+        spending, ledger = batch.spending, self.ledger
+        for each in spending.targets:
             assert ledger.amounts[each.address] == each.amount
-            assert ledger.origins[each.address] == operation.source
+            assert ledger.origins[each.address] == spending.source
             if each.retired_to:
                 assert ledger.settled[each.retired_to][each.address] == each.amount
-        if operation.retired_to:
-            assert ledger.settled[operation.retired_to][operation.source] == operation.amount
+        if spending.retired_to:
+            assert ledger.settled[spending.retired_to][spending.source] == spending.amount
         else:
-            assert ledger.next_by_address[operation.source].address_set == batch.targets.keys()
+            assert ledger.next_by_address[spending.source].address_set == batch.targets.keys()
         batch.end = "COMPLETED"
         for ggo in self.accounts.values():
             if ggo.id == batch.source or ggo.address in batch.targets:

@@ -137,3 +137,24 @@ def test_an_ill_formed_lifetime_is_misbehaviour(answering: Answering, expires_in
 def test_lifetimes(answering: Answering, expires_in: Any) -> None:
     tokens = answering({"access_token": "a", "expires_in": expires_in}).refresh("token")
     assert abs((tokens.expires_at - utcnow()).total_seconds() - float(expires_in or 0)) < 30
+
+
+@pytest.mark.parametrize(
+    ("named", "client"),
+    [
+        ({"client_id": "backend"}, "backend"),
+        ({}, None),
+        ({"client_id": None}, None),
+        ({"client_id": ""}, None),
+        ({"client_id": 7}, None),
+        ({"client_id": "a\0b"}, None),
+    ],
+)
+def test_the_client_of_a_token_is_known_if_hydra_names_it(
+    answering: Answering, named: dict[str, Any], client: str | None
+) -> None:
+    """It is told for information: an odd one makes no token invalid."""
+    found = answering({"active": True, "sub": "alice", "token_type": "access_token"} | named)
+    token = found.introspect("token")
+    assert token is not None
+    assert token.client == client

@@ -385,3 +385,15 @@ def test_the_key_of_an_operation_is_written_with_it(market: Market):
     operation_id = carry_out(market, hold, Kind.TRANSFER)
     [[key_of]] = market.rows("SELECT operation_id FROM idempotency_keys")
     assert str(key_of) == str(operation_id)
+
+
+def test_a_page_ends_where_its_requests_are_long(market: Market):
+    made = [order(market, f"k{number}") for number in range(5)]
+    market.rows("UPDATE operations SET request = to_json(repeat('x', 4000000))")
+    read = pages(market, "/v2/operations", 1000)
+    assert [len(page) for page in read] == [3, 2]
+    assert [each["id"] for page in read for each in page] == [str(each) for each in made[::-1]]
+    assert [len(page) for page in pages(market, "/v2/operations", 2)] == [2, 2, 1]
+    market.rows("UPDATE operations SET request = to_json(repeat('x', 9000000))")
+    read = pages(market, "/v2/operations?status=queued", 1000)
+    assert [len(page) for page in read] == [1, 1, 1, 2]

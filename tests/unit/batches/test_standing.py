@@ -1,4 +1,4 @@
-"""An operation stands on the ledger if each part of it does; equal addresses prove nothing."""
+"""An spending stands on the ledger if each part of it does; equal addresses prove nothing."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from origin.batches.rules.ledger_state import LedgerGgo, LedgerNext, LedgerSettlement
-from origin.batches.rules.standing import Operation, Target, spent_by
+from origin.batches.rules.standing import Spending, Target, spent_by
 from origin.batches.rules.verdicts import SpentBy
 from origin.keys.derivation import settlement_address
 
@@ -34,18 +34,18 @@ class State:
         return self.settlements.get(address)
 
 
-def executed(operation: Operation) -> State:
-    """Return the state after the operation; another GGO is in the same settlements."""
+def executed(spending: Spending) -> State:
+    """Return the state after the spending; another GGO is in the same settlements."""
     state = State()
     end = BEGIN + timedelta(hours=1)
-    facts = LedgerGgo(SOURCE, "5a9839", operation.amount, BEGIN, end, "DK1", "T", "F")
-    state.ggos[operation.source] = replace(facts, next=operation.leads_to)
-    for target in operation.targets:
+    facts = LedgerGgo(SOURCE, "5a9839", spending.amount, BEGIN, end, "DK1", "T", "F")
+    state.ggos[spending.source] = replace(facts, next=spending.leads_to)
+    for target in spending.targets:
         state.ggos[target.address] = replace(
-            facts, address=target.address, origin=operation.source, amount=target.amount
+            facts, address=target.address, origin=spending.source, amount=target.amount
         )
-    whole = Target(operation.source, operation.amount, operation.retired_to)
-    for each in (whole, *operation.targets):
+    whole = Target(spending.source, spending.amount, spending.retired_to)
+    for each in (whole, *spending.targets):
         if each.retired_to is not None:
             at = settlement_address(each.retired_to)
             record = state.ggos[each.address]
@@ -56,46 +56,46 @@ def executed(operation: Operation) -> State:
     return state
 
 
-def judged(operation: Operation, state: State) -> SpentBy:
-    return spent_by(operation, state.read_ggo(operation.source), state)
+def judged(spending: Spending, state: State) -> SpentBy:
+    return spent_by(spending, state.read_ggo(spending.source), state)
 
 
 @st.composite
-def operations(draw: st.DrawFn) -> Operation:
+def spendings(draw: st.DrawFn) -> Spending:
     """A split into one to four parts, some of them retired; or the retirement of the whole."""
     retired_to = st.sampled_from([None, *MEASUREMENTS])
     if draw(st.booleans()):
-        return Operation(SOURCE, draw(st.integers(1, 100)), draw(retired_to.filter(bool)), [])
+        return Spending(SOURCE, draw(st.integers(1, 100)), draw(retired_to.filter(bool)), [])
     amounts = draw(st.lists(st.integers(1, 100), min_size=1, max_size=4))
     targets = [
         Target(f"849c0b{place:064}", amount, draw(retired_to))
         for place, amount in enumerate(amounts, 1)
     ]
-    return Operation(SOURCE, sum(amounts), None, targets)
+    return Spending(SOURCE, sum(amounts), None, targets)
 
 
-@given(operations())
-def test_an_executed_operation_stands(operation: Operation):
-    assert judged(operation, executed(operation)) is SpentBy.THIS_BATCH
+@given(spendings())
+def test_an_executed_spending_stands(spending: Spending):
+    assert judged(spending, executed(spending)) is SpentBy.THIS_BATCH
 
 
-@given(operations(), operations())
-def test_another_executed_operation_does_not_stand(ours: Operation, theirs: Operation):
+@given(spendings(), spendings())
+def test_another_executed_spending_does_not_stand(ours: Spending, theirs: Spending):
     """Both have the same addresses; any other difference tells them apart."""
     expected = SpentBy.THIS_BATCH if ours == theirs else SpentBy.ANOTHER_OPERATION
     assert judged(ours, executed(theirs)) is expected
 
 
-@given(operations())
-def test_an_unspent_or_missing_source_was_spent_by_nobody(operation: Operation):
-    state = executed(operation)
+@given(spendings())
+def test_an_unspent_or_missing_source_was_spent_by_nobody(spending: Spending):
+    state = executed(spending)
     state.ggos[SOURCE] = replace(state.ggos[SOURCE], next=None)
-    assert judged(operation, state) is SpentBy.NOBODY
-    assert judged(operation, State()) is SpentBy.NOBODY
+    assert judged(spending, state) is SpentBy.NOBODY
+    assert judged(spending, State()) is SpentBy.NOBODY
 
 
 KEPT, RETIRED = "849c0b" + "1" * 64, "849c0b" + "2" * 64
-OURS = Operation(SOURCE, 100, None, [Target(KEPT, 60), Target(RETIRED, 40, MEASUREMENTS[0])])
+OURS = Spending(SOURCE, 100, None, [Target(KEPT, 60), Target(RETIRED, 40, MEASUREMENTS[0])])
 AT = settlement_address(MEASUREMENTS[0])
 
 
@@ -144,7 +144,7 @@ def test_facts_of_the_source_itself_say_nothing_about_who_spent_it(codes: dict[s
 
 
 def test_an_operation_that_retires_to_no_address_can_not_be_judged():
-    whole = Operation(SOURCE, 100, MEASUREMENTS[0], [])
+    whole = Spending(SOURCE, 100, MEASUREMENTS[0], [])
     with pytest.raises(ValueError, match="hex"):
         judged(replace(whole, retired_to="x"), executed(whole))
     targets = [Target(KEPT, 60), Target(RETIRED, 40, "x")]

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from origin.batches.rules.ledger_state import LedgerGgo, LedgerNext, LedgerSettlement
-from origin.batches.rules.standing import Operation, Target
+from origin.batches.rules.standing import Spending, Target
 from origin.intake.rules.key_indexes import LOST_RECOVERIES
 from origin.keys.derivation import settlement_address
 from origin.recovery.rules import (
@@ -295,8 +295,8 @@ def test_a_batch_of_ours_stands_if_each_part_of_it_does(
         {"c": RetiredTo("gsrn", MEASUREMENT)},
     )
     targets = [Target(name, wh, to) for name, (wh, to) in ours.items()]
-    assert stands(wanted, Operation("a", 10, measurement, targets), tree) is same
-    assert not stands(replace(wanted, unmatched={"b": 7}), Operation("a", 10, None, targets), tree)
+    assert stands(wanted, Spending("a", 10, measurement, targets), tree) is same
+    assert not stands(replace(wanted, unmatched={"b": 7}), Spending("a", 10, None, targets), tree)
 
 
 @pytest.mark.parametrize("action", ["SPLIT", "RETIRE", "TRANSFER"])
@@ -306,17 +306,17 @@ def test_a_split_of_ours_stands_whatever_became_of_its_parts_later(action: str):
     ggos = {"a": SPLIT, "b": part, "c": on_ledger("c", "a", 3)}
     tree = LedgerTree("a", ggos, settling(b=7))
     wanted, *_ = plan(tree, {name: AddressOwner(1, place) for place, name in enumerate("abc")}, {})
-    assert stands(wanted, Operation("a", 10, None, [Target("b", 7), Target("c", 3)]), tree)
+    assert stands(wanted, Spending("a", 10, None, [Target("b", 7), Target("c", 3)]), tree)
 
 
 def test_a_batch_that_retires_the_whole_stands_if_the_measurement_is_the_same():
     tree = LedgerTree("a", {"a": retired("a", "m", 10)}, settling(a=10))
     [wanted] = plan(tree, {"a": AddressOwner(1, None)}, {"a": RetiredTo("gsrn", MEASUREMENT)})
-    whole = Operation("a", 10, MEASUREMENT, [])
+    whole = Spending("a", 10, MEASUREMENT, [])
     assert stands(wanted, whole, tree)
-    assert not stands(wanted, Operation("a", 10, OTHER_MEASUREMENT, []), tree)
-    assert not stands(wanted, Operation("a", 10, None, [Target("b", 10)]), tree)
-    assert not stands(wanted, Operation("a", 10, "no address", []), tree)
+    assert not stands(wanted, Spending("a", 10, OTHER_MEASUREMENT, []), tree)
+    assert not stands(wanted, Spending("a", 10, None, [Target("b", 10)]), tree)
+    assert not stands(wanted, Spending("a", 10, "no address", []), tree)
     assert not stands(replace(wanted, is_read=False), whole, tree)
 
 
@@ -335,8 +335,8 @@ def test_a_part_that_was_retired_to_no_point_of_its_sender_is_reported():
     whole, part = plan(tree, holders, {"b": RetiredTo(None, MEASUREMENT)})
     assert not whole.parts[0].is_retired
     assert not whole.parts[0].is_unspent
-    operation = Operation("a", 10, None, [Target("b", 10, MEASUREMENT)])
-    assert stands(whole, operation, tree)
+    spending = Spending("a", 10, None, [Target("b", 10, MEASUREMENT)])
+    assert stands(whole, spending, tree)
     assert "measurement" in part.problem
 
 

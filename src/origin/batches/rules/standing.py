@@ -1,4 +1,4 @@
-"""Whether an operation stands on the ledger, part for part (contract: peers, The ledger).
+"""Whether a spending stands on the ledger, part for part (contract: peers, The ledger).
 
 This rule decides about batches under way, declined batches that the ledger has after all, and
 batches of a restored database (`origin.recovery`).
@@ -30,7 +30,7 @@ class Target:
 
 
 @dataclass(frozen=True)
-class Operation:
+class Spending:
     """What a batch does to its source: it splits it, or retires it whole.
 
     :ivar source: The source's address.
@@ -46,42 +46,42 @@ class Operation:
 
     @property
     def leads_to(self) -> LedgerNext:
-        """What the source becomes on the ledger by this operation."""
+        """What the source becomes on the ledger by this spending."""
         if self.retired_to is not None:
             return _retired(self.retired_to)
         return LedgerNext("SPLIT", tuple(target.address for target in self.targets))
 
 
 def spent_by(
-    operation: Operation,
+    spending: Spending,
     source: LedgerGgo | None,
     state: LedgerState,
     *,
     allow_spent_parts: bool = False,
 ) -> SpentBy:
-    """Return who spent an operation's source.
+    """Return who spent the source of a spending.
 
     :param source: The source in the ledger's state; None: nothing is at its address.
-    :param allow_spent_parts: Whether a part that the operation does not retire may be spent on the
+    :param allow_spent_parts: Whether a part that the spending does not retire may be spent on the
         ledger by more than a split. The ledger does not tell a later retirement from one in the
         split's own batch, which would be another batch. So only recovery allows it, as it stores
         what the part became; others would store the part as unspent.
     :raises PeerError: as `state`.
-    :raises ValueError: the operation retires to text that is not an address: nothing can be decided.
+    :raises ValueError: the spending retires to text that is not an address: nothing can be decided.
     """
     if source is None or source.next is None:
         return SpentBy.NOBODY
-    if source.next != operation.leads_to or source.amount != operation.amount:
+    if source.next != spending.leads_to or source.amount != spending.amount:
         return SpentBy.ANOTHER_OPERATION
 
     @cache
     def settlement(measurement: str) -> LedgerSettlement | None:
         return state.read_settlement(settlement_address(measurement))
 
-    if operation.retired_to is not None:
-        whole = Target(operation.source, operation.amount, operation.retired_to)
+    if spending.retired_to is not None:
+        whole = Target(spending.source, spending.amount, spending.retired_to)
         return SpentBy.THIS_BATCH if _is_settled(whole, settlement) else SpentBy.ANOTHER_OPERATION
-    for target in operation.targets:
+    for target in spending.targets:
         part = state.read_ggo(target.address)
         if part is None:
             # The ledger's own split made it: the two reads are of two moments.
@@ -109,7 +109,7 @@ def _expected_next(
 ) -> LedgerNext | None:
     """Return what the ledger may say that a part of this split became.
 
-    A part that the operation does not retire may have been split since, by a batch that a restored
+    A part that the spending does not retire may have been split since, by a batch that a restored
     database forgot.
     """
     if target.retired_to is not None:

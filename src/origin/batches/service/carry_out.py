@@ -13,12 +13,12 @@ from sqlalchemy.orm import Session
 
 from origin.batches.client.ledger import LedgerClient
 from origin.batches.queries.differences import GgoDifference, store_differences
-from origin.batches.queries.operations import operations_on
 from origin.batches.queries.outcomes import complete_batches, decline_batch
 from origin.batches.queries.queue import LiveBatch, add_events, lock_unless_posted
+from origin.batches.queries.spendings import spendings_of
 from origin.batches.rules.differences import not_on_ledger, spent_elsewhere
 from origin.batches.rules.ledger_state import LedgerGgo
-from origin.batches.rules.standing import Operation
+from origin.batches.rules.standing import Spending
 from origin.batches.rules.verdicts import Verdict
 from origin.batches.service import redo
 from origin.batches.service.post import BatchPoster
@@ -42,13 +42,13 @@ class Judgement:
     """A verdict, and what it rests on.
 
     :ivar reason: The ledger's reason, if it refused the batch.
-    :ivar operation: What the batch does.
+    :ivar spending: What the batch does.
     :ivar source: The source in the ledger's state; None: nothing is at its address.
     """
 
     verdict: Verdict
     reason: str
-    operation: Operation
+    spending: Spending
     source: LedgerGgo | None
 
 
@@ -81,7 +81,7 @@ class VerdictRun:
         self.to_send: set[int] = set()
         """The ids of the batches whose verdict is POST or SIGN."""
 
-    def judge_all(self, batches: Sequence[B], judge: Callable[[B, Operation], Judgement]) -> bool:
+    def judge_all(self, batches: Sequence[B], judge: Callable[[B, Spending], Judgement]) -> bool:
         """Judge these batches by the ledger's state, and carry the verdicts out.
 
         :param judge: Returns the judgement. May raise PeerError: the ledger can't say now, or its
@@ -91,13 +91,13 @@ class VerdictRun:
         if not batches:
             return True
         with self._tools.database.reading() as session:
-            operations = operations_on(session, [batch.ggo_id for batch in batches])
+            spendings = spendings_of(session, [batch.ggo_id for batch in batches])
         for index, batch in enumerate(batches):
             if self._deadline.is_over():
                 # The rest is due again at once.
                 return True
             try:
-                self._carry_out(batch, judge(batch, operations[batch.ggo_id]))
+                self._carry_out(batch, judge(batch, spendings[batch.ggo_id]))
             except PeerUnavailable as error:
                 self.note_out_of_reach(batches[index:], error)
                 return False
@@ -126,7 +126,7 @@ class VerdictRun:
         elif verdict in {Verdict.POST, Verdict.SIGN}:
             self.to_send.add(batch.id)
         elif verdict is Verdict.REPORT_ABSENT:
-            self._report_absent(batch, judgement.operation)
+            self._report_absent(batch, judgement.spending)
         elif verdict is Verdict.WAIT:
             log.info(
                 "The batch can't be ended yet",
@@ -153,9 +153,9 @@ class VerdictRun:
             self.wait(batch)
 
     def _decline_spent(self, batch: LiveBatch, reason: str, source: LedgerGgo) -> None:
-        """Decline a batch whose source another operation has spent.
+        """Decline a batch whose source something else has spent.
 
-        The other operation may be an earlier batch of ours, which was declined and which the ledger
+        It may be an earlier batch of ours, which was declined and which the ledger
         executed all the same. That one is done again, if possible; else the source is blocked.
         """
         earlier = self._tools.batch_redo.find_standing(batch.ggo_id, source, self._tools.ledger)
@@ -166,10 +166,10 @@ class VerdictRun:
         if not self._try_to_end([batch], partial(end, None)):
             self.wait(batch)
 
-    def _report_absent(self, batch: LiveBatch, operation: Operation) -> None:
+    def _report_absent(self, batch: LiveBatch, spending: Spending) -> None:
         """Report a batch that nobody can execute: the ledger does not have its source."""
         found = GgoDifference(
-            batch.ggo_id, operation.source, not_on_ledger(operation.amount), batch.id
+            batch.ggo_id, spending.source, not_on_ledger(spending.amount), batch.id
         )
         with self._tools.database.transaction() as session:
             store_differences(session, [found])

@@ -7,7 +7,7 @@ from functools import partial
 
 from origin.batches.client.ledger import LedgerClient, StatusAnswer
 from origin.batches.queries.queue import ClaimedBatch
-from origin.batches.rules.standing import Operation, spent_by
+from origin.batches.rules.standing import Spending, spent_by
 from origin.batches.rules.verdicts import BatchStatus, Verdict, judge, may_be_executed, needs_state
 from origin.batches.service.carry_out import Judgement, VerdictRun, Verdicts
 from origin.errors import PeerError, PeerUnavailable
@@ -76,22 +76,22 @@ class Follower:
                 run.wait(batch)
         return run.judge_all(undecided, partial(self._judge, answers))
 
-    def _judge(self, answers: Answers, batch: ClaimedBatch, operation: Operation) -> Judgement:
+    def _judge(self, answers: Answers, batch: ClaimedBatch, spending: Spending) -> Judgement:
         """Judge a batch by the ledger's status and state.
 
         :raises PeerError: the ledger can't say now, or its state is not as expected.
         """
         answer = answers[batch.ledger_batch_id]
-        source = self.ledger.read_ggo(operation.source)
+        source = self.ledger.read_ggo(spending.source)
         verdict = judge(
             answer.status,
-            spent_by(operation, source, self.ledger),
+            spent_by(spending, source, self.ledger),
             refused=batch.is_refused_throughout,
             none_on_its_way=batch.none_on_its_way,
         )
         if verdict is Verdict.DECLINE and self._original_may_be_executed(batch):
             verdict = Verdict.WAIT
-        return Judgement(verdict, answer.reason, operation, source)
+        return Judgement(verdict, answer.reason, spending, source)
 
     def _original_may_be_executed(self, batch: ClaimedBatch) -> bool:
         """Whether the ledger may execute the original service's batch, which has the same parts."""

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from sqlalchemy.orm import Session
 
 from origin.batches.queries.differences import resolve_spent_on_ledger
-from origin.batches.queries.operations import declined_operations
 from origin.batches.queries.outcomes import complete_batches, redo_batch
 from origin.batches.queries.queue import add_events
+from origin.batches.queries.spendings import declined_spendings
 from origin.batches.rules.ledger_state import LedgerGgo, LedgerState
 from origin.batches.rules.standing import spent_by
 from origin.batches.rules.verdicts import SpentBy
@@ -42,9 +42,9 @@ class BatchRedo:
         :raises PeerError: the ledger can't say now.
         """
         with self.database.reading() as session:
-            declined = declined_operations(session, source_id)
-        for batch_id, operation in declined.items():
-            if spent_by(operation, source, state) is SpentBy.THIS_BATCH:
+            declined = declined_spendings(session, source_id)
+        for batch_id, spending in declined.items():
+            if spent_by(spending, source, state) is SpentBy.THIS_BATCH:
                 return batch_id
         return None
 

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from origin.batches.client.ledger import LedgerClient, StatusAnswer
-from origin.batches.queries.operations import operations_on
 from origin.batches.queries.outcomes import decline_batch
 from origin.batches.queries.queue import AdoptedBatch, add_events, find_unsigned_adopted
-from origin.batches.rules.standing import Operation, spent_by
+from origin.batches.queries.spendings import spendings_of
+from origin.batches.rules.standing import Spending, spent_by
 from origin.batches.rules.verdicts import BatchStatus, SpentBy, judge_adopted, may_be_executed
 from origin.batches.service.carry_out import Judgement, VerdictRun, Verdicts
 from origin.errors import OriginError, PeerMisbehaved
@@ -66,8 +66,8 @@ class TakeOver:
             batch = find_unsigned_adopted(session, batch_id)
             if batch is None:
                 raise CannotDecline("Only an adopted batch that is not signed can be declined")
-            operation = operations_on(session, [batch.ggo_id])[batch.ggo_id]
-        if self.ledger_enabled and self.ledger.read_ggo(operation.source) is not None:
+            spending = spendings_of(session, [batch.ggo_id])[batch.ggo_id]
+        if self.ledger_enabled and self.ledger.read_ggo(spending.source) is not None:
             raise CannotDecline("The ledger has the batch's source: it decides")
         if self.ledger_enabled and batch.original_batch_id:
             status = self._status(batch.original_batch_id).status
@@ -86,24 +86,24 @@ class TakeOver:
             extra={"event": "batch.declined", "batch_id": batch_id},
         )
 
-    def _judge(self, batch: AdoptedBatch, operation: Operation) -> Judgement:
+    def _judge(self, batch: AdoptedBatch, spending: Spending) -> Judgement:
         """Judge a batch by the state of its source, and then by its status.
 
         :raises PeerError: the ledger can't say now, or its state is not as expected.
         """
-        source = self.ledger.read_ggo(operation.source)
-        spender = spent_by(operation, source, self.ledger)
+        source = self.ledger.read_ggo(spending.source)
+        spender = spent_by(spending, source, self.ledger)
         answer = _NEVER_POSTED
         if spender is SpentBy.NOBODY and batch.original_batch_id:
             answer = self._status(batch.original_batch_id)
             # The batch may have been committed since, and another attempt refused.
             if answer.status is BatchStatus.INVALID:
-                source = self.ledger.read_ggo(operation.source)
-                spender = spent_by(operation, source, self.ledger)
+                source = self.ledger.read_ggo(spending.source)
+                spender = spent_by(spending, source, self.ledger)
         verdict = judge_adopted(
             answer.status, spender, is_on_ledger=source is not None, is_stuck=batch.is_stuck
         )
-        return Judgement(verdict, answer.reason, operation, source)
+        return Judgement(verdict, answer.reason, spending, source)
 
     def _status(self, batch_id: str) -> StatusAnswer:
         answer = self.ledger.statuses([batch_id]).get(batch_id)

@@ -14,6 +14,9 @@ from origin.db.raw_connections import RawConnection
 from origin.operations.queries.parts import PARTS
 from origin.operations.rules import ItemStatus, Kind, Status
 
+MAX_PAGE_BYTES = 8 * 1024 * 1024
+"""A page of operations ends early where the bodies of their requests are longer than this in all."""
+
 STATUS = """CASE
     WHEN accepted_at IS NULL AND ended_at IS NULL THEN 'queued'
     WHEN accepted_at IS NULL AND refusal IS NULL THEN 'cancelled'
@@ -61,16 +64,23 @@ _OBJECT = """
 """
 
 _PAGE = f"""
-SELECT page.id::text, page.created_at, page.kind, page.status, row_to_json(object)::text
+SELECT page.id::text, page.created_at, page.kind, page.status, row_to_json(object)::text, page.found
 FROM (
-    SELECT operations.*, sums.*, found.status
-    FROM operations
-    CROSS JOIN LATERAL ({_BATCHES}) AS sums
-    CROSS JOIN LATERAL (SELECT {STATUS} AS status) AS found
-    WHERE {{conditions}}
-    ORDER BY operations.created_at DESC, operations.id DESC LIMIT %(limit)s
+    SELECT *, count(*) OVER () AS found,
+        sum(octet_length(request::text)) OVER (
+            ORDER BY created_at DESC, id DESC ROWS BETWEEN UNBOUNDED PRECEDING AND 2 PRECEDING
+        ) AS bytes_before
+    FROM (
+        SELECT operations.*, sums.*, found.status
+        FROM operations
+        CROSS JOIN LATERAL ({_BATCHES}) AS sums
+        CROSS JOIN LATERAL (SELECT {STATUS} AS status) AS found
+        WHERE {{conditions}}
+        ORDER BY operations.created_at DESC, operations.id DESC LIMIT %(limit)s
+    ) AS selected
 ) AS page
 CROSS JOIN LATERAL ({_OBJECT}) AS object
+WHERE coalesce(bytes_before, 0) <= {MAX_PAGE_BYTES}
 ORDER BY page.created_at DESC, page.id DESC
 """
 
@@ -88,7 +98,7 @@ _NARROWED = {
 """Conditions that follow from a status, and that indexes serve."""
 
 _ITEMS = f"""
-SELECT batch.sequence, lower(batch.state),
+SELECT batch.sequence, batch.id, lower(batch.state),
     coalesce(batch.ledger_batch_id, batch.original_batch_id), batch.signed_batch,
     to_json(CASE WHEN NOT batch.never_sent THEN batch.submitted_at END)::text,
     to_json(batch.ended_at)::text, batch.posts, batch.last_error,
@@ -117,6 +127,11 @@ ORDER BY batch.sequence LIMIT %(limit)s
 """
 
 _FINAL = f"SELECT id::text FROM operations WHERE id = ANY(%(ids)s::text[]::uuid[]) AND {_IS_FINAL}"
+
+_PLANNING = """
+SELECT next_attempt_at, attempts, last_error FROM operations
+WHERE id = %(id)s AND next_attempt_at IS NOT NULL
+"""
 
 _CANCEL = """
 UPDATE operations SET ended_at = now(), next_attempt_at = NULL
@@ -158,6 +173,7 @@ class OperationRow:
 class ItemRow:
     """An item of an operation.
 
+    :ivar batch_id: Our id of its batch.
     :ivar signed_batch: The bytes that were, or will be, posted to the ledger; None: not signed here.
     :ivar submitted_at: A time in JSON, as `ended_at` is.
     :ivar last_error: The ledger's last error.
@@ -166,6 +182,7 @@ class ItemRow:
     """
 
     sequence: int
+    batch_id: int
     status: ItemStatus
     ledger_batch_id: str | None
     signed_batch: bytes | None
@@ -177,16 +194,29 @@ class ItemRow:
     parts: str
 
 
+@dataclass(frozen=True)
+class Planning:
+    """How the planning of a queued operation goes.
+
+    :ivar last_error: Why it was put off last.
+    """
+
+    next_attempt_at: datetime
+    attempts: int
+    last_error: str | None
+
+
 def page(
     database: Database,
     user_id: int,
     wanted: OperationFilter,
     after: tuple[datetime, UUID] | None,
     limit: int,
-) -> list[OperationRow]:
-    """Return the account's operations, newest first.
+) -> tuple[list[OperationRow], bool]:
+    """Return the account's operations, newest first, and whether there are more than these.
 
     :param after: Time of creation and id of the operation before the page.
+    :param limit: How many at most. There may be fewer although there are more: their requests are long.
     """
     tests = [
         "user_id = %(user_id)s",
@@ -197,7 +227,7 @@ def page(
         "user_id": user_id,
         "begin": wanted.begin,
         "end": wanted.end,
-        "limit": limit,
+        "limit": limit + 1,
     }
     if after is not None:
         tests.append("(operations.created_at, operations.id) < (%(after_at)s, %(after_id)s::uuid)")
@@ -215,7 +245,9 @@ def page(
     sql = _PAGE.format(conditions=" AND ".join(tests))
     # Which plan is best depends on the statuses.
     read = database.query if wanted.statuses else database.prepared
-    return [_operation(row) for row in read(sql, values)]
+    rows = read(sql, values)
+    has_more = bool(rows) and (len(rows) > limit or len(rows) < rows[0][-1])
+    return [_operation(row) for row in (rows[:-1] if has_more else rows)], has_more
 
 
 def get(connection: RawConnection, operation_id: UUID, user_id: int | None) -> OperationRow | None:
@@ -233,7 +265,7 @@ def get(connection: RawConnection, operation_id: UUID, user_id: int | None) -> O
 
 
 def _operation(row: Sequence[Any]) -> OperationRow:
-    found_id, created_at, kind, status, document = row
+    found_id, created_at, kind, status, document, _ = row
     return OperationRow(UUID(found_id), created_at, Kind(kind), Status(status), document)
 
 
@@ -259,10 +291,16 @@ def items(
 
 
 def _item(
-    sequence: int, status: str, batch_id: str | None, signed: memoryview | None, *others: Any
+    sequence: int, batch_id: int, status: str, ledger_id: str | None, signed: Any, *others: Any
 ) -> ItemRow:
     signed_batch = None if signed is None else bytes(signed)
-    return ItemRow(sequence, ItemStatus(status), batch_id, signed_batch, *others)
+    return ItemRow(sequence, batch_id, ItemStatus(status), ledger_id, signed_batch, *others)
+
+
+def planning_of(connection: RawConnection, operation_id: UUID) -> Planning | None:
+    """Return how the planning of a queued operation goes; None if it is not queued."""
+    rows = connection.prepared(_PLANNING, {"id": str(operation_id)})
+    return Planning(*rows[0]) if rows else None
 
 
 def final_ones(database: Database, ids: Collection[UUID]) -> list[UUID]:

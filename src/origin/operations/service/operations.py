@@ -1,6 +1,6 @@
 """What became of an account's orders."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -8,9 +8,23 @@ from uuid import UUID
 from origin.db.engine import Database
 from origin.errors import NotFound
 from origin.operations.queries import operations as queries
-from origin.operations.queries.operations import ItemRow, OperationFilter, OperationRow
+from origin.operations.queries.operations import ItemRow, OperationFilter, OperationRow, Planning
 from origin.operations.rules import AlreadyFinal, AlreadyPlanned
 from origin.operations.service.waiting import Waiting
+
+_PAGE = 1000
+
+
+@dataclass(frozen=True)
+class OperationReport:
+    """An operation with all its items, as they stand.
+
+    :ivar planning: None if it is not queued.
+    """
+
+    operation: OperationRow
+    planning: Planning | None
+    items: Sequence[ItemRow]
 
 
 @dataclass(frozen=True)
@@ -26,10 +40,12 @@ class Operations:
         wanted: OperationFilter,
         after: tuple[datetime, UUID] | None,
         limit: int,
-    ) -> list[OperationRow]:
-        """Return the account's operations, newest first.
+    ) -> tuple[list[OperationRow], bool]:
+        """Return the account's operations, newest first, and whether there are more than these.
 
         :param after: Time of creation and id of the operation before the page.
+        :param limit: How many at most. There may be fewer although there are more: their requests are
+            long.
         """
         return queries.page(self.database, user_id, wanted, after, limit)
 
@@ -66,6 +82,19 @@ class Operations:
                 raise NotFound
             return queries.items(connection, operation_id, statuses, after, limit)
 
+    def report(self, operation_id: UUID) -> OperationReport:
+        """Return all that is known of an operation of any account, for operators.
+
+        :raises NotFound: There is none of this id.
+        """
+        found = self._get(None, operation_id)
+        with self.database.raw_connection() as connection:
+            planning = queries.planning_of(connection, operation_id)
+            items: list[ItemRow] = []
+            while page := queries.items(connection, operation_id, (), _last(items), _PAGE):
+                items += page
+        return OperationReport(found, planning, items)
+
     def cancel(self, user_id: int, operation_id: UUID) -> OperationRow:
         """Cancel a queued operation of this account, and return it.
 
@@ -79,3 +108,7 @@ class Operations:
         if was_queued:
             return found
         raise AlreadyFinal if found.status.is_final else AlreadyPlanned
+
+
+def _last(items: Sequence[ItemRow]) -> int:
+    return items[-1].sequence if items else -1

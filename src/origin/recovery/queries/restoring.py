@@ -9,11 +9,6 @@ from typing import Any
 from sqlalchemy import ColumnElement, and_, delete, func, insert, or_, select, text, update
 from sqlalchemy.orm import Session, aliased
 
-from origin.batches.queries.operations import (
-    declined_operations,
-    operations_on,
-    sources_under_way,
-)
 from origin.batches.queries.outcomes import (
     INHERITED_COLUMNS,
     complete_batches,
@@ -21,6 +16,11 @@ from origin.batches.queries.outcomes import (
     redo_batch,
 )
 from origin.batches.queries.queue import add_events
+from origin.batches.queries.spendings import (
+    declined_spendings,
+    sources_under_way,
+    spendings_of,
+)
 from origin.batches.rules.ledger_state import settlement_address_or_text
 from origin.db.models import Batch, Ggo, Transaction
 from origin.ggos.queries.by_id import addresses_of, amounts_of_parts
@@ -251,7 +251,7 @@ def _end_live(
     session: Session, wanted: Restoration, tree: LedgerTree, source: Ggo, batch_id: int
 ) -> Outcome:
     """End the batch under way that spends the source: complete it if it stands on the ledger."""
-    if stands(wanted, operations_on(session, [source.id])[source.id], tree):
+    if stands(wanted, spendings_of(session, [source.id])[source.id], tree):
         _complete(session, wanted, source.id, batch_id)
         return Outcome.COMPLETED
     decline_batch(session, batch_id, "recovery: on the ledger another operation spent the source")
@@ -278,7 +278,7 @@ def _declined_batch(
     session: Session, wanted: Restoration, tree: LedgerTree, source_id: int
 ) -> int | None:
     """Return the source's declined batch that stands on the ledger; None: none does."""
-    declined = declined_operations(session, source_id)
+    declined = declined_spendings(session, source_id)
     return next((each for each, done in declined.items() if stands(wanted, done, tree)), None)
 
 

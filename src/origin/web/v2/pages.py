@@ -63,16 +63,19 @@ class Page:
         rows: Sequence[T],
         key: Callable[[T], tuple[KeyValue, ...]],
         shown: Callable[[T], Any],
+        *,
+        has_more: bool = False,
     ) -> Response:
         """Return the list's response.
 
         :param rows: Up to `limit` + 1 rows that follow `after`, in the list's order.
         :param key: The sort key of a row. No two rows of a list have the same.
         :param shown: A row as the response shows it: JSON, or an `orjson.Fragment` of it.
+        :param has_more: More rows follow these, although these are not more than `limit`.
         """
         page = rows[: self.limit]
         cursor = None
-        if len(rows) > self.limit:
+        if has_more or len(rows) > self.limit:
             cursor = write_cursor(key(page[-1]), self.listing, self.signer)
         return json_response({"results": [shown(each) for each in page], "nextCursor": cursor})
 

@@ -22,6 +22,9 @@ _GROUPS = {
     "declarations": "Environment declarations",
     "webhooks_in": "Events from DataHub",
     "subscriptions": "Webhook subscriptions",
+    "operations": "Orders",
+    "ggos_v2": "GGO",
+    "balances": "Balances",
 }
 """The tag of each blueprint's operations; all others are for operators."""
 _OPERATIONS = "Operations"
@@ -30,6 +33,8 @@ _TAGS = {
     "Login": "A user logs in with a browser, at Hydra.",
     "Accounts": "The caller's account, disabling it, and finding suppliers.",
     "GGO": "The caller's GGOs: list them, sum them, transfer and retire them.",
+    "Orders": "What became of the caller's orders: each is an operation.",
+    "Balances": "What the caller has, had, sent, received and retired, line by line.",
     "Transfers": "What the caller sent and received.",
     "Forecasts": "What a sender expects to transfer to a recipient.",
     "Environment declarations": "Where consumption came from, and what it emitted.",

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from origin.batches.rules.standing import Operation, Target
+from origin.batches.rules.standing import Spending, Target
 from origin.db.models import Batch, Ggo
 
 
@@ -16,7 +16,7 @@ def sources_under_way(session: Session, ids: Collection[int]) -> set[int]:
     return set(session.scalars(found))
 
 
-def operations_on(session: Session, source_ids: Sequence[int]) -> dict[int, Operation]:
+def spendings_of(session: Session, source_ids: Sequence[int]) -> dict[int, Spending]:
     """Return what the database has of the spending of these GGOs, by their ids."""
     targets: dict[int, list[Target]] = defaultdict(list)
     for row in session.execute(
@@ -29,12 +29,12 @@ def operations_on(session: Session, source_ids: Sequence[int]) -> dict[int, Oper
         select(Ggo.id, Ggo.address, Ggo.amount, Ggo.retire_address).where(Ggo.id.in_(source_ids))
     )
     return {
-        row.id: Operation(row.address, row.amount, row.retire_address, targets[row.id])
+        row.id: Spending(row.address, row.amount, row.retire_address, targets[row.id])
         for row in sources
     }
 
 
-def declined_operations(session: Session, source_id: int) -> dict[int, Operation]:
+def declined_spendings(session: Session, source_id: int) -> dict[int, Spending]:
     """Return what the declined batches of this GGO were to do, by batch id, the latest first."""
     rows = session.execute(
         select(Batch.id, Batch.undone, Ggo.address, Ggo.amount)
@@ -43,7 +43,7 @@ def declined_operations(session: Session, source_id: int) -> dict[int, Operation
         .order_by(Batch.id.desc())
     )
     return {
-        row.id: Operation(
+        row.id: Spending(
             row.address,
             row.amount,
             row.undone["retire_address"],
