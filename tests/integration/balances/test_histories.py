@@ -91,8 +91,8 @@ class Histories(RuleBasedStateMachine):
         begin: int,
         sector: str,
         codes: tuple[str, str],
-        expires: bool,  # noqa: FBT001 - hypothesis names it
-        mismatch: bool,  # noqa: FBT001 - as above
+        expires: bool,
+        mismatch: bool,
     ) -> None:
         lives_s = _LIVES_S if expires else None
         self.book.issue(
@@ -140,7 +140,7 @@ class Histories(RuleBasedStateMachine):
 
     @precondition(lambda self: self._redoable())
     @rule(data=st.data(), completes=st.booleans())
-    def redo(self, data: st.DataObject, completes: bool) -> None:  # noqa: FBT001 - hypothesis names it
+    def redo(self, data: st.DataObject, completes: bool) -> None:
         batch = data.draw(st.sampled_from(self._redoable()))
         self.world.redo(batch)
         batch.state = "pending"

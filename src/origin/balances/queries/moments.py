@@ -11,18 +11,16 @@ from datetime import datetime
 from origin.db.engine import Database
 
 # Of this database's processes, whose role is ours: PostgreSQL hides the transactions of other roles.
+# `pg_current_snapshot()` would not do: it lists no transaction that is newer than the last to have ended.
 _OPEN = """
 SELECT backend_xid::text AS xid, coalesce(xact_start, backend_start) AS began
 FROM pg_stat_get_activity(NULL) AS process
 WHERE datid = (SELECT oid FROM pg_database WHERE datname = current_database())
     AND backend_xid IS NOT NULL AND pid <> pg_backend_pid()
 """
-# One look at the processes, and none if no transaction with an id is open.
 _LOOK = f"""
-SELECT statement_timestamp(), history_from, CASE
-    WHEN EXISTS (SELECT FROM pg_snapshot_xip(pg_current_snapshot()))
-    THEN (SELECT json_agg(json_build_array(xid, began)) FROM ({_OPEN}) AS open)
-END
+SELECT statement_timestamp(), history_from,
+    (SELECT json_agg(json_build_array(xid, began)) FROM ({_OPEN}) AS open)
 FROM users WHERE id = %(user)s
 """
 _STILL_OPEN = f"SELECT xid, began FROM ({_OPEN}) AS open WHERE xid = ANY(%(xids)s::text[])"
