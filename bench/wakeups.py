@@ -12,3 +12,6 @@ class NoWakeups:
 
     def deliveries_due(self) -> None:
         """Do nothing."""
+
+    def bulk_due(self) -> None:
+        """Do nothing."""

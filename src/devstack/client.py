@@ -165,8 +165,19 @@ class OAuthClient:
             return str(token["access_token"])
 
 
+def _content(path: str, answer: requests.Response, status: HTTPStatus) -> dict[str, Any]:
+    """Return the response's JSON; ApiRefusalError unless it has this status."""
+    try:
+        content: dict[str, Any] = answer.json()
+    except requests.JSONDecodeError as error:
+        raise ApiRefusalError(path, answer.status_code, answer.text[:300]) from error
+    if answer.status_code != status:
+        raise ApiRefusalError(path, answer.status_code, content.get("message"))
+    return content
+
+
 class ApiClient:
-    """A client of the service's HTTP API with one access token (contract: http-api)."""
+    """A client of the service's HTTP API with one access token (contract: http-api, v2)."""
 
     def __init__(self, url: str, token: str) -> None:
         self.url = url
@@ -193,13 +204,31 @@ class ApiClient:
     def call(self, path: str, body: Any = None) -> dict[str, Any]:
         """POST a JSON body and return the response's JSON; ApiRefusalError unless it succeeds."""
         answer = self.request(path, body)
-        try:
-            content: dict[str, Any] = answer.json()
-        except requests.JSONDecodeError as error:
-            raise ApiRefusalError(path, answer.status_code, answer.text[:300]) from error
-        if answer.status_code != HTTPStatus.OK or not content.get("success"):
+        content = _content(path, answer, HTTPStatus.OK)
+        if not content.get("success"):
             raise ApiRefusalError(path, answer.status_code, content.get("message"))
         return content
+
+    def get(self, path: str, *, wait_s: int = 0) -> dict[str, Any]:
+        """GET a path of version 2 and return the response's JSON; ApiRefusalError unless it succeeds.
+
+        `wait_s`: how long an operation's answer may wait until it is final.
+        """
+        answer = self.session.get(
+            f"{self.url}{path}",
+            headers={"Prefer": f"wait={wait_s}"},
+            allow_redirects=False,
+            timeout=_TIMEOUT,
+        )
+        return _content(path, answer, HTTPStatus.OK)
+
+    def order(self, path: str, body: Any, *, wait_s: int = 0) -> dict[str, Any]:
+        """Order by version 2, with a new Idempotency-Key; return the operation.
+
+        ApiRefusalError unless it is accepted. `wait_s`: as for `get`.
+        """
+        headers = {"Idempotency-Key": secrets.token_hex(16), "Prefer": f"wait={wait_s}"}
+        return _content(path, self.request(path, body, headers=headers), HTTPStatus.ACCEPTED)
 
     def account(self) -> str:
         """Return the account's id, which other users transfer to."""

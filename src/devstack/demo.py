@@ -23,7 +23,7 @@ from devstack.client import ApiClient, ApiRefusalError, Browser, UnexpectedAnswe
 from devstack.configured import Redis, postgres_server, redis_server
 from devstack.console import Console
 from devstack.guarded import ProcessFailedError
-from devstack.holdings import Holding, Ledger, holdings_on_ledger, settled_wh
+from devstack.holdings import Holding, Ledger, balance_of, holdings_on_ledger, settled_wh
 from devstack.ports import LOOPBACK, wanted_port
 from devstack.processes import ROOT
 from devstack.scenario import Order, Person, Scenario
@@ -51,16 +51,28 @@ _PEERS_PORTS = {
 _WAIT_SECONDS = 60.0
 # The page that a login returns to.
 _LANDING = "/health/ready"
+_UNDER_WAY = ("queued", "pending")
 _COLUMNS = ("issued", "received", "sent", "stored", "retired")
 
 
 class Demo:
-    """Runs the scenario against a running system."""
+    """Runs the scenario against a running system.
 
-    def __init__(self, system: System, console: Console, scenario: Scenario | None = None) -> None:
+    `has_version_2`: whether its API has version 2. Without it, the bulk order is left out.
+    """
+
+    def __init__(
+        self,
+        system: System,
+        console: Console,
+        scenario: Scenario | None = None,
+        *,
+        has_version_2: bool = True,
+    ) -> None:
         self._system = system
         self._console = console
         self._scenario = scenario or Scenario()
+        self._has_version_2 = has_version_2
         self._apis: dict[str, ApiClient] = {}
         self._right = True
 
@@ -75,8 +87,12 @@ class Demo:
             self._trade()
             self._settle(self._scenario.sold())
             self._retire()
-            self._settle(self._scenario.after())
-            after = self._check("After", self._scenario.after())
+            self._settle(self._scenario.retired())
+            if self._has_version_2:
+                self._give_back()
+                after = self._check("After", self._scenario.after())
+            else:
+                after = self._check("After", self._scenario.retired())
             self._show(before, after)
         return self._right
 
@@ -130,6 +146,22 @@ class Demo:
         with self._console.step(f"Bo retires what his house used, {len(orders)} times"):
             self._compose("Bo", orders, bo.consumption_gsrn)
 
+    def _give_back(self) -> None:
+        """Have Bo sell by a bulk order, which waits until the ledger has committed it."""
+        bo = self._apis["Bo"]
+        with self._console.step("Bo sells half of the rest of day two to Anna, in one bulk order"):
+            operation = bo.order("/v2/transfers", self._scenario.bos_bulk_order())
+            deadline = time.monotonic() + _WAIT_SECONDS
+            while operation["status"] in _UNDER_WAY and time.monotonic() < deadline:
+                operation = bo.get(operation["links"]["self"], wait_s=10)
+        status, totals = operation["status"], operation["totals"]
+        self._console.say(
+            f"    operation {operation['id']}: {totals['ggos']} GGOs, "
+            f"{totals['completed']:,} Wh, {status}"
+        )
+        if (status, totals["completed"]) != ("completed", self._scenario.given_back()):
+            raise ProcessFailedError(f"Bo's bulk order is {status}: {totals}")
+
     def _compose(
         self, name: str, orders: Sequence[Order], gsrn: str, buyer: str | None = None
     ) -> None:
@@ -171,6 +203,8 @@ class Demo:
             }
             if any(getattr(expected[name], column) != wh for column, wh in totals.items()):
                 self._complain(f"{when}: in the API {name} has {totals}", expected[name])
+            if self._has_version_2 and (balance := balance_of(api)) != expected[name]:
+                self._complain(f"{when}: the balance of {name} is {balance}", expected[name])
         return on_ledger
 
     def _complain(self, found: str, expected: Holding) -> None:
@@ -270,6 +304,7 @@ def _invite(console: Console, stack: Stack, token: str, logs: Path) -> None:
         '    curl -s $SERVICE/ggo -H "Authorization: Bearer $ANNA_TOKEN" --json \''
         '{"filters": {"category": "stored"}, "limit": 3}\''
     )
+    console.say('    curl -s $SERVICE/v2/balances -H "Authorization: Bearer $ANNA_TOKEN"')
     console.say("  Anna's access token, valid for an hour:")
     console.say(f"    TOKEN={token}")
     console.say()

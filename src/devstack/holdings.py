@@ -11,6 +11,9 @@ import requests
 
 from devstack.client import ApiClient, UnexpectedAnswerError
 
+_HELD = frozenset({"issued", "received", "sent", "available", "retired"})
+"""What a balance has when nothing is under way, expired or blocked."""
+
 
 @dataclass(frozen=True, slots=True)
 class Holding:
@@ -35,6 +38,19 @@ def settled_wh(api: ApiClient) -> tuple[int, int]:
         for category in ("stored", "retired")
     )
     return stored, retired
+
+
+def balance_of(api: ApiClient) -> Holding:
+    """Return the account's balance by version 2; UnexpectedAnswerError if something is under way."""
+    total = api.get("/v2/balances")["total"]
+    held = Holding(
+        **{name: total[name] for name in ("issued", "received", "sent", "retired")},
+        stored=total["available"],
+    )
+    others = {name: wh for name, wh in total.items() if name not in _HELD and wh}
+    if others:
+        raise UnexpectedAnswerError(f"The balance also has {others}")
+    return held
 
 
 class Ledger:

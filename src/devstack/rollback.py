@@ -64,7 +64,8 @@ def trade(code: Path, logs: Path, console: Console) -> bool:
                 changes={"WORKERS": "1"},
                 command=lambda name, _: [code / f"entrypoint.{name}.sh"],
             ) as stack:
-                return Demo(stack, console).run()
+                has_version_2 = (code / "src/origin/bulk").is_dir()
+                return Demo(stack, console, has_version_2=has_version_2).run()
         finally:
             postgres.drop_database(_DATABASE)
 

@@ -121,6 +121,20 @@ class Scenario:
         for hour in self.hours[: 2 * HOURS_PER_DAY]:
             yield Order(hour.begin, retired=hour.bo_used)
 
+    def bos_bulk_order(self) -> dict[str, Any]:
+        """Return the body of Bo's bulk transfer: half of what he has left of day two goes to Anna."""
+        begin, end = (self.hours[day * HOURS_PER_DAY].begin.date() for day in (1, 2))
+        return {
+            "select": {"period": {"from": begin.isoformat(), "to": end.isoformat()}},
+            "targets": [
+                {
+                    "account": self.anna.subject,
+                    "reference": "surplus",
+                    "take": {"percentage": "50"},
+                }
+            ],
+        }
+
     def before(self) -> dict[str, Holding]:
         """Return the expected holdings after issuing."""
         produced = sum(hour.produced for hour in self.hours)
@@ -138,11 +152,24 @@ class Scenario:
             "Bo": Holding(received=sold, stored=sold),
         }
 
-    def after(self) -> dict[str, Holding]:
-        """Return the expected holdings at the end."""
+    def retired(self) -> dict[str, Holding]:
+        """Return the expected holdings after Bo's orders."""
         retired = sum(order.retired for order in self.bos_orders())
         sold = self.sold()
         return {**sold, "Bo": sold["Bo"] + Holding(stored=-retired, retired=retired)}
+
+    def given_back(self) -> int:
+        """Return the Wh of Bo's bulk transfer: half of each GGO, rounded down."""
+        day_two = self.hours[HOURS_PER_DAY : 2 * HOURS_PER_DAY]
+        return sum((hour.produced - hour.bo_used) // 2 for hour in day_two)
+
+    def after(self) -> dict[str, Holding]:
+        """Return the expected holdings after Bo's bulk transfer."""
+        back, held = self.given_back(), self.retired()
+        return {
+            "Anna": held["Anna"] + Holding(received=back, stored=back),
+            "Bo": held["Bo"] + Holding(sent=back, stored=-back),
+        }
 
 
 def _hour(first: datetime, number: int) -> Hour:

@@ -21,6 +21,12 @@ from origin.batches.service.redo import BatchRedo
 from origin.batches.service.runner import BatchRunner
 from origin.batches.service.sign import BatchSigner
 from origin.batches.service.take_over import TakeOver
+from origin.bulk.schemas.orders import read_order
+from origin.bulk.service.acceptance import Acceptance
+from origin.bulk.service.measurements import MeasurementsInPeriod
+from origin.bulk.service.orders import BulkOrders
+from origin.bulk.service.planning import Planner
+from origin.bulk.service.queue import BulkQueue
 from origin.compose.service.compose import Composer
 from origin.compose.service.measurements import MeasurementReader
 from origin.db.engine import Database
@@ -65,6 +71,7 @@ from origin.recovery.service.recover import RecoveryService
 from origin.settings import Settings
 from origin.shared.wakeups import Wakeups
 from origin.telemetry.metrics import LEDGER_ENABLED, RECONCILE_INTERVAL, RECOVERY_MODE, watch_pool
+from origin.web.v2.problems import detail_of
 from origin.webhooks.client.host_limits import HostLimits
 from origin.webhooks.client.receivers import ReceiverClient
 from origin.webhooks.service.administration import SubscriptionAdministration
@@ -244,12 +251,44 @@ class Runtime:
             moments=Moments(self.database),
             ledger_enabled=self.settings.ledger_enabled,
         )
+        self._make_bulk()
         self.forecasts = Forecasts(database=self.database, outbox=self.outbox)
         self.declarations = DeclarationService(
             database=self.database,
             energy_types=self.energy_types,
             datahub=self.datahub,
             user_tokens=self.user_tokens,
+        )
+
+    def _make_bulk(self) -> None:
+        planner = Planner(
+            database=self.database,
+            measurements=MeasurementsInPeriod(
+                datahub=self.datahub,
+                user_tokens=self.user_tokens,
+                public_branch_keys=self.public_branch_keys,
+            ),
+            ledger_enabled=self.settings.ledger_enabled,
+        )
+        acceptance = Acceptance(
+            database=self.database,
+            wakeups=self.wakeups,
+            public_branch_keys=self.public_branch_keys,
+            ledger_enabled=self.settings.ledger_enabled,
+        )
+        self.bulk_orders = BulkOrders(
+            database=self.database,
+            wakeups=self.wakeups,
+            planner=planner,
+            acceptance=acceptance,
+        )
+        self.bulk_queue = BulkQueue(
+            settings=self.settings,
+            database=self.database,
+            planner=planner,
+            acceptance=acceptance,
+            read_order=read_order,
+            detail_of=detail_of,
         )
 
     def _make_administration(self) -> None:

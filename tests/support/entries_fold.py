@@ -96,8 +96,7 @@ def check_folds(get: Get, entries: Sequence[JsonEntry] | None = None) -> dict[st
 def _flow_in(entry: JsonEntry) -> str:
     """Return the flow that a line from outside counts to."""
     if entry["kind"] == "opening":
-        was_received = entry["counterpart"] is not None and entry["to"] != "pendingOut"
-        return "received" if was_received else "issued"
+        return "issued" if entry["counterpart"] is None else "received"
     return {"issue": "issued", "receive": "received"}[entry["kind"]]
 
 

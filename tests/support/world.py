@@ -61,6 +61,7 @@ class CountingWakeups:
     def __init__(self) -> None:
         self.datahub_jobs = 0
         self.deliveries = 0
+        self.bulk = 0
 
     def batches_due(self, delay_s: float = 0) -> None:
         """Do nothing: these tests don't compose."""
@@ -70,6 +71,9 @@ class CountingWakeups:
 
     def deliveries_due(self) -> None:
         self.deliveries += 1
+
+    def bulk_due(self) -> None:
+        self.bulk += 1
 
 
 _ADDRESSES = {

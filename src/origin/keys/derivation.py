@@ -140,6 +140,11 @@ class PublicBranchKey:
     public_key: bytes
     chain_code: bytes
 
+    @cached_property
+    def _point(self) -> PublicKey:
+        """The public key, parsed once."""
+        return PublicKey(self.public_key)
+
     def address(self, index: int, kind: AddressKind) -> str:
         """Return the address of this kind under the child of this index (CKDpub of BIP32).
 
@@ -147,7 +152,7 @@ class PublicBranchKey:
         """
         data = self.public_key + _index_bytes(index)
         digest = hmac.digest(self.chain_code, data, "sha512")
-        return _address_of(kind, PublicKey(self.public_key).add(digest[:32]).format())
+        return _address_of(kind, self._point.add(digest[:32]).format())
 
 
 def _index_bytes(index: int) -> bytes:

@@ -113,15 +113,23 @@ class MeasurementRow(msgspec.Struct, gc=False):
 
 
 class MeasurementRowWithEnd(MeasurementRow):
-    """A measurement row with the end of its period."""
+    """A measurement row with the end of its period, and its address."""
 
     end: str
     """ISO 8601."""
+    address: str = ""
+    """On the ledger; empty as long as DataHub does not have the metering point's key."""
 
 
 class _MeasurementPage(msgspec.Struct):
     total: int | float
     measurements: list[MeasurementRow]
+    success: bool = False
+
+
+class _FullMeasurementPage(msgspec.Struct):
+    total: int | float
+    measurements: list[MeasurementRowWithEnd]
     success: bool = False
 
 
@@ -148,9 +156,11 @@ class MeasurementSummary(msgspec.Struct):
     success: bool = False
 
 
-A = TypeVar("A", _MeasurementPage, MeasurementCount, MeasurementSummary)
+A = TypeVar("A", _MeasurementPage, _FullMeasurementPage, MeasurementCount, MeasurementSummary)
+M = TypeVar("M", _MeasurementPage, _FullMeasurementPage)
 
 _page = msgspec.json.Decoder(_MeasurementPage)
+_full_page = msgspec.json.Decoder(_FullMeasurementPage)
 _counted = msgspec.json.Decoder(MeasurementCount)
 _summary = msgspec.json.Decoder(MeasurementSummary)
 
@@ -248,21 +258,39 @@ class DataHubClient:
 
         The next page is prefetched while the caller works on the current one.
         """
-        path = "/measurements"
-        filters = _filters(gsrn, begin, end, kind)
+        pages = self._all_pages(_page, token, _filters(gsrn, begin, end, kind))
+        return (page.measurements for page in pages)
 
-        def fetch(offset: int) -> tuple[list[MeasurementRow], int | None]:
+    def full_measurement_pages(
+        self,
+        token: str,
+        *,
+        gsrn: Sequence[str],
+        begin: datetime,
+        end: datetime,
+        kind: MeteringPointType,
+    ) -> Iterator[list[MeasurementRowWithEnd]]:
+        """Do what `measurement_pages` does, with ends and addresses."""
+        pages = self._all_pages(_full_page, token, _filters(gsrn, begin, end, kind))
+        return (page.measurements for page in pages)
+
+    def _all_pages(
+        self, decoder: msgspec.json.Decoder[M], token: str, filters: dict[str, Any]
+    ) -> Iterator[M]:
+        path = "/measurements"
+
+        def fetch(offset: int) -> tuple[M, int | None]:
             body = {"filters": filters, "offset": offset, "limit": MEASUREMENTS_PER_PAGE}
-            response = _read(_page, self._raw(path, body, token), path)
+            response = _read(decoder, self._raw(path, body, token), path)
             following = offset + len(response.measurements)
             if following > response.total:
                 raise PeerMisbehaved(_PEER, f"{path}: {following} of {response.total}")
             if following == response.total:
-                return response.measurements, None
+                return response, None
             if not response.measurements:
                 reason = f"{path}: {offset} of {response.total}, then no more"
                 raise PeerMisbehaved(_PEER, reason)
-            return response.measurements, following
+            return response, following
 
         return prefetch(fetch, 0)
 

@@ -14,3 +14,6 @@ class Wakeups(Protocol):
 
     def deliveries_due(self) -> None:
         """Wake a worker for due webhook deliveries."""
+
+    def bulk_due(self) -> None:
+        """Wake a worker for queued bulk orders."""

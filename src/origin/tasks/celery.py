@@ -10,6 +10,7 @@ from origin.redis_servers import celery_options
 from origin.settings import Settings
 
 BATCHES = "origin.batches"
+BULK = "origin.bulk"
 DATAHUB_JOBS = "origin.datahub_jobs"
 DELIVERIES = "origin.deliveries"
 STUCK_BATCHES = "origin.stuck_batches"
@@ -22,12 +23,12 @@ SCHEDULES = "origin.schedules"
 OPERATIONS_BACK_FILL = "origin.operations_back_fill"
 
 TASKS = (
-    BATCHES, DATAHUB_JOBS, DELIVERIES, STUCK_BATCHES, TOKENS, TECHNOLOGIES, FIRST_TECHNOLOGIES,
-    PRUNING, RECONCILIATION, SCHEDULES, OPERATIONS_BACK_FILL,
+    BATCHES, BULK, DATAHUB_JOBS, DELIVERIES, STUCK_BATCHES, TOKENS, TECHNOLOGIES,
+    FIRST_TECHNOLOGIES, PRUNING, RECONCILIATION, SCHEDULES, OPERATIONS_BACK_FILL,
 )  # fmt: skip
 """All tasks."""
 SWEPT = (
-    BATCHES, DATAHUB_JOBS, DELIVERIES, FIRST_TECHNOLOGIES, SCHEDULES, OPERATIONS_BACK_FILL,
+    BATCHES, BULK, DATAHUB_JOBS, DELIVERIES, FIRST_TECHNOLOGIES, SCHEDULES, OPERATIONS_BACK_FILL,
 )  # fmt: skip
 """Tasks that Beat sends at every sweep."""
 

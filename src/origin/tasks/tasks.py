@@ -13,7 +13,7 @@ from origin.tasks.single_flight import SingleFlight
 
 log = logging.getLogger(__name__)
 
-_SKIPPED_IN_RECOVERY = {names.BATCHES, names.STUCK_BATCHES, names.DATAHUB_JOBS}
+_SKIPPED_IN_RECOVERY = {names.BATCHES, names.BULK, names.STUCK_BATCHES, names.DATAHUB_JOBS}
 """These tasks do nothing while RECOVERY_MODE is set (contract: operations)."""
 _BATCH_RUNS_AT_ONCE = 4
 """In a worker process: enough to keep a ledger busy, few enough to leave room for other tasks."""
@@ -26,6 +26,7 @@ def register_tasks(app: Celery, runtime: Runtime, sender: WakeupSender) -> None:
     periodic = names.schedules(runtime.settings.reconcile_interval)
     use_cases: dict[str, Callable[[], object]] = {
         names.STUCK_BATCHES: runtime.batch_runner.resubmit_stuck,
+        names.BULK: runtime.bulk_queue.run_due,
         names.DATAHUB_JOBS: runtime.datahub_jobs.run_due,
         names.DELIVERIES: runtime.delivery_runner.run_due,
         names.TOKENS: runtime.user_tokens.refresh_due,

@@ -4,7 +4,7 @@ import threading
 import time
 from collections import defaultdict
 
-from origin.tasks.celery import BATCHES, DATAHUB_JOBS, DELIVERIES
+from origin.tasks.celery import BATCHES, BULK, DATAHUB_JOBS, DELIVERIES
 from origin.tasks.sending import WakeupSender
 from origin.telemetry.tasks import task_headers
 
@@ -51,6 +51,10 @@ class CeleryWakeups:
     def deliveries_due(self) -> None:
         """Wake a worker for due webhook deliveries."""
         self._send_merged(DELIVERIES, 0)
+
+    def bulk_due(self) -> None:
+        """Wake a worker for queued bulk orders."""
+        self._send_merged(BULK, 0)
 
     def _send_merged(self, task: str, delay_s: float) -> None:
         merger = self._mergers[task, delay_s > 0]

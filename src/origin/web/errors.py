@@ -7,7 +7,7 @@ from typing import Any
 from origin import errors
 from origin.accounts.rules import LoginStateUnknown, ReturnUrlNotAllowed
 from origin.balances.rules import balance
-from origin.bulk.rules import limits, plan, transfers
+from origin.bulk.rules import limits, plan, retirements, transfers
 from origin.compose import rules as compose
 from origin.errors import OriginError
 from origin.forecasts.rules import ForecastTooLong, RecipientUnknown
@@ -362,6 +362,10 @@ _BULK: dict[type[OriginError], Wording] = {
         members=lambda error: {"available": error.available, "requested": error.requested},
     ),
     plan.PlanChanged: Wording(409, _sentence("The plan is not the expected one")),
+    # Only as the refusal of an operation.
+    retirements.MeasurementsUnavailable: Wording(
+        422, _sentence("DataHubService could not give the measurements for 24 hours")
+    ),
 }
 
 _BALANCES: dict[type[OriginError], Wording] = {

@@ -79,6 +79,12 @@ def _is_problem(found: TestResponse, status: int, *codes: str) -> bool:
     )
 
 
+def test_the_statuses_that_all_have_are_described(paths: list[Path]):
+    for path in paths:
+        assert {"400", "401", "403", "429", "503"} <= path.described["responses"].keys(), path.path
+        assert ("404" in path.described["responses"]) is ("{" in path.path)
+
+
 def test_tokens_come_first(paths: list[Path], call: Callable[..., TestResponse], market: Market):
     ended = market.token("nobody")
     for path in paths:
@@ -187,6 +193,25 @@ def test_bodies_are_strict(paths: list[Path], call: Callable[..., TestResponse],
         too_long = b" " * (market.settings.max_body_bytes + 1)
         found = call(path, data=too_long)
         assert _is_problem(found, 413, "body_too_large"), (path.path, found.text)
+
+
+def _example(path: Path) -> dict[str, Any]:
+    """Return an example of the body, as an order that isn't a dry run."""
+    content = path.described["requestBody"]["content"]["application/json"]
+    first: dict[str, Any] = next(iter(content["examples"].values()))["value"]
+    return {name: value for name, value in first.items() if name != "dryRun"}
+
+
+def test_orders_need_a_key(paths: list[Path], call: Callable[..., TestResponse], market: Market):
+    for path in paths:
+        if "Idempotency-Key" not in path.parameters or path.method == "GET":
+            continue
+        headers = {"Authorization": f"Bearer {market.tokens['alice']}"}
+        found = market.client().post(path.path, json=_example(path), headers=headers)
+        assert _is_problem(found, 400, "idempotency_key_required"), (path.path, found.text)
+        for key in ("", "~" * 256, "a\tb"):
+            found = call(path, json=_example(path), headers={"Idempotency-Key": key})
+            assert _is_problem(found, 400, "idempotency_key_invalid"), (path.path, found.text)
 
 
 def test_nothing_is_ordered_during_a_recovery(new_market: Callable[..., Market]):

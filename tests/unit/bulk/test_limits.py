@@ -7,6 +7,7 @@ import pytest
 
 from origin.bulk.rules.limits import (
     TooMany,
+    check_dry_run,
     check_plan_size,
     check_request_size,
     is_planned_in_request,
@@ -97,11 +98,11 @@ def test_a_plan_beyond_a_limit(size, what, count):
     [(500, 2_000, True), (501, 0, False), (1, 2_001, False)],
 )
 def test_a_large_order_is_planned_by_a_worker(candidates, paged, expected):
-    assert is_planned_in_request(candidates, paged, dry_run=False) is expected
+    assert is_planned_in_request(candidates, paged) is expected
 
 
-def test_a_dry_run_is_always_planned_in_the_request():
-    assert is_planned_in_request(1_000_000, 2_000, dry_run=True)
+def test_a_dry_run_reads_no_more_pages_than_a_request():
+    check_dry_run(2_000)
     with pytest.raises(TooMany) as caught:
-        is_planned_in_request(1, 2_001, dry_run=True)
+        check_dry_run(2_001)
     assert caught.value.count == 2_001

@@ -6,7 +6,7 @@ from origin.web.described import A_CONSUMPTION_GSRN, A_PRODUCTION_GSRN
 
 def test_energy_is_conserved():
     scenario = Scenario()
-    for stage in (scenario.before(), scenario.sold(), scenario.after()):
+    for stage in (scenario.before(), scenario.sold(), scenario.retired(), scenario.after()):
         assert sum(each.stored + each.retired for each in stage.values()) == sum(
             each.issued for each in stage.values()
         )

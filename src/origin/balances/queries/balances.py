@@ -15,6 +15,7 @@ from origin.balances.queries.facts import (
     WHOLE_RETIRE,
     began_at,
     block_ended_at,
+    came_from_another,
     held_bucket,
     is_incoming,
     retired_at,
@@ -90,7 +91,8 @@ def _statement(grouping: Sequence[GroupBy], *, ledger_enabled: bool) -> str:
     codes = list(dict.fromkeys(column for each in grouping for column in _CODES[each]))
     parts = [
         _OWNED.format(
-            keys=_keys(codes, "ggo"), held=held_bucket("ggo", "%(at)s", ledger_enabled=ledger_enabled)
+            keys=_keys(codes, "ggo"),
+            held=held_bucket("ggo", "%(at)s", ledger_enabled=ledger_enabled),
         ),
         _SENT.format(keys=_keys(codes, "ggo")),
         _ROLLED_BACK.format(
@@ -142,7 +144,7 @@ SELECT {{keys}}amount,
         WHEN began > %(at)s OR began IS NULL THEN NULL
         WHEN began <= %(history)s
             AND (spent IS NULL OR spent > %(history)s OR retire_gsrn IS NOT NULL)
-            THEN CASE WHEN incoming THEN 'received' ELSE 'issued' END
+            THEN CASE WHEN {came_from_another("ggo", "%(history)s")} THEN 'received' ELSE 'issued' END
         WHEN began <= %(history)s THEN NULL
         WHEN incoming THEN 'received'
         WHEN parent_id IS NULL THEN 'issued'
@@ -154,7 +156,8 @@ FROM (
 ) AS ggo
 """
 
-# What the account sent to others. What was on its way when its history began counts as issued then.
+# What the account sent to others. What was on its way when its history began counts as
+# issued or received then, as its source did.
 _SENT = f"""
 SELECT {{keys}}amount,
     CASE WHEN settled <= %(at)s THEN NULL WHEN created_at <= %(at)s THEN 'pendingOut' END AS bucket,
@@ -167,7 +170,10 @@ FROM (
     FROM ggos AS sent WHERE sender_id = %(owner)s AND owner_id <> %(owner)s
 ) AS ggo
 UNION ALL
-SELECT {{keys}}amount, NULL, 'issued'
+SELECT {{keys}}amount, NULL, CASE
+        WHEN (SELECT {is_incoming("parent")} FROM ggos AS parent WHERE parent.id = ggo.parent_id)
+        THEN 'received' ELSE 'issued'
+    END
 FROM (
     SELECT *, {settled_at("sent")} AS settled
     FROM ggos AS sent WHERE sender_id = %(owner)s AND owner_id <> %(owner)s

@@ -19,6 +19,7 @@ from origin.balances.queries.facts import (
     block_ended_at,
     held_bucket,
     is_born_retired,
+    is_in_flight_at,
     is_incoming,
     is_unknown_to_ledger,
     retired_at,
@@ -35,7 +36,7 @@ from origin.balances.rules.entries import (
 )
 from origin.db.engine import Database
 
-_OPENED, _OPENED_OUT, _OPENED_PENDING = 0, 1, 2
+_OPENED, _OPENED_PENDING = 0, 2
 _ISSUED, _RECEIVED = 3, 4
 _UNBLOCKED, _REDONE, _ACCEPTED, _COMPLETED = 5, 6, 7, 8
 _EXPIRED, _UNDONE, _BLOCKED = 9, 10, 11
@@ -108,7 +109,12 @@ def entries(
     if opens and EntryKind.OPENING.value in kinds and filters.operation is None:
         branches += _openings(after, ledger_enabled=ledger_enabled)
     branches.append(
-        _rolled_back(after, opens=opens, has_operation=filters.operation is not None, ledger_enabled=ledger_enabled)
+        _rolled_back(
+            after,
+            opens=opens,
+            has_operation=filters.operation is not None,
+            ledger_enabled=ledger_enabled,
+        )
     )
     return list(_read(account.id, database.query(_page(branches), values)))
 
@@ -306,44 +312,56 @@ def _before_expiry(ggo: str, *, ledger_enabled: bool) -> str:
 
 
 def _openings(after: EntryKey | None, *, ledger_enabled: bool) -> list[str]:
-    """Return the statements of what the account had when its history began."""
+    """Return the statements of what the account had when its history began.
+
+    First each GGO as if no order were in flight, then the moves of the orders that are. So the entries
+    stay if the ledger refuses such an order.
+    """
     ggo = _GGO.format(ggo="ggo")
-    held = held_bucket("ggo", "%(history)s", ledger_enabled=ledger_enabled)
+    spent, held = spent_at("ggo"), held_bucket("ggo", "%(history)s", ledger_enabled=ledger_enabled)
     own = f"""
 SELECT %(history)s::timestamptz, {_OPENED}, ggo.begin, ggo.id, 0, 'opening', ggo.amount, 'outside',
     CASE
-        WHEN {spent_at("ggo")} IS NULL OR {spent_at("ggo")} > %(history)s THEN {held}
-        WHEN {retired_at("ggo")} <= %(history)s THEN 'retired'
-        ELSE 'pendingRetired'
+        WHEN {spent} <= %(history)s AND {retired_at("ggo")} <= %(history)s THEN 'retired' ELSE {held}
     END,
     ggo.address, {ggo}, NULL::uuid, CASE WHEN {is_incoming("ggo")} THEN ggo.sender_id END,
     ggo.reference
 FROM ggos AS ggo WHERE ggo.owner_id = %(owner)s AND {began_at("ggo")} <= %(history)s
-    AND ({spent_at("ggo")} IS NULL OR {spent_at("ggo")} > %(history)s OR ggo.retire_gsrn IS NOT NULL)
+    AND NOT {is_in_flight_at("ggo", "%(history)s")}
+    AND ({spent} IS NULL OR {spent} > %(history)s OR ggo.retire_gsrn IS NOT NULL OR EXISTS (
+        SELECT FROM ggos AS part WHERE part.parent_id = ggo.id
+            AND coalesce({settled_at("part")} > %(history)s, true)
+    ))
 """
-    out = f"""
-SELECT %(history)s::timestamptz, {_OPENED_OUT}, ggo.begin, ggo.id, 0, 'opening', ggo.amount,
-    'outside', 'pendingOut', parent.address, {ggo}, NULL::uuid, ggo.owner_id, ggo.reference
-FROM ggos AS ggo JOIN ggos AS parent ON parent.id = ggo.parent_id
-WHERE ggo.sender_id = %(owner)s AND ggo.sender_id <> ggo.owner_id AND ggo.created_at <= %(history)s
-    AND ({settled_at("ggo")} IS NULL OR {settled_at("ggo")} > %(history)s)
+    in_flight = f"""
+SELECT %(history)s::timestamptz, {_OPENED_PENDING}, {_NO_BEGIN}, batch.id, part.position, 'opening',
+    part.amount, {held_bucket("source", "%(history)s", ledger_enabled=ledger_enabled)}, part.target,
+    part.address, {_GGO.format(ggo="source")}, NULL::uuid, part.counterpart, part.reference
+FROM {_BATCH_LINES} CROSS JOIN LATERAL ({_lines(ledger_enabled=False)}) AS part
+WHERE batch.user_id = %(owner)s AND batch.state <> 'DECLINED' AND batch.created_at <= %(history)s
+    AND (batch.ended_at IS NULL OR batch.ended_at > %(history)s)
+    AND {spent_at("source")} <= %(history)s
 """
     return [
-        f"{statement} AND {_opening_beyond(rank, after)} ORDER BY ggo.begin, ggo.id LIMIT %(limit)s"
-        for rank, statement in ((_OPENED, own), (_OPENED_OUT, out))
+        f"{own} AND {_opening_beyond(after)} ORDER BY ggo.begin, ggo.id LIMIT %(limit)s",
+        f"{in_flight} AND {_pending_beyond(after)} ORDER BY batch.id, part.position LIMIT %(limit)s",
     ]
 
 
-def _opening_beyond(rank: int, after: EntryKey | None) -> str:
-    """Return the condition that an opening entry of this rank comes after the key."""
+def _pending_beyond(after: EntryKey | None) -> str:
+    """Return the condition that an opening entry of an order in flight comes after the key."""
     if after is None:
         return "true"
-    if rank != after.rank:
-        sign = ">=" if rank > after.rank else ">"
-        return f"%(history)s {sign} %(after_at)s"
-    return (
-        "(%(history)s, ggo.begin, ggo.id) > (%(after_at)s::timestamptz, %(after_begin)s, %(after_row)s)"
-    )
+    place = "%(after_at)s::timestamptz, %(after_rank)s, %(after_row)s, %(after_position)s"
+    return f"(%(history)s, {_OPENED_PENDING}, batch.id, part.position) > ({place})"
+
+
+def _opening_beyond(after: EntryKey | None) -> str:
+    """Return the condition that an opening entry of a GGO comes after the key."""
+    if after is None:
+        return "true"
+    place = "%(after_at)s::timestamptz, %(after_rank)s, %(after_begin)s, %(after_row)s"
+    return f"(%(history)s, {_OPENED}, ggo.begin, ggo.id) > ({place})"
 
 
 def _rolled_back(
@@ -354,15 +372,20 @@ def _rolled_back(
     def held(at: str) -> str:
         return held_bucket("source", at, ledger_enabled=ledger_enabled)
 
-    tests = ["(%(low)s <= move.at OR move.rank = 2)", "move.at <= %(high)s", "move.kind = ANY(%(kinds)s)"]
+    tests = [
+        f"(%(low)s <= move.at OR move.rank = {_OPENED_PENDING})",
+        "move.at <= %(high)s",
+        "move.kind = ANY(%(kinds)s)",
+    ]
     if not opens:
-        tests.append("move.rank <> 2")
+        tests.append(f"move.rank <> {_OPENED_PENDING}")
     if has_operation:
         tests.append("move.operation = %(operation)s::uuid")
     if after is not None:
         place = "%(after_at)s, %(after_rank)s, %(after_begin)s, %(after_row)s, %(after_position)s"
         tests.append(f"(move.at, move.rank, {_NO_BEGIN}, move.row, move.position) > ({place})")
-    opening = f"""
+    opening = (
+        f"""
         UNION ALL
         SELECT %(history)s, {_OPENED_PENDING}, rollback.batch_id, part.position, 'opening',
             part.amount, {held("%(history)s")}, part.target, part.address, NULL::uuid,
@@ -374,7 +397,10 @@ def _rolled_back(
             {held("%(history)s")}, 'blocked', source.address, NULL, NULL, NULL
         WHERE rollback.blocked AND rollback.declined_at <= %(history)s
             AND {block_ended_at("rollback", "source")} > %(history)s
-""" if opens else ""
+"""
+        if opens
+        else ""
+    )
     return f"""
 SELECT move.at, move.rank, {_NO_BEGIN}, move.row, move.position, move.kind, move.amount,
     move.source, move.target, move.address, {_GGO.format(ggo="source")}, move.operation,
@@ -384,13 +410,15 @@ JOIN ggos AS source ON source.id = rollback.ggo_id
 JOIN batches AS batch ON batch.id = rollback.batch_id
 CROSS JOIN LATERAL (
     WITH part AS ({_UNDONE_PARTS})
-    {_ROLLBACK_MOVES.format(
-        accepted=held("rollback.accepted_at"),
-        declined=held("rollback.declined_at"),
-        redone=held("rollback.redone_at"),
-        unblocked=held("rollback.unblocked_at"),
-        before_expiry=_before_expiry("source", ledger_enabled=ledger_enabled),
-    )}
+    {
+        _ROLLBACK_MOVES.format(
+            accepted=held("rollback.accepted_at"),
+            declined=held("rollback.declined_at"),
+            redone=held("rollback.redone_at"),
+            unblocked=held("rollback.unblocked_at"),
+            before_expiry=_before_expiry("source", ledger_enabled=ledger_enabled),
+        )
+    }
     {opening}
 ) AS move (at, rank, row, position, kind, amount, source, target, address, operation, counterpart,
     reference)

@@ -58,8 +58,29 @@ def began_at(ggo: str) -> str:
 
 def is_born_retired(ggo: str) -> str:
     """Return whether the GGO is a part that its split retired."""
+    return f"({ggo}.retired AND {ggo}.parent_id IS NOT NULL AND {spent_at(ggo)} = {ggo}.created_at)"
+
+
+def is_in_flight_at(ggo: str, at: str) -> str:
+    """Return whether the GGO is a part of its owner's own split, which was in flight at this time.
+
+    It is one only if it existed then.
+    """
+    settled = settled_at(ggo)
     return (
-        f"({ggo}.retired AND {ggo}.parent_id IS NOT NULL AND {spent_at(ggo)} = {ggo}.created_at)"
+        f"({ggo}.parent_id IS NOT NULL AND {ggo}.sender_id = {ggo}.owner_id "
+        f"AND coalesce({settled} > {at}, true))"
+    )
+
+
+def came_from_another(ggo: str, at: str) -> str:
+    """Return whether another account sent what the GGO is, as known at this time.
+
+    Of a part in flight, its source counts: it comes back if the ledger refuses the order.
+    """
+    return (
+        f"({is_incoming(ggo)} OR ({is_in_flight_at(ggo, at)} AND "
+        f"(SELECT {is_incoming('parent')} FROM ggos AS parent WHERE parent.id = {ggo}.parent_id)))"
     )
 
 

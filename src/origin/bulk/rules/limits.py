@@ -17,6 +17,8 @@ MAX_PARTS_OF_ONE = 1_000
 """Parts that one GGO is split into, the remainder included."""
 MAX_PARTS = 20_000
 """Parts of all GGOs of a plan, remainders included."""
+MAX_CANDIDATES = 100_000
+"""GGOs that are read for one plan. More may be selected if whole GGOs are used in their order."""
 MAX_CANDIDATES_IN_REQUEST = 500
 """With more candidates, a worker plans the order."""
 MAX_PAGED_MEASUREMENTS_IN_REQUEST = 2_000
@@ -74,18 +76,32 @@ def check_plan_size(sources: int, parts: int, most_of_one: int) -> None:
     _check("parts", parts, MAX_PARTS)
 
 
-def is_planned_in_request(candidates: int, paged_measurements: int, *, dry_run: bool) -> bool:
-    """Tell whether the request itself plans the order, and not a worker. It always does in a dry run.
+def check_candidates(selected: int, read: int) -> None:
+    """Check that all GGOs that matter to a plan were read.
+
+    :param selected: How many are selected.
+    :param read: The most that were read.
+    :raises TooMany: There are more.
+    """
+    _check("selected GGOs", selected, read)
+
+
+def is_planned_in_request(candidates: int, paged_measurements: int) -> bool:
+    """Tell whether the request itself plans the order, and not a worker.
 
     :param paged_measurements: How many measurements must be read page by page.
-    :raises TooMany: It is a dry run, and must read too many.
     """
-    if dry_run:
-        most = MAX_PAGED_MEASUREMENTS_IN_REQUEST
-        _check("measurements to read page by page", paged_measurements, most)
-        return True
     few = candidates <= MAX_CANDIDATES_IN_REQUEST
     return few and paged_measurements <= MAX_PAGED_MEASUREMENTS_IN_REQUEST
+
+
+def check_dry_run(paged_measurements: int) -> None:
+    """Check that a dry run, which a request always plans itself, need not read too much.
+
+    :raises TooMany: It must.
+    """
+    most = MAX_PAGED_MEASUREMENTS_IN_REQUEST
+    _check("measurements to read page by page", paged_measurements, most)
 
 
 def _check(what: str, count: int, most: int) -> None:

@@ -3,14 +3,23 @@
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from origin.bulk.rules.limits import check_plan_size
 from origin.bulk.rules.plan import Part, Plan, item_of, made_plan
 from origin.bulk.rules.stock import Candidate, GgoOrder, in_order
 from origin.bulk.rules.takes import All, Amount, Percentage, Shortfall, Take
 from origin.compose.rules import PartKind
-from origin.errors import MeteringPointUnavailable
+from origin.errors import MeteringPointUnavailable, Rejected
+
+GIVE_UP_AFTER = timedelta(hours=24)
+"""A queued order whose measurements DataHub couldn't give until then is refused."""
+
+
+class MeasurementsUnavailable(Rejected):
+    """DataHub could not give the measurements for 24 hours."""
+
+    code = "measurements_unavailable"
 
 
 @dataclass(frozen=True, slots=True)

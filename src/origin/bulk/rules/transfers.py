@@ -97,13 +97,17 @@ def plan_transfers(
     order: GgoOrder,
     spread: Spread,
     shortfall: Shortfall,
+    *,
+    selected: int | None = None,
 ) -> Plan:
     """Plan a transfer. Targets are served in their order, until nothing is left.
 
     A percentage is of each GGO as it is, not of what earlier targets left, and `spread` means nothing to it. A
     target that gets 0 Wh of a GGO has no part of it.
 
+    :param candidates: All that are selected, or the first in the order, if the rest cannot matter.
     :param targets: At least one, checked with `check_takes`.
+    :param selected: Wh of all that are selected; None: of the candidates.
     :raises TooMany: The plan would be too large. This is told first.
     :raises NothingSelected: Nothing would be transferred.
     :raises Insufficient: Less than requested would be, and `shortfall` says to refuse.
@@ -123,7 +127,7 @@ def plan_transfers(
     wanted = [target.take.amount for target in targets if isinstance(target.take, Amount)]
     return made_plan(
         items,
-        selected=sum(amounts),
+        selected=sum(amounts) if selected is None else selected,
         requested=sum(wanted) if wanted else sum(amounts) - sum(left),
         shortfall=shortfall,
     )

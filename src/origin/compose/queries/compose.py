@@ -25,9 +25,17 @@ FROM (SELECT) AS always
 LEFT JOIN ggos ON address = %(address)s AND owner_id = %(caller)s
 """
 
-_LOCK_MEASUREMENT = (
-    "SELECT pg_advisory_xact_lock(hashtextextended('measurement:' || %(address)s, 0))"
-)
+_LOCK_POINTS = """
+SELECT pg_advisory_xact_lock{shared}(hashtextextended('metering point:' || point, 0))
+FROM unnest(%(points)s::bigint[]) AS point
+"""
+# One after the other: the guards of points come first.
+_LOCK_MEASUREMENTS = f"""
+{_LOCK_POINTS.format(shared="_shared")} UNION ALL
+SELECT pg_advisory_xact_lock(hashtextextended('measurement:' || address, 0))
+FROM unnest(%(addresses)s::text[]) AS address
+"""
+_GUARD_POINTS = _LOCK_POINTS.format(shared="")
 
 _RETIRED = """
 SELECT retire_address, sum(amount) FROM ggos
@@ -249,13 +257,26 @@ def _allocate(users: int) -> str:
     )
 
 
-def lock_measurements(connection: RawConnection, addresses: Iterable[str]) -> None:
+def lock_measurements(
+    connection: RawConnection, point_ids: Iterable[int], addresses: Iterable[str]
+) -> None:
     """Lock the measurements at these addresses until the transaction ends.
 
-    Composes that retire to the same measurement sum up what is retired one after the other.
+    Composes that retire to the same measurement sum up what is retired one after the other. So do
+    composes and bulks: a compose takes the guards of its points shared, a bulk takes them alone.
+
+    :param point_ids: The metering points of the measurements.
     """
-    for address in sorted(addresses):
-        connection.prepared(_LOCK_MEASUREMENT, {"address": address})
+    values = {"points": sorted(point_ids), "addresses": sorted(addresses)}
+    connection.prepared(_LOCK_MEASUREMENTS, values)
+
+
+def guard_points(connection: RawConnection, point_ids: Iterable[int]) -> None:
+    """Lock all measurements of these metering points until the transaction ends.
+
+    Call it before any other lock is taken.
+    """
+    connection.prepared(_GUARD_POINTS, {"points": sorted(point_ids)})
 
 
 def retired_to(connection: RawConnection, addresses: Collection[str]) -> dict[str, int]:

@@ -91,7 +91,8 @@ class Composer:
         is_single = not measurements and before_commit is None and self.ledger_enabled
         with self.database.raw_connection(transaction=not is_single) as connection:
             if measurements:
-                queries.lock_measurements(connection, _addresses(measurements))
+                points = [point.id for point in facts.points.values()]
+                queries.lock_measurements(connection, points, _addresses(measurements))
                 _check_headroom(connection, order, measurements)
             written = queries.write(connection, source, accounts, parts, targets, request)
             if written is None:

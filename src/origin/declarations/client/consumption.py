@@ -17,6 +17,7 @@ from origin.peers.datahub import (
     DataHubClient,
     MeasurementCount,
     MeasurementRow,
+    MeasurementRowWithEnd,
     MeasurementSummary,
     MeteringPointType,
 )
@@ -58,25 +59,21 @@ def read_consumption(
     :param go_on: Called between calls. If it returns False, the result so far is returned.
     :raises PeerError: as DataHubClient.
     """
-    reader = _Reader(datahub, token, begin, end, go_on, exact)
+    reader = ConsumptionReader(datahub, token, begin, end, go_on, exact)
     points = sorted(set(gsrns))
-    hours = (reader.last - reader.first) // HOUR_S + 1
-    if len(points) * hours <= _FEW:
+    if reader.are_few(points):
         return reader.paged(points)
-    found: Consumption = {}
-    others: list[str] = []
-    at_once = max(1, SUMMED_AT_ONCE // hours)
-    for start in range(0, len(points), at_once):
-        hourly, rest = reader.hourly(points[start : start + at_once])
-        found |= hourly
-        others += rest
+    found, others = reader.hourly(points)
     if others and go_on():
-        found |= reader.paged(others)
+        found |= reader.paged(list(others))
     return found
 
 
-class _Reader:
-    """Reads measurements from DataHub, as sums by hour or page by page."""
+class ConsumptionReader:
+    """Reads measurements from DataHub, as sums by hour or page by page.
+
+    :ivar samples: A measurement of each point whose sums by hour were read.
+    """
 
     def __init__(
         self,
@@ -84,8 +81,8 @@ class _Reader:
         token: str,
         begin: datetime,
         end: datetime,
-        go_on: Callable[[], bool],
-        exact: Collection[str] | None,
+        go_on: Callable[[], bool] = lambda: True,
+        exact: Collection[str] | None = None,
     ) -> None:
         self._datahub = datahub
         self._token = token
@@ -94,28 +91,52 @@ class _Reader:
         self._exact = exact
         self._times = _Times()
         self.first, self.last = unix_s(begin), unix_s(end)
+        self.samples: dict[str, MeasurementRowWithEnd] = {}
 
-    def hourly(self, gsrns: Sequence[str]) -> tuple[Consumption, list[str]]:
-        """Return what the sums by hour give, and the points for which sums don't suffice."""
+    @property
+    def _hours(self) -> int:
+        return (self.last - self.first) // HOUR_S + 1
+
+    def are_few(self, gsrns: Sequence[str]) -> bool:
+        """Return whether to read the measurements of these points at once, page by page."""
+        return len(gsrns) * self._hours <= _FEW
+
+    def hourly(self, gsrns: Sequence[str]) -> tuple[Consumption, dict[str, int]]:
+        """Return what the sums by hour give.
+
+        :returns: The sums; and of the points for which they don't suffice, how many measurements each
+            has, to be read page by page.
+        """
+        found: Consumption = {}
+        others: dict[str, int] = {}
+        at_once = max(1, SUMMED_AT_ONCE // self._hours)
+        for start in range(0, len(gsrns), at_once):
+            hourly, rest = self._summed(gsrns[start : start + at_once])
+            found |= hourly
+            others |= rest
+        return found, others
+
+    def _summed(self, gsrns: Sequence[str]) -> tuple[Consumption, dict[str, int]]:
         if not self._go_on():
-            return {}, []
+            return {}, {}
         range_ = {"begin": self._begin, "end": self._end}
         summary = self._datahub.summary(self._token, "hour", gsrn=gsrns, kind=_KIND, **range_)
-        with _raising_peer_misbehaved("/measurements/summary"):
+        with raising_peer_misbehaved("/measurements/summary"):
             sums = _sums(summary, self._times)
         found: Consumption = {}
-        others: list[str] = []
+        others: dict[str, int] = {}
         for gsrn in gsrns:
             if not self._go_on():
                 break
             # Counted after the sums: a measurement that arrives in between makes the counts differ.
             counted = self._datahub.count_measurements(self._token, gsrn=gsrn, kind=_KIND, **range_)
             hours = sums.get(gsrn, Measurements([], []))
-            with _raising_peer_misbehaved("/measurements"):
+            with raising_peer_misbehaved("/measurements"):
                 suffice = self._hours_suffice(gsrn, counted, hours)
             if not suffice:
-                others.append(gsrn)
+                others[gsrn] = int(counted.total)
             elif hours.begins:
+                self.samples[gsrn] = counted.measurements[0]
                 found[gsrn, counted.measurements[0].sector] = hours
         return found, others
 
@@ -143,7 +164,7 @@ class _Reader:
         for page in self._datahub.measurement_pages(
             self._token, gsrn=gsrns, begin=self._begin, end=self._end, kind=_KIND
         ):
-            with _raising_peer_misbehaved("/measurements"):
+            with raising_peer_misbehaved("/measurements"):
                 _add_page(found, page, self._times)
             if not self._go_on():
                 break
@@ -156,7 +177,7 @@ class _Reader:
 
 
 @contextmanager
-def _raising_peer_misbehaved(path: str) -> Iterator[None]:
+def raising_peer_misbehaved(path: str) -> Iterator[None]:
     """Turn what can't be read into DataHub's error.
 
     :raises PeerMisbehaved: the measurements of `path` aren't as documented.
@@ -185,7 +206,7 @@ def _sums(summary: MeasurementSummary, times: "_Times") -> dict[str, Measurement
         if gsrn in found:
             raise ValueError("group")
         known = [
-            (begin, _amount(value))
+            (begin, amount_of(value))
             for begin, value in zip(begins, group.values, strict=True)
             if value is not None
         ]
@@ -214,7 +235,7 @@ class _Times(dict[str, int]):
         return time
 
 
-def _amount(amount: float) -> int:
+def amount_of(amount: float) -> int:
     """Return the amount as an `int`: 1000.0 is one, too.
 
     :raises ValueError: it is negative, not whole or too large. Above `MAX_EXACT_FLOAT` a float may
@@ -240,7 +261,7 @@ def _add(found: _ByPointAndSector, page: list[MeasurementRow], times: "_Times") 
     for each in page:
         amount = each.amount
         if type(amount) is not int or not 0 <= amount <= MAX_WH:
-            amount = _amount(amount)
+            amount = amount_of(amount)
         sectors = found.get(each.gsrn)
         if sectors is None or each.type != _KIND:
             if each.type not in _KINDS:

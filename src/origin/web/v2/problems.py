@@ -59,7 +59,7 @@ class Problem:
             "type": TYPE_PREFIX + self.code,
             "title": title(self.code),
             "status": self.status,
-            "detail": self._detail(),
+            "detail": self.detail,
             "code": self.code,
             **({"errors": self.errors} if self.errors else {}),
             **(self.members or {}),
@@ -68,7 +68,9 @@ class Problem:
             "message": self.message,
         }
 
-    def _detail(self) -> str:
+    @property
+    def detail(self) -> str:
+        """The message as one text."""
         if isinstance(self.message, str):
             return self.message
         path, text = next(_leaves(self.message), ((), "The request is not valid."))
@@ -110,6 +112,14 @@ def problem_of(error: OriginError) -> Problem:
         errors,
         wording.members(error),
     )
+
+
+def detail_of(error: OriginError) -> str:
+    """Return the `detail` of the answer to this error.
+
+    :raises LookupError: As `problem_of`.
+    """
+    return problem_of(error).detail
 
 
 def framework_problem(error: HTTPException) -> Problem:

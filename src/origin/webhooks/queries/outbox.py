@@ -6,6 +6,7 @@ must be woken (`origin.webhooks.service.outbox` does both).
 
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
+from uuid import UUID
 
 import orjson
 from sqlalchemy import insert, select
@@ -64,6 +65,12 @@ _TELL_SETTLED = TELL.format(
         SELECT ggo_id FROM batches WHERE id = ANY(%(batches)s::bigint[])
     ))"""
 )
+_TELL_OPERATION = TELL.format(
+    ggos="""(
+    SELECT * FROM ggos WHERE stored AND NOT locked AND parent_id IN (
+        SELECT ggo_id FROM batches WHERE operation_id = %(operation_id)s
+    ))"""
+)
 _TELL_ISSUED = TELL.format(ggos="(SELECT * FROM ggos WHERE address = ANY(%(addresses)s::text[]))")
 
 
@@ -87,6 +94,14 @@ def announce_settled_on(connection: RawConnection, batch_id: int) -> bool:
     :returns: Whether deliveries were written.
     """
     written = connection.rows(_TELL_SETTLED, {"batches": [batch_id]})
+    if written:
+        wake_over(connection, {row[0] for row in written})
+    return bool(written)
+
+
+def announce_operation_on(connection: RawConnection, operation_id: UUID) -> bool:
+    """Do what `announce_settled_on` does, for all batches of an operation."""
+    written = connection.rows(_TELL_OPERATION, {"operation_id": str(operation_id)})
     if written:
         wake_over(connection, {row[0] for row in written})
     return bool(written)

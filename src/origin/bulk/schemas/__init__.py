@@ -1,0 +1,1 @@
+"""What requests and answers of bulk orders look like (contract: v2, Bulk transfers and retirements)."""
