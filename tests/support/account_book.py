@@ -340,9 +340,7 @@ class OrderedWorld:
         self._read_parts(batch)
 
     def open_history(self, user: str) -> None:
-        self.sql(
-            "UPDATE users SET history_from = entry_time() WHERE id = :id", id=self.users[user]
-        )
+        self.sql("UPDATE users SET history_from = entry_time() WHERE id = :id", id=self.users[user])
 
     def forget_times(self, but: Sequence[int] = ()) -> None:
         """Leave the GGOs as earlier versions wrote them, but for these and their parts."""

@@ -209,7 +209,7 @@ _OVERVIEW = Row(
         Panel(
             "Duration (95 %)",
             "19 of 20 requests are answered within this time. Good: below a second. "
-            "Composes and declarations take longer than listings.",
+            "Composes and declarations take longer than listings; `Prefer: wait` waits up to 25 s.",
             {"": percentile(0.95, "request_seconds", matchers=[_USERS])},
             unit="s",
             kind=Kind.STAT,

@@ -95,9 +95,7 @@ class EntriesQuery(ListQuery, PeriodQuery):
     )
     operation = fields.UUID(
         load_default=None,
-        metadata=described(
-            "Only entries of this operation", AN_ID
-        ),
+        metadata=described("Only entries of this operation", AN_ID),
     )
 
 
@@ -120,9 +118,7 @@ class EntryGgoSchema(Schema):
 class EntrySchema(Schema):
     """A move of Wh between two buckets of the account's balance. It never changes."""
 
-    id = fields.UUID(
-        required=True, metadata=described("The entry's id", AN_ID)
-    )
+    id = fields.UUID(required=True, metadata=described("The entry's id", AN_ID))
     at = fields.AwareDateTime(
         required=True, metadata=described("When it counts, in UTC", "2026-01-31T12:00:00+00:00")
     )

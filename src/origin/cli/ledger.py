@@ -139,6 +139,7 @@ def batch(batch_id: str, *, as_json: bool) -> None:
         original = row.original_batch_id or "no id is known"
         click.echo(f"Adopted from the original service; its batch on the ledger: {original}")
     click.echo(f"Source: {row.address}, {row.amount} Wh")
+    click.echo(f"Operation: {row.operation_id or 'not made yet'}")
     posts = f"{row.posts} begun, {row.refused_posts} refused, {row.unarrived_posts} never arrived"
     click.echo(f"POSTs: {posts}\n")
     events = [

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from flask import Response, request
 
-from origin.declarations.pdf.document import Issuer, render
+from origin.declarations.pdf.document import render
 from origin.declarations.pdf.words import LANGUAGES, Language
 from origin.declarations.rules.declarations import (
     Column,
@@ -18,6 +18,7 @@ from origin.declarations.rules.declarations import (
 from origin.declarations.rules.exact import ONE, as_float, as_number, per, whole
 from origin.declarations.schemas import DeclarationRequest, DeclarationResponse
 from origin.declarations.service import DeclarationService
+from origin.documents.pdf import Issuer
 from origin.errors import MeteringPointUnavailable
 from origin.identity.authentication import current_user, requires
 from origin.settings import Settings

@@ -208,9 +208,7 @@ class Histories(RuleBasedStateMachine):
         return lambda after, limit: self.service.entries(user_id, filters, after, limit)
 
     def _spendable(self, *, sent: bool) -> list[BookGgo]:
-        in_flight = {
-            part.id for each in self._in("pending") for part in each.parts
-        }
+        in_flight = {part.id for each in self._in("pending") for part in each.parts}
         return [
             each
             for each in self.book.ggos

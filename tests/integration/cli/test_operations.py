@@ -32,6 +32,9 @@ def test_it_shows_an_operation_with_its_items(market: Market):
     assert document["planning"] is None
     assert [each["batch"] for each in document["items"]] == batches
     assert [each["parts"][0]["amount"] for each in document["items"]] == [100, 200]
+    # The way from a batch to its operation.
+    batch = market.app.test_cli_runner().invoke(args=["ledger", "batch", str(batches[0])])
+    assert f"Operation: {operation_id}" in batch.output
     api = found(market, f"/v2/operations/{operation_id}")
     assert api.items() <= document.items()
 

@@ -10,7 +10,7 @@ import pytest
 from pypdf import PdfReader
 
 from devstack.processes import ROOT
-from origin.declarations.pdf.document import Issuer, content, document_id, render
+from origin.declarations.pdf.document import content, document_id, render
 from origin.declarations.pdf.example import example, main
 from origin.declarations.pdf.words import LANGUAGES, WORDS, Language
 from origin.declarations.rules.consumption import RetiredGgo
@@ -21,6 +21,7 @@ from origin.declarations.rules.declarations import (
     by_resolution,
     declare,
 )
+from origin.documents.pdf import Issuer
 from origin.shared.periods import Resolution
 from tests.support.consumption import exactly, measured
 

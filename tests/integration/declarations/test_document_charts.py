@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pypdf import PdfReader
 
-from origin.declarations.pdf.document import Issuer, content, render
+from origin.declarations.pdf.document import content, render
 from origin.declarations.pdf.words import LANGUAGES, WORDS, Language
 from origin.declarations.rules.consumption import RetiredGgo
 from origin.declarations.rules.declarations import (
@@ -21,6 +21,7 @@ from origin.declarations.rules.declarations import (
     by_resolution,
     declare,
 )
+from origin.documents.pdf import Issuer
 from origin.shared.periods import Resolution
 from tests.support.consumption import exactly, measured
 

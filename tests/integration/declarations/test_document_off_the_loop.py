@@ -11,7 +11,8 @@ from gevent import monkey
 monkey.patch_all()
 import time
 import gevent
-from origin.declarations.pdf.document import Issuer, render
+from origin.documents.pdf import Issuer
+from origin.declarations.pdf.document import render
 from origin.declarations.pdf.example import BEGIN, example
 from origin.shared.native_threads import run_in_native_thread
 

@@ -9,6 +9,7 @@ import pytest
 from origin.batches.queries import outcomes
 from origin.operations.queries import writing
 from origin.operations.rules import Kind
+from tests.support.concurrency import at_once
 from tests.support.market import CONSUMPTION, Market
 from tests.support.operations import (
     BODY,
@@ -397,3 +398,23 @@ def test_a_page_ends_where_its_requests_are_long(market: Market):
     market.rows("UPDATE operations SET request = to_json(repeat('x', 9000000))")
     read = pages(market, "/v2/operations?status=queued", 1000)
     assert [len(page) for page in read] == [1, 1, 1, 2]
+
+
+def test_an_operation_is_either_cancelled_or_planned(market: Market):
+    """Both at the same moment."""
+    now = datetime.now(UTC)
+    for number in range(8):
+        operation_id = order(market, f"k{number}")
+
+        def cancel(wanted: UUID = operation_id) -> bool:
+            path = f"/v2/operations/{wanted}/cancel"
+            return market.post(path, token=market.tokens["alice"]).status_code == 200
+
+        def plan(wanted: UUID = operation_id) -> bool:
+            with market.runtime.database.raw_connection(transaction=True) as connection:
+                return writing.accept(connection, wanted, now, 10)
+
+        is_cancelled, is_planned = at_once(cancel, plan)
+        assert is_cancelled != is_planned
+        status = found(market, f"/v2/operations/{operation_id}")["status"]
+        assert (status == "cancelled") == is_cancelled

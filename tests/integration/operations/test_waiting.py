@@ -115,8 +115,8 @@ def test_many_wait_without_a_connection_and_are_answered_soon(market: Market, as
             ended[answer] = time.monotonic()
             time.sleep(0.01)
         delays = [answer.result(30) - at for answer, at in ended.items()]
-    # The limit is 0.3 s on a machine that does nothing else (`bench/`).
-    assert quantiles(delays, n=20)[-1] < 3, sorted(delays)
+    # 0.1 s on a machine that does nothing else (the limit is 0.3 s), 25 s if nothing woke them.
+    assert quantiles(delays, n=20)[-1] < 10, sorted(delays)
 
 
 def polled(market: Market) -> bool:

@@ -91,7 +91,8 @@ def _statement(grouping: Sequence[GroupBy], *, ledger_enabled: bool) -> str:
     codes = list(dict.fromkeys(column for each in grouping for column in _CODES[each]))
     parts = [
         _OWNED.format(
-            keys=_keys(codes, "ggo"), held=held_bucket("ggo", "%(at)s", ledger_enabled=ledger_enabled)
+            keys=_keys(codes, "ggo"),
+            held=held_bucket("ggo", "%(at)s", ledger_enabled=ledger_enabled),
         ),
         _SENT.format(keys=_keys(codes, "ggo")),
         _ROLLED_BACK.format(

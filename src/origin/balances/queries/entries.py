@@ -109,7 +109,12 @@ def entries(
     if opens and EntryKind.OPENING.value in kinds and filters.operation is None:
         branches += _openings(after, ledger_enabled=ledger_enabled)
     branches.append(
-        _rolled_back(after, opens=opens, has_operation=filters.operation is not None, ledger_enabled=ledger_enabled)
+        _rolled_back(
+            after,
+            opens=opens,
+            has_operation=filters.operation is not None,
+            ledger_enabled=ledger_enabled,
+        )
     )
     return list(_read(account.id, database.query(_page(branches), values)))
 
@@ -367,7 +372,11 @@ def _rolled_back(
     def held(at: str) -> str:
         return held_bucket("source", at, ledger_enabled=ledger_enabled)
 
-    tests = [f"(%(low)s <= move.at OR move.rank = {_OPENED_PENDING})", "move.at <= %(high)s", "move.kind = ANY(%(kinds)s)"]
+    tests = [
+        f"(%(low)s <= move.at OR move.rank = {_OPENED_PENDING})",
+        "move.at <= %(high)s",
+        "move.kind = ANY(%(kinds)s)",
+    ]
     if not opens:
         tests.append(f"move.rank <> {_OPENED_PENDING}")
     if has_operation:
@@ -375,7 +384,8 @@ def _rolled_back(
     if after is not None:
         place = "%(after_at)s, %(after_rank)s, %(after_begin)s, %(after_row)s, %(after_position)s"
         tests.append(f"(move.at, move.rank, {_NO_BEGIN}, move.row, move.position) > ({place})")
-    opening = f"""
+    opening = (
+        f"""
         UNION ALL
         SELECT %(history)s, {_OPENED_PENDING}, rollback.batch_id, part.position, 'opening',
             part.amount, {held("%(history)s")}, part.target, part.address, NULL::uuid,
@@ -387,7 +397,10 @@ def _rolled_back(
             {held("%(history)s")}, 'blocked', source.address, NULL, NULL, NULL
         WHERE rollback.blocked AND rollback.declined_at <= %(history)s
             AND {block_ended_at("rollback", "source")} > %(history)s
-""" if opens else ""
+"""
+        if opens
+        else ""
+    )
     return f"""
 SELECT move.at, move.rank, {_NO_BEGIN}, move.row, move.position, move.kind, move.amount,
     move.source, move.target, move.address, {_GGO.format(ggo="source")}, move.operation,
@@ -397,13 +410,15 @@ JOIN ggos AS source ON source.id = rollback.ggo_id
 JOIN batches AS batch ON batch.id = rollback.batch_id
 CROSS JOIN LATERAL (
     WITH part AS ({_UNDONE_PARTS})
-    {_ROLLBACK_MOVES.format(
-        accepted=held("rollback.accepted_at"),
-        declined=held("rollback.declined_at"),
-        redone=held("rollback.redone_at"),
-        unblocked=held("rollback.unblocked_at"),
-        before_expiry=_before_expiry("source", ledger_enabled=ledger_enabled),
-    )}
+    {
+        _ROLLBACK_MOVES.format(
+            accepted=held("rollback.accepted_at"),
+            declined=held("rollback.declined_at"),
+            redone=held("rollback.redone_at"),
+            unblocked=held("rollback.unblocked_at"),
+            before_expiry=_before_expiry("source", ledger_enabled=ledger_enabled),
+        )
+    }
     {opening}
 ) AS move (at, rank, row, position, kind, amount, source, target, address, operation, counterpart,
     reference)

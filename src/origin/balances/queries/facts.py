@@ -58,9 +58,7 @@ def began_at(ggo: str) -> str:
 
 def is_born_retired(ggo: str) -> str:
     """Return whether the GGO is a part that its split retired."""
-    return (
-        f"({ggo}.retired AND {ggo}.parent_id IS NOT NULL AND {spent_at(ggo)} = {ggo}.created_at)"
-    )
+    return f"({ggo}.retired AND {ggo}.parent_id IS NOT NULL AND {spent_at(ggo)} = {ggo}.created_at)"
 
 
 def is_in_flight_at(ggo: str, at: str) -> str:

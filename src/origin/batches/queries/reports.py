@@ -33,7 +33,7 @@ _LISTED_COLUMNS: tuple[Any, ...] = (
     Ggo.amount,
     User.subject,
 )
-_BATCH_COLUMNS = (*_LISTED_COLUMNS, Batch.undone)
+_BATCH_COLUMNS = (*_LISTED_COLUMNS, Batch.operation_id, Batch.undone)
 
 
 def any_under_way(session: Session) -> bool:

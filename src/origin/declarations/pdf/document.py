@@ -1,14 +1,13 @@
 """The environment declaration as a PDF (contract: http-api.md, export-pdf).
 
 `content` makes all that the pages show, as plain texts and numbers. `document.typ` is the layout: it takes
-them as data, never as markup. The charts are in `charts`, what follows the resolution in `development`.
+them as data, never as markup, in the house style of `origin.documents`. The charts are in `charts`, what
+follows the resolution in `development`.
 
 A declaration of no consumption is one page of text.
 """
 
 import hashlib
-from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ from origin.declarations.rules.declarations import (
     Totals,
 )
 from origin.declarations.rules.exact import as_float, per
+from origin.documents.pdf import Issuer, compile_pdf
 
 TEMPLATE = Path(__file__).with_suffix(".typ")
 
@@ -32,30 +32,11 @@ _MAX_POINTS = 40
 _MAX_EMISSIONS = 12
 
 
-@dataclass(frozen=True)
-class Issuer:
-    """Who issues the document, at which web address, and when (aware)."""
-
-    name: str
-    address: str
-    now: datetime
-
-
 def render(
     query: DeclarationQuery, found: EnvironmentDeclaration, issuer: Issuer, language: Language
 ) -> bytes:
-    """Return the PDF, with embedded fonts and tags (PDF/UA-1). Equal arguments give equal bytes."""
-    # Imported when needed: it would cost every process 30 MB.
-    import typst
-
-    data = orjson.dumps(content(query, found, issuer, language))
-    return typst.compile(
-        str(TEMPLATE),
-        sys_inputs={"data": data.decode()},
-        ignore_system_fonts=True,
-        pdf_standards=["ua-1"],
-        timestamp=issuer.now.replace(microsecond=0),
-    )
+    """Return the PDF."""
+    return compile_pdf(TEMPLATE, content(query, found, issuer, language), issuer.now)
 
 
 def document_id(query: DeclarationQuery, found: EnvironmentDeclaration) -> str:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
-from origin.declarations.pdf.document import Issuer, render
+from origin.declarations.pdf.document import render
 from origin.declarations.pdf.words import LANGUAGES
 from origin.declarations.rules.consumption import (
     HOUR_S,
@@ -27,6 +27,7 @@ from origin.declarations.rules.declarations import (
     declare,
 )
 from origin.declarations.rules.exact import exact
+from origin.documents.pdf import Issuer
 from origin.shared.periods import Resolution
 
 BEGIN = datetime(2024, 12, 31, 23, tzinfo=UTC)
