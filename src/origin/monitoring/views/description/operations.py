@@ -23,6 +23,7 @@ _GROUPS = {
     "webhooks_in": "Events from DataHub",
     "subscriptions": "Webhook subscriptions",
     "bulk": "Bulk orders",
+    "bulk_lines": "Bulk orders",
     "operations": "Orders",
     "ggos_v2": "GGO",
     "balances": "Balances",
