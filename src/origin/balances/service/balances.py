@@ -9,25 +9,13 @@ from origin.balances.queries import balances as balance_queries
 from origin.balances.queries import entries as entry_queries
 from origin.balances.rules.balance import Balances, GroupBy, no_amounts
 from origin.balances.rules.entries import MICROSECOND, Entry, EntryFilters, EntryKey
+from origin.balances.rules.statements import Statement
 from origin.balances.service.moments import Moment, Moments
 from origin.db.engine import Database
 from origin.shared.periods import Period
 
 _UTC = ZoneInfo("UTC")
 _ENTRIES_AT_ONCE = 1000
-
-
-@dataclass(frozen=True)
-class Statement:
-    """A statement of account.
-
-    :ivar opening: The balance right before the period; `closing`: at its end.
-    :ivar lines: The entries between, oldest first. They are read as they are taken.
-    """
-
-    opening: Balances
-    lines: Iterator[Entry]
-    closing: Balances
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""The statement of account as a PDF."""
