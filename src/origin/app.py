@@ -11,7 +11,8 @@ from flask import Flask, Response, request
 from flask_cors import cross_origin
 
 from origin.accounts.views import accounts, login, suppliers
-from origin.balances import views as balances
+from origin.balances.views import balances, statements
+from origin.bulk.views import lines as bulk_lines
 from origin.bulk.views import orders as bulk_orders
 from origin.cli.commands import OnlyDoctor, register_commands
 from origin.compose import views as compose
@@ -51,8 +52,10 @@ _BLUEPRINTS = (
     forecasts.blueprint,
     operations.blueprint,
     bulk_orders.blueprint,
+    bulk_lines.blueprint,
     by_address.blueprint,
     balances.blueprint,
+    statements.blueprint,
 )
 
 _OPENAPI: dict[str, Any] = {

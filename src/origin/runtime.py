@@ -11,6 +11,7 @@ from origin.accounts.service.administration import UserAdministration
 from origin.accounts.service.login import Logins
 from origin.adoption.service.adopt import AdoptionService
 from origin.adoption.service.early_rows import EarlyRows
+from origin.balances.service.back_fill import EntryTimes
 from origin.balances.service.balances import BalanceService
 from origin.balances.service.moments import Moments
 from origin.batches.client.ledger import LedgerClient
@@ -237,6 +238,7 @@ class Runtime:
         """Make the services of operations, composes, forecasts and declarations."""
         self.operations = Operations(database=self.database, waiting=Waiting(self.database))
         self.operation_back_fill = OperationBackFill(self.database)
+        self.entry_times = EntryTimes(self.database)
         self.composer = Composer(
             database=self.database,
             wakeups=self.wakeups,

@@ -34,7 +34,7 @@ blueprint = Blueprint("declarations", __name__)
 PDF_NAME = "EnvironmentDeclaration.pdf"
 
 _REJECTIONS = (MeteringPointUnavailable([A_CONSUMPTION_GSRN]),)
-_ACCEPT_LANGUAGE = {
+ACCEPT_LANGUAGE = {
     "name": "Accept-Language",
     "in": "header",
     "required": False,
@@ -42,6 +42,7 @@ _ACCEPT_LANGUAGE = {
     "schema": {"type": "string"},
     "example": "da, en;q=0.8",
 }
+"""The header's description, for `@blueprint.doc(parameters=[…])`."""
 _HEADERS = {
     "Content-Disposition": {
         "description": "The file's name",
@@ -74,7 +75,7 @@ def declare_consumption(query: DeclarationQuery) -> Response:
 @blueprint.post("/eco-declaration/export-pdf")
 @requires("ggo.read")
 @rejects(*_REJECTIONS)
-@blueprint.doc(parameters=[_ACCEPT_LANGUAGE])
+@blueprint.doc(parameters=[ACCEPT_LANGUAGE])
 @blueprint.arguments(DeclarationRequest)
 @blueprint.response(
     200,

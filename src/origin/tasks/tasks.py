@@ -36,6 +36,7 @@ def register_tasks(app: Celery, runtime: Runtime, sender: WakeupSender) -> None:
         names.RECONCILIATION: runtime.reconciliation.continue_run,
         names.SCHEDULES: lambda: schedules.send_due(runtime.database, periodic, sender.send),
         names.OPERATIONS_BACK_FILL: runtime.operation_back_fill.run,
+        names.ENTRY_TIMES: runtime.entry_times.run,
         names.BATCHES: _run_batches(runtime),
     }
     for name, use_case in use_cases.items():

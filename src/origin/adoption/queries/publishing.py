@@ -86,13 +86,15 @@ def _next_index(sequence: SourceTable, used: SourceTable) -> str:
     ))"""
 
 
+# Entries and balances begin at the adoption, with what the accounts have then.
 _USERS = f"""
 INSERT INTO users (id, subject, master_key, access_token, refresh_token, token_expires_at,
-    created_at, last_login_at, disabled_at, next_metering_point_index, next_trade_index)
+    created_at, last_login_at, disabled_at, history_from, next_metering_point_index,
+    next_trade_index)
 OVERRIDING SYSTEM VALUE
 SELECT id, subject, master_key, access_token, refresh_token,
     CASE WHEN NOT disabled THEN token_expire END, coalesce(created, last_login, now()), last_login,
-    CASE WHEN disabled THEN now() END,
+    CASE WHEN disabled THEN now() END, entry_time(),
     {_next_index(POINT_INDEXES, POINTS)}, {_next_index(GGO_INDEXES, GGOS)}
 FROM {adoptable(USERS)} AS staged
 """

@@ -12,7 +12,7 @@ from typing import Any
 from origin.balances.pdf.words import WORDS
 from origin.balances.rules.balance import AMOUNTS
 from origin.balances.rules.entries import MICROSECOND, Entry
-from origin.balances.rules.statements import Digest, MonthlySum, Statement, digest_of
+from origin.balances.rules.statements import Digest, MonthlySum, Statement
 from origin.declarations.pdf.words import WORDS as HOUSE_WORDS
 from origin.declarations.pdf.words import Language
 from origin.documents.pdf import Issuer, compile_pdf
@@ -26,13 +26,18 @@ _LAST_SHOWN = 0x17F
 
 
 def render(
-    subject: str, period: Period, statement: Statement, issuer: Issuer, language: Language
+    subject: str,
+    period: Period,
+    statement: Statement,
+    digest: Digest,
+    issuer: Issuer,
+    language: Language,
 ) -> bytes:
-    """Return the PDF. It reads the statement's lines.
+    """Return the PDF.
 
     :param subject: The account's.
+    :param digest: Of the statement's lines, of which it keeps up to `MAX_LINES`.
     """
-    digest = digest_of(statement.lines, MAX_LINES, period.zone)
     shown = content(subject, period, statement, digest, issuer, language)
     return compile_pdf(TEMPLATE, shown, issuer.now)
 

@@ -91,6 +91,16 @@ def finish(session: Session, recovery_id: int) -> None:
     )
 
 
+def begin_histories(session: Session) -> None:
+    """Let all accounts' entries begin now, with what the accounts have: the past was changed.
+
+    Each account gets its own time, so that its balance then is settled.
+    """
+    # In the order of ids, as handing out indexes does.
+    session.execute(select(User.id).order_by(User.id).with_for_update(key_share=True)).all()
+    session.execute(update(User).values(history_from=func.entry_time()))
+
+
 def key_owners(session: Session) -> list[KeyOwner]:
     """Return all users, by id."""
     highest = (

@@ -138,6 +138,7 @@ class _Run:
                 used = {owner: k for owner, k in highest.items() if k >= 0}
                 progress.move_trade_counters(session, used, self._options.margin)
                 progress.finish(session, self._recovery.id)
+                progress.begin_histories(session)
             self._service.wakeups.datahub_jobs_due()
         self._report.complete = True
 

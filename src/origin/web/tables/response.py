@@ -32,11 +32,20 @@ def table_response(form: str, file_name: str, tables: Sequence[Table]) -> Respon
     :param file_name: In ASCII.
     """
     [chunks] = [csv_chunks(each) for each in tables] if form == CSV else [xlsx_chunks(tables)]
+    response = streamed(chunks, form)
+    response.headers["Content-Disposition"] = f'attachment; filename="{file_name}"'
+    return response
+
+
+def streamed(chunks: Iterator[bytes], media_type: str) -> Response:
+    """Return a response that is sent while it is made. What holds for `table_response` holds here.
+
+    :param chunks: A generator. It is closed once it isn't read any more.
+    """
     first = next(chunks)
-    response = Response(chain([first], _in_turns(chunks)), mimetype=form)
+    response = Response(chain([first], _in_turns(chunks)), mimetype=media_type)
     # Also if the client leaves early.
     response.call_on_close(cast("Generator[bytes]", chunks).close)
-    response.headers["Content-Disposition"] = f'attachment; filename="{file_name}"'
     response.cache_control.no_store = True
     return response
 

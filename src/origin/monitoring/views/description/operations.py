@@ -25,6 +25,7 @@ _GROUPS = {
     "operations": "Orders",
     "ggos_v2": "GGO",
     "balances": "Balances",
+    "account_statements": "Balances",
 }
 """The tag of each blueprint's operations; all others are for operators."""
 _OPERATIONS = "Operations"

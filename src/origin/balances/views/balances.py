@@ -1,4 +1,4 @@
-"""Balances, entries and statements of account (contract: v2, Balances and statements of account)."""
+"""Balances and entries (contract: v2, Balances and statements of account)."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -58,7 +58,7 @@ def list_entries(query: dict[str, Any]) -> Response:
     rows = provided(BalanceService).entries(
         user.id, filters, None if after is None else EntryKey(*after), page.limit + 1
     )
-    return page.response(rows, lambda entry: entry.key.as_tuple(), _shown_entry)
+    return page.response(rows, lambda entry: entry.key.as_tuple(), shown_entry)
 
 
 def _shown_balances(found: Balances) -> dict[str, Any]:
@@ -67,7 +67,7 @@ def _shown_balances(found: Balances) -> dict[str, Any]:
     return {"at": found.at.isoformat(), "total": found.total, "groups": groups}
 
 
-def _shown_entry(entry: Entry) -> dict[str, Any]:
+def shown_entry(entry: Entry) -> dict[str, Any]:
     """Return an entry as answers show it (`EntrySchema`)."""
     return {
         "id": entry.id,
@@ -87,26 +87,3 @@ def _shown_entry(entry: Entry) -> dict[str, Any]:
         "counterpart": entry.counterpart,
         "reference": entry.reference,
     }
-
-
-@blueprint.get("/v2/account-statement")
-@requires("ggo.read")
-@rejects(MomentOpen(), NotAcceptable(FORMS_OFFERED))
-@blueprint.doc(parameters=[ACCEPT_LANGUAGE])
-@blueprint.query(StatementQuery)
-@blueprint.response(200, StatementResponse)
-def get_account_statement(query: dict[str, Any]) -> Response:
-    """Give a statement of account of a period, as JSON, CSV, XLSX or PDF.
-
-    `Accept` says which. The opening balance and the entries of the period add up to the closing balance.
-    JSON, CSV and XLSX are streamed. CSV has the entries alone, XLSX the balances on a second sheet. The
-    PDF sums more than 500 entries up by month.
-    """
-    form = negotiated(FORMS_OFFERED)
-    user, period = current_user(), query["period"]
-    statement = provided(BalanceService).statement(user.id, period)
-    if form == PDF:
-        return pdf_response(user.subject, period, statement)
-    if form == JSON:
-        return streamed_json(statement)
-    return as_tables(form, statement, period.zone)

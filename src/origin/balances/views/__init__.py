@@ -1,0 +1,1 @@
+"""The API of balances, entries and statements of account."""
