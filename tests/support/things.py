@@ -114,7 +114,11 @@ class OrderBody(Body):
     """An order."""
 
     targets = Items(
-        fields.Nested(ThingTargetBody), least=1, most=100, required=True, metadata=described("Targets")
+        fields.Nested(ThingTargetBody),
+        least=1,
+        most=100,
+        required=True,
+        metadata=described("Targets"),
     )
     parts = LimitedItems(
         Text(), most=2, beyond=TooManyParts, load_default=list, metadata=described("Parts", ["a"])
