@@ -193,7 +193,7 @@ def test_odd_json(market: Market):
         assert answer.status_code == status, (raw, answer.text)
 
 
-def test_recovery_mode_rests_orders_and_planning(new_market, monkeypatch):
+def test_recovery_mode_rests_orders(new_market):
     new_market().issue(100)
     market = new_market(recovery_mode=True)
     for body in (transfer(1), transfer(1, dryRun=True), retirement(1)):
