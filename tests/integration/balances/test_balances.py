@@ -134,7 +134,10 @@ def test_groups_have_the_label_and_the_local_month(market: Market, told: Told):
     ]
     assert answer["total"]["available"] == 7
     utc = told("/v2/balances?groupBy=month")["groups"]
-    assert [(each["group"], each["available"]) for each in utc] == [(["2020-01"], 3), (["2020-02"], 4)]
+    assert [(each["group"], each["available"]) for each in utc] == [
+        (["2020-01"], 3),
+        (["2020-02"], 4),
+    ]
     lines = read_entries(told)
     folded = fold_by_group(lines, ["month", "technology"], answer["at"], "Europe/Copenhagen")
     assert {group: sums["available"] for group, sums in folded.items()} == {
@@ -154,7 +157,13 @@ def test_a_moment_before_the_account_has_zeros_and_the_future_is_rejected(
     }
     ahead = ask("/v2/balances?at=2999-01-01T00:00:00Z")
     assert (ahead.status_code, ahead.json["code"]) == (400, "moment_ahead")
-    for query in ("at=2026-01-01T00:00:00", "at=2026-01-01", "groupBy=owner", "timeZone=Mars", "x=1"):
+    for query in (
+        "at=2026-01-01T00:00:00",
+        "at=2026-01-01",
+        "groupBy=owner",
+        "timeZone=Mars",
+        "x=1",
+    ):
         assert ask(f"/v2/balances?{query}").json["code"] == "schema_violated", query
     for query in ("operation=7", "kind=gift", "limit=0", "from=2026-01-02&to=2026-01-01"):
         assert ask(f"/v2/entries?{query}").status_code == 400, query
@@ -320,7 +329,9 @@ def _decline_as_before(market: Market, batch: int) -> None:
     """Decline the batch as a version without rollbacks and times does: it leaves `spent_at`."""
     from origin.batches.queries.outcomes import decline_batch
 
-    spent = market.value("SELECT spent_at FROM ggos WHERE spent_at IS NOT NULL AND parent_id IS NULL")
+    spent = market.value(
+        "SELECT spent_at FROM ggos WHERE spent_at IS NOT NULL AND parent_id IS NULL"
+    )
     with market.runtime.database.transaction() as session:
         decline_batch(session, batch, "no")
     market.rows("DELETE FROM rollbacks")

@@ -53,7 +53,11 @@ def content(
     """Return all that `document.typ` shows, by the names under which it looks it up."""
     texts = _Texts(language, period)
     closing = statement.closing.total
-    held = [(closing["available"], "held"), (closing["retired"], "retired"), (digest.count, "moved")]
+    held = [
+        (closing["available"], "held"),
+        (closing["retired"], "retired"),
+        (digest.count, "moved"),
+    ]
     return {
         "language": language,
         "phrases": texts.phrases(_shown(subject), statement),

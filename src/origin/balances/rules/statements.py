@@ -74,9 +74,7 @@ def digest_of(lines: Iterable[Entry], most: int, zone: ZoneInfo) -> Digest:
     return digest
 
 
-def _add(
-    sums: dict[tuple[str, str, str, str], MonthlySum], entry: Entry, local: datetime
-) -> None:
+def _add(sums: dict[tuple[str, str, str, str], MonthlySum], entry: Entry, local: datetime) -> None:
     kind, source, target = entry.kind.value, entry.source, entry.target
     key = (f"{local:%Y-%m}", kind, source, target)
     before = sums.get(key)

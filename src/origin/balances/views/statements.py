@@ -48,7 +48,9 @@ _LINES_AT_ONCE = 200
 @rejects(MomentOpen(), NotAcceptable(_OFFERED))
 @blueprint.doc(
     parameters=[ACCEPT_LANGUAGE],
-    responses={200: {"content": {**FORMS, PDF: {"schema": {"type": "string", "format": "binary"}}}}},
+    responses={
+        200: {"content": {**FORMS, PDF: {"schema": {"type": "string", "format": "binary"}}}}
+    },
 )
 @blueprint.query(StatementQuery)
 @blueprint.response(200, StatementResponse)
@@ -73,7 +75,9 @@ def get_account_statement(query: dict[str, Any]) -> Response:
 
 def _json_chunks(statement: Statement) -> Iterator[bytes]:
     """Yield the statement as JSON (`StatementResponse`)."""
-    opening, closing = (encode_json(_shown(each)) for each in (statement.opening, statement.closing))
+    opening, closing = (
+        encode_json(_shown(each)) for each in (statement.opening, statement.closing)
+    )
     # The first chunk has lines, so that an error among them is still answered.
     before = b'{"opening":' + opening + b',"lines":['
     written: list[bytes] = []
