@@ -12,6 +12,7 @@ from flask_cors import cross_origin
 
 from origin.accounts.views import accounts, login, suppliers
 from origin.balances.views import balances, statements
+from origin.bulk.views import lines as bulk_lines
 from origin.bulk.views import orders as bulk_orders
 from origin.cli.commands import OnlyDoctor, register_commands
 from origin.compose import views as compose
@@ -51,6 +52,7 @@ _BLUEPRINTS = (
     forecasts.blueprint,
     operations.blueprint,
     bulk_orders.blueprint,
+    bulk_lines.blueprint,
     by_address.blueprint,
     balances.blueprint,
     statements.blueprint,

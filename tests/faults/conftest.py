@@ -6,7 +6,7 @@ import pytest
 
 from devstack.replicated import ReplicatedPostgres
 from devstack.valkey import EmbeddedValkey
-from tests.support.fault_rounds import TOKENS_ASKED_OFTEN
+from tests.support.fault_rounds import HARD_TIMES
 from tests.support.live_system import LiveSystem, running_system
 
 
@@ -33,7 +33,7 @@ def system(
     """The shared system; each test must repair what it breaks."""
     uri = own_postgres.create_database("faults")
     logs = tmp_path_factory.mktemp("faults")
-    with running_system(uri, own_valkey, logs, TOKENS_ASKED_OFTEN) as running:
+    with running_system(uri, own_valkey, logs, HARD_TIMES) as running:
         yield running
 
 

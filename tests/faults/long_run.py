@@ -22,7 +22,7 @@ from devstack.processes import ROOT
 from devstack.replicated import ReplicatedPostgres
 from devstack.valkey import EmbeddedValkey
 from tests.support.fault_injector import DATABASE_LOSSES, FaultPlan
-from tests.support.fault_rounds import TOKENS_ASKED_OFTEN, RoundResult, fault_round
+from tests.support.fault_rounds import HARD_TIMES, RoundResult, fault_round
 from tests.support.live_system import LiveSystem, running_system
 
 _SETTLED_WITHIN_SECONDS = 120
@@ -35,7 +35,7 @@ class Tally:
     faults: Counter[str] = field(default_factory=Counter)
     gave_up: Counter[str] = field(default_factory=Counter)
     seeds: list[int] = field(default_factory=list)
-    composes: int = 0
+    orders: int = 0
     failed_seed: int | None = None
     began: float = field(default_factory=time.monotonic)
 
@@ -44,7 +44,7 @@ class Tally:
         self.seeds.append(seed)
         self.faults += found.faults
         self.gave_up += found.gave_up
-        self.composes += found.composes
+        self.orders += found.orders
 
     @property
     def seconds(self) -> float:
@@ -54,7 +54,7 @@ class Tally:
     def line(self) -> str:
         """Return a summary in one line."""
         return (
-            f"{len(self.seeds)} rounds, {self.faults.total()} faults, {self.composes} composes "
+            f"{len(self.seeds)} rounds, {self.faults.total()} faults, {self.orders} orders "
             f"survived in {self.seconds / 60:.1f} minutes"
         )
 
@@ -73,7 +73,7 @@ class Tally:
             "seeds": self.seeds,
             "failed_seed": self.failed_seed,
             "seconds": round(self.seconds, 1),
-            "composes": self.composes,
+            "orders": self.orders,
             "faults": self.faults.total(),
             "by_kind": dict(self.faults.most_common()),
             "gave_up": dict(self.gave_up),
@@ -118,7 +118,7 @@ def _place(logs: Path) -> Iterator[tuple[LiveSystem, tuple[ReplicatedPostgres, E
         postgres = stack.enter_context(ReplicatedPostgres())
         valkey = stack.enter_context(EmbeddedValkey())
         uri = postgres.create_database("faults")
-        system = stack.enter_context(running_system(uri, valkey, logs, TOKENS_ASKED_OFTEN))
+        system = stack.enter_context(running_system(uri, valkey, logs, HARD_TIMES))
         stack.enter_context(system.another_worker(logs))
         yield system, (postgres, valkey)
 

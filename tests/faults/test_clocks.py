@@ -20,7 +20,7 @@ def _skewed(seconds: float, *processes: SupervisedProcess) -> Iterator[None]:
     for process in processes:
         process.env |= {
             "CLOCK_SKEW_S": str(seconds),
-            "PYTHONPATH": str(ROOT / "tests/support/skewed"),
+            "PYTHONPATH": str(ROOT / "tests/support/shims"),
             "METRICS_PORT": str(free_port()),
         }
     try:

@@ -12,7 +12,7 @@ import pytest
 from devstack.replicated import ReplicatedPostgres
 from devstack.valkey import EmbeddedValkey
 from tests.support.fault_injector import DATABASE_LOSSES, FaultPlan
-from tests.support.fault_rounds import TOKENS_ASKED_OFTEN, fault_round
+from tests.support.fault_rounds import HARD_TIMES, fault_round
 from tests.support.live_system import LiveSystem, running_system
 
 _SEEDS = [int(seed) for seed in os.environ.get("FAULT_SEED", "7 32").split()]
@@ -81,7 +81,7 @@ def fresh_system(
     with ReplicatedPostgres() as postgres, EmbeddedValkey() as valkey:
         uri = postgres.create_database("faults")
         with (
-            running_system(uri, valkey, logs, TOKENS_ASKED_OFTEN) as system,
+            running_system(uri, valkey, logs, HARD_TIMES) as system,
             system.another_worker(logs),
         ):
             yield system, (postgres, valkey)

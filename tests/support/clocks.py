@@ -1,9 +1,14 @@
-"""Shifts the wall clock of processes; the clocks of PostgreSQL and of the tests stay right."""
+"""Environments of processes whose clock is wrong, or that find few GGOs many (`tests/support/shims`)."""
 
 from collections.abc import Mapping
 from pathlib import Path
 
-_SHIM = Path(__file__).with_name("skewed")
+from devstack.processes import ROOT
+
+_SHIM = Path(__file__).with_name("shims")
+
+FEW_IN_A_REQUEST = {"MOST_IN_REQUEST": "3", "PYTHONPATH": f"{_SHIM}:{ROOT / 'src'}"}
+"""Changes to an environment: workers plan bulk orders of more than three candidates."""
 
 
 def skewed(env: Mapping[str, str], seconds: float) -> dict[str, str]:

@@ -17,7 +17,9 @@ from devstack.processes import WORKER_READY, ServiceProcesses, SupervisedProcess
 from devstack.stack import Stack, running_stack
 from sandbox.clients import Control
 from sandbox.running import Peers
+from tests.support.accounts_told import PatientReader, told_account
 from tests.support.auditor import audit, read_books, read_ledger
+from tests.support.auditor_operations import Account, audit_operations
 from tests.support.database import rows
 from tests.support.lost_data import LostData
 from tests.support.waiting import eventually
@@ -223,7 +225,7 @@ class LiveSystem:
         )
 
     def wait_until_settled(self, within: float = 45) -> None:
-        """Wait until every batch has ended.
+        """Wait until workers have planned every order, and every batch has ended.
 
         No POST can be on its way any more, so unanswered ones are dated back by an hour.
         """
@@ -231,16 +233,32 @@ class LiveSystem:
             "UPDATE batches SET last_post_at = now() - interval '1 hour' WHERE ended_at IS NULL "
             "RETURNING id, state, attempts, posts, refused_posts, last_error"
         )
+        queued = "SELECT id, attempts, last_error FROM operations WHERE next_attempt_at IS NOT NULL"
+        # A planned order makes batches, so the orders come first.
+        eventually(lambda: not self.rows(queued), "every order is planned", within=within)
         eventually(lambda: not self.rows(unfinished), "every batch has ended", within=within)
 
     def audit(self) -> None:
-        """Compare the database with the ledger; AssertionError if they differ."""
-        books = read_books(self.database_uri)
-        complaints = audit(
-            books, read_ledger(self.sandbox.urls["ledger"]), recovered=self.lost_data.recovered
-        )
+        """Compare the database, and what the API tells, with the ledger; AssertionError if they differ."""
+        books, state = read_books(self.database_uri), read_ledger(self.sandbox.urls["ledger"])
+        complaints = audit(books, state, recovered=self.lost_data.recovered)
         complaints += self.lost_data.wrong_owners(books.ggos)
+        complaints += audit_operations(
+            self._told_accounts(), books, state, recovered=self.lost_data.recovered
+        )
         assert not complaints, "\n".join(complaints)
+
+    @contextmanager
+    def reader(self, subject: str) -> Iterator[PatientReader]:
+        """Yield a reader of an account, with a token and a connection of its own."""
+        token = self.sandbox.hydra.tokens(subject).access
+        with closing(ApiClient(self.stack.url, token)) as api:
+            yield PatientReader(api)
+
+    def _told_accounts(self) -> Iterator[Account]:
+        for row in self.rows("SELECT subject FROM users WHERE disabled_at IS NULL ORDER BY id"):
+            with self.reader(row["subject"]) as reader:
+                yield told_account(reader, row["subject"])
 
     def subscribe(self, home: Household) -> None:
         """Subscribe a household to received GGOs, at its own hook of the receiver."""

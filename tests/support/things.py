@@ -95,7 +95,7 @@ class ThingList(ListResponse):
     results = fields.List(fields.Nested(ThingSchema), metadata=described("Things"))
 
 
-class TargetBody(Body):
+class ThingTargetBody(Body):
     """Who gets what."""
 
     account = Text(required=True, metadata=described("The recipient", "bo"))
@@ -114,7 +114,11 @@ class OrderBody(Body):
     """An order."""
 
     targets = Items(
-        fields.Nested(TargetBody), least=1, most=100, required=True, metadata=described("Targets")
+        fields.Nested(ThingTargetBody),
+        least=1,
+        most=100,
+        required=True,
+        metadata=described("Targets"),
     )
     parts = LimitedItems(
         Text(), most=2, beyond=TooManyParts, load_default=list, metadata=described("Parts", ["a"])

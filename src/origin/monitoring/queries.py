@@ -122,6 +122,7 @@ def overdue_work(session: Session) -> Iterable[Sequence[Any]]:
     overdue = "SELECT '{0}', greatest(extract(epoch FROM now() - min(next_attempt_at)), 0) FROM {1}"
     queues = {
         "batches": "batches WHERE next_attempt_at IS NOT NULL",
+        "bulk": "operations WHERE next_attempt_at IS NOT NULL",
         "datahub_jobs": "datahub_jobs",
         "webhooks": "webhook_subscriptions WHERE next_attempt_at IS NOT NULL",
     }

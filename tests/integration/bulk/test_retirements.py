@@ -162,7 +162,7 @@ def test_a_dry_run_reads_few_pages_and_an_order_leaves_them_to_a_worker(market: 
     assert operation(market, made["id"])["totals"]["planned"] == 300
 
 
-def test_measurements_at_other_addresses_are_left_alone(market: Market, caplog):
+def test_measurements_at_other_addresses_are_left_alone(market: Market):
     """As long as DataHub has another key of ours, nothing can be retired to its measurements."""
     market.issue(100)
     market.consume(CONSUMPTION, 60)

@@ -112,8 +112,14 @@ def test_overdue_work_is_told_by_queue(market: Market):
         "INSERT INTO datahub_jobs (user_id, kind, next_attempt_at) "
         "SELECT id, 'subscribe_ggos', now() + interval '1 hour' FROM users LIMIT 1"
     )
+    market.rows(
+        "INSERT INTO operations (id, user_id, kind, origin, next_attempt_at) "
+        "SELECT gen_random_uuid(), id, 'transfer', 'api', now() - interval '800 s' "
+        "FROM users LIMIT 1"
+    )
     after = scrape(market)
     assert 700 <= after.value("work_overdue_seconds", queue="batches") < 760
+    assert 800 <= after.value("work_overdue_seconds", queue="bulk") < 860
     assert ("account_service_work_overdue_seconds", frozenset({("queue", "webhooks")})) in (
         after.samples
     )

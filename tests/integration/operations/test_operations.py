@@ -9,7 +9,8 @@ import pytest
 from origin.batches.queries import outcomes
 from origin.operations.queries import writing
 from origin.operations.rules import Kind
-from tests.support.market import CONSUMPTION, Market
+from tests.support.concurrency import at_once
+from tests.support.market import BOBS_CONSUMPTION, CONSUMPTION, Market
 from tests.support.operations import (
     BODY,
     carry_out,
@@ -131,6 +132,29 @@ def test_the_effects_of_a_later_compose_are_not_those_of_a_declined_one(market: 
         for path in (first, second)
     ]
     assert amounts == [[100, 900], [700, 300]]
+
+
+def test_a_part_that_is_retired_later_stays_what_it_was(market: Market):
+    """The retirement has an operation of its own. A sender must not learn of what a recipient does."""
+    measured_at = [market.consume(), market.consume(BOBS_CONSUMPTION)]
+    path = location(market.compose(market.issue(1000), transfers=[(100, "bob")]))
+    market.settle()
+    before = found(market, f"{path}/items")
+    [item] = before["results"]
+    owners = (("alice", CONSUMPTION, "remainder"), ("bob", BOBS_CONSUMPTION, "transfer"))
+    for subject, gsrn, kind in owners:
+        [part] = [each for each in item["parts"] if each["kind"] == kind]
+        answer = market.compose(part["address"], retires=[(part["amount"], gsrn)], subject=subject)
+        assert answer.status_code == 200, answer.text
+        assert found(market, f"{path}/items") == before
+        market.settle()
+        assert found(market, f"{path}/items") == before
+    assert market.rows("SELECT count(*) FROM ggos WHERE retire_address = ANY(:a)", a=measured_at)[
+        0
+    ] == (2,)
+    # Rows that earlier versions wrote have no times.
+    market.rows("UPDATE ggos SET spent_at = NULL, retired_at = NULL, settled_at = NULL")
+    assert found(market, f"{path}/items") == before
 
 
 def test_a_transfer_to_oneself_is_no_remainder(market: Market):
@@ -397,3 +421,23 @@ def test_a_page_ends_where_its_requests_are_long(market: Market):
     market.rows("UPDATE operations SET request = to_json(repeat('x', 9000000))")
     read = pages(market, "/v2/operations?status=queued", 1000)
     assert [len(page) for page in read] == [1, 1, 1, 2]
+
+
+def test_an_operation_is_either_cancelled_or_planned(market: Market):
+    """Both at the same moment."""
+    now = datetime.now(UTC)
+    for number in range(8):
+        operation_id = order(market, f"k{number}")
+
+        def cancel(wanted: UUID = operation_id) -> bool:
+            path = f"/v2/operations/{wanted}/cancel"
+            return market.post(path, token=market.tokens["alice"]).status_code == 200
+
+        def plan(wanted: UUID = operation_id) -> bool:
+            with market.runtime.database.raw_connection(transaction=True) as connection:
+                return writing.accept(connection, wanted, now, 10)
+
+        is_cancelled, is_planned = at_once(cancel, plan)
+        assert is_cancelled != is_planned
+        status = found(market, f"/v2/operations/{operation_id}")["status"]
+        assert (status == "cancelled") == is_cancelled

@@ -174,6 +174,16 @@ def test_periods_are_of_dates_or_of_times(paths: list[Path], call: Callable[...,
             assert _is_problem(found, 400, "schema_violated"), (path.path, query, found.text)
 
 
+def test_periods_may_end_with_the_first_day_and_begin_with_the_last(
+    paths: list[Path], call: Callable[..., TestResponse]
+):
+    for path in paths:
+        if path.method == "GET" and {"from", "to"} <= path.parameters and "{" not in path.path:
+            for query in ("?to=0001-01-01", "?from=9999-12-31", "?from=0001-01-01&to=9999-12-31"):
+                found = call(path, query)
+                assert found.status_code in {200, 400, 422}, (path.path, query, found.text)
+
+
 def test_bodies_are_strict(paths: list[Path], call: Callable[..., TestResponse], market: Market):
     for path in paths:
         if "requestBody" not in path.described:

@@ -84,7 +84,7 @@ def test_headers_are_described_beside_the_body(order_things: dict[str, Any]):
 def test_members_of_bodies_are_described(document: dict[str, Any]):
     period = document["components"]["schemas"]["PeriodBody"]
     assert set(period["required"]) == {"from", "to"}
-    share = document["components"]["schemas"]["TargetBody"]["properties"]["share"]
+    share = document["components"]["schemas"]["ThingTargetBody"]["properties"]["share"]
     assert share["pattern"].startswith("^")
 
 

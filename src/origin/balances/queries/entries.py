@@ -33,6 +33,7 @@ from origin.balances.rules.entries import (
     EntryKey,
     EntryKind,
     entry_id,
+    moment_before,
 )
 from origin.db.engine import Database
 
@@ -86,7 +87,7 @@ def entries(
     :param after: Only entries that come after this one.
     """
     history = account.history_from
-    high = min(at, filters.end - MICROSECOND)
+    high = min(at, moment_before(filters.end))
     low = filters.begin if history is None else max(filters.begin, history + MICROSECOND)
     kinds = {each.value for each in filters.kinds} or _KINDS
     values: dict[str, Any] = {

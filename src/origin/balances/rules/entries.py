@@ -7,11 +7,17 @@ from enum import Enum
 from hashlib import sha256
 from uuid import UUID
 
+from origin.shared.periods import EARLIEST
 from origin.shared.uuid7 import uuid7
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
 """The step of times: PostgreSQL keeps no shorter one."""
+
+
+def moment_before(moment: datetime) -> datetime:
+    """Return the last moment before this one; of the first moment of all, itself."""
+    return max(moment, EARLIEST + MICROSECOND) - MICROSECOND
 
 
 class EntryKind(Enum):

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 from origin.balances.queries import balances as balance_queries
 from origin.balances.queries import entries as entry_queries
 from origin.balances.rules.balance import Balances, GroupBy, no_amounts
-from origin.balances.rules.entries import MICROSECOND, Entry, EntryFilters, EntryKey
+from origin.balances.rules.entries import Entry, EntryFilters, EntryKey, moment_before
 from origin.balances.rules.statements import Statement
 from origin.balances.service.moments import Moment, Moments
 from origin.db.engine import Database
@@ -59,7 +59,7 @@ class BalanceService:
         :raises MomentOpen: Orders that may belong to the period are still being written.
         """
         moment = self.moments.until(user_id, period.end)
-        opens_at = min(_before(period.begin), moment.at)
+        opens_at = min(moment_before(period.begin), moment.at)
         return Statement(
             self._balances(moment, opens_at, (), _UTC),
             self._lines(moment, EntryFilters(period.begin, period.end)),
@@ -97,8 +97,3 @@ class BalanceService:
         return balance_queries.balances(
             self.database, moment.account, at, grouping, zone, ledger_enabled=self.ledger_enabled
         )
-
-
-def _before(begin: datetime) -> datetime:
-    """Return the last moment before the period that begins then."""
-    return begin if begin == datetime.min.replace(tzinfo=begin.tzinfo) else begin - MICROSECOND

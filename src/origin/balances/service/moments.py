@@ -12,7 +12,7 @@ from datetime import datetime
 from origin.balances.queries import moments as queries
 from origin.balances.queries.balances import Account
 from origin.balances.rules.balance import MomentAhead, MomentOpen
-from origin.balances.rules.entries import MICROSECOND
+from origin.balances.rules.entries import MICROSECOND, moment_before
 from origin.db.engine import Database
 
 _PAUSE_S = 0.005
@@ -62,7 +62,7 @@ class Moments:
         seen = queries.look(self.database, user_id)
         if end > seen.now:
             return self._now(user_id, seen)
-        return self._past(user_id, end - MICROSECOND, seen)
+        return self._past(user_id, moment_before(end), seen)
 
     def _now(self, user_id: int, seen: queries.Look) -> Moment:
         writers = self._wait(seen.writers, _PATIENCE_S)

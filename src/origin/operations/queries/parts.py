@@ -1,8 +1,16 @@
 """The parts of a batch's source, in SQL: from `ggos`, or from what a rollback removed."""
 
+# A part that was retired as a whole later has a batch of its own: this one only made it.
 _FROM_GGOS = """
-    SELECT split_position, address, amount, owner_id, reference, retire_gsrn, retire_address
-    FROM ggos WHERE parent_id = batch.ggo_id AND batch.state <> 'DECLINED'
+    SELECT split_position, address, amount, owner_id, reference,
+        CASE WHEN born_retired THEN retire_gsrn END AS retire_gsrn,
+        CASE WHEN born_retired THEN retire_address END AS retire_address
+    FROM ggos CROSS JOIN LATERAL (
+        SELECT retired AND coalesce(spent_at = created_at, NOT EXISTS (
+            SELECT FROM batches AS own WHERE own.ggo_id = ggos.id AND own.state <> 'DECLINED'
+        )) AS born_retired
+    ) AS origin
+    WHERE parent_id = batch.ggo_id AND batch.state <> 'DECLINED'
 """
 _WHOLE = """
     SELECT 0, source.address, source.amount, source.owner_id, NULL, source.retire_gsrn,

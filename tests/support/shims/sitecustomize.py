@@ -1,9 +1,13 @@
-"""Shifts the wall clock of Python code in this process by CLOCK_SKEW_S seconds.
+"""Changes this process for tests: its wall clock, and which bulk orders are large.
 
 Python imports a module of this name at its start, so it suffices to put the folder on PYTHONPATH;
-child processes inherit it. `time.monotonic` stays right, as on a machine with a wrong clock. All
-functions for the wall clock are replaced before other imports. The classes stay the same objects, so
-comparisons and serialisation still work.
+child processes inherit it.
+
+CLOCK_SKEW_S: seconds by which the wall clock of Python code is shifted. `time.monotonic` stays right, as on
+a machine with a wrong clock. All functions for the wall clock are replaced before other imports. The
+classes stay the same objects, so comparisons and serialisation still work.
+
+MOST_IN_REQUEST: bulk orders with more candidates than this are left to workers.
 """
 
 import ctypes
@@ -47,3 +51,8 @@ def _shift(seconds):
 
 if SKEW_SECONDS:
     _shift(SKEW_SECONDS)
+
+if "MOST_IN_REQUEST" in os.environ:
+    from origin.bulk.rules import limits
+
+    limits.MAX_CANDIDATES_IN_REQUEST = int(os.environ["MOST_IN_REQUEST"])
