@@ -120,7 +120,7 @@ def test_a_reference_that_no_font_has_makes_no_broken_pdf(traded: Market, ask: A
     assert "#strong[x]" in _text(answer)
 
 
-def test_a_form_that_is_not_offered_is_rejected(market: Market, ask: Ask):
+def test_a_form_that_is_not_offered_is_rejected(ask: Ask):
     answer = ask(PATH, Accept="image/png")
     assert (answer.status_code, answer.json["code"]) == (406, "not_acceptable")
     assert ask(f"{PATH}?limit=3").json["code"] == "schema_violated"
@@ -128,7 +128,7 @@ def test_a_form_that_is_not_offered_is_rejected(market: Market, ask: Ask):
     assert mixed.status_code == 400
 
 
-def test_an_empty_account_has_an_empty_statement(market: Market, told: Told, ask: Ask):
+def test_an_empty_account_has_an_empty_statement(told: Told, ask: Ask):
     statement = told(f"{PATH}?from=2020-01-01&to=2020-02-01&timeZone={ZONE}", "bob")
     assert statement["lines"] == []
     assert statement["closing"]["at"] == "2020-01-31T22:59:59.999999+00:00"
@@ -138,7 +138,7 @@ def test_an_empty_account_has_an_empty_statement(market: Market, told: Told, ask
     assert "There are no entries" in _text(ask(PATH, "bob", Accept="application/pdf"))
 
 
-def test_days_of_23_and_25_hours_end_at_local_midnight(market: Market, told: Told):
+def test_days_of_23_and_25_hours_end_at_local_midnight(told: Told):
     for day, hours in (("2026-03-29", 23), ("2026-10-25", 25)):
         after = f"{datetime.fromisoformat(day) + timedelta(days=1):%Y-%m-%d}"
         statement = told(f"{PATH}?from={day}&to={after}&timeZone={ZONE}")
