@@ -215,7 +215,7 @@ def test_an_answer_about_now_is_of_before_a_long_order(market: Market, told: Tol
 
 
 def test_an_answer_about_a_moment_waits_for_the_orders_of_then(
-    market: Market, told: Told, ask: Ask, monkeypatch: pytest.MonkeyPatch
+    market: Market, told: Told, monkeypatch: pytest.MonkeyPatch
 ):
     address = market.issue(1000)
     order = _OpenOrder(market, address)
@@ -379,6 +379,6 @@ def test_an_adopted_account_opens_with_what_it_has(market: Market, told: Told):
     assert read_entries(told, limit=1) == told("/v2/entries")["results"]
 
 
-def test_the_moment_of_an_answer_never_runs_backwards(market: Market, told: Told):
+def test_the_moment_of_an_answer_never_runs_backwards(told: Told):
     seen = [told("/v2/balances")["at"] for _ in range(5)]
     assert seen == sorted(set(seen))

@@ -35,7 +35,8 @@ def traded(market: Market) -> Market:
     return market
 
 
-def test_opening_and_lines_add_up_to_closing(traded: Market, told: Told):
+@pytest.mark.usefixtures("traded")
+def test_opening_and_lines_add_up_to_closing(told: Told):
     """For any two moments of the history, the expiry of a GGO at one of them included."""
     times = [entry["at"] for entry in told("/v2/entries")["results"]]
     for begin in (None, times[1], times[2], times[-1]):
@@ -60,7 +61,8 @@ def test_opening_and_lines_add_up_to_closing(traded: Market, told: Told):
             assert {"at": closing["at"], **told(f"/v2/balances?at={at}")["total"]} == closing
 
 
-def test_all_forms_tell_the_same(traded: Market, ask: Ask, told: Told):
+@pytest.mark.usefixtures("traded")
+def test_all_forms_tell_the_same(ask: Ask, told: Told):
     query = f"{PATH}?timeZone={ZONE}"
     statement = told(query)
     sheet = ask(query, Accept="text/csv")
@@ -87,7 +89,8 @@ def test_all_forms_tell_the_same(traded: Market, ask: Ask, told: Told):
     assert all(line["id"] in lines_sheet for line in statement["lines"])
 
 
-def test_the_pdf_has_the_lines_and_the_balance(traded: Market, ask: Ask):
+@pytest.mark.usefixtures("traded")
+def test_the_pdf_has_the_lines_and_the_balance(ask: Ask):
     answer = ask(f"{PATH}?timeZone={ZONE}", Accept="application/pdf")
     assert answer.status_code == 200
     assert answer.mimetype == "application/pdf"
@@ -102,9 +105,8 @@ def test_the_pdf_has_the_lines_and_the_balance(traded: Market, ask: Ask):
     assert "Kontoudtog" in _text(danish)
 
 
-def test_the_pdf_sums_many_lines_up_by_month(
-    traded: Market, ask: Ask, monkeypatch: pytest.MonkeyPatch
-):
+@pytest.mark.usefixtures("traded")
+def test_the_pdf_sums_many_lines_up_by_month(ask: Ask, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("origin.balances.views.statements.MAX_LINES", 3)
     monkeypatch.setattr(document, "MAX_LINES", 3)
     text = _text(ask(PATH, Accept="application/pdf"))
@@ -113,7 +115,7 @@ def test_the_pdf_sums_many_lines_up_by_month(
 
 
 def test_a_reference_that_no_font_has_makes_no_broken_pdf(traded: Market, ask: Ask):
-    odd = "‮\U0001f600 東京 <b>#strong[x]</b> \u0007 =1+1 \U000e0001"
+    odd = "\u202e\U0001f600 東京 <b>#strong[x]</b> \u0007 =1+1 \U000e0001"
     traded.rows("UPDATE ggos SET reference = :odd WHERE reference IS NOT NULL", odd=odd)
     answer = ask(PATH, Accept="application/pdf")
     assert answer.status_code == 200
