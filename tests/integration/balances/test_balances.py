@@ -17,7 +17,7 @@ from origin.balances.service import moments
 from tests.support.account_book import AMOUNTS
 from tests.support.entries_fold import check_folds, check_identity, fold_by_group, read_entries
 from tests.support.market import BOBS_CONSUMPTION, CONSUMPTION, Market
-from tests.support.waiting import wait_until
+from tests.support.waiting import eventually
 from tests.support.world import at_once
 
 Ask = Callable[..., TestResponse]
@@ -97,7 +97,7 @@ def test_expiry_counts_to_the_second(market: Market, told: Told):
         expires_in(market, address, 0.5)
     at = market.value("SELECT max(expire_time) FROM ggos WHERE address = :a", a=kept)
     market.rows("UPDATE ggos SET expire_time = :at", at=at)
-    wait_until(lambda: market.value("SELECT clock_timestamp()") > at)
+    eventually(lambda: market.value("SELECT clock_timestamp()") > at, "the GGOs have expired")
     just_before = quote((at - timedelta(microseconds=1)).isoformat())
     assert nonzero(told(f"/v2/balances?at={just_before}")["total"]) == {
         **{"issued": 170, "available": 110, "pendingOut": 60}
