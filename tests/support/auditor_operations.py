@@ -167,7 +167,7 @@ def _as_ordered(operation: Json, items: list[Json]) -> Iterator[str]:
 
 def _ordered(request: Json) -> Counter[tuple[Any, ...]]:
     transfers = (
-        ("transfer", each["amount"], each["account"], each["reference"])
+        ("transfer", each["amount"], each["account"], each.get("reference"))
         for each in request["transfers"]
     )
     retires = (("retire", each["amount"], each["gsrn"], None) for each in request["retires"])
