@@ -132,7 +132,7 @@ class OperationSchema(Schema):
         allow_none=True,
         metadata=described("The Idempotency-Key of its request", "order-7"),
     )
-    request = fields.Raw(
+    request = fields.Dict(
         required=True,
         allow_none=True,
         metadata=described(

@@ -15,7 +15,7 @@ WITHOUT_TIMES = (
 """The condition of the index `ix_ggos_without_times`."""
 
 _LOCK = text(
-    f"SELECT id FROM ggos WHERE {WITHOUT_TIMES} AND id > :beyond "  # noqa: S608 - ours
+    f"SELECT id FROM ggos WHERE {WITHOUT_TIMES} AND id > :beyond "
     "ORDER BY id LIMIT :limit FOR UPDATE SKIP LOCKED"
 )
 # Their sources are locked, so that the index doesn't have them.
@@ -30,7 +30,7 @@ _FILL = text(f"""
 UPDATE ggos AS ggo SET settled_at = {settled_at("ggo")}, spent_at = {spent_at("ggo")},
     retired_at = {retired_at("ggo")}
 WHERE id = ANY(:ids)
-""")  # noqa: S608 - ours
+""")
 
 _LOCK_DECLINED = text("""
 SELECT id, ggo_id FROM batches AS batch WHERE state = 'DECLINED' AND undone IS NOT NULL
@@ -54,7 +54,7 @@ UPDATE ggos AS ggo SET spent_at = NULL WHERE id = ANY(:ids) AND (
         SELECT max(ended_at) FROM batches WHERE ggo_id = ggo.id AND state = 'DECLINED'
     )
 )
-""")  # noqa: S608 - ours
+""")
 
 # Its parts, if it has some, were made when it was done again.
 _END_ROLLBACKS = text("""

@@ -11,14 +11,13 @@ from datetime import datetime
 from origin.db.engine import Database
 
 # Of this database's processes, whose role is ours: PostgreSQL hides the transactions of other roles.
+# `pg_current_snapshot()` would not do: it lists no transaction that is newer than the last to have ended.
 _OPEN = """
 SELECT backend_xid::text AS xid, coalesce(xact_start, backend_start) AS began
 FROM pg_stat_get_activity(NULL) AS process
 WHERE datid = (SELECT oid FROM pg_database WHERE datname = current_database())
     AND backend_xid IS NOT NULL AND pid <> pg_backend_pid()
 """
-# The processes are looked at after `statement_timestamp()`. The snapshot doesn't tell of all open
-# transactions: those with higher ids than all that have ended are left out of it.
 _LOOK = f"""
 SELECT statement_timestamp(), history_from,
     (SELECT json_agg(json_build_array(xid, began)) FROM ({_OPEN}) AS open)

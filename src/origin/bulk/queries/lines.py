@@ -126,6 +126,7 @@ class Line:
     :ivar at: When its order was accepted; of an incoming one, when the ledger had committed it.
     :ivar direction: `out` or `in`; None of a retirement.
     :ivar address: Of the part.
+    :ivar operation: Its id, as text.
     """
 
     at: datetime
@@ -140,7 +141,7 @@ class Line:
     end: datetime
     sector: str
     technology: str
-    operation: UUID | None
+    operation: str | None
 
     @property
     def key(self) -> tuple[datetime, str, datetime]:
@@ -202,7 +203,7 @@ def _page(
     ]
     sql = _PAGE.format(sources=" UNION ALL ".join(parts))
     rows = database.query(sql, values | {"user_id": user_id, "limit": limit})
-    return [Line(*row[:-1], None if row[-1] is None else UUID(row[-1])) for row in rows]
+    return [Line(*row) for row in rows]
 
 
 def _conditions(

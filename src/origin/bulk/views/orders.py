@@ -57,12 +57,12 @@ _TRANSFER_EXAMPLES = {
         },
     },
     "two_targets": {
-        "summary": "Half of each GGO to one account, a quarter to another",
+        "summary": "Half of each GGO under one reference, a quarter under another",
         "value": {
             "select": {"period": _MARCH},
             "targets": [
-                {"account": "bo", "take": {"percentage": "50"}},
-                {"account": "carl", "take": {"percentage": "25"}},
+                {"account": "bo", "reference": "PPA 7", "take": {"percentage": "50"}},
+                {"account": "bo", "reference": "PPA 8", "take": {"percentage": "25"}},
             ],
         },
     },

@@ -1,6 +1,7 @@
 """The whole document: general information, and the parts that the other modules describe."""
 
 import copy
+import json
 import re
 from typing import Any
 
@@ -82,10 +83,12 @@ def document(app: Flask) -> Json:
     for unused in ("Error", "PaginationMetadata"):
         parts.pop(unused, None)
     parts.update(errors.SCHEMAS)
-    responses = errors.RESPONSES
+    responses = {**errors.RESPONSES}
     if any(map(operations.is_v2, found["paths"])):
         parts.update(problems.SCHEMAS)
-        responses = {**responses, **problems.RESPONSES}
+        text = json.dumps(found["paths"])
+        own = problems.RESPONSES.items()
+        responses |= {name: each for name, each in own if f'/responses/{name}"' in text}
     return {
         "openapi": found["openapi"],
         "info": _info(found["info"], settings),

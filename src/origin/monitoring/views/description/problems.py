@@ -70,6 +70,20 @@ _HEADERS = {
 _OF_GUNICORN = frozenset({"414", "431"})
 """Statuses with which gunicorn answers, before the path is known: in the old API's shape."""
 
+_MEMBERS: Json = {
+    name: {
+        "type": "integer",
+        "format": "int64",
+        "description": f"{text}; only of some codes",
+    }
+    for name, text in {
+        "count": "How many there are of what is too many",
+        "available": "How many Wh there are",
+        "requested": "How many Wh were asked for",
+    }.items()
+}
+"""What some problems have besides, each by its entry in `origin.web.errors`."""
+
 SCHEMAS: Json = {
     "Problem": {
         "type": "object",
@@ -97,6 +111,7 @@ SCHEMAS: Json = {
                 "items": {"$ref": "#/components/schemas/MemberError"},
                 "description": "The wrong members of the body; absent if there are none",
             },
+            **_MEMBERS,
             "requestId": {"type": "string", "description": "The id of this request in the logs"},
             "success": {"type": "boolean", "const": False, "description": "Not done"},
             "message": errors.SCHEMAS["Error"]["properties"]["message"],
