@@ -17,12 +17,12 @@ import orjson
 
 from bench import (
     before,
+    bulks,
     chart,
     cpu,
     dataset,
     growth,
     measures,
-    orders,
     paths,
     running,
     settlement,
@@ -147,7 +147,7 @@ class _Bench:
             growth.prepare(now.context)
             before.reset_writes(earlier)
             dataset.subscribe_all(earlier)
-            for each in orders.measure(now, then, limit, options.runs, options.seconds):
+            for each in bulks.measure(now, then, limit, options.runs, options.seconds):
                 found.append(each)
                 self._console.say(f"  {each.name}: {each.ratio:.2f}")
         self._console.table(tables.ORDER_HEADER, [tables.ratio_cells(each) for each in found])
@@ -250,8 +250,8 @@ def _scale(
     yield from measures.memory(service)
 
 
-def _measured(service: running.Service, postgres: EmbeddedPostgres) -> orders.Measured:
-    return orders.Measured(service, _context(service, postgres), _side(service, postgres))
+def _measured(service: running.Service, postgres: EmbeddedPostgres) -> bulks.Measured:
+    return bulks.Measured(service, _context(service, postgres), _side(service, postgres))
 
 
 if __name__ == "__main__":

@@ -108,7 +108,8 @@ def _recorded(read: Callable[[Any], object]) -> tuple[str, dict[str, Any]]:
     database.query.return_value = database.prepared.return_value = []
     read(database)
     [call] = database.query.mock_calls + database.prepared.mock_calls
-    return call.args
+    sql, values = call.args
+    return sql, values
 
 
 _TRADER = 3

@@ -17,7 +17,7 @@ import gevent
 import orjson
 
 from bench import before, cpu, load, measures, paths, running, workload
-from bench.dataset import BIG, CROWD, HOURLY, HOURLY_YEAR, TRADER, connect, reset_writes
+from bench.dataset import BIG, CROWD, HOURLY, HOURLY_YEAR, TRADER, connect, reset_writes, unspent
 from bench.measures import ScaleResult, at_least, at_most
 from bench.paths import CLIENTS, BenchContext, MeasuredSide, Side, composes
 from bench.planner import READY
@@ -32,6 +32,7 @@ _WAIT_MS = 300
 _OPERATIONS = 1000
 _NEIGHBOURS = 4
 _SLICE_S = 0.5
+_QUIET_SLICES = 6
 _EVERYBODY = [f"user {number}" for number in range(CROWD)]
 _LONG_WAIT_S = 20
 _WAITS = 50
@@ -304,7 +305,7 @@ def bulk(now: Measured, runs: int, seconds: float) -> Iterator[ScaleResult]:
 
 
 def _whole_composes(context: BenchContext) -> Iterator[bytes]:
-    for subject, address, amount in paths.unspent(context.dataset, _EVERYBODY):
+    for subject, address, amount in unspent(context.dataset, _EVERYBODY):
         account = _EVERYBODY[hash(address) % CROWD]
         transfer = {"amount": amount, "account": account, "reference": "bench"}
         body = {"address": address, "transfers": [transfer], "retires": []}
@@ -321,35 +322,31 @@ def _compose_s(now: Measured, requests: Iterable[bytes], seconds: float) -> floa
 
 def beside_a_bulk(now: Measured, runs: int) -> Iterator[ScaleResult]:
     """Compare others' composes while a bulk order is planned with those before."""
-    pairs = []
     with bulks(now) as orders:
-        for _ in range(runs):
-            requests = composes(now.context, _EVERYBODY)
-
-            def alone() -> load.Load:
-                return load.many(
-                    now.service.port,
-                    requests,
-                    clients=_NEIGHBOURS,
-                    seconds=_SLICE_S,
-                )
-
-            alone()
-            made = orjson.loads(orders.send(_HALF))
-            quiet: list[float] = []
-            for _ in range(6):
-                quiet += alone().times
-            orders.start_planning()
-            pool = gevent.get_hub().threadpool
-            done = pool.spawn(orders.planned)
-            busy: list[float] = []
-            while not done.ready():
-                busy += alone().times
-            done.get()
-            orders.check(made["id"])
-            pairs.append((_p95_ms(busy), _p95_ms(quiet)))
-            reset_writes(now.service.dataset)
+        pairs = [_beside_one(now, orders) for _ in range(runs)]
     yield at_most("others' composes beside a bulk, p95 : without", pairs, 1.5, "ms")
+
+
+def _beside_one(now: Measured, orders: Bulks) -> tuple[float, float]:
+    """Return the p95 of others' composes, in ms, while a bulk order is planned, and before."""
+    requests = composes(now.context, _EVERYBODY)
+
+    def some() -> Sequence[float]:
+        found = load.many(now.service.port, requests, clients=_NEIGHBOURS, seconds=_SLICE_S)
+        return found.times
+
+    some()
+    made = orjson.loads(orders.send(_HALF))
+    quiet = [each for _ in range(_QUIET_SLICES) for each in some()]
+    orders.start_planning()
+    planned = gevent.get_hub().threadpool.spawn(orders.planned)
+    busy: list[float] = []
+    while not planned.ready():
+        busy += some()
+    planned.get()
+    orders.check(made["id"])
+    reset_writes(now.service.dataset)
+    return _p95_ms(busy), _p95_ms(quiet)
 
 
 def _p95_ms(times: Sequence[float]) -> float:
