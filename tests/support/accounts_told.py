@@ -11,7 +11,7 @@ from devstack.client import ApiClient
 from tests.support.auditor_operations import Account
 from tests.support.entries_fold import check_folds
 
-_PATIENCE_SECONDS = 120
+_PATIENCE_SECONDS = 300
 _PAUSE_SECONDS = 0.1
 _PASSING = (500, 502, 503)
 
