@@ -15,7 +15,7 @@ from typing import Any
 
 import orjson
 
-from bench import chart, cpu, dataset, growth, measures, paths, running, settlement, tables
+from bench import before, chart, cpu, dataset, growth, measures, paths, running, settlement, tables
 from devstack.console import Console
 from devstack.postgres import EmbeddedPostgres
 from devstack.processes import ROOT
@@ -76,11 +76,13 @@ class _Bench:
         """Compare each path with its limit."""
         options = self._options
         made = dataset.prepare(postgres, options.size, self._console)
+        earlier = before.prepare(postgres, options.size, self._console)
         ggo_bytes = dataset.bytes_per_row(made.uri, "ggos")
         found: list[paths.PathResult] = []
         with ExitStack() as stack:
             peers, redis = stack.enter_context(running.peers_and_redis())
             service = stack.enter_context(running.service(made, peers, redis))
+            old = stack.enter_context(running.service(earlier, peers, redis, before.code()))
             limit_port, limit_pid = stack.enter_context(running.limit_app(made))
             ours, limit = (
                 _side(service, postgres),
@@ -95,9 +97,14 @@ class _Bench:
                     )
                 )
                 self._console.say(f"  {found[-1].name}: {found[-1].share:.2f}")
-            found.append(
-                paths.one_sender(context, ours, runs=options.runs, seconds=options.seconds)
-            )
+            how_long = {"runs": options.runs, "seconds": options.seconds}
+            found.append(paths.one_sender(context, ours, **how_long))
+            found.append(paths.year_ago(context, ours, **how_long))
+            before.reset_writes(earlier)
+            dataset.reset_writes(made)
+            there = _context(old, postgres), _side(old, postgres)
+            found.append(paths.composes_before(context, ours, there, **how_long))
+            before.reset_writes(earlier)
             many_parts_ms = paths.many_parts_ms(
                 context, ours, runs=options.runs, seconds=options.seconds
             )

@@ -13,7 +13,6 @@ from devstack.console import Console
 from devstack.databases import create_database, drop_database, with_database
 from devstack.environment import inherited
 from devstack.postgres import EmbeddedPostgres
-from devstack.processes import ROOT
 from devstack.rollback import take_out
 
 COMMIT = "0dbad476ba13eba8716fabaeff2a81dc8ddbc073"

@@ -9,17 +9,20 @@ import base64
 import hmac
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from hashlib import sha256
 from queue import LifoQueue
-from typing import Any
+from typing import Any, cast
 
 import orjson
 import psycopg2
 from flask import Flask, Response, request
+from psycopg2.errors import InvalidSqlStatementName
+from psycopg2.extras import RealDictCursor
 
-from bench import workload
+from bench import orders, workload
+from origin.db.raw_connections import prepare
 
 _CONNECTIONS = 10
 _SECRET = os.environ.get("BENCH_WEBHOOK_SECRET", "").encode()
@@ -46,6 +49,18 @@ def _rows(sql: str, values: dict[str, Any]) -> list[tuple[Any, ...]]:
     with _connection() as connection, connection.cursor() as cursor:
         cursor.execute(sql, values)
         return cursor.fetchall()
+
+
+def _prepared_rows(sql: str, values: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the rows of a statement that each connection prepares once, as the service does."""
+    statement = prepare(sql)
+    with _connection() as connection, connection.cursor(cursor_factory=RealDictCursor) as cursor:
+        try:
+            cursor.execute(statement.execute, values)
+        except InvalidSqlStatementName:
+            cursor.execute(statement.prepare)
+            cursor.execute(statement.execute, values)
+        return cast("list[dict[str, Any]]", cursor.fetchall())
 
 
 def _json(body: bytes) -> Response:
@@ -91,6 +106,41 @@ def sums(name: str) -> Response:
     """Answer with the rows of a sum."""
     rows = _rows(workload.PLAIN[name], _values())
     return _json(orjson.dumps([[*row[:-1], int(row[-1] or 0)] for row in rows]))
+
+
+_OPERATION, _OPERATIONS, _ENTRIES = orders.operation(), orders.operations(), orders.entries()
+
+
+@app.post("/operation")
+def operation() -> Response:
+    """Answer with an operation."""
+    sql, values = _OPERATION
+    [row] = _prepared_rows(sql, {**values, **_values()})
+    return _json(row["row_to_json"].encode())
+
+
+@app.post("/operations")
+def operations() -> Response:
+    """Answer with a page of operations."""
+    sql, values = _OPERATIONS
+    rows = _prepared_rows(sql, {**values, **_values()})
+    documents = ",".join(row["row_to_json"] for row in rows[: orders.PAGE])
+    return _json(b'{"results":[%s],"nextCursor":null}' % documents.encode())
+
+
+@app.post("/entries")
+def entries() -> Response:
+    """Answer with a page of entries."""
+    sql, values = _ENTRIES
+    rows = _prepared_rows(sql, {**values, **_values()})
+    return _json(orjson.dumps({"results": rows[: orders.PAGE], "nextCursor": None}))
+
+
+@app.post("/balances")
+def balances() -> Response:
+    """Answer with the amounts of a balance."""
+    [row] = _rows(orders.BALANCES, _values())
+    return _json(orjson.dumps([int(amount or 0) for amount in row]))
 
 
 @app.post("/ggo-issued")

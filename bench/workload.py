@@ -120,6 +120,19 @@ class PostRequest:
         return post(self.path, orjson.dumps(self.body), f"Authorization: Bearer {token}")
 
 
+@dataclass(frozen=True)
+class GetRequest:
+    """A GET. `more`: further headers, each with its end of line."""
+
+    path: str
+    more: str = ""
+
+    def as_http(self, token: str) -> bytes:
+        """Return the bytes of the HTTP request, for a kept connection."""
+        head = f"GET {self.path} HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {token}\r\n{self.more}\r\n"
+        return head.encode()
+
+
 def post(path: str, body: bytes, header: str) -> bytes:
     """Return the bytes of a POST with this body and one more header."""
     head = (
