@@ -47,7 +47,10 @@ def test_an_order_moves_wh_from_bucket_to_bucket(market: Market, told: Told):
     assert nonzero(told("/v2/balances", "bob")["total"]) == {"pendingIn": 300}
     market.settle()
     assert nonzero(told("/v2/balances")["total"]) == {
-        "issued": 1000, "available": 500, "sent": 300, "retired": 200
+        "issued": 1000,
+        "available": 500,
+        "sent": 300,
+        "retired": 200,
     }
     assert nonzero(told("/v2/balances", "bob")["total"]) == {"received": 300, "available": 300}
     [received] = told("/v2/entries", "bob")["results"]
@@ -98,7 +101,9 @@ def test_expiry_counts_to_the_second(market: Market, told: Told):
     eventually(lambda: market.value("SELECT clock_timestamp()") > at, "they have expired")
     just_before = quote((at - timedelta(microseconds=1)).isoformat())
     assert nonzero(told(f"/v2/balances?at={just_before}")["total"]) == {
-        "issued": 170, "available": 110, "pendingOut": 60
+        "issued": 170,
+        "available": 110,
+        "pendingOut": 60,
     }
     expired = {"issued": 170, "expired": 110, "pendingOut": 60}
     assert nonzero(told(f"/v2/balances?at={quote(at.isoformat())}")["total"]) == expired
@@ -210,7 +215,7 @@ def test_an_answer_about_now_is_of_before_a_long_order(market: Market, told: Tol
 
 
 def test_an_answer_about_a_moment_waits_for_the_orders_of_then(
-    market: Market, told: Told, ask: Ask, monkeypatch: pytest.MonkeyPatch
+    market: Market, told: Told, monkeypatch: pytest.MonkeyPatch
 ):
     address = market.issue(1000)
     order = _OpenOrder(market, address)
@@ -359,14 +364,14 @@ def test_an_adopted_account_opens_with_what_it_has(market: Market, told: Told):
     for subject in ("alice", "bob"):
         check_folds(lambda path, subject=subject: told(path, subject))
     balance = told("/v2/balances")["total"]
-    assert nonzero(balance) == {
-        "issued": 1200, "available": 960, "retired": 200, "pendingOut": 40
-    }
+    assert nonzero(balance) == {"issued": 1200, "available": 960, "retired": 200, "pendingOut": 40}
     assert set(told(f"/v2/balances?at={quote(early['at'])}")["total"].values()) == {0}
     lines = told("/v2/entries")["results"]
     assert {each["kind"] for each in lines} == {"opening"}
     assert nonzero(told("/v2/balances", "bob")["total"]) == {
-        "received": 300, "available": 300, "pendingIn": 40
+        "received": 300,
+        "available": 300,
+        "pendingIn": 40,
     }
     market.settle()
     assert told("/v2/entries")["results"][: len(lines)] == lines
@@ -374,6 +379,6 @@ def test_an_adopted_account_opens_with_what_it_has(market: Market, told: Told):
     assert read_entries(told, limit=1) == told("/v2/entries")["results"]
 
 
-def test_the_moment_of_an_answer_never_runs_backwards(market: Market, told: Told):
+def test_the_moment_of_an_answer_never_runs_backwards(told: Told):
     seen = [told("/v2/balances")["at"] for _ in range(5)]
     assert seen == sorted(set(seen))

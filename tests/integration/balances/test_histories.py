@@ -7,6 +7,7 @@ entries add up to it, and those that were read once never change.
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -73,7 +74,7 @@ class Histories(RuleBasedStateMachine):
     @initialize()
     def begin(self) -> None:
         for user in USERS:
-            self.issue_ggo(user, 100, 0, "DK1", ("T1", "F1"), False, False)
+            self.book.issue(self.world.issue(user, 100, _BEGINS[0]))
 
     @rule(
         user=st.sampled_from(USERS),
@@ -237,7 +238,7 @@ def _orders(draw: st.DrawFn, amount: int) -> list[Piece]:
     """Pieces that make up this amount, the last of which may be kept."""
     cuts = sorted(draw(st.sets(st.integers(1, amount - 1), max_size=3))) if amount > 1 else []
     bounds = [0, *cuts, amount]
-    sizes = [end - begin for begin, end in zip(bounds, bounds[1:], strict=False)]
+    sizes = [end - begin for begin, end in pairwise(bounds)]
     kinds = [draw(st.sampled_from(["send", "retire"])) for _ in sizes]
     if len(sizes) > 1 and draw(st.booleans()):
         kinds[-1] = "keep"

@@ -35,7 +35,8 @@ def traded(market: Market) -> Market:
     return market
 
 
-def test_opening_and_lines_add_up_to_closing(traded: Market, told: Told):
+@pytest.mark.usefixtures("traded")
+def test_opening_and_lines_add_up_to_closing(told: Told):
     """For any two moments of the history, the expiry of a GGO at one of them included."""
     times = [entry["at"] for entry in told("/v2/entries")["results"]]
     for begin in (None, times[1], times[2], times[-1]):
@@ -60,7 +61,8 @@ def test_opening_and_lines_add_up_to_closing(traded: Market, told: Told):
             assert {"at": closing["at"], **told(f"/v2/balances?at={at}")["total"]} == closing
 
 
-def test_all_forms_tell_the_same(traded: Market, ask: Ask, told: Told):
+@pytest.mark.usefixtures("traded")
+def test_all_forms_tell_the_same(ask: Ask, told: Told):
     query = f"{PATH}?timeZone={ZONE}"
     statement = told(query)
     sheet = ask(query, Accept="text/csv")
@@ -87,7 +89,8 @@ def test_all_forms_tell_the_same(traded: Market, ask: Ask, told: Told):
     assert all(line["id"] in lines_sheet for line in statement["lines"])
 
 
-def test_the_pdf_has_the_lines_and_the_balance(traded: Market, ask: Ask):
+@pytest.mark.usefixtures("traded")
+def test_the_pdf_has_the_lines_and_the_balance(ask: Ask):
     answer = ask(f"{PATH}?timeZone={ZONE}", Accept="application/pdf")
     assert answer.status_code == 200
     assert answer.mimetype == "application/pdf"
@@ -102,9 +105,8 @@ def test_the_pdf_has_the_lines_and_the_balance(traded: Market, ask: Ask):
     assert "Kontoudtog" in _text(danish)
 
 
-def test_the_pdf_sums_many_lines_up_by_month(
-    traded: Market, ask: Ask, monkeypatch: pytest.MonkeyPatch
-):
+@pytest.mark.usefixtures("traded")
+def test_the_pdf_sums_many_lines_up_by_month(ask: Ask, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("origin.balances.views.statements.MAX_LINES", 3)
     monkeypatch.setattr(document, "MAX_LINES", 3)
     text = _text(ask(PATH, Accept="application/pdf"))
@@ -113,14 +115,14 @@ def test_the_pdf_sums_many_lines_up_by_month(
 
 
 def test_a_reference_that_no_font_has_makes_no_broken_pdf(traded: Market, ask: Ask):
-    odd = "‮\U0001f600 東京 <b>#strong[x]</b> \u0007 =1+1 \U000e0001"
+    odd = "\u202e\U0001f600 東京 <b>#strong[x]</b> \u0007 =1+1 \U000e0001"
     traded.rows("UPDATE ggos SET reference = :odd WHERE reference IS NOT NULL", odd=odd)
     answer = ask(PATH, Accept="application/pdf")
     assert answer.status_code == 200
     assert "#strong[x]" in _text(answer)
 
 
-def test_a_form_that_is_not_offered_is_rejected(market: Market, ask: Ask):
+def test_a_form_that_is_not_offered_is_rejected(ask: Ask):
     answer = ask(PATH, Accept="image/png")
     assert (answer.status_code, answer.json["code"]) == (406, "not_acceptable")
     assert ask(f"{PATH}?limit=3").json["code"] == "schema_violated"
@@ -128,7 +130,7 @@ def test_a_form_that_is_not_offered_is_rejected(market: Market, ask: Ask):
     assert mixed.status_code == 400
 
 
-def test_an_empty_account_has_an_empty_statement(market: Market, told: Told, ask: Ask):
+def test_an_empty_account_has_an_empty_statement(told: Told, ask: Ask):
     statement = told(f"{PATH}?from=2020-01-01&to=2020-02-01&timeZone={ZONE}", "bob")
     assert statement["lines"] == []
     assert statement["closing"]["at"] == "2020-01-31T22:59:59.999999+00:00"
@@ -138,7 +140,7 @@ def test_an_empty_account_has_an_empty_statement(market: Market, told: Told, ask
     assert "There are no entries" in _text(ask(PATH, "bob", Accept="application/pdf"))
 
 
-def test_days_of_23_and_25_hours_end_at_local_midnight(market: Market, told: Told):
+def test_days_of_23_and_25_hours_end_at_local_midnight(told: Told):
     for day, hours in (("2026-03-29", 23), ("2026-10-25", 25)):
         after = f"{datetime.fromisoformat(day) + timedelta(days=1):%Y-%m-%d}"
         statement = told(f"{PATH}?from={day}&to={after}&timeZone={ZONE}")

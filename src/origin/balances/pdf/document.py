@@ -101,7 +101,7 @@ class _Texts:
             "begin": self.words.phrases["first"] if begin == EARLIEST else self.time(begin),
             "end": self.time(end),
         }
-        filled = {
+        filled: dict[str, dict[str, Any]] = {
             "subtitle": named,
             "zone": {"zone": str(self._period.zone)},
             "too_many": {"most": MAX_LINES},
