@@ -13,7 +13,7 @@ from bench import load, paths, running, workload
 from bench.dataset import CROWD, HOURLY, HOURLY_YEAR, connect, reset_writes, subscribe_all
 from bench.paths import CLIENTS, BenchContext, Side
 from bench.running import Service
-from bench.workload import PostRequest
+from bench.workload import GetRequest, PostRequest
 
 BOUND = 1.3
 USERS = (1, 10, 100, CROWD - 110)
@@ -82,12 +82,16 @@ def _one_operation(context: BenchContext, users: int) -> Iterable[bytes]:
             ([HOURLY] if users == 1 else _crowd(users),),
         )
         made = cursor.fetchall()
-    return cycle([workload.get(f"/v2/operations/{each}", context.tokens[by]) for by, each in made])
+    return cycle(
+        [GetRequest(f"/v2/operations/{each}").as_http(context.tokens[by]) for by, each in made]
+    )
 
 
-def _gets(context: BenchContext, users: int, paths_: Sequence[str]) -> Iterable[bytes]:
+def _gets(context: BenchContext, users: int, asked: Sequence[str]) -> Iterable[bytes]:
     subjects = [HOURLY] if users == 1 else _crowd(users)
-    return cycle([workload.get(path, context.tokens[by]) for by in subjects for path in paths_])
+    return cycle(
+        [GetRequest(path).as_http(context.tokens[by]) for by in subjects for path in asked]
+    )
 
 
 def _crowd(users: int) -> list[str]:

@@ -22,7 +22,7 @@ from origin.balances.queries.facts import (
     settled_at,
     spent_at,
 )
-from origin.balances.rules.balance import Balances, GroupBy, sum_up
+from origin.balances.rules.balance import AMOUNTS, Balances, Flow, GroupBy, sum_up
 from origin.db.engine import Database
 
 _UNKNOWN = "Unknown"
@@ -38,6 +38,7 @@ _VALUES = {
     GroupBy.TECHNOLOGY: f"coalesce(technology, '{_UNKNOWN}')",
     GroupBy.MONTH: "to_char(month, 'YYYY-MM')",
 }
+_FLOWS = {each.value for each in Flow}
 _MONTH = "date_trunc('month', timezone(%(zone)s, {ggo}.begin)) AS month"
 
 
@@ -74,37 +75,36 @@ def balances(
         "zone": str(zone),
         "recipient": f'{{"parts": [{{"owner_id": {account.id}}}]}}',
     }
-    rows = database.query(_statement(grouping, ledger_enabled=ledger_enabled), values)
-    return sum_up(at, _read(rows))
+    rows = database.prepared(_statement(grouping, ledger_enabled=ledger_enabled), values)
+    return sum_up(at, _read(rows, len(grouping)))
 
 
-def _read(rows: Sequence[tuple[Any, ...]]) -> Iterator[tuple[tuple[str, ...], str, int]]:
-    for *values, bucket, flow, amount in rows:
-        if bucket is not None:
-            yield tuple(values), bucket, int(amount)
-        if flow is not None:
-            yield tuple(values), flow, int(amount)
+def _read(
+    rows: Sequence[tuple[Any, ...]], count: int
+) -> Iterator[tuple[tuple[str, ...], str, int]]:
+    """Yield what `sum_up` takes; `count` values of a row are the group's."""
+    for row in rows:
+        for name, amount in zip(AMOUNTS, row[count:], strict=True):
+            if amount:
+                yield tuple(row[:count]), name, int(amount)
 
 
 def _statement(grouping: Sequence[GroupBy], *, ledger_enabled: bool) -> str:
-    """Return the statement of rows: the grouping's values, a bucket, a flow, Wh."""
+    """Return the statement of rows: the grouping's values, then Wh by the order of `AMOUNTS`."""
     codes = list(dict.fromkeys(column for each in grouping for column in _CODES[each]))
+    held = {
+        ggo: held_bucket(ggo, "%(at)s::timestamptz", ledger_enabled=ledger_enabled)
+        for ggo in ("ggo", "source")
+    }
     parts = [
-        _OWNED.format(
-            keys=_keys(codes, "ggo"),
-            held=held_bucket("ggo", "%(at)s", ledger_enabled=ledger_enabled),
-        ),
+        _OWNED.format(keys=_keys(codes, "ggo"), held=held["ggo"]),
         _SENT.format(keys=_keys(codes, "ggo")),
-        _ROLLED_BACK.format(
-            keys=_keys(codes, "source"),
-            held=held_bucket("source", "%(at)s", ledger_enabled=ledger_enabled),
-        ),
+        _ROLLED_BACK.format(keys=_keys(codes, "source"), held=held["source"]),
         _ROLLED_BACK_TO.format(keys=_keys(codes, "source")),
     ]
-    by = "".join(f"{each}, " for each in codes)
     summed = " UNION ALL ".join(
-        f"SELECT {by}bucket, flow, sum(amount) AS amount FROM ({part}) AS moved "
-        f"WHERE bucket IS NOT NULL OR flow IS NOT NULL GROUP BY {by}bucket, flow"
+        _SUMS.format(by="".join(f"{each}, " for each in codes), rows=part)
+        + (f" GROUP BY {', '.join(codes)}" if codes else "")
         for part in parts
     )
     labels = (
@@ -113,11 +113,10 @@ def _statement(grouping: Sequence[GroupBy], *, ledger_enabled: bool) -> str:
         else ""
     )
     shown = "".join(f"{_VALUES[each]}, " for each in grouping)
-    places = ", ".join(str(place + 1) for place in range(len(grouping) + 2))
-    return (
-        f"SELECT {shown}bucket, flow, sum(amount) FROM ({summed}) AS summed {labels} "
-        f"GROUP BY {places}"
-    )
+    totals = ", ".join(f'sum("{name}")' for name in AMOUNTS)
+    places = ", ".join(str(place + 1) for place in range(len(grouping)))
+    by_group = f" GROUP BY {places}" if grouping else ""
+    return f"SELECT {shown}{totals} FROM ({summed}) AS summed {labels}{by_group}"
 
 
 def _keys(codes: Sequence[str], ggo: str) -> str:
@@ -127,32 +126,40 @@ def _keys(codes: Sequence[str], ggo: str) -> str:
     )
 
 
+_SUMS = "SELECT {{by}}{sums} FROM ({{rows}} OFFSET 0) AS moved".format(
+    sums=", ".join(
+        f"sum(amount) FILTER (WHERE {'flow' if name in _FLOWS else 'bucket'} = '{name}') AS \"{name}\""
+        for name in AMOUNTS
+    )
+)
+# OFFSET keeps PostgreSQL from computing the times again wherever they are used.
+
 # What the account owns or owned. `began` is when it became the account's, `spent` when that ended.
 # What was its own when its history began counts as issued or received then.
 _OWNED = f"""
 SELECT {{keys}}amount,
     CASE
-        WHEN began <= %(at)s THEN CASE
-            WHEN spent IS NULL OR spent > %(at)s THEN {{held}}
+        WHEN began <= %(at)s::timestamptz THEN CASE
+            WHEN spent IS NULL OR spent > %(at)s::timestamptz THEN {{held}}
             WHEN retire_gsrn IS NULL THEN NULL
-            WHEN {retired_at("ggo")} <= %(at)s THEN 'retired'
+            WHEN {retired_at("ggo")} <= %(at)s::timestamptz THEN 'retired'
             ELSE 'pendingRetired'
         END
-        WHEN created_at <= %(at)s THEN 'pendingIn'
+        WHEN created_at <= %(at)s::timestamptz THEN 'pendingIn'
     END AS bucket,
     CASE
-        WHEN began > %(at)s OR began IS NULL THEN NULL
-        WHEN began <= %(history)s
-            AND (spent IS NULL OR spent > %(history)s OR retire_gsrn IS NOT NULL)
-            THEN CASE WHEN {came_from_another("ggo", "%(history)s")} THEN 'received' ELSE 'issued' END
-        WHEN began <= %(history)s THEN NULL
+        WHEN began > %(at)s::timestamptz OR began IS NULL THEN NULL
+        WHEN began <= %(history)s::timestamptz
+            AND (spent IS NULL OR spent > %(history)s::timestamptz OR retire_gsrn IS NOT NULL)
+            THEN CASE WHEN {came_from_another("ggo", "%(history)s::timestamptz")} THEN 'received' ELSE 'issued' END
+        WHEN began <= %(history)s::timestamptz THEN NULL
         WHEN incoming THEN 'received'
         WHEN parent_id IS NULL THEN 'issued'
     END AS flow
 FROM (
     SELECT *, {is_incoming("owned")} AS incoming, {began_at("owned")} AS began,
         {spent_at("owned")} AS spent
-    FROM ggos AS owned WHERE owner_id = %(owner)s
+    FROM ggos AS owned WHERE owner_id = %(owner)s OFFSET 0
 ) AS ggo
 """
 
@@ -160,14 +167,14 @@ FROM (
 # issued or received then, as its source did.
 _SENT = f"""
 SELECT {{keys}}amount,
-    CASE WHEN settled <= %(at)s THEN NULL WHEN created_at <= %(at)s THEN 'pendingOut' END AS bucket,
+    CASE WHEN settled <= %(at)s::timestamptz THEN NULL WHEN created_at <= %(at)s::timestamptz THEN 'pendingOut' END AS bucket,
     CASE
-        WHEN settled <= %(history)s THEN NULL
-        WHEN settled <= %(at)s THEN 'sent'
+        WHEN settled <= %(history)s::timestamptz THEN NULL
+        WHEN settled <= %(at)s::timestamptz THEN 'sent'
     END AS flow
 FROM (
     SELECT *, {settled_at("sent")} AS settled
-    FROM ggos AS sent WHERE sender_id = %(owner)s AND owner_id <> %(owner)s
+    FROM ggos AS sent WHERE sender_id = %(owner)s AND sender_id <> owner_id OFFSET 0
 ) AS ggo
 UNION ALL
 SELECT {{keys}}amount, NULL, CASE
@@ -176,10 +183,10 @@ SELECT {{keys}}amount, NULL, CASE
     END
 FROM (
     SELECT *, {settled_at("sent")} AS settled
-    FROM ggos AS sent WHERE sender_id = %(owner)s AND owner_id <> %(owner)s
-        AND created_at <= %(history)s
+    FROM ggos AS sent WHERE sender_id = %(owner)s AND sender_id <> owner_id
+        AND created_at <= %(history)s::timestamptz
 ) AS ggo
-WHERE settled IS NULL OR settled > %(history)s
+WHERE settled IS NULL OR settled > %(history)s::timestamptz
 """
 
 # Orders that the ledger refused later, and blocks. Each move is two rows: out of the bucket in which
@@ -193,16 +200,16 @@ CROSS JOIN LATERAL (
     SELECT part.amount, CASE WHEN part.retired THEN 'pendingRetired' ELSE 'pendingOut' END AS bucket
     FROM {PARTS.format(rollback="rollback", part="part")}
     WHERE (part.retired OR part.owner_id <> part.sender_id)
-        AND rollback.accepted_at <= %(at)s AND rollback.declined_at > %(at)s
+        AND rollback.accepted_at <= %(at)s::timestamptz AND rollback.declined_at > %(at)s::timestamptz
     UNION ALL
     SELECT source.amount, 'pendingRetired' WHERE {WHOLE_RETIRE.format(rollback="rollback")}
-        AND rollback.accepted_at <= %(at)s AND rollback.declined_at > %(at)s
+        AND rollback.accepted_at <= %(at)s::timestamptz AND rollback.declined_at > %(at)s::timestamptz
     UNION ALL
     SELECT source.amount, 'blocked' WHERE rollback.blocked
-        AND rollback.declined_at <= %(at)s AND {block_ended_at("rollback", "source")} > %(at)s
+        AND rollback.declined_at <= %(at)s::timestamptz AND {block_ended_at("rollback", "source")} > %(at)s::timestamptz
 ) AS move
 CROSS JOIN (VALUES (0), (1)) AS sides (side)
-WHERE rollback.user_id = %(owner)s AND rollback.accepted_at <= %(at)s
+WHERE rollback.user_id = %(owner)s AND rollback.accepted_at <= %(at)s::timestamptz
 """
 
 # What was on its way to the account, and did not arrive.
@@ -212,6 +219,6 @@ FROM rollbacks AS rollback
 JOIN ggos AS source ON source.id = rollback.ggo_id
 CROSS JOIN LATERAL {PARTS.format(rollback="rollback", part="part")}
 WHERE rollback.undone @> %(recipient)s::jsonb AND rollback.user_id <> %(owner)s
-    AND rollback.accepted_at <= %(at)s AND rollback.declined_at > %(at)s
+    AND rollback.accepted_at <= %(at)s::timestamptz AND rollback.declined_at > %(at)s::timestamptz
     AND part.owner_id = %(owner)s
 """

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from origin.balances.queries.back_fill import WITHOUT_TIMES
 from origin.balances.queries.balances import Account
 from origin.balances.queries.facts import (
     PARTS,
@@ -117,7 +118,7 @@ def entries(
             ledger_enabled=ledger_enabled,
         )
     )
-    return list(_read(account.id, database.query(_page(branches), values)))
+    return list(_read(account.id, database.prepared(_page(branches), values)))
 
 
 def _read(user_id: int, rows: Sequence[tuple[Any, ...]]) -> Iterator[Entry]:
@@ -260,10 +261,10 @@ def _sources(*, ledger_enabled: bool) -> list[_Source]:
     ]
 
 
-_SOME_WITHOUT_TIMES = """EXISTS (
-    SELECT FROM ggos WHERE NOT locked AND ((parent_id IS NOT NULL AND settled_at IS NULL)
-        OR (NOT stored AND spent_at IS NULL) OR (retired AND retired_at IS NULL))
-)"""
+# By the order of its partial index, which has few rows.
+_SOME_WITHOUT_TIMES = f"""(
+    SELECT id FROM ggos WHERE {WITHOUT_TIMES} ORDER BY id LIMIT 1
+) IS NOT NULL"""
 
 _BATCH_LINES = "batches AS batch JOIN ggos AS source ON source.id = batch.ggo_id"
 
