@@ -76,7 +76,7 @@ def _operation_pages(context: BenchContext, users: int) -> Iterable[bytes]:
 def _one_operation(context: BenchContext, users: int) -> Iterable[bytes]:
     with connect(context.dataset.uri) as connection, connection.cursor() as cursor:
         cursor.execute(
-            "SELECT subject, id::text FROM users AS account, LATERAL ("
+            "SELECT subject, made.id::text FROM users AS account, LATERAL ("
             " SELECT operations.id FROM operations WHERE user_id = account.id LIMIT 100"
             ") AS made WHERE subject = ANY(%s)",
             ([HOURLY] if users == 1 else _crowd(users),),
