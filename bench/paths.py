@@ -488,7 +488,7 @@ def one_sender(context: BenchContext, ours: Side, *, runs: int, seconds: float) 
 def year_ago(context: BenchContext, ours: Side, *, runs: int, seconds: float) -> PathResult:
     """Compare balances of a year ago with those of now."""
     then, now = (
-        _ours_of(TRADER, lambda _, path=path: [path])(context)
+        cycle([GetRequest(path).as_http(context.tokens[TRADER])])
         for path in (YEAR_AGO, "/v2/balances")
     )
     pairs = [run((ours, then), (ours, now), CLIENTS, seconds) for _ in range(runs)]
