@@ -19,6 +19,7 @@ PAGE = 100
 _NOBODY = UUID(int=0)
 
 BALANCES = """
+SET LOCAL max_parallel_workers_per_gather = 0;
 SELECT
     sum(amount) FILTER (WHERE (stored AND NOT locked AND NOT key_mismatch AND NOT never_sent
         AND expire_time > now()) OR (stored AND locked AND sender_id = owner_id)),
@@ -36,7 +37,11 @@ SELECT
         WHERE sender_id = %(owner)s AND sender_id <> owner_id AND NOT locked)
 FROM ggos WHERE owner_id = %(owner)s
 """
-"""The ten amounts of a balance now, of an account whose history is complete."""
+"""The ten amounts of a balance now, of an account whose history is complete.
+
+PostgreSQL's parallel workers would use two to three times the CPU, so it takes none. `SET LOCAL` holds for
+this request alone: the statements of one request are one transaction.
+"""
 
 
 class _Recorder:
