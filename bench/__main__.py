@@ -183,6 +183,8 @@ class _Bench:
                 growth.prepare(context)
             sized = growth.by_size(list(zip(contexts, sides, strict=True)), options.runs, seconds)
             sized += growth.settlements_by_size(services, contexts, options.batches)
+            measured = zip(services, contexts, sides, strict=True)
+            sized += bulks.by_size([bulks.Measured(*each) for each in measured], options.runs)
             growth.prepare(contexts[-1])
             peopled = growth.by_users(contexts[-1], sides[-1], options.runs, seconds)
             peopled += growth.settlements_by_users(services[-1], contexts[-1], options.batches)

@@ -3,6 +3,7 @@
 CPU is that of web, planner and PostgreSQL.
 """
 
+import statistics
 import subprocess
 import sys
 import time
@@ -17,6 +18,7 @@ import orjson
 
 from bench import cpu, load, running, workload
 from bench.dataset import CROWD, HOURLY, HOURLY_YEAR, connect, reset_writes, unspent
+from bench.growth import CostPoint
 from bench.measures import ScaleResult, at_most
 from bench.paths import CLIENTS, BenchContext, MeasuredSide, Side, composes
 from bench.planner import READY
@@ -265,3 +267,24 @@ def _beside_one(now: Measured, orders: Bulks) -> tuple[float, float]:
 
 def _p95_ms(times: Sequence[float]) -> float:
     return 1000 * load.Load(times, 1).quantile(0.95)
+
+
+def by_size(measured: Sequence[Measured], runs: int) -> list[CostPoint]:
+    """Measure a bulk order of a year and its dry run in databases of different sizes.
+
+    It returns the databases to their built state.
+    """
+    found = []
+    for now in measured:
+        reset_writes(now.service.dataset)
+        planned, ordered = [], []
+        with bulks(now) as orders:
+            orders.dry_run(_HALF)
+            for _ in range(runs):
+                planned.append(orders.dry_run(_HALF).cpu_s)
+                ordered.append(orders.order(_HALF).cpu_s)
+                reset_writes(now.service.dataset)
+        size = now.service.dataset.size
+        found.append(CostPoint("a bulk of a year", size, 1000 * statistics.median(ordered)))
+        found.append(CostPoint("a dry run of it", size, 1000 * statistics.median(planned)))
+    return sorted(found, key=lambda point: point.operation)
