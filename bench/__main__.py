@@ -32,7 +32,7 @@ from devstack.console import Console
 from devstack.postgres import EmbeddedPostgres
 from devstack.processes import ROOT
 
-GROUPS = ("paths", "orders", "settlement", "growth", "scale")
+GROUPS = ("paths", "bulks", "settlement", "growth", "scale")
 USUAL = GROUPS[:4]
 CHART = ROOT / "doc" / "bench-growth.svg"
 _LATENCY = 4
@@ -88,11 +88,13 @@ class _Bench:
         """Compare each path with its limit."""
         options = self._options
         made = dataset.prepare(postgres, options.size, self._console)
+        earlier = before.prepare(postgres, options.size, self._console)
         ggo_bytes = dataset.bytes_per_row(made.uri, "ggos")
         found: list[paths.PathResult] = []
         with ExitStack() as stack:
             peers, redis = stack.enter_context(running.peers_and_redis())
             service = stack.enter_context(running.service(made, peers, redis))
+            old = stack.enter_context(running.service(earlier, peers, redis, before.code()))
             limit_port, limit_pid = stack.enter_context(running.limit_app(made))
             ours, limit = (
                 _side(service, postgres),
@@ -107,9 +109,14 @@ class _Bench:
                     )
                 )
                 self._console.say(f"  {found[-1].name}: {found[-1].share:.2f}")
-            found.append(
-                paths.one_sender(context, ours, runs=options.runs, seconds=options.seconds)
-            )
+            how_long = {"runs": options.runs, "seconds": options.seconds}
+            found.append(paths.one_sender(context, ours, **how_long))
+            found.append(paths.year_ago(context, ours, **how_long))
+            before.reset_writes(earlier)
+            dataset.reset_writes(made)
+            there = _context(old, postgres), _side(old, postgres)
+            found.append(paths.composes_before(context, ours, there, **how_long))
+            before.reset_writes(earlier)
             many_parts_ms = paths.many_parts_ms(
                 context, ours, runs=options.runs, seconds=options.seconds
             )
@@ -129,28 +136,21 @@ class _Bench:
             f"  web process {memory:.0f} MB (at most {tables.WEB_MB}); p95 : p50 of reads at most {_LATENCY}"
         )
 
-    def measure_orders(self, postgres: EmbeddedPostgres) -> Any:
-        """Compare operations, balances, entries and bulk orders with what they may cost."""
+    def measure_bulks(self, postgres: EmbeddedPostgres) -> Any:
+        """Measure bulk orders, and how soon a request that waits for an operation is answered."""
         options = self._options
         made = dataset.prepare(postgres, options.size, self._console)
-        earlier = before.prepare(postgres, options.size, self._console)
         found = []
         with ExitStack() as stack:
             peers, redis = stack.enter_context(running.peers_and_redis())
-            now = _measured(stack.enter_context(running.service(made, peers, redis)), postgres)
-            code = before.code()
-            then = _measured(
-                stack.enter_context(running.service(earlier, peers, redis, code)), postgres
-            )
-            limit_port, limit_pid = stack.enter_context(running.limit_app(made))
-            limit = paths.Side(limit_port, [limit_pid, _pid(postgres.pid)])
-            growth.prepare(now.context)
-            before.reset_writes(earlier)
-            dataset.subscribe_all(earlier)
-            for each in bulks.measure(now, then, limit, options.runs, options.seconds):
+            service = stack.enter_context(running.service(made, peers, redis))
+            context = _context(service, postgres)
+            growth.prepare(context)
+            now = bulks.Measured(service, context, _side(service, postgres))
+            for each in bulks.measure(now, options.runs, options.seconds):
                 found.append(each)
                 self._console.say(f"  {each.name}: {each.ratio:.2f}")
-        self._console.table(tables.ORDER_HEADER, [tables.ratio_cells(each) for each in found])
+        self._console.table(tables.RATIO_HEADER, [tables.ratio_cells(each) for each in found])
         return [asdict(each) for each in found]
 
     def measure_settlement(self, postgres: EmbeddedPostgres) -> Any:
@@ -183,6 +183,8 @@ class _Bench:
                 growth.prepare(context)
             sized = growth.by_size(list(zip(contexts, sides, strict=True)), options.runs, seconds)
             sized += growth.settlements_by_size(services, contexts, options.batches)
+            measured = zip(services, contexts, sides, strict=True)
+            sized += bulks.by_size([bulks.Measured(*each) for each in measured], options.runs)
             growth.prepare(contexts[-1])
             peopled = growth.by_users(contexts[-1], sides[-1], options.runs, seconds)
             peopled += growth.settlements_by_users(services[-1], contexts[-1], options.batches)
@@ -210,7 +212,7 @@ class _Bench:
             for each in _scale(service, small, peers, redis, options.runs, options.seconds / 2):
                 found.append(each)
                 self._console.say(f"  {each.name}: {each.ratio:.2f}")
-        self._console.table(tables.ORDER_HEADER, [tables.ratio_cells(each) for each in found])
+        self._console.table(tables.RATIO_HEADER, [tables.ratio_cells(each) for each in found])
         return [asdict(each) for each in found]
 
 
@@ -248,10 +250,6 @@ def _scale(
         yield from measures.growth(other, service, runs)
     yield from measures.neighbours(service, runs, seconds)
     yield from measures.memory(service)
-
-
-def _measured(service: running.Service, postgres: EmbeddedPostgres) -> bulks.Measured:
-    return bulks.Measured(service, _context(service, postgres), _side(service, postgres))
 
 
 if __name__ == "__main__":

@@ -1,35 +1,35 @@
-"""Measurements of the group orders: operations, balances, entries and bulk orders (contract: v2, Costs).
+"""Measures bulk orders, and waiting for an operation (contract: v2, What it may cost).
 
-Each line compares two sides that are measured in turns. CPU is that of web, planner and PostgreSQL.
+CPU is that of web, planner and PostgreSQL.
 """
 
+import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from http.client import HTTPConnection
-from itertools import cycle
 
 import gevent
 import orjson
 
-from bench import before, cpu, load, measures, paths, running, workload
-from bench.dataset import BIG, CROWD, HOURLY, HOURLY_YEAR, TRADER, connect, reset_writes, unspent
-from bench.measures import ScaleResult, at_least, at_most
+from bench import cpu, load, running, workload
+from bench.dataset import CROWD, HOURLY, HOURLY_YEAR, connect, reset_writes, unspent
+from bench.growth import CostPoint
+from bench.measures import ScaleResult, at_most
 from bench.paths import CLIENTS, BenchContext, MeasuredSide, Side, composes
 from bench.planner import READY
 from bench.running import Service
-from bench.workload import PostRequest, get
+from bench.workload import PostRequest
 from devstack.processes import ROOT
 
 BULK_GGOS = 8760
 """GGOs of a bulk order: one for each hour of a year."""
 _BULK_S = 15
 _WAIT_MS = 300
-_OPERATIONS = 1000
 _NEIGHBOURS = 4
 _SLICE_S = 0.5
 _QUIET_SLICES = 6
@@ -47,95 +47,11 @@ class Measured:
     side: Side
 
 
-def measure(
-    now: Measured, then: Measured, limit: Side, runs: int, seconds: float
-) -> Iterator[ScaleResult]:
-    """Yield the lines of the table.
-
-    :param then: The last version without operations and entries.
-    :param limit: The limit app on the database of `now`.
-    """
-    yield from composes_now_and_before(now, then, runs, seconds)
-    yield from views(now, limit, runs, seconds)
-    yield from balances(now, runs)
+def measure(now: Measured, runs: int, seconds: float) -> Iterator[ScaleResult]:
+    """Yield the lines of the table."""
     yield from waits(now)
     yield from bulk(now, runs, seconds)
     yield from beside_a_bulk(now, runs)
-
-
-def composes_now_and_before(
-    now: Measured, then: Measured, runs: int, seconds: float
-) -> Iterator[ScaleResult]:
-    """Compare composes with those of the last version without operations and entries."""
-    pairs = []
-    for _ in range(runs):
-        ours, theirs = paths.run(
-            (now.side, composes(now.context, _EVERYBODY)),
-            (then.side, composes(then.context, _EVERYBODY)),
-            CLIENTS,
-            seconds,
-        )
-        pairs.append((1000 / ours.per_cpu_second, 1000 / theirs.per_cpu_second))
-    reset_writes(now.service.dataset)
-    before.reset_writes(then.service.dataset)
-    yield at_most(f"a compose : at {before.COMMIT[:7]}", pairs, 1.2, "CPU ms")
-
-
-def views(now: Measured, limit: Side, runs: int, seconds: float) -> Iterator[ScaleResult]:
-    """Compare reads with bare views that run the same query."""
-    token = now.context.tokens[TRADER]
-    years = [f"{year}-01-01T00:00:00Z" for year in range(2016, 2024)]
-    with connect(now.service.dataset.uri) as connection, connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT operations.id::text FROM operations JOIN users ON users.id = user_id "
-            "WHERE subject = %s LIMIT %s",
-            (TRADER, _OPERATIONS),
-        )
-        ids = [each for (each,) in cursor]
-    for name, asked, theirs in (
-        (
-            "one operation",
-            [get(f"/v2/operations/{each}", token) for each in ids],
-            [PostRequest("/operation", {"id": each}) for each in ids],
-        ),
-        (
-            "a page of 100 operations",
-            [get(f"/v2/operations?from={each}&limit=100", token) for each in years],
-            [PostRequest("/operations", {"begin": each}) for each in years],
-        ),
-        (
-            "a page of 100 entries",
-            [get(f"/v2/entries?from={each}&limit=100", token) for each in years],
-            [PostRequest("/entries", {"low": each}) for each in years],
-        ),
-    ):
-        bare = [each.as_http("-") for each in theirs]
-        pairs = []
-        for _ in range(runs):
-            mine, other = paths.run(
-                (now.side, cycle(asked)), (limit, cycle(bare)), CLIENTS, seconds
-            )
-            pairs.append((mine.per_cpu_second, other.per_cpu_second))
-        yield at_least(f"{name} : bare view, same query", pairs, 0.5, "/CPU s")
-
-
-def balances(now: Measured, runs: int) -> Iterator[ScaleResult]:
-    """Compare the balance of now with plain SQL, and that of a year ago with that of now."""
-    then = datetime.now(UTC) - timedelta(days=365)
-    token = now.context.tokens[BIG]
-    asked = get("/v2/balances", token)
-    earlier = get(f"/v2/balances?at={then:%Y-%m-%dT%H:%M:%SZ}", token)
-    plainly, in_time = [], []
-    with connect(now.service.dataset.uri) as connection:
-        plain = measures.Plain(connection, workload.BALANCE, {"owner": 1})
-        for _ in range(runs):
-            ours = measures.median_ms(now.service, asked)
-            plainly.append((1000 / ours, 1000 / plain.median_ms()))
-            in_time.append(
-                (measures.median_ms(now.service, earlier), measures.median_ms(now.service, asked))
-            )
-    yield at_least("balances now : plain SQL", plainly, 0.9, "/s")
-    yield at_most("balances at a year ago : now", in_time, 2, "ms")
 
 
 def waits(now: Measured) -> Iterator[ScaleResult]:
@@ -231,11 +147,11 @@ class Bulks:
 
         :raises RuntimeError: It did not become as many batches as there are GGOs.
         """
-        before_it, begun = self._cost(), time.perf_counter()
+        spent, begun = self._cost(), time.perf_counter()
         made = orjson.loads(self.send(take))
         self.start_planning()
         self.planned()
-        found = BulkCost(self._cost() - before_it, time.perf_counter() - begun)
+        found = BulkCost(self._cost() - spent, time.perf_counter() - begun)
         self.check(made["id"])
         return found
 
@@ -248,9 +164,9 @@ class Bulks:
 
     def dry_run(self, take: dict[str, object]) -> BulkCost:
         """Plan the same without carrying it out."""
-        before_it, begun = self._cost(), time.perf_counter()
+        spent, begun = self._cost(), time.perf_counter()
         self.send(take, dry_run=True)
-        return BulkCost(self._cost() - before_it, time.perf_counter() - begun)
+        return BulkCost(self._cost() - spent, time.perf_counter() - begun)
 
 
 @contextmanager
@@ -351,3 +267,24 @@ def _beside_one(now: Measured, orders: Bulks) -> tuple[float, float]:
 
 def _p95_ms(times: Sequence[float]) -> float:
     return 1000 * load.Load(times, 1).quantile(0.95)
+
+
+def by_size(measured: Sequence[Measured], runs: int) -> list[CostPoint]:
+    """Measure a bulk order of a year and its dry run in databases of different sizes.
+
+    It returns the databases to their built state.
+    """
+    found = []
+    for now in measured:
+        reset_writes(now.service.dataset)
+        planned, ordered = [], []
+        with bulks(now) as orders:
+            orders.dry_run(_HALF)
+            for _ in range(runs):
+                planned.append(orders.dry_run(_HALF).cpu_s)
+                ordered.append(orders.order(_HALF).cpu_s)
+                reset_writes(now.service.dataset)
+        size = now.service.dataset.size
+        found.append(CostPoint("a bulk of a year", size, 1000 * statistics.median(ordered)))
+        found.append(CostPoint("a dry run of it", size, 1000 * statistics.median(planned)))
+    return sorted(found, key=lambda point: point.operation)

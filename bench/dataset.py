@@ -110,7 +110,7 @@ SELECT setval(pg_get_serial_sequence('batches', 'id'), coalesce(max(id), 1)) FRO
 INSERT INTO rollbacks (batch_id, user_id, ggo_id, accepted_at, declined_at, undone)
 SELECT id, owner_id, ggo_id, spent_at, settled_at, undone FROM made WHERE undone IS NOT NULL ORDER BY id;
 DROP TABLE made;
-"""
+"""  # noqa: S608 - our own values
 
 
 @dataclass(frozen=True)
@@ -217,6 +217,18 @@ def unspent(dataset: Dataset, subjects: Sequence[str]) -> Iterator[tuple[str, st
             (MANY // len(subjects), list(subjects)),
         )
         yield from cursor
+
+
+def operations_of(dataset: Dataset, subject: str, count: int) -> list[tuple[str, datetime]]:
+    """Return the ids and times of some of an account's operations, evenly over all of them."""
+    with connect(dataset.uri) as connection, connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT operations.id::text, operations.created_at FROM operations JOIN users ON users.id = user_id "
+            "WHERE subject = %s ORDER BY 2, 1",
+            (subject,),
+        )
+        found = cursor.fetchall()
+    return found[:: max(1, len(found) // count)][:count]
 
 
 def point_keys(dataset: Dataset) -> dict[int, ExtendedKey]:

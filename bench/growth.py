@@ -13,7 +13,7 @@ from bench import load, paths, running, workload
 from bench.dataset import CROWD, HOURLY, HOURLY_YEAR, connect, reset_writes, subscribe_all
 from bench.paths import CLIENTS, BenchContext, Side
 from bench.running import Service
-from bench.workload import PostRequest
+from bench.workload import GetRequest, PostRequest
 
 BOUND = 1.3
 USERS = (1, 10, 100, CROWD - 110)
@@ -76,18 +76,22 @@ def _operation_pages(context: BenchContext, users: int) -> Iterable[bytes]:
 def _one_operation(context: BenchContext, users: int) -> Iterable[bytes]:
     with connect(context.dataset.uri) as connection, connection.cursor() as cursor:
         cursor.execute(
-            "SELECT subject, id::text FROM users AS account, LATERAL ("
+            "SELECT subject, made.id::text FROM users AS account, LATERAL ("
             " SELECT operations.id FROM operations WHERE user_id = account.id LIMIT 100"
             ") AS made WHERE subject = ANY(%s)",
             ([HOURLY] if users == 1 else _crowd(users),),
         )
         made = cursor.fetchall()
-    return cycle([workload.get(f"/v2/operations/{each}", context.tokens[by]) for by, each in made])
+    return cycle(
+        [GetRequest(f"/v2/operations/{each}").as_http(context.tokens[by]) for by, each in made]
+    )
 
 
-def _gets(context: BenchContext, users: int, paths_: Sequence[str]) -> Iterable[bytes]:
+def _gets(context: BenchContext, users: int, asked: Sequence[str]) -> Iterable[bytes]:
     subjects = [HOURLY] if users == 1 else _crowd(users)
-    return cycle([workload.get(path, context.tokens[by]) for by in subjects for path in paths_])
+    return cycle(
+        [GetRequest(path).as_http(context.tokens[by]) for by in subjects for path in asked]
+    )
 
 
 def _crowd(users: int) -> list[str]:
@@ -112,6 +116,9 @@ OPERATIONS: dict[str, Requests] = {
     "one operation": _one_operation,
     "a page of 100 operations": _operation_pages,
 }
+
+OF_ACCOUNTS = ("a page of 100", "an hour's total", "an issued GGO", "a compose")
+"""What more accounts may make dearer. The others cost what an account has."""
 
 
 def by_size(
@@ -187,10 +194,12 @@ def by_users(context: BenchContext, side: Side, runs: int, seconds: float) -> li
     """Measure the cost of requests in one database, from more and more accounts."""
     return [
         CostPoint(name, users, ms)
-        for name, requests in OPERATIONS.items()
+        for name in OF_ACCOUNTS
         for users, ms in zip(
             USERS,
-            _in_turn([(side, _bound(requests, context, users)) for users in USERS], runs, seconds),
+            _in_turn(
+                [(side, _bound(OPERATIONS[name], context, users)) for users in USERS], runs, seconds
+            ),
             strict=True,
         )
     ]

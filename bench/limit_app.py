@@ -9,26 +9,20 @@ import base64
 import hmac
 import os
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from hashlib import sha256
 from queue import LifoQueue
-from typing import Any
-from unittest.mock import Mock
-from uuid import UUID
+from typing import Any, cast
 
 import orjson
 import psycopg2
 from flask import Flask, Response, request
+from psycopg2.errors import InvalidSqlStatementName
+from psycopg2.extras import RealDictCursor
 
-from bench import workload
-from origin.balances.queries import entries
-from origin.balances.queries.balances import Account
-from origin.balances.rules.entries import EntryFilters
-from origin.operations.queries import operations
-from origin.operations.queries.operations import OperationFilter
-from origin.shared.periods import EARLIEST, LATEST
+from bench import orders, workload
+from origin.db.raw_connections import prepare
 
 _CONNECTIONS = 10
 _SECRET = os.environ.get("BENCH_WEBHOOK_SECRET", "").encode()
@@ -55,6 +49,18 @@ def _rows(sql: str, values: dict[str, Any]) -> list[tuple[Any, ...]]:
     with _connection() as connection, connection.cursor() as cursor:
         cursor.execute(sql, values)
         return cursor.fetchall()
+
+
+def _prepared_rows(sql: str, values: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the rows of a statement that each connection prepares once, as the service does."""
+    statement = prepare(sql)
+    with _connection() as connection, connection.cursor(cursor_factory=RealDictCursor) as cursor:
+        try:
+            cursor.execute(statement.execute, values)
+        except InvalidSqlStatementName:
+            cursor.execute(statement.prepare)
+            cursor.execute(statement.execute, values)
+        return cast("list[dict[str, Any]]", cursor.fetchall())
 
 
 def _json(body: bytes) -> Response:
@@ -102,72 +108,39 @@ def sums(name: str) -> Response:
     return _json(orjson.dumps([[*row[:-1], int(row[-1] or 0)] for row in rows]))
 
 
-def _recorded(read: Callable[[Any], object]) -> tuple[str, dict[str, Any]]:
-    """Return the statement and the values that one of the service's queries executes."""
-    database = Mock()
-    database.query.return_value = database.prepared.return_value = []
-    read(database)
-    [call] = database.query.mock_calls + database.prepared.mock_calls
-    sql, values = call.args
-    return sql, values
-
-
-_TRADER = 3
-_LIMIT = 101
-_OPERATION = _recorded(lambda database: operations.get(database, UUID(int=0), _TRADER))
-_OPERATIONS = _recorded(
-    lambda database: operations.page(
-        database, _TRADER, OperationFilter([], [], EARLIEST, LATEST, None), None, _LIMIT - 1
-    )
-)
-_ENTRIES = _recorded(
-    lambda database: entries.entries(
-        database,
-        Account(_TRADER, None),
-        datetime.now(UTC),
-        EntryFilters(EARLIEST, LATEST),
-        None,
-        _LIMIT,
-        ledger_enabled=True,
-    )
-)
+_OPERATION, _OPERATIONS, _ENTRIES = orders.operation(), orders.operations(), orders.entries()
 
 
 @app.post("/operation")
 def operation() -> Response:
     """Answer with an operation."""
     sql, values = _OPERATION
-    ((*_, document, _),) = _rows(sql, {**values, **_values()})
-    return _json(document.encode())
+    [row] = _prepared_rows(sql, {**values, **_values()})
+    return _json(row["row_to_json"].encode())
 
 
 @app.post("/operations")
-def operation_page() -> Response:
+def operations() -> Response:
     """Answer with a page of operations."""
     sql, values = _OPERATIONS
-    rows = _rows(sql, {**values, **_values()})[: _LIMIT - 1]
-    return _json(b'{"results":[%s]}' % ",".join(row[-2] for row in rows).encode())
-
-
-_ENTRY = ("kind", "amount", "from", "to")
-_GGO = ("address", "begin", "end", "sector", "technology")
-_REST = ("operation", "counterpart", "reference")
+    rows = _prepared_rows(sql, {**values, **_values()})
+    documents = ",".join(row["row_to_json"] for row in rows[: orders.PAGE])
+    return _json(b'{"results":[%s],"nextCursor":null}' % documents.encode())
 
 
 @app.post("/entries")
-def entry_page() -> Response:
+def entries() -> Response:
     """Answer with a page of entries."""
     sql, values = _ENTRIES
-    shown = [
-        {
-            "at": row[0],
-            **dict(zip(_ENTRY, row[5:9], strict=True)),
-            "ggo": dict(zip(_GGO, row[9:14], strict=True)),
-            **dict(zip(_REST, row[14:], strict=True)),
-        }
-        for row in _rows(sql, {**values, **_values()})[: _LIMIT - 1]
-    ]
-    return _json(orjson.dumps({"results": shown}, default=int))
+    rows = _prepared_rows(sql, {**values, **_values()})
+    return _json(orjson.dumps({"results": rows[: orders.PAGE], "nextCursor": None}))
+
+
+@app.post("/balances")
+def balances() -> Response:
+    """Answer with the amounts of a balance."""
+    [row] = _rows(orders.BALANCES, _values())
+    return _json(orjson.dumps([int(amount or 0) for amount in row]))
 
 
 @app.post("/ggo-issued")

@@ -15,8 +15,8 @@ _RECEIVED = 1 << 18
 _END_OF_HEAD = b"\r\n\r\n"
 _CHUNKED = b"transfer-encoding: chunked"
 _LAST_CHUNK = b"0\r\n\r\n"
-_SUCCESS = (b"200", b"202")
 _LENGTH = b"content-length:"
+_ACCEPTED = (b"200", b"202")
 
 
 class UnexpectedAnswer(RuntimeError):
@@ -72,7 +72,7 @@ class Client:
             received += self._more()
         head, _, body = received.partition(_END_OF_HEAD)
         lines = head.lower().split(b"\r\n")
-        if lines[0].split()[1] not in _SUCCESS:
+        if lines[0].split()[1] not in _ACCEPTED:
             raise UnexpectedAnswer(f"{head!r} {body!r}")
         if _CHUNKED in lines:
             return self._read_chunks(body)

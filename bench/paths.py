@@ -17,13 +17,25 @@ from typing import Any
 import orjson
 
 from bench import cpu, load, workload
-from bench.dataset import BIG, CROWD, FEW, HOURLY, HOURLY_YEAR, TRADER, Dataset, unspent
-from bench.workload import PostRequest
+from bench.dataset import (
+    BIG,
+    CROWD,
+    FEW,
+    HOURLY,
+    HOURLY_YEAR,
+    TRADER,
+    Dataset,
+    operations_of,
+    unspent,
+)
+from bench.workload import GetRequest, PostRequest
 from origin.keys.derivation import AddressKind, ExtendedKey, period_key
 
 CLIENTS = 16
 MANY_PARTS = 20
 """Parts of a compose with many: the rest stays with the sender."""
+_PLACES = 200
+"""Places in the trader's history that pages are read from."""
 _SLICES = 5
 """Slices of a run; the two sides alternate."""
 _ISSUED_FROM = datetime(2026, 1, 1, tzinfo=UTC)
@@ -309,6 +321,80 @@ READS = [
 ]
 
 
+def _operations(context: BenchContext) -> list[tuple[str, str]]:
+    """Return ids and times of the trader's operations, at places all over its history."""
+    found = operations_of(context.dataset, TRADER, _PLACES)
+    return [(each, f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%S}Z") for each, at in found]
+
+
+def _ours_of(
+    subject: str, make: Callable[[BenchContext], Sequence[str]]
+) -> Callable[[BenchContext], Iterable[bytes]]:
+    """Return what makes GETs of the paths that `make` returns."""
+
+    def requests(context: BenchContext) -> Iterable[bytes]:
+        return cycle([GetRequest(path).as_http(context.tokens[subject]) for path in make(context)])
+
+    return requests
+
+
+def _limit_of(
+    path: str, make: Callable[[str, str], dict[str, Any]]
+) -> Callable[[BenchContext], Iterable[bytes]]:
+    """Return what makes requests to the limit app of each of the trader's operations."""
+
+    def requests(context: BenchContext) -> Iterable[bytes]:
+        values = [make(*each) for each in _operations(context)]
+        return cycle([PostRequest(path, each).as_http("-") for each in values])
+
+    return requests
+
+
+_TRADER_ID = 3
+_NOW = datetime.now(UTC).isoformat()
+OPERATION = "/v2/operations/{id}"
+YEAR_AGO = f"/v2/balances?at={datetime.now(UTC) - timedelta(days=365):%Y-%m-%dT%H:%M:%SZ}"
+
+READS += [
+    MeasuredPath(
+        OPERATION,
+        0.5,
+        _ours_of(
+            TRADER, lambda context: [f"/v2/operations/{each}" for each, _ in _operations(context)]
+        ),
+        _limit_of("/operation", lambda each, _: {"id": each, "user_id": _TRADER_ID}),
+    ),
+    MeasuredPath(
+        "/v2/operations: 100",
+        0.5,
+        _ours_of(
+            TRADER, lambda context: [f"/v2/operations?to={at}" for _, at in _operations(context)]
+        ),
+        _limit_of("/operations", lambda _, at: {"user_id": _TRADER_ID, "end": at}),
+    ),
+    MeasuredPath(
+        "/v2/entries: 100",
+        0.5,
+        _ours_of(
+            TRADER, lambda context: [f"/v2/entries?from={at}" for _, at in _operations(context)]
+        ),
+        _limit_of("/entries", lambda _, at: {"owner": _TRADER_ID, "low": at, "high": _NOW}),
+    ),
+    MeasuredPath(
+        "/v2/balances: a fifth of all GGOs",
+        0.9,
+        _ours_of(BIG, lambda _: ["/v2/balances"]),
+        _limit("/balances", {"owner": 1}),
+    ),
+    MeasuredPath(
+        "/v2/balances: 20,000 transfers",
+        0.9,
+        _ours_of(TRADER, lambda _: ["/v2/balances"]),
+        _limit("/balances", {"owner": _TRADER_ID}),
+    ),
+]
+
+
 def issued_events(context: BenchContext, *, users: int = CROWD) -> Iterator[bytes]:
     """Yield webhooks about new GGOs of the crowd's users in turn, signed as DataHub does; no end."""
     while True:
@@ -397,6 +483,38 @@ def one_sender(context: BenchContext, ours: Side, *, runs: int, seconds: float) 
     line = compared("/ggo/compose: one sender : many", pairs, 0.9)
     rates = [alone.per_second / many.per_second for alone, many in pairs]
     return replace(line, share=statistics.median(rates), spread=max(rates) / min(rates))
+
+
+def year_ago(context: BenchContext, ours: Side, *, runs: int, seconds: float) -> PathResult:
+    """Compare balances of a year ago with those of now."""
+    then, now = (
+        cycle([GetRequest(path).as_http(context.tokens[TRADER])])
+        for path in (YEAR_AGO, "/v2/balances")
+    )
+    pairs = [run((ours, then), (ours, now), CLIENTS, seconds) for _ in range(runs)]
+    return compared("/v2/balances: a year ago : now", pairs, 0.5, is_read=True)
+
+
+def composes_before(
+    context: BenchContext,
+    ours: Side,
+    before: tuple[BenchContext, Side],
+    *,
+    runs: int,
+    seconds: float,
+) -> PathResult:
+    """Compare composes with those of the service before operations and entries, on its own schema."""
+    context_before, side_before = before
+    pairs = [
+        run(
+            (ours, composes(context, _EVERYBODY)),
+            (side_before, composes(context_before, _EVERYBODY)),
+            CLIENTS,
+            seconds,
+        )
+        for _ in range(runs)
+    ]
+    return compared("/ggo/compose: with operations and entries : before", pairs, 0.83)
 
 
 def many_parts_ms(context: BenchContext, ours: Side, *, runs: int, seconds: float) -> float:

@@ -16,7 +16,7 @@ PATH_HEADER = (
     "path", "share of its limit", "floor", "", "requests/CPU s", "limit", "requests/s",
     "limit", "p50 ms", "p95 : p50", "spread",
 )  # fmt: skip
-ORDER_HEADER = ("measured", "ours", "other", "ratio", "bound", "", "spread")
+RATIO_HEADER = ("measured", "ours", "other", "ratio", "bound", "", "spread")
 SETTLEMENT_HEADER = ("settlement", "batches/s", "floor", "worker CPU ms per batch")
 
 Row = Sequence[str]
@@ -134,17 +134,17 @@ def _growth(group: Any, _options: Any) -> str:
     return "\n\n".join(tables)
 
 
-def _orders(group: Any, options: Any) -> str:
+def _bulks(group: Any, options: Any) -> str:
     rows = [ratio_cells(ScaleResult(**each)) for each in group]
     return (
         f"{options['size']:,} GGOs; {options['runs']} runs.{caution(options)}\n\n"
-        f"{markdown(ORDER_HEADER, rows)}"
+        f"{markdown(RATIO_HEADER, rows)}"
     )
 
 
 _SECTIONS: dict[str, Any] = {
     "paths": _paths,
-    "orders": _orders,
+    "bulks": _bulks,
     "settlement": _settlement,
     "growth": _growth,
 }

@@ -303,8 +303,8 @@ def test_any_history_has_one_answer_per_moment(world: World, way: str):
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=4,
-            stateful_step_count=25,
+            max_examples=3,
+            stateful_step_count=20,
             deadline=None,
             # Steps take real time, and GGOs expire: a shorter history may end otherwise.
             phases=[Phase.generate],

@@ -7,6 +7,7 @@ balance of any moment costs the same as that of now, and is computed by the same
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -75,7 +76,12 @@ def balances(
         "zone": str(zone),
         "recipient": f'{{"parts": [{{"owner_id": {account.id}}}]}}',
     }
-    rows = database.prepared(_statement(grouping, ledger_enabled=ledger_enabled), values)
+    statement = _statement(
+        tuple(grouping),
+        ledger_enabled=ledger_enabled,
+        is_complete=account.history_from is None,
+    )
+    rows = database.query(statement, values)
     return sum_up(at, _read(rows, len(grouping)))
 
 
@@ -89,21 +95,27 @@ def _read(
                 yield tuple(row[:count]), name, int(amount)
 
 
-def _statement(grouping: Sequence[GroupBy], *, ledger_enabled: bool) -> str:
-    """Return the statement of rows: the grouping's values, then Wh by the order of `AMOUNTS`."""
+@cache
+def _statement(grouping: tuple[GroupBy, ...], *, ledger_enabled: bool, is_complete: bool) -> str:
+    """Return the statement of rows: the grouping's values, then Wh by the order of `AMOUNTS`.
+
+    :param is_complete: The account's history is.
+    """
     codes = list(dict.fromkeys(column for each in grouping for column in _CODES[each]))
     held = {
         ggo: held_bucket(ggo, "%(at)s::timestamptz", ledger_enabled=ledger_enabled)
         for ggo in ("ggo", "source")
     }
     parts = [
-        _OWNED.format(keys=_keys(codes, "ggo"), held=held["ggo"]),
-        _SENT.format(keys=_keys(codes, "ggo")),
+        (_OWNED if is_complete else _OWNED_SINCE).format(
+            keys=_keys(codes, "ggo"), held=held["ggo"]
+        ),
+        (_SENT if is_complete else _SENT_SINCE).format(keys=_keys(codes, "ggo")),
         _ROLLED_BACK.format(keys=_keys(codes, "source"), held=held["source"]),
         _ROLLED_BACK_TO.format(keys=_keys(codes, "source")),
     ]
     summed = " UNION ALL ".join(
-        _SUMS.format(by="".join(f"{each}, " for each in codes), rows=part)
+        _SUMS.format(by="".join(f"{each}, " for each in codes), rows=_numbered(part))
         + (f" GROUP BY {', '.join(codes)}" if codes else "")
         for part in parts
     )
@@ -119,6 +131,13 @@ def _statement(grouping: Sequence[GroupBy], *, ledger_enabled: bool) -> str:
     return f"SELECT {shown}{totals} FROM ({summed}) AS summed {labels}{by_group}"
 
 
+def _numbered(sql: str) -> str:
+    """Return the SQL with the places of amounts for their names: PostgreSQL compares numbers faster."""
+    for place, name in enumerate(AMOUNTS):
+        sql = sql.replace(f"'{name}'", str(place))
+    return sql
+
+
 def _keys(codes: Sequence[str], ggo: str) -> str:
     """Return the columns that a grouping needs of this row, for a list of columns."""
     return "".join(
@@ -128,15 +147,43 @@ def _keys(codes: Sequence[str], ggo: str) -> str:
 
 _SUMS = "SELECT {{by}}{sums} FROM ({{rows}} OFFSET 0) AS moved".format(
     sums=", ".join(
-        f"sum(amount) FILTER (WHERE {'flow' if name in _FLOWS else 'bucket'} = '{name}') AS \"{name}\""
-        for name in AMOUNTS
+        f'sum(amount) FILTER (WHERE {"flow" if name in _FLOWS else "bucket"} = {place}) AS "{name}"'
+        for place, name in enumerate(AMOUNTS)
     )
 )
-# OFFSET keeps PostgreSQL from computing the times again wherever they are used.
 
-# What the account owns or owned. `began` is when it became the account's, `spent` when that ended.
-# What was its own when its history began counts as issued or received then.
+# What the account owns or owned. The tests that most rows pass without a look-up come first.
+_HAS_ARRIVED = f"coalesce(ggo.settled_at <= %(at)s::timestamptz, {settled_at('ggo')} <= %(at)s::timestamptz, false)"
 _OWNED = f"""
+SELECT {{keys}}amount,
+    CASE
+        WHEN created_at > %(at)s::timestamptz THEN NULL
+        WHEN sender_id <> owner_id AND NOT {_HAS_ARRIVED} THEN 'pendingIn'
+        WHEN stored OR spent_elsewhere OR {spent_at("ggo")} > %(at)s::timestamptz THEN {{held}}
+        WHEN retire_gsrn IS NULL THEN NULL
+        WHEN {retired_at("ggo")} <= %(at)s::timestamptz THEN 'retired'
+        ELSE 'pendingRetired'
+    END AS bucket,
+    CASE
+        WHEN created_at > %(at)s::timestamptz OR sender_id = owner_id THEN NULL
+        WHEN parent_id IS NULL THEN 'issued'
+        WHEN {_HAS_ARRIVED} THEN 'received'
+    END AS flow
+FROM ggos AS ggo WHERE owner_id = %(owner)s
+"""
+
+# What the account sent to others.
+_SENT = f"""
+SELECT {{keys}}amount,
+    CASE WHEN created_at <= %(at)s::timestamptz AND NOT {_HAS_ARRIVED} THEN 'pendingOut' END AS bucket,
+    CASE WHEN {_HAS_ARRIVED} THEN 'sent' END AS flow
+FROM ggos AS ggo WHERE sender_id = %(owner)s AND sender_id <> owner_id
+"""
+
+# The same of an account whose history has a begin. `began` is when a GGO became the account's, `spent`
+# when that ended. What was its own when its history began counts as issued or received then. OFFSET keeps
+# PostgreSQL from computing the times again wherever they are used.
+_OWNED_SINCE = f"""
 SELECT {{keys}}amount,
     CASE
         WHEN began <= %(at)s::timestamptz THEN CASE
@@ -163,9 +210,9 @@ FROM (
 ) AS ggo
 """
 
-# What the account sent to others. What was on its way when its history began counts as
+# What was on its way when its history began counts as
 # issued or received then, as its source did.
-_SENT = f"""
+_SENT_SINCE = f"""
 SELECT {{keys}}amount,
     CASE WHEN settled <= %(at)s::timestamptz THEN NULL WHEN created_at <= %(at)s::timestamptz THEN 'pendingOut' END AS bucket,
     CASE
@@ -193,7 +240,7 @@ WHERE settled IS NULL OR settled > %(history)s::timestamptz
 # the source stands above, and into the other.
 _ROLLED_BACK = f"""
 SELECT {{keys}}CASE WHEN side = 0 THEN -move.amount ELSE move.amount END AS amount,
-    CASE WHEN side = 0 THEN {{held}} ELSE move.bucket END AS bucket, NULL AS flow
+    CASE WHEN side = 0 THEN {{held}} ELSE move.bucket END AS bucket, NULL::int AS flow
 FROM rollbacks AS rollback
 JOIN ggos AS source ON source.id = rollback.ggo_id
 CROSS JOIN LATERAL (
@@ -214,7 +261,7 @@ WHERE rollback.user_id = %(owner)s AND rollback.accepted_at <= %(at)s::timestamp
 
 # What was on its way to the account, and did not arrive.
 _ROLLED_BACK_TO = f"""
-SELECT {{keys}}part.amount, 'pendingIn' AS bucket, NULL AS flow
+SELECT {{keys}}part.amount, 'pendingIn' AS bucket, NULL::int AS flow
 FROM rollbacks AS rollback
 JOIN ggos AS source ON source.id = rollback.ggo_id
 CROSS JOIN LATERAL {PARTS.format(rollback="rollback", part="part")}

@@ -215,7 +215,8 @@ def _sources(*, ledger_enabled: bool) -> list[_Source]:
             "0",
             f"'issue', ggo.amount, 'outside', {held('ggo.created_at')}, ggo.address, {ggo}, "
             "NULL::uuid, NULL::bigint, NULL",
-            "ggos AS ggo WHERE ggo.owner_id = %(owner)s AND ggo.issue_gsrn IS NOT NULL",
+            "ggos AS ggo WHERE ggo.owner_id = %(owner)s AND ggo.issue_gsrn IS NOT NULL "
+            f"AND {_indexed('ggo.created_at')}",
         ),
         received("ggo.settled_at IS NOT NULL", "ggo.settled_at"),
         # None if no row lacks its times.
@@ -256,9 +257,18 @@ def _sources(*, ledger_enabled: bool) -> list[_Source]:
             f"'expire', ggo.amount, {_before_expiry('ggo', ledger_enabled=ledger_enabled)}, 'expired', "
             f"ggo.address, {ggo}, NULL::uuid, NULL::bigint, NULL",
             f"ggos AS ggo WHERE ggo.owner_id = %(owner)s AND ggo.stored "
+            f"AND {_indexed('ggo.expire_time')} "
             f"AND {began_at('ggo')} < ggo.expire_time AND {_HELD_AT_EXPIRY.format(ggo='ggo')}",
         ),
     ]
+
+
+def _indexed(time: str) -> str:
+    """Return a condition that always holds, and that a partial index of this time needs.
+
+    A prepared statement cannot tell it from the bounds of the period.
+    """
+    return f"{time} < 'infinity'"
 
 
 # By the order of its partial index, which has few rows.
