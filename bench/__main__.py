@@ -15,13 +15,25 @@ from typing import Any
 
 import orjson
 
-from bench import chart, cpu, dataset, growth, measures, paths, running, settlement, tables
+from bench import (
+    before,
+    bulks,
+    chart,
+    cpu,
+    dataset,
+    growth,
+    measures,
+    paths,
+    running,
+    settlement,
+    tables,
+)
 from devstack.console import Console
 from devstack.postgres import EmbeddedPostgres
 from devstack.processes import ROOT
 
-GROUPS = ("paths", "settlement", "growth", "scale")
-USUAL = GROUPS[:3]
+GROUPS = ("paths", "orders", "settlement", "growth", "scale")
+USUAL = GROUPS[:4]
 CHART = ROOT / "doc" / "bench-growth.svg"
 _LATENCY = 4
 """How many times the median the 95th percentile of a read may be."""
@@ -117,6 +129,30 @@ class _Bench:
             f"  web process {memory:.0f} MB (at most {tables.WEB_MB}); p95 : p50 of reads at most {_LATENCY}"
         )
 
+    def measure_orders(self, postgres: EmbeddedPostgres) -> Any:
+        """Compare operations, balances, entries and bulk orders with what they may cost."""
+        options = self._options
+        made = dataset.prepare(postgres, options.size, self._console)
+        earlier = before.prepare(postgres, options.size, self._console)
+        found = []
+        with ExitStack() as stack:
+            peers, redis = stack.enter_context(running.peers_and_redis())
+            now = _measured(stack.enter_context(running.service(made, peers, redis)), postgres)
+            code = before.code()
+            then = _measured(
+                stack.enter_context(running.service(earlier, peers, redis, code)), postgres
+            )
+            limit_port, limit_pid = stack.enter_context(running.limit_app(made))
+            limit = paths.Side(limit_port, [limit_pid, _pid(postgres.pid)])
+            growth.prepare(now.context)
+            before.reset_writes(earlier)
+            dataset.subscribe_all(earlier)
+            for each in bulks.measure(now, then, limit, options.runs, options.seconds):
+                found.append(each)
+                self._console.say(f"  {each.name}: {each.ratio:.2f}")
+        self._console.table(tables.ORDER_HEADER, [tables.ratio_cells(each) for each in found])
+        return [asdict(each) for each in found]
+
     def measure_settlement(self, postgres: EmbeddedPostgres) -> Any:
         """Measure how fast composes are committed on the ledger."""
         options = self._options
@@ -174,8 +210,7 @@ class _Bench:
             for each in _scale(service, small, peers, redis, options.runs, options.seconds / 2):
                 found.append(each)
                 self._console.say(f"  {each.name}: {each.ratio:.2f}")
-        header = ("measured", "ours", "other", "ratio", "target", "", "largest/smallest ratio")
-        self._console.table(header, [_scale_cells(each) for each in found])
+        self._console.table(tables.ORDER_HEADER, [tables.ratio_cells(each) for each in found])
         return [asdict(each) for each in found]
 
 
@@ -215,15 +250,8 @@ def _scale(
     yield from measures.memory(service)
 
 
-def _scale_cells(each: measures.ScaleResult) -> tuple[str, ...]:
-    numbers = (f"{each.ours:.1f} {each.unit}", f"{each.theirs:.1f}", f"{each.ratio:.2f}")
-    return (
-        each.name,
-        *numbers,
-        each.bound,
-        "met" if each.met else "missed",
-        f"{each.spread:.2f}",
-    )
+def _measured(service: running.Service, postgres: EmbeddedPostgres) -> bulks.Measured:
+    return bulks.Measured(service, _context(service, postgres), _side(service, postgres))
 
 
 if __name__ == "__main__":

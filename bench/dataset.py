@@ -24,19 +24,22 @@ from devstack.console import Console
 from devstack.databases import create_database, drop_database, with_database
 from devstack.postgres import EmbeddedPostgres
 from devstack.processes import ROOT
+from origin.db.ids import uuid7_of
 from origin.db.models import Base
 from origin.keys.derivation import ExtendedKey, metering_point_key, new_master_key
 from origin.keys.sealing import Sealer, master_key_context
 from origin.migrate import upgrade
 
 FOLDER = ROOT / ".run" / "bench"
-VERSION = "2"
+VERSION = "3"
 """The version of the rows; a change rebuilds all databases."""
 
 FIRST = datetime(2016, 1, 1, tzinfo=UTC)
 HOURS = 10 * 8766
 YEARS = range(2016, 2026)
 HOURLY_YEAR = 2020
+BUILT = FIRST + timedelta(days=3800)
+"""A moment after all that the data tells of, and before each run."""
 HELD_SHARE = 5
 """The big account holds a fifth of all GGOs."""
 CROWD = 1_000
@@ -58,10 +61,56 @@ _LABELS = ("Wind", "Solar", "Hydro")
 _COLUMNS = (
     'id, owner_id, address, amount, begin, "end", sector, technology_code, fuel_code, emissions, '
     "issue_time, expire_time, issue_gsrn, parent_id, split_position, sender_id, reference, "
-    "key_index, stored, retired, retire_gsrn, retire_address"
+    "key_index, stored, retired, retire_gsrn, retire_address, created_at, settled_at, spent_at, retired_at"
 )
 _CHUNK_LINES = 5_000
 _SETTINGS = "SET maintenance_work_mem = '512MB'; SET synchronous_commit = off"
+
+_KNOWN_AFTER = timedelta(hours=2)
+_SPENT_AFTER = timedelta(days=30)
+_SETTLED_AFTER = timedelta(minutes=1)
+_ONE_IN = 50
+"""Of so many stored GGOs of the crowd, one was to be transferred, and the ledger refused that."""
+
+# As a compose and its settlement leave them: of each GGO that is spent a batch and its operation.
+_ORDERS = f"""
+CREATE TEMPORARY TABLE made AS
+SELECT row_number() OVER (ORDER BY id) AS id, {uuid7_of("spent_at")} AS operation_id, owner_id,
+    id AS ggo_id, address, amount, retire_gsrn, spent_at, settled_at, undone
+FROM (
+    SELECT id, owner_id, address, amount, retire_gsrn, spent_at,
+        spent_at + interval '{_SETTLED_AFTER.seconds} s' AS settled_at, NULL::jsonb AS undone
+    FROM ggos WHERE NOT stored
+    UNION ALL
+    SELECT id, owner_id, address, amount, NULL, begin + interval '{_SPENT_AFTER.days} days',
+        begin + interval '{_SPENT_AFTER.days} days {_SETTLED_AFTER.seconds} s',
+        jsonb_build_object('retire_gsrn', NULL, 'retire_address', NULL, 'parts', jsonb_build_array(
+            jsonb_build_object('id', 1000000000 + id, 'address', 'x' || address, 'amount', amount,
+                'owner_id', {FEW + 1} + (owner_id - {FEW}) % {CROWD}, 'sender_id', owner_id,
+                'split_position', 0, 'key_index', 1000000000 + id, 'reference', 'bench',
+                'stored', true, 'retired', false, 'retire_gsrn', NULL, 'retire_address', NULL)))
+    FROM ggos WHERE stored AND owner_id > {FEW} AND parent_id IS NULL AND id % {_ONE_IN} = 0
+) AS spent;
+INSERT INTO operations (id, user_id, kind, origin, created_at, accepted_at, client, request, requested)
+SELECT operation_id, owner_id, 'compose', 'legacy', spent_at, spent_at, 'bench',
+    json_build_object('address', address,
+        'transfers', CASE WHEN retire_gsrn IS NULL THEN json_build_array(json_build_object(
+            'amount', amount, 'account', 'user 1', 'reference', 'bench')) ELSE '[]' END,
+        'retires', CASE WHEN retire_gsrn IS NULL THEN '[]' ELSE json_build_array(json_build_object(
+            'amount', amount, 'gsrn', retire_gsrn)) END),
+    amount
+FROM made ORDER BY id;
+INSERT INTO batches (id, user_id, ggo_id, state, created_at, submitted_at, ended_at, last_post_at,
+    moved, operation_id, sequence, undone, last_error, next_attempt_at) OVERRIDING SYSTEM VALUE
+SELECT id, owner_id, ggo_id, CASE WHEN undone IS NULL THEN 'COMPLETED' ELSE 'DECLINED' END, spent_at,
+    settled_at, settled_at, settled_at, amount, operation_id, 0, undone,
+    CASE WHEN undone IS NOT NULL THEN 'refused' END, NULL
+FROM made ORDER BY id;
+SELECT setval(pg_get_serial_sequence('batches', 'id'), coalesce(max(id), 1)) FROM batches;
+INSERT INTO rollbacks (batch_id, user_id, ggo_id, accepted_at, declined_at, undone)
+SELECT id, owner_id, ggo_id, spent_at, settled_at, undone FROM made WHERE undone IS NOT NULL ORDER BY id;
+DROP TABLE made;
+"""
 
 
 @dataclass(frozen=True)
@@ -142,13 +191,18 @@ def reset_writes(dataset: Dataset) -> None:
     """Delete all composes and issued GGOs since, to return the data to its built state."""
     with connect(dataset.uri) as connection, connection.cursor() as cursor:
         cursor.execute("DELETE FROM webhook_deliveries; DELETE FROM webhook_subscriptions")
-        cursor.execute("DELETE FROM batch_events; DELETE FROM transactions; DELETE FROM batches")
+        cursor.execute("DELETE FROM batch_events; DELETE FROM transactions")
+        # Those of the data have no moment after its build.
+        cursor.execute(
+            "DELETE FROM idempotency_keys; DELETE FROM batches WHERE created_at > %s", (BUILT,)
+        )
+        cursor.execute("DELETE FROM operations WHERE created_at > %s", (BUILT,))
         cursor.execute("DELETE FROM ggos WHERE id > %s", (dataset.size,))
         cursor.execute(
-            "UPDATE ggos AS source SET stored = true, locked = false WHERE NOT (stored OR retired) "
-            "AND NOT EXISTS (SELECT FROM ggos AS part WHERE part.parent_id = source.id)"
+            "UPDATE ggos SET stored = true, locked = false, spent_at = NULL WHERE spent_at > %s",
+            (BUILT,),
         )
-        for table in ("ggos", "batches", "transactions", "users"):
+        for table in ("ggos", "batches", "transactions", "operations", "users"):
             cursor.execute(f"VACUUM ANALYZE {table}")
 
 
@@ -211,6 +265,8 @@ def _fill(uri: str, size: int, console: Console) -> None:
         for number, statement in enumerate(rest, 1):
             console.bar("indexes", number, len(rest))
             cursor.execute(statement)
+        with console.step("Wrote operations and batches"):
+            cursor.execute(_ORDERS)
         cursor.execute("SELECT setval(pg_get_serial_sequence('ggos', 'id'), max(id)) FROM ggos")
         # Rows written later are recognised by their larger ids.
         assert cursor.fetchone() == (size,)
@@ -305,12 +361,21 @@ class _Writer:
         self._dice = dice
         self._id = 0
         self._times = ""
+        self._held_since = self._split_since = self._retired_since = self._received_since = ""
         self.other_lines = 0
         """The number of lines of all accounts but the first two."""
 
     def at(self, begin: datetime) -> None:
         """Continue with this hour."""
         self._times = f"{begin:%Y-%m-%d %H}:00+00\t{begin + timedelta(hours=1):%Y-%m-%d %H}:00+00"
+        known, spent, settled = (
+            f"{begin + each:%Y-%m-%d %H:%M}+00"
+            for each in (_KNOWN_AFTER, _SPENT_AFTER, _SPENT_AFTER + _SETTLED_AFTER)
+        )
+        self._held_since = f"{known}\t\\N\t\\N\t\\N"
+        self._split_since = f"{known}\t\\N\t{spent}\t\\N"
+        self._retired_since = f"{known}\t\\N\t{spent}\t{settled}"
+        self._received_since = f"{spent}\t{settled}\t\\N\t\\N"
 
     def of_the_crowd(self, *, at_most: int) -> list[str]:
         """Return a GGO of the crowd: six in ten are stored, two retired, two sent to another account."""
@@ -334,13 +399,18 @@ class _Writer:
         """Return a GGO issued to one account and sent whole to another, by positions in `subjects`."""
         lines = [self.issued(number, "f", "f")]
         split = f"\\N\t{self._id}\t0\t{number + 1}\tbench\t{self._id}"
-        return [*lines, self._line(to + 1, split, "t", "f")]
+        return [*lines, self._line(to + 1, split, "t", "f", self._received_since)]
 
     def issued(self, number: int, stored: str, retired: str) -> str:
         """Return a GGO issued to the account at this position in `subjects`."""
-        return self._line(number + 1, f"p{number}\t\\N\t\\N\t\\N\t\\N\t\\N", stored, retired)
+        if stored == "t":
+            since = self._held_since
+        else:
+            since = self._split_since if retired == "f" else self._retired_since
+        origin = f"p{number}\t\\N\t\\N\t\\N\t\\N\t\\N"
+        return self._line(number + 1, origin, stored, retired, since)
 
-    def _line(self, owner_id: int, origin: str, stored: str, retired: str) -> str:
+    def _line(self, owner_id: int, origin: str, stored: str, retired: str, since: str) -> str:
         self._id += 1
         dice = self._dice.getrandbits(256)
         code, fuel = _CODES[dice % 3]
@@ -350,7 +420,7 @@ class _Writer:
         return (
             f"{self._id}\t{owner_id}\t849c0b{dice:064x}\t{1 + dice % 1_000_000}\t{self._times}\t"
             f'{sector}\t{code}\t{fuel}\t{{"CO2": 0.0, "SO2": 0.12}}\t2016-01-01 00:00+00\t'
-            f"2050-01-01 00:00+00\t{origin}\t{stored}\t{retired}\n"
+            f"2050-01-01 00:00+00\t{origin}\t{stored}\t{retired}\t{since}\n"
         )
 
 

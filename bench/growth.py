@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import cycle, islice
 
 from bench import load, paths, running, workload
-from bench.dataset import CROWD, HOURLY, connect, reset_writes, subscribe_all
+from bench.dataset import CROWD, HOURLY, HOURLY_YEAR, connect, reset_writes, subscribe_all
 from bench.paths import CLIENTS, BenchContext, Side
 from bench.running import Service
 from bench.workload import PostRequest
@@ -56,6 +56,40 @@ def _composes(context: BenchContext, users: int) -> Iterable[bytes]:
     return paths.composes(context, [HOURLY] if users == 1 else _crowd(users))
 
 
+def _entries(context: BenchContext, users: int) -> Iterable[bytes]:
+    months = [
+        f"/v2/entries?from={HOURLY_YEAR}-{month:02d}-01T00:00:00Z&limit=100"
+        for month in range(1, 10)
+    ]
+    return _gets(context, users, months)
+
+
+def _balances(context: BenchContext, users: int) -> Iterable[bytes]:
+    return _gets(context, users, ["/v2/balances"])
+
+
+def _operation_pages(context: BenchContext, users: int) -> Iterable[bytes]:
+    """Return pages of operations; the composes before have made enough of them."""
+    return _gets(context, users, ["/v2/operations?limit=100"])
+
+
+def _one_operation(context: BenchContext, users: int) -> Iterable[bytes]:
+    with connect(context.dataset.uri) as connection, connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT subject, id::text FROM users AS account, LATERAL ("
+            " SELECT operations.id FROM operations WHERE user_id = account.id LIMIT 100"
+            ") AS made WHERE subject = ANY(%s)",
+            ([HOURLY] if users == 1 else _crowd(users),),
+        )
+        made = cursor.fetchall()
+    return cycle([workload.get(f"/v2/operations/{each}", context.tokens[by]) for by, each in made])
+
+
+def _gets(context: BenchContext, users: int, paths_: Sequence[str]) -> Iterable[bytes]:
+    subjects = [HOURLY] if users == 1 else _crowd(users)
+    return cycle([workload.get(path, context.tokens[by]) for by in subjects for path in paths_])
+
+
 def _crowd(users: int) -> list[str]:
     first = sum(USERS[1 : USERS.index(users)])
     return [f"user {number}" for number in range(first, first + users)]
@@ -72,7 +106,11 @@ OPERATIONS: dict[str, Requests] = {
     "a page of 100": _pages,
     "an hour's total": _totals,
     "an issued GGO": _issues,
+    "a page of 100 entries": _entries,
+    "a balance": _balances,
     "a compose": _composes,
+    "one operation": _one_operation,
+    "a page of 100 operations": _operation_pages,
 }
 
 

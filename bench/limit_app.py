@@ -9,17 +9,26 @@ import base64
 import hmac
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from hashlib import sha256
 from queue import LifoQueue
 from typing import Any
+from unittest.mock import Mock
+from uuid import UUID
 
 import orjson
 import psycopg2
 from flask import Flask, Response, request
 
 from bench import workload
+from origin.balances.queries import entries
+from origin.balances.queries.balances import Account
+from origin.balances.rules.entries import EntryFilters
+from origin.operations.queries import operations
+from origin.operations.queries.operations import OperationFilter
+from origin.shared.periods import EARLIEST, LATEST
 
 _CONNECTIONS = 10
 _SECRET = os.environ.get("BENCH_WEBHOOK_SECRET", "").encode()
@@ -91,6 +100,74 @@ def sums(name: str) -> Response:
     """Answer with the rows of a sum."""
     rows = _rows(workload.PLAIN[name], _values())
     return _json(orjson.dumps([[*row[:-1], int(row[-1] or 0)] for row in rows]))
+
+
+def _recorded(read: Callable[[Any], object]) -> tuple[str, dict[str, Any]]:
+    """Return the statement and the values that one of the service's queries executes."""
+    database = Mock()
+    database.query.return_value = database.prepared.return_value = []
+    read(database)
+    [call] = database.query.mock_calls + database.prepared.mock_calls
+    sql, values = call.args
+    return sql, values
+
+
+_TRADER = 3
+_LIMIT = 101
+_OPERATION = _recorded(lambda database: operations.get(database, UUID(int=0), _TRADER))
+_OPERATIONS = _recorded(
+    lambda database: operations.page(
+        database, _TRADER, OperationFilter([], [], EARLIEST, LATEST, None), None, _LIMIT - 1
+    )
+)
+_ENTRIES = _recorded(
+    lambda database: entries.entries(
+        database,
+        Account(_TRADER, None),
+        datetime.now(UTC),
+        EntryFilters(EARLIEST, LATEST),
+        None,
+        _LIMIT,
+        ledger_enabled=True,
+    )
+)
+
+
+@app.post("/operation")
+def operation() -> Response:
+    """Answer with an operation."""
+    sql, values = _OPERATION
+    ((*_, document, _),) = _rows(sql, {**values, **_values()})
+    return _json(document.encode())
+
+
+@app.post("/operations")
+def operation_page() -> Response:
+    """Answer with a page of operations."""
+    sql, values = _OPERATIONS
+    rows = _rows(sql, {**values, **_values()})[: _LIMIT - 1]
+    return _json(b'{"results":[%s]}' % ",".join(row[-2] for row in rows).encode())
+
+
+_ENTRY = ("kind", "amount", "from", "to")
+_GGO = ("address", "begin", "end", "sector", "technology")
+_REST = ("operation", "counterpart", "reference")
+
+
+@app.post("/entries")
+def entry_page() -> Response:
+    """Answer with a page of entries."""
+    sql, values = _ENTRIES
+    shown = [
+        {
+            "at": row[0],
+            **dict(zip(_ENTRY, row[5:9], strict=True)),
+            "ggo": dict(zip(_GGO, row[9:14], strict=True)),
+            **dict(zip(_REST, row[14:], strict=True)),
+        }
+        for row in _rows(sql, {**values, **_values()})[: _LIMIT - 1]
+    ]
+    return _json(orjson.dumps({"results": shown}, default=int))
 
 
 @app.post("/ggo-issued")

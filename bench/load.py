@@ -15,6 +15,7 @@ _RECEIVED = 1 << 18
 _END_OF_HEAD = b"\r\n\r\n"
 _CHUNKED = b"transfer-encoding: chunked"
 _LAST_CHUNK = b"0\r\n\r\n"
+_SUCCESS = (b"200", b"202")
 _LENGTH = b"content-length:"
 
 
@@ -63,7 +64,7 @@ class Client:
     def ask(self, request: bytes) -> bytes:
         """Send a request and return the answer's body; if chunked, including the chunk sizes.
 
-        :raises UnexpectedAnswer: The status is not 200, or the connection was closed.
+        :raises UnexpectedAnswer: The status is neither 200 nor 202, or the connection was closed.
         """
         self._socket.sendall(request)
         received = self._socket.recv(_RECEIVED)
@@ -71,7 +72,7 @@ class Client:
             received += self._more()
         head, _, body = received.partition(_END_OF_HEAD)
         lines = head.lower().split(b"\r\n")
-        if b" 200 " not in lines[0] + b" ":
+        if lines[0].split()[1] not in _SUCCESS:
             raise UnexpectedAnswer(f"{head!r} {body!r}")
         if _CHUNKED in lines:
             return self._read_chunks(body)

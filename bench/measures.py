@@ -116,12 +116,12 @@ def sums(service: Service, runs: int) -> Iterator[ScaleResult]:
         request = each.request.as_http(service.token(each.subject))
         with closing(psycopg2.connect(service.dataset.uri)) as connection:
             connection.autocommit = True
-            plain = _Plain(connection, each.sql, {"owner": each.owner, **each.values})
-            pairs = [(_median_ms(service, request), plain.median_ms()) for _ in range(runs)]
+            plain = Plain(connection, each.sql, {"owner": each.owner, **each.values})
+            pairs = [(median_ms(service, request), plain.median_ms()) for _ in range(runs)]
         yield at_most(f"{each.name} : plain SQL", pairs, each.bound, "ms")
 
 
-class _Plain:
+class Plain:
     """A statement with its values."""
 
     def __init__(self, connection: Any, sql: str, values: dict[str, Any]) -> None:
@@ -141,7 +141,8 @@ class _Plain:
         return 1000 * statistics.median(times)
 
 
-def _median_ms(service: Service, request: bytes) -> float:
+def median_ms(service: Service, request: bytes) -> float:
+    """Return the median time of a request that is sent a few times."""
     return 1000 * load.one(service.port, [request] * _ONE_AT_A_TIME).median
 
 

@@ -49,8 +49,13 @@ def peers_and_redis() -> Iterator[tuple[Peers, EmbeddedValkey]]:
 
 
 @contextmanager
-def service(dataset: Dataset, peers: Peers, redis: EmbeddedValkey) -> Iterator[Service]:
-    """Run the web on this database by its entry point."""
+def service(
+    dataset: Dataset, peers: Peers, redis: EmbeddedValkey, code: Path = ROOT
+) -> Iterator[Service]:
+    """Run the web on this database by its entry point.
+
+    :param code: The folder with the code; by default, today's.
+    """
     port = free_port()
     environment = service_environment(
         database_uri=dataset.uri,
@@ -61,7 +66,7 @@ def service(dataset: Dataset, peers: Peers, redis: EmbeddedValkey) -> Iterator[S
     )
     process = SupervisedProcess(
         f"web-{dataset.size}",
-        [ROOT / "entrypoint.web.sh"],
+        [code / "entrypoint.web.sh"],
         env=environment,
         logs=FOLDER,
         ready=answers(f"http://127.0.0.1:{port}/health/ready"),

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from bench.growth import BOUND, CostPoint, ratios
+from bench.measures import ScaleResult
 from bench.paths import PathResult, Run
 from bench.settlement import TARGET_PER_S
 
@@ -15,6 +16,7 @@ PATH_HEADER = (
     "path", "share of its limit", "floor", "", "requests/CPU s", "limit", "requests/s",
     "limit", "p50 ms", "p95 : p50", "spread",
 )  # fmt: skip
+ORDER_HEADER = ("measured", "ours", "other", "ratio", "bound", "", "spread")
 SETTLEMENT_HEADER = ("settlement", "batches/s", "floor", "worker CPU ms per batch")
 
 Row = Sequence[str]
@@ -34,6 +36,19 @@ def path_cells(each: PathResult) -> Row:
         f"{limit.per_second:.0f}",
         f"{ours.p50_ms:.1f}",
         f"{ours.p95_ms / ours.p50_ms:.1f}",
+        f"{each.spread:.2f}",
+    )
+
+
+def ratio_cells(each: ScaleResult) -> Row:
+    """Return the row of two sides and their ratio."""
+    return (
+        each.name,
+        f"{each.ours:.2f} {each.unit}",
+        f"{each.theirs:.2f}",
+        f"{each.ratio:.2f}",
+        each.bound,
+        "met" if each.met else "missed",
         f"{each.spread:.2f}",
     )
 
@@ -72,8 +87,8 @@ def with_tables(document: str, result: Any) -> str:
 
 
 def _sections(result: Any) -> dict[str, str]:
-    options, groups = result["options"], ("paths", "settlement", "growth")
-    return {name: _SECTIONS[name](result[name], options) for name in groups}
+    options = result["options"]
+    return {name: tell(result[name], options) for name, tell in _SECTIONS.items() if name in result}
 
 
 def path_results(group: Any) -> list[PathResult]:
@@ -119,4 +134,17 @@ def _growth(group: Any, _options: Any) -> str:
     return "\n\n".join(tables)
 
 
-_SECTIONS: dict[str, Any] = {"paths": _paths, "settlement": _settlement, "growth": _growth}
+def _orders(group: Any, options: Any) -> str:
+    rows = [ratio_cells(ScaleResult(**each)) for each in group]
+    return (
+        f"{options['size']:,} GGOs; {options['runs']} runs.{caution(options)}\n\n"
+        f"{markdown(ORDER_HEADER, rows)}"
+    )
+
+
+_SECTIONS: dict[str, Any] = {
+    "paths": _paths,
+    "orders": _orders,
+    "settlement": _settlement,
+    "growth": _growth,
+}

@@ -68,6 +68,21 @@ WHERE owner_id = %(owner)s AND begin = %(at)s AND stored AND expire_time > now()
 STORED = """
 SELECT sum(amount) FROM ggos WHERE owner_id = %(owner)s AND stored AND expire_time > now()
 """
+BALANCE = """
+SELECT sum(amount) FILTER (WHERE stored AND expire_time > now() AND NOT key_mismatch AND NOT never_sent
+        AND (NOT locked OR sender_id = owner_id)),
+    sum(amount) FILTER (WHERE locked AND sender_id <> owner_id),
+    sum(amount) FILTER (WHERE retired AND locked), sum(amount) FILTER (WHERE retired AND NOT locked),
+    sum(amount) FILTER (WHERE stored AND expire_time <= now()),
+    sum(amount) FILTER (WHERE spent_elsewhere
+        OR (stored AND (key_mismatch OR never_sent) AND expire_time > now())),
+    sum(amount) FILTER (WHERE issue_gsrn IS NOT NULL),
+    sum(amount) FILTER (WHERE sender_id <> owner_id AND NOT locked),
+    (SELECT json_build_array(sum(amount) FILTER (WHERE locked), sum(amount) FILTER (WHERE NOT locked))
+        FROM ggos WHERE sender_id = %(owner)s AND owner_id <> sender_id)
+FROM ggos WHERE owner_id = %(owner)s
+"""
+"""All amounts of an account's balance now, as long as nothing was rolled back."""
 
 PLAIN = {
     "days": DAY_BY_TECHNOLOGY,
@@ -118,6 +133,11 @@ class PostRequest:
     def as_http(self, token: str) -> bytes:
         """Return the bytes of the HTTP request, for a kept connection."""
         return post(self.path, orjson.dumps(self.body), f"Authorization: Bearer {token}")
+
+
+def get(path: str, token: str) -> bytes:
+    """Return the bytes of a GET, for a kept connection."""
+    return f"GET {path} HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {token}\r\n\r\n".encode()
 
 
 def post(path: str, body: bytes, header: str) -> bytes:

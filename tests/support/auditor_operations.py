@@ -5,7 +5,7 @@ needs an idle system, as `tests.support.auditor` does.
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -132,10 +132,11 @@ def _operation(operation: Json, items: list[Json], verdicts: Collection[str]) ->
         yield f"is {status}, but lacks a time"
     if [item["sequence"] for item in items] != list(range(len(items))):
         yield "has gaps in its sequence"
-    wh = Counter({"completed": 0, "declined": 0})
+    wh: Counter[str] = Counter()
     for item in items:
         wh[item["status"]] += _moved(item["parts"])
-    wanted = {"planned": sum(wh.values()), "pending": 0, **wh, "ggos": len(items)}
+    wanted = {name: wh[name] for name in ("pending", "completed", "declined")}
+    wanted |= {"planned": wh.total(), "ggos": len(items)}
     if {name: totals[name] for name in wanted} != wanted:
         yield f"has the totals {totals}, its items make {wanted}"
     yield from _as_ordered(operation, items)
@@ -167,7 +168,7 @@ def _as_ordered(operation: Json, items: list[Json]) -> Iterator[str]:
 
 def _ordered(request: Json) -> Counter[tuple[Any, ...]]:
     transfers = (
-        ("transfer", each["amount"], each["account"], each["reference"])
+        ("transfer", each["amount"], each["account"], each.get("reference"))
         for each in request["transfers"]
     )
     retires = (("retire", each["amount"], each["gsrn"], None) for each in request["retires"])
@@ -214,8 +215,3 @@ def _every_batch_is_an_item(accounts: Iterable[Account], books: Books) -> Iterat
         yield f"{count} batches of {address} that are {state} are no items of operations"
     for (address, state), count in (told - in_books).items():
         yield f"{count} items of {address} that are {state} have no batches"
-
-
-def by_operation(accounts: Iterable[Account]) -> Mapping[str, Json]:
-    """Return all operations of these accounts by id."""
-    return {each["id"]: each for account in accounts for each in account.operations}

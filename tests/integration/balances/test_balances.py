@@ -196,6 +196,15 @@ class _OpenOrder:
         self._connection.close()
 
 
+def test_an_order_that_no_transaction_follows_is_noticed(market: Market):
+    """PostgreSQL's snapshots don't list it."""
+    order = _OpenOrder(market, market.issue(1000))
+    seen = moment_queries.look(market.runtime.database, market.alice)
+    order.commit()
+    assert len(seen.writers) == 1
+    assert not moment_queries.still_open(market.runtime.database, seen.writers)
+
+
 def test_an_answer_about_now_is_of_before_a_long_order(market: Market, told: Told):
     """And it stays so when the order is committed."""
     address = market.issue(1000)
