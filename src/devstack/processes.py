@@ -3,7 +3,9 @@
 import contextlib
 import os
 import re
+import shutil
 import signal
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
@@ -22,6 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 _READY_SECONDS = 100.0
 _POLL_SECONDS = 0.05
 _LOG_END_CHARACTERS = 3000
+_SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - a web keeps its metrics there if it can
 
 # Returns from the output since the start whether the process is ready.
 Ready = Callable[[str], bool]
@@ -129,7 +132,9 @@ class SupervisedProcess:
 
     def kill(self) -> None:
         """Send SIGKILL to the process and its children, and wait until they are gone."""
+        pid = self.pid
         self._process.kill()
+        _remove_metrics_of(pid)
 
     def pause(self, pids: Iterable[int] = ()) -> None:
         """Send SIGSTOP to all of its processes, or to these only."""
@@ -183,7 +188,16 @@ class SupervisedProcess:
 
     def close(self) -> None:
         """Stop the process for good."""
+        pid = self.pid
         self._process.close()
+        _remove_metrics_of(pid)
+
+
+def _remove_metrics_of(pid: int | None) -> None:
+    """Remove the directory that a web has for its metrics: after SIGKILL it can't do so itself."""
+    for place in (_SHARED_MEMORY, Path(tempfile.gettempdir())):
+        for folder in place.glob(f"account-service-metrics-{pid}-*"):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def entry_point(name: str, _env: Mapping[str, str]) -> Sequence[str | Path]:

@@ -15,7 +15,7 @@ from psycopg2.extensions import ISOLATION_LEVEL_AUTOCOMMIT
 
 from devstack.guarded import ProcessFailedError
 from devstack.ports import LOOPBACK
-from devstack.postgres import USER, EmbeddedPostgres
+from devstack.postgres import USER, EmbeddedPostgres, open_to_owner
 from devstack.privileges import give_to
 
 _COPY_SECONDS = 120.0
@@ -25,7 +25,8 @@ _STOP_SECONDS = 30.0
 class ReplicatedPostgres(EmbeddedPostgres):
     """An embedded server whose data can be backed up, restored, or taken over by a standby.
 
-    Port and password never change, like the address of a cluster.
+    Port and password never change, like the address of a cluster. With `fsync=False`, committed data
+    still survives `kill` and `stop_at_once`, but not a crash of the machine.
     """
 
     log_settings: ClassVar[Mapping[str, str]] = {
@@ -35,6 +36,8 @@ class ReplicatedPostgres(EmbeddedPostgres):
         "wal_keep_size": "256MB",
         "wal_retrieve_retry_interval": "200ms",
     }
+    # The kernel keeps what a killed server wrote, so a commit must only have been written.
+    unsafe_settings: ClassVar[Mapping[str, str]] = {"fsync": "off"}
 
     def stop_at_once(self) -> None:
         """Stop like `pg_ctl stop -m immediate`: no checkpoint, so the next start replays the log."""
@@ -78,7 +81,7 @@ class ReplicatedPostgres(EmbeddedPostgres):
 
     def _copy_of(self, source: EmbeddedPostgres, *options: str) -> Path:
         """Copy a running server's data with pg_basebackup, and return the copy's folder."""
-        folder = Path(tempfile.mkdtemp(prefix="copy-", dir=self._private))
+        folder = Path(tempfile.mkdtemp(prefix="copy-", dir=self._home))
         give_to(folder, self._account)
         self._binaries = self._binaries or self._usable_binaries()
         where = f"host={LOOPBACK} port={source.port} user={USER}"
@@ -103,7 +106,9 @@ class ReplicatedPostgres(EmbeddedPostgres):
 
     def _replace_data(self, folder: Path) -> None:
         shutil.rmtree(self.data)
-        folder.rename(self.data)
+        # The folder may be on a disk and the data in memory.
+        shutil.move(folder, self.data)
+        open_to_owner(self.data, self._account)
 
 
 class Standby(ReplicatedPostgres):

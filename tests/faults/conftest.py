@@ -12,8 +12,8 @@ from tests.support.live_system import LiveSystem, running_system
 
 @pytest.fixture(scope="package")
 def own_postgres() -> Iterator[ReplicatedPostgres]:
-    """A server for these tests only; its committed data survives a crash."""
-    with ReplicatedPostgres() as server:
+    """A server for these tests only; its committed data survives a crash of its processes."""
+    with ReplicatedPostgres(fsync=False) as server:
         yield server
 
 

@@ -78,7 +78,7 @@ def fresh_system(
 ) -> Iterator[tuple[LiveSystem, Servers]]:
     """A separate system whose GGOs are all on the ledger, as a recovery expects."""
     logs = tmp_path_factory.mktemp("on the ledger")
-    with ReplicatedPostgres() as postgres, EmbeddedValkey() as valkey:
+    with ReplicatedPostgres(fsync=False) as postgres, EmbeddedValkey() as valkey:
         uri = postgres.create_database("faults")
         with (
             running_system(uri, valkey, logs, HARD_TIMES) as system,

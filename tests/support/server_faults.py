@@ -53,7 +53,7 @@ class ServerFaults:
         self._postgres.start()
 
     def _stop_postgres(self) -> None:
-        """Stop like `pg_ctl stop -m immediate`; `fsync` is on."""
+        """Stop like `pg_ctl stop -m immediate`; what was committed stays."""
         self._postgres.stop_at_once()
         self._postgres.start()
 

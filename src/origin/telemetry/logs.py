@@ -5,9 +5,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-import redis
 from pydantic import SecretStr
-from redis.sentinel import MasterNotFoundError
 
 from origin.settings import Settings
 from origin.telemetry import context, tracing
@@ -18,6 +16,8 @@ from origin.telemetry.redaction import Redactor
 if TYPE_CHECKING:
     from origin.telemetry.otlp import OtlpExport
 
+_CELERYS = ("celery.", "kombu.")
+"""How the names of Celery's loggers begin."""
 _otlp_exports: list["OtlpExport"] = []
 """This process's, if it has one."""
 
@@ -81,7 +81,12 @@ def without_redis_traceback(record: logging.LogRecord) -> bool:
     traceback, which tells operators no more than the error's name.
     """
     error = record.exc_info[1] if record.exc_info else None
-    if isinstance(error, redis.RedisError) and record.name.startswith(("celery.", "kombu.")):
+    if error is None or not record.name.startswith(_CELERYS):
+        return True
+    # Imported here, because the import is slow, and processes without Celery need no Redis.
+    from redis import RedisError
+
+    if isinstance(error, RedisError):
         record.msg, record.args = f"{record.getMessage()} ({type(error).__name__})", ()
         record.exc_info = None
     return True
@@ -92,11 +97,12 @@ def with_short_sentinel_errors(record: logging.LogRecord) -> bool:
 
     In Celery's logs it shows all options of each connection, and no reason.
     """
-    if isinstance(record.args, tuple):
+    if isinstance(record.args, tuple) and record.args and record.name.startswith(_CELERYS):
+        from redis.sentinel import MasterNotFoundError
+
         record.args = tuple(
             "No Sentinel names the primary; flask doctor says why"
             if isinstance(each, MasterNotFoundError)
-            and record.name.startswith(("celery.", "kombu."))
             else each
             for each in record.args
         )

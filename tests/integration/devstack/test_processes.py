@@ -5,15 +5,24 @@ import re
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import psutil
 import pytest
 
 from devstack.environment import inherited
 from devstack.guarded import ProcessFailedError
-from devstack.processes import SupervisedProcess, says
+from devstack.processes import ROOT, SupervisedProcess, says
 from tests.support.waiting import eventually
 
+_GUNICORN = ROOT / "src/origin/web/gunicorn/conf.py"
+# A process that has a directory for metrics, as a web.
+_MEASURED = f"""
+import os, runpy, time
+runpy.run_path({str(_GUNICORN)!r})
+print("metrics in", os.environ["PROMETHEUS_MULTIPROC_DIR"], flush=True)
+time.sleep(1000)
+"""
 # A process with a child. It prints both ids and waits. SIGTERM ends the parent with status 7.
 _FAMILY = [
     "bash",
@@ -49,6 +58,18 @@ def test_a_killed_process_leaves_no_child(tmp_path, wait_until_gone):
         assert process.wait(0) == -signal.SIGKILL
         wait_until_gone(parent)
         wait_until_gone(child)
+
+
+@pytest.mark.parametrize("end", [SupervisedProcess.kill, SupervisedProcess.close])
+def test_the_metrics_of_a_killed_web_are_removed(tmp_path, end):
+    command = [sys.executable, "-c", _MEASURED]
+    with SupervisedProcess(
+        "web", command, env=inherited(), logs=tmp_path, ready=says(r"metrics in \S+\n")
+    ) as process:
+        folder = Path(process.output().split()[-1])
+        assert folder.exists()
+        end(process)
+        assert not folder.exists()
 
 
 def test_paused_processes_stop_until_resumed(tmp_path, wait_until_gone):
@@ -129,7 +150,7 @@ _OWNER = f"""
 import sys
 from pathlib import Path
 from devstack.environment import inherited
-from devstack.processes import SupervisedProcess, says
+from devstack.processes import ROOT, SupervisedProcess, says
 from tests.support.waiting import eventually
 with SupervisedProcess(
     "family", {_FAMILY!r}, env=inherited(), logs=Path(sys.argv[1]), ready=says("child")

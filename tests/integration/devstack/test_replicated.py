@@ -1,5 +1,6 @@
 """The replicated embedded PostgreSQL: backups, standbys, and lost writes."""
 
+import shutil
 from contextlib import closing
 
 import psycopg2
@@ -13,7 +14,7 @@ from tests.support.waiting import eventually
 
 @pytest.fixture
 def server():
-    with ReplicatedPostgres() as running:
+    with ReplicatedPostgres(fsync=False) as running:
         rows(running.uri, "CREATE TABLE seen AS SELECT 1 AS number")
         yield running
 
@@ -33,6 +34,28 @@ def test_committed_data_survives_an_immediate_stop(server):
     server.start()
     assert _numbers(server) == [1, 2]
     assert "was not properly shut down" in server.log.read_text()
+
+
+@pytest.mark.parametrize(("fsync", "off"), [(True, None), (False, ["fsync"])])
+def test_committed_data_survives_a_kill(fsync, off):
+    with ReplicatedPostgres(fsync=fsync) as server:
+        rows(server.uri, "CREATE TABLE seen AS SELECT 1 AS number")
+        server.kill()
+        server.start()
+        assert _numbers(server) == [1]
+        [unsafe] = rows(
+            server.uri,
+            "SELECT array_agg(name::text) AS names FROM pg_settings WHERE setting = 'off' "
+            "AND name IN ('fsync', 'full_page_writes', 'synchronous_commit')",
+        )
+    assert unsafe["names"] == off
+
+
+def test_a_backup_may_come_from_another_file_system(server, tmp_path):
+    elsewhere = tmp_path / "backup"
+    shutil.copytree(server.back_up(), elsewhere)
+    server.restore(elsewhere)
+    assert _numbers(server) == [1]
 
 
 def test_a_restored_backup_lacks_later_data(server):

@@ -34,7 +34,10 @@ worker_tmp_dir = str(_SHARED_MEMORY) if os.access(_SHARED_MEMORY, os.W_OK) else 
 _METRICS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 _METRICS_PREFIX = "account-service-metrics-"
 if _METRICS_VARIABLE not in os.environ:
-    os.environ[_METRICS_VARIABLE] = tempfile.mkdtemp(prefix=_METRICS_PREFIX, dir=worker_tmp_dir)
+    # With the process's id, so that whoever kills it can remove the directory.
+    os.environ[_METRICS_VARIABLE] = tempfile.mkdtemp(
+        prefix=f"{_METRICS_PREFIX}{os.getpid()}-", dir=worker_tmp_dir
+    )
 # It would be a file in the home directory, and nothing uses it.
 control_socket_disable = True
 
