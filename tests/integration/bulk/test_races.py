@@ -1,5 +1,6 @@
 """Bulks and composes at the same time, over the same GGOs and measurements."""
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -9,11 +10,13 @@ from devstack import postgres as embedded
 from devstack.postgres import EmbeddedPostgres
 from origin.bulk.queries import acceptance
 from origin.bulk.service import acceptance as acceptance_service
+from origin.compose.queries.compose import guard_points
 from origin.migrate import upgrade
 from sandbox.running import Sandbox
 from tests.support.bulk_orders import operation, order, retirement, sent, target, transfer
 from tests.support.concurrency import at_once
 from tests.support.market import CONSUMPTION, OTHER_CONSUMPTION, Market
+from tests.support.waiting import eventually
 
 HOURS = 60
 
@@ -122,6 +125,28 @@ def test_composes_and_bulks_share_the_headroom(market: Market):
         "SELECT sum(amount) FROM ggos WHERE retired GROUP BY retire_address ORDER BY 1"
     )
     assert max(amount for (amount,) in retired) <= 60
+
+
+def test_a_bulk_that_waits_for_a_guard_is_seen_to_write(market: Market):
+    """Else a balance's `at` would step back once it writes, behind answers given while it waited."""
+    filled(market, 2)
+    market.consume(amount=60)
+    [(point_id,)] = market.rows("SELECT id FROM metering_points WHERE gsrn = :g", g=CONSUMPTION)
+    waiting = (
+        "SELECT backend_xid IS NOT NULL FROM pg_stat_activity "
+        "WHERE datname = current_database() AND wait_event = 'advisory'"
+    )
+    answers: list[int] = []
+    with market.runtime.database.raw_connection(transaction=True) as holder:
+        guard_points(holder, [point_id])
+        bulk = threading.Thread(
+            target=lambda: answers.append(sent(market, retirement(None, CONSUMPTION)).status_code)
+        )
+        bulk.start()
+        eventually(lambda: market.rows(waiting) != [], "the bulk waits")
+        assert [tuple(row) for row in market.rows(waiting)] == [(True,)]
+    bulk.join()
+    assert answers == [202]
 
 
 def test_transfers_to_each_other_do_not_deadlock(market: Market):

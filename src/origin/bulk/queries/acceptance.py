@@ -29,6 +29,7 @@ SELECT id FROM ggos WHERE id = ANY(%(ids)s::bigint[]) AND owner_id = %(owner)s A
 ORDER BY id FOR NO KEY UPDATE
 """
 
+_ANNOUNCE = "SELECT pg_current_xact_id()::text"
 _NOW = "SELECT entry_time()"
 
 _WRITE = """
@@ -114,6 +115,15 @@ class PartRow:
     reference: str | None
     retire_gsrn: str | None
     retire_address: str | None
+
+
+def announce(connection: RawConnection) -> None:
+    """Let others see that this transaction writes. Call it first.
+
+    While it waits for locks, answers about balances then are about the moment before it began. Without
+    this they would go back to that moment only once it has its first lock, behind answers given before.
+    """
+    connection.prepared(_ANNOUNCE, {})
 
 
 def lock_active_accounts(connection: RawConnection, ids: Collection[int]) -> set[int]:

@@ -59,6 +59,7 @@ class Acceptance:
         rows = self._rows(plan, prepared)
         has_webhooks = False
         with self.database.raw_connection(transaction=True) as connection:
+            queries.announce(connection)
             at = self._lock(connection, plan, prepared)
             operation_id = write_operation(connection, at, plan)
             queries.write(connection, operation_id, at, rows)
