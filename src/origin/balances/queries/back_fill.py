@@ -32,12 +32,16 @@ UPDATE ggos AS ggo SET settled_at = {settled_at("ggo")}, spent_at = {spent_at("g
 WHERE id = ANY(:ids)
 """)
 
-_LOCK_DECLINED = text("""
+_LACKS_ROLLBACK = (
+    "NOT EXISTS (SELECT FROM rollbacks WHERE batch_id = batch.id AND redone_at IS NULL)"
+)
+_LOCK_DECLINED = text(f"""
 SELECT id, ggo_id FROM batches AS batch WHERE state = 'DECLINED' AND undone IS NOT NULL
-    AND NOT EXISTS (SELECT FROM rollbacks WHERE batch_id = batch.id AND redone_at IS NULL)
+    AND {_LACKS_ROLLBACK}
 ORDER BY ended_at LIMIT :limit FOR UPDATE SKIP LOCKED
 """)
-_ADD_ROLLBACKS = text("""
+# Asks again, after the locks: another worker may have added the rollback since.
+_ADD_ROLLBACKS = text(f"""
 INSERT INTO rollbacks (batch_id, user_id, ggo_id, accepted_at, declined_at, undone, blocked)
 SELECT batch.id, batch.user_id, batch.ggo_id,
     coalesce((SELECT max(redone_at) FROM rollbacks WHERE batch_id = batch.id), batch.created_at),
@@ -45,7 +49,8 @@ SELECT batch.id, batch.user_id, batch.ggo_id,
         SELECT max(other.id) FROM batches AS other
         WHERE other.ggo_id = batch.ggo_id AND other.state = 'DECLINED'
     )
-FROM batches AS batch JOIN ggos ON ggos.id = batch.ggo_id WHERE batch.id = ANY(:ids)
+FROM batches AS batch JOIN ggos ON ggos.id = batch.ggo_id
+WHERE batch.id = ANY(:ids) AND {_LACKS_ROLLBACK}
 """)
 # A version that knows no times has left the time of the order that it rolled back.
 _SPEND_ANEW = text(f"""
