@@ -66,17 +66,19 @@ def _items(items: Sequence[ItemRow]) -> list[dict[str, Any]]:
 
 def _print(document: Mapping[str, Any], report: OperationReport) -> None:
     actor, totals = document["actor"], document["totals"]
-    client = f", by the client {one_line(actor['client'])}" if actor["client"] else ""
+    client = f", by the client {actor['client']}" if actor["client"] else ""
     click.echo(f"Operation {document['id']}: {document['status']}")
-    click.echo(f"{document['kind']} of {actor['subject']}{client}, ordered {document['createdAt']}")
+    ordered = f"{document['kind']} of {actor['subject']}{client}, ordered {document['createdAt']}"
+    click.echo(one_line(ordered))
     click.echo(
         f"Accepted: {document['acceptedAt'] or '-'}; final: {document['completedAt'] or '-'}"
     )
     click.echo(f"Idempotency-Key: {one_line(document['idempotencyKey'] or '-')}")
     names = ("requested", "planned", "pending", "completed", "declined")
-    click.echo(f"Wh: {', '.join(f'{name} {totals[name]}' for name in names)}")
-    if document["refusal"]:
-        click.echo(f"Refused: {document['refusal']['code']}: {document['refusal']['detail']}")
+    amounts = (f"{name} {'-' if totals[name] is None else totals[name]}" for name in names)
+    click.echo(f"Wh: {', '.join(amounts)}")
+    if refusal := document["refusal"]:
+        click.echo(one_line(f"Refused: {refusal['code']}: {refusal['detail']}"))
     if report.planning is not None:
         click.echo("\nPlanning:")
         planning = report.planning

@@ -3,6 +3,7 @@
 import json
 from uuid import uuid4
 
+from origin.operations.queries import writing
 from origin.operations.rules import Kind
 from tests.support.market import Market
 from tests.support.operations import end, found, order, transfers
@@ -48,6 +49,21 @@ def test_it_shows_how_planning_goes(market: Market):
     planning = json.loads(run(market, operation_id, "--json"))["planning"]
     assert planning["attempts"] == 3
     assert planning["nextAttemptAt"].endswith("Z")
+
+
+def test_it_shows_the_words_of_users_in_one_line(market: Market):
+    """A refusal may name an account as its order wrote it."""
+    operation_id = order(market, "k")
+    assert "requested -, planned 0" in run(market, str(operation_id))
+    with market.runtime.database.raw_connection() as connection:
+        detail = "Account unavailable (\x1b[2Jbob\nOperation x: completed)"
+        assert writing.refuse(connection, operation_id, "account_unavailable", detail)
+    shown = run(market, str(operation_id))
+    assert "\x1b" not in shown
+    assert (
+        "Refused: account_unavailable: Account unavailable ( [2Jbob Operation x: completed)\n"
+        in shown
+    )
 
 
 def test_an_unknown_operation_is_an_error(market: Market):
