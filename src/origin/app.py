@@ -37,6 +37,7 @@ from origin.telemetry.tasks import watch_sending
 from origin.web.blueprint import Blueprint
 from origin.web.error_handlers import register_error_handlers
 from origin.web.provided import provide
+from origin.web.v2.problems import is_v2
 from origin.webhooks import views as webhooks
 
 _BLUEPRINTS = (
@@ -74,7 +75,8 @@ _HEADERS_FOR_BROWSERS = (
     "WWW-Authenticate",
     REQUEST_ID_HEADER,
 )
-"""Response headers that scripts of other sites may read, besides those that browsers always show them."""
+"""Response headers of version 2 that scripts of other sites may read, besides those that browsers always
+show them. The old API names none, and its headers stay as they are."""
 
 
 def _operations(settings: Settings) -> Iterator[Blueprint]:
@@ -102,20 +104,22 @@ def _allow_origins(app: Flask, origins: Sequence[str]) -> None:
 
     Other clients send no Origin, and skip it: it takes a twentieth of `/accounts`' time in Flask.
     """
+    allowed = [_origin_pattern(origin) for origin in origins]
 
-    @cross_origin(
-        origins=[_origin_pattern(origin) for origin in origins],
-        expose_headers=_HEADERS_FOR_BROWSERS,
-        automatic_options=False,
-    )
+    @cross_origin(origins=allowed, automatic_options=False)
     def with_headers(response: Response) -> Response:
+        return response
+
+    @cross_origin(origins=allowed, expose_headers=_HEADERS_FOR_BROWSERS, automatic_options=False)
+    def with_headers_of_v2(response: Response) -> Response:
         return response
 
     @app.after_request
     def answer_browsers(response: Response) -> Response:
         # Where every origin may call, flask-cors tells all clients so.
-        is_needed = "Origin" in request.headers or "*" in origins
-        return with_headers(response) if is_needed else response
+        if "Origin" not in request.headers and "*" not in origins:
+            return response
+        return with_headers_of_v2(response) if is_v2() else with_headers(response)
 
 
 def _is_command() -> bool:
