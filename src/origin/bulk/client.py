@@ -15,7 +15,7 @@ _HOUR = timedelta(hours=1)
 _LAST = timedelta(microseconds=1)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class PublishedMeasurement:
     """A consumption as DataHub published it; times in UTC.
 

@@ -31,6 +31,9 @@ Values = Mapping[str, Any]
 MAX_PREPARED = 200
 """Prepared statements per connection; each takes some kilobytes in the server."""
 
+_ROWS_WITHOUT_A_PAUSE = 2000
+"""How many rows the driver converts before other greenlets may run. It takes some 4 µs for each."""
+
 _PARAMETER = re.compile(r"%\((\w+)\)s")
 _PREPARED = "origin_prepared"
 _STARTED = "origin_begun"
@@ -122,6 +125,15 @@ class RawConnectionPool(QueuePool):
 
 def _driver_connection(entry: ConnectionPoolEntry) -> DriverConnection | None:
     return cast("DriverConnection | None", entry.driver_connection)
+
+
+def _all_rows(cursor: Any) -> list[Row]:
+    """Return all rows of a result, which the driver holds already."""
+    found: list[Row] = cursor.fetchmany(_ROWS_WITHOUT_A_PAUSE)
+    while len(found) < cursor.rowcount:
+        time.sleep(0)
+        found += cursor.fetchmany(_ROWS_WITHOUT_A_PAUSE)
+    return found
 
 
 def is_dead(connection: Any) -> bool:
@@ -233,8 +245,7 @@ class RawConnection:
             # BEGIN travels with the first statement, in one round trip.
             sql, self._before, self._is_open = self._before + sql, "", True
         cursor.execute(sql, values)
-        found: Sequence[Row] = cursor.fetchall() if cursor.description else []
-        return found
+        return _all_rows(cursor) if cursor.description else []
 
     def end(self, *, commit: bool) -> None:
         """End the transaction, if there is one.

@@ -55,6 +55,7 @@ def contents(world: World) -> dict[str, list[str]]:
                 "published_at",
                 "finished_at",
                 "adopted_at",
+                "history_from",
                 "key_sent_at",
                 "next_attempt_at",
                 "last_post_at",

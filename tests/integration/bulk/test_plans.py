@@ -6,8 +6,9 @@ from unittest.mock import patch
 
 import pytest
 
+from origin.bulk.rules.limits import MAX_CANDIDATES_IN_REQUEST
 from origin.db.raw_connections import RawConnection
-from tests.support.bulk_orders import got, plan_of, transfer
+from tests.support.bulk_orders import got, order, plan_of, transfer
 from tests.support.market import CONSUMPTION, Market
 
 # One in ten GGOs is Alice's stock. The others are Bob's: received from Alice, or retired.
@@ -109,3 +110,18 @@ def test_an_order_reads_the_stock_alone(large: Market):
     body = transfer(None, select={"period": period})
     assert rows_read(large, lambda: plan_of(large, body)) < 60
     assert rows_read(large, lambda: plan_of(large, transfer(None))) < 1000
+
+
+def test_a_request_reads_no_more_candidates_than_it_plans(large: Market):
+    """Alice has 901 free GGOs: a worker plans the order, and the request reads few of them."""
+    lengths: list[int] = []
+    original = RawConnection.rows
+
+    def noting(self: RawConnection, sql: str, values: Any) -> Any:
+        found = original(self, sql, values)
+        lengths.append(len(found))
+        return found
+
+    with patch.object(RawConnection, "rows", noting):
+        assert order(large, transfer(None))["status"] == "queued"
+    assert max(lengths) == MAX_CANDIDATES_IN_REQUEST

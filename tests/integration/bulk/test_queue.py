@@ -238,7 +238,7 @@ def test_two_workers_plan_an_order_once(market: Market, monkeypatch):
     both = threading.Barrier(2)
 
     def claim_too() -> None:
-        both.wait(10)
+        both.wait(60)
 
     _meanwhile(monkeypatch, "lock_active_accounts", claim_too, times=2)
     queue = market.runtime.bulk_queue

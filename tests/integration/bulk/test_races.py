@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -9,11 +10,14 @@ import pytest
 from devstack import postgres as embedded
 from devstack.postgres import EmbeddedPostgres
 from origin.bulk.queries import acceptance
+from origin.bulk.rules.plan import Plan
 from origin.bulk.service import acceptance as acceptance_service
+from origin.bulk.service.planning import Planner
 from origin.compose.queries.compose import guard_points
+from origin.db.raw_connections import RawConnection
 from origin.migrate import upgrade
 from sandbox.running import Sandbox
-from tests.support.bulk_orders import operation, order, retirement, sent, target, transfer
+from tests.support.bulk_orders import items, operation, order, retirement, sent, target, transfer
 from tests.support.concurrency import at_once
 from tests.support.market import CONSUMPTION, OTHER_CONSUMPTION, Market
 from tests.support.waiting import eventually
@@ -230,3 +234,32 @@ def test_thousands_of_measurements_need_few_locks(
         market.close()
     sandbox.reset()
     assert locks[0] < 500
+
+
+def test_a_ggo_that_expires_between_plan_and_write_is_replaced(
+    market: Market, monkeypatch: pytest.MonkeyPatch
+):
+    market.issue(100)
+    market.issue(100, market.hour(1))
+    [first, second] = market.rows("SELECT address, expire_time FROM ggos ORDER BY begin")
+    soon = "UPDATE ggos SET expire_time = :at WHERE address = :address"
+    original = acceptance.entry_time
+    times: list[datetime] = []
+
+    def entry_time(connection: RawConnection) -> datetime:
+        """The first time is that at which the first GGO expires."""
+        times.append(first.expire_time if not times else original(connection))
+        return times[-1]
+
+    def plan_again(self: Planner, *arguments: Any, **named: Any) -> Plan:
+        if times:
+            market.rows(soon, at=market.hour(5), address=first.address)
+        return plan(self, *arguments, **named)
+
+    plan = Planner.plan
+    monkeypatch.setattr(acceptance, "entry_time", entry_time)
+    monkeypatch.setattr(Planner, "plan", plan_again)
+    made = order(market, transfer(100))
+    [item] = items(market, made["id"])
+    assert item["source"]["address"] == second.address
+    assert len(times) == 2

@@ -30,6 +30,8 @@ _TRANSFERS = [
     (transfer("1.123456"), 400, "schema_violated", ["/targets/0/take/percentage"]),
     (transfer("5e1"), 400, "schema_violated", ["/targets/0/take/percentage"]),
     (transfer(0), 400, "schema_violated", ["/targets/0/take/amount"]),
+    (transfer(2**63 - 1, 1), 400, "schema_violated", ["/targets"]),
+    (transfer(2**63 - 1, 1, dryRun=True), 400, "schema_violated", ["/targets"]),
     (transfer(2**63), 400, "schema_violated", ["/targets/0/take/amount"]),
     (transfer({"account": BOB, "take": {}}), 400, "schema_violated", ["/targets/0/take"]),
     (

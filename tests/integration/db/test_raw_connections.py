@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import make_url, text
 from sqlalchemy.exc import DBAPIError
 
+from origin.db import raw_connections
 from origin.db.engine import Database
 from origin.db.raw_connections import MAX_PREPARED, RawConnection
 
@@ -182,3 +183,14 @@ def test_an_open_transaction_does_not_reach_the_next_user(database: Database):
     assert database.query("SELECT to_regclass('left_open')", {}) == [(None,)]
     with database.transaction() as session:
         assert session.scalar(text("SELECT 1")) == 1
+
+
+@pytest.mark.parametrize(("rows", "pauses"), [(0, 0), (2000, 0), (2001, 1), (4000, 1), (4001, 2)])
+def test_others_may_run_while_many_rows_are_read(
+    database: Database, monkeypatch: pytest.MonkeyPatch, rows: int, pauses: int
+):
+    slept: list[float] = []
+    monkeypatch.setattr(raw_connections.time, "sleep", slept.append)
+    sql = "SELECT n FROM generate_series(1, %(rows)s) AS n ORDER BY n"
+    assert database.query(sql, {"rows": rows}) == [(n,) for n in range(1, rows + 1)]
+    assert slept == [0] * pauses

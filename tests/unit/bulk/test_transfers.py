@@ -4,7 +4,8 @@ from decimal import Decimal
 
 import pytest
 
-from origin.bulk.rules.limits import TooMany
+from origin.bulk.rules import transfers
+from origin.bulk.rules.limits import MAX_SOURCES, TooMany
 from origin.bulk.rules.plan import Insufficient, NothingSelected, Totals
 from origin.bulk.rules.stock import GgoOrder
 from origin.bulk.rules.takes import All, Amount, Percentage, Shortfall
@@ -16,6 +17,7 @@ from origin.bulk.rules.transfers import (
     check_accounts,
     check_takes,
     plan_transfers,
+    proportional,
 )
 from origin.compose.rules import AccountUnavailable, Recipient
 from tests.support.bulk import ggo, percent, shown, to
@@ -228,6 +230,23 @@ def test_only_what_is_spent_counts_as_a_source():
     with pytest.raises(TooMany) as caught:
         _plan(stock, to("you", 10_001))
     assert caught.value.count == 10_001
+
+
+def test_planning_ends_once_the_plan_is_too_large(monkeypatch):
+    """It could take seconds: each further target would be spread over all GGOs."""
+    spread: list[int] = []
+
+    def noting(wanted, left):
+        spread.append(wanted)
+        return proportional(wanted, left)
+
+    monkeypatch.setattr(transfers, "proportional", noting)
+    stock = [ggo(f"{n:05}", 100, hour=n) for n in range(MAX_SOURCES + 1)]
+    targets = [to(f"account {n}", MAX_SOURCES + 1) for n in range(50)]
+    with pytest.raises(TooMany) as caught:
+        _plan(stock, *targets, spread=Spread.PROPORTIONAL)
+    assert (caught.value.what, caught.value.count) == ("source GGOs", MAX_SOURCES + 1)
+    assert len(spread) == 2
 
 
 def test_too_many_is_told_before_a_shortfall():

@@ -7,9 +7,10 @@ from typing import Any
 from origin.bulk.rules.orders import Selection
 from origin.bulk.rules.stock import Candidate, GgoOrder
 from origin.compose.queries.compose import ComposingAccount, ConsumptionPointRow
-from origin.db.raw_connections import RawConnection
+from origin.db.raw_connections import RawConnection, Row
 from origin.ggos.queries.expiry import not_expired
 from origin.ggos.rules.summaries import UNKNOWN
+from origin.shared.native_threads import run_in_native_thread
 
 _ACCOUNTS = """
 SELECT id, subject, disabled_at IS NOT NULL, master_key FROM users
@@ -113,7 +114,11 @@ def find_stock(
     rows = connection.rows(sql, values | more)
     if not rows:
         return Stock([], 0, 0)
-    return Stock([Candidate(*row[:-2]) for row in rows], rows[0][-2], rows[0][-1])
+    return Stock(run_in_native_thread(_candidates, rows), rows[0][-2], rows[0][-1])
+
+
+def _candidates(rows: Sequence[Row]) -> list[Candidate]:
+    return [Candidate(*row[:-2]) for row in rows]
 
 
 def _selected(select: Selection) -> tuple[list[str], dict[str, Any]]:

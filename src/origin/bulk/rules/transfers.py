@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from origin.bulk.rules.limits import MAX_PARTS, check_plan_size
+from origin.bulk.rules.limits import MAX_PARTS, MAX_SOURCES, check_plan_size
 from origin.bulk.rules.plan import Part, Plan, item_of, made_plan
 from origin.bulk.rules.stock import Candidate, GgoOrder, in_order
 from origin.bulk.rules.takes import WHOLE, All, Amount, Percentage, Shortfall, Take
@@ -149,10 +149,17 @@ def _columns(
         parts += len(column) - column.count(0)
         if parts <= MAX_PARTS:  # Beyond, parts are only counted, so that they take no memory.
             columns.append(column)
-    rests = [rest for amount, rest in zip(amounts, left, strict=True) if rest < amount]
+        elif len(_rests(amounts, left)) > MAX_SOURCES:
+            break  # The plan is too large, whatever the other targets get.
+    rests = _rests(amounts, left)
     remainders = len(rests) - rests.count(0)
     check_plan_size(len(rests), parts + remainders, most_of_one=len(targets) + 1)
     return columns, left
+
+
+def _rests(amounts: _Column, left: _Column) -> _Column:
+    """Return what is left of each GGO that is used."""
+    return [rest for amount, rest in zip(amounts, left, strict=True) if rest < amount]
 
 
 def _column(amounts: _Column, left: _Column, take: Take, spread: Spread) -> _Column:

@@ -14,6 +14,7 @@ from origin.bulk.rules.takes import All, Amount, Percentage, Shortfall, Take
 from origin.bulk.rules.transfers import Spread, Target, check_takes
 from origin.operations.rules import Kind
 from origin.shared.json_codec import read_json
+from origin.shared.limits import MAX_WH
 from origin.web.collections import Items
 from origin.web.described import (
     ADDRESS,
@@ -201,7 +202,10 @@ class TransferBody(_OrderBody):
         expect = data.pop("expect")
         is_dry_run = data.pop("dry_run")
         check_takes(data["targets"])
-        return BulkTransfer(**data, expected=expect and expect["digest"]), is_dry_run
+        order = BulkTransfer(**data, expected=expect and expect["digest"])
+        if (order.requested or 0) > MAX_WH:
+            raise ValidationError(f"The amounts together must be at most {MAX_WH}.", "targets")
+        return order, is_dry_run
 
 
 class AgainstBody(Body):

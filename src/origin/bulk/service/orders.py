@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+from origin.bulk.rules import limits
 from origin.bulk.rules.limits import check_dry_run, is_planned_in_request
 from origin.bulk.rules.orders import BulkOrder
 from origin.bulk.rules.plan import Plan
@@ -75,7 +76,9 @@ class BulkOrders:
             idempotency.answer_with(connection, hold, made)
             return made
 
-        plan = self.planner.plan(order, prepared, _check_amounts)
+        # More would be read for nothing: a worker plans then.
+        most = limits.MAX_CANDIDATES_IN_REQUEST
+        plan = self.planner.plan(order, prepared, _check_amounts, most_candidates=most)
         return self.acceptance.accept(plan, prepared, insert)
 
     def _queue(self, order: BulkOrder, new: NewOperation, hold: Hold) -> UUID:

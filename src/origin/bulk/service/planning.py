@@ -80,6 +80,8 @@ class Planner:
         order: BulkOrder,
         prepared: Preparation,
         check_amounts: Callable[[int, int], None] = lambda _candidates, _paged: None,
+        *,
+        most_candidates: int = MAX_CANDIDATES,
     ) -> Plan:
         """Plan the order with what there is now.
 
@@ -87,11 +89,13 @@ class Planner:
 
         :param check_amounts: Called with the number of candidates and of the measurements that are to be
             read page by page. It may raise an error to prevent the planning.
+        :param most_candidates: How many candidates to read. With a lower number than the default,
+            `check_amounts` must raise an error if there are more.
         :raises Rejected: The order can't be carried out.
         :raises PeerError: DataHub cannot return the measurements now.
         :raises TokensSpent: DataHub no longer accepts the caller's tokens.
         """
-        stock = self._stock(order, prepared)
+        stock = self._stock(order, prepared, most_candidates)
         check_amounts(stock.count, 0)
         if isinstance(order, BulkTransfer):
             plan = run_in_native_thread(
@@ -118,7 +122,7 @@ class Planner:
         check_digest(plan, order.expected)
         return plan
 
-    def _stock(self, order: BulkOrder, prepared: Preparation) -> Stock:
+    def _stock(self, order: BulkOrder, prepared: Preparation, most_candidates: int) -> Stock:
         """Return the GGOs that can be spent.
 
         :raises TooMany: There are more than a plan can have, or than can be read.
@@ -139,7 +143,7 @@ class Planner:
                 order.select,
                 ggo_order,
                 ledger_enabled=self.ledger_enabled,
-                most=most,
+                most=min(most, most_candidates),
             )
         if not first_are_enough:
             check_candidates(stock.count, most)
