@@ -127,6 +127,14 @@ def test_correct_answers_have_no_complaints(account: Account, books: Books, stat
     assert audit_operations([account], books, state) == []
 
 
+def test_a_retirement_may_be_declined_and_its_source_split_later(
+    account: Account, books: Books, state: dict[str, Any]
+):
+    state[SECOND]["next"] = {"action": "SPLIT", "addresses": [OTHER]}
+    state[OTHER] = {"amount": 7, "next": None}
+    assert audit_operations([account], books, state) == []
+
+
 def test_what_became_of_recovered_ggos_is_not_compared(
     account: Account, books: Books, state: dict[str, Any]
 ):

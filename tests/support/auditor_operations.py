@@ -51,8 +51,9 @@ def verdict_on(item: Json, state: State) -> str:
         return "declined"
     after = set(following["addresses"])
     if [part["address"] for part in parts] == [source]:
-        retired_to = {state[address]["measurement"] for address in after if address in state}
-        is_done = following["action"] == "RETIRE" and retired_to == {parts[0]["measurementAddress"]}
+        settlements = after & state.keys() if following["action"] == "RETIRE" else set()
+        retired_to = {state[address]["measurement"] for address in settlements}
+        is_done = retired_to == {parts[0]["measurementAddress"]}
     else:
         is_done = following["action"] == "SPLIT" and after == {part["address"] for part in parts}
     return "completed" if is_done else "declined"
