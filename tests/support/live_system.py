@@ -227,11 +227,15 @@ class LiveSystem:
     def wait_until_settled(self, within: float = 45) -> None:
         """Wait until workers have planned every order, and every batch has ended.
 
-        No POST can be on its way any more, so unanswered ones are dated back by an hour.
+        No POST can be on its way any more, so unanswered ones are dated back by an hour. The batches are
+        locked in the order that workers lock them in.
         """
         unfinished = (
-            "UPDATE batches SET last_post_at = now() - interval '1 hour' WHERE ended_at IS NULL "
-            "RETURNING id, state, attempts, posts, refused_posts, last_error"
+            "WITH live AS ("
+            "SELECT id FROM batches WHERE ended_at IS NULL ORDER BY id FOR UPDATE"
+            ") UPDATE batches SET last_post_at = now() - interval '1 hour' "
+            "FROM live WHERE batches.id = live.id "
+            "RETURNING batches.id, state, attempts, posts, refused_posts, last_error"
         )
         queued = "SELECT id, attempts, last_error FROM operations WHERE next_attempt_at IS NOT NULL"
         # A planned order makes batches, so the orders come first.
