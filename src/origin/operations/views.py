@@ -138,7 +138,7 @@ def list_operation_items(query: dict[str, Any], operation_id: str) -> Response:
 @requires("ggo.transfer", "ggo.retire", cached=False, any_of=True)
 @rests_in_recovery
 @rejects(NotFound(), AlreadyPlanned(), AlreadyFinal())
-@blueprint.query()
+@blueprint.body()
 @blueprint.response(200, OperationSchema)
 def cancel_operation(operation_id: str) -> Response:
     """Cancel an operation that is still queued.

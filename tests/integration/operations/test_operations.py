@@ -300,6 +300,22 @@ def test_cancelling_needs_the_scope_of_its_kind(market: Market, kind: Kind, scop
     assert market.post(path, token=market.token("alice", scope)).status_code == 200
 
 
+def test_cancelling_takes_no_members(market: Market):
+    path = f"/v2/operations/{order(market, 'k')}/cancel"
+    client, headers = market.client(), {"Authorization": f"Bearer {market.tokens['alice']}"}
+    for body, code in (
+        (b'{"reason": "late"}', "schema_violated"),
+        (b"[]", "schema_violated"),
+        (b"{", "body_not_json"),
+    ):
+        answer = client.post(path, data=body, headers=headers)
+        assert (answer.status_code, answer.json["code"]) == (400, code)
+    answer = client.post(f"{path}?force=1", headers=headers)
+    assert (answer.status_code, answer.json["code"]) == (400, "schema_violated")
+    assert client.post(path, data=b" {} ", headers=headers).json["status"] == "cancelled"
+    assert client.post(path, headers=headers).json["code"] == "already_final"
+
+
 def test_an_unknown_operation_and_another_accounts_are_alike(market: Market):
     path = location(market.compose(market.issue(1000), transfers=[(100, "bob")]))
     market.settle()

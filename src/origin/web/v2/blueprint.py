@@ -7,13 +7,13 @@ from typing import Any, NoReturn, cast
 
 from flask import request
 from flask.wrappers import Request
-from flask_smorest.utils import resolve_schema_instance
 from marshmallow import Schema, ValidationError
 
 from origin.errors import BodyNotJson, SchemaViolated
 from origin.web import blueprint as old
 from origin.web.bodies import raw_body
 from origin.web.messages import CodedText
+from origin.web.v2.schema import Body
 
 _TWICE = CodedText("Stands more than once.", "duplicate")
 _TOO_DEEP = CodedText("Nested too deeply.", "invalid")
@@ -90,15 +90,14 @@ class Blueprint(old.Blueprint):
 
         return decorate
 
-    def body(self, schema: Any, **named: Any) -> Any:
-        """Read the body by this schema (a `Body`); the query must be empty.
+    def body(self, schema: Any = None, **named: Any) -> Any:
+        """Read the body by this schema (a `Body`), or let it have no members if None; no query either.
 
         :param named: As `arguments` of flask-smorest, such as `examples`.
         """
-        instance = resolve_schema_instance(schema)
 
         def decorate(view: Callable[..., Any]) -> Any:
-            reading = _bare(self.arguments(instance, **named)(view))
+            reading = _bare(self.arguments(schema, **named)(view) if schema else _empty(view))
             reading.__dict__[_READS_QUERY] = True
             return reading
 
@@ -133,6 +132,23 @@ def _bare(view: Callable[..., Any]) -> Callable[..., Any]:
     def reading(*args: Any, **named: Any) -> Any:
         if names := list(request.args)[:_MAX_NAMED]:
             raise SchemaViolated({name: [_UNKNOWN] for name in names}, in_query=True)
+        return view(*args, **named)
+
+    return reading
+
+
+def _empty(view: Callable[..., Any]) -> Callable[..., Any]:
+    """Reject a body that is neither absent nor an object without members.
+
+    :raises BodyNotJson: It is not JSON.
+    :raises SchemaViolated: It has members, or is no object.
+    """
+    no_members = Body()
+
+    @wraps(view)
+    def reading(*args: Any, **named: Any) -> Any:
+        if raw_body().strip():
+            Blueprint.ARGUMENTS_PARSER.parse(no_members, request)
         return view(*args, **named)
 
     return reading
