@@ -148,7 +148,7 @@ def waits_for_a_lock(connection: Connection, event: str = "%") -> bool:
     return bool(found)
 
 
-@pytest.mark.parametrize("revision", ["0006", "0007", "0008"])
+@pytest.mark.parametrize("revision", ["0006", "0007", "0008", "0017"])
 def test_an_interrupted_migration_is_repeated(empty_database_uri: str, revision: str):
     """It was interrupted before it stored its revision."""
     upgrade(empty_database_uri)
