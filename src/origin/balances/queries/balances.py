@@ -23,7 +23,14 @@ from origin.balances.queries.facts import (
     settled_at,
     spent_at,
 )
-from origin.balances.rules.balance import AMOUNTS, Balances, Flow, GroupBy, sum_up
+from origin.balances.rules.balance import (
+    AMOUNTS,
+    Balances,
+    Flow,
+    GroupBy,
+    month_begins,
+    sum_up,
+)
 from origin.db.engine import Database
 
 _UNKNOWN = "Unknown"
@@ -37,10 +44,11 @@ _CODES = {
 _VALUES = {
     GroupBy.SECTOR: "sector",
     GroupBy.TECHNOLOGY: f"coalesce(technology, '{_UNKNOWN}')",
-    GroupBy.MONTH: "to_char(month, 'YYYY-MM')",
+    GroupBy.MONTH: "(%(months)s::text[])[month]",
 }
 _FLOWS = {each.value for each in Flow}
-_MONTH = "date_trunc('month', timezone(%(zone)s, {ggo}.begin)) AS month"
+# The number of the month. PostgreSQL may know other time zones than Python, or other rules of one.
+_MONTH = "width_bucket({ggo}.begin, %(month_begins)s::timestamptz[]) AS month"
 
 
 @dataclass(frozen=True)
@@ -69,13 +77,15 @@ def balances(
     :param at: At or after `account.history_from`.
     :param zone: Of the months.
     """
-    values = {
+    values: dict[str, Any] = {
         "owner": account.id,
         "at": at,
         "history": account.history_from,
-        "zone": str(zone),
         "recipient": f'{{"parts": [{{"owner_id": {account.id}}}]}}',
     }
+    if GroupBy.MONTH in grouping:
+        months = month_begins(zone)
+        values |= {"months": list(months), "month_begins": list(months.values())}
     statement = _statement(
         tuple(grouping),
         ledger_enabled=ledger_enabled,

@@ -2,10 +2,14 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, date, datetime
 from enum import Enum
+from functools import lru_cache
+from zoneinfo import ZoneInfo
 
 from origin.errors import Rejected
+from origin.keys.derivation import HARDENED
+from origin.shared.periods import Resolution, day_begin, period_number
 
 
 class Bucket(Enum):
@@ -92,6 +96,18 @@ def sum_up(at: datetime, sums: Iterator[tuple[tuple[str, ...], str, int]]) -> Ba
             groups.setdefault(values, no_amounts())[name] += amount
     found = (Group(values, groups[values]) for values in sorted(groups))
     return Balances(at, total, tuple(each for each in found if any(each.amounts.values())))
+
+
+@lru_cache(maxsize=16)
+def month_begins(zone: ZoneInfo) -> Mapping[str, datetime]:
+    """Return when each local month begins, in UTC, in order, by the wire's name.
+
+    They are the months in which a GGO may begin: for others there are no keys.
+    """
+    ends = (datetime.fromtimestamp(each, UTC).astimezone(zone) for each in (0, HARDENED))
+    first, last = (period_number(each, Resolution.MONTH) for each in ends)
+    days = (date(number // 12, number % 12 + 1, 1) for number in range(first, last + 1))
+    return {f"{day:%Y-%m}": day_begin(day, zone) for day in days}
 
 
 @dataclass(eq=False)
