@@ -140,6 +140,13 @@ def test_an_empty_account_has_an_empty_statement(told: Told, ask: Ask):
     assert "There are no entries" in _text(ask(PATH, "bob", Accept="application/pdf"))
 
 
+@pytest.mark.parametrize("zone", ["America/New_York", "Pacific/Kiritimati", ZONE])
+@pytest.mark.parametrize("form", ["application/json", "text/csv", XLSX, "application/pdf"])
+def test_a_statement_without_a_begin_is_told_in_every_zone(ask: Ask, zone: str, form: str):
+    """Its opening balance is of the year 1, which has no local time in the west."""
+    assert ask(f"{PATH}?timeZone={zone}", "bob", Accept=form).status_code == 200
+
+
 def test_days_of_23_and_25_hours_end_at_local_midnight(told: Told):
     for day, hours in (("2026-03-29", 23), ("2026-10-25", 25)):
         after = f"{datetime.fromisoformat(day) + timedelta(days=1):%Y-%m-%d}"

@@ -1,7 +1,9 @@
 """Statements of account, in four forms (contract: v2, Balances and statements of account)."""
 
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any, cast
+from zoneinfo import ZoneInfo
 
 from flask import Response, request
 
@@ -111,10 +113,18 @@ def _balances_table(statement: Statement, period: Period) -> Table:
     ends = (statement.opening, statement.closing)
     moments: list[tuple[Cell, ...]] = [
         ("at", *(each.at for each in ends)),
-        ("atLocal", *(each.at.astimezone(period.zone) for each in ends)),
+        ("atLocal", *(_local(each.at, period.zone) for each in ends)),
     ]
     amounts = [(name, *(each.total[name] for each in ends)) for name in AMOUNTS]
     return Table("totals", ("name", "opening", "closing"), [*moments, *amounts])
+
+
+def _local(at: datetime, zone: ZoneInfo) -> datetime | None:
+    """Return the local time; None: it is outside of the calendar, as `EARLIEST` is in the west."""
+    try:
+        return at.astimezone(zone)
+    except OverflowError:
+        return None
 
 
 def _pdf(subject: str, period: Period, statement: Statement) -> Response:
