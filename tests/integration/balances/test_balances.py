@@ -2,16 +2,18 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from importlib.resources import files
 from threading import Event
 from typing import Any
 from urllib.parse import quote
+from zoneinfo import ZoneInfo
 
 import pytest
 from sqlalchemy import text
 from werkzeug.test import TestResponse
 
 from origin.balances.queries import moments as moment_queries
-from origin.balances.rules.balance import MomentOpen
+from origin.balances.rules.balance import GroupBy, MomentOpen
 from origin.balances.service import moments
 from tests.support.account_book import AMOUNTS
 from tests.support.entries_fold import check_folds, check_identity, fold_by_group, read_entries
@@ -145,6 +147,22 @@ def test_groups_have_the_label_and_the_local_month(market: Market, told: Told):
     assert {group: sums["available"] for group, sums in folded.items()} == {
         tuple(each["group"]): each["available"] for each in answer["groups"]
     }
+
+
+def test_months_are_grouped_by_rules_that_postgresql_need_not_know(market: Market):
+    """PostgreSQL's time zones may be older than Python's."""
+    rules = files("tzdata.zoneinfo.America").joinpath("New_York")
+    with rules.open("rb") as file:
+        zone = ZoneInfo.from_file(file, key="America/Newer_Than_PostgreSQL")
+    begin = datetime(2020, 4, 1, 2, tzinfo=UTC)
+    for place in range(4):
+        market.issue(1, begin=begin + timedelta(hours=place))
+    service = market.runtime.balances
+    groups = service.balances(market.alice, None, [GroupBy.MONTH], zone).groups
+    assert [(each.values, each.amounts["available"]) for each in groups] == [
+        (("2020-03",), 2),
+        (("2020-04",), 2),
+    ]
 
 
 def test_a_moment_before_the_account_has_zeros_and_the_future_is_rejected(
@@ -391,3 +409,16 @@ def test_an_adopted_account_opens_with_what_it_has(market: Market, told: Told):
 def test_the_moment_of_an_answer_never_runs_backwards(told: Told):
     seen = [told("/v2/balances")["at"] for _ in range(5)]
     assert seen == sorted(set(seen))
+
+
+def test_a_transaction_that_writes_late_does_not_set_the_moment_back(market: Market, told: Told):
+    """It had begun before an answer, but was no writer yet."""
+    address = market.issue(1000)
+    order = market.runtime.database.engine.connect()
+    order.execute(text("SELECT 1"))
+    asked_before = told("/v2/balances")
+    order.execute(text("UPDATE ggos SET reference = NULL WHERE address = :a"), {"a": address})
+    assert told("/v2/balances") == asked_before
+    order.rollback()
+    order.close()
+    assert told("/v2/balances")["at"] > asked_before["at"]

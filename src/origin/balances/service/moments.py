@@ -6,7 +6,7 @@ is about the moment before it began.
 """
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from origin.balances.queries import moments as queries
@@ -14,6 +14,7 @@ from origin.balances.queries.balances import Account
 from origin.balances.rules.balance import MomentAhead, MomentOpen
 from origin.balances.rules.entries import MICROSECOND, moment_before
 from origin.db.engine import Database
+from origin.shared.periods import EARLIEST
 
 _PAUSE_S = 0.005
 _PATIENCE_S = 0.25
@@ -33,11 +34,19 @@ class Moment:
     account: Account
 
 
+@dataclass
+class _Latest:
+    """The latest moment that this process found to be settled: no entry up to it is written any more."""
+
+    at: datetime = EARLIEST
+
+
 @dataclass(frozen=True)
 class Moments:
     """Finds moments that answers are about. It holds no connection while it waits."""
 
     database: Database
+    _latest: _Latest = field(default_factory=_Latest)
 
     def now(self, user_id: int) -> Moment:
         """Return the current moment; if orders are written for long, the one before they began."""
@@ -67,6 +76,10 @@ class Moments:
     def _now(self, user_id: int, seen: queries.Look) -> Moment:
         writers = self._wait(seen.writers, _PATIENCE_S)
         at = min([seen.now, *(each.began - MICROSECOND for each in writers)])
+        # A writer that began before that moment wrote nothing by then, so its entries are later ones.
+        if at < self._latest.at <= seen.now:
+            at = self._latest.at
+        self._latest.at = max(at, self._latest.at)
         return Moment(at, Account(user_id, seen.history_from))
 
     def _past(self, user_id: int, wanted: datetime, seen: queries.Look) -> Moment:
