@@ -105,7 +105,7 @@ def entries(
         values |= _place(after)
     branches = [
         _branch(source, after, kinds, has_operation=filters.operation is not None)
-        for source in _sources(ledger_enabled=ledger_enabled)
+        for source in _sources(kinds, ledger_enabled=ledger_enabled)
         if source.kinds & kinds and (source.operation is not None or filters.operation is None)
     ]
     if opens and EntryKind.OPENING.value in kinds and filters.operation is None:
@@ -186,7 +186,9 @@ def _beyond(source: _Source, after: EntryKey) -> list[str]:
     ]
 
 
-def _sources(*, ledger_enabled: bool) -> list[_Source]:
+def _sources(kinds: Collection[str], *, ledger_enabled: bool) -> list[_Source]:
+    # A batch that was sent has no line of another kind: they need not be made to see that.
+    accepted = "true" if {"send", "retire"} & set(kinds) else "batch.never_sent"
     ggo = _GGO.format(ggo="ggo")
     batch = _GGO.format(ggo="source")
     unknown = is_unknown_to_ledger("source", ledger_enabled=ledger_enabled)
@@ -231,7 +233,7 @@ def _sources(*, ledger_enabled: bool) -> list[_Source]:
             f"ELSE 'available' END, part.target, part.address, {batch}, batch.operation_id, "
             "part.counterpart, part.reference",
             f"{_BATCH_LINES} CROSS JOIN LATERAL ({_lines(ledger_enabled=ledger_enabled)}) AS part "
-            "WHERE batch.user_id = %(owner)s AND batch.state <> 'DECLINED' "
+            f"WHERE {accepted} AND batch.user_id = %(owner)s AND batch.state <> 'DECLINED' "
             "AND NOT EXISTS (SELECT FROM rollbacks WHERE rollbacks.batch_id = batch.id)",
             "batch.operation_id",
         ),
