@@ -25,6 +25,14 @@ class Period:
     zone: ZoneInfo
 
 
+def local_time(at: datetime, zone: tzinfo) -> datetime | None:
+    """Return the local time of a moment; None: it is outside of the years 1 to 9999."""
+    try:
+        return at.astimezone(zone)
+    except OverflowError:
+        return None
+
+
 def day_begin(day: date, zone: tzinfo) -> datetime:
     """Return the first moment of this local day, in UTC.
 

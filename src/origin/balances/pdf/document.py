@@ -16,7 +16,7 @@ from origin.balances.rules.statements import Digest, MonthlySum, Statement
 from origin.declarations.pdf.words import WORDS as HOUSE_WORDS
 from origin.declarations.pdf.words import Language
 from origin.documents.pdf import Issuer, compile_pdf
-from origin.shared.periods import EARLIEST, Period, Resolution
+from origin.shared.periods import EARLIEST, Period, Resolution, local_time
 
 TEMPLATE = Path(__file__).with_suffix(".typ")
 MAX_LINES = 500
@@ -112,8 +112,8 @@ class _Texts:
         }
 
     def time(self, time: datetime) -> str:
-        """Return the day and the time of day, in local time."""
-        local = time.astimezone(self._period.zone)
+        """Return the day and the time of day, in local time; in UTC where there is none."""
+        local = local_time(time, self._period.zone) or time
         day = local.strftime(self._house.periods[Resolution.DAY])
         clock = local.strftime(self._house.clock)
         return self._house.phrases["moment"].format(day=day, clock=clock)

@@ -1,9 +1,7 @@
 """Statements of account, in four forms (contract: v2, Balances and statements of account)."""
 
 from collections.abc import Iterator
-from datetime import datetime
 from typing import Any, cast
-from zoneinfo import ZoneInfo
 
 from flask import Response, request
 
@@ -23,7 +21,7 @@ from origin.settings import Settings
 from origin.shared.clock import utcnow
 from origin.shared.json_codec import encode_json
 from origin.shared.native_threads import run_in_native_thread
-from origin.shared.periods import Period
+from origin.shared.periods import Period, local_time
 from origin.web.described import rejects
 from origin.web.provided import provided
 from origin.web.tables import CSV, FORMS, XLSX, Cell, Table, table_response
@@ -113,18 +111,10 @@ def _balances_table(statement: Statement, period: Period) -> Table:
     ends = (statement.opening, statement.closing)
     moments: list[tuple[Cell, ...]] = [
         ("at", *(each.at for each in ends)),
-        ("atLocal", *(_local(each.at, period.zone) for each in ends)),
+        ("atLocal", *(local_time(each.at, period.zone) for each in ends)),
     ]
     amounts = [(name, *(each.total[name] for each in ends)) for name in AMOUNTS]
     return Table("totals", ("name", "opening", "closing"), [*moments, *amounts])
-
-
-def _local(at: datetime, zone: ZoneInfo) -> datetime | None:
-    """Return the local time; None: it is outside of the calendar, as `EARLIEST` is in the west."""
-    try:
-        return at.astimezone(zone)
-    except OverflowError:
-        return None
 
 
 def _pdf(subject: str, period: Period, statement: Statement) -> Response:
