@@ -24,7 +24,7 @@ from hypothesis.stateful import (
 )
 
 from origin.balances.rules.balance import Balances, GroupBy
-from origin.balances.rules.entries import EntryFilters
+from origin.balances.rules.entries import EntryFilters, EntryKind
 from origin.balances.service.balances import BalanceService
 from origin.balances.service.moments import Moments
 from origin.db.engine import Database
@@ -50,6 +50,7 @@ _BEGINS = [
 ]
 """Local hours around the ends of months, in winter and in summer time."""
 _LIVES_S = 0.06
+_ALL = EntryFilters(EARLIEST, LATEST)
 
 
 class Histories(RuleBasedStateMachine):
@@ -178,6 +179,15 @@ class Histories(RuleBasedStateMachine):
             for told in self.told[user]:
                 assert self._balances(user, told.at) == told
             check_pages(self._page(user), self.read[user])
+            self._check_kinds(user)
+
+    def _check_kinds(self, user: str) -> None:
+        whole = read_up(self._page(user), 1000)
+        for kind in EntryKind:
+            of_kind = read_up(self._page(user, EntryFilters(EARLIEST, LATEST, [kind])), 1000)
+            # A GGO may expire between the two.
+            known = [each for each in of_kind if not whole or each["at"] <= whole[-1]["at"]]
+            assert known == [each for each in whole if each["kind"] == kind.value]
 
     def _check_now(self, user: str) -> None:
         told = self._balances(user, None)
@@ -203,8 +213,7 @@ class Histories(RuleBasedStateMachine):
         grouping = [GroupBy(each) for each in GROUPING]
         return self.service.balances(self.world.users[user], at, grouping, ZoneInfo(ZONE))
 
-    def _page(self, user: str) -> Callable[..., list[Any]]:
-        filters = EntryFilters(EARLIEST, LATEST)
+    def _page(self, user: str, filters: EntryFilters = _ALL) -> Callable[..., list[Any]]:
         user_id = self.world.users[user]
         return lambda after, limit: self.service.entries(user_id, filters, after, limit)
 
