@@ -16,7 +16,9 @@ from origin.balances.rules.entries import MICROSECOND, moment_before
 from origin.db.engine import Database
 from origin.shared.periods import EARLIEST
 
-_PAUSE_S = 0.005
+_PAUSES_S = (0.005, 0.1)
+"""The first pause between two looks, and the longest."""
+_GROWTH = 1.2
 _PATIENCE_S = 0.25
 """How long the answer about now waits for others' transactions."""
 _PATIENCE_OF_PAST_S = 10.0
@@ -93,7 +95,9 @@ class Moments:
     ) -> tuple[queries.Writer, ...]:
         """Wait until these have ended; return those that have not."""
         deadline = time.monotonic() + patience_s
+        pause, longest = _PAUSES_S
         while writers and time.monotonic() < deadline:
-            time.sleep(_PAUSE_S)
+            time.sleep(pause)
+            pause = min(pause * _GROWTH, longest)
             writers = queries.still_open(self.database, writers)
         return writers
