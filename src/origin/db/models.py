@@ -582,7 +582,7 @@ class Rollback(Identified, Base):
     accepted_at: Mapped[datetime]
     declined_at: Mapped[datetime]
     undone: Mapped[dict[str, Any]]
-    """As of `Batch.undone`."""
+    """As of `Batch.undone`; its parts have their ids besides, if this version wrote it."""
     blocked: Mapped[bool] = mapped_column(server_default=text("false"))
     """The source was spent elsewhere: the rollback blocked it."""
     unblocked_at: Mapped[datetime | None]

@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from origin.batches.queries import queue
-from origin.batches.queries.outcomes import complete_batches, decline_batch
+from origin.batches.queries.outcomes import PART_COLUMNS, complete_batches, decline_batch
 from origin.shared.deadlines import Deadline
 from tests.support.market import CONSUMPTION, Market
 from tests.support.world import at_once
@@ -366,6 +366,18 @@ def test_a_batch_ends_once_and_energy_is_conserved(
             for row in flight
         ]
     assert held_in(after) == amount
+
+
+def test_the_release_before_can_do_a_batch_again_that_was_rolled_back(market: Market):
+    """It inserts each part that a batch keeps with all of its members, and the table makes the ids."""
+    composed(market)
+    with market.runtime.database.transaction() as session:
+        decline_batch(session, 1, "No")
+    kept = "SELECT jsonb_object_keys(undone->'parts'->0) FROM {} ORDER BY 1"
+    of_batch = [name for (name,) in market.rows(kept.format("batches"))]
+    assert of_batch == sorted(PART_COLUMNS)
+    of_rollback = {name for (name,) in market.rows(kept.format("rollbacks"))}
+    assert of_rollback == {"id", *PART_COLUMNS}
 
 
 def test_a_refusal_does_not_decline_a_batch_that_was_posted_since(market: Market):

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import and_, case, delete, func, insert, literal, or_, select, update
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Session
 
 from origin.db.models import Batch, Ggo, Rollback, Transaction
@@ -124,7 +125,7 @@ def decline_batch(
         return False
     source_id = live[batch_id]
     _lock_ggos(session, [source_id])
-    undone = _read_effects(session, source_id)
+    effects = _read_effects(session, source_id)
     at = _entry_time(session)
     session.execute(delete(Transaction).where(Transaction.batch_id == batch_id))
     session.execute(delete(Ggo).where(Ggo.parent_id == source_id))
@@ -150,15 +151,28 @@ def decline_batch(
             ended_at=at,
             next_attempt_at=None,
             last_error=func.coalesce(reason or None, Batch.last_error, "no reason given"),
-            undone=undone,
+            undone={**effects, "parts": [_own_columns(part) for part in effects["parts"]]},
         )
     )
-    _keep_rollback(session, batch_id, blocked=spent_elsewhere)
+    _keep_rollback(session, batch_id, effects, blocked=spent_elsewhere)
     return True
 
 
-def _keep_rollback(session: Session, batch_id: int, *, blocked: bool) -> None:
-    """Keep what a rollback moved back, for balances and entries of the past."""
+def _own_columns(part: dict[str, Any]) -> dict[str, Any]:
+    """Return what doing a batch again inserts.
+
+    Version 1.0.0 inserts each part as it stands in `batches.undone`, so an id there would make it fail.
+    """
+    return {name: part[name] for name in PART_COLUMNS}
+
+
+def _keep_rollback(
+    session: Session, batch_id: int, effects: dict[str, Any], *, blocked: bool
+) -> None:
+    """Keep what a rollback moved back, for balances and entries of the past.
+
+    :param effects: From `_read_effects`. The parts' ids are in the places of entries, which never change.
+    """
     kept = select(
         Batch.id,
         Batch.user_id,
@@ -171,7 +185,7 @@ def _keep_rollback(session: Session, batch_id: int, *, blocked: bool) -> None:
             Batch.created_at,
         ),
         Batch.ended_at,
-        Batch.undone,
+        literal(effects, JSONB),
         literal(blocked),
     ).where(Batch.id == batch_id)
     columns = ["batch_id", "user_id", "ggo_id", "accepted_at", "declined_at", "undone", "blocked"]
@@ -179,11 +193,10 @@ def _keep_rollback(session: Session, batch_id: int, *, blocked: bool) -> None:
 
 
 def _read_effects(session: Session, source_id: int) -> dict[str, Any]:
-    """Return what a rollback removes: enough to do the batch again, if the ledger has it after all."""
+    """Return what a rollback removes, with the parts' ids: enough to do the batch again, if need be."""
     source = session.execute(
         select(Ggo.retire_gsrn, Ggo.retire_address).where(Ggo.id == source_id)
     ).one()
-    # The ids are part of the places of entries (`origin.balances`): these never change.
     columns = [getattr(Ggo, name) for name in ("id", *PART_COLUMNS)]
     parts = session.execute(
         select(*columns).where(Ggo.parent_id == source_id).order_by(Ggo.split_position)
@@ -285,7 +298,7 @@ def _insert_parts(
     rows = [
         {
             **inherited,
-            **{name: part[name] for name in PART_COLUMNS},
+            **part,
             **made,
             "spent_at": at if part["retired"] else None,
         }
