@@ -4,7 +4,8 @@ from marshmallow import fields
 
 from origin.balances.rules.balance import Bucket, GroupBy
 from origin.balances.rules.entries import EntryKind
-from origin.web.described import ADDRESS, BEGIN_IN_UTC, END_IN_UTC, REFERENCE, SECTOR, described
+from origin.ggos.schemas import MovedGgoSchema
+from origin.web.described import REFERENCE, described
 from origin.web.local_time import Zone
 from origin.web.schema import Schema
 from origin.web.v2.pages import ListResponse
@@ -103,18 +104,6 @@ class StatementQuery(PeriodQuery):
     """The period of a statement of account. Without ends it is about the whole history."""
 
 
-class EntryGgoSchema(Schema):
-    """The GGO that an entry is about."""
-
-    address = fields.String(required=True, metadata=ADDRESS)
-    begin = fields.AwareDateTime(required=True, metadata=BEGIN_IN_UTC)
-    end = fields.AwareDateTime(required=True, metadata=END_IN_UTC)
-    sector = fields.String(required=True, metadata=SECTOR)
-    technology = fields.String(
-        required=True, metadata=described("The label; `Unknown` if there is none", "Wind")
-    )
-
-
 class EntrySchema(Schema):
     """A move of Wh between two buckets of the account's balance. It never changes."""
 
@@ -141,7 +130,7 @@ class EntrySchema(Schema):
         metadata=described("The bucket that they come to", "pendingOut"),
     )
     ggo = fields.Nested(
-        EntryGgoSchema,
+        MovedGgoSchema,
         required=True,
         metadata=described("The account's GGO: of a transfer, the one that was split"),
     )

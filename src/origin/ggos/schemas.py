@@ -11,7 +11,9 @@ from origin.web.collections import Items
 from origin.web.described import (
     ADDRESS,
     BEGIN,
+    BEGIN_IN_UTC,
     BEGIN_RANGE,
+    END_IN_UTC,
     FUEL_CODE,
     ISSUE_GSRN,
     REFERENCE,
@@ -137,3 +139,15 @@ def _in_utc(filters: GgoFilters, zone: tzinfo) -> GgoFilters:
             raise ValidationError({"filters": {"beginRange": error.messages}}) from error
         return replace(filters, begin_range=both)
     return filters
+
+
+class MovedGgoSchema(Schema):
+    """The GGO that was moved."""
+
+    address = fields.String(required=True, metadata=ADDRESS)
+    begin = fields.AwareDateTime(required=True, metadata=BEGIN_IN_UTC)
+    end = fields.AwareDateTime(required=True, metadata=END_IN_UTC)
+    sector = fields.String(required=True, metadata=SECTOR)
+    technology = fields.String(
+        required=True, metadata=described("The label; `Unknown` if there is none", "Wind")
+    )

@@ -173,14 +173,13 @@ class ItemSourceSchema(Schema):
     sector = fields.String(required=True, metadata=SECTOR)
 
 
-class ItemPartSchema(Schema):
-    """A part of an item's source."""
+class PartSchema(Schema):
+    """A part of a GGO that an order spends."""
 
     kind = _one_of(
         ["transfer", "retire", "remainder"], "remainder: it stays with the sender", "transfer"
     )
     amount = fields.Integer(required=True, metadata=AMOUNT)
-    address = fields.String(required=True, metadata=ADDRESS)
     account = fields.String(
         required=True,
         allow_none=True,
@@ -199,6 +198,12 @@ class ItemPartSchema(Schema):
         allow_none=True,
         metadata=described("The ledger's address of the measurement it is retired to"),
     )
+
+
+class ItemPartSchema(PartSchema):
+    """A part of an item's source."""
+
+    address = fields.String(required=True, metadata=ADDRESS)
 
 
 class ItemLedgerSchema(Schema):

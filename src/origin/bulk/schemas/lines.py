@@ -3,16 +3,13 @@
 from marshmallow import fields, validate
 
 from origin.bulk.rules.limits import MAX_LIST
+from origin.ggos.schemas import MovedGgoSchema
 from origin.operations.rules import ItemStatus
 from origin.web.described import (
-    ADDRESS,
     AMOUNT,
     AN_OPERATION_ID,
-    BEGIN_IN_UTC,
     CONSUMPTION_GSRN,
-    END_IN_UTC,
     REFERENCE,
-    SECTOR,
     described,
     many,
 )
@@ -53,18 +50,6 @@ class RetirementsQuery(ListQuery, PeriodQuery):
     operation = fields.UUID(load_default=None, metadata=_OPERATION)
 
 
-class LineGgoSchema(Schema):
-    """The GGO that was transferred or retired."""
-
-    address = fields.String(required=True, metadata=ADDRESS)
-    begin = fields.AwareDateTime(required=True, metadata=BEGIN_IN_UTC)
-    end = fields.AwareDateTime(required=True, metadata=END_IN_UTC)
-    sector = fields.String(required=True, metadata=SECTOR)
-    technology = fields.String(
-        required=True, metadata=described("The label; `Unknown` if there is none", "Wind")
-    )
-
-
 class LineSchema(Schema):
     """A part that was transferred or retired."""
 
@@ -102,7 +87,7 @@ class LineSchema(Schema):
         metadata=described("The metering point it is retired to; null: a transfer"),
     )
     ggo = fields.Nested(
-        LineGgoSchema, required=True, metadata=described("The GGO; of a part, its own address")
+        MovedGgoSchema, required=True, metadata=described("The GGO; of a part, its own address")
     )
     operation = fields.UUID(
         required=True,

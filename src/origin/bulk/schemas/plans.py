@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from marshmallow import fields, validate
+from marshmallow import fields
 
 from origin.bulk.rules.limits import MAX_SOURCES
 from origin.bulk.schemas.orders import DIGEST
-from origin.operations.schemas import ItemSourceSchema
+from origin.operations.schemas import ItemSourceSchema, PartSchema
 from origin.web.described import AMOUNT, described
 from origin.web.schema import Schema
 
@@ -37,41 +37,12 @@ class NamedAmountSchema(Schema):
     amount = fields.Integer(required=True, metadata=AMOUNT)
 
 
-class PlannedPartSchema(Schema):
-    """A part that a GGO would be split into."""
-
-    kind = fields.String(
-        required=True,
-        validate=validate.OneOf(["transfer", "retire", "remainder"]),
-        metadata=described("remainder: it stays with the sender", "transfer"),
-    )
-    amount = fields.Integer(required=True, metadata=AMOUNT)
-    account = fields.String(
-        required=True,
-        allow_none=True,
-        metadata=described("The recipient's subject; null: no transfer", "bo"),
-    )
-    reference = fields.String(
-        required=True, allow_none=True, metadata=described("The sender's own name for it", "PPA 7")
-    )
-    gsrn = fields.String(
-        required=True,
-        allow_none=True,
-        metadata=described("The metering point it would be retired to; null: no retirement"),
-    )
-    measurementAddress = fields.String(  # noqa: N815 - the wire's name
-        required=True,
-        allow_none=True,
-        metadata=described("The ledger's address of the measurement; null: no retirement"),
-    )
-
-
 class PlannedItemSchema(Schema):
     """A GGO that would be used."""
 
     source = fields.Nested(ItemSourceSchema, required=True, metadata=described("The GGO"))
     parts = fields.List(
-        fields.Nested(PlannedPartSchema),
+        fields.Nested(PartSchema),
         required=True,
         metadata=described("What it would become"),
     )
