@@ -78,5 +78,5 @@ def check_logs(system: LiveSystem, hidden: Sequence[str]) -> None:
     """Check that no process has logged a traceback or one of these secrets."""
     for process in system.processes:
         output = process.output()
-        assert "Traceback" not in output, output[-3000:]
+        assert "Traceback" not in output, output[max(0, output.index("Traceback") - 1500) :][:6000]
         assert not [each for each in hidden if each in output]

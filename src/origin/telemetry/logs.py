@@ -75,7 +75,7 @@ def _open_otlp(settings: Settings) -> list["OtlpExport"]:
 
 
 def without_redis_traceback(record: logging.LogRecord) -> bool:
-    """Replace the traceback of a Redis error in Celery's logs by the error's name, and return True.
+    """Replace the traceback of a lost connection in Celery's logs by the error's name, and return True.
 
     Redis may fail at any time, also while a worker acknowledges a message. Celery then logs a
     traceback, which tells operators no more than the error's name.
@@ -86,7 +86,9 @@ def without_redis_traceback(record: logging.LogRecord) -> bool:
     # Imported here, because the import is slow, and processes without Celery need no Redis.
     from redis import RedisError
 
-    if isinstance(error, RedisError):
+    # redis-py raises a ValueError if Celery closes the connection that it reads from; the cause is an
+    # OSError then.
+    if isinstance(error, RedisError) or isinstance(error.__context__, OSError):
         record.msg, record.args = f"{record.getMessage()} ({type(error).__name__})", ()
         record.exc_info = None
     return True

@@ -25,6 +25,15 @@ def test_redis_failures_are_logged_without_traceback():
     assert record.getMessage() == "ack of 1 failed (ConnectionError)"
 
 
+def test_a_connection_that_celery_closes_while_it_is_read_is_logged_without_traceback():
+    error = ValueError("I/O operation on closed file.")
+    error.__context__ = OSError(9, "File descriptor was closed in another greenlet")
+    record = _record(error)
+    assert without_redis_traceback(record)
+    assert record.exc_info is None
+    assert record.getMessage() == "ack of 1 failed (ValueError)"
+
+
 def test_other_errors_keep_their_traceback():
     ours = _record(redis.ConnectionError("Connection closed by server."), "origin.tasks")
     for record in (_record(ValueError("a bug")), ours):
