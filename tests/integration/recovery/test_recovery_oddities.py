@@ -74,10 +74,11 @@ def test_a_batch_under_way_that_the_ledger_contradicts_is_declined(
 
 
 def test_parts_with_wrong_amounts_get_those_of_the_ledger(drill: Drill, report: Path):
-    """A batch under way that spends a wrong part is declined."""
+    """A batch under way that spends a wrong part is declined. The wrong order is forgotten."""
     market = drill.market
     source = lost_split(drill)
     assert market.compose(source, transfers=[(199, "bob")]).status_code == 200
+    wrong_order = market.value("SELECT operation_id FROM batches WHERE ended_at IS NULL")
     [[batch]] = market.rows("SELECT id FROM batches WHERE ended_at IS NULL")
     with market.runtime.database.transaction() as session:
         complete_batches(session, [batch])
@@ -90,6 +91,17 @@ def test_parts_with_wrong_amounts_get_those_of_the_ledger(drill: Drill, report: 
     assert amounts(market, "bob") == [100, 200]
     assert market.rows("SELECT reference FROM ggos WHERE amount = 200") == [(None,)]
     assert [state for state, _ in market.batches()][-1] == "DECLINED"
+    assert market.rows("SELECT 1 FROM operations WHERE id = :id", id=wrong_order) == []
+    market.runtime.operation_back_fill.run()
+    made = market.rows(
+        "SELECT moved, request::text FROM batches JOIN operations ON operations.id = operation_id "
+        "WHERE batches.id = :id",
+        id=batch,
+    )
+    transfer = {"amount": 200, "account": "bob"}
+    assert [(moved, json.loads(request)) for moved, request in made] == [
+        (200, {"address": source, "transfers": [transfer], "retires": []})
+    ]
 
 
 def test_a_batch_to_an_address_that_is_in_use_on_the_ledger_is_declined(drill: Drill, report: Path):

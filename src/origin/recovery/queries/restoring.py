@@ -22,7 +22,7 @@ from origin.batches.queries.spendings import (
     spendings_of,
 )
 from origin.batches.rules.ledger_state import settlement_address_or_text
-from origin.db.models import Batch, Ggo, Transaction
+from origin.db.models import Batch, Ggo, Operation, Transaction
 from origin.ggos.queries.by_id import addresses_of, amounts_of_parts
 from origin.recovery.rules import (
     AddressOwner,
@@ -385,7 +385,9 @@ def _add_batch(session: Session, source: Ggo, retired: Sequence[int], *, is_spli
     batch_id = session.scalar(
         select(Batch.id).where(Batch.ggo_id == source.id, Batch.state == "COMPLETED")
     )
-    if batch_id is None:
+    if batch_id is not None:
+        _part_from_operation(session, batch_id)
+    else:
         batch_id = session.scalars(
             insert(Batch)
             .values(
@@ -404,6 +406,19 @@ def _add_batch(session: Session, source: Ggo, retired: Sequence[int], *, is_spli
     operations = [("split", source.id)] if is_split else []
     operations += [("retire", each) for each in retired]
     _add_transactions(session, batch_id, operations)
+
+
+def _part_from_operation(session: Session, batch_id: int) -> None:
+    """Take a batch that now does what the ledger has, not what was ordered, out of its operation.
+
+    Workers make it an operation of its own. One that has no other batches is deleted: what it ordered has
+    not happened.
+    """
+    batch = update(Batch).where(Batch.id == batch_id)
+    ordered_by = session.scalar(select(Batch.operation_id).where(Batch.id == batch_id))
+    session.execute(batch.values(operation_id=None, sequence=None, moved=None))
+    others = select(Batch.id).where(Batch.operation_id == ordered_by).exists()
+    session.execute(delete(Operation).where(Operation.id == ordered_by, ~others))
 
 
 def _add_transactions(
